@@ -1,0 +1,31 @@
+# The same two environments for everybody: `make demo` to see it work, `make test` to change it.
+PYTHON ?= python3
+VIDEO ?= examples/demo.mp4
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed
+	$(BIN)/python tools/score_video.py "$(VIDEO)" --out demo
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+check: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+clean:
+	rm -rf .venv demo
+
+# Stamps: the environment is made anew only when what it depends on has changed.
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --editable ".[test]"
+	touch $@

@@ -1,0 +1,84 @@
+"""Tell whether the face in a video was forged.
+
+The way through the library: video -> frames -> faces -> crops -> manifest -> dataset -> model ->
+training -> evaluation; and the short way, clip -> verdict:
+
+    >>> import deepfake_detect as dfd
+    >>> detector = dfd.load_detector()
+    >>> score = detector.score_video("examples/demo.mp4")
+    >>> score.verdict in ("real", "fake", "uncertain", "no_face")
+    True
+
+The rooms, in the order in which they may import one another:
+
+    errors, records, metrics     what goes wrong, what crosses rooms, numbers about numbers
+    video        file -> frames
+    faces        frames -> faces -> crops, people followed over time
+    data         dataset layouts, official splits, the manifest, crops as tensors
+    models       crop -> logit, pretrained weights, the detector file
+    training     manifest -> detector
+    evaluation   scores -> metrics with intervals, aggregation over a clip, calibration
+    report       pictures and annotated clips from finished numbers
+    extraction   dataset -> crops and manifest, resumable and parallel
+    scoring      clip -> verdict
+    cli          the command line, also behind tools/
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detect._version import __version__
+
+if TYPE_CHECKING:
+    from deepfake_detect.errors import DeepfakeDetectError
+    from deepfake_detect.faces import detect_faces
+    from deepfake_detect.models.classifier import create_model
+    from deepfake_detect.records import FAKE, REAL, ClipScore, Face
+    from deepfake_detect.scoring import Detector, load_detector, score_video
+    from deepfake_detect.video import read_frames, read_metadata
+
+# Loaded on first use: importing torch takes seconds, which `import deepfake_detect` should not.
+_HOMES = {
+    "DeepfakeDetectError": "errors",
+    "REAL": "records",
+    "FAKE": "records",
+    "Face": "records",
+    "read_frames": "video",
+    "read_metadata": "video",
+    "detect_faces": "faces",
+    "create_model": "models.classifier",
+    "ClipScore": "records",
+    "Detector": "scoring",
+    "load_detector": "scoring",
+    "score_video": "scoring",
+}
+
+__all__ = [
+    "FAKE",
+    "REAL",
+    "ClipScore",
+    "DeepfakeDetectError",
+    "Detector",
+    "Face",
+    "__version__",
+    "create_model",
+    "detect_faces",
+    "load_detector",
+    "read_frames",
+    "read_metadata",
+    "score_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

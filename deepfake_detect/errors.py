@@ -1,0 +1,98 @@
+"""Every error the library raises on purpose.
+
+    DeepfakeDetectError             catch this one to catch them all
+    ├── VideoError                  a video file that cannot be used
+    │   ├── VideoNotFoundError      no such file (also a FileNotFoundError)
+    │   ├── VideoUnreadableError    a file, but no picture can be decoded from it
+    │   └── VideoTruncatedError     fewer pictures in the file than it declares
+    ├── ImageError                  a frame or crop of the wrong kind (also a ValueError)
+    ├── OptionError                 an option outside what is allowed (also a ValueError)
+    ├── DatasetError                a dataset tree, list or manifest that cannot be used
+    │   ├── DatasetLayoutError      the folders are not those of the named dataset
+    │   └── ManifestError           a manifest or crop that is missing, damaged or of another shape
+    ├── CheckpointError             a detector file that is missing, damaged or of another library
+    ├── WeightsError                pretrained weights that are missing, damaged or do not fit
+    ├── DeviceError                 a device that this machine does not have
+    └── WorkerError                 a worker process died under a long job
+
+Each message is one line with three parts: what it is about, what is wrong with it, what to do.
+The command line prints that line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class DeepfakeDetectError(Exception):
+    """Base of the tree.
+
+    Args:
+        subject: What the error is about: a path, an option's name, a module.
+        cause: What came and why it cannot be used.
+        remedy: What to do about it.
+
+    Example:
+        >>> str(DeepfakeDetectError("clip.mp4", "holds no video stream", "pass a file with pictures"))
+        'clip.mp4: holds no video stream; pass a file with pictures'
+    """
+
+    def __init__(self, subject: object, cause: str, remedy: str) -> None:
+        # All three go to Exception so that the error survives pickling between processes.
+        super().__init__(str(subject), cause, remedy)
+        self.subject = str(subject)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.subject}: {self.cause}; {self.remedy}".split())
+
+
+class VideoError(DeepfakeDetectError):
+    """A video file that cannot be used."""
+
+
+class VideoNotFoundError(VideoError, FileNotFoundError):
+    """There is no file at the path."""
+
+
+class VideoUnreadableError(VideoError):
+    """The file is there, but no picture can be decoded from it."""
+
+
+class VideoTruncatedError(VideoError):
+    """The file declares more pictures than it holds."""
+
+
+class ImageError(DeepfakeDetectError, ValueError):
+    """A frame or crop that is not an RGB image of a supported type."""
+
+
+class OptionError(DeepfakeDetectError, ValueError):
+    """An option's value is outside what is allowed."""
+
+
+class DatasetError(DeepfakeDetectError):
+    """A dataset tree, list or manifest that cannot be used."""
+
+
+class DatasetLayoutError(DatasetError):
+    """The folders are not those of the named dataset."""
+
+
+class ManifestError(DatasetError):
+    """A manifest or one of its crops is missing, damaged or of another shape."""
+
+
+class CheckpointError(DeepfakeDetectError):
+    """A detector file that is missing, damaged or written by another library."""
+
+
+class WeightsError(DeepfakeDetectError):
+    """Pretrained weights that are missing, damaged or do not fit the network."""
+
+
+class DeviceError(DeepfakeDetectError):
+    """A device that this machine does not have."""
+
+
+class WorkerError(DeepfakeDetectError):
+    """A worker process died under a long job."""

@@ -1,0 +1,37 @@
+"""One look for every progress bar, on standard error so that standard output stays data."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+def progress_bar(*, enabled: bool = True) -> Progress:
+    """Return a rich progress display: task, bar, count, time spent, time left, free text.
+
+    Tasks may carry ``note=...``, shown at the end of the line. The display draws on standard
+    error, only when that is a terminal and ``enabled`` is true.
+
+    Example:
+        >>> with progress_bar(enabled=False) as progress:
+        ...     task = progress.add_task("videos", total=2, note="")
+        ...     progress.advance(task)
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        disable=not enabled,
+        transient=True,
+    )

@@ -1,0 +1,252 @@
+"""What crosses from one room to the next: frozen records, and the meaning of a label.
+
+**Fake is the positive class.** ``FAKE = 1`` and ``REAL = 0`` in every label, logit and probability
+of this library; a reader of a dataset with another polarity translates on the way in.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+REAL = 0
+FAKE = 1
+
+Verdict = Literal["real", "fake", "uncertain", "no_face"]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded picture of a video.
+
+    Attributes:
+        image: RGB uint8 array (H, W, 3), upright (the file's rotation is applied).
+        frame_index: Position in presentation order, from 0.
+        time_seconds: Presentation time from the start of the video stream, in seconds.
+    """
+
+    image: np.ndarray
+    frame_index: int
+    time_seconds: float
+
+
+@dataclass(frozen=True)
+class VideoMetadata:
+    """What a video file says of itself, checked against the pictures it really holds.
+
+    Attributes:
+        path: The file.
+        codec: FFmpeg's name of the video codec, such as ``"h264"``.
+        pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p"``.
+        width, height: Size of an upright frame in pixels (after rotation).
+        rotation_degrees: Counter-clockwise turn applied to show frames upright: 0, 90, 180 or 270.
+        frames_per_second: Average frame rate in 1/s; 0.0 when the file does not tell.
+        num_frames: Frames that can really be decoded.
+        num_frames_declared: Frames the container says it holds; ``None`` when it does not say.
+        duration_seconds: Time from the first frame to the end of the last, in seconds.
+        is_truncated: Whether pictures the container declares are missing from the file.
+    """
+
+    path: Path
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation_degrees: int
+    frames_per_second: float
+    num_frames: int
+    num_frames_declared: int | None
+    duration_seconds: float
+    is_truncated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face found in one frame.
+
+    Attributes:
+        box_xyxy: float32 (4,): left, top, right, bottom in pixels of the frame; may reach past
+            the frame's border where the face does.
+        score: Detection probability of MTCNN's last stage, 0 to 1.
+        landmarks_xy: float32 (5, 2): left eye, right eye, nose, left and right mouth corner
+            (left as seen in the picture), in pixels of the frame.
+    """
+
+    box_xyxy: np.ndarray
+    score: float
+    landmarks_xy: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FaceScore:
+    """One face of one frame with the detector's opinion.
+
+    Attributes:
+        box_xyxy: float32 (4,) in pixels of the frame.
+        track_id: Number of the person's track in this clip, from 0.
+        detection_score: Of the face detector, 0 to 1.
+        fake_probability: Calibrated probability that the face was forged, 0 to 1.
+    """
+
+    box_xyxy: np.ndarray
+    track_id: int
+    detection_score: float
+    fake_probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameScore:
+    """One sampled frame: where it stands in the clip and the faces scored in it (maybe none)."""
+
+    frame_index: int
+    time_seconds: float
+    faces: tuple[FaceScore, ...]
+
+
+@dataclass(frozen=True)
+class TrackScore:
+    """One person followed through the clip.
+
+    Attributes:
+        track_id: Number of the track, from 0.
+        num_frames: Sampled frames in which the person was seen.
+        fake_probability: Mean of the face probabilities of the track, 0 to 1.
+        decides: Whether the clip's probability is this track's.
+    """
+
+    track_id: int
+    num_frames: int
+    fake_probability: float
+    decides: bool
+
+
+@dataclass(frozen=True)
+class DetectorInfo:
+    """Which detector spoke, and where its words change.
+
+    Attributes:
+        name, version: Of the detector.
+        threshold: Probability from which a clip is called fake.
+        uncertain_low, uncertain_high: Strictly between them a clip is called uncertain.
+        aggregation_rule: From face probabilities to the clip's.
+    """
+
+    name: str
+    version: str
+    threshold: float
+    uncertain_low: float
+    uncertain_high: float
+    aggregation_rule: str
+
+
+@dataclass(frozen=True, eq=False)
+class ClipScore:
+    """What the detector found in a clip.
+
+    Attributes:
+        video: The clip as it was named.
+        verdict: ``"fake"``, ``"real"``, ``"uncertain"``, or ``"no_face"`` when there was no face
+            to judge.
+        fake_probability: Calibrated, 0 to 1; ``None`` when there was no face.
+        num_frames_scored: Sampled frames with at least one scored face.
+        frames: Every sampled frame, with its faces.
+        tracks: Every person followed, by number.
+        detector: Which detector spoke.
+    """
+
+    video: str
+    verdict: Verdict
+    fake_probability: float | None
+    num_frames_scored: int
+    frames: tuple[FrameScore, ...]
+    tracks: tuple[TrackScore, ...]
+    detector: DetectorInfo
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as the JSON file holds them."""
+        return {
+            "video": self.video,
+            "verdict": self.verdict,
+            "fake_probability": self.fake_probability,
+            "num_frames_scored": self.num_frames_scored,
+            "frames": [
+                {
+                    "frame_index": frame.frame_index,
+                    "time_seconds": frame.time_seconds,
+                    "faces": [
+                        {
+                            "box_xyxy": [round(float(value), 2) for value in face.box_xyxy],
+                            "track_id": face.track_id,
+                            "detection_score": face.detection_score,
+                            "fake_probability": face.fake_probability,
+                        }
+                        for face in frame.faces
+                    ],
+                }
+                for frame in self.frames
+            ],
+            "tracks": [vars(track) for track in self.tracks],
+            "detector": vars(self.detector),
+        }
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as indented JSON text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """How a face crop is cut from its frame; equal in training and scoring, or refused.
+
+    Attributes:
+        margin: Side of the square crop over the longer side of the face box, 0.5 to 4.
+        aligned: Whether the crop is turned so that the line between the eyes is level.
+    """
+
+    margin: float = 1.3
+    aligned: bool = False
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a crop becomes a network's input: resized to a square, scaled to [0, 1], normalised.
+
+    Attributes:
+        image_size: Side of the square input in pixels.
+        mean, std: Per RGB channel, in units of the [0, 1] range: ``(x / 255 - mean) / std``.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class DatasetVideo:
+    """One video of a dataset and what its owners say of it.
+
+    Attributes:
+        dataset: Name of the dataset.
+        video_id: ``dataset/method/compression/name``, unique over methods and datasets.
+        method: Forgery method, or the name of the pristine source.
+        label: ``FAKE`` or ``REAL``.
+        split: ``"train"``, ``"val"``, ``"test"``, or ``None`` where there is no official split.
+        compression: As the dataset names it, or ``None``.
+        target_id: Identity whose body and scene are seen.
+        source_id: Identity whose face was put in; ``None`` for a real.
+        path: The file.
+    """
+
+    dataset: str
+    video_id: str
+    method: str
+    label: int
+    split: str | None
+    compression: str | None
+    target_id: str
+    source_id: str | None
+    path: Path
