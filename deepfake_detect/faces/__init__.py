@@ -1,0 +1,26 @@
+"""Frames -> faces -> crops, people followed over time.
+
+mtcnn      detect_faces: MTCNN with the networks and weights of facenet-pytorch
+crops      a square with margin around a face, upright or aligned by its landmarks
+tracking   which face of one frame is whose in the next
+follow     frames in, tracked crops out: what extraction and scoring both do
+"""
+
+from deepfake_detect.faces.crops import crop_face, crop_side
+from deepfake_detect.faces.follow import FollowedFace, FollowedFrame, confirmed_tracks, follow_faces
+from deepfake_detect.faces.mtcnn import FaceDetector, default_min_face, detect_faces
+from deepfake_detect.faces.tracking import Tracker, main_track
+
+__all__ = [
+    "FaceDetector",
+    "FollowedFace",
+    "FollowedFrame",
+    "Tracker",
+    "confirmed_tracks",
+    "crop_face",
+    "crop_side",
+    "default_min_face",
+    "detect_faces",
+    "follow_faces",
+    "main_track",
+]

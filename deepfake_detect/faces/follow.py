@@ -1,0 +1,79 @@
+"""Frames in, tracked face crops out: the part that extraction and scoring share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepfake_detect.faces.crops import check_geometry, crop_face
+from deepfake_detect.faces.mtcnn import FaceDetector
+from deepfake_detect.faces.tracking import Tracker
+from deepfake_detect.records import CropGeometry, Face, Frame
+
+# A person counts when at least one of their faces is this sure: a background pattern taken for
+# a face would be scored, and could decide a clip. A face of such a person may itself be less
+# sure, as in the dark.
+_SURE_DETECTION_SCORE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class FollowedFace:
+    """A face, whose it is, and its crop: RGB uint8 (S, S, 3) in the frame's own resolution."""
+
+    face: Face
+    track_id: int
+    crop: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FollowedFrame:
+    """A sampled frame without its pixels: where it stands in the clip, and its faces."""
+
+    frame_index: int
+    time_seconds: float
+    faces: tuple[FollowedFace, ...]
+
+
+def follow_faces(
+    frames: Iterable[Frame], *, detector: FaceDetector, geometry: CropGeometry
+) -> Iterator[FollowedFrame]:
+    """Detect, link and crop the faces of a clip's frames, one frame in memory at a time.
+
+    Every detection is yielded; :func:`confirmed_tracks` tells at the end which tracks are people.
+
+    Args:
+        frames: Frames of one clip in order.
+        detector: What finds the faces.
+        geometry: How crops are cut.
+
+    Yields:
+        One record per frame, also where it shows no face.
+
+    Raises:
+        OptionError: The margin is outside 0.5 to 4.
+    """
+    check_geometry(geometry)
+    tracker = Tracker()
+    for frame in frames:
+        faces = detector.detect(frame.image)
+        track_ids = tracker.update(faces)
+        followed = tuple(
+            FollowedFace(face, track_id, crop_face(frame.image, face, geometry))
+            for face, track_id in zip(faces, track_ids, strict=True)
+        )
+        yield FollowedFrame(frame.frame_index, frame.time_seconds, followed)
+
+
+def confirmed_tracks(detections: Iterable[tuple[int, float]]) -> set[int]:
+    """Return the tracks that are people: those with one detection score of 0.9 or more.
+
+    Args:
+        detections: Track number and detection score (0 to 1) of every face of the clip.
+
+    Example:
+        >>> confirmed_tracks([(0, 0.75), (0, 0.97), (1, 0.8)])
+        {0}
+    """
+    return {track_id for track_id, score in detections if score >= _SURE_DETECTION_SCORE}
