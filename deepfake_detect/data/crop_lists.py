@@ -1,0 +1,172 @@
+"""Face crops that somebody else cut, published as image files or tars with a CSV of labels.
+
+The CSV has the columns ``name`` (file name, with or without its suffix), ``label`` (1 = fake,
+0 = real), ``split``, and may have ``original``: for a fake, the name of the real video it was made
+from. A fake and its original share a target identity, so they stay in one split.
+"""
+
+from __future__ import annotations
+
+import csv
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepfake_detect.data.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    read_manifest,
+    rows_to_table,
+    write_manifest,
+)
+from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.files import atomic_path
+from deepfake_detect.records import FAKE, REAL, CropGeometry
+
+_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+_REQUIRED = ("name", "label", "split")
+
+
+@dataclass(frozen=True)
+class CropListOptions:
+    """How a published list of crops is taken in.
+
+    Attributes:
+        dataset: Name written to the manifest; also the method of its fakes.
+        geometry: How the publisher cut the crops.
+        split_names: Published split to the name used here, such as ``{"val": "test"}``.
+        val_fraction: Share of the identities of ``train`` set apart as ``val``, 0 to 0.5.
+        seed: Of that choice.
+    """
+
+    dataset: str
+    geometry: CropGeometry
+    split_names: Mapping[str, str]
+    val_fraction: float = 0.0
+    seed: int = 0
+
+
+def import_crop_list(root: Path, out: Path, options: CropListOptions) -> Manifest:
+    """Unpack published crops into ``out/crops`` and write ``out/manifest.parquet``.
+
+    Args:
+        root: Folder with one CSV and the images, loose or in tar files.
+        out: Folder to write; running again rewrites it.
+        options: How to read the list.
+
+    Returns:
+        The manifest, one row per listed crop.
+
+    Raises:
+        DatasetLayoutError: No CSV, a column missing, or a listed crop that is not there.
+        OptionError: ``val_fraction`` outside 0 to 0.5.
+    """
+    if not 0 <= options.val_fraction <= 0.5:
+        raise OptionError("val_fraction", f"is {options.val_fraction}", "pass 0 to 0.5")
+    listed = _read_list(root)
+    sizes = _unpack(root, out / "crops", {Path(entry["name"]).stem for entry in listed})
+    missing = [entry["name"] for entry in listed if Path(entry["name"]).stem not in sizes]
+    if missing:
+        raise DatasetLayoutError(
+            root,
+            f"{len(missing)} of {len(listed)} listed crops are absent, the first is {missing[0]}",
+            "fetch all of its tar files",
+        )
+    held_out = _held_out_identities(listed, options)
+    rows = [_row(entry, sizes, held_out, options) for entry in listed]
+    write_manifest(out / MANIFEST_NAME, rows_to_table(rows), geometry=options.geometry)
+    return read_manifest(out)
+
+
+def _read_list(root: Path) -> list[dict[str, str]]:
+    lists = sorted(root.glob("*.csv"))
+    if len(lists) != 1:
+        raise DatasetLayoutError(root, f"holds {len(lists)} CSV files", "it must hold the one list of labels")
+    with open(lists[0], newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or [])]
+        if missing:
+            raise DatasetLayoutError(
+                lists[0], f"lacks the columns {', '.join(missing)}", f"it needs {', '.join(_REQUIRED)}"
+            )
+        entries = list(reader)
+    for line, entry in enumerate(entries, start=2):
+        if entry["label"] not in (str(REAL), str(FAKE)):
+            raise DatasetLayoutError(
+                lists[0], f"line {line} has the label {entry['label']!r}", "write 1 for fake and 0 for real"
+            )
+    return entries
+
+
+def _unpack(root: Path, folder: Path, wanted: set[str]) -> dict[str, tuple[str, int]]:
+    """Copy wanted images to the folder; return stem -> (file name, longer side in pixels)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes: dict[str, tuple[str, int]] = {}
+    for name, data in _image_files(root):
+        stem = Path(name).stem
+        if stem not in wanted:
+            continue
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DatasetLayoutError(root / name, "is not a readable image", "fetch it again")
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(data)
+        sizes[stem] = (name, max(image.shape[:2]))
+    return sizes
+
+
+def _image_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() in _IMAGE_SUFFIXES:
+            yield path.name, path.read_bytes()
+        elif path.suffix == ".tar":
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    file = archive.extractfile(member)
+                    if file is not None and Path(member.name).suffix.lower() in _IMAGE_SUFFIXES:
+                        yield Path(member.name).name, file.read()
+
+
+def _identity(entry: Mapping[str, str]) -> str:
+    return entry.get("original") or entry["name"]
+
+
+def _held_out_identities(listed: list[dict[str, str]], options: CropListOptions) -> set[str]:
+    training = {
+        _identity(entry)
+        for entry in listed
+        if options.split_names.get(entry["split"], entry["split"]) == "train"
+    }
+    order = np.random.default_rng(options.seed).permutation(sorted(training))
+    return set(order[: round(len(order) * options.val_fraction)].tolist())
+
+
+def _row(
+    entry: Mapping[str, str],
+    sizes: Mapping[str, tuple[str, int]],
+    held_out: set[str],
+    options: CropListOptions,
+) -> dict[str, Any]:
+    label = int(entry["label"])
+    method = options.dataset if label == FAKE else "original"
+    file_name, stored_size = sizes[Path(entry["name"]).stem]
+    split = options.split_names.get(entry["split"], entry["split"])
+    native = [int(entry[key]) for key in ("native_width", "native_height") if entry.get(key)]
+    return {
+        "dataset": options.dataset,
+        "video_id": f"{options.dataset}/{method}/{Path(entry['name']).stem}",
+        "method": method,
+        "label": label,
+        "split": "val" if split == "train" and _identity(entry) in held_out else split,
+        "target_id": _identity(entry),
+        "frame_index": 0,
+        "time_seconds": 0.0,
+        "track_id": 0,
+        "path": f"crops/{file_name}",
+        "native_size": max(native, default=stored_size),
+    }
