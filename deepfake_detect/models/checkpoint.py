@@ -1,0 +1,139 @@
+"""The detector file: one safetensors with the network and everything scoring must agree on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from deepfake_detect.errors import CheckpointError
+from deepfake_detect.files import atomic_path
+from deepfake_detect.models.classifier import ForgeryClassifier, ModelSpec, build_from_spec
+from deepfake_detect.records import CropGeometry, Preprocessing
+
+FORMAT = "deepfake_detect.detector"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What a detector file says besides its weights.
+
+    Attributes:
+        name: Short name of the detector.
+        version: Of the detector, not of the library.
+        model: How to build the network.
+        geometry: How its crops are cut.
+        aggregation_rule: Name of the rule from face probabilities to the clip's.
+        temperature: The logit is divided by it before the sigmoid; fitted on validation.
+        threshold: Probability from which a clip counts as fake; chosen on validation.
+        uncertain_low, uncertain_high: Probabilities strictly between are called uncertain.
+        training: Facts about the training: data, hash of video ids, selection, library version.
+    """
+
+    name: str
+    version: str
+    model: ModelSpec
+    geometry: CropGeometry
+    aggregation_rule: str = "most_suspicious_track"
+    temperature: float = 1.0
+    threshold: float = 0.5
+    uncertain_low: float = 0.5
+    uncertain_high: float = 0.5
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config: DetectorConfig) -> None:
+    """Write a detector file atomically; the tensors read back bit for bit.
+
+    Args:
+        path: File to write, by custom ``detector.safetensors``.
+        model: The trained network.
+        config: What belongs to it.
+    """
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "config": json.dumps(asdict(config), allow_nan=False),
+    }
+    # The memory layout of training (channels last) does not belong into the file.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, DetectorConfig]:
+    """Read a detector file.
+
+    Returns:
+        The network in evaluation mode on the CPU, and its config.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, written by another library or by a later
+            version of this one.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(file, "there is no such detector file", "pass a detector.safetensors")
+    try:
+        with safe_open(file, framework="pt") as reader:
+            config = _parse_config(file, reader.metadata() or {})
+            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors of this library"
+        ) from error
+    model = build_from_spec(config.model)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            file, f"does not fit its own description ({reason})", "train it again"
+        ) from error
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
+        raise CheckpointError(file, "holds weights that are not finite", "train it again")
+    return model.eval(), config
+
+
+def update_detector(path: str | os.PathLike[str], **changes: Any) -> DetectorConfig:
+    """Rewrite a detector file with some fields of its config changed; return the new config."""
+    model, config = read_detector(path)
+    changed = replace(config, **changes)
+    save_detector(path, model, changed)
+    return changed
+
+
+def _parse_config(file: Path, metadata: dict[str, str]) -> DetectorConfig:
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            file,
+            "was written by another library or is bare weights",
+            "pass the detector.safetensors of tools/train.py; bare weights go to tools/train.py --weights",
+        )
+    if int(metadata.get("format_version", 0)) > FORMAT_VERSION:
+        raise CheckpointError(
+            file, f"has format version {metadata['format_version']}", "update deepfake_detect to read it"
+        )
+    try:
+        values = json.loads(metadata["config"])
+        model = values.pop("model")
+        preprocessing = model.pop("preprocessing")
+        return DetectorConfig(
+            model=ModelSpec(
+                preprocessing=Preprocessing(
+                    preprocessing["image_size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+                ),
+                **model,
+            ),
+            geometry=CropGeometry(**values.pop("geometry")),
+            **values,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(file, f"its description cannot be read ({error})", "train it again") from error

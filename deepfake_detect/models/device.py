@@ -1,0 +1,72 @@
+"""Where networks run, and in which precision."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import Literal
+
+import torch
+
+from deepfake_detect.errors import DeviceError, OptionError
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+# Numbers of glibc's mallopt, from its malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device for a name.
+
+    Args:
+        name: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Raises:
+        DeviceError: CUDA was asked for and this machine or this build of torch has none.
+        OptionError: Any other name.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise OptionError("device", f"{name!r} is unknown", "choose auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("cuda", "torch sees no CUDA device here", "pass --device cpu or auto")
+    if number and kind == "cuda" and int(number) >= torch.cuda.device_count():
+        raise DeviceError(name, f"there are {torch.cuda.device_count()} CUDA devices", "pass a lower number")
+    return torch.device(name)
+
+
+def fast_precision(device: torch.device) -> Literal["no", "bf16", "fp16"]:
+    """Return the autocast type that pays on the device: bf16 where the hardware computes in it,
+    fp16 on older CUDA cards, none elsewhere."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    supported = (
+        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    )
+    return "bf16" if supported else "no"
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have glibc keep freed memory for the next tensor instead of returning it to the system.
+
+    PyTorch on a CPU frees and takes each activation anew; the page faults of that were measured
+    at half the CPU time of training. Does nothing where the C library is not glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return  # another C library: its allocator stays as it is
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_M_TOP_PAD, 256 * 2**20)

@@ -1,0 +1,197 @@
+"""Pretrained weights: where they are published, how they are fetched, and reading a local file."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from deepfake_detect.errors import WeightsError
+from deepfake_detect.files import sha256_of_file
+from deepfake_detect.progress import progress_bar
+
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of weights on the web.
+
+    Attributes:
+        url: Where its publisher keeps it.
+        sha256: Start of its SHA-256 as the publisher gives it (torchvision publishes 8 digits,
+            in the file's name), or ``None`` where the publisher gives none.
+        licence: As stated by the publisher.
+    """
+
+    url: str
+    sha256: str | None
+    licence: str
+
+
+_FACENET_RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
+_TORCHVISION = "https://download.pytorch.org/models/"
+PUBLISHED_WEIGHTS: dict[tuple[str, str], PublishedWeights] = {
+    ("facenet", "vggface2"): PublishedWeights(
+        _FACENET_RELEASE + "20180402-114759-vggface2.pt", None, "MIT; trained on VGGFace2"
+    ),
+    ("facenet", "casia-webface"): PublishedWeights(
+        _FACENET_RELEASE + "20180408-102900-casia-webface.pt", None, "MIT; trained on CASIA-WebFace"
+    ),
+    ("vgg16", "imagenet"): PublishedWeights(_TORCHVISION + "vgg16-397923af.pth", "397923af", "BSD-3-Clause"),
+    ("vgg19", "imagenet"): PublishedWeights(_TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", "BSD-3-Clause"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsFile:
+    """Tensors of a file by name (floating ones as float32), and what the file says of them."""
+
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, str]
+
+
+def cache_folder() -> Path:
+    """Return where downloads are kept: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepfake_detect"
+
+
+def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) -> Path:
+    """Download a file once; later calls return the cached copy without touching the network.
+
+    A broken download resumes where it stopped. The file takes its name only after its hash was
+    found right (where the publisher gives one), so a cached file is a whole one.
+
+    Args:
+        published: What to fetch.
+        folder: Where to keep it; :func:`cache_folder` when ``None``.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        WeightsError: The network or server refused, or the hash is another.
+    """
+    target = (folder or cache_folder()) / published.url.rsplit("/", 1)[-1]
+    if target.is_file():
+        _check_hash(target, published)
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    try:
+        _download(published.url, partial)
+    except (urllib.error.URLError, OSError) as error:
+        raise WeightsError(
+            published.url,
+            f"cannot be downloaded ({error})",
+            f"try again to resume, or place the file at {target} or pass its path as weights",
+        ) from error
+    try:
+        _check_hash(partial, published)
+    except WeightsError:
+        partial.unlink()
+        raise
+    os.replace(partial, target)
+    return target
+
+
+def _check_hash(path: Path, published: PublishedWeights) -> None:
+    if published.sha256 is None:
+        return
+    found = sha256_of_file(path)
+    if not found.startswith(published.sha256):
+        raise WeightsError(
+            path,
+            f"has the SHA-256 {found}, its publisher gives {published.sha256}",
+            "delete it and fetch it again",
+        )
+
+
+def _download(url: str, partial: Path) -> None:
+    """Append what is missing of ``url`` to ``partial``."""
+    done = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and done:  # nothing is left to send: the part is whole
+            return
+        raise
+    with response:
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        total = None if length is None else int(length) + (done if resumed else 0)
+        with open(partial, "ab" if resumed else "wb") as file, progress_bar() as progress:
+            task = progress.add_task(url.rsplit("/", 1)[-1], total=total, completed=file.tell(), note="bytes")
+            while block := response.read(_BLOCK_BYTES):
+                file.write(block)
+                progress.advance(task, len(block))
+            if total is not None and file.tell() < total:
+                raise OSError(f"the connection closed after {file.tell()} of {total} bytes")
+
+
+def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
+    """Read a state dict from ``.safetensors`` or from a torch file of plain tensors.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds something else than named tensors.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(file, "there is no such file", "check the path of the weights")
+    tensors, metadata = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file)
+    floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return WeightsFile(floats, metadata)
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as reader:
+            return {name: reader.get_tensor(name) for name in reader.keys()}, reader.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(file, f"is not a whole safetensors file ({error})", "fetch it again") from error
+
+
+def _read_torch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        # weights_only: a pickle from the web must not run code.
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(file, f"cannot be read as torch weights ({reason})", "fetch it again") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(t, torch.Tensor) for t in content.values()):
+        raise WeightsError(
+            file, "holds no state dict", "pass a file saved with torch.save(model.state_dict())"
+        )
+    return dict(content), {}
+
+
+def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a weights file says of its network's input, as ``create_model`` options.
+
+    Understood keys: ``input_size`` (JSON [3, H, W]), ``input_mean``, ``input_std`` (JSON, [0, 1]
+    range) and ``pad_type`` (timm's option for convolutions padded as TensorFlow does).
+    """
+    hints: dict[str, Any] = {}
+    if "input_size" in metadata:
+        hints["image_size"] = int(json.loads(metadata["input_size"])[-1])
+    for key in ("mean", "std"):
+        if f"input_{key}" in metadata:
+            hints[key] = tuple(float(value) for value in json.loads(metadata[f"input_{key}"]))
+    if "pad_type" in metadata:
+        hints["backbone_options"] = {"pad_type": metadata["pad_type"]}
+    return hints
