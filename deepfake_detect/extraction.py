@@ -1,0 +1,378 @@
+"""The long pipeline: a dataset's videos -> face crops and a manifest; resumable and parallel.
+
+On disk, under the output folder:
+
+    crops/<video_id>/<frame>_<track>.png   the crops, in the frame's own resolution
+    index/<video_id>.parquet               one video's manifest rows, written after its crops
+    index/<video_id>.failure.json          why a video gave no crops
+    settings.json                          what the crops were cut with
+    manifest.parquet, failures.csv         all of the index in one, rewritten at the end
+
+A video counts as done once its index file stands, which is put in place in one step after its
+crops; whatever kills the run loses at most the videos in progress, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_to_table, write_manifest
+from deepfake_detect.errors import DeepfakeDetectError, OptionError, WorkerError
+from deepfake_detect.faces import (
+    FaceDetector,
+    FollowedFace,
+    FollowedFrame,
+    confirmed_tracks,
+    follow_faces,
+    main_track,
+)
+from deepfake_detect.files import atomic_path, write_json
+from deepfake_detect.progress import progress_bar
+from deepfake_detect.records import CropGeometry, DatasetVideo
+from deepfake_detect.video import EvenlySpaced, read_frames
+
+FAILURES_NAME = "failures.csv"
+NO_FACE = "no_face"
+_FAILURE_COLUMNS = ("dataset", "video_id", "method", "label", "split", "path", "reason", "message")
+TrackChoice = Literal["main", "all"]
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """How crops are cut; written beside them, and the same for all of one folder.
+
+    Attributes:
+        num_frames: Evenly spaced frames taken of each video.
+        geometry: Margin and alignment of the crops.
+        min_face: Side in pixels of the smallest face looked for; ``None`` is a twelfth of the
+            frame's shorter side.
+        tracks: ``"main"`` keeps the person seen largest and longest, whom a dataset's label is
+            about; ``"all"`` keeps everybody, bystanders under the video's label included.
+        allow_truncated: Whether a video with missing pictures gives crops of those it has.
+    """
+
+    num_frames: int = 32
+    geometry: CropGeometry = CropGeometry()
+    min_face: float | None = None
+    tracks: TrackChoice = "main"
+    allow_truncated: bool = False
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What a run did.
+
+    Attributes:
+        num_done_before: Videos that were complete already.
+        num_extracted: Videos this run completed.
+        num_without_face: Videos of the listing in which no face was found.
+        num_failed: Videos of the listing that could not be read.
+        num_crops: Rows of the manifest.
+        failures: (path, message) of the videos that could not be read.
+    """
+
+    num_done_before: int
+    num_extracted: int
+    num_without_face: int
+    num_failed: int
+    num_crops: int
+    failures: tuple[tuple[str, str], ...]
+
+
+def extract_dataset(
+    videos: Sequence[DatasetVideo],
+    out: Path,
+    config: ExtractionConfig,
+    *,
+    num_workers: int = 1,
+    device: str = "cpu",
+    show_progress: bool = True,
+) -> ExtractionReport:
+    """Cut the faces of videos out, skipping what an earlier run completed.
+
+    Args:
+        videos: What to read, such as the ``videos`` of :func:`data.ffpp.read_ffpp`.
+        out: Folder to write.
+        config: How to cut.
+        num_workers: Processes; each takes a video at a time.
+        device: Where the face networks run.
+        show_progress: Whether to draw a progress bar.
+
+    Returns:
+        Counts, and the videos that could not be read.
+
+    Raises:
+        OptionError: ``out`` holds crops cut otherwise, or ``num_workers`` is below 1.
+        WorkerError: A worker process died.
+    """
+    if num_workers < 1:
+        raise OptionError("workers", f"is {num_workers}", "pass 1 or more")
+    FaceDetector(min_face=config.min_face)  # refuses a bad value before hours of work, not in them
+    EvenlySpaced(config.num_frames)
+    _open_folder(out, config)
+    todo = [video for video in videos if not _is_done(out, video)]
+    jobs = [_Job(video, out, config, device) for video in todo]
+    try:
+        with progress_bar(enabled=show_progress) as progress:
+            task = progress.add_task("videos", total=len(videos), completed=len(videos) - len(todo), note="")
+            for name in _run_jobs(jobs, num_workers):
+                progress.update(task, advance=1, note=name)
+    finally:
+        num_crops = _assemble(out, config)
+    return _report(videos, out, len(videos) - len(todo), num_crops)
+
+
+@dataclass(frozen=True)
+class _Job:
+    video: DatasetVideo
+    out: Path
+    config: ExtractionConfig
+    device: str
+
+
+def _run_jobs(jobs: Sequence[_Job], num_workers: int) -> Iterator[str]:
+    """Run the jobs in any order; yield the name of each video as it ends."""
+    if num_workers == 1:
+        for job in jobs:
+            yield _run_job(job)
+        return
+    context = multiprocessing.get_context("spawn")  # forking after torch has threads deadlocks
+    threads = max(1, (os.cpu_count() or 1) // num_workers)
+    waiting = iter(jobs)
+    with ProcessPoolExecutor(num_workers, context, _start_worker, (threads,)) as pool:
+        try:
+            # Few jobs are handed over at a time, so that an interrupt ends the run soon.
+            running = {
+                pool.submit(_run_job, job) for job, _ in zip(waiting, range(2 * num_workers), strict=False)
+            }
+            while running:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    running |= {pool.submit(_run_job, job) for job, _ in zip(waiting, range(1), strict=False)}
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise WorkerError(
+                "extraction", "a worker process died", "run again with fewer --workers (memory?) to go on"
+            ) from error
+
+
+def _start_worker(num_threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(num_threads)
+    cv2.setNumThreads(num_threads)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End this worker when the main process is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run_job(job: _Job) -> str:
+    """Extract one video; whatever is wrong with it is recorded, and the next one goes on."""
+    video = job.video
+    try:
+        rows = _extract_video(job)
+    except DeepfakeDetectError as error:
+        _record_failure(job, type(error).__name__, f"{error.cause}; {error.remedy}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise  # the output disk, not the video, is at fault
+        _record_failure(job, type(error).__name__, str(error))
+    except Exception as error:  # one poison video must not end a run of days; it is written down
+        _record_failure(job, type(error).__name__, str(error))
+    else:
+        if rows:
+            _failure_path(job.out, video).unlink(missing_ok=True)
+        else:
+            _record_failure(job, NO_FACE, "no face was found in any sampled frame")
+        _write_index(job.out, video, rows)
+    return video.video_id
+
+
+def _extract_video(job: _Job) -> list[dict[str, Any]]:
+    """Write a video's crops in one step; return its manifest rows."""
+    config = job.config
+    folder = job.out / "crops" / job.video.video_id
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    detector = FaceDetector(device=job.device, min_face=config.min_face)
+    frames = read_frames(
+        job.video.path,
+        sampling=EvenlySpaced(config.num_frames),
+        allow_truncated=config.allow_truncated,
+    )
+    kept: list[tuple[FollowedFrame, FollowedFace]] = []
+    try:
+        with closing(frames):
+            for frame in follow_faces(frames, detector=detector, geometry=config.geometry):
+                for face in frame.faces:
+                    _write_png(partial / _crop_name(frame, face), face.crop)
+                    kept.append((frame, _without_pixels(face)))
+        wanted = _wanted_tracks([face for _, face in kept], config.tracks)
+        for frame, face in kept:
+            if face.track_id not in wanted:
+                (partial / _crop_name(frame, face)).unlink()
+        kept = [(frame, face) for frame, face in kept if face.track_id in wanted]
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return [_row(job, frame, face) for frame, face in kept]
+
+
+def _wanted_tracks(faces: list[FollowedFace], choice: TrackChoice) -> set[int]:
+    people = confirmed_tracks((face.track_id, face.face.score) for face in faces)
+    if choice == "all":
+        return people
+    main = main_track((face.track_id, face.face) for face in faces if face.track_id in people)
+    return set() if main is None else {main}
+
+
+def _crop_name(frame: FollowedFrame, face: FollowedFace) -> str:
+    return f"{frame.frame_index:06d}_{face.track_id:02d}.png"
+
+
+def _without_pixels(face: FollowedFace) -> FollowedFace:
+    """Keep one row of pixels, which is enough to tell the crop's side: clips may be long."""
+    return FollowedFace(face.face, face.track_id, face.crop[:1].copy())
+
+
+def _write_png(path: Path, image: Any) -> None:
+    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+        raise OSError(errno.EIO, f"cannot write {path}")
+
+
+def _row(job: _Job, frame: FollowedFrame, face: FollowedFace) -> dict[str, Any]:
+    video = job.video
+    return {
+        "dataset": video.dataset,
+        "video_id": video.video_id,
+        "method": video.method,
+        "label": video.label,
+        "split": video.split,
+        "compression": video.compression,
+        "target_id": video.target_id,
+        "source_id": video.source_id,
+        "frame_index": frame.frame_index,
+        "time_seconds": frame.time_seconds,
+        "track_id": face.track_id,
+        "box_xyxy": face.face.box_xyxy.tolist(),
+        "landmarks_xy": face.face.landmarks_xy.reshape(-1).tolist(),
+        "detection_score": face.face.score,
+        "path": f"crops/{video.video_id}/{_crop_name(frame, face)}",
+        "native_size": face.crop.shape[1],
+    }
+
+
+def _index_path(out: Path, video: DatasetVideo) -> Path:
+    return out / "index" / f"{video.video_id}.parquet"
+
+
+def _failure_path(out: Path, video: DatasetVideo) -> Path:
+    return out / "index" / f"{video.video_id}.failure.json"
+
+
+def _write_index(out: Path, video: DatasetVideo, rows: list[dict[str, Any]]) -> None:
+    with atomic_path(_index_path(out, video)) as temporary:
+        pq.write_table(rows_to_table(rows), temporary)
+
+
+def _record_failure(job: _Job, reason: str, message: str) -> None:
+    values = {**asdict(job.video), "path": str(job.video.path), "reason": reason, "message": message}
+    write_json(_failure_path(job.out, job.video), {key: values[key] for key in _FAILURE_COLUMNS})
+
+
+def _is_done(out: Path, video: DatasetVideo) -> bool:
+    """Whether the video's rows stand and every crop they name does too."""
+    index = _index_path(out, video)
+    if not index.is_file():
+        return False
+    try:
+        paths = pq.read_table(index, columns=["path"], partitioning=None)["path"].to_pylist()
+    except (pa.ArrowInvalid, OSError):
+        return False  # damaged from outside: extracted anew
+    return all((out / path).is_file() for path in paths)
+
+
+def _open_folder(out: Path, config: ExtractionConfig) -> None:
+    """Write the settings, or refuse a folder whose crops were cut otherwise."""
+    path = out / "settings.json"
+    wanted = json.loads(json.dumps(asdict(config)))
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{key} {stored.get(key)} (now {value})"
+            for key, value in wanted.items()
+            if stored.get(key) != value
+        ]
+        if changed:
+            raise OptionError(
+                out, f"holds crops cut with {', '.join(changed)}", "pass another --out, or the same options"
+            )
+    else:
+        write_json(path, wanted)
+    for leftover in out.rglob(".*.parquet"):  # temporary files of a run that was killed
+        leftover.unlink()
+
+
+def _assemble(out: Path, config: ExtractionConfig) -> int:
+    """Rewrite manifest.parquet and failures.csv from the index; return the number of crops."""
+    index = out / "index"
+    parts = [
+        pq.read_table(path, partitioning=None)
+        for path in sorted(index.rglob("*.parquet"))
+        if not path.name.startswith(".")
+    ]
+    table = pa.concat_tables([MANIFEST_SCHEMA.empty_table(), *parts])
+    write_manifest(out / MANIFEST_NAME, table, geometry=config.geometry)
+    failures = [json.loads(path.read_text("utf-8")) for path in sorted(index.rglob("*.failure.json"))]
+    with (
+        atomic_path(out / FAILURES_NAME) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=_FAILURE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(failures)
+    return int(table.num_rows)
+
+
+def _report(
+    videos: Sequence[DatasetVideo], out: Path, num_done_before: int, num_crops: int
+) -> ExtractionReport:
+    failures = [
+        json.loads(path.read_text("utf-8"))
+        for path in (_failure_path(out, video) for video in videos)
+        if path.exists()
+    ]
+    failed = [(one["path"], one["message"]) for one in failures if one["reason"] != NO_FACE]
+    return ExtractionReport(
+        num_done_before=num_done_before,
+        num_extracted=len(videos) - num_done_before - len(failed),
+        num_without_face=len(failures) - len(failed),
+        num_failed=len(failed),
+        num_crops=num_crops,
+        failures=tuple(failed),
+    )
