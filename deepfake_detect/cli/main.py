@@ -1,0 +1,78 @@
+"""``deepfake-detect COMMAND ...``: find the command's module, run it, turn errors into a line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from deepfake_detect._version import __version__
+from deepfake_detect.errors import DeepfakeDetectError
+
+# Command to module; imported only when its command is asked for, so that --help is quick.
+COMMANDS = {
+    "score-video": "deepfake_detect.cli.score_video",
+    "extract-faces": "deepfake_detect.cli.extract_faces",
+    "import-crops": "deepfake_detect.cli.import_crops",
+    "train": "deepfake_detect.cli.train",
+    "evaluate": "deepfake_detect.cli.evaluate",
+}
+SUMMARIES = {
+    "score-video": "tell whether the faces in clips were forged",
+    "extract-faces": "cut faces out of a dataset's videos, with a manifest",
+    "import-crops": "take in published face crops with a list of labels",
+    "train": "train a detector on a manifest",
+    "evaluate": "measure a detector on a manifest",
+}
+EXIT_BAD_INPUT = 2
+_EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process when ``None``.
+
+    Returns:
+        The exit code; argparse's own errors and ``--help`` raise SystemExit.
+
+    Example:
+        >>> main(["score-video", "absent.mp4"])
+        2
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0].replace("_", "-") if arguments else ""
+    if command not in COMMANDS:
+        return _overview(arguments)
+    module = importlib.import_module(COMMANDS[command])
+    parser = argparse.ArgumentParser(
+        prog=f"deepfake-detect {command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(arguments[1:])))
+    except DeepfakeDetectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+
+
+def _overview(arguments: list[str]) -> int:
+    """Answer a call without a known command."""
+    lines = "\n".join(f"  {name:<14} {summary}" for name, summary in SUMMARIES.items())
+    parser = argparse.ArgumentParser(
+        prog="deepfake-detect",
+        description="Tell whether the face in a video was forged.",
+        epilog=f"commands:\n{lines}\n\n'deepfake-detect COMMAND --help' tells a command's options.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"deepfake_detect {__version__}")
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND")
+    parser.parse_args(arguments)
+    raise AssertionError("unreachable: a known command was dispatched before")

@@ -1,0 +1,214 @@
+"""The short pipeline: clip -> verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepfake_detect.errors import CheckpointError
+from deepfake_detect.evaluation.aggregation import aggregate_clip
+from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks, follow_faces
+from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
+from deepfake_detect.models.device import choose_device
+from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.records import ClipScore, DetectorInfo, FaceScore, FrameScore, Verdict
+from deepfake_detect.video import EvenlySpaced, Sampling, read_frames
+
+DEFAULT_NUM_FRAMES = 32
+_BUNDLED = "default.safetensors"
+_BATCH_SIZE = 32
+
+
+class Detector(CropScorer):
+    """A trained detector, ready for clips and for crops; made by :func:`load_detector`."""
+
+    def score_video(
+        self,
+        video: str | os.PathLike[str],
+        *,
+        num_frames: int = DEFAULT_NUM_FRAMES,
+        sampling: Sampling | None = None,
+        aggregation_rule: str | None = None,
+        min_face: float | None = None,
+        allow_truncated: bool = False,
+        on_frame: Callable[[int], None] = lambda done: None,
+    ) -> ClipScore:
+        """Judge a clip.
+
+        Frames are sampled over the whole clip, faces found, followed and scored, and the
+        probabilities brought together. Default rule: the mean over the frames of each person;
+        the most suspicious person decides, of those seen in at least a quarter as many frames as
+        the person seen most.
+
+        Args:
+            video: File to judge: a clip, or a single picture.
+            num_frames: Evenly spaced frames to look at, from 1; all where the clip has fewer.
+            sampling: Another choice of frames, such as ``video.AllFrames()``; then ``num_frames``
+                plays no part.
+            aggregation_rule: A name of ``evaluation.AGGREGATION_RULES``; the detector's own when
+                ``None``.
+            min_face: Side in pixels of the smallest face looked for; ``None`` is a twelfth of
+                the frame's shorter side.
+            allow_truncated: Judge what is left of a clip with missing pictures, instead of an
+                error.
+            on_frame: Called with the number of frames done.
+
+        Returns:
+            Verdict and numbers. A clip without a face has no probability, never a made-up one.
+
+        Raises:
+            VideoError: The file is missing, unreadable or truncated.
+            OptionError: An option is out of range.
+
+        Example:
+            >>> import deepfake_detect as dfd
+            >>> score = dfd.load_detector().score_video("examples/demo.mp4", num_frames=2)
+            >>> len(score.frames)
+            2
+        """
+        faces = FaceDetector(device=self.device, min_face=min_face)
+        policy = EvenlySpaced(num_frames) if sampling is None else sampling
+        rule = aggregation_rule or self.config.aggregation_rule
+        aggregate_clip([0], [0.5], rule=rule)  # refuses an unknown rule before the work
+        frames = read_frames(Path(video), sampling=policy, allow_truncated=allow_truncated)
+        with closing(frames):
+            followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
+            scored = self._score_frames(followed, on_frame)
+        return self._clip_score(str(video), _people_only(scored), rule)
+
+    def _score_frames(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
+        """Score the faces of frames in batches, keeping no more crops than a batch in memory."""
+        scored: list[FrameScore] = []
+        pending: list[FollowedFrame] = []
+        for number, frame in enumerate(frames, start=1):
+            pending.append(frame)
+            if sum(len(one.faces) for one in pending) >= _BATCH_SIZE:
+                scored += self._score_batch(pending)
+                pending = []
+            on_frame(number)
+        return scored + self._score_batch(pending)
+
+    def _score_batch(self, frames: list[FollowedFrame]) -> list[FrameScore]:
+        probabilities = iter(
+            self.score_crops([face.crop for frame in frames for face in frame.faces]).tolist()
+        )
+        return [
+            FrameScore(
+                frame.frame_index,
+                frame.time_seconds,
+                tuple(
+                    FaceScore(one.face.box_xyxy, one.track_id, one.face.score, next(probabilities))
+                    for one in frame.faces
+                ),
+            )
+            for frame in frames
+        ]
+
+    def _clip_score(self, video: str, frames: tuple[FrameScore, ...], rule: str) -> ClipScore:
+        faces = [face for frame in frames for face in frame.faces]
+        info = _info(self.config, rule)
+        if not faces:
+            return ClipScore(video, "no_face", None, 0, frames, (), info)
+        clip = aggregate_clip(
+            np.array([face.track_id for face in faces]),
+            np.array([face.fake_probability for face in faces]),
+            rule=rule,
+        )
+        return ClipScore(
+            video=video,
+            verdict=verdict_of(clip.fake_probability, info),
+            fake_probability=clip.fake_probability,
+            num_frames_scored=sum(bool(frame.faces) for frame in frames),
+            frames=frames,
+            tracks=clip.tracks,
+            detector=info,
+        )
+
+
+def _people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:
+    """Leave out detections that never became sure enough to be a person."""
+    people = confirmed_tracks(
+        (face.track_id, face.detection_score) for frame in frames for face in frame.faces
+    )
+    return tuple(
+        replace(frame, faces=tuple(face for face in frame.faces if face.track_id in people))
+        for frame in frames
+    )
+
+
+def verdict_of(fake_probability: float, detector: DetectorInfo) -> Verdict:
+    """Return the word for a probability.
+
+    Example:
+        >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.7, "mean")
+        >>> [verdict_of(p, info) for p in (0.1, 0.45, 0.7)]
+        ['real', 'uncertain', 'fake']
+    """
+    if detector.uncertain_low < fake_probability < detector.uncertain_high:
+        return "uncertain"
+    return "fake" if fake_probability >= detector.threshold else "real"
+
+
+def _info(config: DetectorConfig, rule: str) -> DetectorInfo:
+    return DetectorInfo(
+        name=config.name,
+        version=config.version,
+        threshold=config.threshold,
+        uncertain_low=config.uncertain_low,
+        uncertain_high=config.uncertain_high,
+        aggregation_rule=rule,
+    )
+
+
+def load_detector(path: str | os.PathLike[str] | None = None, *, device: str = "auto") -> Detector:
+    """Load a detector.
+
+    Args:
+        path: ``detector.safetensors`` of a training run; the bundled default when ``None``.
+        device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Returns:
+        The detector on its device.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another library.
+        DeviceError: CUDA was asked for and there is none.
+
+    Example:
+        >>> load_detector(device="cpu").config.model.preprocessing.image_size
+        224
+    """
+    target = choose_device(device)
+    if path is None:
+        with resources.as_file(resources.files("deepfake_detect.weights") / _BUNDLED) as bundled:
+            model, config = read_detector(bundled)
+    else:
+        if Path(path).is_dir():
+            raise CheckpointError(path, "is a folder", "pass the detector.safetensors in it")
+        model, config = read_detector(path)
+    return Detector(model, config, device=target)
+
+
+def score_video(
+    video: str | os.PathLike[str],
+    *,
+    detector: str | os.PathLike[str] | None = None,
+    num_frames: int = DEFAULT_NUM_FRAMES,
+    device: str = "auto",
+) -> ClipScore:
+    """Judge one clip with a freshly loaded detector; see :meth:`Detector.score_video`.
+
+    Args:
+        video: File to judge.
+        detector: Detector file; the bundled default when ``None``.
+        num_frames: Evenly spaced frames to look at.
+        device: Where to run.
+    """
+    return load_detector(detector, device=device).score_video(video, num_frames=num_frames)

@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""`deepfake-detect import-crops` from a checkout: see `tools/import_crops.py --help`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
+
+from deepfake_detect.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(["import-crops", *sys.argv[1:]]))
