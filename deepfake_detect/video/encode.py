@@ -1,0 +1,288 @@
+"""RGB frames to an H.264 file, with the sound of another file beside them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from fractions import Fraction
+from numbers import Rational
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from deepfake_detect.errors import ImageError, OptionError, VideoError
+from deepfake_detect.files import atomic_path
+from deepfake_detect.video.metadata import cover_pictures_left_out, open_container
+
+_ENCODER = "libx264"
+_QUALITY = {"crf": "18"}  # differences to the frames given are hard to see
+_BT601 = 6  # FFmpeg's number for this colour space in a file's tags
+_MAX_SIDE = 16384  # of libx264
+_MIN_RATE, _MAX_RATE = 0.1, 1000
+# Floats such as 29.97 and 30000/1001 come back as those fractions.
+_MAX_RATE_DENOMINATOR = 1001
+
+
+class VideoWriter:
+    """Writes an MP4 file with H.264 video (yuv420p, CRF 18, index at the front).
+
+    The file appears at ``path`` when the ``with`` block ends well; when it raises, nothing is left.
+    H.264 in yuv420p needs even sides: an odd side is made even by repeating the last row or column,
+    so no pixel is lost and the file is one pixel wider or higher.
+
+    Args:
+        path: The file to write, with the suffix ``.mp4``.
+        width, height: Size of the frames in pixels, 1 to 16384.
+        frames_per_second: 0.1 to 1000. A ``Fraction`` or ``int`` is kept exactly; a ``float``
+            becomes the nearest fraction with a denominator up to 1001.
+        audio_from: A file whose first sound stream goes with the video, in step with the first
+            frame of its own video. It is copied when MP4 allows its codec, else encoded to AAC; a
+            file without sound adds none.
+
+    Raises:
+        OptionError: The suffix, the size or the rate is not allowed.
+        VideoNotFoundError, VideoUnreadableError: ``audio_from`` is missing or not a media file
+            (raised at the start of the block).
+        VideoError: This FFmpeg has no libx264, the sound cannot be read, or no frame was written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "grey.mp4"
+        >>> with VideoWriter(path, width=64, height=48, frames_per_second=25) as writer:
+        ...     for _ in range(5):
+        ...         writer.write(np.full((48, 64, 3), 128, dtype=np.uint8))
+        >>> path.stat().st_size > 0
+        True
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: int,
+        height: int,
+        frames_per_second: float | Fraction,
+        audio_from: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() != ".mp4":
+            raise OptionError("path", f"{self.path} does not end in .mp4", "give it the suffix .mp4")
+        self.width = _checked_side("width", width)
+        self.height = _checked_side("height", height)
+        self.frames_per_second = _exact_rate(frames_per_second)
+        self.audio_from = None if audio_from is None else Path(audio_from)
+        self._session: AbstractContextManager[None] | None = None
+        self._to_yuv = VideoReformatter()
+        self._num_written = 0
+
+    def __enter__(self) -> VideoWriter:
+        session = self._writing()
+        session.__enter__()
+        self._session = session
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.__exit__(kind, error, traceback)
+
+    def write(self, image: np.ndarray) -> None:
+        """Append one frame.
+
+        Args:
+            image: RGB uint8 (height, width, 3).
+
+        Raises:
+            ImageError: Another shape or type.
+            VideoError: The writer is not open.
+        """
+        if self._session is None:
+            raise VideoError(self.path, "is not open for writing", "call write inside the with block")
+        shape = (self.height, self.width, 3)
+        if not isinstance(image, np.ndarray) or image.shape != shape or image.dtype != np.uint8:
+            raise ImageError("image", f"is {_described(image)}", f"pass an RGB uint8 array of shape {shape}")
+        pad = ((0, self.height % 2), (0, self.width % 2), (0, 0))
+        rgb = VideoFrame.from_ndarray(np.pad(image, pad, mode="edge"), format="rgb24")
+        frame = self._to_yuv.reformat(
+            rgb,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC,
+        )
+        frame.pts, frame.time_base = self._num_written, 1 / self.frames_per_second
+        # Sound goes in between, so that the muxer need not hold back the pictures.
+        self._sound.mux_until(self._num_written / self.frames_per_second)
+        self._container.mux(self._stream.encode(frame))
+        self._num_written += 1
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            self._container: OutputContainer = stack.enter_context(
+                av.open(f"file:{temporary}", mode="w", format="mp4", options={"movflags": "+faststart"})
+            )
+            self._stream = self._add_video_stream()
+            packets = stack.enter_context(_sound_packets(self.audio_from, self._container))
+            self._sound = _Sound(self._container, packets)
+            yield
+            if self._num_written == 0:
+                raise VideoError(self.path, "no frame was written to it", "write at least one frame")
+            self._container.mux(self._stream.encode(None))
+            self._sound.mux_until(None)
+
+    def _add_video_stream(self) -> VideoStream:
+        try:
+            av.Codec(_ENCODER, "w")
+        except ValueError as error:
+            raise VideoError(
+                self.path,
+                f"this FFmpeg cannot write H.264 (no {_ENCODER})",
+                "install PyAV from its binary wheels",
+            ) from error
+        stream = cast(
+            VideoStream,
+            self._container.add_stream(_ENCODER, rate=self.frames_per_second, options=dict(_QUALITY)),
+        )
+        stream.width = self.width + self.width % 2
+        stream.height = self.height + self.height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = 1 / self.frames_per_second
+        # Said outright, because players guess by the picture's size where nothing is said.
+        stream.codec_context.colorspace = _BT601
+        stream.codec_context.color_range = ColorRange.MPEG
+        return stream
+
+
+class _Sound:
+    """Sound packets on their way into the container, the next one at hand."""
+
+    def __init__(self, container: OutputContainer, packets: Iterator[Packet[Any]]) -> None:
+        self._container = container
+        self._packets = packets
+        self._next = next(packets, None)
+
+    def mux_until(self, seconds: Fraction | None) -> None:
+        """Mux what is heard up to a time; ``None``: all that is left."""
+        while self._next is not None and (seconds is None or _start_seconds(self._next) <= seconds):
+            self._container.mux(self._next)
+            self._next = next(self._packets, None)
+
+
+def _start_seconds(packet: Packet[Any]) -> Fraction:
+    return (packet.dts or 0) * packet.time_base
+
+
+@contextmanager
+def _sound_packets(path: Path | None, output: OutputContainer) -> Iterator[Iterator[Packet[Any]]]:
+    """Add a sound stream to ``output`` and give the packets that belong in it, in order."""
+    if path is None:
+        yield iter(())
+        return
+    with open_container(path) as source:
+        if not source.streams.audio:
+            yield iter(())
+            return
+        sound = source.streams.audio[0]
+        if sound.codec_context is None:
+            raise VideoError(path, "its sound codec is not known to this FFmpeg", "leave audio_from out")
+        start = _start_of_film(source, sound)
+        if sound.codec_context.name in output.supported_codecs:
+            packets = _copied(source, sound, output.add_stream_from_template(sound), start)
+        else:
+            packets = _encoded(source, sound, _add_aac_stream(output, sound), start)
+        yield _with_words(path, packets)
+
+
+def _with_words(path: Path, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    try:
+        yield from packets
+    except av.FFmpegError as error:
+        raise VideoError(
+            path, f"its sound cannot be read ({error.strerror})", "leave audio_from out"
+        ) from error
+
+
+def _start_of_film(source: InputContainer, sound: AudioStream) -> Fraction:
+    """Return when the source's video starts on its clock, in seconds; its sound's start without."""
+    stream: Stream = next(cover_pictures_left_out(source), sound)
+    return (stream.start_time or 0) * (stream.time_base or Fraction(1))
+
+
+def _copied(
+    source: InputContainer, sound: AudioStream, target: AudioStream, start: Fraction
+) -> Iterator[Packet[Any]]:
+    for packet in source.demux(sound):
+        if packet.dts is None:
+            continue  # the end mark
+        shift = round(start / packet.time_base)
+        packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
+        packet.dts -= shift
+        # What is heard before the first picture has no place. Up to its start it stays: decoders of
+        # AAC and MP3 need a run-up, which lies before time 0 where the film starts at 0.
+        if start <= 0 or packet.pts + (packet.duration or 0) >= 0:
+            packet.stream = target
+            yield packet
+
+
+def _add_aac_stream(output: OutputContainer, sound: AudioStream) -> AudioStream:
+    rates = av.Codec("aac", "w").audio_rates or []
+    rate = sound.codec_context.sample_rate
+    stream = output.add_stream("aac", rate=rate if rate in rates else 48000)
+    stream.codec_context.layout = "mono" if sound.codec_context.channels == 1 else "stereo"
+    return stream
+
+
+def _encoded(
+    source: InputContainer, sound: AudioStream, target: AudioStream, start: Fraction
+) -> Iterator[Packet[Any]]:
+    time_base = sound.time_base or Fraction(1)
+    for frame in source.decode(sound):
+        frame.pts = (frame.pts or 0) - round(start / time_base)
+        if frame.pts * time_base + Fraction(frame.samples, frame.sample_rate) > 0:
+            yield from target.encode(frame)
+    yield from target.encode(None)
+
+
+def _checked_side(option: str, value: int) -> int:
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_whole or not 1 <= value <= _MAX_SIDE:
+        raise OptionError(option, f"{value!r} is not allowed", f"pass a whole number from 1 to {_MAX_SIDE}")
+    return int(value)
+
+
+def _exact_rate(value: float | Fraction) -> Fraction:
+    is_number = isinstance(value, (int, float, Rational, np.number)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not _MIN_RATE <= value <= _MAX_RATE:
+        raise OptionError(
+            "frames_per_second",
+            f"{value!r} is not allowed",
+            f"pass a number from {_MIN_RATE} to {_MAX_RATE}",
+        )
+    if isinstance(value, Rational):
+        return Fraction(value)
+    return Fraction(float(value)).limit_denominator(_MAX_RATE_DENOMINATOR)
+
+
+def _described(image: object) -> str:
+    if isinstance(image, np.ndarray):
+        return f"a {image.dtype} array of shape {image.shape}"
+    return f"of type {type(image).__name__}"

@@ -1,0 +1,186 @@
+"""Which frames of a clip to take. A policy turns a clip's metadata into frame indices.
+
+Each policy is a frozen dataclass, so it can be compared, printed and written next to a result.
+Indices come out sorted, unique and within ``0 .. num_frames - 1``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.records import VideoMetadata
+
+# Matroska rounds timestamps to milliseconds: a frame due at 66.7 ms may be stamped 67 ms.
+_CLOCK_TOLERANCE_SECONDS = 1e-3
+
+
+class Sampling(Protocol):
+    """What :func:`read_frames` asks of a sampling policy."""
+
+    def frame_indices(
+        self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
+    ) -> Sequence[int]:
+        """Return the indices to take, ascending and unique, in ``0 .. metadata.num_frames - 1``.
+
+        Args:
+            metadata: The clip; ``num_frames`` is at least 1.
+            times_seconds: When each frame is shown, in seconds from the first, ascending; ``None``
+                when only the metadata is at hand.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AllFrames:
+    """Every frame of the clip."""
+
+    def frame_indices(
+        self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
+    ) -> range:
+        """Return ``range(num_frames)``; the times play no part."""
+        return range(metadata.num_frames)
+
+
+@dataclass(frozen=True)
+class EvenlySpaced:
+    """``num_frames`` frames spread over the whole clip.
+
+    Two or more always hold the first and the last frame; one is the middle frame (of an even
+    number, the earlier of the two). A clip with no more frames than that is taken whole.
+
+    Args:
+        num_frames: How many, at least 1.
+
+    Raises:
+        OptionError: ``num_frames`` is not a whole number of at least 1.
+
+    Example:
+        >>> from deepfake_detect.records import VideoMetadata
+        >>> clip = VideoMetadata("a.mp4", "h264", "yuv420p", 64, 48, 0, 25.0, 10, 10, 0.4, False)
+        >>> EvenlySpaced(4).frame_indices(clip)
+        [0, 3, 6, 9]
+    """
+
+    num_frames: int
+
+    def __post_init__(self) -> None:
+        _require_count("num_frames", self.num_frames)
+
+    def frame_indices(
+        self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
+    ) -> list[int]:
+        """Return ``min(self.num_frames, metadata.num_frames)`` indices; the times play no part."""
+        last = metadata.num_frames - 1
+        if self.num_frames == 1:
+            return [last // 2]
+        count = min(self.num_frames, metadata.num_frames)
+        positions: list[int] = np.linspace(0, last, count).round().astype(int).tolist()
+        return positions
+
+
+@dataclass(frozen=True)
+class EveryKth:
+    """Frames 0, ``step``, 2 ``step`` and so on.
+
+    Args:
+        step: Distance between two frames, at least 1.
+
+    Raises:
+        OptionError: ``step`` is not a whole number of at least 1.
+
+    Example:
+        >>> from deepfake_detect.records import VideoMetadata
+        >>> clip = VideoMetadata("a.mp4", "h264", "yuv420p", 64, 48, 0, 25.0, 10, 10, 0.4, False)
+        >>> list(EveryKth(4).frame_indices(clip))
+        [0, 4, 8]
+    """
+
+    step: int
+
+    def __post_init__(self) -> None:
+        _require_count("step", self.step)
+
+    def frame_indices(
+        self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
+    ) -> range:
+        """Return ``range(0, num_frames, step)``; the times play no part."""
+        return range(0, metadata.num_frames, self.step)
+
+
+@dataclass(frozen=True)
+class ByRate:
+    """The frames on screen at the times 0, 1/rate, 2/rate ... seconds.
+
+    A rate above the clip's own takes every frame once. :func:`read_frames` hands over the real
+    times, so a clip of variable frame rate is sampled by the clock; without them the clip's
+    average rate stands in.
+
+    Args:
+        frames_per_second: Frames to take per second of the clip, above 0.
+
+    Raises:
+        OptionError: ``frames_per_second`` is not a finite number above 0.
+
+    Example:
+        >>> from deepfake_detect.records import VideoMetadata
+        >>> clip = VideoMetadata("a.mp4", "h264", "yuv420p", 64, 48, 0, 25.0, 50, 50, 2.0, False)
+        >>> ByRate(2).frame_indices(clip)
+        [0, 12, 25, 37]
+    """
+
+    frames_per_second: float
+
+    def __post_init__(self) -> None:
+        rate = self.frames_per_second
+        if not _is_number(rate) or not math.isfinite(rate) or rate <= 0:
+            raise OptionError("frames_per_second", f"{rate!r} is not allowed", "pass a number above 0")
+
+    def frame_indices(
+        self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
+    ) -> list[int]:
+        """Return the indices on screen at the ticks of the clock, each index once.
+
+        Raises:
+            OptionError: The clip has several frames and tells neither their times nor its rate.
+        """
+        if metadata.num_frames == 1:
+            return [0]
+        if times_seconds is None:
+            times_seconds = _times_at_constant_rate(metadata)
+        starts = np.append(times_seconds, metadata.duration_seconds)  # (num_frames + 1,)
+        # Number of the first tick at or after each start: a frame is on screen at some tick when
+        # the next frame's first tick is a later one.
+        ticks = np.ceil((starts - _CLOCK_TOLERANCE_SECONDS) * self.frames_per_second)
+        indices: list[int] = np.flatnonzero(ticks[:-1] < ticks[1:]).tolist()
+        return indices
+
+
+def _times_at_constant_rate(metadata: VideoMetadata) -> list[float]:
+    if metadata.frames_per_second <= 0:
+        raise OptionError(
+            "sampling by rate",
+            f"{metadata.path} does not tell its frame rate",
+            "sample it with EvenlySpaced or EveryKth",
+        )
+    return [index / metadata.frames_per_second for index in range(metadata.num_frames)]
+
+
+def _is_number(value: object) -> bool:
+    # A bool is a number to Python, yet ByRate(True) is a slip and not one frame a second.
+    return hasattr(value, "__float__") and not isinstance(value, (bool, str))
+
+
+def _require_count(option: str, value: int) -> None:
+    try:
+        is_allowed = not isinstance(value, bool) and operator.index(value) >= 1
+    except TypeError:
+        is_allowed = False
+    if not is_allowed:
+        raise OptionError(option, f"{value!r} is not allowed", "pass a whole number of at least 1")
