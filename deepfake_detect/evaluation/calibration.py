@@ -1,0 +1,228 @@
+"""Validation scores -> temperature, threshold and the band of "uncertain".
+
+All three are fitted on validation samples and stored with the detector; never on test samples.
+
+A verdict follows from all three: *uncertain* strictly inside the band, outside it *fake* at or
+above the threshold and *real* below. A band of no width leaves the plain threshold.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.metrics import PROBABILITY_EPSILON
+
+# Times the mean size of the logits: beyond these every probability is 0 or 1, or 0.5.
+_LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 1e-3, 1e3
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Return the T > 0 for which ``sigmoid(logit / T)`` has the least log loss.
+
+    Above 1 the network was too sure of itself, below 1 not sure enough. The order of the samples,
+    and with it the AUC, stays as it is.
+
+    Args:
+        logits: (N,) finite raw outputs of the network, above 0 for fake.
+        labels: (N,) of 0 = real and 1 = fake, both present.
+
+    Returns:
+        Temperature, in units of the logits: twice the logits, twice the temperature.
+
+    Raises:
+        OptionError: Arrays that do not pair up, values that are not finite, labels other than 0
+            and 1, a class that is absent; logits on the right side for every sample (the loss
+            falls on and on with T) or on the wrong side so often that it falls as T grows.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+
+    Example:
+        >>> logits = np.array([-4.0, -4.0, -4.0, 4.0, 4.0, 4.0, 4.0, -4.0])
+        >>> temperature = fit_temperature(logits, [0, 0, 0, 1, 1, 1, 0, 1])  # right in 6 of 8
+        >>> round(1 / (1 + math.exp(-4.0 / temperature)), 3)
+        0.75
+    """
+    label_array, logit_array = _check("logits", labels, logits)
+    # Logits turned so that the right side is always the positive one.
+    margins = np.where(label_array == 1, logit_array, -logit_array)
+    scale = float(np.abs(margins).mean())
+    if _slope(margins, _HIGHEST_TEMPERATURE * scale) >= 0.0:
+        raise OptionError(
+            "logits",
+            "are on the wrong side so often that no temperature helps",
+            "train the network longer, or check that label 1 means fake",
+        )
+    if _slope(margins, _LOWEST_TEMPERATURE * scale) <= 0.0:
+        raise OptionError(
+            "logits",
+            "are on the right side for (almost) every sample, so no temperature is the best",
+            "calibrate on more or harder samples, or keep temperature 1",
+        )
+    found = minimize_scalar(
+        lambda log_temperature: float(np.logaddexp(0.0, -margins / math.exp(log_temperature)).mean()),
+        bounds=(math.log(_LOWEST_TEMPERATURE * scale), math.log(_HIGHEST_TEMPERATURE * scale)),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    return math.exp(float(found.x))
+
+
+def choose_threshold(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the threshold of highest balanced accuracy: ``probability >= threshold`` is fake.
+
+    Only thresholds that split the samples are tried: the midpoints between neighbouring distinct
+    probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower.
+
+    Args:
+        labels: (N,) of 0 = real and 1 = fake, both present.
+        probabilities: (N,), 0 to 1.
+
+    Returns:
+        Threshold, 0 to 1.
+
+    Raises:
+        OptionError: Arrays that do not pair up, labels other than 0 and 1, a class that is absent,
+            probabilities outside 0 to 1, or all equal (nothing splits them).
+
+    Source: the maximum of Youden's J (Cancer 3, 1950), which is twice balanced accuracy less one.
+
+    Example:
+        >>> choose_threshold([0, 0, 1, 1], [0.125, 0.25, 0.75, 0.875])
+        0.5
+    """
+    label_array, values = _check("probabilities", labels, probabilities)
+    _check_range(values)
+    order = np.argsort(values, kind="stable")
+    ordered, ordered_labels = values[order], label_array[order]
+    cuts = np.flatnonzero(np.diff(ordered))
+    if len(cuts) == 0:
+        raise OptionError(
+            "probabilities", f"are all {ordered[0]:.4g}, nothing splits them", "check the detector's outputs"
+        )
+    midpoints = _midpoints(ordered[cuts], ordered[cuts + 1])
+    fakes_below = np.cumsum(ordered_labels)[cuts]
+    num_fakes, num_reals = int(label_array.sum()), int((1 - label_array).sum())
+    # Balanced accuracy times 2 * fakes * reals is a whole number, so ties are exact.
+    quality = (num_fakes - fakes_below) * num_reals + (cuts + 1 - fakes_below) * num_fakes
+    best = midpoints[quality == quality.max()]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def choose_uncertain_band(
+    labels: ArrayLike, probabilities: ArrayLike, *, threshold: float, target_accuracy: float = 0.9
+) -> tuple[float, float]:
+    """Return the narrowest band around the threshold outside which the verdicts are good enough.
+
+    The band reaches equally far to both sides *in logits*, so it never leaves (0, 1). It grows
+    past one distance of samples after the other (its ends lie midway between two distances) until
+    the share of right verdicts among the samples outside is at least ``target_accuracy``. That
+    share may rest on few samples: look at how many the band leaves.
+
+    Args:
+        labels: (N,) of 0 = real and 1 = fake, both present.
+        probabilities: (N,), 0 to 1; clipped to [1e-7, 1 - 1e-7] to measure distances.
+        threshold: Between 0 and 1, both excluded.
+        target_accuracy: Above 0, to 1.
+
+    Returns:
+        ``(low, high)``, with the threshold between; strictly inside is uncertain. Both are
+        ``threshold`` when the accuracy of all samples already meets the target.
+
+    Raises:
+        OptionError: As for :func:`choose_threshold`; an option out of range; no band meets the
+            target, because even the surest samples are wrong too often.
+
+    Source: the reject option at a fixed risk, as in El-Yaniv & Wiener, "On the Foundations of
+    Noise-free Selective Classification", JMLR 11 (2010).
+
+    Example:
+        >>> low, high = choose_uncertain_band(
+        ...     [0, 0, 1, 0, 1, 1], [0.02, 0.1, 0.4, 0.6, 0.9, 0.98], threshold=0.5)
+        >>> round(low, 3), round(high, 3)
+        (0.214, 0.786)
+    """
+    label_array, values = _check("probabilities", labels, probabilities)
+    _check_range(values)
+    if not 0.0 < threshold < 1.0:
+        raise OptionError("threshold", f"{threshold} is not between 0 and 1", "pass one such as 0.5")
+    if not 0.0 < target_accuracy <= 1.0:
+        raise OptionError("target_accuracy", f"{target_accuracy} is not above 0 and at most 1", "try 0.9")
+
+    centre = float(_logit(np.array(threshold)))
+    distances = np.unique(np.abs(_logit(values) - centre))
+    half_widths = (distances[:-1] + distances[1:]) / 2.0
+    lows = np.append(threshold, expit(centre - half_widths))
+    highs = np.append(threshold, expit(centre + half_widths))
+    good_enough = _accuracy_outside(label_array, values, threshold, lows, highs) >= target_accuracy
+    if not good_enough.any():
+        raise OptionError(
+            "target_accuracy",
+            f"no band around {threshold:.4g} leaves {target_accuracy:.4g} of the verdicts outside it right",
+            "lower the target or improve the detector",
+        )
+    narrowest = int(good_enough.argmax())
+    return float(lows[narrowest]), float(highs[narrowest])
+
+
+def _accuracy_outside(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float, lows: np.ndarray, highs: np.ndarray
+) -> np.ndarray:
+    """Return, for each band, the share of right verdicts among samples outside it; 0 when none is."""
+    order = np.argsort(probabilities, kind="stable")
+    ordered = probabilities[order]
+    fakes_before = np.concatenate([[0], np.cumsum(labels[order])])
+    # A sample at the lower end is real, save that one at the threshold is fake.
+    num_below = np.minimum(
+        np.searchsorted(ordered, lows, side="right"), np.searchsorted(ordered, threshold, side="left")
+    )
+    num_not_above = np.searchsorted(ordered, highs, side="left")
+    right = (num_below - fakes_before[num_below]) + (fakes_before[-1] - fakes_before[num_not_above])
+    outside = num_below + len(labels) - num_not_above
+    shares: np.ndarray = np.divide(right, outside, out=np.zeros(len(lows)), where=outside > 0)
+    return shares
+
+
+def _slope(margins: np.ndarray, temperature: float) -> float:
+    """Return the derivative of the log loss by 1 / T, in which it is convex; 0 at T = 0."""
+    return float(-(margins * expit(-margins / temperature)).mean()) if temperature > 0.0 else 0.0
+
+
+def _midpoints(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    middle = (below + above) / 2.0
+    # Between two neighbouring floats the mean may round down onto the lower, which belongs below.
+    return np.where(middle > below, middle, above)
+
+
+def _logit(probabilities: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probabilities, PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON)
+    logits: np.ndarray = np.log(clipped) - np.log1p(-clipped)
+    return logits
+
+
+def _check(name: str, labels: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels as int64 (N,) and values as float64 (N,)."""
+    label_array, value_array = np.asarray(labels), np.asarray(values, dtype=np.float64)
+    if label_array.ndim != 1 or value_array.shape != label_array.shape:
+        raise OptionError(
+            name,
+            f"shape {value_array.shape} and labels of shape {label_array.shape} do not pair up",
+            "pass two arrays (N,), one value and one label per sample",
+        )
+    if set(np.unique(label_array).tolist()) != {0, 1}:
+        raise OptionError(
+            "labels", "must hold both 0 = real and 1 = fake and nothing else", "calibrate on both classes"
+        )
+    if not np.isfinite(value_array).all():
+        raise OptionError(name, "holds NaN or infinity", "find the samples that were not scored")
+    return label_array.astype(np.int64), value_array
+
+
+def _check_range(probabilities: np.ndarray) -> None:
+    if probabilities.min() < 0.0 or probabilities.max() > 1.0:
+        raise OptionError("probabilities", "reach outside 0 to 1", "pass the sigmoid of the logits")

@@ -1,0 +1,322 @@
+"""From a table of scores to the numbers of a paper."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.evaluation import (
+    Coverage,
+    ScoreTable,
+    evaluate_scores,
+    format_table,
+    video_samples,
+)
+from deepfake_detect.files import write_json
+from deepfake_detect.metrics import METRIC_NAMES, bootstrap_intervals
+
+METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+
+
+def table_of(*videos, num_faces=4, spread=0.05):
+    """Return a score table of videos given as (video_id, method, label, centre of its scores)."""
+    generator = np.random.default_rng(0)
+    rows = [video for video in videos for _ in range(num_faces)]
+    centres = np.array([video[3] for video in rows])
+    return ScoreTable(
+        video_id=np.array([video[0] for video in rows], dtype=object),
+        method=np.array([video[1] for video in rows], dtype=object),
+        label=np.array([video[2] for video in rows]),
+        track_id=np.zeros(len(rows), dtype=np.int32),
+        frame_index=np.tile(np.arange(num_faces) * 9, len(videos)),
+        fake_probability=np.clip(centres + generator.normal(0, spread, len(rows)), 0, 1),
+    )
+
+
+def four_methods(num_videos=12, seed=0):
+    """Return videos of FaceForensics++: the same pairs of identities in four methods, and reals."""
+    generator = np.random.default_rng(seed)
+    videos = [
+        (f"ff/youtube/c23/{n:03d}", "youtube", 0, generator.uniform(0.1, 0.5)) for n in range(num_videos)
+    ]
+    for easy, method in enumerate(METHODS):
+        for n in range(num_videos):
+            centre = generator.uniform(0.0, 0.2) + 0.22 * easy
+            videos.append((f"ff/{method}/c23/{n:03d}_{n + 1:03d}", method, 1, centre))
+    return videos
+
+
+def everything_scored(table):
+    count = len(set(table.video_id))
+    return Coverage(count, count, 0, 0, ())
+
+
+def evaluated(table, **options):
+    settings = {"threshold": 0.5, "aggregation_rule": "mean", "num_draws": 25, **options}
+    return evaluate_scores(table, everything_scored(table), **settings)
+
+
+def keep_rows(table, rows):
+    return ScoreTable(*(column[rows] for column in vars(table).values()))
+
+
+def test_four_methods_of_one_pair_remain_four_videos():
+    table = table_of(*four_methods())
+    evaluation = evaluated(table)
+    assert len(evaluation.video_ids) == 12 * 5
+    assert sum(video_id.endswith("/003_004") for video_id in evaluation.video_ids) == 4
+
+    means, labels = {}, {}
+    for video_id in table.video_id:
+        rows = table.video_id == video_id
+        means[video_id], labels[video_id] = table.fake_probability[rows].mean(), table.label[rows][0]
+    true_auc = roc_auc_score([labels[v] for v in means], list(means.values()))
+    assert evaluation.video.metrics["auc"].value == pytest.approx(true_auc, abs=1e-12)
+
+    # What a tool reports that takes the file's name for the identity: another number.
+    merged: dict[str, list[float]] = {}
+    for video_id, mean in means.items():
+        merged.setdefault(video_id.rsplit("/", 1)[1], []).append(mean)
+    wrong_auc = roc_auc_score(["_" in name for name in merged], [np.mean(v) for v in merged.values()])
+    assert len(merged) == 24
+    assert abs(wrong_auc - true_auc) > 0.05
+
+
+def test_json_has_the_documented_shape_and_no_nan(tmp_path):
+    table = table_of(*four_methods())
+    report = evaluated(table, threshold=0.4, seed=5).to_json()
+    write_json(tmp_path / "evaluation.json", report)
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == report
+    assert list(report) == ["video", "frame", "per_method", "coverage", "settings"]
+    for level in (report["video"], report["frame"], report["per_method"]["FaceSwap"]["video"]):
+        assert tuple(level) == METRIC_NAMES
+        assert all(list(interval) == ["value", "low", "high"] for interval in level.values())
+    assert list(report["per_method"]) == list(METHODS)
+    assert report["per_method"]["Deepfakes"]["num_videos_fake"] == 12
+    assert report["per_method"]["Deepfakes"]["num_videos_real"] == 12
+    assert report["settings"] == {
+        "threshold": 0.4,
+        "aggregation_rule": "mean",
+        "num_draws": 25,
+        "confidence": 0.95,
+        "seed": 5,
+    }
+
+
+def test_undefined_numbers_are_null():
+    report = evaluated(table_of(("a", "Deepfakes", 1, 0.7), ("b", "Deepfakes", 1, 0.6))).to_json()
+    assert report["video"]["auc"] == {"value": None, "low": None, "high": None}
+    assert report["per_method"]["Deepfakes"]["frame"]["eer"]["value"] is None
+    assert report["per_method"]["Deepfakes"]["num_videos_real"] == 0
+    assert report["video"]["accuracy"]["value"] == 1.0
+    json.dumps(report, allow_nan=False)
+
+
+def test_every_scored_face_is_one_sample_of_the_frame_level_and_videos_are_resampled_whole():
+    table = table_of(*four_methods(), spread=0.15)
+    evaluation = evaluated(table)
+    expected = bootstrap_intervals(
+        table.label, table.fake_probability, table.video_id, threshold=0.5, num_draws=25
+    )
+    assert evaluation.frame.metrics == expected
+    np.testing.assert_array_equal(evaluation.frame.scores, table.fake_probability)
+    np.testing.assert_array_equal(evaluation.frame.labels, table.label)
+
+
+def test_each_method_is_its_fakes_against_all_reals():
+    table = table_of(*four_methods())
+    evaluation = evaluated(table)
+    for method in METHODS:
+        alone = evaluated(keep_rows(table, (table.method == method) | (table.label == 0)))
+        assert evaluation.per_method[method].video.metrics == alone.video.metrics
+        assert evaluation.per_method[method].frame.metrics == alone.frame.metrics
+    values = {name: result.video.metrics["auc"].value for name, result in evaluation.per_method.items()}
+    assert values["Deepfakes"] < values["NeuralTextures"]
+
+
+def test_sources_of_reals_are_no_methods_and_one_name_may_hold_both_labels():
+    videos = [("a", "youtube", 0, 0.1), ("b", "dfdc", 0, 0.2), ("c", "dfdc", 1, 0.8), ("d", "actors", 0, 0.9)]
+    evaluation = evaluated(table_of(*videos))
+    assert list(evaluation.per_method) == ["dfdc"]
+    assert evaluation.per_method["dfdc"].num_videos_real == 3
+    assert evaluation.per_method["dfdc"].num_videos_fake == 1
+    assert evaluation.per_method["dfdc"].video.labels.tolist() == [0, 0, 1, 0]
+
+
+def test_the_order_of_rows_does_not_matter():
+    table = table_of(*four_methods())
+    shuffled = keep_rows(table, np.random.default_rng(1).permutation(len(table.label)))
+    first, second = evaluated(table), evaluated(shuffled)
+    assert first.video.metrics == second.video.metrics
+    for name in METRIC_NAMES:
+        assert first.frame.metrics[name].low == pytest.approx(second.frame.metrics[name].low, abs=1e-12)
+
+
+def test_seeds_repeat_and_differ():
+    table = table_of(*four_methods())
+    assert evaluated(table, seed=3).to_json() == evaluated(table, seed=3).to_json()
+    first, second = evaluated(table, seed=3), evaluated(table, seed=4)
+    assert first.video.metrics["auc"].value == second.video.metrics["auc"].value
+    assert first.video.metrics["auc"] != second.video.metrics["auc"]
+
+
+def test_the_aggregation_rule_is_used():
+    table = replace(
+        table_of(("a", "youtube", 0, 0.1), ("b", "Deepfakes", 1, 0.1), num_faces=2, spread=0.0),
+        track_id=np.array([0, 0, 0, 1]),
+        fake_probability=np.array([0.125, 0.125, 0.25, 0.75]),
+    )
+    assert video_samples(table, aggregation_rule="mean").fake_probability.tolist() == [0.125, 0.5]
+    evaluation = evaluated(table, aggregation_rule="most_suspicious_track")
+    assert evaluation.video.scores.tolist() == [0.125, 0.75]
+    assert evaluation.video.labels.tolist() == [0, 1]
+    assert evaluation.settings.aggregation_rule == "most_suspicious_track"
+
+
+def test_video_samples_are_sorted_and_point_back_to_rows():
+    table = table_of(("z", "youtube", 0, 0.2), ("a", "Deepfakes", 1, 0.8))
+    videos = video_samples(table, aggregation_rule="mean")
+    assert videos.video_id.tolist() == ["a", "z"]
+    assert videos.method.tolist() == ["Deepfakes", "youtube"]
+    assert videos.label.tolist() == [1, 0]
+    assert videos.of_row.tolist() == [1] * 4 + [0] * 4
+
+
+def test_roc_points_come_with_each_level():
+    curve = evaluated(table_of(*four_methods())).video.roc()
+    area = np.sum(np.diff(curve.false_positive_rate) * curve.true_positive_rate[:-1])
+    area += 0.5 * np.sum(np.diff(curve.false_positive_rate) * np.diff(curve.true_positive_rate))
+    expected = evaluated(table_of(*four_methods())).video.metrics["auc"].value
+    assert area == pytest.approx(expected)
+
+
+def test_unscored_videos_are_reported_and_never_scored():
+    table = table_of(*four_methods())
+    coverage = Coverage(63, 60, 2, 1, (("x", "no face"), ("y", "no face"), ("z", "cut short")))
+    evaluation = evaluate_scores(table, coverage, threshold=0.5, aggregation_rule="mean", num_draws=2)
+    assert len(evaluation.video.scores) == 60
+    assert evaluation.to_json()["coverage"] == {
+        "videos_expected": 63,
+        "videos_scored": 60,
+        "videos_without_face": 2,
+        "videos_failed": 1,
+        "unscored": [
+            {"video_id": "x", "reason": "no face"},
+            {"video_id": "y", "reason": "no face"},
+            {"video_id": "z", "reason": "cut short"},
+        ],
+    }
+
+
+# --- the terminal's table ------------------------------------------------------------------------
+
+
+def rendered(evaluation, width=80):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(format_table(evaluation))
+    return console.file.getvalue()
+
+
+def test_table_fits_a_terminal_and_says_everything():
+    evaluation = evaluated(table_of(*four_methods()))
+    text = rendered(evaluation)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    assert "[low, high]" in text
+    rows = [line.split() for line in text.splitlines() if line.strip().startswith(("video", "frame"))]
+    assert [row[:2] for row in rows] == [[lv, m] for lv in ("video", "frame") for m in ("all", *METHODS)]
+    metrics = evaluation.video.metrics
+    numbers = " ".join(f"{metrics[name].value:.3f}" for name in ("accuracy", "eer", "log_loss"))
+    assert " ".join(rows[0]) == f"video all 12 + 48 {metrics['auc'].text()} {numbers}"
+    assert "60 of 60 videos scored, 0 without a face, 0 failed" in text
+    assert "threshold 0.5, mean, 95% intervals over videos" in text
+
+
+def test_table_keeps_numbers_whole_beside_a_long_name_and_brackets_in_it():
+    videos = [("a", "youtube", 0, 0.1), ("b", "[bold]a_method_with_a_name_that_is_very_long", 1, 0.8)]
+    text = rendered(evaluated(table_of(*videos)))
+    assert text.count("1.000 [1.000, 1.000]") == 4
+    assert "[bold]a" in text
+
+
+def test_table_says_where_a_number_is_undefined():
+    text = rendered(evaluated(table_of(("a", "Deepfakes", 1, 0.7), ("b", "Deepfakes", 1, 0.6))))
+    assert text.count("n/a") == 8  # AUC and EER, two levels, over all and for the method
+    assert "nan" not in text
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": np.array([0, 1])}, r"columns of unequal shape: video_id \(4,\).*label \(2,\)"),
+        ({"label": np.array([0, 0, 1, 2])}, "score table, label: holds values other than 0 and 1"),
+        ({"label": np.array([0.0, 0, 1, 1])}, "score table, label: holds float64"),
+        ({"track_id": np.array([0.0, 0, 0, 0])}, "score table, track_id: holds float64"),
+        ({"frame_index": np.array([None] * 4)}, "score table, frame_index: holds object"),
+        ({"video_id": np.array(["a", "a", "b", None])}, "score table, video_id: holds empty or missing text"),
+        ({"method": np.array(["a", "a", "b", ""])}, "score table, method: holds empty or missing text"),
+        ({"fake_probability": np.array([0, 0, 0, np.nan])}, "fake_probability: holds NaN or values outside"),
+        ({"fake_probability": np.array([0, 0, 0, 1.5])}, "fake_probability: holds NaN or values outside"),
+    ],
+)
+def test_refuses_columns(changes, message):
+    table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8), num_faces=2)
+    with pytest.raises(ManifestError, match=message):
+        replace(table, **changes)
+
+
+def test_refuses_an_empty_table():
+    with pytest.raises(ManifestError, match="score table: has no row"):
+        ScoreTable(*(np.array([]) for _ in range(6)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": np.array([0, 1, 1, 1])}, "video a: its rows disagree on the label: 0 and 1"),
+        (
+            {"method": np.array(["youtube", "actors", "Deepfakes", "Deepfakes"])},
+            "video a: its rows disagree on the method: youtube and actors",
+        ),
+        ({"frame_index": np.array([0, 9, 9, 9])}, "video b: track 0 is listed 2 times in frame 9"),
+    ],
+)
+def test_refuses_rows_that_cannot_be_one_video(changes, message):
+    table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8), num_faces=2)
+    with pytest.raises(ManifestError, match=message):
+        evaluated(replace(table, **changes))
+
+
+@pytest.mark.parametrize(
+    "counts", [(3, 2, 0, 0, ()), (3, 2, 1, 0, ()), (2, 2, 0, 0, (("x", "no face"),)), (1, 2, -1, 0, ())]
+)
+def test_refuses_coverage_that_does_not_add_up(counts):
+    with pytest.raises(OptionError, match="coverage: .* listed as unscored do not add up"):
+        Coverage(*counts)
+
+
+def test_refuses_coverage_of_another_table():
+    table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8))
+    options = {"threshold": 0.5, "aggregation_rule": "mean"}
+    with pytest.raises(OptionError, match="says 3 videos are scored, the score table holds 2"):
+        evaluate_scores(table, Coverage(3, 3, 0, 0, ()), **options)
+    with pytest.raises(OptionError, match="lists b as unscored, but it has scores"):
+        evaluate_scores(table, Coverage(3, 2, 1, 0, (("b", "no face"),)), **options)
+
+
+def test_refuses_an_unknown_rule_and_a_threshold_that_is_none():
+    table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8))
+    with pytest.raises(OptionError, match="rule: there is no 'max'"):
+        evaluated(table, aggregation_rule="max")
+    with pytest.raises(OptionError, match="threshold: nan is not a finite number"):
+        evaluated(table, threshold=float("nan"))

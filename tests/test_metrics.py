@@ -1,0 +1,320 @@
+"""Each metric against scikit-learn, and where ties and weights matter against a slow obvious twin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from sklearn import metrics as sk
+
+from deepfake_detect import metrics
+from deepfake_detect.errors import OptionError
+
+THRESHOLD = 0.45
+
+METRICS: dict[str, Callable[..., float]] = {
+    "auc": metrics.roc_auc,
+    "accuracy": partial(metrics.accuracy, threshold=THRESHOLD),
+    "balanced_accuracy": partial(metrics.balanced_accuracy, threshold=THRESHOLD),
+    "eer": metrics.equal_error_rate,
+    "log_loss": metrics.log_loss,
+    "average_precision": metrics.average_precision,
+    "brier": metrics.brier_score,
+}
+NEED_BOTH_CLASSES = ("auc", "balanced_accuracy", "eer", "average_precision")
+
+
+def called_fake(scores):
+    return (np.asarray(scores) >= THRESHOLD).astype(int)
+
+
+def sk_equal_error_rate(labels, scores, sample_weight=None):
+    false_positive, true_positive, _ = sk.roc_curve(
+        labels, scores, sample_weight=sample_weight, drop_intermediate=False
+    )
+    # Parametrised by the length along the curve, so that vertical parts are found as well.
+    position = np.concatenate([[0.0], np.cumsum(np.diff(false_positive) + np.diff(true_positive))])
+
+    def excess(at):
+        return np.interp(at, position, false_positive) + np.interp(at, position, true_positive) - 1.0
+
+    return np.interp(brentq(excess, 0.0, 2.0, xtol=1e-14), position, false_positive)
+
+
+REFERENCES: dict[str, Callable[..., float]] = {
+    "auc": sk.roc_auc_score,
+    "accuracy": lambda y, s, **kw: sk.accuracy_score(y, called_fake(s), **kw),
+    "balanced_accuracy": lambda y, s, **kw: sk.balanced_accuracy_score(y, called_fake(s), **kw),
+    "eer": sk_equal_error_rate,
+    "log_loss": lambda y, s, **kw: sk.log_loss(y, np.clip(s, 1e-7, 1 - 1e-7), **kw),
+    "average_precision": sk.average_precision_score,
+    "brier": sk.brier_score_loss,
+}
+
+
+def random_samples(seed, size=60):
+    """Labels and scores with many ties, and 0 and 1 among the scores."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(2, size=size)
+    labels[:2] = 0, 1
+    scores = np.round(np.clip(generator.normal(0.35 + 0.3 * labels, 0.3), 0, 1), seed % 3 + 1)
+    return labels, scores, generator.integers(0, 4, size=size) + (np.arange(size) < 2)
+
+
+def test_every_metric_is_tested_here():
+    assert tuple(METRICS) == metrics.METRIC_NAMES == tuple(REFERENCES)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_scikit_learn(name, seed):
+    labels, scores, weights = random_samples(seed)
+    # 1 - (1 - 1e-7) is not 1e-7 to the last digits, which the logarithm of the reference feels.
+    tolerance = 1e-9 if name == "log_loss" else 1e-12
+    assert METRICS[name](labels, scores) == pytest.approx(REFERENCES[name](labels, scores), abs=tolerance)
+    expected = REFERENCES[name](labels, scores, sample_weight=weights)
+    assert METRICS[name](labels, scores, weights=weights) == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_weight_is_a_sample_repeated_and_zero_is_absent(name, seed):
+    labels, scores, weights = random_samples(seed)
+    repeated = METRICS[name](np.repeat(labels, weights), np.repeat(scores, weights))
+    assert METRICS[name](labels, scores, weights=weights) == pytest.approx(repeated, abs=1e-13)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_order_of_samples_and_scale_of_weights_do_not_matter(name):
+    labels, scores, weights = random_samples(1)
+    order = np.random.default_rng(0).permutation(len(labels))
+    expected = METRICS[name](labels, scores, weights=weights)
+    shuffled = METRICS[name](labels[order], scores[order], weights=weights[order] / 7.0)
+    assert shuffled == pytest.approx(expected, abs=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_auc_is_the_share_of_pairs_in_order_to_the_last_bit(seed):
+    labels, scores, weights = random_samples(seed, size=25)
+    won = pairs = 0.0
+    for i in np.flatnonzero(labels == 1):
+        for j in np.flatnonzero(labels == 0):
+            weight = float(weights[i] * weights[j])
+            pairs += weight
+            won += weight * (1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0)
+    assert metrics.roc_auc(labels, scores, weights=weights) == won / pairs
+
+
+def test_all_scores_equal_is_chance():
+    labels, scores = [0, 1, 1, 0, 1], [0.3] * 5
+    assert metrics.roc_auc(labels, scores) == 0.5
+    assert metrics.equal_error_rate(labels, scores) == 0.5
+    assert metrics.average_precision(labels, scores) == 0.6
+    assert metrics.balanced_accuracy(labels, scores, threshold=0.5) == 0.5
+
+
+def test_perfect_and_reversed_scores():
+    labels, scores = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.7, 0.8, 0.9])
+    assert (metrics.roc_auc(labels, scores), metrics.equal_error_rate(labels, scores)) == (1.0, 0.0)
+    assert (metrics.roc_auc(labels, 1 - scores), metrics.equal_error_rate(labels, 1 - scores)) == (0.0, 1.0)
+
+
+def test_a_score_at_the_threshold_is_fake():
+    assert metrics.accuracy([1, 0], [0.5, np.nextafter(0.5, 0)], threshold=0.5) == 1.0
+
+
+def test_ranking_and_threshold_metrics_take_logits():
+    labels, logits = [0, 1, 0, 1], [-3.0, 2.0, 4.0, 9.0]
+    assert metrics.roc_auc(labels, logits) == 0.75
+    assert metrics.accuracy(labels, logits, threshold=0.0) == 0.75
+
+
+def test_log_loss_of_a_sure_and_wrong_answer_is_the_documented_clip():
+    assert metrics.log_loss([1], [0.0]) == pytest.approx(-math.log(1e-7))
+    assert metrics.log_loss([0], [1.0]) == pytest.approx(-math.log(1e-7))
+    assert 0.0 < metrics.log_loss([1], [1.0]) < 1.1e-7
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("name", METRICS)
+def test_a_single_class_is_nan_only_where_two_are_compared(name, label):
+    scores = np.array([0.2, 0.6, 0.6])
+    value = METRICS[name]([label] * 3, scores)
+    assert math.isnan(value) == (name in NEED_BOTH_CLASSES)
+    # The other class is there, but weighs nothing.
+    weighed = METRICS[name]([label] * 3 + [1 - label], [*scores, 0.4], weights=[0.1, 0.1, 0.1, 0.0])
+    assert weighed == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_roc_curve_equals_scikit_learn(seed):
+    labels, scores, weights = random_samples(seed)
+    curve = metrics.roc_curve(labels, scores, weights=weights)
+    expected = sk.roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
+    # scikit-learn leaves out samples of weight 0; here they only repeat a point.
+    known = np.isin(curve.thresholds, expected[2])
+    np.testing.assert_allclose(curve.false_positive_rate[known], expected[0], atol=1e-15)
+    np.testing.assert_allclose(curve.true_positive_rate[known], expected[1], atol=1e-15)
+    np.testing.assert_array_equal(curve.thresholds[known], expected[2])
+
+
+def test_roc_curve_rises_in_spite_of_rounding_and_is_nan_for_an_absent_class():
+    generator = np.random.default_rng(5)
+    labels, scores, weights = generator.integers(2, size=5000), generator.random(5000), generator.random(5000)
+    curve = metrics.roc_curve(labels, scores, weights=weights)
+    for rates in (curve.false_positive_rate, curve.true_positive_rate):
+        assert rates[0] == 0.0
+        assert rates[-1] == 1.0
+        assert (np.diff(rates) >= 0.0).all()
+    one_class = metrics.roc_curve([1, 1], [0.2, 0.3])
+    assert np.isnan(one_class.false_positive_rate).all()
+    assert one_class.true_positive_rate.tolist() == [0.0, 0.5, 1.0]
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+def grouped_samples(num_groups=15, size=6, seed=0):
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(num_groups), size)
+    labels = (np.arange(num_groups) % 2)[groups]
+    of_group = generator.normal(0.4 + 0.2 * (np.arange(num_groups) % 2), 0.2)
+    scores = np.round(np.clip(of_group[groups] + generator.normal(0, 0.02, len(groups)), 0, 1), 2)
+    order = generator.permutation(len(groups))
+    return labels[order], scores[order], groups[order]
+
+
+def test_intervals_equal_a_loop_that_copies_the_samples_of_each_drawn_group():
+    labels, scores, groups = grouped_samples()
+    intervals = metrics.bootstrap_intervals(
+        labels, scores, groups, threshold=THRESHOLD, num_draws=40, confidence=0.8, seed=3
+    )
+    generator = np.random.default_rng(3)
+    draws: dict[str, list[float]] = {name: [] for name in METRICS}
+    for _ in range(40):
+        drawn = generator.integers(15, size=15)
+        rows = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
+        for name, metric in METRICS.items():
+            draws[name].append(metric(labels[rows], scores[rows]))
+    assert list(intervals) == list(metrics.METRIC_NAMES)
+    for name, interval in intervals.items():
+        assert interval.value == pytest.approx(METRICS[name](labels, scores), abs=1e-13)
+        ends = np.nanpercentile(draws[name], [10, 90])
+        assert (interval.low, interval.high) == pytest.approx(tuple(ends), abs=1e-12)
+
+
+def test_names_of_groups_do_not_matter_and_seeds_repeat():
+    labels, scores, groups = grouped_samples()
+    run = partial(metrics.bootstrap_intervals, labels, scores, threshold=0.5, num_draws=30)
+    named = np.array([f"video {group:03d}" for group in groups], dtype=object)
+    assert run(groups, seed=1) == run(named, seed=1)
+    assert run(groups, seed=1) != run(groups, seed=2)
+
+
+def test_whole_videos_give_wider_intervals_than_frames_taken_for_independent():
+    labels, scores, groups = grouped_samples(num_groups=30, size=20)
+    run = partial(metrics.bootstrap_intervals, labels, scores, threshold=0.5, num_draws=200)
+    by_video, by_frame = run(groups)["auc"], run(np.arange(len(labels)))["auc"]
+    assert by_video.value == by_frame.value
+    assert by_video.high - by_video.low > 2 * (by_frame.high - by_frame.low)
+
+
+def test_intervals_cover_the_true_value_about_as_often_as_they_say():
+    covered = 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        labels = np.arange(80) % 2
+        scores = generator.random(80)  # no information: the true AUC is 0.5
+        auc = metrics.bootstrap_intervals(
+            labels, scores, np.arange(80), threshold=0.5, num_draws=120, confidence=0.8, seed=seed
+        )["auc"]
+        covered += auc.low <= 0.5 <= auc.high
+    assert 0.66 <= covered / 60 <= 0.92
+
+
+def test_draws_that_leave_a_metric_undefined_are_left_out():
+    # One of three groups is fake: (2/3)^3 of the draws miss it, and 1/27 hold nothing else.
+    labels, scores = np.array([0, 0, 1]), np.array([0.1, 0.2, 0.9])
+    intervals = metrics.bootstrap_intervals(labels, scores, np.arange(3), threshold=0.5, num_draws=100)
+    assert intervals["auc"] == metrics.Interval(1.0, 1.0, 1.0)
+    assert intervals["accuracy"] == metrics.Interval(1.0, 1.0, 1.0)
+
+
+def test_a_metric_undefined_in_every_draw_has_no_ends():
+    # Both groups are pure, and with this seed the single draw takes one of them twice.
+    intervals = metrics.bootstrap_intervals([0, 1], [0.1, 0.9], [0, 1], threshold=0.5, num_draws=1, seed=0)
+    assert intervals["auc"].value == 1.0
+    assert math.isnan(intervals["auc"].low)
+    assert math.isnan(intervals["auc"].high)
+    assert intervals["auc"].text() == "1.000 [n/a]"
+    assert not math.isnan(intervals["accuracy"].low)
+
+
+def test_one_class_keeps_the_metrics_that_do_not_compare():
+    intervals = metrics.bootstrap_intervals(
+        [1, 1, 1], [0.2, 0.6, 0.9], [0, 1, 2], threshold=0.5, num_draws=50
+    )
+    for name, interval in intervals.items():
+        undefined = [math.isnan(number) for number in (interval.value, interval.low, interval.high)]
+        assert undefined == [name in NEED_BOTH_CLASSES] * 3
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", [metrics.roc_curve, *METRICS.values()])
+@pytest.mark.parametrize(
+    ("labels", "scores", "weights", "message"),
+    [
+        ([], [], None, "scores: there is no sample"),
+        ([0, 1], [0.5], None, r"labels of shape \(2,\) and scores of shape \(1,\) do not pair up"),
+        ([[0, 1]], [[0.5, 0.5]], None, "do not pair up"),
+        ([0, 2], [0.5, 0.5], None, "labels: hold values other than 0 and 1"),
+        ([0, math.nan], [0.5, 0.5], None, "labels: hold values other than 0 and 1"),
+        ([0, 1], [0.5, math.nan], None, "scores: 1 of 2 are NaN or infinite"),
+        ([0, 1], [-math.inf, math.inf], None, "scores: 2 of 2 are NaN or infinite"),
+        (["real", "fake"], [0.5, 0.5], None, "labels: is no array of numbers"),
+        ([0, 1], [0.5, 0.5], [1.0], r"weights: shape \(1,\) for 2 samples"),
+        ([0, 1], [0.5, 0.5], [1.0, -1.0], "weights: are negative, not finite or all 0"),
+        ([0, 1], [0.5, 0.5], [1.0, math.nan], "weights: are negative, not finite or all 0"),
+        ([0, 1], [0.5, 0.5], [0.0, 0.0], "weights: are negative, not finite or all 0"),
+    ],
+)
+def test_refuses_samples_that_are_none(metric, labels, scores, weights, message):
+    with pytest.raises(OptionError, match=message):
+        metric(labels, scores, weights=weights)
+
+
+@pytest.mark.parametrize("metric", [metrics.log_loss, metrics.brier_score])
+@pytest.mark.parametrize("scores", [[-0.1, 0.5], [0.5, 1.1]])
+def test_probabilities_are_needed_where_they_mean_something(metric, scores):
+    with pytest.raises(OptionError, match="are no probabilities"):
+        metric([0, 1], scores)
+
+
+@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.balanced_accuracy])
+def test_a_threshold_is_finite(metric):
+    with pytest.raises(OptionError, match="threshold: nan is not a finite number"):
+        metric([0, 1], [0.1, 0.9], threshold=math.nan)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_draws": 0}, "num_draws: 0 draws give no interval"),
+        ({"confidence": 1.0}, "confidence: 1.0 is not between 0 and 1"),
+        ({"confidence": 0.0}, "confidence: 0.0 is not between 0 and 1"),
+        ({"seed": -1}, "seed: -1 is negative"),
+        ({"threshold": math.inf}, "threshold: inf is not a finite number"),
+        ({"groups": [0]}, r"groups: shape \(1,\) for 2 samples"),
+        ({"scores": [0.5, 3.0]}, "are no probabilities"),
+    ],
+)
+def test_refuses_options_of_the_bootstrap(options, message):
+    arguments = {"labels": [0, 1], "scores": [0.1, 0.9], "groups": [0, 1], "threshold": 0.5, **options}
+    with pytest.raises(OptionError, match=message):
+        metrics.bootstrap_intervals(**arguments)
