@@ -1,0 +1,7 @@
+"""Figures from finished numbers. The only room that imports matplotlib, and only when it draws.
+
+roc        ROC curves of an evaluation
+history    losses and validation AUC of a training run
+timeline   fake probability of each person over a clip
+annotate   the clip played back with boxes
+"""

@@ -1,0 +1,161 @@
+"""ROC curves of an evaluation as one picture: both levels, and the methods one by one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation import Evaluation, LevelResult
+from deepfake_detect.files import atomic_path
+from deepfake_detect.records import FAKE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# More thin curves than this cannot be told apart; the numbers are in the table.
+_MOST_METHOD_CURVES = 8
+# Okabe and Ito's colours, which colour-blind readers tell apart; blue and black are the two levels'.
+_METHOD_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F")
+_VIDEO_STYLE = {"color": "#0B3C8C", "linewidth": 2.6, "zorder": 4}
+_FRAME_STYLE = {"color": "#222222", "linewidth": 1.8, "linestyle": (0, (4, 1.6)), "zorder": 3}
+_DOTS_PER_INCH = 160
+
+
+def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
+    """Draw the ROC curves of an evaluation into a PNG, atomically.
+
+    Thick: video level and frame level over all methods. Thin, for 2 to 8 methods: each method's
+    fakes against all reals at video level. The legend, beside the axes, gives AUC and interval.
+    Where a class is absent, the picture says so in place of curves.
+
+    Args:
+        evaluation: Result of ``evaluation.evaluate_scores``.
+        path: File to write, ending in ``.png``; its folder is created when missing.
+
+    Raises:
+        OptionError: The path does not end in ``.png``.
+
+    Source: Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27 (2006).
+
+    Example:
+        >>> import tempfile
+        >>> from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores
+        >>> table = ScoreTable(*(np.array(column) for column in (
+        ...     ["youtube/000", "Deepfakes/000_003"], ["youtube", "Deepfakes"],
+        ...     [0, 1], [0, 0], [0, 0], [0.1, 0.8])))
+        >>> evaluation = evaluate_scores(
+        ...     table, Coverage(2, 2, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_draws=20)
+        >>> target = Path(tempfile.mkdtemp()) / "roc.png"
+        >>> save_roc_figure(evaluation, target)
+        >>> target.read_bytes()[1:4]
+        b'PNG'
+    """
+    # Imported here so that no other use of the library pays for matplotlib, and without pyplot,
+    # which keeps global state and looks for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if Path(path).suffix.lower() != ".png":
+        raise OptionError("path", f"{path} does not end in .png", "the figure is written as PNG")
+    figure = Figure(figsize=(9.6, 6.0))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.08, 0.11, 0.5, 0.8))
+    _prepare_axes(axes, evaluation)
+    if len(np.unique(evaluation.video.labels)) == 2:
+        _draw_curves(axes, evaluation)
+    else:
+        _explain_absence(axes, evaluation)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.2)
+
+
+def _prepare_axes(axes: Axes, evaluation: Evaluation) -> None:
+    num_fake = int((evaluation.video.labels == FAKE).sum())
+    num_real = len(evaluation.video.labels) - num_fake
+    axes.set_title(
+        f"ROC: {num_real:,} real and {num_fake:,} fake videos", loc="left", fontsize=13, weight="bold", pad=26
+    )
+    axes.text(0, 1.025, evaluation.coverage.sentence(), transform=axes.transAxes, fontsize=9, color="#555555")
+    axes.set_xlabel("False positive rate (reals called fake)")
+    axes.set_ylabel("True positive rate (fakes called fake)")
+    # A little more than 0 to 1, so that curves along the border are seen in full width.
+    axes.set(xlim=(-0.012, 1.012), ylim=(-0.012, 1.012), aspect="equal")
+    ticks = np.linspace(0.0, 1.0, 6)
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+    axes.grid(color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_curves(axes: Axes, evaluation: Evaluation) -> None:
+    (chance,) = axes.plot([0, 1], [0, 1], color="#9A9A9A", linewidth=1.1, linestyle=":", zorder=1)
+    chance.set_label("0.500  Chance")
+    levels = [
+        _draw_curve(axes, "Video level", evaluation.video, _VIDEO_STYLE),
+        _draw_curve(axes, "Frame level, each face", evaluation.frame, _FRAME_STYLE),
+        chance,
+    ]
+    confidence = f"{evaluation.settings.confidence:.0%} interval"
+    _add_legend(axes, levels, title=f"All methods: AUC [{confidence}]", top=1.0)
+    num_methods = len(evaluation.per_method)
+    if num_methods > _MOST_METHOD_CURVES:
+        note = f"{num_methods} methods: too many to draw one by one"
+        axes.text(1.055, 0.72, note, transform=axes.transAxes, fontsize=10, color="#555555")
+    elif num_methods > 1:
+        _add_legend(axes, _draw_methods(axes, evaluation), title="Each method, video level: AUC", top=0.77)
+
+
+def _draw_methods(axes: Axes, evaluation: Evaluation) -> list[Any]:
+    # From the best down, as the curves lie above one another.
+    ordered = sorted(evaluation.per_method.items(), key=lambda item: -item[1].video.metrics["auc"].value)
+    return [
+        _draw_curve(axes, name, result.video, {"color": colour, "linewidth": 1.2, "zorder": 2})
+        for (name, result), colour in zip(ordered, _METHOD_COLOURS, strict=False)
+    ]
+
+
+def _draw_curve(axes: Axes, name: str, level: LevelResult, style: dict[str, Any]) -> Any:
+    curve = level.roc()
+    (line,) = axes.plot(curve.false_positive_rate, curve.true_positive_rate, **style)
+    # Numbers first: digits are equally wide, so they stand in columns.
+    line.set_label(f"{level.metrics['auc'].text()}  {name}")
+    return line
+
+
+def _add_legend(axes: Axes, lines: list[Any], *, title: str, top: float) -> None:
+    # Legends of the figure add up, where one of the axes takes the place of the one before it.
+    legend = axes.figure.legend(
+        handles=lines,
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.03, top),
+        bbox_transform=axes.transAxes,
+        frameon=False,
+        alignment="left",
+        fontsize=10,
+        title_fontproperties={"size": 10, "weight": "bold"},
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a method's name may hold a dollar sign
+
+
+def _explain_absence(axes: Axes, evaluation: Evaluation) -> None:
+    kind = "fake" if evaluation.video.labels[0] == FAKE else "real"
+    count = len(evaluation.video.labels)
+    subject = f"all {count:,} scored videos are {kind}" if count > 1 else f"the only scored video is {kind}"
+    axes.text(
+        0.5,
+        0.5,
+        f"No curve: {subject}.\nA ROC curve compares fakes with reals.",
+        transform=axes.transAxes,
+        horizontalalignment="center",
+        verticalalignment="center",
+        fontsize=11,
+        linespacing=1.6,
+        bbox={"facecolor": "white", "edgecolor": "#BBBBBB", "boxstyle": "round,pad=0.8"},
+    )
