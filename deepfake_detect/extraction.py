@@ -26,6 +26,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ from deepfake_detect.faces import (
     FaceDetector,
     FollowedFace,
     FollowedFrame,
+    check_geometry,
     confirmed_tracks,
     follow_faces,
     main_track,
@@ -124,8 +126,10 @@ def extract_dataset(
     """
     if num_workers < 1:
         raise OptionError("workers", f"is {num_workers}", "pass 1 or more")
-    FaceDetector(min_face=config.min_face)  # refuses a bad value before hours of work, not in them
+    # Refused before hours of work, not in them:
+    FaceDetector(min_face=config.min_face)
     EvenlySpaced(config.num_frames)
+    check_geometry(config.geometry)
     _open_folder(out, config)
     todo = [video for video in videos if not _is_done(out, video)]
     jobs = [_Job(video, out, config, device) for video in todo]
@@ -159,13 +163,11 @@ def _run_jobs(jobs: Sequence[_Job], num_workers: int) -> Iterator[str]:
     with ProcessPoolExecutor(num_workers, context, _start_worker, (threads,)) as pool:
         try:
             # Few jobs are handed over at a time, so that an interrupt ends the run soon.
-            running = {
-                pool.submit(_run_job, job) for job, _ in zip(waiting, range(2 * num_workers), strict=False)
-            }
+            running = {pool.submit(_run_job, job) for job in islice(waiting, 2 * num_workers)}
             while running:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
-                    running |= {pool.submit(_run_job, job) for job, _ in zip(waiting, range(1), strict=False)}
+                    running |= {pool.submit(_run_job, job) for job in islice(waiting, 1)}
                     yield future.result()
         except BrokenProcessPool as error:
             raise WorkerError(
@@ -370,7 +372,7 @@ def _report(
     failed = [(one["path"], one["message"]) for one in failures if one["reason"] != NO_FACE]
     return ExtractionReport(
         num_done_before=num_done_before,
-        num_extracted=len(videos) - num_done_before - len(failed),
+        num_extracted=sum(_index_path(out, video).exists() for video in videos) - num_done_before,
         num_without_face=len(failures) - len(failed),
         num_failed=len(failed),
         num_crops=num_crops,

@@ -24,6 +24,7 @@ def progress_bar(*, enabled: bool = True) -> Progress:
         ...     task = progress.add_task("videos", total=2, note="")
         ...     progress.advance(task)
     """
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -31,7 +32,7 @@ def progress_bar(*, enabled: bool = True) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=not enabled,
+        console=console,
+        disable=not (enabled and console.is_terminal),
         transient=True,
     )

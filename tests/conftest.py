@@ -42,3 +42,44 @@ def portrait() -> np.ndarray:
 @pytest.fixture(scope="session")
 def demo_clip() -> Path:
     return ROOT / "examples" / "demo.mp4"
+
+
+@pytest.fixture(scope="session")
+def portrait_clip(portrait: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 frames (320 x 240, 12 a second) in which the portrait drifts to the right."""
+    from deepfake_detect.video import VideoWriter
+
+    path = tmp_path_factory.mktemp("clips") / "portrait.mp4"
+    with VideoWriter(path, width=320, height=240, frames_per_second=12) as writer:
+        for number in range(24):
+            left = 100 - 3 * number
+            writer.write(np.ascontiguousarray(portrait[20:260, left : left + 320]))
+    return path
+
+
+@pytest.fixture(scope="session")
+def faceless_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 frames of a moving pattern without a face."""
+    from deepfake_detect.video import VideoWriter
+
+    path = tmp_path_factory.mktemp("clips") / "faceless.mp4"
+    rows = np.arange(240)[:, None, None] + np.zeros((1, 320, 3), np.int64)
+    with VideoWriter(path, width=320, height=240, frames_per_second=12) as writer:
+        for number in range(12):
+            writer.write(((rows + 5 * number) % 256).astype(np.uint8))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real, untrained detector that loads and runs in no time."""
+    from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
+    from deepfake_detect.models.classifier import create_model
+    from deepfake_detect.records import CropGeometry
+
+    torch.manual_seed(0)
+    model = create_model("test_resnet", image_size=64)
+    path = tmp_path_factory.mktemp("detector") / "small.safetensors"
+    config = DetectorConfig("small", "1", model.spec, CropGeometry(), uncertain_low=0.2, uncertain_high=0.8)
+    save_detector(path, model, config)
+    return path

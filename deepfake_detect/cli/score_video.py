@@ -120,8 +120,12 @@ def _check_names(clips: list[str]) -> None:
 def _line(score: ClipScore) -> str:
     if score.fake_probability is None:
         return f"{score.video}: no_face (none found in {len(score.frames)} frames)"
+    peak, time_seconds = max(
+        (face.fake_probability, frame.time_seconds) for frame in score.frames for face in frame.faces
+    )
     return (
         f"{score.video}: {score.verdict}, fake probability {score.fake_probability:.3f} "
         f"({len(score.tracks)} {'person' if len(score.tracks) == 1 else 'people'} "
-        f"in {score.num_frames_scored} of {len(score.frames)} frames)"
+        f"in {score.num_frames_scored} of {len(score.frames)} frames; "
+        f"highest {peak:.2f} at {time_seconds:.1f} s)"
     )

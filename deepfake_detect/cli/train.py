@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from deepfake_detect.data.transforms import AUGMENTATIONS
-from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.config import PRECISIONS, TrainingConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         suffix = "" if default is None else f" (default {default})"
         parser.add_argument(f"--{name}", type=kind, default=default, help=text + suffix)
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="strong", help="(default strong)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="(default auto)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--name", default="detector", help="of the detector")
     parser.add_argument("--detector-version", dest="version", default="1.0", help="of the detector")

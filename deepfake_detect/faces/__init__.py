@@ -6,7 +6,7 @@ tracking   which face of one frame is whose in the next
 follow     frames in, tracked crops out: what extraction and scoring both do
 """
 
-from deepfake_detect.faces.crops import crop_face, crop_side
+from deepfake_detect.faces.crops import check_geometry, crop_face, crop_side
 from deepfake_detect.faces.follow import FollowedFace, FollowedFrame, confirmed_tracks, follow_faces
 from deepfake_detect.faces.mtcnn import FaceDetector, default_min_face, detect_faces
 from deepfake_detect.faces.tracking import Tracker, main_track
@@ -16,6 +16,7 @@ __all__ = [
     "FollowedFace",
     "FollowedFrame",
     "Tracker",
+    "check_geometry",
     "confirmed_tracks",
     "crop_face",
     "crop_side",

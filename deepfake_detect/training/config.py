@@ -8,6 +8,8 @@ from pathlib import Path
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
 
+PRECISIONS = ("auto", "no", "bf16", "fp16")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -29,6 +31,7 @@ class TrainingConfig:
         augmentation: ``none``, ``light`` or ``strong``.
         recalibrate_batches: Batches of training crops on which batch-norm statistics are measured
             before the first step; 0 keeps those of the weights.
+        precision: ``auto`` (bf16 or fp16 where the hardware computes in it), ``no``, ``bf16``, ``fp16``.
         num_workers: Processes that read crops.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: Of initialisation, order and augmentation.
@@ -50,6 +53,7 @@ class TrainingConfig:
     label_smoothing: float = 0.04
     augmentation: Augmentation = "strong"
     recalibrate_batches: int = 60
+    precision: str = "auto"
     num_workers: int = 2
     device: str = "auto"
     seed: int = 0
@@ -67,6 +71,10 @@ class TrainingConfig:
             raise OptionError("epochs", "is 0 and so is head_epochs", "train for at least one epoch")
         if not 0 <= self.label_smoothing < 0.5:
             raise OptionError("label_smoothing", f"is {self.label_smoothing}", "pass 0 up to below 0.5")
+        if self.precision not in PRECISIONS:
+            raise OptionError(
+                "precision", f"{self.precision!r} is unknown", f"choose {', '.join(PRECISIONS)}"
+            )
         if self.augmentation not in AUGMENTATIONS:
             raise OptionError(
                 "augmentation", f"{self.augmentation!r} is unknown", f"choose {', '.join(AUGMENTATIONS)}"

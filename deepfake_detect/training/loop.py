@@ -116,7 +116,8 @@ class _Run:
         if device.type == "cpu":
             keep_freed_memory()
         self.config = config
-        self.accelerator = Accelerator(mixed_precision=fast_precision(device), cpu=device.type == "cpu")
+        precision = fast_precision(device) if config.precision == "auto" else config.precision
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         self.shows_progress = show_progress and self.accelerator.is_main_process
         self.train_rows, self.val_rows = _training_splits(config.manifest)
         set_seed(config.seed)
@@ -135,7 +136,7 @@ class _Run:
     def _loaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
         preprocessing, geometry = self.model.spec.preprocessing, self.train_rows.geometry
         augment = TrainingAugmentation(self.config.augmentation, preprocessing.image_size)
-        train_crops = CropDataset(self.train_rows, preprocessing, geometry=geometry, augment=augment)
+        self.train_crops = CropDataset(self.train_rows, preprocessing, geometry=geometry, augment=augment)
         val_crops = CropDataset(self.val_rows, preprocessing, geometry=geometry)
         options: dict[str, Any] = {
             "collate_fn": collate_readable,
@@ -144,7 +145,7 @@ class _Run:
             "pin_memory": self.accelerator.device.type == "cuda",
         }
         return (
-            DataLoader(train_crops, batch_sampler=self.sampler, **options),
+            DataLoader(self.train_crops, batch_sampler=self.sampler, **options),
             DataLoader(val_crops, batch_size=self.config.batch_size, **options),
         )
 
@@ -195,8 +196,10 @@ class _Run:
         """Run the epochs ``first`` to ``last`` of a stage, or those of them that ``state`` lacks."""
         for parameter in self.model.encoder.parameters():
             parameter.requires_grad_(stage == "full")
-        optimizer = self._optimizer(stage)
-        model, optimizer = self.accelerator.prepare(self.model, optimizer)
+        optimizer = self.accelerator.prepare(self._optimizer(stage))
+        # Wrapped only to share gradients: autocast is entered explicitly around each forward.
+        is_shared = self.accelerator.num_processes > 1
+        model = self.accelerator.prepare(self.model) if is_shared else self.model
         start = first
         if state is not None and state["epoch"] >= first:
             optimizer.load_state_dict(state["optimizer"])
@@ -208,7 +211,7 @@ class _Run:
             self._keep(record, optimizer)
         # The raw network goes into the next stage without this stage's wrappers.
         self.model = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        self.accelerator.free_memory(model, optimizer)
+        self.accelerator.free_memory(optimizer)
 
     def _optimizer(self, stage: str) -> torch.optim.Optimizer:
         groups: list[dict[str, Any]] = [
@@ -223,10 +226,7 @@ class _Run:
         self, epoch: int, stage: str, model: nn.Module, optimizer: Any, share_of_stage: tuple[float, float]
     ) -> EpochRecord:
         started = time.perf_counter()
-        # Seeding by epoch makes a resumed run draw what the unbroken one would have drawn.
-        set_seed(self.config.seed + 1_000_003 * epoch, device_specific=True)
-        self.sampler.set_epoch(epoch)
-        self.train_batches.set_epoch(epoch)
+        self._seed_epoch(epoch)
         losses: list[float] = []
         num_images, unreadable = 0, set[int]()
         total = len(self.train_batches)
@@ -256,6 +256,13 @@ class _Run:
             unreadable=len(unreadable),
         )
 
+    def _seed_epoch(self, epoch: int) -> None:
+        """Seed by epoch, so that a resumed run draws what the unbroken one would have drawn."""
+        set_seed(self.config.seed + 1_000_003 * epoch, device_specific=True)
+        self.train_crops.reseed(int(torch.randint(2**31, ())))  # where no worker process reads
+        self.sampler.set_epoch(epoch)
+        self.train_batches.set_epoch(epoch)
+
     def _name_unreadable(self, rows: set[int]) -> None:
         """Warn once about each training crop that could not be read."""
         for row in sorted(rows - self.named_unreadable):
@@ -268,14 +275,20 @@ class _Run:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * _rate_share(position)
         smoothing = self.config.label_smoothing
-        logits = model(batch.images.contiguous(memory_format=torch.channels_last))  # (N,)
+        logits = self._forward(model, batch.images)  # (N,)
         targets = batch.labels * (1 - smoothing) + 0.5 * smoothing
-        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
         optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
         optimizer.step()
         return float(loss.detach())
+
+    def _forward(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits (N,) of images (N, 3, S, S), computed in the run's precision."""
+        with self.accelerator.autocast():
+            logits: torch.Tensor = model(images.contiguous(memory_format=torch.channels_last))
+        return logits.float()
 
     def _validate(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return logits (N,), labels (N,) and video ids (N,) of the readable validation crops."""
@@ -284,7 +297,7 @@ class _Run:
         with torch.inference_mode(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("validation", total=len(self.val_batches), note="")
             for batch in self.val_batches:
-                logits = model(batch.images.contiguous(memory_format=torch.channels_last)).float()
+                logits = self._forward(model, batch.images)
                 found += zip(batch.rows.tolist(), logits.tolist(), strict=True)
                 progress.advance(task)
         # Keyed by row: with several processes the last batches repeat rows to be of one size.
@@ -298,6 +311,7 @@ class _Run:
         norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         if not norms:
             return
+        self._seed_epoch(0)
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
@@ -307,7 +321,7 @@ class _Run:
         with torch.no_grad(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("batch-norm statistics", total=count, note="")
             for _, batch in zip(range(count), self.train_batches, strict=False):
-                self.model(batch.images.contiguous(memory_format=torch.channels_last))
+                self._forward(self.model, batch.images)
                 progress.advance(task)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

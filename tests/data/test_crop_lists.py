@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_detect.data.crop_lists import CropListOptions, import_crop_list
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.records import CropGeometry
+
+OPTIONS = CropListOptions("made", CropGeometry(0.9), {"val": "test"}, val_fraction=0.25)
+
+
+def published(root: Path, *, num_pairs: int = 8, leave_out: str = "") -> Path:
+    """A list of crops as publishers ship them: a CSV and a tar."""
+    root.mkdir()
+    lines = ["name,label,original,split"]
+    with tarfile.open(root / "crops-000.tar", "w") as archive:
+        for number in range(num_pairs):
+            split = "train" if number < num_pairs - 2 else "val"
+            for name, label, original in ((f"r{number}", 0, ""), (f"f{number}", 1, f"r{number}")):
+                lines.append(f"{name},{label},{original},{split}")
+                if name == leave_out:
+                    continue
+                image = np.full((20, 30, 3), (10 * number + label) % 256, np.uint8)
+                data = cv2.imencode(".jpg", image)[1].tobytes()
+                member = tarfile.TarInfo(f"{name}.jpg")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_splits_are_renamed_and_identities_set_apart_whole(tmp_path: Path) -> None:
+    manifest = import_crop_list(published(tmp_path / "in"), tmp_path / "out", OPTIONS)
+    rows = manifest.table.to_pylist()
+    assert len(rows) == 16
+    assert manifest.geometry == CropGeometry(0.9)
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        splits.setdefault(row["target_id"], set()).add(row["split"])
+        assert (manifest.root / row["path"]).is_file()
+        assert row["label"] == int(Path(row["path"]).stem.startswith("f"))
+        assert row["native_size"] == 30
+    assert all(len(values) == 1 for values in splits.values())
+    counts = {split: sum(row["split"] == split for row in rows) for split in ("train", "val", "test")}
+    assert counts == {"train": 8, "val": 4, "test": 4}
+
+
+def test_the_choice_follows_the_seed(tmp_path: Path) -> None:
+    root = published(tmp_path / "in", num_pairs=30)
+
+    def held_out(seed: int, name: str) -> set[str]:
+        options = CropListOptions("made", CropGeometry(0.9), {}, val_fraction=0.3, seed=seed)
+        import_crop_list(root, tmp_path / name, options)
+        return set(read_manifest(tmp_path / name).split("val").column("target_id"))
+
+    assert held_out(0, "a") == held_out(0, "b")
+    assert held_out(0, "a") != held_out(1, "c")
+
+
+def test_a_listed_crop_that_is_absent_is_an_error(tmp_path: Path) -> None:
+    root = published(tmp_path / "in", leave_out="f3")
+    with pytest.raises(DatasetLayoutError, match="1 of 16 listed crops are absent, the first is f3"):
+        import_crop_list(root, tmp_path / "out", OPTIONS)
+
+
+def test_bad_lists_are_refused(tmp_path: Path) -> None:
+    root = published(tmp_path / "in")
+    (root / "labels.csv").write_text("name,label\nr0,0\n")
+    with pytest.raises(DatasetLayoutError, match="lacks the columns split"):
+        import_crop_list(root, tmp_path / "out", OPTIONS)
+    (root / "labels.csv").write_text("name,label,split\nr0,REAL,train\n")
+    with pytest.raises(DatasetLayoutError, match="line 2 has the label 'REAL'; write 1 for fake"):
+        import_crop_list(root, tmp_path / "out", OPTIONS)
+    (root / "labels.csv").unlink()
+    with pytest.raises(DatasetLayoutError, match="holds 0 CSV files"):
+        import_crop_list(root, tmp_path / "out", OPTIONS)
+    with pytest.raises(OptionError, match="val_fraction: is 0.6"):
+        import_crop_list(root, tmp_path, CropListOptions("x", CropGeometry(), {}, val_fraction=0.6))

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepfake_detect.data.crops import (
+    CropDataset,
+    PairedBatchSampler,
+    collate_readable,
+    margin_share,
+    read_crop,
+)
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.transforms import (
+    AUGMENTATIONS,
+    TrainingAugmentation,
+    centre_square,
+    crop_to_tensor,
+)
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.records import CropGeometry, Preprocessing
+from tests.data.trees import crop_manifest, textured_crops
+
+PREP = Preprocessing(image_size=64, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5))
+
+
+def test_a_crop_becomes_a_normalised_tensor(tmp_path: Path) -> None:
+    crops = textured_crops(1, "train")
+    manifest = read_manifest(crop_manifest(tmp_path / "m", crops))
+    item = CropDataset(manifest, PREP, geometry=CropGeometry())[1]
+    assert (item.label, item.row) == (1, 1)
+    assert item.image is not None
+    expected = (crops[1][3] / 255.0 - np.array(PREP.mean)) / np.array(PREP.std)
+    np.testing.assert_allclose(item.image.numpy(), expected.transpose(2, 0, 1), atol=1e-5)
+
+
+def test_preprocessing_does_not_depend_on_who_asks(portrait: np.ndarray) -> None:
+    """Training without augmentation, evaluation and scoring see one and the same tensor."""
+    prep = Preprocessing(96, (0.5,) * 3, (0.5,) * 3)
+    resized = TrainingAugmentation("none", 96)(portrait)
+    assert torch.equal(crop_to_tensor(resized, prep), crop_to_tensor(portrait, prep))
+
+
+def test_an_unreadable_crop_is_left_out_and_named_never_replaced(tmp_path: Path) -> None:
+    manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(2, "train")))
+    (tmp_path / "m" / "crops" / "train1.png").write_bytes(b"no picture")
+    dataset = CropDataset(manifest, PREP, geometry=CropGeometry())
+    batch = collate_readable([dataset[row] for row in range(4)])
+    assert batch.rows.tolist() == [0, 1, 3]
+    assert batch.unreadable_rows.tolist() == [2]
+    assert batch.images.shape == (3, 3, 64, 64)
+    assert batch.labels.tolist() == [0, 1, 1]
+    with pytest.raises(ManifestError, match="none of its 1 crops can be read"):
+        collate_readable([dataset[2]])
+    with pytest.raises(ManifestError, match="train1.png: the crop is missing or not an image"):
+        read_crop(tmp_path / "m" / "crops" / "train1.png")
+
+
+def test_wider_crops_are_narrowed_and_narrower_ones_refused() -> None:
+    assert margin_share(CropGeometry(1.3), CropGeometry(1.3)) == 1
+    assert margin_share(CropGeometry(2.0), CropGeometry(1.0)) == 0.5
+    with pytest.raises(OptionError, match="margin=1.0.*needs.*margin=1.3"):
+        margin_share(CropGeometry(1.0), CropGeometry(1.3))
+    with pytest.raises(OptionError, match="aligned=True"):
+        margin_share(CropGeometry(1.3, aligned=True), CropGeometry(1.3))
+
+
+def test_the_dataset_narrows(tmp_path: Path) -> None:
+    crops = textured_crops(1, "train", size=128)
+    manifest = read_manifest(crop_manifest(tmp_path / "m", crops, geometry=CropGeometry(2.0)))
+    item = CropDataset(manifest, PREP, geometry=CropGeometry(1.0))[0]
+    assert item.image is not None
+    expected = crop_to_tensor(centre_square(crops[0][3], 0.5), PREP)
+    assert torch.equal(item.image, expected)
+
+
+def test_paired_batches_put_a_fake_beside_its_own_real() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1])
+    targets = np.array(["a", "b", "c", "a", "b", "c", "a", "b", "c"], dtype=object)
+    sampler = PairedBatchSampler(labels, targets, batch_size=4, seed=0)
+    batches = list(sampler)
+    assert [len(batch) for batch in batches] == [4, 4, 4]
+    assert len(sampler) == 3
+    for batch in batches:
+        for first, second in zip(batch[::2], batch[1::2], strict=True):
+            assert {labels[first], labels[second]} == {0, 1}
+            assert targets[first] == targets[second]
+    shown = Counter(row for batch in batches for row in batch)
+    assert all(shown[row] == 1 for row in range(3, 9))  # every fake once
+
+
+def test_more_reals_than_fakes_shows_every_real_once() -> None:
+    labels = np.array([0] * 7 + [1] * 2)
+    sampler = PairedBatchSampler(labels, np.array([str(n) for n in range(9)]), batch_size=4, seed=0)
+    rows = [row for batch in sampler for row in batch]
+    assert sorted(row for row in rows if row < 7) == list(range(7))
+    assert sum(row >= 7 for row in rows) == 7
+
+
+def test_the_order_follows_seed_and_epoch_alone() -> None:
+    labels, targets = np.array([0, 1] * 20), np.array([str(n // 2) for n in range(40)])
+
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        sampler = PairedBatchSampler(labels, targets, batch_size=8, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 7])
+def test_a_batch_that_cannot_hold_pairs_is_refused(batch_size: int) -> None:
+    with pytest.raises(OptionError, match=f"batch_size: {batch_size} cannot hold pairs"):
+        PairedBatchSampler(np.array([0, 1]), np.array(["a", "a"]), batch_size=batch_size, seed=0)
+
+
+def test_one_class_alone_is_refused() -> None:
+    with pytest.raises(OptionError, match="holds 2 real and 0 fake crops"):
+        PairedBatchSampler(np.array([0, 0]), np.array(["a", "b"]), batch_size=2, seed=0)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentation_gives_the_input_size_and_follows_its_seed(name: str, portrait: np.ndarray) -> None:
+    augment = TrainingAugmentation(name, 80)  # type: ignore[arg-type]
+    augment.reseed(5)
+    first = [augment(portrait) for _ in range(4)]
+    augment.reseed(5)
+    again = [augment(portrait) for _ in range(4)]
+    for one, other in zip(first, again, strict=True):
+        assert one.shape == (80, 80, 3)
+        assert one.dtype == np.uint8
+        np.testing.assert_array_equal(one, other)
+    differs = any((first[0] != other).any() for other in first[1:])
+    assert differs == (name != "none")
+
+
+def test_an_unknown_augmentation_is_refused() -> None:
+    with pytest.raises(OptionError, match="'wild' is unknown; choose one of: none, light, strong"):
+        TrainingAugmentation("wild", 80)  # type: ignore[arg-type]

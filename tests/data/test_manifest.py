@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepfake_detect.data.manifest import MANIFEST_SCHEMA, read_manifest, rows_to_table, write_manifest
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.records import CropGeometry
+from tests.data.trees import crop_manifest, textured_crops
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    row = {
+        "video_id": "a/b/c23/000",
+        "label": 1,
+        "box_xyxy": [1.0, 2.0, 3.5, 4.0],
+        "landmarks_xy": [float(n) for n in range(10)],
+        "time_seconds": 0.04,
+    }
+    geometry = CropGeometry(margin=1.7, aligned=True)
+    write_manifest(tmp_path / "manifest.parquet", rows_to_table([row]), geometry=geometry)
+    for path in (tmp_path, tmp_path / "manifest.parquet"):
+        manifest = read_manifest(path)
+        (read,) = manifest.table.to_pylist()
+        assert {key: read[key] for key in row} == row
+        assert read["split"] is None
+        assert manifest.geometry == geometry
+        assert manifest.root == tmp_path
+        assert manifest.table.schema.names == MANIFEST_SCHEMA.names
+
+
+def test_splits(tmp_path: Path) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "train") + textured_crops(1, "val"))
+    manifest = read_manifest(path)
+    assert manifest.split("train").table.num_rows == 4
+    assert set(manifest.split("val").column("split")) == {"val"}
+    with pytest.raises(OptionError, match="no row of split 'test'; choose one of: train, val"):
+        manifest.split("test")
+
+
+def test_the_hash_is_of_the_set_of_videos(tmp_path: Path) -> None:
+    manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(3, "train")))
+    turned = type(manifest)(manifest.table.take([5, 4, 3, 2, 1, 0, 0]), manifest.root, manifest.geometry)
+    fewer = type(manifest)(manifest.table.slice(1), manifest.root, manifest.geometry)
+    assert turned.video_ids_sha256() == manifest.video_ids_sha256()
+    assert fewer.video_ids_sha256() != manifest.video_ids_sha256()
+
+
+def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="there is no such manifest"):
+        read_manifest(tmp_path)
+    path = tmp_path / "manifest.parquet"
+    path.write_bytes(b"PAR1 but no more")
+    with pytest.raises(ManifestError, match="not a readable Parquet file"):
+        read_manifest(path)
+    pq.write_table(pa.table({"path": ["x"]}), path)
+    with pytest.raises(ManifestError, match="lacks the columns dataset, video_id"):
+        read_manifest(path)
+    pq.write_table(MANIFEST_SCHEMA.empty_table(), path)
+    with pytest.raises(ManifestError, match="does not say how its crops were cut"):
+        read_manifest(path)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+import deepfake_detect as dfd
+from deepfake_detect.errors import OptionError
+from deepfake_detect.faces import crop_face, crop_side
+from deepfake_detect.records import CropGeometry, Face
+
+
+def face_at(*box: float) -> Face:
+    return Face(np.array(box, np.float32), 1.0, np.zeros((5, 2), np.float32))
+
+
+def ramp(height: int, width: int) -> np.ndarray:
+    """Every pixel tells its own place: red is x, green is y."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.arange(width)
+    image[..., 1] = np.arange(height)[:, None]
+    return image
+
+
+def test_the_square_is_centred_and_margin_times_the_longer_side() -> None:
+    crop = crop_face(ramp(200, 240), face_at(100, 80, 120, 120), CropGeometry(margin=1.5))
+    assert crop.shape == (60, 60, 3)
+    assert (crop[0, 0, 0], crop[0, 0, 1]) == (80, 70)
+    assert (crop[-1, -1, 0], crop[-1, -1, 1]) == (139, 129)
+
+
+@pytest.mark.parametrize("box", [(-10, -10, 30, 30), (190, 150, 260, 230), (90, -40, 130, 20)])
+def test_past_the_border_the_picture_is_mirrored_and_the_face_keeps_its_place(box: tuple[float, ...]) -> None:
+    image, geometry = ramp(200, 240), CropGeometry(margin=1.3)
+    crop = crop_face(image, face_at(*box), geometry)
+    side = crop_side(face_at(*box), geometry)
+    assert crop.shape == (side, side, 3)
+    # A slow twin: pad far around by mirroring, then cut.
+    padded = cv2.copyMakeBorder(image, 150, 150, 150, 150, cv2.BORDER_REFLECT_101)
+    left = round((box[0] + box[2] - side) / 2) + 150
+    top = round((box[1] + box[3] - side) / 2) + 150
+    np.testing.assert_array_equal(crop, padded[top : top + side, left : left + side])
+
+
+def test_a_wide_crop_narrowed_is_the_narrow_crop(portrait: np.ndarray) -> None:
+    from deepfake_detect.data.transforms import centre_square
+
+    face = dfd.detect_faces([portrait])[0][0]
+    wide = crop_face(portrait, face, CropGeometry(margin=2.6))
+    narrow = crop_face(portrait, face, CropGeometry(margin=1.3))
+    narrowed = centre_square(wide, 0.5)
+    height = min(len(narrow), len(narrowed))
+    difference = np.abs(narrow[:height, :height].astype(int) - narrowed[:height, :height])
+    shifted = np.abs(narrow[8:height, :height].astype(int) - narrowed[: height - 8, :height])
+    assert difference.mean() < shifted.mean() / 3  # at most a pixel of rounding apart
+
+
+def test_alignment_levels_the_eyes(portrait: np.ndarray) -> None:
+    matrix = cv2.getRotationMatrix2D((223, 140), 25, 1.0)
+    turned = cv2.warpAffine(portrait, matrix, (512, 512), borderMode=cv2.BORDER_REFLECT_101)
+    face = dfd.detect_faces([turned])[0][0]
+    slope = face.landmarks_xy[1] - face.landmarks_xy[0]
+    assert abs(np.degrees(np.arctan2(slope[1], slope[0]))) > 15
+    crop = crop_face(turned, face, CropGeometry(margin=2.0, aligned=True))
+    again = dfd.detect_faces([crop])[0][0]
+    levelled = again.landmarks_xy[1] - again.landmarks_xy[0]
+    assert abs(np.degrees(np.arctan2(levelled[1], levelled[0]))) < 6
+    centre = (again.box_xyxy[:2] + again.box_xyxy[2:]) / 2 / len(crop)
+    np.testing.assert_allclose(centre, 0.5, atol=0.06)
+
+
+@pytest.mark.parametrize("margin", [0.49, 4.1, float("nan")])
+def test_a_margin_out_of_range_is_refused(margin: float) -> None:
+    with pytest.raises(OptionError, match=f"margin: is {margin}; pass 0.5 to 4"):
+        crop_face(ramp(50, 50), face_at(10, 10, 20, 20), CropGeometry(margin=margin))

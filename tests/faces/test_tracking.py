@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+
+from deepfake_detect.faces import Tracker, confirmed_tracks, crop_face, follow_faces, main_track
+from deepfake_detect.faces.mtcnn import FaceDetector
+from deepfake_detect.records import CropGeometry, Face, Frame
+
+
+def face_at(x: float, y: float, size: float = 60) -> Face:
+    box = np.array([x - size / 2, y - size / 2, x + size / 2, y + size / 2], np.float32)
+    return Face(box, 1.0, np.zeros((5, 2), np.float32))
+
+
+def test_two_people_keep_their_numbers_whatever_the_order_of_detection() -> None:
+    tracker = Tracker()
+    assert tracker.update([face_at(100, 100), face_at(400, 100)]) == [0, 1]
+    assert tracker.update([face_at(390, 105), face_at(120, 95)]) == [1, 0]
+    assert tracker.update([face_at(150, 95), face_at(380, 110)]) == [0, 1]
+
+
+def test_a_person_is_known_again_after_a_short_absence_and_not_after_a_long_one() -> None:
+    tracker = Tracker()
+    tracker.update([face_at(100, 100)])
+    for _ in range(5):
+        assert tracker.update([]) == []
+    assert tracker.update([face_at(110, 100)]) == [0]
+    for _ in range(6):
+        tracker.update([])
+    assert tracker.update([face_at(110, 100)]) == [1]
+
+
+def test_a_face_elsewhere_or_of_another_size_is_somebody_else() -> None:
+    tracker = Tracker()
+    tracker.update([face_at(100, 100)])
+    assert tracker.update([face_at(300, 100)]) == [1]
+    assert tracker.update([face_at(100, 100, size=250)]) == [2]
+
+
+def test_the_main_person_is_the_one_seen_largest_and_longest() -> None:
+    brief_large = [(0, face_at(0, 0, 100))]
+    long_medium = [(1, face_at(0, 0, 60))] * 4
+    assert main_track(brief_large + long_medium) == 1
+    assert main_track(brief_large) == 0
+    assert main_track([]) is None
+
+
+def test_a_track_is_a_person_when_one_of_its_faces_is_sure() -> None:
+    assert confirmed_tracks([(0, 0.75), (0, 0.97), (1, 0.8), (2, 0.9)]) == {0, 2}
+
+
+def test_following_keeps_every_frame_and_cuts_from_the_right_one(portrait: np.ndarray) -> None:
+    blank = np.zeros((200, 320, 3), np.uint8)
+    frames = [Frame(portrait, 0, 0.0), Frame(blank, 7, 0.28), Frame(portrait[:, ::-1].copy(), 9, 0.36)]
+    followed = list(follow_faces(frames, detector=FaceDetector(), geometry=CropGeometry()))
+    assert [(f.frame_index, f.time_seconds, len(f.faces)) for f in followed] == [
+        (0, 0.0, 1),
+        (7, 0.28, 0),
+        (9, 0.36, 1),
+    ]
+    for frame, source in zip(followed, frames, strict=True):
+        for one in frame.faces:
+            np.testing.assert_array_equal(one.crop, crop_face(source.image, one.face, CropGeometry()))

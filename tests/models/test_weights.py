@@ -1,0 +1,157 @@
+"""Downloads against a real HTTP server on the loopback address."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deepfake_detect.errors import WeightsError
+from deepfake_detect.models import weights
+from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.weights import PublishedWeights, cache_folder, fetch_weights, read_weights_file
+
+BODY = bytes(range(256)) * 4000
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves BODY with ranges; can break off, serve damage, or refuse."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str | None] = []
+        self.stop_after: int | None = None
+        self.body = BODY
+        self.status: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/weights.pt"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        requested = self.headers.get("Range")
+        self.server.requests.append(requested)
+        if self.server.status is not None:
+            self.send_error(self.server.status)
+            return
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
+        if start >= len(self.server.body):
+            self.send_error(416)
+            return
+        body = self.server.body[start:]
+        self.send_response(206 if requested else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.stop_after])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_a_file_is_fetched_once_and_then_served_from_the_cache(server: Server, tmp_path: Path) -> None:
+    published = PublishedWeights(server.url, SHA256[:8], "none")
+    first = fetch_weights(published, folder=tmp_path)
+    assert first.read_bytes() == BODY
+    assert fetch_weights(published, folder=tmp_path) == first
+    assert server.requests == [None]
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pt"]
+
+
+def test_a_broken_download_resumes_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    published = PublishedWeights(server.url, SHA256, "none")
+    server.stop_after = 100_000
+    with pytest.raises(WeightsError, match="closed after 100000 of 1024000 bytes.*try again to resume"):
+        fetch_weights(published, folder=tmp_path)
+    assert not (tmp_path / "weights.pt").exists()
+    server.stop_after = None
+    assert fetch_weights(published, folder=tmp_path).read_bytes() == BODY
+    assert server.requests == [None, "bytes=100000-"]
+
+
+def test_a_whole_part_file_needs_no_more_bytes(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt.part").write_bytes(BODY)
+    assert fetch_weights(PublishedWeights(server.url, SHA256, "none"), folder=tmp_path).read_bytes() == BODY
+
+
+def test_damage_on_the_way_is_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
+    server.body = BODY[:-1] + b"x"
+    with pytest.raises(WeightsError, match=f"has the SHA-256 .* its publisher gives {SHA256}"):
+        fetch_weights(PublishedWeights(server.url, SHA256, "none"), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_in_the_cache_is_refused(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(BODY[:1000])
+    with pytest.raises(WeightsError, match="delete it and fetch it again"):
+        fetch_weights(PublishedWeights(server.url, SHA256, "none"), folder=tmp_path)
+
+
+def test_a_refusal_names_the_offline_way(server: Server, tmp_path: Path) -> None:
+    server.status = 404
+    with pytest.raises(WeightsError, match="HTTP Error 404.*place the file at .*weights.pt or pass its path"):
+        fetch_weights(PublishedWeights(server.url, None, "none"), folder=tmp_path)
+
+
+def test_a_named_download_ends_in_a_network(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facenet_pytorch import InceptionResnetV1
+
+    torch.manual_seed(3)
+    source = InceptionResnetV1(num_classes=10, classify=True)
+    torch.save(source.state_dict(), tmp_path / "source.pt")
+    server.body = (tmp_path / "source.pt").read_bytes()
+    digest = hashlib.sha256(server.body).hexdigest()
+    monkeypatch.setenv("DEEPFAKE_DETECT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(
+        weights.PUBLISHED_WEIGHTS, ("facenet", "vggface2"), PublishedWeights(server.url, digest, "none")
+    )
+    model = create_model("facenet", weights="vggface2")
+    assert torch.equal(model.encoder[0].last_linear.weight, source.last_linear.weight)
+    assert cache_folder() == tmp_path / "cache"
+    assert (tmp_path / "cache" / "weights.pt").is_file()
+
+
+def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="there is no such file"):
+        read_weights_file(tmp_path / "absent.pt")
+    path = tmp_path / "w.pt"
+    path.write_bytes(b"not torch")
+    with pytest.raises(WeightsError, match="cannot be read as torch weights"):
+        read_weights_file(path)
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        read_weights_file(path)
+    save_file({"a": torch.zeros(100)}, tmp_path / "w.safetensors")
+    whole = (tmp_path / "w.safetensors").read_bytes()
+    (tmp_path / "w.safetensors").write_bytes(whole[:-50])
+    with pytest.raises(WeightsError, match="is not a whole safetensors file"):
+        read_weights_file(tmp_path / "w.safetensors")
+
+
+def test_half_precision_files_become_single_precision(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}, tmp_path / "w.safetensors")
+    file = read_weights_file(tmp_path / "w.safetensors")
+    assert file.tensors["a"].dtype == torch.float32
+    assert file.tensors["n"].dtype == torch.int64

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.ffpp import read_ffpp
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.errors import OptionError
+from deepfake_detect.extraction import ExtractionConfig, extract_dataset
+from deepfake_detect.faces import crop_face
+from deepfake_detect.records import CropGeometry, Face
+from deepfake_detect.video import EvenlySpaced, read_frames
+from tests.conftest import ROOT
+from tests.data.trees import ffpp_tree
+
+CONFIG = ExtractionConfig(num_frames=4)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, portrait_clip: Path, faceless_clip: Path) -> Path:
+    """Six videos: four with the portrait, one without a face, one that is no video."""
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("this is no video")
+    return ffpp_tree(
+        tmp_path / "ffpp",
+        {
+            "youtube/c23/000": portrait_clip,
+            "youtube/c23/003": faceless_clip,
+            "Deepfakes/c23/000_003": portrait_clip,
+            "Deepfakes/c23/003_000": broken,
+            "Face2Face/c23/000_003": portrait_clip,
+            "FaceSwap/c23/000_003": portrait_clip,
+        },
+    )
+
+
+def extract(tree: Path, out: Path, config: ExtractionConfig = CONFIG, **options: int) -> object:
+    videos = read_ffpp(tree).videos
+    return extract_dataset(videos, out, config, show_progress=False, **options)  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_row_a_crop_with_everything_known_about_it(tree: Path, tmp_path: Path, portrait_clip: Path) -> None:
+    report = extract(tree, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    rows = manifest.table.to_pylist()
+    assert len(rows) == 4 * 4
+    assert report.num_crops == 16  # type: ignore[attr-defined]
+    assert len({row["video_id"] for row in rows}) == 4
+    frames = {f.frame_index: f for f in read_frames(portrait_clip, sampling=EvenlySpaced(4))}
+    assert sorted(frames) == [0, 8, 15, 23]
+    for row in rows:
+        is_real = row["method"] == "original"
+        assert row["label"] == (0 if is_real else 1)
+        assert row["dataset"] == "FaceForensics++"
+        assert row["compression"] == "c23"
+        assert row["split"] == "test"  # 000 and 003 are a test pair
+        assert (row["target_id"], row["source_id"]) == ("000", None if is_real else "003")
+        assert row["video_id"].startswith(f"FaceForensics++/{row['method']}/c23/")
+        frame = frames[row["frame_index"]]
+        assert row["time_seconds"] == pytest.approx(row["frame_index"] / 12)
+        crop = cv2.imread(str(manifest.root / row["path"]))[..., ::-1]
+        assert crop.shape == (row["native_size"], row["native_size"], 3)
+        landmarks = np.array(row["landmarks_xy"], np.float32).reshape(5, 2)
+        face = Face(np.array(row["box_xyxy"], np.float32), row["detection_score"], landmarks)
+        np.testing.assert_array_equal(crop, crop_face(frame.image, face, CropGeometry()))
+
+
+def test_what_gave_no_crops_is_written_down(tree: Path, tmp_path: Path) -> None:
+    report = extract(tree, tmp_path / "out")
+    with open(tmp_path / "out" / "failures.csv", newline="") as file:
+        rows = {row["video_id"]: row for row in csv.DictReader(file)}
+    assert {video: row["reason"] for video, row in rows.items()} == {
+        "FaceForensics++/original/c23/003": "no_face",
+        "FaceForensics++/Deepfakes/c23/003_000": "VideoUnreadableError",
+    }
+    assert (report.num_without_face, report.num_failed) == (1, 1)  # type: ignore[attr-defined]
+
+
+def test_a_second_run_does_only_what_is_missing(tree: Path, tmp_path: Path, portrait_clip: Path) -> None:
+    out = tmp_path / "out"
+    extract(tree, out)
+    before = contents(out)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    again = extract(tree, out)
+    assert again.num_done_before == 5  # type: ignore[attr-defined]
+    assert again.num_extracted == 0  # type: ignore[attr-defined]
+    assert contents(out) == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == stamps
+    # A crop that vanished and a video that was fetched anew are made up for.
+    next(iter(stamps)).unlink()
+    broken = tree / "manipulated_sequences" / "Deepfakes" / "c23" / "videos" / "003_000.mp4"
+    shutil.copyfile(portrait_clip, broken)
+    mended = extract(tree, out)
+    assert mended.num_done_before == 4  # type: ignore[attr-defined]
+    assert (mended.num_crops, mended.num_failed) == (20, 0)  # type: ignore[attr-defined]
+
+
+def test_frames_keep_their_indices_when_a_run_is_resumed(tree: Path, tmp_path: Path) -> None:
+    """A known tool saves later frames under wrong indices after a resume."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    extract(tree, whole)
+    extract(tree, resumed)
+    for victim in sorted((resumed / "index").rglob("*.parquet"))[::2]:
+        victim.unlink()
+    for crop in sorted(resumed.rglob("*.png"))[1::2]:
+        crop.unlink()
+    extract(tree, resumed)
+    assert contents(resumed) == contents(whole)
+
+
+def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [
+        *(sys.executable, str(ROOT / "tools" / "extract_faces.py"), str(tree), "--dataset", "ffpp"),
+        *("--frames", "4", "--workers", "2", "--out"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(whole)], env=environment, capture_output=True)
+    for num_crops in (2, 9):
+        process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 100
+        while len(list(killed.glob("crops/**/*.png"))) < num_crops and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(0.5)  # workers notice that their parent is gone
+    last = subprocess.run([*command, str(killed)], env=environment, capture_output=True)
+    assert last.returncode == 2  # the broken video is told again
+    assert contents(killed) == contents(whole)
+
+
+def test_other_settings_for_the_same_folder_are_refused(tree: Path, tmp_path: Path) -> None:
+    extract(tree, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(OptionError, match=r"holds crops cut with num_frames 4 \(now 5\)"):
+        extract(tree, tmp_path / "out", ExtractionConfig(num_frames=5))
+    assert contents(tmp_path / "out") == before
+
+
+def test_more_methods_later_join_the_same_manifest(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for methods in (["Face2Face"], ["FaceSwap"]):
+        extract_dataset(read_ffpp(tree, methods=methods).videos, out, CONFIG, show_progress=False)
+    methods_there = set(read_manifest(out).column("method"))
+    assert methods_there == {"original", "Face2Face", "FaceSwap"}
+
+
+def test_bystanders_are_left_out_unless_asked_for(tmp_path: Path, portrait: np.ndarray) -> None:
+    """The label is about one person: others in the frame are not fakes."""
+    from deepfake_detect.video import VideoWriter
+
+    small = cv2.resize(portrait[30:270, 100:340], (110, 110))
+    with VideoWriter(tmp_path / "two.mp4", width=360, height=240, frames_per_second=5) as writer:
+        for _ in range(4):
+            frame = np.full((240, 360, 3), 90, np.uint8)
+            frame[:, :240] = portrait[30:270, 100:340]
+            frame[60:170, 245:355] = small
+            writer.write(frame)
+    tree = ffpp_tree(tmp_path / "tree", {"Deepfakes/c23/000_003": tmp_path / "two.mp4"})
+    extract(tree, tmp_path / "main", ExtractionConfig(num_frames=4, min_face=20))
+    extract(tree, tmp_path / "all", ExtractionConfig(num_frames=4, min_face=20, tracks="all"))
+    main_rows, all_rows = (read_manifest(tmp_path / name).table.to_pylist() for name in ("main", "all"))
+    assert [row["track_id"] for row in main_rows] == [0] * 4
+    assert sorted(row["track_id"] for row in all_rows) == [0] * 4 + [1] * 4
+    assert min(row["native_size"] for row in main_rows) > 1.5 * min(row["native_size"] for row in all_rows)
+    assert len(list((tmp_path / "main").rglob("*.png"))) == 4
+
+
+def test_the_tool_reports_what_is_there_of_what_is_expected(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["extract-faces", str(tree), "--dataset", "ffpp", "--out", str(tmp_path / "out")]
+    code = main([*arguments, "--frames", "2", "--workers", "1", "--methods", "Deepfakes,FaceSwap"])
+    out, error = capsys.readouterr()
+    assert code == 2
+    assert "original c23: found 2 of 1,000 videos" in out
+    assert "Deepfakes c23: found 2 of 1,000 videos" in out
+    assert "Face2Face" not in out
+    assert "1 without a face, 1 failed" in out
+    assert error.count("error: ") == 1
+    assert "003_000.mp4" in error
+    with open(tmp_path / "out" / "missing.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3000 - 5
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert settings["num_frames"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], "workers: is 0; pass 1 or more"),
+        (["--frames", "0"], "num_frames"),
+        (["--margin", "9"], "margin: is 9.0"),
+        (["--min-face", "3"], "min_face: is 3.0 px"),
+        (["--methods", "DeepFakes"], "methods: 'DeepFakes' is unknown"),
+        (["--compression", "raw"], "holds no raw video"),
+    ],
+)
+def test_bad_options_are_one_line_and_leave_nothing_behind(
+    options: list[str], message: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["extract-faces", str(tree), "--dataset", "ffpp", "--out", str(tmp_path / "out")]
+    assert main([*arguments, *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out" / "manifest.parquet").exists()

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.models.classifier import create_model
+from deepfake_detect.records import CropGeometry
+from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.loop import train
+from tests.conftest import ROOT
+from tests.data.trees import crop_manifest, textured_crops
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    crops = (
+        textured_crops(24, "train", seed=1)
+        + textured_crops(12, "val", seed=2)
+        + textured_crops(8, "test", seed=3)
+    )
+    return crop_manifest(tmp_path / "data", crops, geometry=CropGeometry(1.1))
+
+
+def config(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
+    base = TrainingConfig(
+        manifest=manifest,
+        out=out,
+        backbone="test_resnet",
+        head_epochs=1,
+        epochs=2,
+        batch_size=16,
+        augmentation="light",
+        recalibrate_batches=2,
+        num_workers=0,
+        device="cpu",
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return dict(read_detector(path)[0].state_dict())
+
+
+def test_a_run_learns_and_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -> None:
+    # The two classes differ at a glance; a network that learns at all must tell them apart.
+    result = train(config(manifest, tmp_path / "run", epochs=5, learning_rate=3e-3), show_progress=False)
+    assert [record.stage for record in result.history] == ["head"] + ["full"] * 5
+    assert result.history[-1].train_loss < result.history[0].train_loss
+    assert result.best.val_video_auc > 0.9
+    assert result.best.val_video_auc == max(record.val_video_auc for record in result.history)
+    _, stored = read_detector(result.detector_path)
+    assert stored.geometry == CropGeometry(1.1)
+    assert stored.training["selected_epoch"] == result.best.epoch
+    assert stored.training["train_videos_sha256"] == read_manifest(manifest).split("train").video_ids_sha256()
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_head_stage_leaves_the_backbone_as_it_was(manifest: Path, tmp_path: Path) -> None:
+    run = config(manifest, tmp_path / "run", epochs=0, recalibrate_batches=0)
+    train(run, show_progress=False)
+    torch.manual_seed(0)  # unlike the run's seeding on purpose: load what the run started from
+    from accelerate.utils import set_seed
+
+    set_seed(run.seed)
+    start = create_model("test_resnet").state_dict()
+    trained = weights_of(tmp_path / "run" / "detector.safetensors")
+    for name, tensor in start.items():
+        if name.startswith("encoder."):
+            assert torch.equal(tensor, trained[name]), name
+    assert not torch.equal(start["head.1.weight"], trained["head.1.weight"])
+
+
+def test_a_stopped_run_goes_on_and_ends_as_the_unbroken_one(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.training import loop
+
+    train(config(manifest, tmp_path / "whole"), show_progress=False)
+    run_epoch = loop._Run._run_epoch
+
+    def stop_in_the_last_epoch(self: loop._Run, epoch: int, *rest: object) -> object:
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return run_epoch(self, epoch, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_run_epoch", stop_in_the_last_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(manifest, tmp_path / "broken"), show_progress=False)
+    resumed = train(config(manifest, tmp_path / "broken"), show_progress=False)
+    assert [record.epoch for record in resumed.history] == [1, 2, 3]
+    whole, broken = (
+        torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "broken")
+    )
+    for name, tensor in whole["model"].items():
+        assert torch.equal(tensor, broken["model"][name]), name
+    # Nothing is left to do: a third start changes nothing.
+    before = (tmp_path / "broken" / "state.pt").stat().st_mtime_ns
+    train(config(manifest, tmp_path / "broken"), show_progress=False)
+    assert (tmp_path / "broken" / "state.pt").stat().st_mtime_ns == before
+
+
+def test_batch_norm_statistics_are_measured_on_the_crops(manifest: Path, tmp_path: Path) -> None:
+    run = config(manifest, tmp_path / "run", epochs=0, recalibrate_batches=3)
+    train(run, show_progress=False)
+    trained = weights_of(tmp_path / "run" / "detector.safetensors")
+    means = [tensor for name, tensor in trained.items() if name.endswith("running_mean")]
+    assert means
+    assert all(tensor.abs().sum() > 0 for tensor in means)  # untrained networks start from zeros
+
+
+def test_a_folder_of_another_run_is_refused(manifest: Path, tmp_path: Path) -> None:
+    train(config(manifest, tmp_path / "run", epochs=0), show_progress=False)
+    with pytest.raises(OptionError, match="holds a run with other values of learning_rate"):
+        train(config(manifest, tmp_path / "run", epochs=0, learning_rate=0.1), show_progress=False)
+
+
+def test_splits_that_leak_or_lack_a_class_are_refused(tmp_path: Path) -> None:
+    train_crops, val_crops = textured_crops(2, "train"), textured_crops(2, "val")
+    only_real = [crop for crop in val_crops if crop[1] == 0]
+    path = crop_manifest(tmp_path / "one", train_crops + only_real)
+    with pytest.raises(ManifestError, match="split val has no fake crop"):
+        train(config(path, tmp_path / "run"), show_progress=False)
+    leak = [("fake-train0", 1, "val", train_crops[1][3]), ("other", 0, "val", train_crops[0][3])]
+    path = crop_manifest(tmp_path / "two", [train_crops[0], *train_crops[2:], *leak])
+    with pytest.raises(ManifestError, match="train and val share 1 values of target_id, such as train0"):
+        train(config(path, tmp_path / "run"), show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": -1}, "epochs: is -1; pass 0 or more"),
+        ({"epochs": 0, "head_epochs": 0}, "train for at least one epoch"),
+        ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
+        ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
+        ({"precision": "int3"}, "precision: 'int3' is unknown; choose auto, no, bf16, fp16"),
+        ({"augmentation": "wild"}, "augmentation: 'wild' is unknown"),
+    ],
+)
+def test_bad_options_are_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        config(tmp_path, tmp_path, **changes)
+
+
+def test_an_unreadable_crop_is_named_and_left_out(manifest: Path, tmp_path: Path) -> None:
+    (manifest.parent / "crops" / "train3.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="left out of training, cannot be read: .*train3.png") as caught:
+        result = train(config(manifest, tmp_path / "run", epochs=1), show_progress=False)
+    assert len(caught) == 1  # once, not once an epoch
+    assert result.history[0].unreadable == 1
+
+
+def test_from_manifest_to_metrics_with_the_tools_alone(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, report = tmp_path / "run", tmp_path / "report"
+    options = ["--backbone", "test_resnet", "--epochs", "4", "--batch-size", "16", "--augmentation", "light"]
+    options += [
+        "--learning-rate",
+        "3e-3",
+        "--num-workers",
+        "1",
+        "--device",
+        "cpu",
+        "--recalibrate-batches",
+        "2",
+    ]
+    assert main(["train", "--manifest", str(manifest), "--out", str(run), *options]) == 0
+    assert "* epoch" in capsys.readouterr().out
+    assert (run / "history.png").stat().st_size > 10_000
+    _, stored = read_detector(run / "detector.safetensors")
+    assert stored.uncertain_low <= stored.threshold <= stored.uncertain_high
+    arguments = ["--detector", str(run / "detector.safetensors"), "--manifest", str(manifest)]
+    assert main(["evaluate", *arguments, "--split", "test", "--out", str(report), "--device", "cpu"]) == 0
+    metrics = json.loads((report / "metrics.json").read_text())
+    assert metrics["video"]["auc"]["value"] > 0.9
+    assert (
+        metrics["video"]["auc"]["low"] <= metrics["video"]["auc"]["value"] <= metrics["video"]["auc"]["high"]
+    )
+    assert set(metrics["per_method"]) == {"Made"}
+    assert metrics["coverage"]["videos_expected"] == metrics["coverage"]["videos_scored"] == 16
+    assert (report / "roc.png").stat().st_size > 10_000
+
+
+def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713"),
+        *(str(ROOT / "tools" / "train.py"), "--manifest", str(manifest), "--out", str(tmp_path / "run")),
+        *("--backbone", "test_resnet", "--epochs", "1", "--batch-size", "8", "--augmentation", "none"),
+        *("--num-workers", "0", "--device", "cpu", "--recalibrate-batches", "2"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("selected epoch") == 1  # the main process alone reports
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["stage"] for row in rows] == ["head", "full"]
+    assert np.isfinite([float(row["val_loss"]) for row in rows]).all()
+
+
+@pytest.mark.needs_cuda
+def test_the_gpu_trains_too(manifest: Path, tmp_path: Path) -> None:
+    run = config(manifest, tmp_path / "run", device="cuda", epochs=5, learning_rate=3e-3)
+    assert train(run, show_progress=False).best.val_video_auc > 0.9
