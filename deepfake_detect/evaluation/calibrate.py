@@ -18,7 +18,7 @@ from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, upd
 from deepfake_detect.models.device import choose_device
 from deepfake_detect.models.inference import CropScorer
 
-TARGET_ACCURACY = 0.9
+_TARGET_ACCURACY = 0.95
 _SMALLEST = 1e-12
 
 
@@ -28,8 +28,8 @@ def calibrate_detector(
     """Fit temperature, threshold and the band called uncertain; write them into the detector.
 
     The temperature is fitted on crops; threshold and band on whole videos, aggregated as scoring
-    does. The band is the narrowest around the threshold outside of which nine of ten validation
-    videos are judged right; where no band does that, everything is uncertain, with a warning.
+    does. The band is the narrowest around the threshold outside of which 95 % of the
+    validation videos are judged right; where no band does that, everything is uncertain, with a warning.
 
     Args:
         detector_path: Detector file, rewritten atomically.
@@ -68,7 +68,7 @@ def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _band(labels: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[float, float]:
     try:
-        return choose_uncertain_band(labels, scores, threshold=threshold, target_accuracy=TARGET_ACCURACY)
+        return choose_uncertain_band(labels, scores, threshold=threshold, target_accuracy=_TARGET_ACCURACY)
     except OptionError as error:
         warnings.warn(f"every verdict will be 'uncertain': {error}", stacklevel=3)
         return 0.0, 1.0

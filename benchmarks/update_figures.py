@@ -1,0 +1,67 @@
+"""Write the bundled detector's figures into README.md and its model card, from evaluations.
+
+    python benchmarks/update_figures.py "DFDC val"=report/metrics.json ...
+
+Each argument names a data set and the metrics.json that tools/evaluate.py wrote on it. The tables
+stand between the markers ``<!-- figures -->`` and ``<!-- end of figures -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = (ROOT / "README.md", ROOT / "deepfake_detect" / "weights" / "README.md")
+COLUMNS = {
+    "auc": "AUC",
+    "accuracy": "accuracy at the threshold",
+    "eer": "equal error rate",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+}
+
+
+def interval(metric: dict[str, Any]) -> str:
+    """Return ``value [low, high]``."""
+    if metric["value"] is None:
+        return "n/a"
+    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+
+
+def table(evaluations: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table, a row per evaluation, videos as samples."""
+    lines = [
+        "| data | videos scored | " + " | ".join(COLUMNS.values()) + " |",
+        "|---|---|" + "---|" * len(COLUMNS),
+    ]
+    for name, metrics in evaluations.items():
+        coverage = metrics["coverage"]
+        scored = f"{coverage['videos_scored']:,} of {coverage['videos_expected']:,}"
+        cells = [interval(metrics["video"][key]) for key in COLUMNS]
+        lines.append(f"| {name} | {scored} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", "95 % bootstrap intervals over videos."])
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or not all("=" in argument for argument in arguments):
+        print(__doc__, file=sys.stderr)
+        return 2
+    pairs = (argument.split("=", 1) for argument in arguments)
+    text = table({name: json.loads(Path(path).read_text("utf-8")) for name, path in pairs})
+    for target in TARGETS:
+        old = target.read_text("utf-8")
+        pattern = r"(<!-- figures -->\n).*?(<!-- end of figures -->)"
+        new, count = re.subn(pattern, lambda match: f"{match[1]}{text}\n{match[2]}", old, flags=re.DOTALL)
+        if count != 1:
+            print(f"{target}: holds {count} places for figures, not one", file=sys.stderr)
+            return 2
+        target.write_text(new, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

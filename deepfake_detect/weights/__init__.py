@@ -1,0 +1,1 @@
+"""The bundled detector; its model card is README.md beside it."""
