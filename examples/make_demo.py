@@ -15,8 +15,8 @@ autoencoder face swaps. The face put in is a disguise of the same face, so nobod
 
 1. the portrait's face is mirrored (so its light falls from the wrong side), given other proportions
    (closer and larger eyes, a broader nose, a narrower jaw, a smaller smile) and other colours;
-2. it is brought down to 64 x 64 pixels, what such a network put out; it follows the mouth only
-   half and never blinks;
+2. it is brought down to the 64 x 64 pixels that such a network put out, with no more detail than
+   32 x 32 hold; it follows the mouth only half and never blinks;
 3. in each frame it is fitted to the five landmarks that MTCNN finds there (so it trembles with
    them), enlarged again, and blended in from brows to chin with a feathered mask whose outline
    flickers a little.
@@ -58,6 +58,7 @@ MOUTH_INSIDE = (58, 22, 22)
 
 NOISE = 1.0  # standard deviation in grey levels
 NETWORK_SIDE = 64
+NETWORK_DETAIL = 32
 COLOUR_SHIFT = (1.0, 0.955, 0.95)  # of RGB: a skin pinker and a little darker than the neck
 OVERSAMPLING = 4  # sampled finer than the network's pixels, then averaged, as a resize would
 # Eyes, nose and mouth corners in the network's square, in pixels of it.
@@ -260,8 +261,9 @@ def disguise(portrait: np.ndarray, source: np.ndarray, pose: Pose) -> np.ndarray
     backwards = cv2.invertAffineTransform(source)
     x, y = (row[0] * u + row[1] * v + row[2] for row in backwards)
     fine = sample(portrait, x, y, pose)
-    small = cv2.resize(fine, (NETWORK_SIDE, NETWORK_SIDE), interpolation=cv2.INTER_AREA)
-    soft = cv2.GaussianBlur(small, (0, 0), 0.5)  # such networks did not fill their own pixels
+    small = cv2.resize(fine, (NETWORK_DETAIL, NETWORK_DETAIL), interpolation=cv2.INTER_AREA)
+    # Such networks did not fill their own pixels.
+    soft = cv2.resize(small, (NETWORK_SIDE, NETWORK_SIDE), interpolation=cv2.INTER_CUBIC)
     flat = soft.mean(axis=(0, 1)) + 0.88 * (soft - soft.mean(axis=(0, 1)))
     return flat * np.float32(COLOUR_SHIFT)
 
