@@ -3,6 +3,7 @@ augmentation that only training adds before it."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -82,7 +83,7 @@ class TrainingAugmentation:
             raise OptionError(
                 "augmentation", f"{name!r} is unknown", f"choose one of: {', '.join(AUGMENTATIONS)}"
             )
-        import albumentations as A
+        A = _albumentations()
 
         steps = {"none": [], "light": _light(), "strong": _strong()}[name]
         resize = A.Resize(image_size, image_size, interpolation=cv2.INTER_AREA)
@@ -97,8 +98,16 @@ class TrainingAugmentation:
         self._pipeline.set_random_seed(seed)
 
 
+def _albumentations() -> Any:
+    """Import albumentations, whose import else asks the network for a newer version of itself."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
 def _light() -> list[Any]:
-    import albumentations as A
+    A = _albumentations()
 
     return [
         A.HorizontalFlip(p=0.5),
@@ -110,7 +119,7 @@ def _light() -> list[Any]:
 
 
 def _strong() -> list[Any]:
-    import albumentations as A
+    A = _albumentations()
 
     degradations = [
         A.Downscale(scale_range=(0.3, 0.8)),
