@@ -95,7 +95,15 @@ def write_clip(
     return path
 
 
-def write_sound(path: Path, *, codec: str = "aac", seconds: float = 0.5, has_cover: bool = False) -> Path:
+def write_sound(
+    path: Path,
+    *,
+    codec: str = "aac",
+    seconds: float = 0.5,
+    rate: int = 16000,
+    layout: str = "mono",
+    has_cover: bool = False,
+) -> Path:
     """Write a tone without video; ``has_cover`` adds a cover picture, as music files have."""
     with av.open(str(path), "w") as container:
         cover: Any = None
@@ -103,7 +111,7 @@ def write_sound(path: Path, *, codec: str = "aac", seconds: float = 0.5, has_cov
             cover = container.add_stream("png", rate=1)
             cover.width, cover.height, cover.pix_fmt = 96, 64, "rgb24"
             cover.disposition = int(Disposition.attached_pic)
-        _add_tone(container, codec, Fraction(seconds))
+        _add_tone(container, codec, Fraction(seconds), rate=rate, layout=layout)
         if cover is not None:
             frame = av.VideoFrame.from_ndarray(numbered_image(1), format="rgb24")
             container.mux(cover.encode(frame))
@@ -111,17 +119,19 @@ def write_sound(path: Path, *, codec: str = "aac", seconds: float = 0.5, has_cov
     return path
 
 
-def _add_tone(container: Any, codec: str, seconds: Fraction) -> None:
-    rate = 16000
+def _add_tone(
+    container: Any, codec: str, seconds: Fraction, *, rate: int = 16000, layout: str = "mono"
+) -> None:
     stream: Any = container.add_stream(codec, rate=rate)
-    stream.codec_context.layout = "mono"
+    stream.codec_context.layout = layout
     # The muxer writes the file's head with the first packet and must know all streams by then, so
     # the tone is encoded with the video stream already added but nothing muxed.
     seconds_each = np.arange(int(seconds * rate)) / rate
     tone = (8000 * np.sin(2 * math.pi * 440 * seconds_each)).astype(np.int16)
     for start in range(0, len(tone), 1024):
-        samples = tone[None, start : start + 1024]
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        # (1, samples * channels): those of one time side by side
+        samples = np.repeat(tone[start : start + 1024], stream.codec_context.channels)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
         frame.rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from fractions import Fraction
 from numbers import Rational
 from pathlib import Path
@@ -24,13 +25,14 @@ from av.video.stream import VideoStream
 
 from deepfake_detect.errors import ImageError, OptionError, VideoError
 from deepfake_detect.files import atomic_path
-from deepfake_detect.video.metadata import cover_pictures_left_out, open_container
+from deepfake_detect.video.metadata import checked_path, cover_pictures_left_out, open_container
 
 _ENCODER = "libx264"
 _QUALITY = {"crf": "18"}  # differences to the frames given are hard to see
 _BT601 = 6  # FFmpeg's number for this colour space in a file's tags
 _MAX_SIDE = 16384  # of libx264
-_MIN_RATE, _MAX_RATE = 0.1, 1000
+_MIN_RATE, _MAX_RATE = 0.01, 1000
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EACCES})
 # Floats such as 29.97 and 30000/1001 come back as those fractions.
 _MAX_RATE_DENOMINATOR = 1001
 
@@ -45,17 +47,18 @@ class VideoWriter:
     Args:
         path: The file to write, with the suffix ``.mp4``.
         width, height: Size of the frames in pixels, 1 to 16384.
-        frames_per_second: 0.1 to 1000. A ``Fraction`` or ``int`` is kept exactly; a ``float``
+        frames_per_second: 0.01 to 1000. A ``Fraction`` or ``int`` is kept exactly; a ``float``
             becomes the nearest fraction with a denominator up to 1001.
         audio_from: A file whose first sound stream goes with the video, in step with the first
             frame of its own video. It is copied when MP4 allows its codec, else encoded to AAC; a
             file without sound adds none.
 
     Raises:
-        OptionError: The suffix, the size or the rate is not allowed.
+        OptionError: A path of another type, or the suffix, the size or the rate is not allowed.
         VideoNotFoundError, VideoUnreadableError: ``audio_from`` is missing or not a media file
             (raised at the start of the block).
-        VideoError: This FFmpeg has no libx264, the sound cannot be read, or no frame was written.
+        VideoError: This FFmpeg has no libx264, the sound cannot be read or does not fit into an
+            MP4, the file cannot be written, or no frame was.
 
     Example:
         >>> import tempfile
@@ -76,13 +79,13 @@ class VideoWriter:
         frames_per_second: float | Fraction,
         audio_from: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = checked_path("path", path)
         if self.path.suffix.lower() != ".mp4":
             raise OptionError("path", f"{self.path} does not end in .mp4", "give it the suffix .mp4")
         self.width = _checked_side("width", width)
         self.height = _checked_side("height", height)
         self.frames_per_second = _exact_rate(frames_per_second)
-        self.audio_from = None if audio_from is None else Path(audio_from)
+        self.audio_from = None if audio_from is None else checked_path("audio_from", audio_from)
         self._session: AbstractContextManager[None] | None = None
         self._to_yuv = VideoReformatter()
         self._num_written = 0
@@ -111,7 +114,7 @@ class VideoWriter:
 
         Raises:
             ImageError: Another shape or type.
-            VideoError: The writer is not open.
+            VideoError: The writer is not open, or the frame or its sound cannot be written.
         """
         if self._session is None:
             raise VideoError(self.path, "is not open for writing", "call write inside the with block")
@@ -129,25 +132,64 @@ class VideoWriter:
         )
         frame.pts, frame.time_base = self._num_written, 1 / self.frames_per_second
         # Sound goes in between, so that the muxer need not hold back the pictures.
-        self._sound.mux_until(self._num_written / self.frames_per_second)
-        self._container.mux(self._stream.encode(frame))
+        with self._own_words():
+            self._sound.mux_until(self._num_written / self.frames_per_second)
+            self._container.mux(self._stream.encode(frame))
         self._num_written += 1
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
-            self._container: OutputContainer = stack.enter_context(
-                av.open(f"file:{temporary}", mode="w", format="mp4", options={"movflags": "+faststart"})
-            )
-            self._stream = self._add_video_stream()
-            packets = stack.enter_context(_sound_packets(self.audio_from, self._container))
-            self._sound = _Sound(self._container, packets)
+            self._container = stack.enter_context(self._output(temporary))
+            with self._own_words():
+                self._stream = self._add_video_stream()
+                packets = stack.enter_context(_sound_packets(self.audio_from, self._container))
+                self._sound = _Sound(self._container, packets)
             yield
             if self._num_written == 0:
                 raise VideoError(self.path, "no frame was written to it", "write at least one frame")
-            self._container.mux(self._stream.encode(None))
-            self._sound.mux_until(None)
+            with self._own_words():
+                self._container.mux(self._stream.encode(None))
+                self._sound.mux_until(None)
+
+    @contextmanager
+    def _output(self, temporary: Path) -> Iterator[OutputContainer]:
+        with self._own_words():
+            container = av.open(
+                f"file:{temporary}", mode="w", format="mp4", options={"movflags": "+faststart"}
+            )
+        try:
+            yield container
+        except BaseException:
+            # Finishing a file that failed mostly fails too, and must not hide the first error.
+            with suppress(av.FFmpegError):
+                container.close()
+            raise
+        with self._own_words():
+            container.close()
+
+    @contextmanager
+    def _own_words(self) -> Iterator[None]:
+        """Turn FFmpeg's errors into the library's."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise self._not_written(error) from error
+
+    def _not_written(self, error: av.FFmpegError) -> VideoError:
+        # The pictures always fit, so an error that is not the disk's comes from the sound.
+        if self.audio_from is None or error.errno in _DISK_ERRORS:
+            return VideoError(
+                self.path,
+                f"cannot be written ({error.strerror})",
+                "check the free space and the permissions there",
+            )
+        return VideoError(
+            self.audio_from,
+            f"its sound does not fit into an MP4 file ({error.strerror})",
+            "leave audio_from out",
+        )
 
     def _add_video_stream(self) -> VideoStream:
         try:
@@ -205,11 +247,20 @@ def _sound_packets(path: Path | None, output: OutputContainer) -> Iterator[Itera
         if sound.codec_context is None:
             raise VideoError(path, "its sound codec is not known to this FFmpeg", "leave audio_from out")
         start = _start_of_film(source, sound)
-        if sound.codec_context.name in output.supported_codecs:
+        if sound.codec_context.name in output.supported_codecs and _has_places(sound):
             packets = _copied(source, sound, output.add_stream_from_template(sound), start)
         else:
             packets = _encoded(source, sound, _add_aac_stream(output, sound), start)
         yield _with_words(path, packets)
+
+
+def _has_places(sound: AudioStream) -> bool:
+    """Tell whether the file says which channel is left and which right; MP4 wants that of PCM.
+
+    Matroska does not say it of PCM. FFmpeg's name for such a layout is "2 channels".
+    """
+    context = sound.codec_context
+    return context.channels == 1 or not context.layout.name.endswith(" channels")
 
 
 def _with_words(path: Path, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:

@@ -10,12 +10,14 @@ that pass meets something odd is the whole file decoded to count.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -24,12 +26,22 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from deepfake_detect.errors import VideoNotFoundError, VideoUnreadableError
+from deepfake_detect.errors import OptionError, VideoError, VideoNotFoundError, VideoUnreadableError
 from deepfake_detect.records import VideoMetadata
 
 # Codecs whose packets hold exactly one picture each. In the others a packet may hold a picture
 # that is never shown (VP8), none (MPEG-4 after some AVI writers) or half of one.
 _ONE_PICTURE_A_PACKET = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "png", "ffv1"})
+
+# Codecs in which a picture may refer to a later one, so that they are stored in another order than
+# they are shown in. AVI has no field for the order of showing.
+_REORDERING = frozenset({"h264", "hevc"})
+
+# Tags in an unknown encoding must not make a good video unreadable. PyAV 19 always replaces what
+# it cannot decode and has dropped the argument; those before it raise unless told to.
+_TAG_OPTIONS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 
 # First box of an MP4 or MOV file, behind its length.
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
@@ -113,6 +125,9 @@ def read_metadata(path: str | os.PathLike[str]) -> VideoMetadata:
     A still picture (JPEG, PNG) is a clip of one frame without rate and duration; a cover
     picture in a sound file is not a video.
 
+    A GIF or JPEG is truncated when its end mark is missing. An MPEG transport or program stream
+    declares neither length nor end, so one that was cut off between two pictures looks whole.
+
     ``num_frames_declared`` is the container's own number. It may exceed ``num_frames`` in a sound
     file: an MP4 also counts frames that its edit list hides, an AVI frames shown twice.
 
@@ -124,8 +139,9 @@ def read_metadata(path: str | os.PathLike[str]) -> VideoMetadata:
 
     Raises:
         VideoNotFoundError: There is no file at ``path``.
-        VideoUnreadableError: A folder, an empty or forbidden file, not a video, sound only, or no
-            picture decodes.
+        VideoUnreadableError: A folder or device, an empty or forbidden file, not a video, sound
+            only, or no picture decodes.
+        OptionError: ``path`` is neither text nor a path.
 
     Example:
         >>> metadata = read_metadata("clip.mp4")  # doctest: +SKIP
@@ -137,7 +153,7 @@ def read_metadata(path: str | os.PathLike[str]) -> VideoMetadata:
 
 def scan_video(path: str | os.PathLike[str]) -> ScannedVideo:
     """Do the work of :func:`read_metadata` and keep the timestamps; raises what that raises."""
-    path = Path(path)
+    path = checked_path("video", path)
     with open_video(path) as (container, stream):
         declared = _read_declared(container, stream)
         packets = _read_packets(container, stream)
@@ -146,12 +162,12 @@ def scan_video(path: str | os.PathLike[str]) -> ScannedVideo:
         raise VideoUnreadableError(
             path, f"not one picture of its {declared.codec} video decodes", "fetch the file again"
         )
-    is_truncated = packets.is_cut or _lacks_pictures(path, declared, packets)
-    is_regular = not (packets.is_odd or first.interlaced_frame or declared.codec not in _ONE_PICTURE_A_PACKET)
+    is_truncated = packets.is_cut or _lacks_pictures(path, declared, packets) or _lacks_end(path, declared)
+    is_regular = not (packets.is_odd or first.interlaced_frame) and _keeps_order(declared)
     stamps = [stamp for stamp, _ in packets.shown]
     if is_truncated or not is_regular:
         stamps = _decode_timestamps(path)
-    timestamps = _in_presentation_order(stamps)
+    timestamps = _in_presentation_order(stamps, declared)
     duration = _duration_seconds(timestamps, len(stamps), declared, packets)
     # Only quarter turns are applied; the matrix in the file may be a little off one.
     rotation = round(first.rotation / 90) % 4 * 90
@@ -183,9 +199,8 @@ def open_container(path: Path, *, ignore_edit_list: bool = False) -> Iterator[In
     # A name with %d in it is one picture and not a numbered series.
     options = {"pattern_type": "none", "ignore_editlist": str(int(ignore_edit_list))}
     try:
-        # "file:" keeps names with a colon from being taken for a network address; tags in an
-        # unknown encoding must not make a good video unreadable.
-        container = av.open(f"file:{path}", mode="r", options=options, metadata_errors="replace")
+        # "file:" keeps names with a colon from being taken for a network address.
+        container = av.open(f"file:{path}", mode="r", options=options, **_TAG_OPTIONS)
     except av.FFmpegError as error:
         raise _not_media(path, error) from error
     with container:
@@ -261,26 +276,61 @@ def decode_packet(
         return []
 
 
+def checked_path(option: str, path: str | os.PathLike[str]) -> Path:
+    """Return the path that was given.
+
+    Raises:
+        OptionError: It is neither text nor a path.
+    """
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(name, str):
+        raise OptionError(option, f"is of type {type(path).__name__}", "pass a path as str or pathlib.Path")
+    return Path(name)
+
+
 def _check_file(path: Path) -> None:
     """Give the faults that FFmpeg would report in one vague message their own words."""
-    if not path.exists():
-        raise VideoNotFoundError(path, "there is no such file", "check the path")
-    if path.is_dir():
+    with _own_words(path):
+        mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
         raise VideoUnreadableError(path, "is a folder", "pass one of the video files in it")
-    try:
-        with open(path, "rb") as file:
-            is_empty = not file.read(1)
-    except PermissionError as error:
-        raise VideoUnreadableError(
-            path, "may not be read by this user", "give yourself permission to read it"
-        ) from error
-    if is_empty:
+    if not stat.S_ISREG(mode):
+        # A pipe would block until somebody writes to it, and it cannot be read twice.
+        raise VideoUnreadableError(path, "is not a regular file", "save the video to a file first")
+    if not _file_head(path, 1):
         raise VideoUnreadableError(path, "is empty (0 bytes)", "fetch the file again")
 
 
+@contextmanager
+def _own_words(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a file into the library's errors."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise _file_error(path, error) from error
+
+
+def _file_error(path: Path, error: OSError | ValueError) -> VideoError:
+    # ValueError: a name that no file can have, such as one with a null character.
+    if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
+        return VideoNotFoundError(path, "there is no such file", "check the path")
+    if isinstance(error, PermissionError):
+        return VideoUnreadableError(
+            path, "may not be read by this user", "give yourself permission to read it"
+        )
+    return VideoUnreadableError(
+        path, f"cannot be read ({error.strerror})", "check its name and the disk it is on"
+    )
+
+
+def _file_head(path: Path, num_bytes: int) -> bytes:
+    """Return the first bytes of a file; -1 for all of them."""
+    with _own_words(path), open(path, "rb") as file:
+        return file.read(num_bytes)
+
+
 def _not_media(path: Path, error: av.FFmpegError) -> VideoUnreadableError:
-    with open(path, "rb") as file:
-        first_box = file.read(8)[4:]
+    first_box = _file_head(path, 8)[4:]
     if first_box in _MP4_FIRST_BOXES:
         return VideoUnreadableError(
             path,
@@ -383,6 +433,53 @@ def _lacks_pictures(path: Path, declared: _Declared, packets: _PacketPass) -> bo
         return _read_packets(container, stream).num_present < declared.num_frames
 
 
+def _keeps_order(declared: _Declared) -> bool:
+    """Tell whether each packet holds one picture and says when it is shown."""
+    if declared.container == "avi" and declared.codec in _REORDERING:
+        return False
+    return declared.codec in _ONE_PICTURE_A_PACKET
+
+
+def _lacks_end(path: Path, declared: _Declared) -> bool:
+    """Tell whether a GIF or JPEG stops before its end mark; FFmpeg fills such a picture with grey."""
+    if declared.container == "gif":
+        return not _gif_ends(_file_head(path, -1))
+    if declared.is_still and declared.codec == "mjpeg":
+        return not _jpeg_ends(_file_head(path, -1))
+    return False
+
+
+def _gif_ends(data: bytes) -> bool:
+    """Walk through a GIF's blocks to its end mark; pixels may hold the mark's value by chance."""
+
+    def behind_colors(flags: int, position: int) -> int:
+        return position + (3 << (flags % 8 + 1) if flags & 0x80 else 0)
+
+    try:
+        position = behind_colors(data[10], 13)
+        while data[position] != 0x3B:
+            if data[position] == 0x2C:  # a picture: place, size and flags, colours, then its code size
+                position = behind_colors(data[position + 9], position + 10) + 1
+            else:  # an extension
+                position += 2
+            while data[position]:  # each block says its length; one of 0 is the last
+                position += data[position] + 1
+            position += 1
+    except IndexError:
+        return False
+    return True
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Tell whether the end mark follows a JPEG's pixels; a thumbnail before them has its own."""
+    position = 2
+    # Segments say their length, up to the one (0xDA) in front of the pixels. Those hold no marks.
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        is_fill = data[position + 1 : position + 2] == b"\xff"
+        position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return data.find(b"\xff\xd9", position) >= 0
+
+
 def _decode_timestamps(path: Path) -> list[int | None]:
     """Decode the whole file and return the timestamp of each picture that comes out."""
     with open_video(path) as (container, stream):
@@ -391,10 +488,16 @@ def _decode_timestamps(path: Path) -> list[int | None]:
         return [picture.pts for picture in pictures(container, stream, is_tolerant=True)]
 
 
-def _in_presentation_order(stamps: list[int | None]) -> tuple[int, ...] | None:
-    """Sort timestamps; ``None`` when one is missing or two are equal, so that they order nothing."""
+def _in_presentation_order(stamps: list[int | None], declared: _Declared) -> tuple[int, ...] | None:
+    """Sort timestamps; ``None`` when one is missing or two are equal, so that they order nothing.
+
+    An AVI's count the pictures as they are stored. Where those come out of the decoder in another
+    order, they do not tell when a picture is shown.
+    """
     known = sorted(stamp for stamp in stamps if stamp is not None)
     if len(known) < len(stamps) or len(set(known)) < len(known):
+        return None
+    if declared.container == "avi" and known != stamps:
         return None
     return tuple(known)
 

@@ -101,6 +101,17 @@ def test_leaving_out_pictures_does_not_change_those_that_come(tmp_path: Path) ->
             assert np.array_equal(frame.image, whole[frame.frame_index].image)
 
 
+def test_an_avi_whose_stamps_are_in_the_order_of_storage(tmp_path: Path) -> None:
+    options = {"bf": "3", "g": "40", "x264-params": "b-pyramid=normal:log-level=none"}
+    path = write_clip(tmp_path / "pyramid.avi", num_frames=30, options=options)
+    frames = list(read_frames(path))
+    assert numbers(frames) == indices(frames) == list(range(30))
+    assert len(opencv_frames(path)) == 30
+    assert [frame.time_seconds for frame in frames] == pytest.approx([index / 25 for index in range(30)])
+    assert numbers(list(read_frames(path, sampling=EvenlySpaced(4)))) == [0, 10, 19, 29]
+    assert not read_metadata(path).is_truncated
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pixel_format", "size"),
     [

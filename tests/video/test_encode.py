@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def test_odd_sides_grow_by_the_last_row_or_column(tmp_path: Path, size: tuple[in
         (29.97, Fraction(2997, 100)),
         (30000 / 1001, Fraction(30000, 1001)),
         (np.float64(12.5), Fraction(25, 2)),
+        (0.089, Fraction(89, 1000)),
+        (0.01, Fraction(1, 100)),
     ],
 )
 def test_the_rate_is_exact(tmp_path: Path, given: float | Fraction, expected: Fraction) -> None:
@@ -213,10 +216,12 @@ def test_images_of_the_wrong_kind(tmp_path: Path, image: Any, described: str) ->
         ({"width": 20000}, r"width: 20000 is not allowed"),
         ({"height": 64.0}, r"height: 64\.0 is not allowed"),
         ({"height": True}, r"height: True is not allowed"),
-        ({"frames_per_second": 0}, r"frames_per_second: 0 is not allowed; pass a number from 0\.1 to 1000"),
+        ({"frames_per_second": 0}, r"frames_per_second: 0 is not allowed; pass a number from 0\.01 to 1000"),
         ({"frames_per_second": float("nan")}, r"frames_per_second: nan is not allowed"),
         ({"frames_per_second": "25"}, r"frames_per_second: '25' is not allowed"),
         ({"frames_per_second": 2000}, r"frames_per_second: 2000 is not allowed"),
+        ({"frames_per_second": 0.009}, r"frames_per_second: 0\.009 is not allowed"),
+        ({"audio_from": b"a.mp4"}, r"audio_from: is of type bytes; pass a path as str or pathlib\.Path"),
     ],
 )
 def test_options_out_of_range(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -249,3 +254,56 @@ def test_sound_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"its sound cannot be read \(.*\); leave audio_from out"):
         write(tmp_path / "out.mp4", audio_from=damaged)
     assert not (tmp_path / "out.mp4").exists()
+
+
+def damaged_ac3(path: Path) -> Path:
+    return damage_packets(write_sound(path, codec="ac3", rate=48000), [1, 2], kind="audio")
+
+
+def test_sound_that_does_not_say_which_channel_is_left_becomes_aac(tmp_path: Path) -> None:
+    source = write_sound(tmp_path / "s.mkv", codec="pcm_s16le", layout="stereo")
+    path = write(tmp_path / "out.mp4", audio_from=source)
+    assert sound_packets(path)[0] == "aac"
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+        assert frames[0].layout.name == "stereo"
+    assert np.abs(frames[3].to_ndarray()).max() > 0.1
+
+
+def test_sound_that_the_muxer_refuses(tmp_path: Path) -> None:
+    # Closing the file fails as well, and must not hide why.
+    source = damaged_ac3(tmp_path / "s.mkv")
+    message = r"s\.mkv: its sound does not fit into an MP4 file \(.*\); leave audio_from out"
+    with pytest.raises(VideoError, match=message):
+        write(tmp_path / "out.mp4", audio_from=source)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("when", ["opening", "writing", "closing"])
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    def fail(*args: Any) -> None:
+        raise av.error.OSError(errno.ENOSPC, "No space left on device")
+
+    class FullDisk:
+        """A container on a disk that fills up at a given time."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            if when == "opening":
+                fail()
+            self._container = real_open(*args, **options)
+            self.mux = fail if when == "writing" else self._container.mux
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._container, name)
+
+        def close(self) -> None:
+            self._container.close()
+            if when == "closing":
+                fail()
+
+    real_open = av.open
+    monkeypatch.setattr(encode_module.av, "open", FullDisk)
+    message = r"out\.mp4: cannot be written \(No space left on device\); check the free space"
+    with pytest.raises(VideoError, match=message):
+        write(tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []

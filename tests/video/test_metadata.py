@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import errno
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import cv2
 import pytest
 
-from deepfake_detect.errors import VideoNotFoundError, VideoUnreadableError
+from deepfake_detect.errors import OptionError, VideoNotFoundError, VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.video import metadata as metadata_module
 from deepfake_detect.video import read_frames, read_metadata
 from tests.media import (
@@ -207,6 +209,69 @@ def test_a_free_text_length_tag_is_no_length(tmp_path: Path) -> None:
     assert not read_metadata(path).is_truncated
 
 
+def write_gif(path: Path) -> Path:
+    return write_clip(path, codec="gif", pixel_format="rgb8", num_frames=10)
+
+
+def test_a_gif_without_its_end_is_truncated(tmp_path: Path) -> None:
+    path = write_gif(tmp_path / "a.gif")
+    assert not read_metadata(path).is_truncated
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0")  # what follows the end mark does not matter
+    assert not read_metadata(path).is_truncated
+    for length in (len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert read_metadata(path).is_truncated
+    # A cut right behind a byte that only looks like the end mark.
+    path.write_bytes(whole[: whole.index(b"\x3b", 800) + 1])
+    assert read_metadata(path).is_truncated
+
+
+def test_a_jpeg_without_its_end_is_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    done, encoded = cv2.imencode(".jpg", numbered_image(7))
+    assert done
+    # A segment as cameras write it, with the end mark of a thumbnail in it, behind a fill byte.
+    thumbnail = b"\xff\xff\xe1\x00\x06ab\xff\xd9"
+    whole = encoded.tobytes()[:2] + thumbnail + encoded.tobytes()[2:]
+    path.write_bytes(whole + b"more")
+    assert not read_metadata(path).is_truncated
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    assert read_metadata(path).is_truncated
+    assert len(list(read_frames(path, allow_truncated=True))) == 1
+    with pytest.raises(VideoTruncatedError, match=r"the file ends too early .*; fetch the file again"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("path", [None, b"a.mp4", 3])
+def test_what_is_no_path(path: Any) -> None:
+    message = rf"video: is of type {type(path).__name__}; pass a path as str or pathlib\.Path"
+    with pytest.raises(OptionError, match=message):
+        read_metadata(path)
+    with pytest.raises(OptionError, match=message):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "a.mp4/b.mp4"])
+def test_names_no_file_can_have(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(VideoNotFoundError, match="there is no such file; check the path"):
+        read_metadata(tmp_path / name)
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    message = r"cannot be read \(File name too long\); check its name and the disk it is on"
+    with pytest.raises(VideoUnreadableError, match=message):
+        read_metadata(tmp_path / ("a" * 300))
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "pipe.mp4", Path(os.devnull)):
+        with pytest.raises(VideoUnreadableError, match="is not a regular file; save the video to a file"):
+            read_metadata(path)
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(VideoNotFoundError, match=r"gone\.mp4: there is no such file; check the path"):
         read_metadata(tmp_path / "gone.mp4")
@@ -272,17 +337,35 @@ def test_unreadable_files(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_one_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.EACCES, "may not be read by this user; give yourself permission"),
+        (errno.EIO, r"cannot be read \(Input/output error\); check its name and the disk"),
+    ],
+)
+@pytest.mark.parametrize("place", ["folder", "first open", "second open"])
+def test_what_the_operating_system_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str, place: str
+) -> None:
     # Not by chmod: the tests may run as a user who may read everything.
-    path = write_clip(tmp_path / "secret.mp4")
+    path = tmp_path / "secret.mp4"
+    text(path)
+    num_opened = 0
 
-    def refuse(file: Any, *args: Any, **kwargs: Any) -> Any:
-        if file == path:
-            raise PermissionError(13, "Permission denied")
-        return builtins.open(file, *args, **kwargs)
+    def refuse(*args: Any) -> Any:
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(metadata_module, "open", refuse, raising=False)
-    with pytest.raises(VideoUnreadableError, match="may not be read by this user; give yourself permission"):
+    def count_and_refuse(*args: Any) -> Any:
+        nonlocal num_opened
+        num_opened += 1
+        return refuse() if place == "first open" or num_opened == 2 else builtins.open(*args)
+
+    if place == "folder":
+        monkeypatch.setattr(metadata_module.os, "stat", refuse)
+    else:
+        monkeypatch.setattr(metadata_module, "open", count_and_refuse, raising=False)
+    with pytest.raises(VideoUnreadableError, match=message):
         read_metadata(path)
 
 
