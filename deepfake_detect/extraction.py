@@ -15,7 +15,6 @@ crops; whatever kills the run loses at most the videos in progress, and the same
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import multiprocessing
 import os
@@ -35,7 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_to_table, write_manifest
-from deepfake_detect.errors import DeepfakeDetectError, OptionError, WorkerError
+from deepfake_detect.errors import DeepfakeDetectError, ManifestError, OptionError, OutputError, WorkerError
 from deepfake_detect.faces import (
     FaceDetector,
     FollowedFace,
@@ -45,7 +44,7 @@ from deepfake_detect.faces import (
     follow_faces,
     main_track,
 )
-from deepfake_detect.files import atomic_path, write_json
+from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import CropGeometry, DatasetVideo
 from deepfake_detect.video import EvenlySpaced, read_frames
@@ -130,7 +129,19 @@ def extract_dataset(
     FaceDetector(min_face=config.min_face)
     EvenlySpaced(config.num_frames)
     check_geometry(config.geometry)
-    _open_folder(out, config)
+    with only_one(make_folder(out), what="extraction"):
+        _open_folder(out, config)
+        return _extract_missing(videos, out, config, num_workers, device, show_progress)
+
+
+def _extract_missing(
+    videos: Sequence[DatasetVideo],
+    out: Path,
+    config: ExtractionConfig,
+    num_workers: int,
+    device: str,
+    show_progress: bool,
+) -> ExtractionReport:
     todo = [video for video in videos if not _is_done(out, video)]
     jobs = [_Job(video, out, config, device) for video in todo]
     try:
@@ -196,12 +207,10 @@ def _run_job(job: _Job) -> str:
     video = job.video
     try:
         rows = _extract_video(job)
+    except OutputError:
+        raise  # the output disk, not the video, is at fault
     except DeepfakeDetectError as error:
         _record_failure(job, type(error).__name__, f"{error.cause}; {error.remedy}")
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise  # the output disk, not the video, is at fault
-        _record_failure(job, type(error).__name__, str(error))
     except Exception as error:  # one poison video must not end a run of days; it is written down
         _record_failure(job, type(error).__name__, str(error))
     else:
@@ -219,13 +228,13 @@ def _extract_video(job: _Job) -> list[dict[str, Any]]:
     folder = job.out / "crops" / job.video.video_id
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
     detector = FaceDetector(device=job.device, min_face=config.min_face)
     frames = read_frames(
         job.video.path,
         sampling=EvenlySpaced(config.num_frames),
         allow_truncated=config.allow_truncated,
     )
+    make_folder(partial)
     kept: list[tuple[FollowedFrame, FollowedFace]] = []
     try:
         with closing(frames):
@@ -263,8 +272,12 @@ def _without_pixels(face: FollowedFace) -> FollowedFace:
 
 
 def _write_png(path: Path, image: Any) -> None:
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise OSError(errno.EIO, f"cannot write {path}")
+    # Not cv2.imwrite: on a full disk it reports success and leaves half a picture.
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})", "make room, then go on") from error
 
 
 def _row(job: _Job, frame: FollowedFrame, face: FollowedFace) -> dict[str, Any]:
@@ -303,6 +316,8 @@ def _write_index(out: Path, video: DatasetVideo, rows: list[dict[str, Any]]) -> 
 
 
 def _record_failure(job: _Job, reason: str, message: str) -> None:
+    # An earlier run's rows would name crops that this one could not make again.
+    _index_path(job.out, job.video).unlink(missing_ok=True)
     values = {**asdict(job.video), "path": str(job.video.path), "reason": reason, "message": message}
     write_json(_failure_path(job.out, job.video), {key: values[key] for key in _FAILURE_COLUMNS})
 
@@ -324,7 +339,7 @@ def _open_folder(out: Path, config: ExtractionConfig) -> None:
     path = out / "settings.json"
     wanted = json.loads(json.dumps(asdict(config)))
     if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         changed = [
             f"{key} {stored.get(key)} (now {value})"
             for key, value in wanted.items()
@@ -336,21 +351,17 @@ def _open_folder(out: Path, config: ExtractionConfig) -> None:
             )
     else:
         write_json(path, wanted)
-    for leftover in out.rglob(".*.parquet"):  # temporary files of a run that was killed
-        leftover.unlink()
+    for leftover in [*out.glob(".*.parquet"), *(out / "index").rglob(".*.parquet")]:
+        leftover.unlink()  # a temporary file of a run that was killed
 
 
 def _assemble(out: Path, config: ExtractionConfig) -> int:
     """Rewrite manifest.parquet and failures.csv from the index; return the number of crops."""
     index = out / "index"
-    parts = [
-        pq.read_table(path, partitioning=None)
-        for path in sorted(index.rglob("*.parquet"))
-        if not path.name.startswith(".")
-    ]
+    parts = [_read_part(path) for path in sorted(index.rglob("*.parquet")) if not path.name.startswith(".")]
     table = pa.concat_tables([MANIFEST_SCHEMA.empty_table(), *parts])
     write_manifest(out / MANIFEST_NAME, table, geometry=config.geometry)
-    failures = [json.loads(path.read_text("utf-8")) for path in sorted(index.rglob("*.failure.json"))]
+    failures = [read_json(path) for path in sorted(index.rglob("*.failure.json"))]
     with (
         atomic_path(out / FAILURES_NAME) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -361,14 +372,17 @@ def _assemble(out: Path, config: ExtractionConfig) -> int:
     return int(table.num_rows)
 
 
+def _read_part(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ManifestError(path, f"is damaged ({error})", "delete it and run again") from error
+
+
 def _report(
     videos: Sequence[DatasetVideo], out: Path, num_done_before: int, num_crops: int
 ) -> ExtractionReport:
-    failures = [
-        json.loads(path.read_text("utf-8"))
-        for path in (_failure_path(out, video) for video in videos)
-        if path.exists()
-    ]
+    failures = [read_json(path) for path in (_failure_path(out, video) for video in videos) if path.exists()]
     failed = [(one["path"], one["message"]) for one in failures if one["reason"] != NO_FACE]
     return ExtractionReport(
         num_done_before=num_done_before,

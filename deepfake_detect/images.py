@@ -29,7 +29,11 @@ def rgb_uint8(image: Any, *, subject: str = "image") -> np.ndarray:
     if hasattr(image, "convert") and hasattr(image, "getbands"):  # PIL, without importing it
         return np.asarray(image.convert("RGB"))
     if hasattr(image, "detach"):  # torch, without importing it
-        image = image.detach().cpu().numpy()
+        try:
+            image = image.detach().cpu().numpy()
+        except TypeError as error:  # numpy has no such type
+            kind = str(image.dtype).removeprefix("torch.")
+            raise ImageError(subject, f"is a {kind} tensor", _WANTED) from error
     if not isinstance(image, np.ndarray):
         raise ImageError(subject, f"is a {type(image).__name__}", _WANTED)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from deepfake_detect.device import choose_device
 from deepfake_detect.errors import CheckpointError
 from deepfake_detect.evaluation.aggregation import aggregate_clip
 from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks, follow_faces
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
-from deepfake_detect.models.device import choose_device
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.records import ClipScore, DetectorInfo, FaceScore, FrameScore, Verdict
 from deepfake_detect.video import EvenlySpaced, Sampling, read_frames
@@ -75,13 +76,23 @@ class Detector(CropScorer):
         """
         faces = FaceDetector(device=self.device, min_face=min_face)
         policy = EvenlySpaced(num_frames) if sampling is None else sampling
-        rule = aggregation_rule or self.config.aggregation_rule
-        aggregate_clip([0], [0.5], rule=rule)  # refuses an unknown rule before the work
-        frames = read_frames(Path(video), sampling=policy, allow_truncated=allow_truncated)
+        rule = self._rule(aggregation_rule)
+        frames = read_frames(video, sampling=policy, allow_truncated=allow_truncated)
         with closing(frames):
             followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
             scored = self._score_frames(followed, on_frame)
         return self._clip_score(str(video), _people_only(scored), rule)
+
+    def check_options(self, *, num_frames: int, aggregation_rule: str | None, min_face: float | None) -> None:
+        """Raise OptionError for what :meth:`score_video` would refuse of every clip alike."""
+        EvenlySpaced(num_frames)
+        FaceDetector(device=self.device, min_face=min_face)
+        self._rule(aggregation_rule)
+
+    def _rule(self, name: str | None) -> str:
+        rule = name or self.config.aggregation_rule
+        aggregate_clip([0], [0.5], rule=rule)  # refuses an unknown one before the work
+        return rule
 
     def _score_frames(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
         """Score the faces of frames in batches, keeping no more crops than a batch in memory."""
@@ -167,7 +178,9 @@ def _info(config: DetectorConfig, rule: str) -> DetectorInfo:
     )
 
 
-def load_detector(path: str | os.PathLike[str] | None = None, *, device: str = "auto") -> Detector:
+def load_detector(
+    path: str | os.PathLike[str] | None = None, *, device: str | torch.device = "auto"
+) -> Detector:
     """Load a detector.
 
     Args:

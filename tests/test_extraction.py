@@ -17,9 +17,10 @@ import pytest
 from deepfake_detect.cli import main
 from deepfake_detect.data.ffpp import read_ffpp
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 from deepfake_detect.faces import crop_face
+from deepfake_detect.files import only_one
 from deepfake_detect.records import CropGeometry, Face
 from deepfake_detect.video import EvenlySpaced, read_frames
 from tests.conftest import ROOT
@@ -52,7 +53,8 @@ def extract(tree: Path, out: Path, config: ExtractionConfig = CONFIG, **options:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_a_row_a_crop_with_everything_known_about_it(tree: Path, tmp_path: Path, portrait_clip: Path) -> None:
@@ -124,6 +126,11 @@ def test_frames_keep_their_indices_when_a_run_is_resumed(tree: Path, tmp_path: P
     assert contents(resumed) == contents(whole)
 
 
+def num_pictures(folder: Path) -> int:
+    """Count PNG files in a tree that changes meanwhile."""
+    return sum(name.endswith(".png") for _, _, names in os.walk(folder) for name in names)
+
+
 def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [
@@ -135,7 +142,7 @@ def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: 
     for num_crops in (2, 9):
         process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 100
-        while len(list(killed.glob("crops/**/*.png"))) < num_crops and process.poll() is None:
+        while num_pictures(killed) < num_crops and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -144,6 +151,55 @@ def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: 
     last = subprocess.run([*command, str(killed)], env=environment, capture_output=True)
     assert last.returncode == 2  # the broken video is told again
     assert contents(killed) == contents(whole)
+
+
+def test_a_video_that_fails_on_a_second_run_leaves_no_rows(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    extract(tree, out)
+    victim = "manipulated_sequences/FaceSwap/c23/videos/000_003.mp4"
+    (tree / victim).write_text("no longer a video")
+    next((out / "crops" / "FaceForensics++" / "FaceSwap").rglob("*.png")).unlink()
+    report = extract(tree, out)
+    assert report.num_failed == 2  # type: ignore[attr-defined]
+    manifest = read_manifest(out)
+    assert "FaceSwap" not in manifest.column("method")
+    assert all((manifest.root / path).is_file() for path in manifest.column("path"))
+
+
+def test_a_second_run_at_the_same_time_is_refused(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with (
+        only_one(tmp_path / "out", what="extraction"),
+        pytest.raises(OutputError, match="another extraction is writing there"),
+    ):
+        extract(tree, tmp_path / "out")
+
+
+def test_an_output_that_cannot_be_written_ends_the_run(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is not the video's fault: nothing may be recorded against it."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            extract(tree, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.failure.json"))
+    assert not list((tmp_path / "out").rglob("*.partial*"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        extract(tree, tmp_path / "file")
+
+
+def test_damaged_bookkeeping_is_named(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    extract(tree, out)
+    (out / "settings.json").write_text("{")
+    with pytest.raises(OutputError, match="settings.json: is damaged"):
+        extract(tree, out)
 
 
 def test_other_settings_for_the_same_folder_are_refused(tree: Path, tmp_path: Path) -> None:
@@ -210,6 +266,7 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
         (["--margin", "9"], "margin: is 9.0"),
         (["--min-face", "3"], "min_face: is 3.0 px"),
         (["--methods", "DeepFakes"], "methods: 'DeepFakes' is unknown"),
+        (["--methods", ","], "methods: names none"),
         (["--compression", "raw"], "holds no raw video"),
     ],
 )

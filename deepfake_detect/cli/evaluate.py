@@ -11,13 +11,14 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from deepfake_detect.files import sha256_of_file, write_json
+from deepfake_detect.errors import OptionError
+from deepfake_detect.files import make_folder, sha256_of_file, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
-    parser.add_argument("--split", default="test", help="which rows to measure on (default test)")
+    parser.add_argument("--split", default="test", help="rows to measure on, or all (default test)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--aggregation", metavar="RULE", help="(default: the detector's own)")
     parser.add_argument("--bootstrap-draws", type=int, default=1000, help="(default 1000)")
@@ -35,6 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.report.roc import save_roc_figure
     from deepfake_detect.scoring import load_detector
 
+    if arguments.num_workers is not None and arguments.num_workers < 0:
+        raise OptionError("num_workers", f"is {arguments.num_workers}", "pass 0 or more")
+    make_folder(arguments.out)  # refused before the work, not after it
     detector = load_detector(arguments.detector, device=arguments.device)
     manifest = read_manifest(arguments.manifest)
     table, coverage = score_manifest(

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from deepfake_detect.data.ffpp import COMPRESSIONS, FORGERY_METHODS, FfppListing, read_ffpp
+from deepfake_detect.errors import OptionError
 from deepfake_detect.files import atomic_path
 from deepfake_detect.records import CropGeometry
 
@@ -59,14 +60,16 @@ def _split_commas(text: str) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from deepfake_detect.device import choose_device
     from deepfake_detect.extraction import ExtractionConfig, extract_dataset
-    from deepfake_detect.models.device import choose_device
 
     methods = None
     if arguments.methods is not None:
         methods = [name for names in arguments.methods for name in names]
+        if not methods:
+            raise OptionError("methods", "names none", "name at least one, or leave it out")
     listing = read_ffpp(arguments.root, compression=arguments.compression, methods=methods)
-    _print_listing(listing, arguments.compression, arguments.out)
+    _print_listing(listing, arguments.compression)
     config = ExtractionConfig(
         num_frames=arguments.frames,
         geometry=CropGeometry(margin=arguments.margin, aligned=arguments.align),
@@ -81,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         num_workers=arguments.workers,
         device=str(choose_device(arguments.device)),
     )
+    _write_missing(listing, arguments.out / "missing.csv")
     print(
         f"{report.num_extracted} videos extracted, {report.num_done_before} done before, "
         f"{report.num_without_face} without a face, {report.num_failed} failed; "
@@ -93,15 +97,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if report.num_failed else 0
 
 
-def _print_listing(listing: FfppListing, compression: str, out: Path) -> None:
+def _print_listing(listing: FfppListing, compression: str) -> None:
     for source, (found, expected) in listing.counts().items():
         print(f"{source} {compression}: found {found} of {expected:,} videos")
-    if listing.missing:
-        path = out / "missing.csv"
-        with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["video_id", "split", "path"])
-            writer.writerows((video.video_id, video.split, video.path) for video in listing.missing)
-        print(f"{len(listing.missing):,} videos are not there: listed in {path}")
     for path in listing.ignored:
         print(f"ignored, no part of FaceForensics++: {path}")
+
+
+def _write_missing(listing: FfppListing, path: Path) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video_id", "split", "path"])
+        writer.writerows((video.video_id, video.split, video.path) for video in listing.missing)
+    if listing.missing:
+        print(f"{len(listing.missing):,} videos of the dataset are not there: listed in {path}")

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepfake_detect.errors import DeepfakeDetectError, OptionError
-from deepfake_detect.files import write_json
+from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
+from deepfake_detect.files import make_folder, write_json
 from deepfake_detect.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -52,33 +52,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.scoring import load_detector
 
-    if arguments.out is not None:
-        _check_names(arguments.clips)
+    outputs = _output_paths(arguments)
     detector = load_detector(arguments.detector, device=arguments.device)
+    detector.check_options(
+        num_frames=arguments.frames, aggregation_rule=arguments.aggregation, min_face=arguments.min_face
+    )
     results: list[dict[str, Any]] = []
     num_failed = 0
     for clip in arguments.clips:
         try:
             score = _score(detector, clip, arguments)
-        except OptionError:
-            raise  # wrong for every clip alike
+            results.append(score.to_dict())
+            print(_line(score), file=sys.stderr if arguments.json == "-" else sys.stdout, flush=True)
+            if clip in outputs:
+                _leave(score, outputs[clip])
+        except OutputError:
+            raise  # the place is wrong for every clip alike
         except DeepfakeDetectError as error:
             print(f"error: {error}", file=sys.stderr)
             num_failed += 1
-        else:
-            results.append(score.to_dict())
-            print(_line(score), file=sys.stderr if arguments.json == "-" else sys.stdout)
-            if arguments.json not in (None, "-"):  # after each clip: what is judged is kept
-                write_json(arguments.json, results[0] if len(arguments.clips) == 1 else results)
+        _write_results(results, arguments)  # after each clip: what is judged is kept
     if arguments.json == "-" and (results or len(arguments.clips) > 1):
-        print(json.dumps(results[0] if len(arguments.clips) == 1 else results, indent=2))
+        print(json.dumps(_document(results, arguments), indent=2))
     return 2 if num_failed else 0
+
+
+def _document(results: list[dict[str, Any]], arguments: argparse.Namespace) -> Any:
+    return results[0] if len(arguments.clips) == 1 else results
+
+
+def _write_results(results: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    if arguments.json in (None, "-") or (len(arguments.clips) == 1 and not results):
+        return
+    write_json(arguments.json, _document(results, arguments))
 
 
 def _score(detector: Detector, clip: str, arguments: argparse.Namespace) -> ClipScore:
     with progress_bar() as progress:
         task = progress.add_task(f"scoring {Path(clip).name}", total=arguments.frames, note="frames")
-        score = detector.score_video(
+        return detector.score_video(
             clip,
             num_frames=arguments.frames,
             aggregation_rule=arguments.aggregation,
@@ -86,35 +98,52 @@ def _score(detector: Detector, clip: str, arguments: argparse.Namespace) -> Clip
             allow_truncated=arguments.allow_truncated,
             on_frame=lambda done: progress.update(task, completed=done),
         )
-    if arguments.out is not None:
-        _leave(score, arguments.out)
-    return score
 
 
-def _leave(score: ClipScore, out: Path) -> None:
+def _leave(score: ClipScore, outputs: dict[str, Path]) -> None:
     from deepfake_detect.report.annotate import annotate_video
     from deepfake_detect.report.timeline import save_timeline_figure
 
-    stem = Path(score.video).stem
-    write_json(out / f"{stem}.json", score.to_dict())
-    save_timeline_figure(score, out / f"{stem}_timeline.png")
+    write_json(outputs["json"], score.to_dict())
+    save_timeline_figure(score, outputs["timeline"])
     with progress_bar() as progress:
-        task = progress.add_task(f"annotating {stem}", total=None, note="frames")
+        task = progress.add_task(f"annotating {Path(score.video).name}", total=None, note="frames")
         annotate_video(
             score,
-            out / f"{stem}_annotated.mp4",
+            outputs["annotated"],
             on_frame=lambda done, total: progress.update(task, completed=done, total=total),
         )
 
 
-def _check_names(clips: list[str]) -> None:
-    stems: dict[str, str] = {}
-    for clip in clips:
-        other = stems.setdefault(Path(clip).stem, clip)
-        if other != clip:
-            raise OptionError(
-                "--out", f"{other} and {clip} would write the same files", "score them into two folders"
-            )
+def _output_paths(arguments: argparse.Namespace) -> dict[str, dict[str, Path]]:
+    """Choose each clip's files under --out; none may replace a clip or another result.
+
+    Clips of one name, as FaceForensics++ has them, get a number behind the second and later.
+    """
+    taken = {Path(clip).resolve(): "a clip" for clip in arguments.clips}
+    if arguments.json not in (None, "-"):
+        _take(taken, Path(arguments.json), "--json")
+        make_folder(Path(arguments.json).parent)
+    outputs: dict[str, dict[str, Path]] = {}
+    counts: dict[str, int] = {}
+    for clip in dict.fromkeys(arguments.clips if arguments.out is not None else ()):
+        stem = Path(clip).stem
+        counts[stem] = counts.get(stem, 0) + 1
+        name = stem if counts[stem] == 1 else f"{stem}_{counts[stem]}"
+        endings = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
+        outputs[clip] = {kind: arguments.out / f"{name}{ending}" for kind, ending in endings.items()}
+        for path in outputs[clip].values():
+            _take(taken, path, "--out")
+    if outputs:
+        make_folder(arguments.out)
+    return outputs
+
+
+def _take(taken: dict[Path, str], path: Path, option: str) -> None:
+    if path.resolve() in taken or path.is_dir():
+        other = taken.get(path.resolve(), "a folder")
+        raise OptionError(option, f"would write to {path}, which is {other}", "choose another place")
+    taken[path.resolve()] = f"written by {option}"
 
 
 def _line(score: ClipScore) -> str:

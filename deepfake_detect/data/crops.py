@@ -21,7 +21,8 @@ _SAME_MARGIN = 0.01
 
 def read_crop(path: Path) -> np.ndarray:
     """Read a crop as RGB uint8 (H, W, 3). Raises ManifestError naming a file it cannot read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    # OpenCV would print a warning of its own about each missing file.
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if image is None:
         raise ManifestError(path, "the crop is missing or not an image", "extract its video again")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -116,13 +117,12 @@ class CropBatch(NamedTuple):
 
 
 def collate_readable(items: Sequence[CropItem]) -> CropBatch:
-    """Stack items into a batch. Raises ManifestError when not one of them can be read."""
+    """Stack items into a batch, which is empty (0 images) when not one of them can be read."""
     kept = [(item.image, item.label, item.row) for item in items if item.image is not None]
     unreadable = torch.tensor([item.row for item in items if item.image is None], dtype=torch.int64)
     if not kept:
-        raise ManifestError(
-            "batch", f"none of its {len(items)} crops can be read", "extract the videos again"
-        )
+        nothing = torch.zeros(0)
+        return CropBatch(torch.zeros(0, 3, 1, 1), nothing, nothing.long(), unreadable)
     images, labels, rows = zip(*kept, strict=True)
     return CropBatch(
         torch.stack(images), torch.tensor(labels, dtype=torch.float32), torch.tensor(rows), unreadable

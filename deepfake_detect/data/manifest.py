@@ -24,6 +24,7 @@ from deepfake_detect.files import atomic_path
 from deepfake_detect.records import CropGeometry
 
 MANIFEST_NAME = "manifest.parquet"
+ALL_SPLITS = "all"
 _GEOMETRY_KEY = b"deepfake_detect.crop_geometry"
 
 MANIFEST_SCHEMA = pa.schema(
@@ -63,14 +64,20 @@ class Manifest:
     geometry: CropGeometry
 
     def split(self, name: str) -> Manifest:
-        """Return the rows of one split. Raises OptionError when the split has no row."""
+        """Return the rows of one split, or of every one for ``"all"``, rows without a split included.
+
+        Raises:
+            OptionError: The split has no row.
+        """
+        if name == ALL_SPLITS and self.table.num_rows:
+            return self
         table = self.table.filter(pc.equal(self.table["split"], name))
         if table.num_rows == 0:
-            known = sorted({str(value) for value in pc.unique(self.table["split"]).to_pylist()})
+            known = sorted(value for value in pc.unique(self.table["split"]).to_pylist() if value is not None)
             raise OptionError(
                 "split",
                 f"the manifest in {self.root} has no row of split {name!r}",
-                f"choose one of: {', '.join(known)}",
+                f"choose one of: {', '.join([*known, ALL_SPLITS])}",
             )
         return Manifest(table, self.root, self.geometry)
 
@@ -143,4 +150,7 @@ def _read_geometry(file: Path, schema: pa.Schema) -> CropGeometry:
         raise ManifestError(
             file, "does not say how its crops were cut", "write it with deepfake_detect.data.write_manifest"
         )
-    return CropGeometry(**json.loads(stored))
+    try:
+        return CropGeometry(**json.loads(stored))
+    except (TypeError, ValueError) as error:
+        raise ManifestError(file, f"its crop geometry cannot be read ({error})", "extract again") from error

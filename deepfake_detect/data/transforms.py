@@ -86,11 +86,12 @@ class TrainingAugmentation:
         A = _albumentations()
 
         steps = {"none": [], "light": _light(), "strong": _strong()}[name]
-        resize = A.Resize(image_size, image_size, interpolation=cv2.INTER_AREA)
-        self._pipeline = A.Compose([resize, *steps])
+        self._image_size = image_size
+        self._pipeline = A.Compose(steps)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        augmented: np.ndarray = self._pipeline(image=image)["image"]
+        # The very resizing of scoring, so that training sees no other sharpness.
+        augmented: np.ndarray = self._pipeline(image=resize_square(image, self._image_size))["image"]
         return augmented
 
     def reseed(self, seed: int) -> None:

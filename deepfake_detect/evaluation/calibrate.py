@@ -10,12 +10,12 @@ import numpy as np
 from scipy.special import expit, logit
 
 from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.calibration import choose_threshold, choose_uncertain_band, fit_temperature
 from deepfake_detect.evaluation.evaluate import video_samples
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
-from deepfake_detect.models.device import choose_device
 from deepfake_detect.models.inference import CropScorer
 
 _TARGET_ACCURACY = 0.95

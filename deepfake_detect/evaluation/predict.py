@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
-from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.manifest import ALL_SPLITS, Manifest
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.evaluate import Coverage, ScoreTable
 from deepfake_detect.models.inference import CropScorer
@@ -52,16 +52,18 @@ def manifest_logits(
         pin_memory=scorer.device.type == "cuda",
     )
     rows, logits = [], []
+    unreadable: list[int] = []
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("crops", total=len(dataset), note="")
         for batch in batches:
-            for row in batch.unreadable_rows.tolist():
-                path = manifest.root / manifest.column("path")[row]
-                warnings.warn(f"left out, cannot be read: {path}", stacklevel=2)
+            unreadable += batch.unreadable_rows.tolist()
             if len(batch.rows):
                 rows.append(batch.rows.numpy())
                 logits.append(scorer.batch_logits(batch.images))
             progress.advance(task, len(batch.rows) + len(batch.unreadable_rows))
+    if unreadable:
+        first = manifest.root / manifest.column("path")[unreadable[0]]
+        warnings.warn(f"{len(unreadable)} crops cannot be read and are left out, first {first}", stacklevel=2)
     if not rows:
         raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
     return np.concatenate(rows), np.concatenate(logits)
@@ -113,7 +115,11 @@ def _failures(root: Path, split: str) -> dict[str, str]:
     if not path.exists():
         return {}
     with open(path, newline="", encoding="utf-8") as file:
-        return {row["video_id"]: row["reason"] for row in csv.DictReader(file) if row["split"] == split}
+        rows = list(csv.DictReader(file))
+    try:
+        return {row["video_id"]: row["reason"] for row in rows if split in (row["split"], ALL_SPLITS)}
+    except KeyError as error:
+        raise ManifestError(path, f"lacks the column {error}", "extract again") from error
 
 
 def _coverage(part: Manifest, scored: set[str], failures: dict[str, str]) -> Coverage:

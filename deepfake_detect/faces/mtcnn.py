@@ -6,6 +6,7 @@ The weights ship inside the facenet-pytorch package, so nothing is downloaded.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 
+from deepfake_detect.device import choose_device
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face, Frame
@@ -46,18 +48,18 @@ class FaceDetector:
     """MTCNN on one device.
 
     Args:
-        device: ``"cpu"``, ``"cuda"`` or a torch device.
+        device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"`` or a torch device.
         min_face: Side in pixels of the smallest face looked for, from 12; ``None`` chooses for
             each frame by :func:`default_min_face`.
     """
 
-    def __init__(self, *, device: str | torch.device = "cpu", min_face: float | None = None) -> None:
+    def __init__(self, *, device: str | torch.device = "auto", min_face: float | None = None) -> None:
         if min_face is not None and not min_face >= _SMALLEST_POSSIBLE_FACE:
             raise OptionError(
                 "min_face", f"is {min_face} px", f"MTCNN finds faces from {_SMALLEST_POSSIBLE_FACE}"
             )
         self.min_face = min_face
-        self._network = _mtcnn(str(device))
+        self._network = _mtcnn(str(choose_device(device)))
 
     def detect(self, image: Any) -> list[Face]:
         """Return the faces of one RGB image (see :func:`detect_faces`), largest first."""
@@ -77,7 +79,7 @@ class FaceDetector:
 
 
 def detect_faces(
-    frames: Iterable[Any], *, min_face: float | None = None, device: str | torch.device = "cpu"
+    frames: Iterable[Any], *, min_face: float | None = None, device: str | torch.device = "auto"
 ) -> list[list[Face]]:
     """Find the faces of frames.
 
@@ -87,7 +89,7 @@ def detect_faces(
             (N, H, W, 3) is N frames; a single image counts as one frame.
         min_face: Side in pixels of the smallest face looked for, from 12; ``None`` takes a
             twelfth of each frame's shorter side, see :func:`default_min_face`.
-        device: Where the networks run.
+        device: Where the networks run: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``.
 
     Returns:
         For each frame the list of its faces, largest first; empty where there is none.
@@ -100,8 +102,12 @@ def detect_faces(
         >>> detect_faces([np.zeros((120, 160, 3), np.uint8), np.zeros((90, 90, 3), np.uint8)])
         [[], []]
     """
-    if isinstance(frames, (str, bytes)):
-        raise ImageError("frames", "is text", "pass images, or a path to deepfake_detect.read_frames first")
+    if isinstance(frames, (str, bytes, os.PathLike)) or not (
+        isinstance(frames, Frame) or hasattr(frames, "getbands") or hasattr(frames, "__iter__")
+    ):
+        raise ImageError(
+            "frames", f"is a {type(frames).__name__}", "pass images; deepfake_detect.read_frames reads a path"
+        )
     is_single = isinstance(frames, Frame) or hasattr(frames, "getbands") or getattr(frames, "ndim", 0) == 3
     several: Iterable[Any] = [frames] if is_single else frames
     detector = FaceDetector(device=device, min_face=min_face)

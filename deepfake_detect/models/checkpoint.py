@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from deepfake_detect.errors import CheckpointError
+from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.files import atomic_path
 from deepfake_detect.models.classifier import ForgeryClassifier, ModelSpec, build_from_spec
 from deepfake_detect.records import CropGeometry, Preprocessing
@@ -47,6 +47,13 @@ class DetectorConfig:
     uncertain_low: float = 0.5
     uncertain_high: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise OptionError("temperature", f"is {self.temperature}", "it must be above 0")
+        for name in ("threshold", "uncertain_low", "uncertain_high"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(name, f"is {getattr(self, name)}", "it must be from 0 to 1")
 
 
 def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config: DetectorConfig) -> None:
@@ -89,7 +96,10 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
         raise CheckpointError(
             file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors of this library"
         ) from error
-    model = build_from_spec(config.model)
+    try:
+        model = build_from_spec(config.model)
+    except OptionError as error:
+        raise CheckpointError(file, f"its network cannot be built ({error})", "train it again") from error
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -117,10 +127,9 @@ def _parse_config(file: Path, metadata: dict[str, str]) -> DetectorConfig:
             "was written by another library or is bare weights",
             "pass the detector.safetensors of tools/train.py; bare weights go to tools/train.py --weights",
         )
-    if int(metadata.get("format_version", 0)) > FORMAT_VERSION:
-        raise CheckpointError(
-            file, f"has format version {metadata['format_version']}", "update deepfake_detect to read it"
-        )
+    version = metadata.get("format_version", "")
+    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+        raise CheckpointError(file, f"has format version {version}", "update deepfake_detect to read it")
     try:
         values = json.loads(metadata["config"])
         model = values.pop("model")

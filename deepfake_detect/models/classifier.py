@@ -102,11 +102,17 @@ def create_model(
         >>> tuple(model.eval()(torch.zeros(2, 3, 64, 64)).shape)
         (2,)
     """
+    if not isinstance(backbone, str):
+        raise OptionError("backbone", f"is a {type(backbone).__name__}", "pass its name, such as 'facenet'")
+    if image_size is not None and image_size < 1:
+        raise OptionError("image_size", f"is {image_size}", "pass 1 pixel or more")
     if dropout is not None and not 0 <= dropout < 1:
         raise OptionError("dropout", f"is {dropout}", "pass 0 up to, but not including, 1")
     file = _find_weights(backbone, weights)
     hints = preprocessing_hints(file.metadata) if file else {}
     options = {**hints.get("backbone_options", {}), **(backbone_options or {})}
+    if image_size is not None and _has_fixed_input(backbone):
+        options["img_size"] = image_size
     spec, encoder = _build(backbone, options, pretrained=weights == "pretrained" and file is None)
     preprocessing = Preprocessing(
         image_size=image_size or hints.get("image_size") or spec.preprocessing.image_size,
@@ -166,9 +172,11 @@ def _timm_encoder(backbone: str, options: dict[str, Any], *, pretrained: bool) -
             "backbone_options", f"{backbone} refused {options} ({error})", "leave it out"
         ) from error
     except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         if not pretrained:
-            raise
-        reason = str(error).splitlines()[0]
+            raise OptionError(
+                "backbone", f"timm cannot build {backbone!r} ({reason})", "timm.list_models() lists the names"
+            ) from error
         raise WeightsError(
             f"timm {backbone}", f"its weights cannot be had ({reason})", "pass a local path as weights"
         ) from error
@@ -179,11 +187,27 @@ def _timm_encoder(backbone: str, options: dict[str, Any], *, pretrained: bool) -
     return encoder
 
 
+def _has_fixed_input(backbone: str) -> bool:
+    """Whether a timm network is built for one input size, as transformers with positions are."""
+    import timm
+
+    if backbone == "facenet" or not timm.is_model(backbone.split(".")[0]):
+        return False
+    config = timm.get_pretrained_cfg(backbone.split(".")[0])
+    return bool(config is not None and config.fixed_input_size)
+
+
 def _num_features(encoder: nn.Module, image_size: int) -> int:
     """Ask the encoder itself: timm's ``num_features`` is not always what ``forward`` returns."""
     was_training = encoder.training
-    with torch.no_grad():
-        features = encoder.eval()(torch.zeros(1, 3, image_size, image_size))
+    try:
+        with torch.no_grad():
+            features = encoder.eval()(torch.zeros(1, 3, image_size, image_size))
+    except Exception as error:  # each network has its own way to run out of pixels
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OptionError(
+            "image_size", f"the network takes no input of {image_size} pixels ({reason})", "pass another size"
+        ) from error
     encoder.train(was_training)
     return int(features.shape[1])
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from deepfake_detect.data.transforms import crop_to_tensor
+from deepfake_detect.device import keep_freed_memory
 from deepfake_detect.errors import ImageError
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.checkpoint import DetectorConfig
 from deepfake_detect.models.classifier import ForgeryClassifier
-from deepfake_detect.models.device import keep_freed_memory
 
 _BATCH_SIZE = 32
 
@@ -55,7 +55,7 @@ class CropScorer:
             >>> detector.score_crops([np.zeros((120, 90, 3), np.uint8)]).shape
             (1,)
         """
-        if isinstance(crops, np.ndarray) and crops.ndim == 3:
+        if hasattr(crops, "getbands") or getattr(crops, "ndim", 0) == 3:
             raise ImageError("crops", "is one image", "pass a list of crops: score_crops([crop])")
         return self.probabilities(self.logits(crops))
 

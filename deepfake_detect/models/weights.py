@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
-from deepfake_detect.files import sha256_of_file
+from deepfake_detect.files import make_folder, sha256_of_file
 from deepfake_detect.progress import progress_bar
 
 _BLOCK_BYTES = 1 << 20
@@ -71,8 +72,8 @@ def cache_folder() -> Path:
 def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) -> Path:
     """Download a file once; later calls return the cached copy without touching the network.
 
-    A broken download resumes where it stopped. The file takes its name only after its hash was
-    found right (where the publisher gives one), so a cached file is a whole one.
+    A broken download resumes where it stopped. The file takes its name only once it has the length
+    that the server announced, and the right hash where the publisher gives one.
 
     Args:
         published: What to fetch.
@@ -88,7 +89,15 @@ def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) ->
     if target.is_file():
         _check_hash(target, published)
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
+    # Several processes of one training ask at once: one downloads, the others wait and find it.
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        if not target.is_file():
+            _fetch(published, target)
+    return target
+
+
+def _fetch(published: PublishedWeights, target: Path) -> None:
     partial = target.with_name(target.name + ".part")
     try:
         _download(published.url, partial)
@@ -104,7 +113,6 @@ def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) ->
         partial.unlink()
         raise
     os.replace(partial, target)
-    return target
 
 
 def _check_hash(path: Path, published: PublishedWeights) -> None:
@@ -185,7 +193,19 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
 
     Understood keys: ``input_size`` (JSON [3, H, W]), ``input_mean``, ``input_std`` (JSON, [0, 1]
     range) and ``pad_type`` (timm's option for convolutions padded as TensorFlow does).
+
+    Raises:
+        WeightsError: One of them cannot be parsed.
     """
+    try:
+        return _parse_hints(metadata)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            "weights", f"their metadata cannot be read ({error})", "fetch them again"
+        ) from error
+
+
+def _parse_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     if "input_size" in metadata:
         hints["image_size"] = int(json.loads(metadata["input_size"])[-1])

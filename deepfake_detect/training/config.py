@@ -67,6 +67,8 @@ class TrainingConfig:
         for option in ("learning_rate", "head_learning_rate"):
             if not 0 < getattr(self, option) < 1:
                 raise OptionError(option, f"is {getattr(self, option)}", "pass a number between 0 and 1")
+        if not 0 <= self.weight_decay < 1:
+            raise OptionError("weight_decay", f"is {self.weight_decay}", "pass 0 up to below 1")
         if self.head_epochs + self.epochs == 0:
             raise OptionError("epochs", "is 0 and so is head_epochs", "train for at least one epoch")
         if not 0 <= self.label_smoothing < 0.5:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
 import warnings
@@ -28,18 +27,20 @@ from deepfake_detect.data.crops import (
 )
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import TrainingAugmentation
-from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import atomic_path, write_json
+from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
+from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
+from deepfake_detect.files import atomic_path, read_json, write_json
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
 from deepfake_detect.models.classifier import create_model
-from deepfake_detect.models.device import choose_device, fast_precision, keep_freed_memory
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.training.config import TrainingConfig
 
 DETECTOR_NAME = "detector.safetensors"
 _STATE_NAME = "state.pt"
+# What a run may go on with in another form: none of it changes what is learned.
+_FREE_TO_CHANGE = {"manifest", "out", "device", "num_workers"}
 _WARMUP_SHARE = 0.1
 _GRADIENT_NORM = 5.0
 
@@ -169,9 +170,12 @@ class _Run:
         """Write the config, or refuse a folder that holds another run."""
         path = self.config.out / "config.json"
         wanted = {key: str(value) for key, value in asdict(self.config).items()}
+        wanted["train_videos_sha256"] = self.train_rows.video_ids_sha256()
+        wanted["val_videos_sha256"] = self.val_rows.video_ids_sha256()
         if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            changed = sorted(key for key, value in wanted.items() if stored.get(key) != value)
+            stored = read_json(path)
+            compared = wanted.keys() - _FREE_TO_CHANGE
+            changed = sorted(key for key in compared if stored.get(key, wanted[key]) != wanted[key])
             if changed:
                 raise OptionError(
                     self.config.out,
@@ -187,7 +191,12 @@ class _Run:
         path = self.config.out / _STATE_NAME
         if not path.exists():
             return None
-        state: dict[str, Any] = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
+            raise CheckpointError(
+                path, "is damaged", "delete the folder of the run, or pass another"
+            ) from error
         self.model.load_state_dict(state["model"])
         self.history = [EpochRecord(**record) for record in state["history"]]
         return state
@@ -237,7 +246,10 @@ class _Run:
                 self.model.encoder.eval()  # frozen layers keep frozen statistics
             for step, batch in enumerate(self.train_batches):
                 position = share_of_stage[0] + (share_of_stage[1] - share_of_stage[0]) * step / total
-                losses.append(self._step(model, optimizer, batch, position))
+                if len(batch.rows):
+                    losses.append(self._step(model, optimizer, batch, position))
+                elif self.accelerator.num_processes > 1:
+                    raise ManifestError(self.config.manifest, "a whole batch cannot be read", "extract again")
                 num_images += len(batch.rows)
                 unreadable.update(batch.unreadable_rows.tolist())
                 progress.update(task, advance=1, note=f"loss {np.mean(losses[-50:]):.3f}")
@@ -297,6 +309,8 @@ class _Run:
         with torch.inference_mode(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("validation", total=len(self.val_batches), note="")
             for batch in self.val_batches:
+                if not len(batch.rows):
+                    continue
                 logits = self._forward(model, batch.images)
                 found += zip(batch.rows.tolist(), logits.tolist(), strict=True)
                 progress.advance(task)
@@ -372,16 +386,21 @@ def _training_splits(path: Path) -> tuple[Manifest, Manifest]:
         if absent:
             words = " and ".join("fake" if label == FAKE else "real" for label in sorted(absent))
             raise ManifestError(path, f"split {name} has no {words} crop", "extract videos of both classes")
-    for column in ("video_id", "target_id"):
-        train_values, val_values = (set(splits[name].column(column)) for name in ("train", "val"))
-        shared = sorted(str(value) for value in (train_values & val_values) - {None})
+    # Source identities too: a fake shows the face of its source.
+    for name, columns in {"video": ["video_id"], "identities": ["target_id", "source_id"]}.items():
+        train_values, val_values = (_values(splits[split], columns) for split in ("train", "val"))
+        shared = sorted(train_values & val_values)
         if shared:
             raise ManifestError(
                 path,
-                f"train and val share {len(shared)} values of {column}, such as {shared[0]}",
+                f"train and val share {len(shared)} {name}, such as {shared[0]}",
                 "split by identity, so that validation measures what is new to the network",
             )
     return splits["train"], splits["val"]
+
+
+def _values(rows: Manifest, columns: list[str]) -> set[str]:
+    return {str(value) for column in columns for value in rows.column(column) if value is not None}
 
 
 def reseed_worker(number: int) -> None:

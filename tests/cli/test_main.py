@@ -138,13 +138,86 @@ def test_a_bad_option_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_clips_of_one_name_would_overwrite_each_other(
+def test_clips_of_one_name_are_numbered(
+    portrait_clip: Path, faceless_clip: Path, small_detector: Path, tmp_path: Path
+) -> None:
+    """Four methods of FaceForensics++ share their names."""
+    other = tmp_path / "portrait.mp4"
+    shutil.copyfile(faceless_clip, other)
+    assert score(portrait_clip, other, "--detector", small_detector, "--out", tmp_path / "out") == 0
+    verdicts = {
+        name: json.loads((tmp_path / "out" / f"{name}.json").read_text())["verdict"]
+        for name in ("portrait", "portrait_2")
+    }
+    assert verdicts["portrait_2"] == "no_face"
+    assert verdicts["portrait"] != "no_face"
+
+
+def test_no_clip_is_ever_overwritten(
     portrait_clip: Path, small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = tmp_path / "portrait.mp4"
-    shutil.copyfile(portrait_clip, other)
-    assert score(portrait_clip, other, "--detector", small_detector, "--out", tmp_path / "out") == 2
-    assert "would write the same files" in capsys.readouterr().err
+    for name in ("x.mp4", "x_annotated.mp4"):
+        shutil.copyfile(portrait_clip, tmp_path / name)
+    clips = [tmp_path / "x.mp4", tmp_path / "x_annotated.mp4"]
+    before = clips[1].read_bytes()
+    assert score(*clips, "--detector", small_detector, "--out", tmp_path) == 2
+    assert "x_annotated.mp4, which is a clip; choose another place" in capsys.readouterr().err
+    assert score(clips[0], "--detector", small_detector, "--json", clips[0]) == 2
+    assert score(clips[0], "--out", tmp_path / "o", "--json", tmp_path / "o" / "x.json") == 2
+    assert "which is written by --json" in capsys.readouterr().err
+    assert clips[1].read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--json", "--out"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    option: str, portrait_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert score(portrait_clip, option, tmp_path / "file" / "below") == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "cannot be written" in error
+    assert error.count("\n") == 1
+
+
+def test_a_picture_that_cannot_be_made_costs_no_verdict(
+    portrait_clip: Path,
+    faceless_clip: Path,
+    small_detector: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from deepfake_detect.errors import VideoError
+    from deepfake_detect.report import annotate
+
+    def refuse(*_: object, **__: object) -> None:
+        raise VideoError("sound", "cannot be copied", "leave it out")
+
+    monkeypatch.setattr(annotate, "annotate_video", refuse)
+    result = tmp_path / "r.json"
+    arguments = ["--detector", small_detector, "--out", tmp_path / "o", "--json", result]
+    assert score(portrait_clip, faceless_clip, *arguments) == 2
+    assert len(json.loads(result.read_text())) == 2
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert error.splitlines() == ["error: sound: cannot be copied; leave it out"] * 2
+
+
+def test_names_that_are_no_text_are_shown_escaped(
+    portrait_clip: Path, small_detector: Path, tmp_path: Path
+) -> None:
+    clip = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4")
+    shutil.copyfile(portrait_clip, clip)
+    assert score(clip, "--detector", small_detector, "--json", tmp_path / "r.json") == 0
+    assert json.loads((tmp_path / "r.json").read_text())["num_frames_scored"] == 3
+
+
+def test_a_reader_that_leaves_early_is_no_error(portrait_clip: Path, small_detector: Path) -> None:
+    tool = ROOT / "tools" / "score_video.py"
+    arguments = f"{sys.executable} {tool} {portrait_clip} --frames 2 --json - --detector {small_detector}"
+    done = subprocess.run(f"{arguments} | true", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
 
 
 def test_truncated_clips_can_be_judged_when_asked(

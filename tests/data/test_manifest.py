@@ -37,7 +37,7 @@ def test_splits(tmp_path: Path) -> None:
     manifest = read_manifest(path)
     assert manifest.split("train").table.num_rows == 4
     assert set(manifest.split("val").column("split")) == {"val"}
-    with pytest.raises(OptionError, match="no row of split 'test'; choose one of: train, val"):
+    with pytest.raises(OptionError, match="no row of split 'test'; choose one of: train, val, all"):
         manifest.split("test")
 
 

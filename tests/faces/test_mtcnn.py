@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -103,8 +105,9 @@ def test_what_is_no_rgb_picture_is_refused_by_number(frame: object, message: str
 
 
 def test_a_path_is_refused_with_the_way_to_frames() -> None:
-    with pytest.raises(ImageError, match="read_frames first"):
-        dfd.detect_faces("clip.mp4")
+    for nothing in ("clip.mp4", Path("clip.mp4"), None, 5):
+        with pytest.raises(ImageError, match="frames: is a .*read_frames reads a path"):
+            dfd.detect_faces(nothing)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("min_face", [0, 11.9, float("nan"), -5])

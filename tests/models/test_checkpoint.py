@@ -90,7 +90,35 @@ def test_a_detector_that_contradicts_itself_is_refused(detector: Path) -> None:
     rewrite(detector, format_version="99")
     with pytest.raises(CheckpointError, match="has format version 99; update deepfake_detect"):
         read_detector(detector)
+    rewrite(detector, format_version="one")
+    with pytest.raises(CheckpointError, match="has format version one"):
+        read_detector(detector)
     rewrite(detector, format_version="1", config=json.dumps({"name": "x"}))
     with pytest.raises(CheckpointError, match="its description cannot be read"):
         read_detector(detector)
     assert FORMAT == "deepfake_detect.detector"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("temperature", 0, "temperature: is 0; it must be above 0"),
+        ("threshold", 1.5, "threshold: is 1.5; it must be from 0 to 1"),
+        ("threshold", "high", "its description cannot be read"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(detector: Path, field: str, value: object, message: str) -> None:
+    with safe_open(detector, framework="pt") as reader:
+        config = json.loads(reader.metadata()["config"])
+    rewrite(detector, config=json.dumps({**config, field: value}))
+    with pytest.raises(CheckpointError, match=message):
+        read_detector(detector)
+
+
+def test_a_network_nobody_knows_is_refused_with_the_file(detector: Path) -> None:
+    with safe_open(detector, framework="pt") as reader:
+        config = json.loads(reader.metadata()["config"])
+    config["model"]["backbone"] = "resnet_of_tomorrow"
+    rewrite(detector, config=json.dumps(config))
+    with pytest.raises(CheckpointError, match="detector.safetensors: its network cannot be built"):
+        read_detector(detector)

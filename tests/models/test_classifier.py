@@ -115,6 +115,13 @@ def test_weights_carry_their_preprocessing(tmp_path: Path) -> None:
         assert torch.equal(model.eval().encoder(images), source.eval().encoder(images))
 
 
+def test_metadata_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    state = create_model("resnet10t").encoder.state_dict()
+    save_file(state, tmp_path / "w.safetensors", metadata={"input_mean": "half"})
+    with pytest.raises(WeightsError, match="their metadata cannot be read"):
+        create_model("resnet10t", weights=tmp_path / "w.safetensors")
+
+
 def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None:
     state = create_model("resnet10t").encoder.state_dict()
     save_file(state, tmp_path / "w.safetensors")
@@ -135,14 +142,28 @@ def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None
             "none named 'imagenet'; pass vggface2, casia-webface",
         ),
         ({"backbone": "facenet", "backbone_options": {"a": 1}}, "FaceNet takes none"),
+        ({"backbone": None}, "backbone: is a NoneType; pass its name"),
+        ({"backbone": "resnet18.nonexistent"}, "timm cannot build 'resnet18.nonexistent'"),
+        ({"backbone": "resnet10t", "image_size": -1}, "image_size: is -1"),
+        ({"backbone": "vgg16", "image_size": 16}, "image_size: the network takes no input of 16 pixels"),
         ({"backbone": "resnet10t", "dropout": 1.5}, "dropout: is 1.5"),
         ({"backbone": "resnet10t", "backbone_options": {"nonsense": 1}}, "resnet10t refused"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
-    backbone = str(options.pop("backbone"))
+    backbone = options.pop("backbone")
     with pytest.raises(OptionError, match=message):
         create_model(backbone, **options)  # type: ignore[arg-type]
+
+
+def test_transformers_take_other_sizes_and_come_back(tmp_path: Path) -> None:
+    model = create_model("test_vit", image_size=96).eval()
+    assert model.spec.preprocessing.image_size == 96
+    save_detector(tmp_path / "d.safetensors", model, DetectorConfig("x", "1", model.spec, CropGeometry()))
+    again, _ = read_detector(tmp_path / "d.safetensors")
+    images = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        assert torch.equal(model(images), again(images))
 
 
 def test_nothing_is_downloaded_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:

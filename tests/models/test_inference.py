@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from deepfake_detect.data.transforms import crop_to_tensor
+from deepfake_detect.device import choose_device
 from deepfake_detect.errors import DeviceError, ImageError, OptionError
 from deepfake_detect.models.checkpoint import DetectorConfig
 from deepfake_detect.models.classifier import create_model
-from deepfake_detect.models.device import choose_device
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.records import CropGeometry
 

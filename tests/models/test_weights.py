@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_a_file_is_fetched_once_and_then_served_from_the_cache(server: Server, t
     assert first.read_bytes() == BODY
     assert fetch_weights(published, folder=tmp_path) == first
     assert server.requests == [None]
-    assert [path.name for path in tmp_path.iterdir()] == ["weights.pt"]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == ["weights.pt"]
 
 
 def test_a_broken_download_resumes_where_it_stopped(server: Server, tmp_path: Path) -> None:
@@ -89,6 +90,14 @@ def test_a_broken_download_resumes_where_it_stopped(server: Server, tmp_path: Pa
     assert server.requests == [None, "bytes=100000-"]
 
 
+def test_many_at_once_download_once(server: Server, tmp_path: Path) -> None:
+    published = PublishedWeights(server.url, None, "none")
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch_weights(published, folder=tmp_path), range(4)))
+    assert {path.read_bytes() for path in paths} == {BODY}
+    assert server.requests == [None]
+
+
 def test_a_whole_part_file_needs_no_more_bytes(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.pt.part").write_bytes(BODY)
     assert fetch_weights(PublishedWeights(server.url, SHA256, "none"), folder=tmp_path).read_bytes() == BODY
@@ -98,7 +107,7 @@ def test_damage_on_the_way_is_refused_and_not_kept(server: Server, tmp_path: Pat
     server.body = BODY[:-1] + b"x"
     with pytest.raises(WeightsError, match=f"has the SHA-256 .* its publisher gives {SHA256}"):
         fetch_weights(PublishedWeights(server.url, SHA256, "none"), folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_damage_in_the_cache_is_refused(server: Server, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores
 from deepfake_detect.report.roc import save_roc_figure
 
@@ -148,7 +148,7 @@ def test_a_failed_drawing_leaves_the_old_file(monkeypatch, tmp_path):
         raise OSError("disk full")
 
     monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         save_roc_figure(evaluation_of(["Deepfakes"]), path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
 

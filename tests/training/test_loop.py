@@ -14,7 +14,7 @@ import torch
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
@@ -137,8 +137,43 @@ def test_splits_that_leak_or_lack_a_class_are_refused(tmp_path: Path) -> None:
         train(config(path, tmp_path / "run"), show_progress=False)
     leak = [("fake-train0", 1, "val", train_crops[1][3]), ("other", 0, "val", train_crops[0][3])]
     path = crop_manifest(tmp_path / "two", [train_crops[0], *train_crops[2:], *leak])
-    with pytest.raises(ManifestError, match="train and val share 1 values of target_id, such as train0"):
+    with pytest.raises(ManifestError, match="train and val share 1 identities, such as train0"):
         train(config(path, tmp_path / "run"), show_progress=False)
+
+
+def test_what_changes_nothing_learned_may_change_on_resume_and_data_may_not(
+    manifest: Path, tmp_path: Path
+) -> None:
+    run = config(manifest, tmp_path / "run", epochs=0)
+    train(run, show_progress=False)
+    train(replace(run, num_workers=1), show_progress=False)
+    fewer = crop_manifest(
+        tmp_path / "fewer", textured_crops(4, "train") + textured_crops(2, "val"), geometry=CropGeometry(1.1)
+    )
+    with pytest.raises(OptionError, match="train_videos_sha256"):
+        train(replace(run, manifest=fewer), show_progress=False)
+
+
+def test_a_source_in_both_splits_is_a_leak(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    from deepfake_detect.data.manifest import write_manifest
+
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "train") + textured_crops(2, "val"))
+    table = read_manifest(path).table
+    sources = pa.array(["val0", *[None] * 7], pa.string())  # a training row shows a validation face
+    column = table.schema.get_field_index("source_id")
+    write_manifest(path, table.set_column(column, "source_id", sources), geometry=CropGeometry())
+    with pytest.raises(ManifestError, match="share 1 identities, such as val0"):
+        train(config(path, tmp_path / "run"), show_progress=False)
+
+
+def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
+    run = config(manifest, tmp_path / "run", epochs=0)
+    train(run, show_progress=False)
+    (tmp_path / "run" / "state.pt").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="state.pt: is damaged"):
+        train(run, show_progress=False)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +181,7 @@ def test_splits_that_leak_or_lack_a_class_are_refused(tmp_path: Path) -> None:
     [
         ({"epochs": -1}, "epochs: is -1; pass 0 or more"),
         ({"epochs": 0, "head_epochs": 0}, "train for at least one epoch"),
+        ({"weight_decay": -1.0}, "weight_decay: is -1.0"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
         ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
         ({"precision": "int3"}, "precision: 'int3' is unknown; choose auto, no, bf16, fp16"),
