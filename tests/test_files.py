@@ -24,10 +24,15 @@ from deepfake_detect.images import rgb_uint8
 def test_a_result_is_whole_or_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "a.json"
     write_json(target, {"a": [1, None]})
-    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        assert temporary.suffix == ".json"
-        raise ZeroDivisionError
+
+    def stopped_halfway() -> None:
+        with atomic_path(target) as temporary:
+            assert temporary.suffix == ".json"
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stopped_halfway()
     assert read_json(target) == {"a": [1, None]}
     assert [path.name for path in target.parent.iterdir()] == ["a.json"]
     assert stat.S_IMODE(target.stat().st_mode) & 0o444 == 0o444
