@@ -77,6 +77,12 @@ class TrainingConfig:
             raise OptionError(
                 "precision", f"{self.precision!r} is unknown", f"choose {', '.join(PRECISIONS)}"
             )
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise OptionError(
+                "device",
+                f"{self.device!r} is not for training",
+                "choose auto, cpu or cuda (all visible cards)",
+            )
         if self.augmentation not in AUGMENTATIONS:
             raise OptionError(
                 "augmentation", f"{self.augmentation!r} is unknown", f"choose {', '.join(AUGMENTATIONS)}"

@@ -181,6 +181,7 @@ def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
     [
         ({"epochs": -1}, "epochs: is -1; pass 0 or more"),
         ({"epochs": 0, "head_epochs": 0}, "train for at least one epoch"),
+        ({"device": "cuda:1"}, "device: 'cuda:1' is not for training"),
         ({"weight_decay": -1.0}, "weight_decay: is -1.0"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
         ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
