@@ -23,8 +23,8 @@ def rgb_uint8(image: Any, *, subject: str = "image") -> np.ndarray:
         ImageError: Another type, shape, dtype or range, or a side of 0 pixels.
 
     Example:
-        >>> rgb_uint8(np.ones((2, 3, 3))).max()
-        np.uint8(255)
+        >>> int(rgb_uint8(np.ones((2, 3, 3))).max())
+        255
     """
     if hasattr(image, "convert") and hasattr(image, "getbands"):  # PIL, without importing it
         return np.asarray(image.convert("RGB"))

@@ -25,6 +25,8 @@ def progress_bar(*, enabled: bool = True) -> Progress:
         ...     progress.advance(task)
     """
     console = Console(stderr=True)
+    is_shown = enabled and console.is_terminal
+    console.quiet = not is_shown  # older rich ends even an undrawn display with an empty line
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -33,6 +35,6 @@ def progress_bar(*, enabled: bool = True) -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
-        disable=not (enabled and console.is_terminal),
+        disable=not is_shown,
         transient=True,
     )

@@ -40,8 +40,9 @@ MANIFEST_SCHEMA = pa.schema(
         ("frame_index", pa.int32()),  # presentation order, from 0
         ("time_seconds", pa.float64()),
         ("track_id", pa.int32()),  # the person's track within the video, from 0
-        ("box_xyxy", pa.list_(pa.float32(), 4)),  # pixels of the frame; null when unknown
-        ("landmarks_xy", pa.list_(pa.float32(), 10)),  # x0, y0, ... x4, y4; null when unknown
+        # Lists of free length: older pyarrow (20, say) cannot read back nulls among lists of fixed length.
+        ("box_xyxy", pa.list_(pa.float32())),  # 4 values, pixels of the frame; null when unknown
+        ("landmarks_xy", pa.list_(pa.float32())),  # x0, y0, ... x4, y4; null when unknown
         ("detection_score", pa.float32()),  # 0 to 1; null when unknown
         ("path", pa.string()),  # of the crop, relative to the manifest's folder
         ("native_size", pa.int32()),  # side of the crop in pixels of the frame

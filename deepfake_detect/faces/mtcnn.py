@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -119,4 +120,7 @@ def detect_faces(
 
 @functools.lru_cache(maxsize=4)
 def _mtcnn(device: str) -> MTCNN:
-    return MTCNN(keep_all=True, factor=_PYRAMID_FACTOR, device=torch.device(device)).eval()
+    with warnings.catch_warnings():
+        # torch 2.4 and 2.5 warn of the way in which facenet-pytorch reads its own weights.
+        warnings.simplefilter("ignore", FutureWarning)
+        return MTCNN(keep_all=True, factor=_PYRAMID_FACTOR, device=torch.device(device)).eval()

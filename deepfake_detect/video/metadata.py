@@ -46,6 +46,9 @@ _TAG_OPTIONS: dict[str, Any] = (
 # First box of an MP4 or MOV file, behind its length.
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 
+# Not every PyAV keeps FFmpeg's own messages off standard error; each fault has our words instead.
+av.logging.set_level(av.logging.PANIC)
+
 
 @dataclass(frozen=True, eq=False)
 class ScannedVideo:
