@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the identities of train to set apart as val (default 0)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of that choice (default 0)")
+    parser.add_argument(
+        "--in-place", action="store_true", help="leave the crops in their tars or folder, copy nothing"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,11 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         split_names=renames,
         val_fraction=arguments.val_fraction,
         seed=arguments.seed,
+        in_place=arguments.in_place,
     )
     manifest = import_crop_list(arguments.root, arguments.out, options)
-    counts = manifest.table.group_by(["split", "label"]).aggregate([("path", "count")]).sort_by("split")
+    counts = manifest.query("select split, label, count(*) as n from rows group by all order by all")
     for row in counts.to_pylist():
-        print(f"{row['split']:>6}  {'fake' if row['label'] else 'real'}  {row['path_count']} crops")
+        print(f"{row['split']:>6}  {'fake' if row['label'] else 'real'}  {row['n']} crops")
     print(f"wrote {manifest.root / 'manifest.parquet'}")
     return 0
 

@@ -8,6 +8,7 @@ from. A fake and its original share a target identity, so they stay in one split
 from __future__ import annotations
 
 import csv
+import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class CropListOptions:
         split_names: Published split to the name used here, such as ``{"val": "test"}``.
         val_fraction: Share of the identities of ``train`` set apart as ``val``, 0 to 0.5.
         seed: Of that choice.
+        in_place: Whether the crops stay where they are, in their tars, in place of being copied.
     """
 
     dataset: str
@@ -49,10 +51,11 @@ class CropListOptions:
     split_names: Mapping[str, str]
     val_fraction: float = 0.0
     seed: int = 0
+    in_place: bool = False
 
 
 def import_crop_list(root: Path, out: Path, options: CropListOptions) -> Manifest:
-    """Unpack published crops into ``out/crops`` and write ``out/manifest.parquet``.
+    """Take published crops into ``out/crops``, or leave them in place, and write ``out/manifest.parquet``.
 
     Args:
         root: Folder with one CSV and the images, loose or in tar files.
@@ -69,8 +72,8 @@ def import_crop_list(root: Path, out: Path, options: CropListOptions) -> Manifes
     if not 0 <= options.val_fraction <= 0.5:
         raise OptionError("val_fraction", f"is {options.val_fraction}", "pass 0 to 0.5")
     listed = _read_list(root)
-    sizes = _unpack(root, out / "crops", {Path(entry["name"]).stem for entry in listed})
-    missing = [entry["name"] for entry in listed if Path(entry["name"]).stem not in sizes]
+    stored = _store(root, out, {Path(entry["name"]).stem for entry in listed}, in_place=options.in_place)
+    missing = [entry["name"] for entry in listed if Path(entry["name"]).stem not in stored]
     if missing:
         raise DatasetLayoutError(
             root,
@@ -78,7 +81,7 @@ def import_crop_list(root: Path, out: Path, options: CropListOptions) -> Manifes
             "fetch all of its tar files",
         )
     held_out = _held_out_identities(listed, options)
-    rows = [_row(entry, sizes, held_out, options) for entry in listed]
+    rows = [_row(entry, stored, held_out, options) for entry in listed]
     write_manifest(out / MANIFEST_NAME, rows_to_table(rows), geometry=options.geometry)
     return read_manifest(out)
 
@@ -103,33 +106,41 @@ def _read_list(root: Path) -> list[dict[str, str]]:
     return entries
 
 
-def _unpack(root: Path, folder: Path, wanted: set[str]) -> dict[str, tuple[str, int]]:
-    """Copy wanted images to the folder; return stem -> (file name, longer side in pixels)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sizes: dict[str, tuple[str, int]] = {}
-    for name, data in _image_files(root):
-        stem = Path(name).stem
-        if stem not in wanted:
+def _store(root: Path, out: Path, wanted: set[str], *, in_place: bool) -> dict[str, tuple[str, int]]:
+    """Return stem -> (path relative to ``out``, longer side in pixels), having copied the crops."""
+    stored: dict[str, tuple[str, int]] = {}
+    for place, data in _image_files(root):
+        if place.stem not in wanted:
             continue
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
-            raise DatasetLayoutError(root / name, "is not a readable image", "fetch it again")
-        with atomic_path(folder / name) as temporary:
-            temporary.write_bytes(data)
-        sizes[stem] = (name, max(image.shape[:2]))
-    return sizes
+            raise DatasetLayoutError(place, "is not a readable image", "fetch it again")
+        path = place if in_place else out / "crops" / place.name
+        if not in_place:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(data)
+        stored[place.stem] = (os.path.relpath(path.absolute(), out.absolute()), max(image.shape[:2]))
+    return stored
 
 
-def _image_files(root: Path) -> Iterator[tuple[str, bytes]]:
+def _image_files(root: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield every image with its place, which goes on inside a tar."""
     for path in sorted(root.iterdir()):
         if path.suffix.lower() in _IMAGE_SUFFIXES:
-            yield path.name, path.read_bytes()
+            yield path, path.read_bytes()
         elif path.suffix == ".tar":
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    file = archive.extractfile(member)
-                    if file is not None and Path(member.name).suffix.lower() in _IMAGE_SUFFIXES:
-                        yield Path(member.name).name, file.read()
+            yield from _images_of_tar(path)
+
+
+def _images_of_tar(path: Path) -> Iterator[tuple[Path, bytes]]:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                file = archive.extractfile(member)
+                if file is not None and Path(member.name).suffix.lower() in _IMAGE_SUFFIXES:
+                    yield path / member.name.removeprefix("./"), file.read()
+    except tarfile.TarError as error:
+        raise DatasetLayoutError(path, f"is not a readable tar ({error})", "fetch it again") from error
 
 
 def _identity(entry: Mapping[str, str]) -> str:
@@ -148,13 +159,13 @@ def _held_out_identities(listed: list[dict[str, str]], options: CropListOptions)
 
 def _row(
     entry: Mapping[str, str],
-    sizes: Mapping[str, tuple[str, int]],
+    stored: Mapping[str, tuple[str, int]],
     held_out: set[str],
     options: CropListOptions,
 ) -> dict[str, Any]:
     label = int(entry["label"])
     method = options.dataset if label == FAKE else "original"
-    file_name, stored_size = sizes[Path(entry["name"]).stem]
+    path, stored_size = stored[Path(entry["name"]).stem]
     split = options.split_names.get(entry["split"], entry["split"])
     native = [int(entry[key]) for key in ("native_width", "native_height") if entry.get(key)]
     return {
@@ -167,6 +178,6 @@ def _row(
         "frame_index": 0,
         "time_seconds": 0.0,
         "track_id": 0,
-        "path": f"crops/{file_name}",
+        "path": path,
         "native_size": max(native, default=stored_size),
     }

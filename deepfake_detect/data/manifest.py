@@ -10,15 +10,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.files import atomic_path
 from deepfake_detect.records import CropGeometry
@@ -50,19 +50,28 @@ MANIFEST_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Manifest:
-    """Rows of a manifest and where their crops lie.
+class Manifest(Rows):
+    """Rows of a manifest, with how their crops were cut; the ``path`` column is relative to ``root``.
 
-    Attributes:
-        table: pyarrow table with the columns of ``MANIFEST_SCHEMA``.
-        root: Folder that the ``path`` column is relative to.
+    Args:
+        path: The Parquet file.
         geometry: How the crops were cut.
+        filters, sample: As for :class:`Rows`.
     """
 
-    table: pa.Table
-    root: Path
-    geometry: CropGeometry
+    def __init__(
+        self,
+        path: Path,
+        geometry: CropGeometry,
+        *,
+        filters: tuple[str, ...] = (),
+        sample: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(path, filters=filters, sample=sample)
+        self.geometry = geometry
+
+    def _with(self, *, filters: tuple[str, ...], sample: np.ndarray | None) -> Manifest:
+        return Manifest(self.path, self.geometry, filters=filters, sample=sample)
 
     def split(self, name: str) -> Manifest:
         """Return the rows of one split, or of every one for ``"all"``, rows without a split included.
@@ -70,27 +79,23 @@ class Manifest:
         Raises:
             OptionError: The split has no row.
         """
-        if name == ALL_SPLITS and self.table.num_rows:
+        if name == ALL_SPLITS and self.num_rows:
             return self
-        table = self.table.filter(pc.equal(self.table["split"], name))
-        if table.num_rows == 0:
-            known = sorted(value for value in pc.unique(self.table["split"]).to_pylist() if value is not None)
+        quoted = name.replace("'", "''")
+        chosen = self.where(f"split = '{quoted}'")
+        if chosen.num_rows == 0:
+            found = self.query("select distinct split from rows where split is not null order by split")
             raise OptionError(
                 "split",
                 f"the manifest in {self.root} has no row of split {name!r}",
-                f"choose one of: {', '.join([*known, ALL_SPLITS])}",
+                f"choose one of: {', '.join([*found['split'].to_pylist(), ALL_SPLITS])}",
             )
-        return Manifest(table, self.root, self.geometry)
-
-    def column(self, name: str) -> np.ndarray:
-        """Return one column as a numpy array (object dtype for text)."""
-        values: np.ndarray = self.table[name].to_numpy(zero_copy_only=False)
-        return values
+        return chosen
 
     def video_ids_sha256(self) -> str:
         """Return a hash of the set of videos, to tell later which videos a detector has seen."""
-        videos = sorted(set(self.table["video_id"].to_pylist()))
-        return hashlib.sha256("\n".join(videos).encode()).hexdigest()
+        videos = self.query("select distinct video_id from rows order by video_id")["video_id"]
+        return hashlib.sha256("\n".join(videos.to_pylist()).encode()).hexdigest()
 
 
 def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -106,9 +111,14 @@ def write_manifest(path: str | os.PathLike[str], table: pa.Table, *, geometry: C
         table: Rows with the columns of ``MANIFEST_SCHEMA``.
         geometry: How the crops were cut; kept in the file's metadata.
     """
-    metadata = {_GEOMETRY_KEY: json.dumps(asdict(geometry)).encode()}
     with atomic_path(path) as temporary:
-        pq.write_table(table.cast(MANIFEST_SCHEMA).replace_schema_metadata(metadata), temporary)
+        complete = table.cast(MANIFEST_SCHEMA).replace_schema_metadata(manifest_metadata(geometry))
+        pq.write_table(complete, temporary)
+
+
+def manifest_metadata(geometry: CropGeometry) -> dict[bytes, bytes]:
+    """Return what the file of a manifest says beside its rows."""
+    return {_GEOMETRY_KEY: json.dumps(asdict(geometry)).encode()}
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -118,7 +128,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         path: The Parquet file, or the folder that holds ``manifest.parquet``.
 
     Returns:
-        The rows, their folder and the crop geometry.
+        The rows, none of them read yet, and the crop geometry.
 
     Raises:
         ManifestError: The file is missing, damaged, or lacks columns.
@@ -136,13 +146,13 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     if not file.is_file():
         raise ManifestError(file, "there is no such manifest", "pass the manifest.parquet of an extraction")
     try:
-        table = pq.read_table(file, partitioning=None)
+        schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise ManifestError(file, f"is not a readable Parquet file ({error})", "extract again") from error
-    missing = [name for name in MANIFEST_SCHEMA.names if name not in table.column_names]
+    missing = [name for name in MANIFEST_SCHEMA.names if name not in schema.names]
     if missing:
         raise ManifestError(file, f"lacks the columns {', '.join(missing)}", "extract again")
-    return Manifest(table, file.parent, _read_geometry(file, table.schema))
+    return Manifest(file, _read_geometry(file, schema))
 
 
 def _read_geometry(file: Path, schema: pa.Schema) -> CropGeometry:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepfake_detect.data.crop_lists import CropListOptions, import_crop_list
+from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import CropGeometry
@@ -52,6 +54,16 @@ def test_splits_are_renamed_and_identities_set_apart_whole(tmp_path: Path) -> No
     assert counts == {"train": 8, "val": 4, "test": 4}
 
 
+def test_crops_may_stay_in_their_tars(tmp_path: Path) -> None:
+    root = published(tmp_path / "in")
+    copied = import_crop_list(root, tmp_path / "copied", OPTIONS)
+    in_place = import_crop_list(root, tmp_path / "in_place", replace(OPTIONS, in_place=True))
+    assert not (tmp_path / "in_place" / "crops").exists()
+    assert in_place.column("path")[0] == "../in/crops-000.tar/r0.jpg"
+    for one, other in zip(copied.column("path"), in_place.column("path"), strict=True):
+        np.testing.assert_array_equal(read_crop(copied.root / one), read_crop(in_place.root / other))
+
+
 def test_the_choice_follows_the_seed(tmp_path: Path) -> None:
     root = published(tmp_path / "in", num_pairs=30)
 
@@ -67,6 +79,13 @@ def test_the_choice_follows_the_seed(tmp_path: Path) -> None:
 def test_a_listed_crop_that_is_absent_is_an_error(tmp_path: Path) -> None:
     root = published(tmp_path / "in", leave_out="f3")
     with pytest.raises(DatasetLayoutError, match="1 of 16 listed crops are absent, the first is f3"):
+        import_crop_list(root, tmp_path / "out", OPTIONS)
+
+
+def test_a_damaged_tar_is_refused(tmp_path: Path) -> None:
+    root = published(tmp_path / "in")
+    (root / "crops-000.tar").write_bytes(b"half a download" * 100)
+    with pytest.raises(DatasetLayoutError, match=r"crops-000.tar: is not a readable tar"):
         import_crop_list(root, tmp_path / "out", OPTIONS)
 
 

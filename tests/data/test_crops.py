@@ -5,8 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
+from torch.utils.data import DataLoader
 
 from deepfake_detect.data.crops import (
     CropDataset,
@@ -64,7 +67,7 @@ def test_an_unreadable_crop_is_left_out_and_named_never_replaced(tmp_path: Path)
     assert batch.labels.tolist() == [0, 1, 1]
     empty = collate_readable([dataset[2]])
     assert (len(empty.images), len(empty.rows), empty.unreadable_rows.tolist()) == (0, 0, [2])
-    with pytest.raises(ManifestError, match="train1.png: the crop is missing or not an image"):
+    with pytest.raises(ManifestError, match="train1.png: the crop is not a readable image"):
         read_crop(tmp_path / "m" / "crops" / "train1.png")
 
 
@@ -103,7 +106,8 @@ def test_paired_batches_put_a_fake_beside_its_own_real() -> None:
 
 def test_more_reals_than_fakes_shows_every_real_once() -> None:
     labels = np.array([0] * 7 + [1] * 2)
-    sampler = PairedBatchSampler(labels, np.array([str(n) for n in range(9)]), batch_size=4, seed=0)
+    targets = np.array([str(n) for n in range(9)])
+    sampler = PairedBatchSampler(labels, targets, batch_size=4, seed=0)
     rows = [row for batch in sampler for row in batch]
     assert sorted(row for row in rows if row < 7) == list(range(7))
     assert sum(row >= 7 for row in rows) == 7
@@ -120,6 +124,66 @@ def test_the_order_follows_seed_and_epoch_alone() -> None:
     assert order(1, 2) == order(1, 2)
     assert order(1, 2) != order(1, 3)
     assert order(1, 2) != order(2, 2)
+
+
+def test_unknown_identities_are_no_common_identity() -> None:
+    labels = np.array([0] * 50 + [1] * 50)
+    targets = np.array([None] * 100, dtype=object)
+    targets[[0, 50]] = "known"
+    sampler = PairedBatchSampler(labels, targets, batch_size=2, seed=0)
+    partners = dict(sampler.epoch_pairs().tolist())
+    assert partners[50] == 0
+    assert sum(real == 0 for real in partners.values()) < 10
+    assert len(set(partners.values())) > 20
+
+
+def test_every_partner_has_its_turn() -> None:
+    labels, targets = np.array([0] * 6 + [1] * 60), np.array(["a", "a", "a", "b", "b", "b"] + ["a", "b"] * 30)
+    sampler = PairedBatchSampler(labels, targets, batch_size=4, seed=3)
+    seen: dict[str, set[int]] = {"a": set(), "b": set()}
+    for fake, real in sampler.epoch_pairs().tolist():
+        assert targets[fake] == targets[real]
+        seen[targets[fake]].add(real)
+    assert seen == {"a": {0, 1, 2}, "b": {3, 4, 5}}
+
+
+def test_a_column_in_pieces_gives_the_order_of_the_whole() -> None:
+    labels, targets = np.array([0, 1] * 20), np.array([str(n // 4) for n in range(40)])
+    pieces = pa.chunked_array([targets[:7], targets[7:31], targets[31:]])
+    whole = PairedBatchSampler(labels, targets, batch_size=8, seed=1).epoch_pairs()
+    np.testing.assert_array_equal(
+        whole, PairedBatchSampler(labels, pieces, batch_size=8, seed=1).epoch_pairs()
+    )
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_ranks_share_out_one_epoch_whatever_the_workers(
+    num_ranks: int, num_workers: int, tmp_path: Path
+) -> None:
+    manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(12, "train", size=16)))
+    dataset = CropDataset(manifest, PREP, geometry=CropGeometry())
+
+    def loader(sampler: object) -> DataLoader[object]:
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,  # type: ignore[arg-type]
+            num_workers=num_workers,
+            collate_fn=collate_readable,
+        )
+
+    def sampler() -> PairedBatchSampler:
+        return PairedBatchSampler(
+            manifest.column("label"), manifest.column("target_id"), batch_size=4, seed=5
+        )
+
+    whole = [batch.rows.tolist() for batch in loader(sampler())]
+    shares = [
+        [batch.rows.tolist() for batch in loader(BatchSamplerShard(sampler(), num_ranks, rank))]
+        for rank in range(num_ranks)
+    ]
+    assert whole == list(sampler())
+    assert [batch for step in zip(*shares, strict=True) for batch in step] == whole
 
 
 @pytest.mark.parametrize("batch_size", [0, 1, 7])

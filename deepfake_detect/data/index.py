@@ -1,0 +1,184 @@
+"""The index: one Parquet row per video of a dataset, as ``deepfake-detect index`` leaves it.
+
+Beside the rows, the file's metadata tells which layout was read and how the splits were made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, read_manifest
+from deepfake_detect.data.rows import Rows
+from deepfake_detect.errors import ManifestError
+from deepfake_detect.files import atomic_path
+from deepfake_detect.records import DatasetVideo
+
+_ORIGIN_KEY = b"deepfake_detect.index"
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),  # such as "FaceForensics++"
+        ("method", pa.string()),  # forgery method, or the name of the pristine source
+        ("video_id", pa.string()),  # dataset/method/compression/name: unique over all datasets
+        ("label", pa.int8()),  # 1 = fake, 0 = real
+        ("split", pa.string()),  # train, val, test, or null
+        ("compression", pa.string()),  # such as "c23"; null where unknown
+        ("target_id", pa.string()),  # identity whose body and scene are seen; null where unknown
+        ("source_id", pa.string()),  # identity whose face was put in; null for a real
+        ("path", pa.string()),  # absolute: a video, an image, or a folder of frames
+        ("mask_path", pa.string()),  # absolute: video of the manipulated region; null where none
+    ]
+)
+
+
+@dataclass(frozen=True)
+class IndexOrigin:
+    """Where an index came from.
+
+    Attributes:
+        kinds: Layouts read, as ``--kind`` names them.
+        roots: Folders read.
+        split_policy: How splits were given, see :func:`data.splits.assign_splits`.
+        split_seed: Of splits made here.
+        splits_sha256: Hash of every video's split, to tell one division from another.
+    """
+
+    kinds: tuple[str, ...]
+    roots: tuple[str, ...]
+    split_policy: str
+    split_seed: int
+    splits_sha256: str
+
+
+class VideoIndex(Rows):
+    """Rows of an index, with where they came from.
+
+    Args:
+        path: The Parquet file.
+        origin: Layout and splits.
+        filters, sample: As for :class:`Rows`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        origin: IndexOrigin,
+        *,
+        filters: tuple[str, ...] = (),
+        sample: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(path, filters=filters, sample=sample)
+        self.origin = origin
+
+    def _with(self, *, filters: tuple[str, ...], sample: np.ndarray | None) -> VideoIndex:
+        return VideoIndex(self.path, self.origin, filters=filters, sample=sample)
+
+    def videos(self) -> list[DatasetVideo]:
+        """Return the rows as records."""
+        return [
+            DatasetVideo(
+                **{
+                    **row,
+                    "path": Path(row["path"]),
+                    "mask_path": Path(row["mask_path"]) if row["mask_path"] else None,
+                }
+            )
+            for row in self.table.to_pylist()
+        ]
+
+
+def write_index(
+    path: str | os.PathLike[str], videos: Iterable[DatasetVideo], *, origin: IndexOrigin
+) -> VideoIndex:
+    """Write an index atomically.
+
+    Args:
+        path: The Parquet file to write.
+        videos: Its rows; paths are made absolute.
+        origin: Where they came from.
+
+    Returns:
+        The index, ready to be read.
+
+    Raises:
+        OutputError: The place cannot be written to.
+    """
+    table = pa.Table.from_pylist([_row(video) for video in videos], schema=INDEX_SCHEMA)
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(index_metadata(origin)), temporary)
+    return read_index(path)
+
+
+def index_metadata(origin: IndexOrigin) -> dict[bytes, bytes]:
+    """Return what the file of an index says beside its rows."""
+    return {_ORIGIN_KEY: json.dumps(asdict(origin)).encode()}
+
+
+def _row(video: DatasetVideo) -> dict[str, Any]:
+    row = {name: getattr(video, name) for name in INDEX_SCHEMA.names}
+    for name in ("path", "mask_path"):
+        row[name] = None if row[name] is None else str(row[name].absolute())
+    return row
+
+
+def read_index(path: str | os.PathLike[str]) -> VideoIndex:
+    """Open an index.
+
+    Args:
+        path: The Parquet file.
+
+    Returns:
+        Its rows, none of them read yet.
+
+    Raises:
+        ManifestError: The file is missing, damaged, or no index.
+    """
+    file = Path(path)
+    schema = _read_schema(file)
+    stored = (schema.metadata or {}).get(_ORIGIN_KEY)
+    missing = [name for name in INDEX_SCHEMA.names if name not in schema.names]
+    if stored is None or missing:
+        raise ManifestError(file, "is no index of videos", "write one with: deepfake-detect index")
+    values = json.loads(stored)
+    origin = IndexOrigin(**{**values, "kinds": tuple(values["kinds"]), "roots": tuple(values["roots"])})
+    return VideoIndex(file, origin)
+
+
+def read_rows(path: str | os.PathLike[str]) -> Manifest | VideoIndex:
+    """Open a manifest of crops or an index of videos, whichever the file is.
+
+    Args:
+        path: The Parquet file, or a folder with ``manifest.parquet``.
+
+    Raises:
+        ManifestError: It is missing, damaged, or neither.
+    """
+    file = Path(path)
+    if file.is_dir() and (file / MANIFEST_NAME).is_file():
+        return read_manifest(file)
+    schema = _read_schema(file)
+    if _ORIGIN_KEY in (schema.metadata or {}):
+        return read_index(file)
+    if set(MANIFEST_SCHEMA.names) - set(schema.names):
+        raise ManifestError(
+            file, "is neither a manifest of crops nor an index of videos", "pass a file this library wrote"
+        )
+    return read_manifest(file)
+
+
+def _read_schema(file: Path) -> pa.Schema:
+    if not file.is_file():
+        raise ManifestError(file, "there is no such file", "pass a manifest.parquet or an index of videos")
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ManifestError(file, f"is not a readable Parquet file ({error})", "write it again") from error

@@ -1,0 +1,100 @@
+"""Several manifests into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_detect.data.crops import CropDataset
+from deepfake_detect.data.failures import failures_path, read_failures, write_failures
+from deepfake_detect.data.index import IndexOrigin, VideoIndex, write_index
+from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.data.select import select_rows
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.records import CropGeometry, DatasetVideo, Preprocessing
+from tests.data.trees import crop_manifest, textured_crops
+
+PREP = Preprocessing(image_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Manifest]:
+    return [
+        read_manifest(crop_manifest(tmp_path / split, textured_crops(3, split, seed=seed)))
+        for seed, split in enumerate(("train", "val"))
+    ]
+
+
+def test_merged_rows_still_find_their_crops(two: list[Manifest], tmp_path: Path) -> None:
+    merged = select_rows(two, tmp_path / "deep" / "er" / "all.parquet")
+    assert isinstance(merged, Manifest)
+    assert merged.num_rows == 12
+    assert merged.column("video_id").tolist() == [v for one in two for v in one.column("video_id")]
+    dataset = CropDataset(merged, PREP, geometry=CropGeometry())
+    assert all(dataset[row].image is not None for row in range(12))
+    assert all((merged.root / path).is_file() for path in merged.column("path"))
+
+
+def test_rows_are_filtered_and_drawn(two: list[Manifest], tmp_path: Path) -> None:
+    fakes = select_rows([one.where("label = 1") for one in two], tmp_path / "fakes.parquet")
+    assert set(fakes.column("label")) == {1}
+    drawn = select_rows(two, tmp_path / "drawn.parquet", sample=1, per=["split", "label"], seed=2)
+    assert drawn.num_rows == 4
+    assert all((drawn.root / path).is_file() for path in drawn.column("path"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_selection_in_the_same_folder(two: list[Manifest]) -> None:
+    chosen = select_rows([two[0].where("label = 0")], two[0].root / "reals.parquet")
+    assert chosen.column("path").tolist() == two[0].where("label = 0").column("path").tolist()
+
+
+def test_failures_come_along(two: list[Manifest], tmp_path: Path) -> None:
+    for one, split in zip(two, ("train", "val"), strict=True):
+        failure = {"dataset": "made", "video_id": f"made/x/{split}", "method": "x", "label": 1}
+        write_failures(
+            failures_path(one.path), [{**failure, "split": split, "path": "p", "reason": "no_face"}]
+        )
+    merged = select_rows(two, tmp_path / "all.parquet")
+    assert [row["video_id"] for row in read_failures(merged)] == ["made/x/train", "made/x/val"]
+    assert [row["video_id"] for row in read_failures(merged.where("split = 'val'"))] == ["made/x/val"]
+    assert read_failures(merged.where("native_size > 1")) == []
+    assert read_failures(merged)[0]["label"] == 1
+    assert two[0].root / "failures.csv" == failures_path(two[0].path)
+    (tmp_path / "all.failures.csv").write_text("video_id\nx\n")
+    with pytest.raises(ManifestError, match="lacks the columns dataset"):
+        read_failures(merged)
+
+
+def test_what_does_not_go_together_is_refused(two: list[Manifest], tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="is in the inputs 2 times; leave one of the inputs out"):
+        select_rows([two[0], two[0]], tmp_path / "out.parquet")
+    with pytest.raises(OptionError, match="is one of the inputs"):
+        select_rows(two, two[0].path)
+    wider = crop_manifest(tmp_path / "wide", textured_crops(1, "test"), geometry=CropGeometry(2.0))
+    with pytest.raises(ManifestError, match=r"cut with CropGeometry\(margin=2.0.*margin=1.3"):
+        select_rows([*two, read_manifest(wider)], tmp_path / "out.parquet")
+    video = DatasetVideo("D", "D/m/0", "m", 1, "test", None, None, None, tmp_path / "a.mp4")
+    index = write_index(tmp_path / "v.parquet", [video], origin=IndexOrigin(("x",), ("y",), "auto", 0, "z"))
+    with pytest.raises(ManifestError, match="is an index of videos among manifests of crops"):
+        select_rows([*two, index], tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_indexes_merge_too(tmp_path: Path) -> None:
+    indexes = [
+        write_index(
+            tmp_path / f"{name}.parquet",
+            [
+                DatasetVideo(name, f"{name}/m/{n}", "m", n % 2, "test", None, None, None, tmp_path / f"{n}")
+                for n in range(4)
+            ],
+            origin=IndexOrigin((name,), (f"/{name}",), "auto", 0, name),
+        )
+        for name in ("A", "B")
+    ]
+    merged = select_rows(indexes, tmp_path / "all.parquet")
+    assert isinstance(merged, VideoIndex)
+    assert merged.origin.kinds == ("A", "B")
+    assert [v.video_id for v in merged.videos()] == [v.video_id for one in indexes for v in one.videos()]
