@@ -26,7 +26,8 @@ class Frame:
     Attributes:
         image: RGB uint8 array (H, W, 3), upright (the file's rotation is applied).
         frame_index: Position in presentation order, from 0.
-        time_seconds: Presentation time from the start of the video stream, in seconds.
+        time_seconds: Presentation time from the start of the video stream, in seconds; NaN for
+            frames that are stored as pictures.
     """
 
     image: np.ndarray
@@ -236,9 +237,14 @@ class DatasetVideo:
         label: ``FAKE`` or ``REAL``.
         split: ``"train"``, ``"val"``, ``"test"``, or ``None`` where there is no official split.
         compression: As the dataset names it, or ``None``.
-        target_id: Identity whose body and scene are seen.
-        source_id: Identity whose face was put in; ``None`` for a real.
-        path: The file.
+        target_id: Identity whose body and scene are seen; ``None`` where unknown. Names of people
+            are the dataset's own; one that is another dataset's is ``"<dataset>:<name>"``.
+        source_id: Identity whose face was put in; ``None`` for a real, or where unknown.
+        path: The video file, or an image, or a folder of frames, or a folder of frames inside a
+            tar (``.../0.tar.gz/0/fake/12``: the path goes on inside the archive).
+        mask_path: Video of the manipulated region, where the dataset ships one and it is there.
+        group_id: Videos of one group (such as a part of DFDC) are kept in one split when a split is
+            made here; ``None`` where only identities bind.
     """
 
     dataset: str
@@ -247,6 +253,8 @@ class DatasetVideo:
     label: int
     split: str | None
     compression: str | None
-    target_id: str
+    target_id: str | None
     source_id: str | None
     path: Path
+    mask_path: Path | None = None
+    group_id: str | None = None

@@ -1,8 +1,15 @@
 """What labels mean, which video belongs to which split, and crops as tensors.
 
-ffpp        the FaceForensics++ tree as its script downloads it, and its official split
+layouts     datasets as their owners ship them, a small reader each
+splits      official splits kept, others made of connected groups of people
+identities  who is the same person over several datasets
+index       one Parquet row per video
 crop_lists  published face crops with a CSV of labels
-manifest    one Parquet row per crop
+manifest    one Parquet row per crop; failures beside it
+rows        what index and manifest share: filters, samples, columns read on demand
+select      several files into one
+audit       what splits share and should not; crop_hashes tells crops that look alike
+shards      crops inside tar files
 transforms  crop -> tensor, and the augmentation of training
 crops       torch dataset and the paired order of training
 """

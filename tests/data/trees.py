@@ -69,12 +69,3 @@ def ffpp_tree(root: Path, clips: dict[str, Path]) -> Path:
         shutil.copyfile(source, target)
     return root
 
-
-def name_only_ffpp(root: Path, names: dict[str, list[str]]) -> Path:
-    """Touch empty files: what is listed depends on names alone."""
-    for folder, stems in names.items():
-        target = root / folder / "videos"
-        target.mkdir(parents=True)
-        for stem in stems:
-            (target / f"{stem}.mp4").touch()
-    return root

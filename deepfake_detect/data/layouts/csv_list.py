@@ -1,0 +1,251 @@
+"""Any CSV with a path and a label: comma, semicolon or tab between columns, the first line their names.
+
+Columns, by the first of these names that is there, in any case:
+
+    path         path, file_path, filepath, filename, file, video, video_path; from the CSV's folder on
+    label        label, class, target, is_fake: the words real and fake, or 1 = fake and 0 = real;
+                 other values need to be told which of them means fake
+    and where wanted: dataset, method, split (train, val, valid, validation, test), compression,
+    target_id, source_id, video_id
+
+Without those the dataset is called as the CSV's folder is, the methods ``real`` and ``fake``. A
+``video_id`` that does not begin with the dataset's name gets dataset, method and compression in
+front, as everywhere.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from deepfake_detect.data.layouts.base import (
+    SPLIT_NAMES,
+    Layout,
+    ReadOptions,
+    VideoListing,
+    filter_listing,
+    group_name,
+    in_order,
+    list_files,
+    make_video_id,
+    short_names,
+)
+from deepfake_detect.data.layouts.lists import LABEL_NUMBERS, LABEL_WORDS, read_cells, read_label
+from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.records import FAKE, REAL, DatasetVideo
+
+_PATH_NAMES = ("path", "file_path", "filepath", "filename", "file", "video", "video_path")
+_LABEL_NAMES = ("label", "class", "target", "is_fake")
+_DELIMITERS = ",;\t"
+_METHODS = {REAL: "real", FAKE: "fake"}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of the CSV.
+
+    Attributes:
+        number: In the file, from 1.
+        name: Its path as the CSV writes it, tidied.
+        label: ``FAKE`` or ``REAL``.
+        cells: Column in lower case -> what stands there; empty where nothing does.
+    """
+
+    number: int
+    name: str
+    label: int
+    cells: Mapping[str, str]
+
+    @property
+    def split(self) -> str | None:
+        return SPLIT_NAMES.get(self.cells.get("split", "").lower())
+
+
+def _recognise(root: Path) -> str | None:
+    if root.is_file():
+        return f"CSV file {root.name}" if root.suffix.lower() == ".csv" else None
+    fitting = _fitting_csvs(root)
+    return f"{fitting[0].name} with a path and a label column" if len(fitting) == 1 else None
+
+
+def _fitting_csvs(root: Path) -> list[Path]:
+    return [path for path in list_files(root, {".csv"}) if _columns(path) is not None]
+
+
+def _columns(path: Path) -> tuple[str, str, str] | None:
+    """Return (path column, label column, delimiter) of a CSV, or ``None`` when it lacks a column."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    for delimiter in _DELIMITERS:
+        names = [name.strip(' "\n').lower() for name in header.split(delimiter)]
+        path_column = next((name for name in _PATH_NAMES if name in names), None)
+        label_column = next((name for name in _LABEL_NAMES if name in names), None)
+        if path_column and label_column:
+            return path_column, label_column, delimiter
+    return None
+
+
+def _read(root: Path, options: ReadOptions) -> VideoListing:
+    """List the videos of a CSV."""
+    path = _find_csv(root)
+    lines = _read_lines(path, options.fake_label)
+    unique = _unique(path, lines)
+    rows = _videos(path, unique)
+    videos = [video for video in rows if video.path.exists()]
+    if not videos:
+        raise DatasetLayoutError(
+            path, f"none of its {len(rows):,} files is there", "paths are read from the CSV's folder on"
+        )
+    present = {video.path for video in videos}
+    num_repeated = len(lines) - len(unique)
+    listing = VideoListing(
+        videos=in_order(videos),
+        missing=in_order(video for video in rows if video.path not in present),
+        num_expected=Counter(group_name(video) for video in rows),
+        notes=(f"lines left out because they repeat a path: {num_repeated:,}",) if num_repeated else (),
+    )
+    return filter_listing(listing, options)
+
+
+def _find_csv(root: Path) -> Path:
+    if root.is_file():
+        return root
+    fitting = _fitting_csvs(root)
+    if len(fitting) != 1:
+        raise DatasetLayoutError(
+            root, f"holds {len(fitting)} CSV files with a path and a label column", "pass the one to read"
+        )
+    return fitting[0]
+
+
+def _read_lines(path: Path, fake_label: str | None) -> list[_Line]:
+    columns = _columns(path)
+    if columns is None:
+        raise DatasetLayoutError(
+            path, "lacks a column of paths or of labels", "name them in its first line, such as path,label"
+        )
+    path_column, label_column, delimiter = columns
+    (_, header), *lines = read_cells(path, delimiter=delimiter)
+    names = [name.lower() for name in header]
+    rows = [(number, dict(zip_longest(names, cells[: len(names)], fillvalue=""))) for number, cells in lines]
+    known = _known_labels(path, {cells[label_column].lower() for _, cells in rows}, fake_label)
+    return [
+        _parse_line(path, number, cells, cells[path_column], cells[label_column], known)
+        for number, cells in rows
+    ]
+
+
+def _known_labels(path: Path, values: set[str], fake_label: str | None) -> dict[str, int]:
+    """Return label as written, in lower case -> its meaning."""
+    if fake_label is None:
+        return LABEL_WORDS | LABEL_NUMBERS
+    fake = fake_label.strip().lower()
+    if fake not in values:
+        raise OptionError(
+            "fake_label", f"no line of {path} has the label {fake_label!r}", f"labels are: {_join(values)}"
+        )
+    others = values - {fake}
+    if len(others) > 1:
+        raise OptionError(
+            "fake_label",
+            f"{path} has more labels besides {fake_label!r} than one: {_join(others)}",
+            "leave but one that means real",
+        )
+    return {fake: FAKE, **dict.fromkeys(others, REAL)}
+
+
+def _join(values: set[str]) -> str:
+    return ", ".join(sorted(values))
+
+
+def _parse_line(
+    path: Path, number: int, cells: Mapping[str, str], name: str, label: str, known: Mapping[str, int]
+) -> _Line:
+    if not name:
+        raise DatasetLayoutError(path, f"line {number} has no path", "write one, or remove the line")
+    line = _Line(
+        number,
+        posixpath.normpath(name.replace("\\", "/")),
+        read_label(
+            label,
+            known,
+            source=path,
+            place=f"line {number}",
+            remedy="write fake or real, 1 or 0, or name the label that means fake with --fake-label",
+        ),
+        cells,
+    )
+    if cells.get("split") and line.split is None:
+        raise DatasetLayoutError(
+            path, f"line {number} is in the split {cells['split']!r}", f"splits are {', '.join(SPLIT_NAMES)}"
+        )
+    return line
+
+
+def _unique(path: Path, lines: Sequence[_Line]) -> list[_Line]:
+    """Return the first line of each file; refuse lines that contradict each other."""
+    folder = path.parent.absolute().as_posix()
+    unique: dict[str, _Line] = {}
+    for line in lines:
+        first = unique.setdefault(posixpath.normpath(posixpath.join(folder, line.name)), line)
+        if (first.label, first.split) != (line.label, line.split):
+            raise DatasetLayoutError(
+                path,
+                f"lines {first.number} and {line.number} give {line.name} unlike labels or splits",
+                "remove the one that is wrong",
+            )
+    return list(unique.values())
+
+
+def _videos(path: Path, lines: Sequence[_Line]) -> list[DatasetVideo]:
+    folder_name = path.resolve().parent.name
+    names = short_names(line.name for line in lines)
+    first: dict[str, int] = {}
+    videos = []
+    for line in lines:
+        video = _video(path.parent, folder_name, line, names[line.name].lstrip("/"))
+        if first.setdefault(video.video_id, line.number) != line.number:
+            raise DatasetLayoutError(
+                path,
+                f"lines {first[video.video_id]} and {line.number} have the video_id {video.video_id!r}",
+                "give each video its own",
+            )
+        videos.append(video)
+    return videos
+
+
+def _video(folder: Path, folder_name: str, line: _Line, name: str) -> DatasetVideo:
+    cells = {column: value for column, value in line.cells.items() if value}
+    dataset = cells.get("dataset", folder_name)
+    method = cells.get("method", _METHODS[line.label])
+    compression = cells.get("compression")
+    video_id = cells.get("video_id", name)
+    if "video_id" not in cells or not video_id.startswith(f"{dataset}/"):
+        video_id = make_video_id(dataset, method, compression, video_id)
+    return DatasetVideo(
+        dataset=dataset,
+        video_id=video_id,
+        method=method,
+        label=line.label,
+        split=line.split,
+        compression=compression,
+        target_id=cells.get("target_id"),
+        source_id=cells.get("source_id") if line.label == FAKE else None,
+        path=folder / line.name,
+    )
+
+
+LAYOUT = Layout(
+    kind="csv",
+    dataset="(column dataset, or name of the folder)",
+    summary="a CSV with a path and a label column, or a folder with one such CSV",
+    label_source="CSV: fake/real, or 1 = fake; other values with --fake-label",
+    split_source="column split, where there is one",
+    published="-",
+    recognise=_recognise,
+    read=_read,
+)

@@ -1,0 +1,204 @@
+"""DeeperForensics-1.0 (arXiv:2001.03024), unpacked as its script does.
+
+    source_videos/<actor>/…/<actor>_….mp4             label 0: 100 actors before the camera
+    manipulated_videos/<version>/<target>_<actor>.mp4  label 1: 1,000 swaps in eleven versions
+    lists/splits/{train,val,test}.txt                 one file name of a swap a line: 703/96/201
+
+``<target>`` is the number of a FaceForensics++ original, whose scene is seen with the actor's
+face. Those originals, compressed as c23, are what the owners hold against the swaps; they are not
+in the download, so the only reals here are the actors' recordings. ``BlendShape_extra`` recordings
+are beyond the published number and counted apart, as the owners' lists do.
+
+The lists part the actors (71/9/20). A recording goes where its actor's swaps go, so that no actor
+is in two splits; an actor of no list has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from deepfake_detect.data.layouts.base import (
+    Layout,
+    ReadOptions,
+    VideoListing,
+    check_options,
+    list_files,
+    make_video_id,
+    nearly_named,
+    refuse_misspelt,
+    walk,
+)
+from deepfake_detect.data.layouts.lists import read_text
+from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.records import FAKE, REAL, DatasetVideo
+
+DATASET = "DeeperForensics-1.0"
+VERSIONS = (
+    "end_to_end",
+    *(f"end_to_end_level_{level}" for level in range(1, 6)),
+    "end_to_end_random_level",
+    *(f"end_to_end_mix_{number}_distortions" for number in range(2, 5)),
+    "reenact_postprocess",
+)
+_TOP_FOLDERS = ("source_videos", "manipulated_videos", "lists")
+_SOURCE, _EXTRA = "source_videos", "source_videos_extra"
+_NUM_SWAPS, _NUM_SOURCE = 1000, 48475
+_SPLITS = ("train", "val", "test")
+_SWAP_NAME = re.compile(r"(\d{3})_([MW]\d{3})")
+_SOURCE_NAME = re.compile(r"([MW]\d{3})_.+\.mp4")
+
+
+def read(root: Path, options: ReadOptions) -> VideoListing:
+    """List the videos of DeeperForensics-1.0, complete or partial.
+
+    Args:
+        root: Folder with ``source_videos``, ``manipulated_videos`` and ``lists``.
+        options: Methods are the versions of the swaps; the actors' recordings come along.
+
+    Returns:
+        Videos found, and the swaps that the lists name and that are not there, with labels
+        (fake = 1) and identities: target ``FaceForensics++:<number>``, source the actor.
+
+    Raises:
+        DatasetLayoutError: The tree is of another kind, a folder is misspelt, it holds no video, or
+            a list is damaged or contradicts another.
+        OptionError: An option that does not fit.
+    """
+    check_options(options, dataset=DATASET, methods=VERSIONS)
+    ignored = _check_tree(root)
+    versions = [version for version in VERSIONS if version in (options.methods or VERSIONS)]
+    split_of = _read_splits(root / "lists" / "splits")
+    sources, strays = _source_videos(root / _SOURCE, _split_of_actor(split_of))
+    swaps = [swap for version in versions for swap in _swaps(root, version, split_of)]
+    there = {path for version in versions for path in list_files(_version(root, version), {".mp4"})}
+    if not sources and not there:
+        raise DatasetLayoutError(
+            root, "holds no video of it", f"put videos into {_version(root, versions[0])}"
+        )
+    strays += sorted(there - {swap.path for swap in swaps})
+    return VideoListing(
+        videos=(*sources, *(swap for swap in swaps if swap.path in there)),
+        missing=tuple(swap for swap in swaps if swap.path not in there),
+        num_expected={_SOURCE: _NUM_SOURCE, **dict.fromkeys(versions, _NUM_SWAPS)},
+        ignored=(*ignored, *strays),
+        notes=tuple(_notes(split_of)),
+    )
+
+
+def _check_tree(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
+    refuse_misspelt(root, _TOP_FOLDERS, dataset=DATASET)
+    if not any((root / top).is_dir() for top in _TOP_FOLDERS[:2]):
+        cause = "holds neither source_videos nor manipulated_videos"
+        raise DatasetLayoutError(root, cause, f"pass the folder that {DATASET} was unpacked in")
+    refuse_misspelt(root / "lists", ["splits"], dataset=DATASET)
+    return refuse_misspelt(root / "manipulated_videos", VERSIONS, dataset=DATASET)
+
+
+def _version(root: Path, version: str) -> Path:
+    return root / "manipulated_videos" / version
+
+
+def _read_splits(folder: Path) -> dict[str, str]:
+    """Return the split of each listed swap, by its name such as ``000_W101``."""
+    found: dict[str, str] = {}
+    for split in _SPLITS:
+        path = folder / f"{split}.txt"
+        lines = read_text(path).split() if path.is_file() else []
+        for line in lines:
+            name = line.removesuffix(".mp4")
+            if not _SWAP_NAME.fullmatch(name):
+                cause = f"holds {line!r} where a name such as 000_W101.mp4 belongs"
+                raise DatasetLayoutError(path, cause, "download it again")
+            if found.setdefault(name, split) != split:
+                cause = f"names {name}, as {found[name]}.txt does"
+                raise DatasetLayoutError(path, cause, "put each video into one split")
+    return found
+
+
+def _split_of_actor(split_of: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the split of an actor's swaps; ``None`` for one whose swaps are in several."""
+    splits: dict[str, set[str]] = {}
+    for name, split in split_of.items():
+        splits.setdefault(name.partition("_")[2], set()).add(split)
+    return {actor: found.pop() if len(found) == 1 else None for actor, found in splits.items()}
+
+
+def _source_videos(
+    folder: Path, split_of_actor: Mapping[str, str | None]
+) -> tuple[list[DatasetVideo], list[Path]]:
+    """Return the actors' recordings, and files that are none or repeat one."""
+    videos: dict[str, DatasetVideo] = {}
+    strays = []
+    for path in [place / name for place, names in walk(folder) for name in names]:
+        match = _SOURCE_NAME.fullmatch(path.name)
+        method = _EXTRA if "_BlendShape_extra_" in path.stem else _SOURCE
+        video_id = make_video_id(DATASET, method, None, path.stem)
+        if match is None or video_id in videos:
+            strays.append(path)
+            continue
+        videos[video_id] = DatasetVideo(
+            dataset=DATASET,
+            video_id=video_id,
+            method=method,
+            label=REAL,
+            split=split_of_actor.get(match[1]),
+            compression=None,
+            target_id=match[1],
+            source_id=None,
+            path=path,
+        )
+    # Those beyond the published number after the others.
+    return sorted(videos.values(), key=lambda video: video.method), strays
+
+
+def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[DatasetVideo]:
+    """Yield the swaps that are there or listed, sorted by name."""
+    names = {path.stem for path in list_files(_version(root, version), {".mp4"})} | split_of.keys()
+    for name in sorted(names):
+        match = _SWAP_NAME.fullmatch(name)
+        if match is None:
+            continue
+        yield DatasetVideo(
+            dataset=DATASET,
+            video_id=make_video_id(DATASET, version, None, name),
+            method=version,
+            label=FAKE,
+            split=split_of.get(name),
+            compression=None,
+            target_id=f"FaceForensics++:{match[1]}",
+            source_id=match[2],
+            path=_version(root, version) / f"{name}.mp4",
+        )
+
+
+def _notes(split_of: Mapping[str, str]) -> Iterator[str]:
+    yield "the owners hold the swaps against the FaceForensics++ c23 originals, which are not in here"
+    if not split_of:
+        yield "lists/splits is not there: no official split"
+    torn = sorted(actor for actor, split in _split_of_actor(split_of).items() if split is None)
+    if torn:
+        yield (
+            f"the lists put the swaps of {len(torn)} actors, such as {torn[0]}, into several splits: "
+            "their recordings have none"
+        )
+
+
+def _recognise(root: Path) -> str | None:
+    tops = nearly_named(root, _TOP_FOLDERS)
+    return f"folders {', '.join(tops)}" if set(tops) - {"lists"} else None
+
+
+LAYOUT = Layout(
+    kind="deeperforensics",
+    dataset=DATASET,
+    summary="source_videos/<actor>/…, manipulated_videos/<version>/<target>_<actor>.mp4, lists/splits/*.txt",
+    label_source="folders: source_videos are 0, manipulated_videos 1",
+    split_source="lists/splits/{train,val,test}.txt; recordings follow their actor's swaps",
+    published="48,475 recordings of 100 actors, 11 x 1,000 swaps, 703/96/201 each",
+    recognise=_recognise,
+    read=read,
+)

@@ -1,0 +1,261 @@
+"""The Deepfake Detection Challenge dataset (arXiv:2006.07397), as its owners and Kaggle ship it.
+
+    dfdc_train_part_N/metadata.json   {"a.mp4": {"label": "FAKE", "split": "train", "original": "b.mp4"}}
+    validation/labels.csv             filename,label
+    test/metadata.json                {"a.mp4": {"is_fake": 1}}
+    test_videos/ and labels.csv       the list beside the folder of videos, or inside it
+
+A folder with such a list is read wherever it lies, down to two folders below the root, as the
+archives unpack (``train/dfdc_train_part_0``, ``dfdc_train_part_00/dfdc_train_part_0``); the root
+may be one such folder itself. In all of the lists FAKE and 1 mean fake. A CSV is read whole, with
+or without a header. The split is what the metadata say; else that of the folder's name, else test.
+
+A fake's target is the real video it was made from; who was put in is not told, and in test not
+even the target. People recur within a part, so each part is a group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepfake_detect.data.layouts.base import (
+    SPLIT_NAMES,
+    VIDEO_SUFFIXES,
+    Layout,
+    ReadOptions,
+    VideoListing,
+    filter_listing,
+    group_name,
+    in_order,
+    list_files,
+    make_video_id,
+    refuse_misspelt,
+    subfolders,
+)
+from deepfake_detect.data.layouts.lists import (
+    LABEL_NUMBERS,
+    LABEL_WORDS,
+    read_cells,
+    read_label,
+    read_video_table,
+)
+from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.records import FAKE, REAL, DatasetVideo
+
+DATASET = "DFDC"
+METADATA_NAME = "metadata.json"
+LABELS_NAME = "labels.csv"
+NUM_PARTS = 50
+_PART = re.compile(r"dfdc_train_part_\d+")
+# The challenge's videos have names of ten letters, by which its lists are told from others.
+_VIDEO_NAME = re.compile(r"[a-z]{10}\.mp4")
+_METHODS = {REAL: "real", FAKE: "fake"}
+_MAX_DEPTH = 2
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A line of a list; ``original`` is the name of the real a fake was made from, where told."""
+
+    name: str
+    label: int
+    split: str | None
+    original: str | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A listed video, and whether its file is there."""
+
+    video: DatasetVideo
+    is_there: bool
+
+
+def _recognise(root: Path) -> str | None:
+    children = subfolders(root)
+    marks = [f"{p.name}/" for p in (root, *children, *subfolders(root / "train")) if _PART.fullmatch(p.name)]
+    if not marks:
+        marks = [
+            f"{path.relative_to(root).as_posix()} beside videos with names of ten letters"
+            for folder in (root, *children)
+            for path in _lists(folder)
+            if any(_VIDEO_NAME.fullmatch(video.name) for video in list_files(_home(folder), VIDEO_SUFFIXES))
+        ]
+    if len(marks) > 3:
+        marks = [*marks[:3], f"{len(marks) - 3} more"]
+    return ", ".join(marks) or None
+
+
+def _lists(folder: Path) -> list[Path]:
+    return [folder / name for name in (METADATA_NAME, LABELS_NAME) if (folder / name).is_file()]
+
+
+def _home(folder: Path) -> Path:
+    """Return where the videos of a list in this folder lie."""
+    return next((folder / name for name in ("test_videos", "videos") if (folder / name).is_dir()), folder)
+
+
+def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """Yield the folders that may have a list; none inside another that has one, but for the root."""
+    yield folder
+    if depth < _MAX_DEPTH and (depth == 0 or not _lists(folder)):
+        for child in subfolders(folder):
+            yield from _walk(child, depth + 1)
+
+
+def _read(root: Path, options: ReadOptions) -> VideoListing:
+    """List the videos of a DFDC tree, complete or partial."""
+    _check_folders(root)
+    folders = list(_walk(root))
+    lists = [path for folder in folders for path in _lists(folder)]
+    homes = {_home(path.parent) for path in lists}
+    bare = [f for f in folders if f not in homes and list_files(f, VIDEO_SUFFIXES)]
+    rows = [row for path in lists for row in _read_rows(path)]
+    unique = _unique(rows)
+    videos = [row.video for row in unique if row.is_there]
+    if not videos:
+        raise DatasetLayoutError(
+            root,
+            "holds no video with a label",
+            f"each folder of videos needs its {METADATA_NAME} or {LABELS_NAME}",
+        )
+    listed = {row.video.path for row in rows}
+    strays = [
+        path for home in sorted(homes) for path in list_files(home, VIDEO_SUFFIXES) if path not in listed
+    ]
+    listing = VideoListing(
+        videos=in_order(videos),
+        missing=in_order(row.video for row in unique if not row.is_there),
+        num_expected=Counter(group_name(row.video) for row in unique),
+        ignored=(*bare, *strays),
+        notes=tuple(_notes(lists, bare, unique, num_repeated=len(rows) - len(unique))),
+    )
+    return filter_listing(listing, options)
+
+
+def _check_folders(root: Path) -> None:
+    """Refuse what is no folder, and parts or a validation folder of misspelt names."""
+    if not root.is_dir():
+        raise DatasetLayoutError(root, "is not a folder", "pass the folder of the DFDC parts, or one part")
+    for folder in (root, root / "train"):
+        numbers = [match[0] for path in subfolders(folder) if (match := re.search(r"\d+$", path.name))]
+        refuse_misspelt(folder, {"validation", *(f"dfdc_train_part_{n}" for n in numbers)}, dataset=DATASET)
+
+
+def _read_rows(path: Path) -> Iterator[_Row]:
+    folder, home = path.parent, _home(path.parent)
+    present = {file.name for file in list_files(home, VIDEO_SUFFIXES)}
+    for entry in _json_entries(path) if path.name == METADATA_NAME else _csv_entries(path):
+        stem = Path(entry.name).stem
+        video = DatasetVideo(
+            dataset=DATASET,
+            video_id=make_video_id(DATASET, _METHODS[entry.label], None, stem),
+            method=_METHODS[entry.label],
+            label=entry.label,
+            split=entry.split,
+            compression=None,
+            target_id=stem if entry.label == REAL else entry.original,
+            source_id=None,
+            path=home / entry.name,
+            group_id=folder.name if _PART.fullmatch(folder.name) else None,
+        )
+        yield _Row(video, entry.name in present)
+
+
+def _folder_split(folder: Path) -> str | None:
+    """Return the split that the name of a list's folder, or of its videos' folder, tells."""
+    for name in (_home(folder).name, folder.resolve().name):
+        for prefix, split in (("val", "val"), ("test", "test"), ("train", "train"), ("dfdc_train", "train")):
+            if name.lower().startswith(prefix):
+                return split
+    return None
+
+
+def _json_entries(path: Path) -> Iterator[_Entry]:
+    """Yield the videos of a metadata.json; those of train have words, those of test numbers."""
+    from_folder = _folder_split(path.parent)
+    for name, fields in read_video_table(path).items():
+        if "is_fake" in fields:
+            label = read_label(fields["is_fake"], LABEL_NUMBERS, source=path, place=name)
+            yield _Entry(name, label, from_folder or "test")
+        else:
+            label = read_label(fields.get("label"), LABEL_WORDS, source=path, place=name)
+            yield _Entry(name, label, _split(path, name, fields) or from_folder, _original(fields))
+
+
+def _split(path: Path, name: str, fields: dict[str, Any]) -> str | None:
+    if fields.get("split") is None:
+        return None
+    split = SPLIT_NAMES.get(str(fields["split"]).lower())
+    if split is None:
+        raise DatasetLayoutError(path, f"{name} is in the split {fields['split']!r}", "fetch it again")
+    return split
+
+
+def _original(fields: dict[str, Any]) -> str | None:
+    original = fields.get("original")  # absent or null for a real; NaN in copies that a table wrote
+    return Path(original).stem if isinstance(original, str) else None
+
+
+def _csv_entries(path: Path) -> Iterator[_Entry]:
+    """Yield the videos of a labels.csv, from its first line on unless that is the header."""
+    split = _folder_split(path.parent) or "test"
+    for position, (number, cells) in enumerate(read_cells(path)):
+        if position == 0 and [cell.lower() for cell in cells[:2]] == ["filename", "label"]:
+            continue
+        if len(cells) < 2:
+            raise DatasetLayoutError(path, f"line {number} has no label", "lines are like: aaaaaaaaaa.mp4,1")
+        label = read_label(cells[1], LABEL_NUMBERS, source=path, place=f"line {number}")
+        yield _Entry(cells[0], label, split)
+
+
+def _unique(rows: Sequence[_Row]) -> list[_Row]:
+    """Return each video once, the one that is there if any; refuse lists that contradict each other.
+
+    Kaggle's sample of the train videos repeats some of the parts, for one.
+    """
+    unique: dict[str, _Row] = {}
+    for row in rows:
+        first = unique.setdefault(row.video.path.stem, row)
+        if (first.video.label, first.video.split) != (row.video.label, row.video.split):
+            raise DatasetLayoutError(
+                row.video.path,
+                f"is {row.video.method}, {row.video.split} there, "
+                f"but {first.video.method}, {first.video.split} in {first.video.path.parent}",
+                "remove the list that is wrong",
+            )
+        if row.is_there and not first.is_there:
+            unique[row.video.path.stem] = row
+    return list(unique.values())
+
+
+def _notes(
+    lists: Sequence[Path], bare: Sequence[Path], rows: Sequence[_Row], *, num_repeated: int
+) -> Iterator[str]:
+    num_parts = len({path.parent.name for path in lists if _PART.fullmatch(path.parent.name)})
+    if 0 < num_parts < NUM_PARTS:
+        yield f"{num_parts} of {NUM_PARTS} train parts are there"
+    for folder in bare:
+        yield f"{folder.name}: left out, its videos have no {METADATA_NAME} or {LABELS_NAME} and so no labels"
+    if num_repeated:
+        yield f"videos counted once although listed again: {num_repeated:,}"
+    unknown = sum(1 for row in rows if row.video.split == "train" and row.video.target_id is None)
+    if unknown:
+        yield f"fakes of train without an original in their list, so that who is seen is unknown: {unknown:,}"
+
+
+LAYOUT = Layout(
+    kind="dfdc",
+    dataset=DATASET,
+    summary="dfdc_train_part_N/ with metadata.json; validation/ and test/ with labels.csv or metadata.json",
+    label_source="metadata.json: FAKE/REAL, or is_fake 1/0; labels.csv: 1 = fake",
+    split_source="metadata.json; by folder where it does not say",
+    published="train 19,154 real + 100,000 fake in 50 parts, validation 4,000, test 5,000",
+    recognise=_recognise,
+    read=_read,
+)

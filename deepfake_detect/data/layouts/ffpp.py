@@ -1,0 +1,371 @@
+"""FaceForensics++ (arXiv:1901.08971), as its own script downloads it or as the Kaggle mirror has it.
+
+The script's tree, of which a copy may hold any part:
+
+    original_sequences/{youtube,actors}/{raw,c0,c23,c40}/videos/*.mp4      label 0
+    manipulated_sequences/<method>/{raw,c0,c23,c40}/videos/*.mp4           label 1
+    manipulated_sequences/<method>/masks/videos/*.mp4      the forged region; none for FaceShifter
+    splits/{train,val,test}.json                           lists of pairs, also kept elsewhere
+
+The mirror ``xdxd003/ff-c23``, all of it c23, without the actors' originals and without masks:
+
+    FaceForensics++_C23/{original,<method>}/*.mp4, csv/FF++_Metadata.csv
+
+Reals of ``youtube`` are ``NNN.mp4``; a fake ``<target>_<source>.mp4`` shows the scene of target
+with the face of source. A pair (a, b) of the official split puts reals a and b and fakes a_b and
+b_a of every method into its part; split files in the copy take the place of the official split.
+DeepFakeDetection (``actors`` and its fakes) has no official split: its rows have none.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from deepfake_detect.data.layouts.base import (
+    Layout,
+    ReadOptions,
+    VideoListing,
+    check_options,
+    list_files,
+    make_video_id,
+    nearly_named,
+    refuse_misspelt,
+)
+from deepfake_detect.data.layouts.lists import read_text
+from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.records import FAKE, REAL, DatasetVideo
+
+DATASET = "FaceForensics++"
+DFD = "DeepFakeDetection"
+COMPRESSIONS = ("raw", "c0", "c23", "c40")
+FORGERY_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter", DFD)
+# The pristine videos are called by their origin in the tree, "original" in the manifest.
+_PRISTINE_FOLDERS = {"original": "youtube", "actors": "actors"}
+TOP_FOLDERS: dict[str, tuple[str, ...]] = {
+    "original_sequences": tuple(_PRISTINE_FOLDERS.values()),
+    "manipulated_sequences": FORGERY_METHODS,
+}
+# Published sizes of DeepFakeDetection, whose names are not listed anywhere.
+NUM_DFD = {"actors": 363, DFD: 3068}
+_NUM_DFD_IN_MIRROR = 1000
+_MIRROR_FOLDERS = ("original", *FORGERY_METHODS)
+_MIRROR_TOP = "FaceForensics++_C23"
+_SPLITS = ("train", "val", "test")
+_DFD_NAMES = {"actors": re.compile(r"\d+__.+"), DFD: re.compile(r"\d+_\d+__.+__\w{8}")}
+
+
+@dataclass(frozen=True)
+class FfppCopy:
+    """What a copy calls its folders, and what is known of what belongs in them.
+
+    Attributes:
+        root: Folder of the copy.
+        folders: (method or pristine source, compression) -> folder of its videos, whether or not
+            it is there.
+        sizes: Number of videos of the sources of DeepFakeDetection.
+        listed: Names of DeepFakeDetection videos that a list in the copy gives.
+        masks: Method -> folder of its masks.
+        ignored: Folders that are no part of the dataset.
+        notes: One line each on what the copy lacks.
+    """
+
+    root: Path
+    folders: Mapping[tuple[str, str], Path]
+    sizes: Mapping[str, int]
+    listed: frozenset[str] = frozenset()
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    ignored: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@cache
+def official_split_pairs() -> tuple[tuple[str, str, str], ...]:
+    """Return the official split: (split, identity, identity), 360 + 70 + 70 pairs.
+
+    Example:
+        >>> len(official_split_pairs())
+        500
+    """
+    text = resources.files("deepfake_detect.data").joinpath("ffpp_split_pairs.csv").read_text("utf-8")
+    rows = csv.reader(line for line in text.splitlines() if not line.startswith("#"))
+    return tuple((split, first, second) for split, first, second in rows)
+
+
+@cache
+def official_split_of_identity() -> Mapping[str, str]:
+    """Return the official split of each of the 1,000 identities.
+
+    Example:
+        >>> official_split_of_identity()["071"]
+        'train'
+    """
+    return {name: split for split, *pair in official_split_pairs() for name in pair}
+
+
+def read(root: Path, options: ReadOptions) -> VideoListing:
+    """List the videos of a copy of FaceForensics++, complete or partial.
+
+    Args:
+        root: Folder with ``original_sequences`` and ``manipulated_sequences``, or that of the
+            Kaggle mirror.
+        options: Methods bring only their own pristine source along. Without ``methods``,
+            DeepFakeDetection is read where something of it is there; without ``compressions``,
+            every level of which a video is there.
+
+    Returns:
+        Videos found and missing, with labels (fake = 1), split, identities and masks.
+
+    Raises:
+        DatasetLayoutError: The tree is none of FaceForensics++, a folder is misspelt, it holds no
+            video of a level asked for, or its lists are damaged or contradict its folders.
+        OptionError: Unknown method or compression.
+    """
+    check_options(options, dataset=DATASET, methods=FORGERY_METHODS, compressions=COMPRESSIONS)
+    mirror = _mirror_root(root)
+    return list_copy(official_copy(root) if mirror is None else _mirror_copy(mirror), options)
+
+
+def official_copy(root: Path) -> FfppCopy:
+    """Describe a tree of the owners' script.
+
+    Raises:
+        DatasetLayoutError: The tree is of another kind, or a folder is misspelt.
+    """
+    if not root.is_dir():
+        raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
+    refuse_misspelt(root, TOP_FOLDERS, dataset=DATASET)
+    if not any((root / top).is_dir() for top in TOP_FOLDERS):
+        raise DatasetLayoutError(
+            root,
+            "holds neither original_sequences nor manipulated_sequences",
+            f"pass the folder that the {DATASET} download script wrote to",
+        )
+    ignored: list[Path] = []
+    for top, names in TOP_FOLDERS.items():
+        ignored += refuse_misspelt(root / top, names, dataset=DATASET)
+        for name in names:
+            known = (*COMPRESSIONS, "masks", "models")
+            ignored += refuse_misspelt(root / top / name, known, dataset=DATASET)
+            for level in (*COMPRESSIONS, "masks"):
+                ignored += refuse_misspelt(root / top / name / level, ["videos"], dataset=DATASET)
+    homes = {source: root / "original_sequences" / name for source, name in _PRISTINE_FOLDERS.items()}
+    homes |= {method: root / "manipulated_sequences" / method for method in FORGERY_METHODS}
+    return FfppCopy(
+        root=root,
+        folders={(name, level): homes[name] / level / "videos" for name in homes for level in COMPRESSIONS},
+        sizes=NUM_DFD,
+        masks={method: homes[method] / "masks" / "videos" for method in FORGERY_METHODS},
+        ignored=tuple(ignored),
+    )
+
+
+def _mirror_copy(root: Path) -> FfppCopy:
+    refuse_misspelt(root, (*_MIRROR_FOLDERS, "csv"), dataset=DATASET)
+    return FfppCopy(
+        root=root,
+        folders={(name, "c23"): root / name for name in _MIRROR_FOLDERS},
+        sizes={DFD: _NUM_DFD_IN_MIRROR},
+        listed=_read_mirror_list(root / "csv" / "FF++_Metadata.csv"),
+        notes=(f"the mirror has no masks, and none of the originals that {DFD} was made from",),
+    )
+
+
+def _read_mirror_list(path: Path) -> frozenset[str]:
+    """Check the mirror's labels against its folders; return the names of DeepFakeDetection."""
+    if not path.is_file():
+        return frozenset()
+    remedy = "download the mirror's csv folder again"
+    reader = csv.DictReader(read_text(path).splitlines())
+    if not {"File Path", "Label"} <= set(reader.fieldnames or ()):
+        raise DatasetLayoutError(path, "has no columns File Path and Label", remedy)
+    names = set()
+    for row in reader:
+        folder, _, name = str(row["File Path"]).partition("/")
+        word = "REAL" if folder == "original" else "FAKE"
+        if row["Label"] != word:
+            cause = f"labels {row['File Path']} {row['Label']}, where its folder means {word}"
+            raise DatasetLayoutError(path, cause, remedy)
+        if folder == DFD:
+            names.add(Path(name).stem)
+    return frozenset(names)
+
+
+def list_copy(copy: FfppCopy, options: ReadOptions) -> VideoListing:
+    """List what a copy holds and lacks of the methods and levels asked for.
+
+    Raises:
+        DatasetLayoutError: Nothing of a level asked for is there, or split files are damaged.
+    """
+    there = {place: list_files(folder, {".mp4"}) for place, folder in copy.folders.items()}
+    sources = _wanted_sources(there, options.methods)
+    levels = _levels_to_read(copy, there, sources, options.compressions)
+    split_of, split_notes = _split_of_identity(copy.root)
+    masks = {path for folder in copy.masks.values() for path in list_files(folder, {".mp4"})}
+    videos: list[DatasetVideo] = []
+    missing: list[DatasetVideo] = []
+    ignored = list(copy.ignored)
+    num_expected: dict[str, int] = {}
+    for place in [(name, level) for name in sources for level in levels if (name, level) in there]:
+        present = set(there[place])
+        names = _names_of(copy, place[0], there[place])
+        expected = [_make_video(copy, place, name, split_of, masks) for name in names]
+        videos += (video for video in expected if video.path in present)
+        missing += (video for video in expected if video.path not in present)
+        ignored += sorted(present - {video.path for video in expected})
+        num_expected[" ".join(place)] = copy.sizes.get(place[0], len(expected))
+    notes = (*copy.notes, *split_notes)
+    return VideoListing(tuple(videos), tuple(missing), num_expected, tuple(ignored), notes)
+
+
+def _wanted_sources(
+    there: Mapping[tuple[str, str], Sequence[Path]], methods: Sequence[str] | None
+) -> list[str]:
+    """Return the pristine sources and methods to read, reals first."""
+    if methods is None:
+        has_dfd = any(paths for (source, _), paths in there.items() if source in NUM_DFD)
+        methods = [method for method in FORGERY_METHODS if method != DFD or has_dfd]
+    pristine = ["original"] if any(method != DFD for method in methods) else []
+    if DFD in methods:
+        pristine.append("actors")
+    return pristine + [method for method in FORGERY_METHODS if method in methods]
+
+
+def _levels_to_read(
+    copy: FfppCopy,
+    there: Mapping[tuple[str, str], Sequence[Path]],
+    sources: Sequence[str],
+    wanted: Sequence[str] | None,
+) -> list[str]:
+    present = [level for level in COMPRESSIONS if any(there.get((name, level)) for name in sources)]
+    if not present:
+        places = ", ".join(str(folder) for (name, _), folder in copy.folders.items() if name == sources[-1])
+        raise DatasetLayoutError(
+            copy.root, f"holds no video of {', '.join(sources)}", f"put videos into one of {places}"
+        )
+    for level in wanted or ():
+        if level not in present:
+            cause = f"holds no {level} video of {', '.join(sources)}"
+            raise DatasetLayoutError(copy.root, cause, f"pass --compression {' or '.join(present)}")
+    return [level for level in present if wanted is None or level in wanted]
+
+
+def _names_of(copy: FfppCopy, source: str, present: Sequence[Path]) -> list[str]:
+    if source == "original":
+        return sorted(official_split_of_identity())
+    if source not in NUM_DFD:
+        return _fake_names()
+    names = {path.stem for path in present} | (copy.listed if source == DFD else frozenset())
+    return sorted(name for name in names if _DFD_NAMES[source].fullmatch(name))
+
+
+@cache
+def _fake_names() -> list[str]:
+    pairs = ((first, second) for _, first, second in official_split_pairs())
+    return sorted(name for a, b in pairs for name in (f"{a}_{b}", f"{b}_{a}"))
+
+
+def _make_video(
+    copy: FfppCopy,
+    place: tuple[str, str],
+    name: str,
+    split_of: Mapping[str, str],
+    masks: set[Path],
+) -> DatasetVideo:
+    """``NNN``, ``<target>_<source>``, ``<actor>__<scene>`` or ``<target>_<source>__<scene>__<key>``."""
+    source, level = place
+    target, _, origin = name.partition("__")[0].partition("_")
+    # Actors are other people than the numbered videos, and no list gives them a split.
+    prefix = "actor" if source in NUM_DFD else ""
+    splits = {split_of.get(identity) for identity in (target, origin or target)}
+    mask = copy.masks.get(source, copy.root) / f"{name}.mp4"
+    return DatasetVideo(
+        dataset=DATASET,
+        video_id=make_video_id(DATASET, source, level, name),
+        method=source,
+        label=FAKE if source in FORGERY_METHODS else REAL,
+        split=None if prefix or len(splits) > 1 else splits.pop(),
+        compression=level,
+        target_id=prefix + target,
+        source_id=prefix + origin if origin else None,
+        path=copy.folders[place] / f"{name}.mp4",
+        mask_path=mask if mask in masks else None,
+    )
+
+
+def _split_of_identity(root: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Return the split of each identity, from the copy's own files where it has some, and notes."""
+    official = official_split_of_identity()
+    for folder in (root / "splits", root, root / "dataset" / "splits"):
+        files = {split: folder / f"{split}.json" for split in _SPLITS}
+        files = {split: path for split, path in files.items() if path.is_file()}
+        if files:
+            break
+    else:
+        return official, ()
+    found: dict[str, str] = {}
+    for split, path in files.items():
+        for name in _read_pairs(path):
+            if found.setdefault(name, split) != split:
+                cause = f"names {name}, as {found[name]}.json does"
+                raise DatasetLayoutError(path, cause, "put each identity into one split")
+    changed = sum(found.get(name) != official.get(name) for name in found.keys() | official.keys())
+    if not changed:
+        return official, ()
+    note = f"splits are those of {', '.join(path.name for path in files.values())} in {folder}"
+    return found, (f"{note}: other than the official ones for {changed:,} identities",)
+
+
+def _read_pairs(path: Path) -> Iterator[str]:
+    """Yield the identities of a split file, a JSON list of pairs such as ``["071", "054"]``."""
+    try:
+        pairs = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DatasetLayoutError(path, f"is no JSON: {error}", "download it again") from error
+    if not isinstance(pairs, list):
+        pairs = [pairs]
+    for pair in pairs:
+        is_pair = isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
+        if not is_pair:
+            cause = f"holds {json.dumps(pair)[:40]} where a pair of identities belongs"
+            raise DatasetLayoutError(path, cause, "download it again")
+        yield from pair
+
+
+def _mirror_root(root: Path) -> Path | None:
+    """Return the folder of the Kaggle mirror in or at ``root``, or ``None`` when it is none."""
+    if nearly_named(root, TOP_FOLDERS):
+        return None
+    for folder in (root, root / _MIRROR_TOP):
+        has_list = (folder / "csv" / "FF++_Metadata.csv").is_file()
+        if has_list or len(nearly_named(folder, _MIRROR_FOLDERS)) > 1:
+            return folder
+    return None
+
+
+def _recognise(root: Path) -> str | None:
+    tops = nearly_named(root, TOP_FOLDERS)
+    if tops:
+        return f"folders of its download script: {', '.join(tops)}"
+    mirror = _mirror_root(root)
+    if mirror is None:
+        return None
+    return f"folders of its Kaggle mirror: {', '.join(nearly_named(mirror, (*_MIRROR_FOLDERS, 'csv')))}"
+
+
+LAYOUT = Layout(
+    kind="ffpp",
+    dataset=DATASET,
+    summary="{original,manipulated}_sequences/<source>/<compression>/videos/, or the flat Kaggle mirror",
+    label_source="folders: originals are 0, each method's videos 1; the mirror's CSV must agree",
+    split_source="official pairs, or train/val/test.json of the copy; none for DeepFakeDetection",
+    published="1,000 reals and 5 x 1,000 fakes, 720/140/140 each; DeepFakeDetection 363 and 3,068",
+    recognise=_recognise,
+    read=read,
+)
