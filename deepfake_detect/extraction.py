@@ -14,31 +14,31 @@ crops; whatever kills the run loses at most the videos in progress, and the same
 
 from __future__ import annotations
 
-import csv
 import json
+import math
 import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deepfake_detect.data.failures import FAILURE_COLUMNS, NO_FACE, failures_path, write_failures
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_to_table, write_manifest
 from deepfake_detect.errors import DeepfakeDetectError, ManifestError, OptionError, OutputError, WorkerError
 from deepfake_detect.faces import (
     FaceDetector,
-    FollowedFace,
-    FollowedFrame,
     check_geometry,
     confirmed_tracks,
     follow_faces,
@@ -46,12 +46,9 @@ from deepfake_detect.faces import (
 )
 from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.records import CropGeometry, DatasetVideo
-from deepfake_detect.video import EvenlySpaced, read_frames
+from deepfake_detect.records import CropGeometry, DatasetVideo, Face, Frame
+from deepfake_detect.video import EvenlySpaced, find_sequence, read_frames, read_sequence
 
-FAILURES_NAME = "failures.csv"
-NO_FACE = "no_face"
-_FAILURE_COLUMNS = ("dataset", "video_id", "method", "label", "split", "path", "reason", "message")
 TrackChoice = Literal["main", "all"]
 
 
@@ -67,6 +64,8 @@ class ExtractionConfig:
         tracks: ``"main"`` keeps the person seen largest and longest, whom a dataset's label is
             about; ``"all"`` keeps everybody, bystanders under the video's label included.
         allow_truncated: Whether a video with missing pictures gives crops of those it has.
+        already_cropped: Whether each frame is a face crop already, cut by the dataset's owners with
+            ``geometry``; it is kept whole, and no face is looked for.
     """
 
     num_frames: int = 32
@@ -74,6 +73,7 @@ class ExtractionConfig:
     min_face: float | None = None
     tracks: TrackChoice = "main"
     allow_truncated: bool = False
+    already_cropped: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def extract_dataset(
     """Cut the faces of videos out, skipping what an earlier run completed.
 
     Args:
-        videos: What to read, such as the ``videos`` of :func:`data.ffpp.read_ffpp`.
+        videos: What to read, such as the videos of a dataset's listing or of an index.
         out: Folder to write.
         config: How to cut.
         num_workers: Processes; each takes a video at a time.
@@ -222,53 +222,78 @@ def _run_job(job: _Job) -> str:
     return video.video_id
 
 
+@dataclass(frozen=True, eq=False)
+class _Crop:
+    """One crop of a video; ``face`` is ``None`` where the owners cut it."""
+
+    frame_index: int
+    time_seconds: float
+    track_id: int
+    face: Face | None
+    image: np.ndarray  # RGB uint8 (H, W, 3)
+
+    @property
+    def name(self) -> str:
+        return f"{self.frame_index:06d}_{self.track_id:02d}.png"
+
+
 def _extract_video(job: _Job) -> list[dict[str, Any]]:
     """Write a video's crops in one step; return its manifest rows."""
-    config = job.config
     folder = job.out / "crops" / job.video.video_id
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    detector = FaceDetector(device=job.device, min_face=config.min_face)
-    frames = read_frames(
-        job.video.path,
-        sampling=EvenlySpaced(config.num_frames),
-        allow_truncated=config.allow_truncated,
-    )
+    frames = _open_frames(job)
     make_folder(partial)
-    kept: list[tuple[FollowedFrame, FollowedFace]] = []
+    kept: list[_Crop] = []
     try:
         with closing(frames):
-            for frame in follow_faces(frames, detector=detector, geometry=config.geometry):
-                for face in frame.faces:
-                    _write_png(partial / _crop_name(frame, face), face.crop)
-                    kept.append((frame, _without_pixels(face)))
-        wanted = _wanted_tracks([face for _, face in kept], config.tracks)
-        for frame, face in kept:
-            if face.track_id not in wanted:
-                (partial / _crop_name(frame, face)).unlink()
-        kept = [(frame, face) for frame, face in kept if face.track_id in wanted]
+            for crop in _crops(job, frames):
+                _write_png(partial / crop.name, crop.image)
+                kept.append(replace(crop, image=_without_pixels(crop.image)))
+        wanted = _wanted_tracks(kept, job.config)
+        for crop in kept:
+            if crop.track_id not in wanted:
+                (partial / crop.name).unlink()
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return [_row(job, frame, face) for frame, face in kept]
+    return [_row(job, crop) for crop in kept if crop.track_id in wanted]
 
 
-def _wanted_tracks(faces: list[FollowedFace], choice: TrackChoice) -> set[int]:
-    people = confirmed_tracks((face.track_id, face.face.score) for face in faces)
-    if choice == "all":
+def _open_frames(job: _Job) -> Generator[Frame, None, None]:
+    sampling = EvenlySpaced(job.config.num_frames)
+    sequence = find_sequence(job.video.path)
+    if sequence is not None:
+        return read_sequence(sequence, sampling)
+    return read_frames(job.video.path, sampling=sampling, allow_truncated=job.config.allow_truncated)
+
+
+def _crops(job: _Job, frames: Iterable[Frame]) -> Iterator[_Crop]:
+    if job.config.already_cropped:
+        for frame in frames:
+            yield _Crop(frame.frame_index, frame.time_seconds, 0, None, frame.image)
+        return
+    detector = FaceDetector(device=job.device, min_face=job.config.min_face)
+    for followed in follow_faces(frames, detector=detector, geometry=job.config.geometry):
+        for one in followed.faces:
+            yield _Crop(followed.frame_index, followed.time_seconds, one.track_id, one.face, one.crop)
+
+
+def _wanted_tracks(crops: list[_Crop], config: ExtractionConfig) -> set[int]:
+    if config.already_cropped:
+        return {crop.track_id for crop in crops}
+    faces = [(crop.track_id, crop.face) for crop in crops if crop.face is not None]
+    people = confirmed_tracks((track_id, face.score) for track_id, face in faces)
+    if config.tracks == "all":
         return people
-    main = main_track((face.track_id, face.face) for face in faces if face.track_id in people)
+    main = main_track((track_id, face) for track_id, face in faces if track_id in people)
     return set() if main is None else {main}
 
 
-def _crop_name(frame: FollowedFrame, face: FollowedFace) -> str:
-    return f"{frame.frame_index:06d}_{face.track_id:02d}.png"
-
-
-def _without_pixels(face: FollowedFace) -> FollowedFace:
-    """Keep one row of pixels, which is enough to tell the crop's side: clips may be long."""
-    return FollowedFace(face.face, face.track_id, face.crop[:1].copy())
+def _without_pixels(image: np.ndarray) -> np.ndarray:
+    """Keep what tells the crop's sides: clips may be long."""
+    return np.zeros((*image.shape[:2], 0), image.dtype)
 
 
 def _write_png(path: Path, image: Any) -> None:
@@ -280,8 +305,8 @@ def _write_png(path: Path, image: Any) -> None:
         raise OutputError(path, f"cannot be written ({error.strerror})", "make room, then go on") from error
 
 
-def _row(job: _Job, frame: FollowedFrame, face: FollowedFace) -> dict[str, Any]:
-    video = job.video
+def _row(job: _Job, crop: _Crop) -> dict[str, Any]:
+    video, face = job.video, crop.face
     return {
         "dataset": video.dataset,
         "video_id": video.video_id,
@@ -291,14 +316,14 @@ def _row(job: _Job, frame: FollowedFrame, face: FollowedFace) -> dict[str, Any]:
         "compression": video.compression,
         "target_id": video.target_id,
         "source_id": video.source_id,
-        "frame_index": frame.frame_index,
-        "time_seconds": frame.time_seconds,
-        "track_id": face.track_id,
-        "box_xyxy": face.face.box_xyxy.tolist(),
-        "landmarks_xy": face.face.landmarks_xy.reshape(-1).tolist(),
-        "detection_score": face.face.score,
-        "path": f"crops/{video.video_id}/{_crop_name(frame, face)}",
-        "native_size": face.crop.shape[1],
+        "frame_index": crop.frame_index,
+        "time_seconds": None if math.isnan(crop.time_seconds) else crop.time_seconds,
+        "track_id": crop.track_id,
+        "box_xyxy": None if face is None else face.box_xyxy.tolist(),
+        "landmarks_xy": None if face is None else face.landmarks_xy.reshape(-1).tolist(),
+        "detection_score": None if face is None else face.score,
+        "path": f"crops/{video.video_id}/{crop.name}",
+        "native_size": max(crop.image.shape[:2]),
     }
 
 
@@ -318,8 +343,8 @@ def _write_index(out: Path, video: DatasetVideo, rows: list[dict[str, Any]]) -> 
 def _record_failure(job: _Job, reason: str, message: str) -> None:
     # An earlier run's rows would name crops that this one could not make again.
     _index_path(job.out, job.video).unlink(missing_ok=True)
-    values = {**asdict(job.video), "path": str(job.video.path), "reason": reason, "message": message}
-    write_json(_failure_path(job.out, job.video), {key: values[key] for key in _FAILURE_COLUMNS})
+    values = {**vars(job.video), "path": str(job.video.path), "reason": reason, "message": message}
+    write_json(_failure_path(job.out, job.video), {key: values[key] for key in FAILURE_COLUMNS})
 
 
 def _is_done(out: Path, video: DatasetVideo) -> bool:
@@ -362,13 +387,7 @@ def _assemble(out: Path, config: ExtractionConfig) -> int:
     table = pa.concat_tables([MANIFEST_SCHEMA.empty_table(), *parts])
     write_manifest(out / MANIFEST_NAME, table, geometry=config.geometry)
     failures = [read_json(path) for path in sorted(index.rglob("*.failure.json"))]
-    with (
-        atomic_path(out / FAILURES_NAME) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=_FAILURE_COLUMNS)
-        writer.writeheader()
-        writer.writerows(failures)
+    write_failures(failures_path(out / MANIFEST_NAME), failures)
     return int(table.num_rows)
 
 

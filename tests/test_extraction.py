@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,13 +16,13 @@ import numpy as np
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.data.ffpp import read_ffpp
+from deepfake_detect.data.layouts import ReadOptions, read_dataset
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 from deepfake_detect.faces import crop_face
 from deepfake_detect.files import only_one
-from deepfake_detect.records import CropGeometry, Face
+from deepfake_detect.records import CropGeometry, DatasetVideo, Face
 from deepfake_detect.video import EvenlySpaced, read_frames
 from tests.conftest import ROOT
 from tests.data.trees import ffpp_tree
@@ -47,9 +48,12 @@ def tree(tmp_path: Path, portrait_clip: Path, faceless_clip: Path) -> Path:
     )
 
 
+def videos_of(tree: Path, *, methods: tuple[str, ...] | None = None) -> Sequence[DatasetVideo]:
+    return read_dataset(tree, options=ReadOptions(methods=methods, compressions=("c23",)))[2].videos
+
+
 def extract(tree: Path, out: Path, config: ExtractionConfig = CONFIG, **options: int) -> object:
-    videos = read_ffpp(tree).videos
-    return extract_dataset(videos, out, config, show_progress=False, **options)  # type: ignore[arg-type]
+    return extract_dataset(videos_of(tree), out, config, show_progress=False, **options)  # type: ignore[arg-type]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -212,8 +216,8 @@ def test_other_settings_for_the_same_folder_are_refused(tree: Path, tmp_path: Pa
 
 def test_more_methods_later_join_the_same_manifest(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for methods in (["Face2Face"], ["FaceSwap"]):
-        extract_dataset(read_ffpp(tree, methods=methods).videos, out, CONFIG, show_progress=False)
+    for method in ("Face2Face", "FaceSwap"):
+        extract_dataset(videos_of(tree, methods=(method,)), out, CONFIG, show_progress=False)
     methods_there = set(read_manifest(out).column("method"))
     assert methods_there == {"original", "Face2Face", "FaceSwap"}
 
@@ -246,8 +250,8 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
     code = main([*arguments, "--frames", "2", "--workers", "1", "--methods", "Deepfakes,FaceSwap"])
     out, error = capsys.readouterr()
     assert code == 2
-    assert "original c23: found 2 of 1,000 videos" in out
-    assert "Deepfakes c23: found 2 of 1,000 videos" in out
+    assert "found 2 of 1,000 original c23 videos" in out
+    assert "found 2 of 1,000 Deepfakes c23 videos" in out
     assert "Face2Face" not in out
     assert "1 without a face, 1 failed" in out
     assert error.count("error: ") == 1

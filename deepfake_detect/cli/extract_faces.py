@@ -8,32 +8,32 @@ does only what is missing. Exit code 2 when videos could not be read; the others
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from deepfake_detect.data.ffpp import COMPRESSIONS, FORGERY_METHODS, FfppListing, read_ffpp
+from deepfake_detect.cli.listing import add_reading_arguments, print_listing, print_splits, read_listing
+from deepfake_detect.data.index import read_index
+from deepfake_detect.data.layouts import recognise_layout
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path
-from deepfake_detect.records import CropGeometry
+from deepfake_detect.files import make_folder
+from deepfake_detect.records import CropGeometry, DatasetVideo
 
 _MAX_NAMED_FAILURES = 10
+# Datasets that come in several compressions of the same videos: the one most papers train on.
+_COMPRESSED_KINDS = ("ffpp", "dfd")
+_DEFAULT_COMPRESSION = "c23"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", type=Path, help="the dataset as downloaded")
-    parser.add_argument("--dataset", choices=["ffpp"], required=True, help="layout of ROOT")
-    parser.add_argument("--out", type=Path, required=True, help="folder for crops and manifest")
-    parser.add_argument("--frames", type=int, default=32, help="evenly spaced frames a video (default 32)")
-    parser.add_argument("--compression", choices=COMPRESSIONS, default="c23", help="(default c23)")
     parser.add_argument(
-        "--methods",
-        nargs="+",
-        type=_split_commas,
-        metavar="METHOD",
-        help=f"forgery methods, of {', '.join(FORGERY_METHODS)} (default: all); their reals come along",
+        "root", type=Path, help="the dataset as downloaded, a CSV file, or an index of videos (.parquet)"
     )
+    parser.add_argument("--out", type=Path, required=True, help="folder for crops and manifest")
+    add_reading_arguments(parser, kind_flags=["--dataset", "--kind"])
+    parser.add_argument("--where", metavar="EXPR", help="of an index: condition that videos fulfil")
+    parser.add_argument("--frames", type=int, default=32, help="evenly spaced frames a video (default 32)")
     parser.add_argument(
         "--workers",
         type=int,
@@ -51,40 +51,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="main",
         help="main: the person seen largest and longest, whom the label is about (default); all: everybody",
     )
+    parser.add_argument(
+        "--already-cropped",
+        action="store_true",
+        help="each frame is a face crop already, cut with --margin by the dataset's owners: keep it whole",
+    )
     parser.add_argument("--allow-truncated", action="store_true", help="use what is left of truncated videos")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
-
-
-def _split_commas(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.device import choose_device
     from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 
-    methods = None
-    if arguments.methods is not None:
-        methods = [name for names in arguments.methods for name in names]
-        if not methods:
-            raise OptionError("methods", "names none", "name at least one, or leave it out")
-    listing = read_ffpp(arguments.root, compression=arguments.compression, methods=methods)
-    _print_listing(listing, arguments.compression)
+    videos = _videos(arguments)
     config = ExtractionConfig(
         num_frames=arguments.frames,
         geometry=CropGeometry(margin=arguments.margin, aligned=arguments.align),
         min_face=arguments.min_face,
         tracks=arguments.tracks,
         allow_truncated=arguments.allow_truncated,
+        already_cropped=arguments.already_cropped,
     )
     report = extract_dataset(
-        listing.videos,
+        videos,
         arguments.out,
         config,
         num_workers=arguments.workers,
         device=str(choose_device(arguments.device)),
     )
-    _write_missing(listing, arguments.out / "missing.csv")
     print(
         f"{report.num_extracted} videos extracted, {report.num_done_before} done before, "
         f"{report.num_without_face} without a face, {report.num_failed} failed; "
@@ -97,17 +92,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if report.num_failed else 0
 
 
-def _print_listing(listing: FfppListing, compression: str) -> None:
-    for source, (found, expected) in listing.counts().items():
-        print(f"{source} {compression}: found {found} of {expected:,} videos")
-    for path in listing.ignored:
-        print(f"ignored, no part of FaceForensics++: {path}")
-
-
-def _write_missing(listing: FfppListing, path: Path) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video_id", "split", "path"])
-        writer.writerows((video.video_id, video.split, video.path) for video in listing.missing)
-    if listing.missing:
-        print(f"{len(listing.missing):,} videos of the dataset are not there: listed in {path}")
+def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:
+    """Return the videos of an index, or of a dataset's tree, having told what is there."""
+    if arguments.root.suffix == ".parquet":
+        if arguments.kind is not None:
+            raise OptionError("--dataset", "is for a dataset's folder, not for an index", "leave it out")
+        index = read_index(arguments.root)
+        return (index if arguments.where is None else index.where(arguments.where)).videos()
+    if arguments.where is not None:
+        raise OptionError(
+            "--where", "is for an index of videos", "write one first: deepfake-detect index ROOT --out FILE"
+        )
+    kind = arguments.kind or recognise_layout(arguments.root)[0].kind
+    if arguments.compression is None and kind in _COMPRESSED_KINDS:
+        arguments.compression = [[_DEFAULT_COMPRESSION]]
+    _, listing, assignment = read_listing(arguments)
+    make_folder(arguments.out)
+    print_listing(listing, arguments.out / "missing.csv")
+    print_splits(assignment)
+    return assignment.videos

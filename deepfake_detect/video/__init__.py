@@ -3,6 +3,7 @@
     metadata.py   read_metadata: what the file declares, checked against the pictures it holds
     sampling.py   which frames of a clip to take: EvenlySpaced, EveryKth, ByRate, AllFrames
     decode.py     read_frames: decode once, in order, and convert only the frames asked for
+    sequence.py   frames stored as pictures, in a folder or a tar
     encode.py     VideoWriter: RGB frames to an H.264 file, with the sound of another file
 
 PyAV (FFmpeg's libraries) is the only decoder here. It gives what the others give only in part:
@@ -23,6 +24,7 @@ from deepfake_detect.video.decode import read_frames
 from deepfake_detect.video.encode import VideoWriter
 from deepfake_detect.video.metadata import read_metadata
 from deepfake_detect.video.sampling import AllFrames, ByRate, EvenlySpaced, EveryKth, Sampling
+from deepfake_detect.video.sequence import find_sequence, read_sequence
 
 __all__ = [
     "AllFrames",
@@ -31,6 +33,8 @@ __all__ = [
     "EveryKth",
     "Sampling",
     "VideoWriter",
+    "find_sequence",
     "read_frames",
     "read_metadata",
+    "read_sequence",
 ]
