@@ -2,7 +2,8 @@
 
 Leaves metrics.json, config.json and roc.png in the output folder and prints the table: AUC,
 accuracy, equal error rate and log loss, over frames and over videos, overall and per method,
-with bootstrap intervals that resample videos.
+with bootstrap intervals that resample videos. A split that shares videos, people or pictures with
+another split of the manifest is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from deepfake_detect.data.audit import LEAK_KINDS
 from deepfake_detect.errors import OptionError
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
 
@@ -19,6 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
     parser.add_argument("--split", default="test", help="rows to measure on, or all (default test)")
+    parser.add_argument(
+        "--where",
+        metavar="EXPR",
+        help="condition that rows fulfil, applied before --split (default: all rows)",
+    )
+    parser.add_argument(
+        "--allow-leak",
+        nargs="+",
+        choices=LEAK_KINDS,
+        default=(),
+        metavar="KIND",
+        help="measure although other splits of the manifest leak into this one by these kinds: "
+        f"{', '.join(LEAK_KINDS)} (default: refuse)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--aggregation", metavar="RULE", help="(default: the detector's own)")
     parser.add_argument("--bootstrap-draws", type=int, default=1000, help="(default 1000)")
@@ -32,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from deepfake_detect.data.manifest import read_manifest
     from deepfake_detect.evaluation import evaluate_scores, format_table
-    from deepfake_detect.evaluation.predict import score_manifest
+    from deepfake_detect.evaluation.predict import score_held_out
     from deepfake_detect.report.roc import save_roc_figure
     from deepfake_detect.scoring import load_detector
 
@@ -41,8 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     make_folder(arguments.out)  # refused before the work, not after it
     detector = load_detector(arguments.detector, device=arguments.device)
     manifest = read_manifest(arguments.manifest)
-    table, coverage = score_manifest(
-        detector, manifest, split=arguments.split, num_workers=arguments.num_workers
+    if arguments.where is not None:
+        manifest = manifest.where(arguments.where)
+    table, coverage = score_held_out(
+        detector,
+        manifest,
+        split=arguments.split,
+        allow_leak=arguments.allow_leak,
+        num_workers=arguments.num_workers,
     )
     evaluation = evaluate_scores(
         table,

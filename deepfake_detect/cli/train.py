@@ -1,8 +1,9 @@
 """Train a detector on a manifest with the splits train and val.
 
 The head is trained first on a frozen backbone, then everything; the epoch with the best
-validation AUC over videos is kept. A stopped run goes on when started again with the same
-options. Leaves detector.safetensors, history.csv, history.png, config.json in the folder.
+validation AUC over videos is kept. A manifest whose splits share videos, people or pictures is
+refused. A stopped run goes on when started again with the same options. Leaves
+detector.safetensors, history.csv, history.png, config.json in the folder.
 """
 
 from __future__ import annotations
@@ -11,15 +12,25 @@ import argparse
 import sys
 from pathlib import Path
 
+from deepfake_detect.data.audit import LEAK_KINDS
 from deepfake_detect.data.transforms import AUGMENTATIONS
 from deepfake_detect.training.config import PRECISIONS, TrainingConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
+    parser.add_argument("--where", metavar="EXPR", help="condition that rows fulfil (default: all rows)")
     parser.add_argument("--backbone", required=True, help="facenet, vgg16, vgg19 or a timm model name")
     parser.add_argument("--weights", help="path or published name of pretrained weights (default: random)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--allow-leak",
+        nargs="+",
+        choices=LEAK_KINDS,
+        default=(),
+        metavar="KIND",
+        help=f"train although the splits leak by these kinds: {', '.join(LEAK_KINDS)} (default: refuse)",
+    )
     numbers = (
         ("head-epochs", int, "epochs with the backbone frozen"),
         ("epochs", int, "epochs of fine-tuning after that"),
@@ -49,11 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.report.history import save_history_figure
     from deepfake_detect.training.loop import train
 
-    result = train(TrainingConfig(**vars(arguments)))
+    options = {**vars(arguments), "allow_leak": tuple(arguments.allow_leak)}
+    result = train(TrainingConfig(**options))
     if not result.is_main_process:
         return 0
     config = calibrate_detector(
-        result.detector_path, arguments.manifest, split="val", device=arguments.device
+        result.detector_path,
+        arguments.manifest,
+        split="val",
+        where=arguments.where,
+        device=arguments.device,
     )
     save_history_figure(result.history, arguments.out / "history.png")
     for record in result.history:

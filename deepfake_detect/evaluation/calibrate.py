@@ -23,7 +23,12 @@ _SMALLEST = 1e-12
 
 
 def calibrate_detector(
-    detector_path: Path, manifest_path: Path, *, split: str = "val", device: str = "auto"
+    detector_path: Path,
+    manifest_path: Path,
+    *,
+    split: str = "val",
+    where: str | None = None,
+    device: str = "auto",
 ) -> DetectorConfig:
     """Fit temperature, threshold and the band called uncertain; write them into the detector.
 
@@ -35,6 +40,7 @@ def calibrate_detector(
         detector_path: Detector file, rewritten atomically.
         manifest_path: Manifest with the split.
         split: What to fit on; never a split that is reported on.
+        where: SQL condition that the rows fulfil, as for the training; ``None`` takes all.
         device: Where to run.
 
     Returns:
@@ -45,7 +51,9 @@ def calibrate_detector(
     """
     model, config = read_detector(detector_path)
     scorer = CropScorer(model, config, device=choose_device(device))
-    table, _ = score_manifest(scorer, read_manifest(manifest_path), split=split)
+    rows = read_manifest(manifest_path)
+    rows = rows if where is None else rows.where(where)
+    table, _ = score_manifest(scorer, rows, split=split)
     # The scores were made with the temperature found in the file; undo it to refit.
     logits = logit(np.clip(table.fake_probability, _SMALLEST, 1 - _SMALLEST)) * config.temperature
     temperature = _temperature(logits, table.label)

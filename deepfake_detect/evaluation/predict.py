@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import warnings
-from pathlib import Path
+from collections.abc import Collection
 
 import numpy as np
 from torch.utils.data import DataLoader
 
+from deepfake_detect.data.audit import LeakKind, require_no_leak
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
-from deepfake_detect.data.manifest import ALL_SPLITS, Manifest
+from deepfake_detect.data.failures import NO_FACE, read_failures
+from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.evaluate import Coverage, ScoreTable
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.progress import progress_bar
 
 _BATCH_SIZE = 64
-_NO_FACE = "no_face"
 _UNREADABLE = "no readable crop"
 
 
@@ -62,11 +62,39 @@ def manifest_logits(
                 logits.append(scorer.batch_logits(batch.images))
             progress.advance(task, len(batch.rows) + len(batch.unreadable_rows))
     if unreadable:
-        first = manifest.root / manifest.column("path")[unreadable[0]]
+        first = manifest.root / manifest.columns(["path"])["path"][unreadable[0]].as_py()
         warnings.warn(f"{len(unreadable)} crops cannot be read and are left out, first {first}", stacklevel=2)
     if not rows:
         raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
     return np.concatenate(rows), np.concatenate(logits)
+
+
+def score_held_out(
+    scorer: CropScorer,
+    manifest: Manifest,
+    *,
+    split: str,
+    allow_leak: Collection[LeakKind] = (),
+    num_workers: int | None = None,
+    show_progress: bool = True,
+) -> tuple[ScoreTable, Coverage]:
+    """Score one split of a manifest, after making sure that no other split leaks into it.
+
+    Args:
+        scorer, manifest, split, num_workers, show_progress: As for :func:`score_manifest`.
+        allow_leak: Kinds of leak that are let pass, of ``data.audit.LEAK_KINDS``.
+
+    Returns:
+        As :func:`score_manifest`.
+
+    Raises:
+        ManifestError: Another split leaks into this one, or not one crop can be read.
+        OptionError: As for :func:`score_manifest`, or an unknown kind of leak.
+    """
+    notes = require_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return score_manifest(scorer, manifest, split=split, num_workers=num_workers, show_progress=show_progress)
 
 
 def score_manifest(
@@ -77,10 +105,10 @@ def score_manifest(
     num_workers: int | None = None,
     show_progress: bool = True,
 ) -> tuple[ScoreTable, Coverage]:
-    """Score one split of a manifest.
+    """Score one split of a manifest, whatever its other splits hold.
 
-    Videos of the split that gave no crops are known from ``failures.csv`` beside the manifest
-    and count in the coverage; they are never given a score.
+    Videos of the split that gave no crops are known from the CSV beside the manifest (see
+    :mod:`data.failures`) and count in the coverage; they are never given a score.
 
     Args:
         scorer: Detector on its device.
@@ -98,35 +126,19 @@ def score_manifest(
     """
     part = manifest.split(split)
     rows, logits = manifest_logits(scorer, part, num_workers=num_workers, show_progress=show_progress)
-    table = ScoreTable(
-        video_id=part.column("video_id")[rows],
-        method=part.column("method")[rows],
-        label=part.column("label")[rows].astype(np.int64),
-        track_id=part.column("track_id")[rows],
-        frame_index=part.column("frame_index")[rows],
-        fake_probability=scorer.probabilities(logits),
-    )
-    return table, _coverage(part, set(table.video_id.tolist()), _failures(manifest.root, split))
+    columns = part.columns(["video_id", "method", "label", "track_id", "frame_index"]).take(rows)
+    values = {name: columns[name].to_numpy() for name in columns.column_names}
+    values["label"] = values["label"].astype(np.int64)
+    table = ScoreTable(**values, fake_probability=scorer.probabilities(logits))
+    return table, _coverage(part, set(table.video_id.tolist()))
 
 
-def _failures(root: Path, split: str) -> dict[str, str]:
-    """Return video_id -> reason of the split's videos that gave no crops."""
-    path = root / "failures.csv"
-    if not path.exists():
-        return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return {row["video_id"]: row["reason"] for row in rows if split in (row["split"], ALL_SPLITS)}
-    except KeyError as error:
-        raise ManifestError(path, f"lacks the column {error}", "extract again") from error
-
-
-def _coverage(part: Manifest, scored: set[str], failures: dict[str, str]) -> Coverage:
-    listed = set(part.column("video_id").tolist())
+def _coverage(part: Manifest, scored: set[str]) -> Coverage:
+    listed = set(part.query("select distinct video_id from rows")["video_id"].to_pylist())
+    failures = {failure["video_id"]: failure["reason"] for failure in read_failures(part)}
     unscored = {video: reason for video, reason in failures.items() if video not in listed}
     unscored.update(dict.fromkeys(listed - scored, _UNREADABLE))
-    num_without_face = sum(reason == _NO_FACE for reason in unscored.values())
+    num_without_face = sum(reason == NO_FACE for reason in unscored.values())
     return Coverage(
         videos_expected=len(scored) + len(unscored),
         videos_scored=len(scored),

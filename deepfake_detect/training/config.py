@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepfake_detect.data.audit import LeakKind, check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
 
@@ -37,6 +38,10 @@ class TrainingConfig:
         seed: Of initialisation, order and augmentation.
         name: Of the detector.
         version: Of the detector.
+        where: SQL condition that the rows of the manifest fulfil, see :mod:`data.rows`; ``None``
+            takes all.
+        allow_leak: Kinds of leak between the splits that are let pass, of ``data.audit.LEAK_KINDS``;
+            any other is refused.
     """
 
     manifest: Path
@@ -59,6 +64,8 @@ class TrainingConfig:
     seed: int = 0
     name: str = "detector"
     version: str = "1.0"
+    where: str | None = None
+    allow_leak: tuple[LeakKind, ...] = ()
 
     def __post_init__(self) -> None:
         for option in ("head_epochs", "epochs", "recalibrate_batches", "num_workers", "seed"):
@@ -87,3 +94,4 @@ class TrainingConfig:
             raise OptionError(
                 "augmentation", f"{self.augmentation!r} is unknown", f"choose {', '.join(AUGMENTATIONS)}"
             )
+        check_leak_kinds(self.allow_leak)

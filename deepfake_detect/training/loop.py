@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
 from deepfake_detect._version import __version__
+from deepfake_detect.data.audit import require_no_leak
 from deepfake_detect.data.crops import (
     CropBatch,
     CropDataset,
@@ -28,7 +29,7 @@ from deepfake_detect.data.crops import (
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import TrainingAugmentation
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
-from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
+from deepfake_detect.errors import CheckpointError, DeepfakeDetectError, ManifestError, OptionError
 from deepfake_detect.files import atomic_path, read_json, write_json
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
@@ -40,7 +41,7 @@ from deepfake_detect.training.config import TrainingConfig
 DETECTOR_NAME = "detector.safetensors"
 _STATE_NAME = "state.pt"
 # What a run may go on with in another form: none of it changes what is learned.
-_FREE_TO_CHANGE = {"manifest", "out", "device", "num_workers"}
+_FREE_TO_CHANGE = {"manifest", "out", "device", "num_workers", "allow_leak"}
 _WARMUP_SHARE = 0.1
 _GRADIENT_NORM = 5.0
 
@@ -103,8 +104,9 @@ def train(config: TrainingConfig, *, show_progress: bool = True) -> TrainingResu
         Path of the detector and the history.
 
     Raises:
-        ManifestError: A split lacks a class, or one video or identity is in both splits.
-        OptionError: The folder holds a run with another config.
+        ManifestError: A split lacks a class, or splits of the manifest leak into one another by a
+            kind that ``config.allow_leak`` does not name, see :mod:`data.audit`.
+        OptionError: The folder holds a run with another config, or ``config.where`` cannot be read.
     """
     return _Run(config, show_progress=show_progress).finish()
 
@@ -120,19 +122,39 @@ class _Run:
         precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         self.shows_progress = show_progress and self.accelerator.is_main_process
-        self.train_rows, self.val_rows = _training_splits(config.manifest)
+        rows = read_manifest(config.manifest)
+        rows = rows if config.where is None else rows.where(config.where)
+        self.train_rows, self.val_rows = _training_splits(rows)
+        self._refuse_leaks(rows)
         set_seed(config.seed)
         self.model = create_model(config.backbone, weights=config.weights, dropout=config.dropout)
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
+        columns = self.train_rows.columns(["label", "target_id"])
         self.sampler = PairedBatchSampler(
-            self.train_rows.column("label"),
-            self.train_rows.column("target_id"),
+            columns["label"].to_numpy(),
+            columns["target_id"],
             batch_size=config.batch_size,
             seed=config.seed,
         )
         self.train_batches, self.val_batches = self.accelerator.prepare(*self._loaders())
         self.history: list[EpochRecord] = []
         self.named_unreadable: set[int] = set()
+
+    def _refuse_leaks(self, rows: Manifest) -> None:
+        """End every process of the run where splits leak; the main process alone looks."""
+        answer: Any = None
+        if self.accelerator.is_main_process:
+            try:
+                allowed = self.config.allow_leak
+                answer = require_no_leak(rows, allowed=allowed, show_progress=self.shows_progress)
+            except DeepfakeDetectError as error:
+                answer = error
+        (answer,) = broadcast_object_list([answer])
+        if isinstance(answer, DeepfakeDetectError):
+            raise answer
+        if self.accelerator.is_main_process:
+            for note in answer:
+                warnings.warn(note, stacklevel=2)
 
     def _loaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
         preprocessing, geometry = self.model.spec.preprocessing, self.train_rows.geometry
@@ -277,9 +299,12 @@ class _Run:
 
     def _name_unreadable(self, rows: set[int]) -> None:
         """Warn once about each training crop that could not be read."""
-        for row in sorted(rows - self.named_unreadable):
-            path = self.train_rows.root / self.train_rows.column("path")[row]
-            warnings.warn(f"left out of training, cannot be read: {path}", stacklevel=2)
+        news = sorted(rows - self.named_unreadable)
+        if news:
+            paths = self.train_rows.columns(["path"])["path"]
+            for row in news:
+                path = self.train_rows.root / paths[row].as_py()
+                warnings.warn(f"left out of training, cannot be read: {path}", stacklevel=2)
         self.named_unreadable |= rows
 
     def _step(self, model: nn.Module, optimizer: Any, batch: CropBatch, position: float) -> float:
@@ -316,9 +341,10 @@ class _Run:
                 progress.advance(task)
         # Keyed by row: with several processes the last batches repeat rows to be of one size.
         by_row = dict(gather_object(found))
-        rows = np.array(sorted(by_row))
+        rows = np.array(sorted(by_row), np.int64)
         logits_of_rows = np.array([by_row[row] for row in rows])
-        return logits_of_rows, self.val_rows.column("label")[rows], self.val_rows.column("video_id")[rows]
+        columns = self.val_rows.columns(["label", "video_id"]).take(rows)
+        return logits_of_rows, columns["label"].to_numpy(), columns["video_id"].to_numpy()
 
     def _recalibrate_batchnorm(self) -> None:
         """Measure batch-norm statistics on training crops: faces are not what ImageNet holds."""
@@ -359,6 +385,7 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def _detector_config(self, record: EpochRecord) -> DetectorConfig:
+        datasets = self.train_rows.query("select distinct dataset from rows order by dataset")
         return DetectorConfig(
             name=self.config.name,
             version=self.config.version,
@@ -366,41 +393,31 @@ class _Run:
             geometry=self.train_rows.geometry,
             training={
                 "library_version": __version__,
-                "datasets": sorted(set(self.train_rows.table["dataset"].to_pylist())),
+                "datasets": datasets["dataset"].to_pylist(),
+                "where": self.config.where,
+                "allow_leak": sorted(self.config.allow_leak),
                 "train_videos_sha256": self.train_rows.video_ids_sha256(),
                 "val_videos_sha256": self.val_rows.video_ids_sha256(),
-                "num_train_crops": self.train_rows.table.num_rows,
-                "num_val_crops": self.val_rows.table.num_rows,
+                "num_train_crops": self.train_rows.num_rows,
+                "num_val_crops": self.val_rows.num_rows,
                 "selected_epoch": record.epoch,
                 "val_video_auc": record.val_video_auc,
             },
         )
 
 
-def _training_splits(path: Path) -> tuple[Manifest, Manifest]:
-    """Return the train and val rows, refusing what no training can come right from."""
-    manifest = read_manifest(path)
-    splits = {name: manifest.split(name) for name in ("train", "val")}
-    for name, rows in splits.items():
-        absent = {REAL: "real", FAKE: "fake"}.keys() - set(rows.column("label").tolist())
+def _training_splits(rows: Manifest) -> tuple[Manifest, Manifest]:
+    """Return the train and val rows, refusing a split that lacks a class."""
+    splits = {name: rows.split(name) for name in ("train", "val")}
+    for name, part in splits.items():
+        present = part.query("select distinct label from rows")["label"].to_pylist()
+        absent = {REAL: "real", FAKE: "fake"}.keys() - set(present)
         if absent:
             words = " and ".join("fake" if label == FAKE else "real" for label in sorted(absent))
-            raise ManifestError(path, f"split {name} has no {words} crop", "extract videos of both classes")
-    # Source identities too: a fake shows the face of its source.
-    for name, columns in {"video": ["video_id"], "identities": ["target_id", "source_id"]}.items():
-        train_values, val_values = (_values(splits[split], columns) for split in ("train", "val"))
-        shared = sorted(train_values & val_values)
-        if shared:
             raise ManifestError(
-                path,
-                f"train and val share {len(shared)} {name}, such as {shared[0]}",
-                "split by identity, so that validation measures what is new to the network",
+                rows.path, f"split {name} has no {words} crop", "extract videos of both classes"
             )
     return splits["train"], splits["val"]
-
-
-def _values(rows: Manifest, columns: list[str]) -> set[str]:
-    return {str(value) for column in columns for value in rows.column(column) if value is not None}
 
 
 def reseed_worker(number: int) -> None:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
 import torch
 
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.failures import write_failures
+from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.predict import score_manifest
+from deepfake_detect.evaluation.predict import score_held_out, score_manifest
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.records import CropGeometry
@@ -26,7 +26,7 @@ def score(scorer: CropScorer, path: Path, split: str = "test"):  # type: ignore[
 
 
 def test_scores_are_those_of_the_crops_themselves(scorer: CropScorer, tmp_path: Path) -> None:
-    crops = textured_crops(3, "test") + textured_crops(1, "val")
+    crops = textured_crops(3, "test", seed=1) + textured_crops(1, "val", seed=2)
     table, coverage = score(scorer, crop_manifest(tmp_path / "m", crops))
     assert coverage.videos_expected == coverage.videos_scored == 6
     expected = scorer.score_crops([crop[3] for crop in crops[:6]])
@@ -43,12 +43,11 @@ def test_what_has_no_score_counts_against_coverage(scorer: CropScorer, tmp_path:
     for number in range(33):  # more than a whole batch of 64 in a row
         for name in (f"test{number}", f"fake-test{number}"):
             (path.parent / "crops" / f"{name}.png").unlink()
-    with open(path.parent / "failures.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video_id", "split", "reason"])
-        writer.writerow(["made/Made/a", "test", "no_face"])
-        writer.writerow(["made/Made/b", "test", "VideoUnreadableError"])
-        writer.writerow(["made/Made/c", "train", "no_face"])
+    reasons = (("a", "test", "no_face"), ("b", "test", "VideoUnreadableError"), ("c", "train", "no_face"))
+    write_failures(
+        path.parent / "failures.csv",
+        [{"video_id": f"made/Made/{name}", "split": split, "reason": why} for name, split, why in reasons],
+    )
     with pytest.warns(UserWarning, match="66 crops cannot be read and are left out, first .*test0.png"):
         table, coverage = score(scorer, path)
     assert len(table.label) == 14
@@ -79,3 +78,57 @@ def test_a_list_of_failures_of_another_kind_is_named(scorer: CropScorer, tmp_pat
     (path.parent / "failures.csv").write_text("video\nx\n")
     with pytest.raises(ManifestError, match="failures.csv: lacks the column"):
         score(scorer, path)
+
+
+def test_only_the_failures_of_the_chosen_rows_count(scorer: CropScorer, tmp_path: Path) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
+    write_failures(
+        path.parent / "failures.csv",
+        [
+            {"video_id": f"{dataset}/x", "dataset": dataset, "split": "test", "reason": "no_face"}
+            for dataset in ("made", "other")
+        ],
+    )
+    rows = read_manifest(path).where("dataset = 'made'")
+    _, coverage = score_manifest(scorer, rows, split="test", num_workers=0, show_progress=False)
+    assert (coverage.videos_expected, coverage.videos_without_face) == (5, 1)
+    assert coverage.unscored == (("made/x", "no_face"),)
+
+
+def held_out(scorer: CropScorer, path: Path, split: str = "test", **options: object):  # type: ignore[no-untyped-def]
+    manifest = read_manifest(path)
+    return score_held_out(scorer, manifest, split=split, num_workers=0, show_progress=False, **options)  # type: ignore[arg-type]
+
+
+def test_a_split_that_another_leaks_into_is_refused(scorer: CropScorer, tmp_path: Path) -> None:
+    """Test videos left in training."""
+    crops = textured_crops(3, "train", seed=1) + textured_crops(2, "test", seed=2)
+    path = crop_manifest(tmp_path / "m", crops + textured_crops(2, "val", seed=3))
+    plain, _ = score(scorer, path)
+    checked, _ = held_out(scorer, path)
+    assert checked.video_id.tolist() == plain.video_id.tolist()
+    rows = read_manifest(path).table.to_pylist()
+    rows += [{**row, "split": "train"} for row in rows if row["split"] == "test"]
+    write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
+    with pytest.raises(
+        ManifestError, match="videos: train and test share 4 .*--allow-leak videos identities"
+    ):
+        held_out(scorer, path)
+    with pytest.raises(ManifestError, match="identities: train and test share 2"):
+        held_out(scorer, path, allow_leak=["videos"])
+    assert len(held_out(scorer, path, "val")[0].label) == 4  # the leak is none of val
+    everything = ["videos", "identities", "identical-crops"]
+    assert len(held_out(scorer, path, allow_leak=everything)[0].label) == 4
+
+
+def test_crops_too_many_to_be_compared_are_told(
+    scorer: CropScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.data import audit
+
+    path = crop_manifest(
+        tmp_path / "m", textured_crops(1, "train", seed=1) + textured_crops(1, "test", seed=2)
+    )
+    monkeypatch.setattr(audit, "MAX_CROPS_COMPARED", 3)
+    with pytest.warns(UserWarning, match="its 4 crops were not compared"):
+        held_out(scorer, path)

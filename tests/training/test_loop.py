@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from deepfake_detect.cli import main
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
@@ -130,15 +130,66 @@ def test_a_folder_of_another_run_is_refused(manifest: Path, tmp_path: Path) -> N
 
 
 def test_splits_that_leak_or_lack_a_class_are_refused(tmp_path: Path) -> None:
-    train_crops, val_crops = textured_crops(2, "train"), textured_crops(2, "val")
+    train_crops, val_crops = textured_crops(2, "train", seed=1), textured_crops(2, "val", seed=2)
     only_real = [crop for crop in val_crops if crop[1] == 0]
     path = crop_manifest(tmp_path / "one", train_crops + only_real)
     with pytest.raises(ManifestError, match="split val has no fake crop"):
         train(config(path, tmp_path / "run"), show_progress=False)
-    leak = [("fake-train0", 1, "val", train_crops[1][3]), ("other", 0, "val", train_crops[0][3])]
+    leak = [("fake-train0", 1, "val", val_crops[1][3]), ("other", 0, "val", val_crops[0][3])]
     path = crop_manifest(tmp_path / "two", [train_crops[0], *train_crops[2:], *leak])
-    with pytest.raises(ManifestError, match="train and val share 1 identities, such as train0"):
+    with pytest.raises(ManifestError, match="identities: train and val share 1 .*such as made:train0"):
         train(config(path, tmp_path / "run"), show_progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_leak_is_let_pass_by_name_and_told_in_the_detector(tmp_path: Path) -> None:
+    crops = textured_crops(4, "train", seed=1) + textured_crops(4, "val", seed=2)
+    (twin,) = [crop for crop in crops if crop[0] == "train0"]
+    path = crop_manifest(tmp_path / "m", [*crops, ("val9", 0, "val", twin[3])])
+    run = config(path, tmp_path / "run", epochs=0)
+    with pytest.raises(
+        ManifestError, match="identical-crops: train and val share 1 .*--allow-leak identical"
+    ):
+        train(run, show_progress=False)
+    with pytest.raises(ManifestError, match="identical-crops"):
+        train(replace(run, allow_leak=("identities", "near-duplicate-crops")), show_progress=False)
+    result = train(replace(run, allow_leak=("identical-crops",)), show_progress=False)
+    assert read_detector(result.detector_path)[1].training["allow_leak"] == ["identical-crops"]
+
+
+def test_validation_on_the_test_split_is_refused(tmp_path: Path) -> None:
+    """The best epoch would be chosen on what is reported."""
+    crops = textured_crops(4, "train", seed=1) + textured_crops(4, "val", seed=2)
+    path = crop_manifest(tmp_path / "m", crops)
+    rows = read_manifest(path).table.to_pylist()
+    rows += [{**row, "split": "test"} for row in rows if row["split"] == "val"]
+    write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
+    with pytest.raises(ManifestError, match="videos: val and test share 8"):
+        train(config(path, tmp_path / "run"), show_progress=False)
+
+
+def test_rows_are_chosen_by_a_condition(tmp_path: Path) -> None:
+    crops = textured_crops(6, "train", seed=1) + textured_crops(4, "val", seed=2)
+    path = crop_manifest(tmp_path / "m", crops)
+    run = config(path, tmp_path / "run", epochs=0, where="target_id not in ('train0', 'val0')")
+    stored = read_detector(train(run, show_progress=False).detector_path)[1].training
+    assert (stored["num_train_crops"], stored["num_val_crops"]) == (10, 6)
+    assert stored["where"] == run.where
+    assert stored["datasets"] == ["made"]
+    with pytest.raises(OptionError, match="holds a run with other values of .*where"):
+        train(replace(run, where=None), show_progress=False)
+    with pytest.raises(OptionError, match="where: 'colour = 1' cannot be read"):
+        train(replace(run, where="colour = 1"), show_progress=False)
+
+
+def test_crops_too_many_to_be_compared_are_told(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.data import audit
+
+    monkeypatch.setattr(audit, "MAX_CROPS_COMPARED", 10)
+    with pytest.warns(UserWarning, match="its 88 crops were not compared .* deepfake-detect audit"):
+        train(config(manifest, tmp_path / "run", epochs=0), show_progress=False)
 
 
 def test_what_changes_nothing_learned_may_change_on_resume_and_data_may_not(
@@ -148,23 +199,21 @@ def test_what_changes_nothing_learned_may_change_on_resume_and_data_may_not(
     train(run, show_progress=False)
     train(replace(run, num_workers=1), show_progress=False)
     fewer = crop_manifest(
-        tmp_path / "fewer", textured_crops(4, "train") + textured_crops(2, "val"), geometry=CropGeometry(1.1)
+        tmp_path / "fewer",
+        textured_crops(4, "train", seed=1) + textured_crops(2, "val", seed=2),
+        geometry=CropGeometry(1.1),
     )
     with pytest.raises(OptionError, match="train_videos_sha256"):
         train(replace(run, manifest=fewer), show_progress=False)
 
 
 def test_a_source_in_both_splits_is_a_leak(tmp_path: Path) -> None:
-    import pyarrow as pa
-
-    from deepfake_detect.data.manifest import write_manifest
-
-    path = crop_manifest(tmp_path / "m", textured_crops(2, "train") + textured_crops(2, "val"))
-    table = read_manifest(path).table
-    sources = pa.array(["val0", *[None] * 7], pa.string())  # a training row shows a validation face
-    column = table.schema.get_field_index("source_id")
-    write_manifest(path, table.set_column(column, "source_id", sources), geometry=CropGeometry())
-    with pytest.raises(ManifestError, match="share 1 identities, such as val0"):
+    crops = textured_crops(2, "train", seed=1) + textured_crops(2, "val", seed=2)
+    path = crop_manifest(tmp_path / "m", crops)
+    rows = read_manifest(path).table.to_pylist()
+    rows[0]["source_id"] = "val0"  # a training row shows a validation face
+    write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
+    with pytest.raises(ManifestError, match="identities: train and val share 1 .*such as made:val0"):
         train(config(path, tmp_path / "run"), show_progress=False)
 
 
@@ -187,6 +236,7 @@ def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
         ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
         ({"precision": "int3"}, "precision: 'int3' is unknown; choose auto, no, bf16, fp16"),
         ({"augmentation": "wild"}, "augmentation: 'wild' is unknown"),
+        ({"allow_leak": ("people",)}, "allow_leak: 'people' is unknown; choose of videos, identities"),
     ],
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -217,6 +267,11 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
         "--recalibrate-batches",
         "2",
     ]
+    crops = manifest.parent / "crops"
+    (crops / "val0.png").write_bytes((crops / "train0.png").read_bytes())
+    assert main(["train", "--manifest", str(manifest), "--out", str(run), *options]) == 2
+    assert "identical-crops: train and val share 1 " in capsys.readouterr().err
+    options += ["--allow-leak", "identical-crops"]
     assert main(["train", "--manifest", str(manifest), "--out", str(run), *options]) == 0
     assert "* epoch" in capsys.readouterr().out
     assert (run / "history.png").stat().st_size > 10_000
@@ -234,21 +289,73 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
     assert (report / "roc.png").stat().st_size > 10_000
 
 
-def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None:
+def test_evaluation_refuses_a_leak_unless_told_otherwise(
+    manifest: Path, small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = manifest.parent / "crops"
+    (crops / "test0.png").write_bytes((crops / "train0.png").read_bytes())
+    arguments = [
+        "evaluate",
+        "--detector",
+        str(small_detector),
+        "--manifest",
+        str(manifest),
+        "--device",
+        "cpu",
+    ]
+    arguments += ["--out", str(tmp_path / "report"), "--bootstrap-draws", "10", "--num-workers", "0"]
+    rows = read_manifest(manifest)
+    write_manifest(manifest, rows.table, geometry=CropGeometry())  # as wide as the detector needs
+    assert main(arguments) == 2
+    assert "identical-crops: train and test share 1 " in capsys.readouterr().err
+    for options, num_videos in (
+        (["--allow-leak", "identical-crops", "videos"], 16),
+        (["--where", "path <> 'crops/test0.png'"], 15),
+    ):
+        assert main([*arguments, *options]) == 0
+        metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+        assert metrics["coverage"]["videos_scored"] == num_videos
+
+
+def in_two_processes(manifest: Path, out: Path) -> subprocess.CompletedProcess[str]:
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713"),
-        *(str(ROOT / "tools" / "train.py"), "--manifest", str(manifest), "--out", str(tmp_path / "run")),
+        *(str(ROOT / "tools" / "train.py"), "--manifest", str(manifest), "--out", str(out)),
         *("--backbone", "test_resnet", "--epochs", "1", "--batch-size", "8", "--augmentation", "none"),
         *("--num-workers", "0", "--device", "cpu", "--recalibrate-batches", "2"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+
+
+def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None:
+    done = in_two_processes(manifest, tmp_path / "run")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("selected epoch") == 1  # the main process alone reports
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["stage"] for row in rows] == ["head", "full"]
     assert np.isfinite([float(row["val_loss"]) for row in rows]).all()
+
+
+def test_a_leak_ends_every_process(manifest: Path, tmp_path: Path) -> None:
+    """The main process alone reads the crops; the others must not wait for it."""
+    crops = manifest.parent / "crops"
+    (crops / "val0.png").write_bytes((crops / "train0.png").read_bytes())
+    done = in_two_processes(manifest, tmp_path / "run")
+    assert done.returncode != 0
+    assert done.stderr.count("its splits leak: identical-crops: train and val share 1") == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_tool_trains_and_calibrates_on_the_chosen_rows(manifest: Path, tmp_path: Path) -> None:
+    """Crops that are left out are not there: whoever reads them warns, and warnings are errors."""
+    for name in ("train0", "fake-train0", "val0", "fake-val0"):
+        (manifest.parent / "crops" / f"{name}.png").unlink()
+    options = ["--backbone", "test_resnet", "--epochs", "0", "--augmentation", "none", "--num-workers", "0"]
+    options += ["--device", "cpu", "--where", "target_id not in ('train0', 'val0')"]
+    assert main(["train", "--manifest", str(manifest), "--out", str(tmp_path / "run"), *options]) == 0
+    assert read_detector(tmp_path / "run" / "detector.safetensors")[1].training["num_val_crops"] == 22
 
 
 @pytest.mark.needs_cuda
