@@ -19,9 +19,24 @@ _MAX_FRAMES_UNSEEN = 5
 
 @dataclass
 class _OpenTrack:
+    """A person who may be seen again: where they were last, and how their box moved per frame."""
+
     track_id: int
     box_xyxy: np.ndarray
     last_seen: int
+    velocity: np.ndarray
+
+    def distance(self, box: np.ndarray, frame_number: int) -> float:
+        """Return how far a box is from where the person was, or would be by now, whichever is less."""
+        expected = self.box_xyxy + self.velocity * (frame_number - self.last_seen)
+        return min(_distance(box, self.box_xyxy), _distance(box, expected))
+
+    def see(self, box: np.ndarray, frame_number: int) -> None:
+        moved = (box - self.box_xyxy) / (frame_number - self.last_seen)
+        # The box's corners jitter; what matters is where the whole face goes.
+        shift = (moved[:2] + moved[2:]) / 2
+        self.velocity = (self.velocity + np.concatenate([shift, shift])) / 2
+        self.box_xyxy, self.last_seen = box, frame_number
 
 
 class Tracker:
@@ -29,8 +44,9 @@ class Tracker:
 
     In each frame the faces are matched to the people seen last so that the sum of distances is
     least (Hungarian method); distance is the shift of the box centre over the box size plus the
-    logarithm of the change of size. A face that fits nobody starts a new track; a person unseen
-    for more than five frames is given up.
+    logarithm of the change of size, from where the person was last or, when they move, from where
+    they would be by now: so two people who cross, one hiding the other, keep their numbers. A face
+    that fits nobody starts a new track; a person unseen for more than five frames is given up.
 
     Example:
         >>> face = Face(np.float32([0, 0, 50, 60]), 1.0, np.zeros((5, 2), np.float32))
@@ -51,7 +67,7 @@ class Tracker:
         track_ids: list[int | None] = [None] * len(faces)
         for row, column in self._matches(faces):
             track = self._open[column]
-            track.box_xyxy, track.last_seen = faces[row].box_xyxy, self._num_frames
+            track.see(faces[row].box_xyxy, self._num_frames)
             track_ids[row] = track.track_id
         return [
             self._start(faces[row]) if track_id is None else track_id
@@ -61,13 +77,13 @@ class Tracker:
     def _matches(self, faces: Sequence[Face]) -> list[tuple[int, int]]:
         if not faces or not self._open:
             return []
-        distances = np.array([[_distance(f.box_xyxy, t.box_xyxy) for t in self._open] for f in faces])
+        distances = np.array([[t.distance(f.box_xyxy, self._num_frames) for t in self._open] for f in faces])
         # Pairs out of reach cost alike, so that they never push a good pair aside.
         rows, columns = linear_sum_assignment(np.minimum(distances, _MAX_DISTANCE * 10))
         return [(r, c) for r, c in zip(rows, columns, strict=True) if distances[r, c] <= _MAX_DISTANCE]
 
     def _start(self, face: Face) -> int:
-        track = _OpenTrack(self._num_tracks, face.box_xyxy, self._num_frames)
+        track = _OpenTrack(self._num_tracks, face.box_xyxy, self._num_frames, np.zeros(4))
         self._open.append(track)
         self._num_tracks += 1
         return track.track_id

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from deepfake_detect.faces import Tracker, confirmed_tracks, crop_face, follow_faces, main_track
 from deepfake_detect.faces.mtcnn import FaceDetector
@@ -28,6 +29,28 @@ def test_a_person_is_known_again_after_a_short_absence_and_not_after_a_long_one(
     for _ in range(6):
         tracker.update([])
     assert tracker.update([face_at(110, 100)]) == [1]
+
+
+@pytest.mark.parametrize("num_hidden", [0, 1, 3])
+@pytest.mark.parametrize("step", [12.0, 25.0])
+def test_people_who_cross_keep_their_numbers(num_hidden: int, step: float) -> None:
+    """Two faces pass each other; while they meet, one hides the other."""
+    rng = np.random.default_rng(0)
+    tracker, seen = Tracker(), []
+    frames = range(-10, 11)
+    for number in frames:
+        left, right = (face_at(500 + sign * step * number + rng.normal(0, 1), 300) for sign in (1, -1))
+        is_hidden = abs(number) <= num_hidden // 2 and num_hidden > 0
+        track_ids = tracker.update([left] if is_hidden else [right, left])
+        seen.append(track_ids[-1:] if is_hidden else track_ids[::-1])
+    assert seen[0] == [1, 0]
+    assert all(ids == [1, 0] for ids in seen if len(ids) == 2)
+
+
+def test_somebody_who_turns_back_is_still_the_same() -> None:
+    tracker = Tracker()
+    for x in (100, 130, 160, 190, 160, 130, 100):
+        assert tracker.update([face_at(x, 100)]) == [0]
 
 
 def test_a_face_elsewhere_or_of_another_size_is_somebody_else() -> None:
