@@ -4,7 +4,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # this checkout, in place of this folder
 
 from deepfake_detect.cli import main  # noqa: E402
 

@@ -15,15 +15,23 @@ from deepfake_detect.errors import DeepfakeDetectError
 # Command to module; imported only when its command is asked for, so that --help is quick.
 COMMANDS = {
     "score-video": "deepfake_detect.cli.score_video",
+    "datasets": "deepfake_detect.cli.datasets",
+    "index": "deepfake_detect.cli.index",
     "extract-faces": "deepfake_detect.cli.extract_faces",
     "import-crops": "deepfake_detect.cli.import_crops",
+    "merge": "deepfake_detect.cli.merge",
+    "audit": "deepfake_detect.cli.audit",
     "train": "deepfake_detect.cli.train",
     "evaluate": "deepfake_detect.cli.evaluate",
 }
 SUMMARIES = {
     "score-video": "tell whether the faces in clips were forged",
+    "datasets": "list the dataset layouts that can be read",
+    "index": "list a dataset's videos with labels, identities and splits",
     "extract-faces": "cut faces out of a dataset's videos, with a manifest",
     "import-crops": "take in published face crops with a list of labels",
+    "merge": "merge, filter and sample manifests or indexes",
+    "audit": "look for what the splits of a manifest share and should not",
     "train": "train a detector on a manifest",
     "evaluate": "measure a detector on a manifest",
 }

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.data.index import read_rows
-from deepfake_detect.data.select import select_rows
+from deepfake_detect.data.merge import merge_rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = [read_rows(path) for path in arguments.inputs]
     if arguments.where is not None:
         inputs = [one.where(arguments.where) for one in inputs]
-    rows = select_rows(inputs, arguments.out, sample=arguments.sample, per=arguments.per, seed=arguments.seed)
+    rows = merge_rows(inputs, arguments.out, sample=arguments.sample, per=arguments.per, seed=arguments.seed)
     counts = rows.query(
         "select dataset, method, split, label, count(distinct video_id) as videos, count(*) as num_rows "
         "from rows group by all order by all"

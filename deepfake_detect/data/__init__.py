@@ -7,7 +7,7 @@ index       one Parquet row per video
 crop_lists  published face crops with a CSV of labels
 manifest    one Parquet row per crop; failures beside it
 rows        what index and manifest share: filters, samples, columns read on demand
-select      several files into one
+merge       several files into one, filtered and sampled
 audit       what splits share and should not; crop_hashes tells crops that look alike
 shards      crops inside tar files
 transforms  crop -> tensor, and the augmentation of training

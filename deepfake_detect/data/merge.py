@@ -18,7 +18,7 @@ from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.files import atomic_path
 
 
-def select_rows(
+def merge_rows(
     inputs: Sequence[Rows],
     out: str | os.PathLike[str],
     *,

@@ -4,4 +4,5 @@ roc        ROC curves of an evaluation
 history    losses and validation AUC of a training run
 timeline   fake probability of each person over a clip
 annotate   the clip played back with boxes
+duplicates crops of two splits that look alike, side by side
 """

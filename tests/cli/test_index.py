@@ -163,7 +163,7 @@ def test_sequences_of_face_crops_are_taken_whole(packed: bool, tmp_path: Path) -
     assert {row["frame_index"] for row in rows} == {0, 1}
 
 
-def test_select_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_merge_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     inputs = [
         str(crop_manifest(tmp_path / split, textured_crops(3, split, seed=seed)))
         for seed, split in enumerate(("train", "test"))
@@ -171,13 +171,13 @@ def test_select_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "all.parquet"
     assert (
         main(
-            ["select", *inputs, "--out", str(out), "--where", "label == 1", "--sample", "2", "--per", "split"]
+            ["merge", *inputs, "--out", str(out), "--where", "label == 1", "--sample", "2", "--per", "split"]
         )
         == 0
     )
     assert "made Made test fake: 2 videos, 2 rows" in capsys.readouterr().out
     assert read_manifest(out).num_rows == 4
-    assert main(["select", *inputs, "--out", str(out), "--where", "labl == 1"]) == 2
-    assert main(["select", inputs[0], inputs[0], "--out", str(out)]) == 2
+    assert main(["merge", *inputs, "--out", str(out), "--where", "labl == 1"]) == 2
+    assert main(["merge", inputs[0], inputs[0], "--out", str(out)]) == 2
     assert "is in the inputs 2 times" in capsys.readouterr().err
     assert read_manifest(out).num_rows == 4  # what was there stays

@@ -10,7 +10,7 @@ from deepfake_detect.data.crops import CropDataset
 from deepfake_detect.data.failures import failures_path, read_failures, write_failures
 from deepfake_detect.data.index import IndexOrigin, VideoIndex, write_index
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.select import select_rows
+from deepfake_detect.data.merge import merge_rows
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import CropGeometry, DatasetVideo, Preprocessing
 from tests.data.trees import crop_manifest, textured_crops
@@ -27,7 +27,7 @@ def two(tmp_path: Path) -> list[Manifest]:
 
 
 def test_merged_rows_still_find_their_crops(two: list[Manifest], tmp_path: Path) -> None:
-    merged = select_rows(two, tmp_path / "deep" / "er" / "all.parquet")
+    merged = merge_rows(two, tmp_path / "deep" / "er" / "all.parquet")
     assert isinstance(merged, Manifest)
     assert merged.num_rows == 12
     assert merged.column("video_id").tolist() == [v for one in two for v in one.column("video_id")]
@@ -37,16 +37,16 @@ def test_merged_rows_still_find_their_crops(two: list[Manifest], tmp_path: Path)
 
 
 def test_rows_are_filtered_and_drawn(two: list[Manifest], tmp_path: Path) -> None:
-    fakes = select_rows([one.where("label = 1") for one in two], tmp_path / "fakes.parquet")
+    fakes = merge_rows([one.where("label = 1") for one in two], tmp_path / "fakes.parquet")
     assert set(fakes.column("label")) == {1}
-    drawn = select_rows(two, tmp_path / "drawn.parquet", sample=1, per=["split", "label"], seed=2)
+    drawn = merge_rows(two, tmp_path / "drawn.parquet", sample=1, per=["split", "label"], seed=2)
     assert drawn.num_rows == 4
     assert all((drawn.root / path).is_file() for path in drawn.column("path"))
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_selection_in_the_same_folder(two: list[Manifest]) -> None:
-    chosen = select_rows([two[0].where("label = 0")], two[0].root / "reals.parquet")
+    chosen = merge_rows([two[0].where("label = 0")], two[0].root / "reals.parquet")
     assert chosen.column("path").tolist() == two[0].where("label = 0").column("path").tolist()
 
 
@@ -56,7 +56,7 @@ def test_failures_come_along(two: list[Manifest], tmp_path: Path) -> None:
         write_failures(
             failures_path(one.path), [{**failure, "split": split, "path": "p", "reason": "no_face"}]
         )
-    merged = select_rows(two, tmp_path / "all.parquet")
+    merged = merge_rows(two, tmp_path / "all.parquet")
     assert [row["video_id"] for row in read_failures(merged)] == ["made/x/train", "made/x/val"]
     assert [row["video_id"] for row in read_failures(merged.where("split = 'val'"))] == ["made/x/val"]
     assert read_failures(merged.where("native_size > 1")) == []
@@ -69,16 +69,16 @@ def test_failures_come_along(two: list[Manifest], tmp_path: Path) -> None:
 
 def test_what_does_not_go_together_is_refused(two: list[Manifest], tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is in the inputs 2 times; leave one of the inputs out"):
-        select_rows([two[0], two[0]], tmp_path / "out.parquet")
+        merge_rows([two[0], two[0]], tmp_path / "out.parquet")
     with pytest.raises(OptionError, match="is one of the inputs"):
-        select_rows(two, two[0].path)
+        merge_rows(two, two[0].path)
     wider = crop_manifest(tmp_path / "wide", textured_crops(1, "test"), geometry=CropGeometry(2.0))
     with pytest.raises(ManifestError, match=r"cut with CropGeometry\(margin=2.0.*margin=1.3"):
-        select_rows([*two, read_manifest(wider)], tmp_path / "out.parquet")
+        merge_rows([*two, read_manifest(wider)], tmp_path / "out.parquet")
     video = DatasetVideo("D", "D/m/0", "m", 1, "test", None, None, None, tmp_path / "a.mp4")
     index = write_index(tmp_path / "v.parquet", [video], origin=IndexOrigin(("x",), ("y",), "auto", 0, "z"))
     with pytest.raises(ManifestError, match="is an index of videos among manifests of crops"):
-        select_rows([*two, index], tmp_path / "out.parquet")
+        merge_rows([*two, index], tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -94,7 +94,7 @@ def test_indexes_merge_too(tmp_path: Path) -> None:
         )
         for name in ("A", "B")
     ]
-    merged = select_rows(indexes, tmp_path / "all.parquet")
+    merged = merge_rows(indexes, tmp_path / "all.parquet")
     assert isinstance(merged, VideoIndex)
     assert merged.origin.kinds == ("A", "B")
     assert [v.video_id for v in merged.videos()] == [v.video_id for one in indexes for v in one.videos()]

@@ -68,4 +68,3 @@ def ffpp_tree(root: Path, clips: dict[str, Path]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return root
-

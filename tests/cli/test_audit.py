@@ -1,0 +1,146 @@
+"""`deepfake-detect audit`: its words, its files, and the exit code that stops a pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.audit import DuplicatePair
+from deepfake_detect.data.index import IndexOrigin, write_index
+from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.records import CropGeometry, DatasetVideo
+from deepfake_detect.report.duplicates import save_duplicate_sheet
+from tests.data.trees import crop_manifest, textured_crops
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    crops = textured_crops(3, "train", seed=1) + textured_crops(3, "test", seed=2)
+    return crop_manifest(tmp_path / "m", crops)
+
+
+@pytest.fixture
+def leaking(clean: Path) -> Path:
+    """A picture of train stands in test again; its video has a name of its own."""
+    crops = clean.parent / "crops"
+    (crops / "test1.png").write_bytes((crops / "train0.png").read_bytes())
+    return clean
+
+
+def audit(*arguments: object) -> int:
+    return main(["audit", *map(str, arguments)])
+
+
+def test_a_clean_manifest_is_exit_code_0(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (clean, clean.parent):
+        assert audit(path) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-1] == f"no leak found in {clean}: 12 rows of 12 videos, splits: train, test"
+        assert any("near-duplicate-crops" in line for line in lines)
+        (shared,) = [line for line in lines if line.strip().startswith("train, test")]
+        assert shared.split()[2:] == ["0", "0", "0", "0"]
+
+
+def test_a_leak_is_exit_code_1_with_its_place_in_words_and_files(
+    leaking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, sheet = tmp_path / "new" / "audit.json", tmp_path / "pairs.png"
+    assert audit(leaking, "--json", result, "--sheet", sheet, "--workers", "1") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "leak of identical-crops: train and test share 1 (rows: 2, videos: 2), such as one picture "
+        "(train: crops/train0.png, test: crops/test1.png)"
+    ) in lines
+    assert lines[-1].startswith(f"LEAK: identical-crops in {leaking}: 12 rows of 12 videos")
+    assert [leak["kind"] for leak in json.loads(result.read_text())["leaks"]] == ["identical-crops"]
+    assert cv2.imread(str(sheet)).shape[1] > 1000
+
+
+def test_crops_can_be_left_out(leaking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(leaking, "--no-crops", "--sheet", tmp_path / "pairs.png") == 0
+    shown = capsys.readouterr().out
+    assert "note: the crops were not compared, only names" in shown
+    assert "pairs.png is not written: no duplicate crops to draw" in shown
+    assert not (tmp_path / "pairs.png").exists()
+
+
+def test_rows_can_be_chosen(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(leaking, "--where", "path <> 'crops/test1.png'") == 0
+    assert "11 rows of 11 videos" in capsys.readouterr().out
+
+
+def test_what_should_be_looked_at_is_said(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = read_manifest(clean).table.to_pylist()
+    for row in rows:
+        row["native_size"] = 300 if row["label"] else 100
+    rows[-1]["split"] = None
+    rows[-2]["method"] = "[bold]x"  # no markup
+    write_manifest(clean, rows_to_table(rows), geometry=CropGeometry())
+    crops = clean.parent / "crops"
+    (crops / "train1.png").unlink()
+    (crops / "fake-train2.png").write_bytes((crops / "train2.png").read_bytes())
+    cv2.imwrite(str(crops / "test0.png"), np.full((40, 40, 3), 9, np.uint8))
+    assert audit(clean) == 0
+    shown = capsys.readouterr().out
+    assert "warning: train: crops could be told apart by size alone (AUC of native size 1.000: fakes" in shown
+    assert "note: 1 rows have no split and are not compared" in shown
+    assert "warning: 1 crops cannot be read, such as crops/train1.png" in shown
+    assert "warning: 1 pictures are both real and fake, byte by byte, such as crops/train2.png" in shown
+    assert "note: 1 crops are too even to be compared by looks" in shown
+    assert "[bold]x" in shown
+
+
+def test_an_index_of_videos_is_audited_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = [
+        DatasetVideo("D", f"D/m/{name}", "m", 0, split, None, "anna", None, tmp_path / f"{name}.mp4")
+        for name, split in (("a", "train"), ("b", "val"))
+    ]
+    origin = IndexOrigin(("folder",), ("/data",), "official", 0, "")
+    write_index(tmp_path / "videos.parquet", videos, origin=origin)
+    assert audit(tmp_path / "videos.parquet") == 1
+    shown = capsys.readouterr().out
+    assert "note: this is an index of videos: there are no crops to compare" in shown
+    assert "leak of identities: train and val share 1 " in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--where", "colour = 1"], "where: 'colour = 1' cannot be read"),
+        (["--where", "split = 'val'"], "holds no row to audit"),
+        (["--sheet", "pairs.jpg"], "pairs.jpg does not end in .png"),
+        (["--workers", "0"], "num_workers: is 0"),
+    ],
+)
+def test_bad_input_is_exit_code_2(
+    arguments: list[str], message: str, clean: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit(clean, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert audit(clean.with_name("absent.parquet")) == 2
+
+
+def test_a_sheet_shows_some_of_each_kind(clean: Path, tmp_path: Path) -> None:
+    same = [
+        DuplicatePair("identical-crops", "train", "test", "crops/train0.png", f"crops/test{n % 3}.png")
+        for n in range(30)
+    ]
+    near = DuplicatePair(
+        "near-duplicate-crops", "train", "test", "crops/train1.png", "crops/$test1$.png", 4, 0.99
+    )
+    (clean.parent / "crops" / "$test1$.png").write_bytes((clean.parent / "crops/test1.png").read_bytes())
+    assert save_duplicate_sheet([*same, near], clean.parent, tmp_path / "a.png", max_pairs=6) == 6
+    assert save_duplicate_sheet([near], clean.parent, tmp_path / "b.png") == 1
+    tall, low = (cv2.imread(str(tmp_path / name)).shape for name in ("a.png", "b.png"))
+    assert tall[0] > 1.5 * low[0]  # two lines of five, and one
+    with pytest.raises(OptionError, match="pairs: 60 of 0 are to be drawn"):
+        save_duplicate_sheet([], clean.parent, tmp_path / "c.png")
+    (clean.parent / "crops" / "train1.png").unlink()
+    with pytest.raises(ManifestError, match="train1.png"):
+        save_duplicate_sheet([near], clean.parent, tmp_path / "c.png")
