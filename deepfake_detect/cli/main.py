@@ -7,7 +7,10 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from deepfake_detect._version import __version__
 from deepfake_detect.errors import DeepfakeDetectError
@@ -68,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(arguments[1:])))
+        with _plain_warnings():
+            return int(module.run(parser.parse_args(arguments[1:])))
     except DeepfakeDetectError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -79,6 +83,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read standard output is gone; Python must not write to it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show the library's warnings as a line each, without the code that gave them."""
+    original = warnings.formatwarning
+
+    def one_line(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> str:
+        return (
+            f"warning: {message}\n" if category is UserWarning else original(message, category, *rest, **more)
+        )
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = original
 
 
 def _overview(arguments: list[str]) -> int:
