@@ -93,7 +93,12 @@ def _rows(start: int, count: int) -> pa.Table:
         "path": np.char.add(np.char.add("crops/", names), np.char.mod("/%06d_00.png", 3 * frames)),
         "native_size": rng.integers(60, 400, count).astype(np.int32),
     }
-    return pa.table(columns).cast(MANIFEST_SCHEMA)
+    return pa.table(
+        {
+            field.name: columns[field.name] if field.name in columns else pa.nulls(count, field.type)
+            for field in MANIFEST_SCHEMA
+        }
+    ).cast(MANIFEST_SCHEMA)
 
 
 def _ask(question: str, path: Path) -> dict[str, float | str]:

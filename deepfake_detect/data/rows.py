@@ -74,22 +74,22 @@ class Rows:
     @property
     def column_names(self) -> list[str]:
         """Names of the columns."""
+        self._refuse_changed()
         return list(pq.read_schema(self.path).names)
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Return some columns as a pyarrow table."""
         with self._relation() as rows:
-            quoted = ", ".join(f'"{name}"' for name in names)
-            return rows.project(quoted).to_arrow_table()
+            return self._in_file_order(rows).project(_quoted(names)).to_arrow_table()
 
     def chunks(self, *, num_rows: int = 1_000_000) -> Iterator[pa.Table]:
         """Yield all columns of the rows in pieces, each of at most ``num_rows`` rows of the file."""
         total = pq.read_metadata(self.path).num_rows
-        names = ", ".join(f'"{name}"' for name in self.column_names)
+        names = _quoted(self.column_names)
         for start in range(0, total, num_rows):
             window = f"{_ROW_NUMBER} >= {start} and {_ROW_NUMBER} < {start + num_rows}"
             with self._relation() as rows:
-                yield rows.filter(window).project(names).to_arrow_table()
+                yield self._in_file_order(rows.filter(window)).project(names).to_arrow_table()
 
     def column(self, name: str) -> np.ndarray:
         """Return one column as a numpy array (object dtype for text)."""
@@ -160,11 +160,21 @@ class Rows:
             numbers = chosen.order(_ROW_NUMBER).to_arrow_table()[_ROW_NUMBER].to_numpy()
         return self._with(filters=self.filters, sample=numbers)
 
+    def _refuse_changed(self) -> None:
+        if _stamp_of(self.path) != self._stamp:
+            raise ManifestError(self.path, "has changed since it was opened", "run again")
+
+    def _in_file_order(self, rows: Any) -> Any:
+        """Sort rows as they stand in the file: DuckDB may shuffle what it filters.
+
+        Two columns read one after the other must never disagree about which row is which.
+        """
+        return rows.order(_ROW_NUMBER) if self.filters or self._sample is not None else rows
+
     @contextmanager
     def _relation(self, **tables: pa.Table) -> Iterator[Any]:
         """Give the rows as a DuckDB relation for the time of one question, beside named tables."""
-        if _stamp_of(self.path) != self._stamp:
-            raise ManifestError(self.path, "has changed since it was opened", "run again")
+        self._refuse_changed()
         connection = duckdb.connect()
         try:
             # A path may hold the characters of a glob; and folders named a=b are no columns.
@@ -178,10 +188,13 @@ class Rows:
             if self._sample is not None:
                 connection.register("sample_of_rows", pa.table({"number": self._sample}))
                 rows = rows.filter(f"{_ROW_NUMBER} in (select number from sample_of_rows)")
-                rows = rows.order(_ROW_NUMBER)
             yield rows
         finally:
             connection.close()
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def filter_table(table: pa.Table, filters: Sequence[str]) -> pa.Table:
