@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deepfake_detect.cli.listing import add_reading_arguments, print_listing, print_splits, read_listing
 from deepfake_detect.data.index import IndexOrigin, write_index
+from deepfake_detect.errors import OptionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.out.resolve() == arguments.root.resolve():
+        raise OptionError("--out", f"{arguments.out} is what is to be read", "choose another file")
     kind, listing, assignment = read_listing(arguments)
     origin = IndexOrigin(
         kinds=(kind,),

@@ -90,7 +90,7 @@ def _read_list(root: Path) -> list[dict[str, str]]:
     lists = sorted(root.glob("*.csv"))
     if len(lists) != 1:
         raise DatasetLayoutError(root, f"holds {len(lists)} CSV files", "it must hold the one list of labels")
-    with open(lists[0], newline="", encoding="utf-8") as file:
+    with open(lists[0], newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _REQUIRED if name not in (reader.fieldnames or [])]
         if missing:
@@ -119,7 +119,7 @@ def _store(root: Path, out: Path, wanted: set[str], *, in_place: bool) -> dict[s
         if not in_place:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(data)
-        stored[place.stem] = (os.path.relpath(path.absolute(), out.absolute()), max(image.shape[:2]))
+        stored[place.stem] = (os.path.relpath(path.resolve(), out.resolve()), max(image.shape[:2]))
     return stored
 
 
@@ -144,7 +144,8 @@ def _images_of_tar(path: Path) -> Iterator[tuple[Path, bytes]]:
 
 
 def _identity(entry: Mapping[str, str]) -> str:
-    return entry.get("original") or entry["name"]
+    """Return the name, without suffix, of the real video that an entry shows."""
+    return Path(entry.get("original") or entry["name"]).stem
 
 
 def _held_out_identities(listed: list[dict[str, str]], options: CropListOptions) -> set[str]:
@@ -173,7 +174,7 @@ def _row(
         "video_id": f"{options.dataset}/{method}/{Path(entry['name']).stem}",
         "method": method,
         "label": label,
-        "split": "val" if split == "train" and _identity(entry) in held_out else split,
+        "split": "val" if split == "train" and _identity(entry) in held_out else split or None,
         "target_id": _identity(entry),
         "frame_index": 0,
         "time_seconds": 0.0,

@@ -19,7 +19,9 @@ from deepfake_detect.errors import ManifestError
 from deepfake_detect.files import atomic_path
 
 NO_FACE = "no_face"
-FAILURE_COLUMNS = ("dataset", "video_id", "method", "label", "split", "path", "reason", "message")
+_FIRST_COLUMNS = ("dataset", "video_id", "method", "label", "split", "path", "reason", "message")
+# Files of earlier versions lack the last three.
+FAILURE_COLUMNS = (*_FIRST_COLUMNS, "compression", "target_id", "source_id")
 
 
 def failures_path(manifest_path: Path) -> Path:
@@ -57,7 +59,7 @@ def read_failures(manifest: Manifest) -> list[dict[str, Any]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in FAILURE_COLUMNS if name not in (reader.fieldnames or [])]
+        missing = [name for name in _FIRST_COLUMNS if name not in (reader.fieldnames or [])]
         if missing:
             raise ManifestError(path, f"lacks the columns {', '.join(missing)}", "extract again")
         rows = [{key: value or None for key, value in row.items()} for row in reader]

@@ -49,7 +49,8 @@ class IndexOrigin:
         roots: Folders read.
         split_policy: How splits were given, see :func:`data.splits.assign_splits`.
         split_seed: Of splits made here.
-        splits_sha256: Hash of every video's split, to tell one division from another.
+        splits_sha256: Hash of every video's split as the index was made, to tell one division from
+            another; of a merged index those of its inputs, joined by ``+``.
     """
 
     kinds: tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,8 +51,9 @@ def merge_rows(
     if any(one.path.resolve() == target.resolve() for one in inputs):
         raise OptionError("out", f"{target} is one of the inputs", "choose another file")
     schema = _common_schema(inputs)
+    failures = [] if sample is not None else _failures(inputs)
     with atomic_path(target) as temporary:
-        _write(temporary, inputs, target.parent.absolute(), schema)
+        _write(temporary, inputs, temporary.parent, schema)
         rows = read_rows(temporary)
         _refuse_repeated(rows)
         if sample is not None:
@@ -62,7 +64,8 @@ def merge_rows(
                 os.replace(drawn, temporary)
             finally:
                 drawn.unlink(missing_ok=True)
-    _write_failures(inputs, target, is_sample=sample is not None)
+    if isinstance(inputs[0], Manifest):
+        write_failures(failures_path(target), failures)  # also an empty one, in place of an earlier file's
     return read_rows(target)
 
 
@@ -93,20 +96,30 @@ def _common_schema(inputs: Sequence[Rows]) -> pa.Schema:
                 f"its crops were cut with {one.geometry}, those of {manifests[0].path} with {geometry}",
                 "extract one of them again with the options of the other",
             )
-    return MANIFEST_SCHEMA.with_metadata(manifest_metadata(geometry))
+    codecs = {one.codec for one in manifests}
+    return MANIFEST_SCHEMA.with_metadata(
+        manifest_metadata(geometry, codecs.pop() if len(codecs) == 1 else None)
+    )
 
 
 def _write(path: Path, inputs: Sequence[Rows], folder: Path, schema: pa.Schema) -> None:
     """Write the inputs' rows one after the other; crops' paths become relative to ``folder``."""
     with pq.ParquetWriter(path, schema) as writer:
         for one in inputs:
-            prefix = os.path.relpath(one.root.absolute(), folder)
+            # Resolved, because ".." behind a link leads elsewhere than it reads.
+            prefix = os.path.relpath(one.root.resolve(), folder.resolve())
             for table in one.chunks():
                 if isinstance(one, Manifest) and prefix != ".":
-                    position = table.column_names.index("path")
-                    moved = pc.binary_join_element_wise(f"{prefix}{os.sep}", table["path"], "")
-                    table = table.set_column(position, "path", moved)
+                    table = _moved(table, prefix)
                 writer.write_table(table.select(schema.names).cast(schema))
+
+
+def _moved(table: pa.Table, prefix: str) -> pa.Table:
+    """Put a folder before relative paths; absolute ones stay."""
+    paths = table["path"]
+    moved = pc.binary_join_element_wise(prefix, paths, os.sep)
+    is_absolute = pc.starts_with(paths, os.sep)
+    return table.set_column(table.column_names.index("path"), "path", pc.if_else(is_absolute, paths, moved))
 
 
 def _refuse_repeated(rows: Rows) -> None:
@@ -121,9 +134,6 @@ def _refuse_repeated(rows: Rows) -> None:
         )
 
 
-def _write_failures(inputs: Sequence[Rows], target: Path, *, is_sample: bool) -> None:
-    """Carry along which videos gave no crops; a sample is drawn from those that did."""
-    manifests = [one for one in inputs if isinstance(one, Manifest)]
-    if manifests and not is_sample:
-        failures = [failure for one in manifests for failure in read_failures(one)]
-        write_failures(failures_path(target), failures)
+def _failures(inputs: Sequence[Rows]) -> list[dict[str, Any]]:
+    """Return which videos gave no crops; a sample has none, being drawn from those that did."""
+    return [failure for one in inputs if isinstance(one, Manifest) for failure in read_failures(one)]

@@ -9,6 +9,7 @@ single quotes. As in SQL a comparison with an absent value is not true.
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from deepfake_detect.errors import ManifestError, OptionError
 
 Self = TypeVar("Self", bound="Rows")
 _ROW_NUMBER = "file_row_number"
+# Functions whose answer changes from one question to the next, while rows must stay the same.
+_VOLATILE = re.compile(r"\b(random|uuid|gen_random_uuid|nextval|now|current_timestamp)\b", re.IGNORECASE)
 
 
 class Rows:
@@ -115,9 +118,15 @@ class Rows:
             OptionError: The expression cannot be read, or names a column that is not there.
         """
         chosen = self._with(filters=(*self.filters, expression), sample=self._sample)
+        if _ROW_NUMBER in expression or _VOLATILE.search(expression):
+            raise OptionError(
+                "where",
+                f"{expression!r} need not give the same rows twice",
+                "for a random choice there is --sample; name columns of the file only",
+            )
         try:
             _ = chosen.num_rows
-        except (duckdb.ProgrammingError, duckdb.DataError) as error:
+        except duckdb.Error as error:
             first_line = str(error).splitlines()[0]
             raise OptionError(
                 "where",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.errors import OptionError
-from deepfake_detect.records import DatasetVideo
+from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 SPLITS = ("train", "val", "test")
 SplitPolicy = Literal["auto", "official", "identity"]
@@ -57,8 +57,9 @@ def assign_splits(
     Args:
         videos: Of one or several datasets, with their official splits.
         policy: ``"official"`` keeps what the owners say. ``"auto"`` also divides the videos of which
-            the owners say nothing, dataset by dataset, except those that share a person with
-            an official split: they stay without one. ``"identity"`` divides all videos anew.
+            the owners say nothing, into splits that the owners did not make (theirs are never added
+            to); those that share a person with an official split stay without one.
+            ``"identity"`` divides all videos anew.
         shares: Of train, val and test among videos divided here; they add up to 1.
         val_fraction: Share of an official train split to set apart as val, for datasets whose
             owners made no val; 0 to 0.5.
@@ -80,15 +81,11 @@ def assign_splits(
         >>> [splits.count(name) for name in SPLITS]
         [72, 14, 14]
     """
-    _check_options(policy, shares, val_fraction)
+    _check_options(policy, shares, val_fraction, seed)
     result = [replace(video, split=None) if policy == "identity" else video for video in videos]
-    notes: list[str] = []
-    for dataset in sorted({video.dataset for video in videos}):
-        positions = [number for number, video in enumerate(result) if video.dataset == dataset]
-        if policy != "official":
-            notes += _divide_unsplit(result, positions, shares, seed)
-        if val_fraction:
-            notes += _set_val_apart(result, positions, val_fraction, seed)
+    notes = [] if policy == "official" else _divide_unsplit(result, shares, seed)
+    if val_fraction:
+        notes += _set_val_apart(result, val_fraction, seed)
     return SplitAssignment(tuple(result), tuple(notes), splits_sha256(result))
 
 
@@ -98,73 +95,134 @@ def splits_sha256(videos: Sequence[DatasetVideo]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _check_options(policy: str, shares: Sequence[float], val_fraction: float) -> None:
+def _check_options(policy: str, shares: Sequence[float], val_fraction: float, seed: int) -> None:
     if policy not in SPLIT_POLICIES:
         raise OptionError("split", f"{policy!r} is unknown", f"choose {', '.join(SPLIT_POLICIES)}")
-    if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) != len(SPLITS) or not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
         raise OptionError(
             "shares", f"are {tuple(shares)}", "pass three numbers from 0 that add up to 1, such as .8 .1 .1"
         )
     if not 0 <= val_fraction <= 0.5:
         raise OptionError("val_fraction", f"is {val_fraction}", "pass 0 to 0.5")
+    if seed < 0:
+        raise OptionError("split_seed", f"is {seed}", "pass 0 or more")
 
 
-def _divide_unsplit(
-    videos: list[DatasetVideo], positions: list[int], shares: Sequence[float], seed: int
-) -> list[str]:
-    """Divide those videos of a dataset that have no split, in place; return notes."""
-    components = _components([videos[position] for position in positions])
-    official = {c for c, position in zip(components, positions, strict=True) if videos[position].split}
-    unsplit = [
-        (c, position) for c, position in zip(components, positions, strict=True) if not videos[position].split
-    ]
-    free = [(c, position) for c, position in unsplit if c not in official]
-    notes = []
-    dataset = videos[positions[0]].dataset
-    if len(free) < len(unsplit):
-        notes.append(
-            f"{dataset}: {len(unsplit) - len(free):,} videos share a person with an official split "
-            "and get none (--split identity divides all videos anew)"
-        )
-    groups = Counter(c for c, _ in free)
-    if free and len(groups) < sum(share > 0 for share in shares):
-        return [
-            *notes,
-            f"{dataset}: {len(free):,} videos form {len(groups)} connected "
-            f"group{'s' * (len(groups) > 1)} of people, which cannot be divided: they get no split",
-        ]
-    chosen = _choose_splits([c for c, _ in free], [videos[p].label for _, p in free], shares, seed)
-    for component, position in free:
-        videos[position] = replace(videos[position], split=SPLITS[chosen[component]])
-    if free:
-        notes.append(f"{dataset}: {len(free):,} videos divided here, by {len(groups):,} groups of people")
-        notes += _lone_group_note([videos[position] for _, position in free])
+def _divide_unsplit(videos: list[DatasetVideo], shares: Sequence[float], seed: int) -> list[str]:
+    """Divide the videos that have no split, in place; return notes."""
+    components = _components(videos)
+    official = {c for c, video in zip(components, videos, strict=True) if video.split}
+    datasets: dict[int, set[str]] = {}
+    made: dict[str, set[str]] = {}
+    for component, video in zip(components, videos, strict=True):
+        datasets.setdefault(component, set()).add(video.dataset)
+        made.setdefault(video.dataset, set()).update({video.split} if video.split else ())
+    notes = _note_bound(videos, components, official)
+    free: dict[tuple[str, ...], list[int]] = {}
+    for position, component in enumerate(components):
+        if videos[position].split is None and component not in official:
+            free.setdefault(tuple(sorted(datasets[component])), []).append(position)
+    for names, positions in sorted(free.items()):
+        allowed = [split not in set().union(*(made[name] for name in names)) for split in SPLITS]
+        notes += _divide(videos, positions, [components[p] for p in positions], shares, allowed, seed)
     return notes
 
 
-def _set_val_apart(videos: list[DatasetVideo], positions: list[int], fraction: float, seed: int) -> list[str]:
-    """Move whole groups of a dataset's train videos to val, in place; return notes."""
-    dataset = videos[positions[0]].dataset
-    if any(videos[position].split == "val" for position in positions):
-        raise OptionError("val_fraction", f"{dataset} has a val split already", "leave it out")
-    training = [position for position in positions if videos[position].split == "train"]
-    if not training:
-        return []
-    components = _components([videos[position] for position in training])
-    if len(set(components)) < 2:
+def _note_bound(
+    videos: Sequence[DatasetVideo], components: Sequence[int], official: Container[int]
+) -> list[str]:
+    bound = Counter(
+        video.dataset
+        for c, video in zip(components, videos, strict=True)
+        if not video.split and c in official
+    )
+    return [
+        f"{dataset}: {count:,} videos share a person with an official split and get none "
+        "(--split identity divides all videos anew)"
+        for dataset, count in sorted(bound.items())
+    ]
+
+
+def _divide(
+    videos: list[DatasetVideo],
+    positions: Sequence[int],
+    components: Sequence[int],
+    shares: Sequence[float],
+    allowed: Sequence[bool],
+    seed: int,
+) -> list[str]:
+    """Divide free videos among the allowed splits, in place; return notes."""
+    open_shares = [share if is_allowed else 0.0 for share, is_allowed in zip(shares, allowed, strict=True)]
+    subject = f"{' and '.join(sorted({videos[p].dataset for p in positions}))}: {len(positions):,} videos"
+    if sum(open_shares) == 0:
+        return [f"{subject} have no official split, and the owners made every split: they get none"]
+    num_groups = len(set(components))
+    if num_groups < sum(share > 0 for share in open_shares):
+        groups = f"{num_groups} connected group{'s' * (num_groups > 1)} of people"
+        return [f"{subject} form {groups}, which cannot be divided: they get no split"]
+    total = sum(open_shares)
+    chosen = _choose_splits(
+        components, [videos[p] for p in positions], [share / total for share in open_shares], seed
+    )
+    divided = [
+        replace(videos[p], split=SPLITS[chosen[c]]) for p, c in zip(positions, components, strict=True)
+    ]
+    lacking = _what_lacks(divided, [name for name, share in zip(SPLITS, open_shares, strict=True) if share])
+    if not all(allowed) and lacking:
+        return [f"{subject} beside the official splits get none: divided, {lacking}"]
+    for position, video in zip(positions, divided, strict=True):
+        videos[position] = video
+    note = f"{subject} divided here, by {num_groups:,} groups of people"
+    return [f"{note}; {lacking}" if lacking else note, *_lone_group_note(divided)]
+
+
+def _what_lacks(videos: Sequence[DatasetVideo], splits: Sequence[str]) -> str:
+    """Say which splits would lack a class that is there to be divided."""
+    labels = {video.label for video in videos}
+    found = {(video.split, video.label) for video in videos}
+    lacks = [
+        f"{split} has no {'fake' if label == FAKE else 'real'}"
+        for split in splits
+        for label in sorted(labels | {REAL, FAKE})
+        if (split, label) not in found
+    ]
+    return ", ".join(lacks)
+
+
+def _set_val_apart(videos: list[DatasetVideo], fraction: float, seed: int) -> list[str]:
+    """Move whole groups of train videos to val, dataset by dataset, in place; return notes."""
+    components = _components(videos)
+    notes = []
+    for dataset in sorted({video.dataset for video in videos}):
+        if any(video.split == "val" for video in videos if video.dataset == dataset):
+            raise OptionError("val_fraction", f"{dataset} has a val split already", "leave it out")
+        training = [n for n, v in enumerate(videos) if v.dataset == dataset and v.split == "train"]
+        if training:
+            notes += _set_val_of_one_apart(videos, training, components, fraction, seed)
+    return notes
+
+
+def _set_val_of_one_apart(
+    videos: list[DatasetVideo], training: Sequence[int], components: Sequence[int], fraction: float, seed: int
+) -> list[str]:
+    dataset = videos[training[0]].dataset
+    # People of train who are also elsewhere (in another dataset, say) stay in train.
+    elsewhere = {c for n, c in enumerate(components) if n not in set(training)}
+    movable = [n for n in training if components[n] not in elsewhere]
+    if len({components[n] for n in movable}) < 2:
         raise OptionError(
             "val_fraction",
             f"all {len(training):,} train videos of {dataset} form one connected group of people",
             "leave it out: no val can be set apart without sharing people",
         )
-    labels = [videos[position].label for position in training]
-    chosen = _choose_splits(components, labels, (1 - fraction, fraction), seed)
-    for component, position in zip(components, training, strict=True):
-        videos[position] = replace(videos[position], split=SPLITS[chosen[component]])
-    moved = sum(videos[position].split == "val" for position in training)
+    shares = (1 - fraction, fraction)
+    chosen = _choose_splits([components[n] for n in movable], [videos[n] for n in movable], shares, seed)
+    for number in movable:
+        videos[number] = replace(videos[number], split=SPLITS[chosen[components[number]]])
+    moved = sum(videos[number].split == "val" for number in movable)
     return [
         f"{dataset}: {moved:,} of {len(training):,} train videos set apart as val",
-        *_lone_group_note([videos[position] for position in training]),
+        *_lone_group_note([videos[number] for number in training]),
     ]
 
 
@@ -181,14 +239,16 @@ def _lone_group_note(videos: Sequence[DatasetVideo]) -> list[str]:
 def _components(videos: Sequence[DatasetVideo]) -> list[int]:
     """Return the number of each video's connected group.
 
-    Where all videos are of one ``group_id``, it binds nothing: people alone do.
+    Where all videos of a dataset are of one ``group_id``, it binds nothing: people alone do.
     """
     nodes: dict[str, int] = {}
     rows, columns = [], []
-    has_groups = len({video.group_id for video in videos}) > 1
+    groups = {video.dataset: set[str | None]() for video in videos}
+    for video in videos:
+        groups[video.dataset].add(video.group_id)
     for row, video in enumerate(videos):
         bonds = [identity_key(video.dataset, name) for name in (video.target_id, video.source_id) if name]
-        if video.group_id and has_groups:
+        if video.group_id and len(groups[video.dataset]) > 1:
             bonds.append(f"group/{video.dataset}/{video.group_id}")
         for bond in bonds:
             rows.append(row)
@@ -200,24 +260,25 @@ def _components(videos: Sequence[DatasetVideo]) -> list[int]:
 
 
 def _choose_splits(
-    components: Sequence[int], labels: Sequence[int], shares: Sequence[float], seed: int
+    components: Sequence[int], videos: Sequence[DatasetVideo], shares: Sequence[float], seed: int
 ) -> dict[int, int]:
     """Return component -> position in ``shares``, so that each class is divided by the shares.
 
-    The largest groups are placed first, groups of one size in an order drawn by lot. Each goes
-    to the split that is emptiest by its share among those it fits into; one that fits nowhere
-    goes where most is missing.
+    The largest groups are placed first, groups of one size in an order drawn by lot, which hangs on
+    the seed and the group's first video alone. Each goes to the split that is emptiest by its share
+    among those it fits into; one that fits nowhere goes where most is missing.
     """
     sizes: dict[int, np.ndarray] = {}
-    for component, label in zip(components, labels, strict=True):
-        sizes.setdefault(component, np.zeros(2))[label] += 1
-    lots = np.random.default_rng(seed).permutation(len(sizes))
-    order = sorted(zip(sizes, lots, strict=True), key=lambda one: (-sizes[one[0]].sum(), one[1]))
+    names: dict[int, str] = {}
+    for component, video in zip(components, videos, strict=True):
+        sizes.setdefault(component, np.zeros(2))[video.label] += 1
+        names[component] = min(names.get(component, video.video_id), video.video_id)
+    order = sorted(sizes, key=lambda one: (-sizes[one].sum(), _lot(names[one], seed)))
     totals = sum(sizes.values(), np.zeros(2))
     wanted = np.outer(shares, totals)  # (splits, classes)
     missing = wanted.copy()
     chosen = {}
-    for component, _ in order:
+    for component in order:
         size = sizes[component]
         fits = ((missing >= size - _ROUNDING) | (size == 0)).all(axis=1) & (np.asarray(shares) > 0)
         emptiness = np.divide(missing, wanted, out=np.zeros_like(wanted), where=wanted > 0) @ size
@@ -226,3 +287,7 @@ def _choose_splits(
         chosen[component] = int(np.argmax(np.where(allowed, room, -np.inf)))
         missing[chosen[component]] -= size
     return chosen
+
+
+def _lot(name: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()

@@ -110,6 +110,27 @@ def test_bad_options_are_one_line(
     assert error.count("\n") == 1
 
 
+def test_a_list_is_not_replaced_by_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = MAKERS["csv"](tmp_path / "mine")
+    (file,) = root.glob("*.csv") if root.is_dir() else [root]
+    text = file.read_text()
+    assert main(["index", str(file), "--out", str(file)]) == 2
+    assert "is what is to be read; choose another file" in capsys.readouterr().err
+    assert file.read_text() == text
+
+
+def test_the_official_test_split_is_not_added_to(tmp_path: Path) -> None:
+    root = make_celebdf_v2(tmp_path / "Celeb-DF-v2", is_full=True)
+    out = tmp_path / "videos.parquet"
+    assert main(["index", str(root), "--out", str(out)]) == 0
+    index = read_index(out)
+    counts = index.query(
+        "select label, count(*) as n from rows where split = 'test' group by label order by label"
+    )
+    assert counts["n"].to_pylist() == [178, 340]
+    assert index.num_rows == 890 + 5639
+
+
 def test_datasets_lists_them_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["datasets"]) == 0

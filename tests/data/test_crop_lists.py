@@ -64,6 +64,19 @@ def test_crops_may_stay_in_their_tars(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_crop(copied.root / one), read_crop(in_place.root / other))
 
 
+def test_names_with_and_without_suffix_are_one_identity(tmp_path: Path) -> None:
+    root = published(tmp_path / "in", num_pairs=20)
+    lines = (root / "labels.csv").read_text().splitlines()
+    with_suffix = [line.replace(",", ".jpg,", 1) if line[0] in "rf" else line for line in lines]
+    (root / "labels.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(with_suffix).encode())  # as Excel does
+    manifest = import_crop_list(root, tmp_path / "out", OPTIONS)
+    splits: dict[str, set[str]] = {}
+    for row in manifest.table.to_pylist():
+        splits.setdefault(row["target_id"], set()).add(row["split"])
+    assert len(splits) == 20
+    assert all(len(values) == 1 for values in splits.values())
+
+
 def test_the_choice_follows_the_seed(tmp_path: Path) -> None:
     root = published(tmp_path / "in", num_pairs=30)
 

@@ -9,7 +9,7 @@ import pytest
 from deepfake_detect.data.crops import CropDataset
 from deepfake_detect.data.failures import failures_path, read_failures, write_failures
 from deepfake_detect.data.index import IndexOrigin, VideoIndex, write_index
-from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.data.manifest import Manifest, read_manifest, write_manifest
 from deepfake_detect.data.merge import merge_rows
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import CropGeometry, DatasetVideo, Preprocessing
@@ -65,6 +65,51 @@ def test_failures_come_along(two: list[Manifest], tmp_path: Path) -> None:
     (tmp_path / "all.failures.csv").write_text("video_id\nx\n")
     with pytest.raises(ManifestError, match="lacks the columns dataset"):
         read_failures(merged)
+
+
+def test_failures_know_what_videos_know(two: list[Manifest]) -> None:
+    failure = {
+        "dataset": "made",
+        "video_id": "made/x/1",
+        "method": "x",
+        "label": 1,
+        "path": "p",
+        "reason": "r",
+    }
+    write_failures(failures_path(two[0].path), [{**failure, "compression": "c23", "target_id": "t"}])
+    assert len(read_failures(two[0].where("compression == 'c23' and target_id <> 'u'"))) == 1
+    old = failures_path(two[1].path)
+    old.write_text("dataset,video_id,method,label,split,path,reason,message\nmade,made/x/2,x,1,test,p,r,m\n")
+    assert [row["video_id"] for row in read_failures(two[1])] == ["made/x/2"]
+
+
+def test_a_sample_leaves_no_failures_of_an_earlier_file(two: list[Manifest], tmp_path: Path) -> None:
+    failure = {
+        "dataset": "made",
+        "video_id": "made/x/1",
+        "method": "x",
+        "label": 1,
+        "path": "p",
+        "reason": "r",
+    }
+    write_failures(failures_path(two[0].path), [failure])
+    out = tmp_path / "out.parquet"
+    assert len(read_failures(merge_rows(two, out))) == 1
+    assert read_failures(merge_rows(two, out, sample=2)) == []
+
+
+def test_crops_are_found_through_links_and_by_absolute_paths(two: list[Manifest], tmp_path: Path) -> None:
+    far = tmp_path / "far" / "away"
+    far.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(far)
+    merged = merge_rows(two, tmp_path / "link" / "all.parquet")
+    assert all((merged.root / path).is_file() for path in merged.column("path"))
+    table = two[0].table
+    absolute = [str(two[0].root / path) for path in two[0].column("path")]
+    table = table.set_column(table.column_names.index("path"), "path", [absolute])
+    write_manifest(two[0].root / "absolute.parquet", table, geometry=two[0].geometry)
+    merged = merge_rows([read_manifest(two[0].root / "absolute.parquet")], tmp_path / "b" / "c.parquet")
+    assert merged.column("path").tolist() == absolute
 
 
 def test_what_does_not_go_together_is_refused(two: list[Manifest], tmp_path: Path) -> None:

@@ -80,10 +80,24 @@ def test_filters_add_up(manifest: Manifest) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["methd == 'x'", 'method == "Deepfakes"', "method ==", "", "1=1; drop table rows", "method"],
+    [
+        "methd == 'x'",
+        'method == "Deepfakes"',
+        "method ==",
+        "",
+        "1=1; drop table rows",
+        "method",
+        "path in (select column0 from read_csv('/absent.csv'))",
+    ],
 )
 def test_what_is_no_condition_is_refused(manifest: Manifest, expression: str) -> None:
     with pytest.raises(OptionError, match=r"where: .* cannot be read .*the columns are dataset, video_id"):
+        manifest.where(expression)
+
+
+@pytest.mark.parametrize("expression", ["random() < 0.5", "file_row_number < 4"])
+def test_conditions_that_may_change_their_mind_are_refused(manifest: Manifest, expression: str) -> None:
+    with pytest.raises(OptionError, match="need not give the same rows twice; for a random choice"):
         manifest.where(expression)
 
 

@@ -91,16 +91,54 @@ def test_official_splits_stay_and_what_touches_them_gets_none() -> None:
         video("listed", target="a", split="test"),
         video("same person", target="a"),
         video("swapped with them", target="b", source="a"),
-        *(video(f"free{n}", target=f"f{n}") for n in range(50)),
+        *(video(f"free{n}", target=f"f{n}", source=f"s{n}" if n % 2 else None) for n in range(50)),
     ]
     result = assign_splits(clips)
     assert [v.split for v in result.videos[:3]] == ["test", None, None]
-    assert Counter(v.split for v in result.videos[3:]) == {"train": 36, "val": 7, "test": 7}
-    assert any("2 videos share a person with an official split and get none" in n for n in result.notes)
+    # Nothing is added to the test split that the owners made.
+    assert Counter(v.split for v in result.videos[3:]) == {"train": 42, "val": 8}
+    assert "made: 2 videos share a person with an official split and get none" in result.notes[0]
     assert [v.split for v in assign_splits(clips, policy="official").videos] == ["test"] + [None] * 52
     anew = assign_splits(clips, policy="identity").videos
     assert len({v.split for v in anew[:3]}) == 1
     assert None not in {v.split for v in anew}
+
+
+def test_what_would_lack_a_class_beside_official_splits_is_left_out() -> None:
+    clips = [video("listed", target="a", split="test"), *(video(f"r{n}", target=f"r{n}") for n in range(50))]
+    result = assign_splits(clips)
+    assert Counter(v.split for v in result.videos) == {"test": 1, None: 50}
+    assert (
+        "beside the official splits get none: divided, train has no fake, val has no fake" in result.notes[0]
+    )
+
+
+def test_a_division_that_lacks_a_class_says_so() -> None:
+    clips = [video(f"r{n}", target=f"r{n}") for n in range(50)] + [video("f", target="x", source="y")]
+    (note,) = assign_splits(clips).notes
+    assert note.startswith("made: 51 videos divided here, by 51 groups of people; val has no fake")
+
+
+def test_people_of_two_datasets_are_divided_together() -> None:
+    clips = [
+        video(f"id{n}", target=f"id{n}", source=f"id{n + 1}" if n % 3 else None, dataset=dataset)
+        for dataset, first in (("Celeb-DF-v1", 0), ("Celeb-DF-v2", 30))
+        for n in range(first, first + 60)
+    ]
+    result = assign_splits(clips, policy="identity")
+    keys: dict[str, set[str | None]] = {}
+    for one in result.videos:
+        for name in (one.target_id, one.source_id):
+            if name:
+                keys.setdefault(identity_key(one.dataset, name), set()).add(one.split)
+    assert all(len(splits) == 1 for splits in keys.values())
+    assert {v.split for v in result.videos} == set(SPLITS)
+
+
+def test_the_division_does_not_hang_on_the_order_of_the_videos() -> None:
+    clips = swaps(150)
+    turned = assign_splits(clips[::-1], seed=5).videos[::-1]
+    assert assign_splits(clips, seed=5).videos == turned
 
 
 def test_one_connected_group_is_left_undivided() -> None:
@@ -151,6 +189,10 @@ def test_options_outside_what_is_allowed() -> None:
         assign_splits(clips, policy="random")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"shares: are \(0.5, 0.4, 0.2\)"):
         assign_splits(clips, shares=(0.5, 0.4, 0.2))
+    with pytest.raises(OptionError, match=r"shares: are \(nan, nan, nan\)"):
+        assign_splits(clips, shares=(float("nan"),) * 3)
+    with pytest.raises(OptionError, match="split_seed: is -1; pass 0 or more"):
+        assign_splits(clips, seed=-1)
     with pytest.raises(OptionError, match="val_fraction: is 0.7"):
         assign_splits(clips, val_fraction=0.7)
     with pytest.raises(OptionError, match="made has a val split already"):
