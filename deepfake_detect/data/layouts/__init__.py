@@ -22,7 +22,13 @@ from deepfake_detect.data.layouts import (
     uadfv,
     wilddeepfake,
 )
-from deepfake_detect.data.layouts.base import Layout, ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import (
+    Layout,
+    ReadOptions,
+    VideoListing,
+    as_text,
+    leave_out_unwritable,
+)
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 
 __all__ = ["LAYOUTS", "Layout", "ReadOptions", "VideoListing", "read_dataset", "recognise_layout"]
@@ -61,7 +67,7 @@ def recognise_layout(root: Path) -> tuple[Layout, str]:
     for layout in LAYOUTS.values():
         evidence = layout.recognise(root)
         if evidence is not None:
-            return layout, evidence
+            return layout, as_text(evidence)
     raise DatasetLayoutError(
         root,
         "has the folders of no known dataset",
@@ -74,6 +80,8 @@ def read_dataset(
 ) -> tuple[Layout, str, VideoListing]:
     """List the videos of a dataset, complete or partial.
 
+    Files and folders whose names are no UTF-8 are left out, and counted in a note.
+
     Args:
         root: Folder of the dataset as downloaded, or a CSV file.
         kind: A key of ``LAYOUTS``; recognised from the tree when ``None``.
@@ -84,7 +92,7 @@ def read_dataset(
 
     Raises:
         OptionError: Unknown kind, or an option that does not fit it.
-        DatasetLayoutError: The tree is of another kind, misspelt, or holds no video.
+        DatasetLayoutError: The tree is of another kind, misspelt, or holds no video that can be named.
     """
     if kind is None:
         layout, evidence = recognise_layout(root)
@@ -95,4 +103,4 @@ def read_dataset(
     options = options or ReadOptions()
     if options.fake_label is not None and layout.kind != csv_list.LAYOUT.kind:
         raise OptionError("fake_label", f"is for a CSV, this is {layout.dataset}", "leave it out")
-    return layout, evidence, layout.read(root, options)
+    return layout, evidence, leave_out_unwritable(layout.read(root, options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".m
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 # What folders and columns call a split, in lower case -> its name here.
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# How Python keeps the bytes of a file name that are no UTF-8; a table cannot hold them.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,32 @@ def group_name(video: DatasetVideo) -> str:
 def make_video_id(dataset: str, method: str, compression: str | None, name: str) -> str:
     """Return the identity of a video: dataset, method, compression and name.
 
-    A name alone is none: four methods of FaceForensics++ each have a ``000_003``.
+    A name alone is none: four methods of FaceForensics++ each have a ``000_003``. An identity is also
+    a place below a folder of results, which it must not lead out of.
+
+    Raises:
+        DatasetLayoutError: A part of it is empty, ``.`` or ``..``.
 
     Example:
         >>> make_video_id("FaceForensics++", "Deepfakes", "c23", "000_003")
         'FaceForensics++/Deepfakes/c23/000_003'
     """
-    return "/".join(part for part in (dataset, method, compression, name) if part)
+    video_id = "/".join(part for part in (dataset, method, compression, name) if part is not None)
+    if not is_plain_path(video_id):
+        raise DatasetLayoutError(
+            f"video_id {video_id!r}", "has a part that is empty, . or ..", "rename what it is made of"
+        )
+    return video_id
+
+
+def is_plain_path(name: str) -> bool:
+    """Tell whether a name leads from a folder to a place below it, without detours.
+
+    Example:
+        >>> [is_plain_path(name) for name in ("a/b", "/a", "a//b", "../a")]
+        [True, False, False, False]
+    """
+    return not {"", ".", ".."} & set(name.split("/"))
 
 
 def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -123,19 +145,48 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def walk(folder: Path, *, skipped: Container[Path] = ()) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder and those below it with the names of their visible files, sorted.
+def walk(folder: Path, *, skipped: Container[Path] = ()) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield a folder and those below it: folder, names of its files, names of what leads nowhere.
 
-    Links are followed: copies of big datasets are often linked together.
+    Hidden names are left out, the others sorted. Links are followed, since copies of big datasets are
+    often linked together, but into no folder twice and never upwards. A link to what is not there
+    leads nowhere.
 
     Args:
         folder: Where to begin; nothing is yielded when it is absent.
         skipped: Folders that are left out with all below them.
+
+    Raises:
+        DatasetLayoutError: A folder cannot be listed.
     """
-    for place, folders, files in os.walk(folder, followlinks=True):
-        here = Path(place)
-        folders[:] = sorted(name for name in folders if name[0] != "." and here / name not in skipped)
-        yield here, sorted(name for name in files if name[0] != ".")
+    if folder.is_dir():
+        real = folder.resolve()
+        # A link upwards would bring in what lies beside the folder, such as the other class.
+        yield from _walk(folder, real, skipped, {real, *real.parents})
+
+
+def _walk(
+    folder: Path, real: Path, skipped: Container[Path], visited: set[Path]
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """``real`` is the folder without links on the way to it, ``visited`` are such ones."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda one: one.name)
+    except OSError as error:
+        raise DatasetLayoutError(
+            folder, f"cannot be listed ({error.strerror})", "make it readable"
+        ) from error
+    # Path copes with a link to itself, at the price of asking the disk, which others are spared.
+    found = {entry.name: Path(entry) if entry.is_symlink() else entry for entry in visible}
+    files = [name for name, entry in found.items() if entry.is_file()]
+    folders = [name for name, entry in found.items() if entry.is_dir()]
+    yield folder, files, sorted(found.keys() - {*files, *folders})
+    for name in folders:
+        path, entry = folder / name, found[name]
+        target = entry.resolve() if isinstance(entry, Path) else real / name
+        if path not in skipped and target not in visited:
+            visited.add(target)
+            yield from _walk(path, target, skipped, visited)
 
 
 def refuse_misspelt(folder: Path, known: Iterable[str], *, dataset: str) -> list[Path]:
@@ -180,8 +231,17 @@ def nearly_named(folder: Path, known: Iterable[str]) -> list[str]:
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
     by_lower = {other.lower(): other for other in known}
+    # By this measure a changed letter in a name of four, such as text for test, is another word.
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.8)
+    close += [swapped for swapped in _with_letters_swapped(name.lower()) if swapped in by_lower]
     return by_lower[close[0]] if close else None
+
+
+def _with_letters_swapped(name: str) -> Iterator[str]:
+    """Yield a name with each two neighbouring letters swapped; never digits: c32 is a level of its own."""
+    for n in range(len(name) - 1):
+        if name[n : n + 2].isalpha():
+            yield name[:n] + name[n + 1] + name[n] + name[n + 2 :]
 
 
 def check_options(
@@ -259,6 +319,52 @@ def filter_listing(
 def in_order(videos: Iterable[DatasetVideo]) -> tuple[DatasetVideo, ...]:
     """Return videos as a listing has them: reals first, then method by method, sorted by name."""
     return tuple(sorted(videos, key=lambda video: (video.label != REAL, video.method, video.video_id)))
+
+
+def leave_out_unwritable(listing: VideoListing) -> VideoListing:
+    """Leave out what has a name that is no UTF-8, as old archives unpack them: no table can hold it.
+
+    Returns:
+        The listing without such files and folders; a note tells their number and one of them.
+
+    Raises:
+        DatasetLayoutError: No video is left.
+    """
+    unwritable = {
+        *(v.path for v in (*listing.videos, *listing.missing) if not _is_text(v.path, v.video_id)),
+        *(path for path in listing.ignored if not _is_text(path)),
+    }
+    if not unwritable:
+        return listing
+    videos = tuple(video for video in listing.videos if video.path not in unwritable)
+    if listing.videos and not videos:
+        raise DatasetLayoutError(
+            as_text(str(listing.videos[0].path.absolute())),
+            f"is no UTF-8, as are the places of all {len(listing.videos):,} videos",
+            "rename files and folders",
+        )
+    note = f"left out because their names are no UTF-8: {len(unwritable):,}, such as {min(unwritable)}"
+    return replace(
+        listing,
+        videos=videos,
+        missing=tuple(video for video in listing.missing if video.path not in unwritable),
+        ignored=tuple(path for path in listing.ignored if path not in unwritable),
+        notes=tuple(as_text(text) for text in (*listing.notes, note)),
+    )
+
+
+def _is_text(path: Path, video_id: str = "") -> bool:
+    return _NO_TEXT.search(f"{path.absolute()} {video_id}") is None
+
+
+def as_text(words: str) -> str:
+    """Return words with each byte of a file name that is no UTF-8 spelt out, so that they can be printed.
+
+    Example:
+        >>> as_text(os.fsdecode(b"b\\xfc.mp4"))
+        'b\\\\udcfc.mp4'
+    """
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:

@@ -10,14 +10,15 @@ Columns, by the first of these names that is there, in any case:
 
 Without those the dataset is called as the CSV's folder is, the methods ``real`` and ``fake``. A
 ``video_id`` that does not begin with the dataset's name gets dataset, method and compression in
-front, as everywhere.
+front, as everywhere. A video without one is called by its path: from the CSV's folder on where all
+paths lead into it, else from the folder on that all of them share.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -30,6 +31,7 @@ from deepfake_detect.data.layouts.base import (
     filter_listing,
     group_name,
     in_order,
+    is_plain_path,
     list_files,
     make_video_id,
     short_names,
@@ -41,6 +43,8 @@ from deepfake_detect.records import FAKE, REAL, DatasetVideo
 _PATH_NAMES = ("path", "file_path", "filepath", "filename", "file", "video", "video_path")
 _LABEL_NAMES = ("label", "class", "target", "is_fake")
 _DELIMITERS = ",;\t"
+# Columns that make the identity of a video, which is also a place below a folder of results.
+_ID_NAMES = ("dataset", "method", "compression", "video_id")
 _METHODS = {REAL: "real", FAKE: "fake"}
 
 
@@ -179,6 +183,13 @@ def _parse_line(
         ),
         cells,
     )
+    for column in _ID_NAMES:
+        if cells.get(column) and not is_plain_path(cells[column]):
+            raise DatasetLayoutError(
+                path,
+                f"line {number} has the {column} {cells[column]!r}",
+                "leave out parts that are empty, . or ..",
+            )
     if cells.get("split") and line.split is None:
         raise DatasetLayoutError(
             path, f"line {number} is in the split {cells['split']!r}", f"splits are {', '.join(SPLIT_NAMES)}"
@@ -186,28 +197,43 @@ def _parse_line(
     return line
 
 
-def _unique(path: Path, lines: Sequence[_Line]) -> list[_Line]:
-    """Return the first line of each file; refuse lines that contradict each other."""
-    folder = path.parent.absolute().as_posix()
+def _unique(path: Path, lines: Iterable[_Line]) -> dict[str, _Line]:
+    """Return absolute path -> its first line; refuse lines that contradict each other."""
     unique: dict[str, _Line] = {}
     for line in lines:
-        first = unique.setdefault(posixpath.normpath(posixpath.join(folder, line.name)), line)
+        first = unique.setdefault(_absolute(path.parent, line.name), line)
         if (first.label, first.split) != (line.label, line.split):
             raise DatasetLayoutError(
                 path,
                 f"lines {first.number} and {line.number} give {line.name} unlike labels or splits",
                 "remove the one that is wrong",
             )
-    return list(unique.values())
+    return unique
 
 
-def _videos(path: Path, lines: Sequence[_Line]) -> list[DatasetVideo]:
+def _absolute(folder: Path, name: str) -> str:
+    """Return where a name leads from a folder on, without ``..``; links stay as they are written."""
+    path = posixpath.normpath(posixpath.join(folder.absolute().as_posix(), name))
+    return "/" + path.lstrip("/")  # of two slashes in front POSIX keeps both
+
+
+def _names(path: Path, places: Iterable[str]) -> dict[str, str]:
+    """Return absolute path -> the name of its video, see the module's docstring."""
+    home = _absolute(path.parent, ".")
+    if not all(place.startswith(f"{home}/") for place in places):
+        home = posixpath.commonpath([posixpath.dirname(place) for place in places])
+    name_of = {place: posixpath.relpath(place, home) for place in places}
+    short = short_names(name_of.values())
+    return {place: short[name] for place, name in name_of.items()}
+
+
+def _videos(path: Path, lines: Mapping[str, _Line]) -> list[DatasetVideo]:
     folder_name = path.resolve().parent.name
-    names = short_names(line.name for line in lines)
+    names = _names(path, lines)
     first: dict[str, int] = {}
     videos = []
-    for line in lines:
-        video = _video(path.parent, folder_name, line, names[line.name].lstrip("/"))
+    for place, line in lines.items():
+        video = _video(path.parent, folder_name, line, names[place])
         if first.setdefault(video.video_id, line.number) != line.number:
             raise DatasetLayoutError(
                 path,

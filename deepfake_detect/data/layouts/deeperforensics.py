@@ -47,7 +47,7 @@ _SOURCE, _EXTRA = "source_videos", "source_videos_extra"
 _NUM_SWAPS, _NUM_SOURCE = 1000, 48475
 _SPLITS = ("train", "val", "test")
 _SWAP_NAME = re.compile(r"(\d{3})_([MW]\d{3})")
-_SOURCE_NAME = re.compile(r"([MW]\d{3})_.+\.mp4")
+_SOURCE_NAME = re.compile(r"([MW]\d{3})_.+\.(?i:mp4)")
 
 
 def read(root: Path, options: ReadOptions) -> VideoListing:
@@ -132,8 +132,9 @@ def _source_videos(
 ) -> tuple[list[DatasetVideo], list[Path]]:
     """Return the actors' recordings, and files that are none or repeat one."""
     videos: dict[str, DatasetVideo] = {}
-    strays = []
-    for path in [place / name for place, names in walk(folder) for name in names]:
+    found = list(walk(folder))
+    strays = [place / name for place, _, dead_links in found for name in dead_links]
+    for path in [place / name for place, names, _ in found for name in names]:
         match = _SOURCE_NAME.fullmatch(path.name)
         method = _EXTRA if "_BlendShape_extra_" in path.stem else _SOURCE
         video_id = make_video_id(DATASET, method, None, path.stem)
@@ -157,8 +158,8 @@ def _source_videos(
 
 def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[DatasetVideo]:
     """Yield the swaps that are there or listed, sorted by name."""
-    names = {path.stem for path in list_files(_version(root, version), {".mp4"})} | split_of.keys()
-    for name in sorted(names):
+    there = {path.stem: path for path in list_files(_version(root, version), {".mp4"})}
+    for name in sorted(there.keys() | split_of.keys()):
         match = _SWAP_NAME.fullmatch(name)
         if match is None:
             continue
@@ -171,7 +172,7 @@ def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[Da
             compression=None,
             target_id=f"FaceForensics++:{match[1]}",
             source_id=match[2],
-            path=_version(root, version) / f"{name}.mp4",
+            path=there.get(name, _version(root, version) / f"{name}.mp4"),
         )
 
 

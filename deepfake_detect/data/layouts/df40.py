@@ -142,7 +142,7 @@ def _unknown_folders(home: Path) -> list[Path]:
 
 def _items(home: Path, *, skipped: Sequence[Path]) -> Iterator[Path]:
     """Yield the videos, folders of frames and single pictures of a method, sorted."""
-    for folder, names in walk(home, skipped={*skipped, *_named_as_methods(home)}):
+    for folder, names, _ in walk(home, skipped={*skipped, *_named_as_methods(home)}):
         if folder.name in _SKIPPED or folder.parent.name in _SKIPPED:
             continue
         pictures = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]

@@ -100,18 +100,25 @@ def _home(folder: Path) -> Path:
     return next((folder / name for name in ("test_videos", "videos") if (folder / name).is_dir()), folder)
 
 
-def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """Yield the folders that may have a list; none inside another that has one, but for the root."""
+def _walk(folder: Path, visited: set[Path], depth: int = 0) -> Iterator[Path]:
+    """Yield the folders that may have a list; none inside another that has one, but for the root.
+
+    ``visited`` are folders without links on the way to them, into which a link is not followed.
+    """
+    real = folder.resolve()
+    if real in visited:
+        return
+    visited.add(real)
     yield folder
     if depth < _MAX_DEPTH and (depth == 0 or not _lists(folder)):
         for child in subfolders(folder):
-            yield from _walk(child, depth + 1)
+            yield from _walk(child, visited, depth + 1)
 
 
 def _read(root: Path, options: ReadOptions) -> VideoListing:
     """List the videos of a DFDC tree, complete or partial."""
     _check_folders(root)
-    folders = list(_walk(root))
+    folders = list(_walk(root, {*root.resolve().parents}))
     lists = [path for folder in folders for path in _lists(folder)]
     homes = {_home(path.parent) for path in lists}
     bare = [f for f in folders if f not in homes and list_files(f, VIDEO_SUFFIXES)]

@@ -28,6 +28,7 @@ from deepfake_detect.data.layouts.base import (
     make_video_id,
     nearly_named,
     refuse_misspelt,
+    walk,
 )
 from deepfake_detect.data.layouts.lists import LABEL_WORDS, read_label, read_video_table
 from deepfake_detect.errors import DatasetLayoutError
@@ -74,10 +75,11 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
 
 def _files(root: Path) -> set[Path]:
     return {
-        path
-        for name in _LABELS
-        for path in (root / name).rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+        place / name
+        for folder in _LABELS
+        for place, names, _ in walk(root / folder)
+        for name in names
+        if Path(name).suffix.lower() in VIDEO_SUFFIXES
     }
 
 
@@ -85,6 +87,7 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
     source = root / LIST_NAME
     path = PurePosixPath(name)
     method = path.parts[0] if path.parts else name
+    inner = PurePosixPath(*path.parts[1:])
     label = read_label(fields.get("label"), LABEL_WORDS, source=source, place=name)
     if _LABELS.get(method) != label:
         raise DatasetLayoutError(
@@ -98,7 +101,7 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
         )
     return DatasetVideo(
         dataset=DATASET,
-        video_id=make_video_id(DATASET, method, None, str(path.relative_to(method).with_suffix(""))),
+        video_id=make_video_id(DATASET, method, None, str(inner.parent / inner.stem)),
         method=method,
         label=label,
         split=fields["set"],

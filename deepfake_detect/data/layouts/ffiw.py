@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detect.data.layouts.base import (
+    VIDEO_SUFFIXES,
     Layout,
     ReadOptions,
     VideoListing,
@@ -88,7 +89,15 @@ def _check_tree(release: Path) -> list[Path]:
         ignored += refuse_misspelt(release / method, _SPLITS, dataset=DATASET)
         for split in _SPLITS:
             ignored += refuse_misspelt(release / method / split, ["videos"], dataset=DATASET)
+            ignored += _strays(release / method / split)
     return ignored
+
+
+def _strays(split: Path) -> list[Path]:
+    """Return the videos of a split that are not read: of another format, or beside ``videos``."""
+    home = _folder_of(split)
+    beside = list_files(split, VIDEO_SUFFIXES) if home != split else []
+    return beside + [path for path in list_files(home, VIDEO_SUFFIXES) if path.suffix.lower() != ".mp4"]
 
 
 def _pairs(release: Path, split: str) -> Iterator[tuple[DatasetVideo, bool]]:

@@ -14,6 +14,8 @@ The mirror ``xdxd003/ff-c23``, all of it c23, without the actors' originals and 
 Reals of ``youtube`` are ``NNN.mp4``; a fake ``<target>_<source>.mp4`` shows the scene of target
 with the face of source. A pair (a, b) of the official split puts reals a and b and fakes a_b and
 b_a of every method into its part; split files in the copy take the place of the official split.
+Where only some of the three are there, whoever they do not name stays in the official part if the
+file of that part is absent, and is in none otherwise.
 DeepFakeDetection (``actors`` and its fakes) has no official split: its rows have none.
 """
 
@@ -22,7 +24,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -207,15 +209,21 @@ def list_copy(copy: FfppCopy, options: ReadOptions) -> VideoListing:
     sources = _wanted_sources(there, options.methods)
     levels = _levels_to_read(copy, there, sources, options.compressions)
     split_of, split_notes = _split_of_identity(copy.root)
-    masks = {path for folder in copy.masks.values() for path in list_files(folder, {".mp4"})}
+    masks = {
+        (method, path.stem): path
+        for method, folder in copy.masks.items()
+        for path in list_files(folder, {".mp4"})
+    }
     videos: list[DatasetVideo] = []
     missing: list[DatasetVideo] = []
     ignored = list(copy.ignored)
     num_expected: dict[str, int] = {}
     for place in [(name, level) for name in sources for level in levels if (name, level) in there]:
         present = set(there[place])
-        names = _names_of(copy, place[0], there[place])
-        expected = [_make_video(copy, place, name, split_of, masks) for name in names]
+        path_of = {path.stem: path for path in there[place]}
+        names = _names_of(copy, place[0], path_of)
+        paths = [path_of.get(name, copy.folders[place] / f"{name}.mp4") for name in names]
+        expected = [_make_video(place, path, split_of, masks) for path in paths]
         videos += (video for video in expected if video.path in present)
         missing += (video for video in expected if video.path not in present)
         ignored += sorted(present - {video.path for video in expected})
@@ -256,12 +264,12 @@ def _levels_to_read(
     return [level for level in present if wanted is None or level in wanted]
 
 
-def _names_of(copy: FfppCopy, source: str, present: Sequence[Path]) -> list[str]:
+def _names_of(copy: FfppCopy, source: str, present: Iterable[str]) -> list[str]:
     if source == "original":
         return sorted(official_split_of_identity())
     if source not in NUM_DFD:
         return _fake_names()
-    names = {path.stem for path in present} | (copy.listed if source == DFD else frozenset())
+    names = {*present} | (copy.listed if source == DFD else frozenset())
     return sorted(name for name in names if _DFD_NAMES[source].fullmatch(name))
 
 
@@ -272,19 +280,17 @@ def _fake_names() -> list[str]:
 
 
 def _make_video(
-    copy: FfppCopy,
     place: tuple[str, str],
-    name: str,
+    path: Path,
     split_of: Mapping[str, str],
-    masks: set[Path],
+    masks: Mapping[tuple[str, str], Path],
 ) -> DatasetVideo:
     """``NNN``, ``<target>_<source>``, ``<actor>__<scene>`` or ``<target>_<source>__<scene>__<key>``."""
-    source, level = place
+    (source, level), name = place, path.stem
     target, _, origin = name.partition("__")[0].partition("_")
     # Actors are other people than the numbered videos, and no list gives them a split.
     prefix = "actor" if source in NUM_DFD else ""
     splits = {split_of.get(identity) for identity in (target, origin or target)}
-    mask = copy.masks.get(source, copy.root) / f"{name}.mp4"
     return DatasetVideo(
         dataset=DATASET,
         video_id=make_video_id(DATASET, source, level, name),
@@ -294,8 +300,8 @@ def _make_video(
         compression=level,
         target_id=prefix + target,
         source_id=prefix + origin if origin else None,
-        path=copy.folders[place] / f"{name}.mp4",
-        mask_path=mask if mask in masks else None,
+        path=path,
+        mask_path=masks.get((source, name)),
     )
 
 
@@ -315,11 +321,17 @@ def _split_of_identity(root: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
             if found.setdefault(name, split) != split:
                 cause = f"names {name}, as {found[name]}.json does"
                 raise DatasetLayoutError(path, cause, "put each identity into one split")
-    changed = sum(found.get(name) != official.get(name) for name in found.keys() | official.keys())
-    if not changed:
-        return official, ()
+    # A part whose file is there has all its people in that file.
+    kept = {n: split for n, split in official.items() if n not in found and split not in files}
+    split_of = found | kept
+    changed = sum(split_of.get(name) != official.get(name) for name in split_of.keys() | official.keys())
+    told = []
+    if changed:
+        told.append(f"other than the official ones for {changed:,} identities")
+    if kept:
+        told.append(f"the {len(kept):,} identities not named there keep their official one")
     note = f"splits are those of {', '.join(path.name for path in files.values())} in {folder}"
-    return found, (f"{note}: other than the official ones for {changed:,} identities",)
+    return split_of, (f"{note}: {'; '.join(told)}",) if told else ()
 
 
 def _read_pairs(path: Path) -> Iterator[str]:

@@ -7,7 +7,8 @@
 The label is that of the folder: ``real`` or ``reals``, ``fake`` or ``fakes``, in any case. A folder
 of images is ambiguous; which way it was read is told in a note, with counts. Folders ``train``,
 ``val`` (also ``valid``, ``validation``) and ``test`` above the class folders are the splits. The
-dataset is called as the root folder is; who is seen is not known.
+dataset is called as the root folder is; who is seen is not known. A link that leads nowhere is
+ignored, one that leads back is not followed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from deepfake_detect.data.layouts.base import (
     refuse_misspelt,
     short_names,
     subfolders,
+    walk,
 )
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
@@ -81,10 +83,12 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
     ignored = _check_names(root, splits=splits)
     for parent in splits:
         ignored += _check_names(parent)
+    folders = _class_folders(root)
+    _refuse_links_to_one_folder(folders)
     videos: list[DatasetVideo] = []
     counts: Counter[str] = Counter()
-    for folder in _class_folders(root):
-        found = list(_find(folder.path, is_class_folder=True))
+    for folder in folders:
+        found = list(_find(folder.path))
         counts.update(one.kind for one in found)
         ignored += [one.path for one in found if one.kind == "stray"]
         videos += _videos(root.resolve().name, folder, [one.path for one in found if one.kind != "stray"])
@@ -119,24 +123,31 @@ def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
     return refuse_misspelt(parent, known, dataset="a real/ fake/ tree")
 
 
-def _find(folder: Path, *, is_class_folder: bool) -> Iterator[_Found]:
-    has_frames = False
-    for path in sorted(folder.iterdir()):
-        suffix = path.suffix.lower()
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _find(path, is_class_folder=False)
-        elif suffix in VIDEO_SUFFIXES:
-            yield _Found("video", path)
-        elif suffix not in IMAGE_SUFFIXES:
-            yield _Found("stray", path)
-        elif is_class_folder:
-            yield _Found("image", path)
-        else:
-            has_frames = True
-    if has_frames:
-        yield _Found("sequence", folder)
+def _refuse_links_to_one_folder(folders: Iterable[_ClassFolder]) -> None:
+    """Refuse class folders that are one and the same, of two splits or classes."""
+    places: dict[Path, Path] = {}
+    for folder in folders:
+        first = places.setdefault(folder.path.resolve(), folder.path)
+        if first != folder.path:
+            raise DatasetLayoutError(folder.path, f"is the same folder as {first}", "remove the link")
+
+
+def _find(folder: Path) -> Iterator[_Found]:
+    for place, names, dead_links in walk(folder):
+        has_frames = False
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if suffix in VIDEO_SUFFIXES:
+                yield _Found("video", place / name)
+            elif suffix not in IMAGE_SUFFIXES:
+                yield _Found("stray", place / name)
+            elif place == folder:
+                yield _Found("image", place / name)
+            else:
+                has_frames = True
+        if has_frames:
+            yield _Found("sequence", place)
+        yield from (_Found("stray", place / name) for name in dead_links)
 
 
 def _videos(dataset: str, folder: _ClassFolder, paths: Iterable[Path]) -> Iterator[DatasetVideo]:

@@ -22,6 +22,7 @@ from deepfake_detect.data.layouts.base import (
     ReadOptions,
     VideoListing,
     check_options,
+    list_files,
     make_video_id,
     nearly_named,
     refuse_misspelt,
@@ -71,7 +72,9 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
                 found += [(shard / inner, _named_parts(shard, inner)) for inner in _folders_in_shard(shard)]
             except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
                 ignored.append(shard)
-                notes.append(f"{shard} cannot be read and is left out ({error}): download it again")
+                # tarfile has a line for each kind of archive that it is not.
+                cause = str(error).partition("\n")[0].rstrip(":")
+                notes.append(f"{shard} cannot be read and is left out ({cause}): download it again")
         for video in [_make_video(path, parts, name) for path, parts in found]:
             num_repeated += videos.setdefault(video.video_id, video) is not video
     if not videos:
@@ -99,11 +102,12 @@ def _top(root: Path) -> Path:
 
 def _picture_folders(folder: Path) -> Iterator[Path]:
     """Yield the folders that hold PNGs themselves, sorted."""
-    return (place for place, names in walk(folder) if any(_is_picture(name) for name in names))
+    return (place for place, names, _ in walk(folder) if any(_is_picture(name) for name in names))
 
 
 def _shards(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.endswith(_SHARD_ENDINGS) and path.is_file())
+    packed = list_files(folder, {".gz", ".tgz", ".tar"})
+    return [path for path in packed if path.name.endswith(_SHARD_ENDINGS)]
 
 
 def _folders_in_shard(shard: Path) -> list[PurePosixPath]:

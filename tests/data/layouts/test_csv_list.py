@@ -102,8 +102,54 @@ def test_paths_may_be_windows_ones_absolute_or_untidy(tmp_path: Path) -> None:
     text = f"path,label\nsub\\a.mp4,0\n./b.mp4,0\n{tmp_path}/elsewhere/d.mp4,1\n../elsewhere/e.mp4,1\n"
     listing = read(write(tmp_path, text))
     assert labels(listing) == {"a.mp4": REAL, "b.mp4": REAL, "d.mp4": FAKE}
-    assert [video.video_id for video in listing.videos[:2]] == ["mine/real/b", "mine/real/sub/a"]
     assert [video.path.name for video in listing.missing] == ["e.mp4"]
+
+
+def test_a_video_is_named_from_the_folder_of_the_csv_on(tmp_path: Path) -> None:
+    place_videos(tmp_path / "mine" / "sub", ["a"])
+    path = write(tmp_path, f"path,label\nsub/../sub/a.mp4,0\n{tmp_path}/x/../mine/b.mp4,0\n")
+    assert [video.video_id for video in read(path).videos] == ["mine/real/b", "mine/real/sub/a"]
+    # The same wherever one stands and however the CSV is named.
+    assert read(path.parent / "sub" / ".." / "list.csv").videos[0].video_id == "mine/real/b"
+
+
+@pytest.mark.parametrize("mark", ["", "/"])  # two slashes in front are one
+def test_a_video_elsewhere_is_named_from_the_folder_on_that_all_share(tmp_path: Path, mark: str) -> None:
+    place_videos(tmp_path / "x" / "y", ["d"])
+    place_videos(tmp_path / "x" / "z", ["d", "e"])
+    text = f"path,label\n../x/y/d.mp4,0\n../x/z/d.mp4,1\n{mark}{tmp_path}/x/z/e.mp4,1\n"
+    path = write(tmp_path, text)
+    assert [video.video_id for video in read(path).videos] == [
+        "mine/real/y/d",
+        "mine/fake/z/d",
+        "mine/fake/z/e",
+    ]
+    path.write_text(text + "a.mp4,0\n")
+    assert [video.video_id for video in read(path).videos] == [
+        "mine/real/mine/a",
+        "mine/real/x/y/d",
+        "mine/fake/x/z/d",
+        "mine/fake/x/z/e",
+    ]
+    path.write_text("path,label\n..,1\n")
+    assert [video.video_id for video in read(path).videos] == [f"mine/fake/{tmp_path.name}"]
+
+
+def test_links_stay_as_they_are_written(tmp_path: Path) -> None:
+    place_videos(tmp_path / "elsewhere", ["a"])
+    path = write(tmp_path, "path,label\nlinked/a.mp4,0\n")
+    (path.parent / "linked").symlink_to(tmp_path / "elsewhere")
+    assert [video.video_id for video in read(path).videos] == ["mine/real/linked/a"]
+
+
+@pytest.mark.parametrize("column", ["dataset", "method", "compression", "video_id"])
+@pytest.mark.parametrize("value", ["..", ".", "/a", "a//b", "a/", "a/../../b", "mine/../x"])
+def test_columns_that_lead_elsewhere_are_refused(tmp_path: Path, column: str, value: str) -> None:
+    path = write(tmp_path, f"path,label,{column}\na.mp4,1,b\nb.mp4,0,{value}\n")
+    with pytest.raises(
+        DatasetLayoutError, match=f"list.csv: line 3 has the {column} '{value}'; leave out parts"
+    ):
+        read(path)
 
 
 def test_absent_files_are_missing(tmp_path: Path) -> None:

@@ -43,6 +43,28 @@ def test_the_full_tree_has_the_published_counts(full_tree: Path) -> None:
     assert len({video.video_id for video in listing.videos}) == len(listing.videos)
 
 
+def test_suffixes_may_be_in_any_case(tmp_path: Path) -> None:
+    make_deeperforensics(tmp_path, num_recordings=1, num_extra=0)
+    swap = tmp_path / "manipulated_videos" / "end_to_end" / "000_W101.mp4"
+    (recording,) = (tmp_path / "source_videos").rglob("*.mp4")
+    for path in (swap, recording):
+        path.rename(path.with_suffix(".MP4"))
+    listing = LAYOUT.read(tmp_path, ReadOptions(methods=("end_to_end",)))
+    assert (listing.counts()["source_videos"], listing.counts()["end_to_end"]) == ((1, 48475), (3, 1000))
+    assert (listing.missing, listing.ignored) == ((), ())
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    make_deeperforensics(tmp_path)
+    whole = LAYOUT.read(tmp_path, ALL)
+    (tmp_path / "source_videos" / "loop").symlink_to(tmp_path / "source_videos")
+    dead = tmp_path / "source_videos" / "W101_x.mp4"
+    dead.symlink_to(tmp_path / "absent")
+    listing = LAYOUT.read(tmp_path, ALL)
+    assert listing.videos == whole.videos
+    assert listing.ignored == (dead,)
+
+
 def test_labels_and_identities(full_tree: Path) -> None:
     for video in LAYOUT.read(full_tree, ALL).videos:
         is_real = video.method.startswith("source_videos")

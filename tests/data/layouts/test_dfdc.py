@@ -218,6 +218,18 @@ def test_a_part_is_read_where_the_archives_put_it(tmp_path: Path, place: str) ->
     assert {video.split for video in listing.videos} == {"train"}
 
 
+def test_links_are_followed_but_not_in_circles(dfdc: Path, tmp_path: Path) -> None:
+    whole = read(dfdc)
+    (dfdc / "loop").symlink_to(dfdc)
+    (dfdc / "again").symlink_to(dfdc / "test")
+    (dfdc / "above").symlink_to(tmp_path)
+    (dfdc / "dfdc_train_part_1").rename(tmp_path / "elsewhere")
+    (dfdc / "dfdc_train_part_1").symlink_to(tmp_path / "elsewhere")
+    listing = read(dfdc)
+    assert [video.video_id for video in listing.videos] == [video.video_id for video in whole.videos]
+    assert (listing.missing, listing.ignored, listing.notes) == ((), (), whole.notes)
+
+
 def test_the_sample_of_the_train_videos_is_counted_once_beside_its_part(dfdc: Path) -> None:
     before = read(dfdc)
     make_dfdc_part(dfdc / "train_sample_videos", None, dfdc_names(3), 2)

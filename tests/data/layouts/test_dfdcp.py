@@ -84,6 +84,26 @@ def test_a_partial_copy_is_listed_and_counted(dfdcp: Path) -> None:
     assert listing.notes == ("dataset.json lists 4 reals and 8 fakes; published are 1,131 and 4,119",)
 
 
+def test_links_are_followed_but_not_in_circles(dfdcp: Path, tmp_path: Path) -> None:
+    whole = read(dfdcp)
+    (dfdcp / "method_A").rename(tmp_path / "moved")
+    (dfdcp / "method_A").symlink_to(tmp_path / "moved")
+    (tmp_path / "moved" / "1000000").rename(tmp_path / "1000000")
+    (tmp_path / "moved" / "1000000").symlink_to(tmp_path / "1000000")
+    (tmp_path / "moved" / "loop").symlink_to(tmp_path / "moved")
+    assert read(dfdcp) == whole
+    (dfdcp / REAL_KEY).unlink()
+    (dfdcp / REAL_KEY).symlink_to(tmp_path / "absent.mp4")
+    assert [video.path for video in read(dfdcp).missing] == [dfdcp / REAL_KEY]
+
+
+@pytest.mark.parametrize("key", ["method_A/../../x.mp4", "method_A", "method_A/"])
+def test_a_key_that_leads_elsewhere_is_refused(dfdcp: Path, key: str) -> None:
+    edit_list(dfdcp, key, label="fake", set="train")
+    with pytest.raises(DatasetLayoutError, match="video_id .* has a part that is empty, . or .."):
+        read(dfdcp)
+
+
 def test_a_missing_folder_is_told_and_counted(dfdcp: Path) -> None:
     shutil.rmtree(dfdcp / "original_videos")
     listing = read(dfdcp)

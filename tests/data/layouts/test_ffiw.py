@@ -57,6 +57,18 @@ def test_videos_may_lie_one_folder_deeper(tmp_path: Path, folder: str) -> None:
     assert fake.mask_path == tmp_path / folder.format("target_mask") / "train_00000000_mask.mp4"
 
 
+def test_videos_that_are_not_read_are_named(tmp_path: Path) -> None:
+    read = place_video(tmp_path / "source" / "train" / "videos" / "a.mp4", None)
+    strays = [
+        place_video(tmp_path / "source" / "train" / "beside.mp4", None),
+        place_video(tmp_path / "source" / "train" / "videos" / "a.avi", None),
+        place_video(tmp_path / "target_mask" / "val" / "videos.mov", None),
+    ]
+    listing = LAYOUT.read(tmp_path, ALL)
+    assert [video.path for video in listing.videos] == [read]
+    assert list(listing.ignored) == strays
+
+
 def test_a_partial_copy_knows_the_partners_of_what_is_there(tmp_path: Path) -> None:
     root = make_ffiw(tmp_path, sizes=(3, 0, 0), with_masks=True) / RELEASE
     (root / "target" / "train" / "train_00000001.mp4").unlink()

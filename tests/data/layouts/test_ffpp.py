@@ -113,6 +113,25 @@ def test_a_partial_download_is_listed_and_counted(tmp_path: Path) -> None:
     assert [path.name for path in listing.ignored] == ["extra.mp4"]
 
 
+def test_suffixes_may_be_in_any_case(tmp_path: Path) -> None:
+    top = tmp_path / "manipulated_sequences" / "Deepfakes"
+    upper = [
+        place_video(tmp_path / "original_sequences" / "youtube" / "c23" / "videos" / "000.MP4", None),
+        place_video(top / "c23" / "videos" / "000_003.Mp4", None),
+    ]
+    mask = place_video(top / "masks" / "videos" / "000_003.MP4", None)
+    listing = read(tmp_path, methods=("Deepfakes",))
+    assert [video.path for video in listing.videos] == upper
+    assert listing.videos[1].mask_path == mask
+    assert listing.videos[1].video_id == "FaceForensics++/Deepfakes/c23/000_003"
+    assert listing.ignored == ()
+    assert len(listing.missing) == 2000 - 2
+    # Of two files of one name the one spelt as the owners do is the video.
+    usual = place_video(upper[0].with_suffix(".mp4"), None)
+    listing = read(tmp_path, methods=("Deepfakes",))
+    assert (listing.videos[0].path, listing.ignored) == (usual, (upper[0],))
+
+
 def test_methods_bring_their_own_reals(full_tree: Path) -> None:
     def sources(*methods: str) -> set[str]:
         return {video.method for video in read(full_tree, methods=methods).videos}
@@ -216,6 +235,38 @@ def test_split_files_take_the_place_of_the_official_split(tmp_path: Path, folder
     }
     # 000 and 001 are named and not there, 992 are not named at all; only 071 is where it was.
     assert "other than the official ones for 999 identities" in listing.notes[0]
+
+
+def official_pairs_of(part: str) -> list[tuple[str, str]]:
+    return [(first, second) for split, first, second in official_split_pairs() if split == part]
+
+
+def test_without_all_split_files_the_official_split_fills_the_rest(tmp_path: Path) -> None:
+    make_ffpp(tmp_path)
+    write_splits(tmp_path / "splits", train=official_pairs_of("train"))
+    listing = read(tmp_path)
+    assert Counter(video.split for video in listing.videos) == {"train": 12, "val": 12, "test": 12}
+    assert listing.notes == (
+        f"splits are those of train.json in {tmp_path / 'splits'}: "
+        "the 280 identities not named there keep their official one",
+    )
+
+
+def test_the_official_split_never_contradicts_the_split_files_that_are_there(tmp_path: Path) -> None:
+    make_ffpp(tmp_path)
+    # Of train without 054, with 720 of val; 672 of val and those of test are named nowhere.
+    pairs = [pair for pair in official_pairs_of("train") if "054" not in pair]
+    write_splits(tmp_path, train=[*pairs, ("071", "720")])
+    listing = read(tmp_path, methods=("Deepfakes",))
+    assert {video.path.stem: video.split for video in listing.videos} == {
+        **{"071": "train", "720": "train", "672": "val", "953": "test", "974": "test"},
+        **{"054": None, "071_054": None, "054_071": None, "720_672": None, "672_720": None},
+        **{"953_974": "test", "974_953": "test"},
+    }
+    assert listing.notes[0].endswith(
+        "other than the official ones for 2 identities; "
+        "the 279 identities not named there keep their official one"
+    )
 
 
 def test_split_files_like_the_official_split_say_nothing_new(tmp_path: Path) -> None:

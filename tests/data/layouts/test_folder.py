@@ -103,13 +103,20 @@ def test_a_missing_class_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [("reall", "real"), ("train/fakee", "fake"), ("tran/real", "train"), ("tests/real", "test")],
+    [
+        ("reall", "real"),
+        ("rael", "real"),
+        ("train/fakee", "fake"),
+        ("tran/real", "train"),
+        ("tests/real", "test"),
+        ("tset/real", "test"),
+    ],
 )
 def test_a_misspelt_folder_is_an_error_that_names_the_right_one(
     tmp_path: Path, wrong: str, right: str
 ) -> None:
     place_videos(tmp_path / wrong, ["a"])
-    place_videos(tmp_path / ("fake" if wrong == "reall" else "val/fake"), ["b"])
+    place_videos(tmp_path / ("val/fake" if "/" in wrong else "fake"), ["b"])
     assert LAYOUT.recognise(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match=f"is no folder of a real/ fake/ tree; rename it to {right}"):
         read(tmp_path)
@@ -130,6 +137,37 @@ def test_strange_files_and_folders_are_ignored_and_named(tmp_path: Path) -> None
     (root / "real" / ".hidden.mp4").touch()
     (root / "unsorted").mkdir()
     assert {path.name for path in read(root).ignored} == {"notes.txt", "unsorted"}
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    whole = read(root)
+    for place in (root / "real", root / "fake" / "day1", root / "fake" / "clip7"):
+        (place / "loop").symlink_to(place)
+        (place / "up").symlink_to(root)
+    assert read(root) == whole
+    place_videos(tmp_path / "elsewhere", ["z"])
+    (root / "real" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert set(ids(read(root))) - set(ids(whole)) == {"my_videos/real/linked/z"}
+
+
+@pytest.mark.parametrize(("link", "target"), [("train", "."), ("test", "val"), ("fake", "real")])
+def test_a_class_folder_that_is_another_one_too_is_refused(tmp_path: Path, link: str, target: str) -> None:
+    place_videos(tmp_path / "real", ["a"])
+    place_videos(tmp_path / "val" / "real", ["b"])
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(DatasetLayoutError, match=r"is the same folder as \S*; remove the link"):
+        read(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_ignored(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    whole = read(root)
+    for path in (root / "real" / "gone.mp4", root / "fake" / "gone.png", root / "fake" / "gone"):
+        path.symlink_to(tmp_path / "absent")
+    listing = read(root)
+    assert listing.videos == whole.videos
+    assert {path.name for path in listing.ignored} == {"gone.mp4", "gone.png", "gone"}
 
 
 def test_trees_without_an_item_are_refused(tmp_path: Path) -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts import LAYOUTS, ReadOptions, read_dataset, recognise_layout
+from deepfake_detect.data.index import IndexOrigin, write_index
+from deepfake_detect.data.layouts import LAYOUTS, ReadOptions, VideoListing, read_dataset, recognise_layout
+from deepfake_detect.data.layouts.base import leave_out_unwritable
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
 from tests.data.layouts import miniatures, miniatures_more
+
+# What a name in another encoding than UTF-8 looks like in Python; other systems take no such names.
+NO_UTF8 = os.fsdecode(b"caf\xe9")
+needs_any_name = pytest.mark.skipif(sys.platform != "linux", reason="no such file names")
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "ffpp": miniatures_more.make_ffpp,
@@ -87,3 +97,57 @@ def test_the_meaning_of_labels_is_for_a_csv_alone(tmp_path: Path) -> None:
     root = miniatures.make_folder(tmp_path / "x")
     with pytest.raises(OptionError, match="fake_label: is for a CSV"):
         read_dataset(root, options=ReadOptions(fake_label="0"))
+
+
+def assert_writable(listing: VideoListing, path: Path) -> None:
+    """Check that all that is told of a listing can be written to a table and printed."""
+    origin = IndexOrigin(kinds=(), roots=(), split_policy="auto", split_seed=0, splits_sha256="")
+    assert write_index(path, [*listing.videos, *listing.missing], origin=origin).num_rows
+    for words in (*map(str, listing.ignored), *listing.notes):
+        assert words.encode()
+
+
+@needs_any_name
+@pytest.mark.parametrize("name", MAKERS)
+def test_names_that_are_no_utf8_are_left_out_and_counted(name: str, tmp_path: Path) -> None:
+    root = MAKERS[name](tmp_path / "downloaded")
+    top = root if root.is_dir() else root.parent
+    whole = read_dataset(root)[2]
+    # One more of what a folder holds in each, and a folder with a video at the top.
+    for path in {
+        path.parent: path for path in top.rglob("*") if path.suffix in (".mp4", ".png", ".gz")
+    }.values():
+        shutil.copy(path, path.with_name(NO_UTF8 + "".join(path.suffixes)))
+    miniatures.place_video(top / NO_UTF8 / "a.mp4")
+    _, evidence, listing = read_dataset(root)
+    assert evidence.encode()
+    assert_writable(listing, tmp_path / "videos.parquet")
+    assert listing.videos == whole.videos
+    assert listing.missing == whole.missing
+    told = [note for note in listing.notes if note.startswith("left out because their names are no UTF-8: ")]
+    assert len(told) == (0 if name == "csv" else 1)  # a CSV names what is read; nothing else is looked at
+
+
+@needs_any_name
+def test_the_note_tells_how_many_and_which(tmp_path: Path) -> None:
+    root = miniatures.make_folder(tmp_path)
+    bad = miniatures.place_videos(root / "fake" / "day1", [NO_UTF8, f"{NO_UTF8}-2"])
+    listing = read_dataset(root)[2]
+    where = str(bad[0].with_name("caf"))
+    assert listing.notes[
+        -1
+    ] == f"left out because their names are no UTF-8: 2, such as {where}-2.mp4".replace(
+        "caf-2", "caf\\udce9-2"
+    )
+    # Where the root itself has such a name, no video can be written down.
+    root.rename(tmp_path / NO_UTF8)
+    with pytest.raises(DatasetLayoutError, match="is no UTF-8, as are the places of all 10 videos; rename"):
+        read_dataset(tmp_path / NO_UTF8)
+
+
+def test_absent_videos_whose_names_are_no_text_are_left_out_too(tmp_path: Path) -> None:
+    whole = read_dataset(miniatures.make_folder(tmp_path))[2]
+    gone = replace(whole.videos[0], video_id="\ud800", path=tmp_path / "\ud800.mp4")
+    listing = leave_out_unwritable(replace(whole, missing=(gone,)))
+    assert (listing.videos, listing.missing) == (whole.videos, ())
+    assert listing.notes[-1].endswith(": 1, such as " + str(tmp_path / "\\ud800.mp4"))
