@@ -5,7 +5,8 @@ video, by identity (as target and as source) and by crop (the same bytes, or nea
 picture); each split's classes by number and by native size. Fingerprints of the crops are kept
 beside the manifest, so a second audit is quick.
 
-Exit code 0 where nothing is shared, 1 where something leaks, 2 for bad input.
+Exit code 0 where nothing is shared, 1 where something leaks, 2 for bad input, such as crops of which
+not one can be read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.files import make_folder, write_json
 from deepfake_detect.records import FAKE, REAL
 
@@ -41,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.data.audit import audit_rows
     from deepfake_detect.data.index import read_rows
 
-    _check_outputs(arguments)  # refused before the work, not after it
     rows = read_rows(arguments.manifest)
+    _check_outputs(arguments, rows.path)  # refused before the work, not after it
     if arguments.where is not None:
         rows = rows.where(arguments.where)
     report = audit_rows(rows, compare_crops=not arguments.no_crops, num_workers=arguments.workers)
@@ -59,15 +61,18 @@ def run(arguments: argparse.Namespace) -> int:
     return _conclude(report)
 
 
-def _check_outputs(arguments: argparse.Namespace) -> None:
+def _check_outputs(arguments: argparse.Namespace, audited: Path) -> None:
     if arguments.sheet is not None:
         # Reads crops as training does, and so loads torch: only where it is asked for.
         from deepfake_detect.report.duplicates import check_sheet_path
 
         check_sheet_path(arguments.sheet)
-    for path in (arguments.json, arguments.sheet):
-        if path is not None:
-            make_folder(path.parent)
+    for option, path in (("--json", arguments.json), ("--sheet", arguments.sheet)):
+        if path is None:
+            continue
+        if path.exists() and path.samefile(audited):
+            raise OptionError(option, f"{path} is the file that is audited", "name another file")
+        make_folder(path.parent)
 
 
 def _draw(report: AuditReport, root: Path, path: Path) -> str:
@@ -85,12 +90,26 @@ def _conclude(report: AuditReport) -> int:
         print(f"leak of {leak.sentence()}")
     splits = ", ".join(report.splits) or "none"
     what = f"{report.path}: {report.num_rows:,} rows of {report.num_videos:,} videos, splits: {splits}"
-    if not report.leaks:
-        print(f"no leak found in {what}")
-        return 0
-    kinds = ", ".join(dict.fromkeys(leak.kind for leak in report.leaks))
-    print(f"LEAK: {kinds} in {what}")
-    return EXIT_LEAK
+    if report.leaks:
+        kinds = ", ".join(dict.fromkeys(leak.kind for leak in report.leaks))
+        print(f"LEAK: {kinds} in {what}")
+        return EXIT_LEAK
+    print(f"no leak found {_among_what(report)}{what}")
+    return 0
+
+
+def _among_what(report: AuditReport) -> str:
+    """Return how far the crops could be looked at, refusing to call clean what could not at all."""
+    if report.crops is None or not report.crops.unreadable:
+        return "in "
+    num_unreadable, num_crops = len(report.crops.unreadable), report.crops.num_crops
+    if num_unreadable == num_crops:
+        raise ManifestError(
+            report.path,
+            f"not one of its {num_crops:,} crops could be read",
+            "extract again, or compare names alone with --no-crops",
+        )
+    return f"among the crops that could be read; {num_unreadable:,} of {num_crops:,} could not be read: "
 
 
 def _remarks(report: AuditReport) -> list[str]:

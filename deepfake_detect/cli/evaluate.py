@@ -2,8 +2,9 @@
 
 Leaves metrics.json, config.json and roc.png in the output folder and prints the table: AUC,
 accuracy, equal error rate and log loss, over frames and over videos, overall and per method,
-with bootstrap intervals that resample videos. A split that shares videos, people or pictures with
-another split of the manifest is refused.
+with bootstrap intervals that resample videos. Rows that share videos, people or pictures with
+another split of the manifest, all of it, are refused; a warning tells of videos that the detector
+was trained or selected on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from deepfake_detect.data.audit import LEAK_KINDS
+from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.errors import OptionError
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
 
@@ -21,19 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
     parser.add_argument("--split", default="test", help="rows to measure on, or all (default test)")
-    parser.add_argument(
-        "--where",
-        metavar="EXPR",
-        help="condition that rows fulfil, applied before --split (default: all rows)",
-    )
-    parser.add_argument(
-        "--allow-leak",
-        nargs="+",
-        choices=LEAK_KINDS,
-        default=(),
-        metavar="KIND",
-        help="measure although other splits of the manifest leak into this one by these kinds: "
-        f"{', '.join(LEAK_KINDS)} (default: refuse)",
+    add_row_arguments(
+        parser,
+        where="condition that measured rows fulfil",
+        allow_leak="measure although other splits of the manifest leak into the measured rows",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--aggregation", metavar="RULE", help="(default: the detector's own)")

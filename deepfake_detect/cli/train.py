@@ -12,25 +12,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepfake_detect.data.audit import LEAK_KINDS
+from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.data.transforms import AUGMENTATIONS
 from deepfake_detect.training.config import PRECISIONS, TrainingConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
-    parser.add_argument("--where", metavar="EXPR", help="condition that rows fulfil (default: all rows)")
     parser.add_argument("--backbone", required=True, help="facenet, vgg16, vgg19 or a timm model name")
     parser.add_argument("--weights", help="path or published name of pretrained weights (default: random)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--allow-leak",
-        nargs="+",
-        choices=LEAK_KINDS,
-        default=(),
-        metavar="KIND",
-        help=f"train although the splits leak by these kinds: {', '.join(LEAK_KINDS)} (default: refuse)",
-    )
+    add_row_arguments(parser, where="condition that rows fulfil", allow_leak="train although the splits leak")
     numbers = (
         ("head-epochs", int, "epochs with the backbone frozen"),
         ("epochs", int, "epochs of fine-tuning after that"),

@@ -9,6 +9,8 @@ manifest    one Parquet row per crop; failures beside it
 rows        what index and manifest share: filters, samples, columns read on demand
 merge       several files into one, filtered and sampled
 audit       what splits share and should not; crop_hashes tells crops that look alike
+leaks       what training and evaluation refuse of it
+pack        crops of a manifest into numbered tar shards
 shards      crops inside tar files
 transforms  crop -> tensor, and the augmentation of training
 crops       torch dataset and the paired order of training

@@ -9,10 +9,10 @@ A detector is measured on what it has not seen. Between two splits nothing may b
     near-duplicate-crops    the same picture in both, stored anew, resized or a little shifted
 
 Who is the same person over several datasets is decided in :mod:`data.identities`. Rows without a
-split belong to none and are only counted.
+split, or with an empty one, belong to none and are only counted.
 
-Videos and identities are compared inside DuckDB, so millions of rows are no burden; crops are read
-once (see :mod:`data.crop_hashes`).
+Videos, identities and paths are compared inside DuckDB, so millions of rows are no burden; crops are
+read once (see :mod:`data.crop_hashes`). What training and evaluation refuse is in :mod:`data.leaks`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ import pyarrow as pa
 from deepfake_detect.data.crop_hashes import CACHE_NAME, hash_crops, is_flat, near_duplicates
 from deepfake_detect.data.identities import identity_sql
 from deepfake_detect.data.index import VideoIndex
-from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.rows import Rows
-from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.errors import ManifestError
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.records import FAKE, REAL
 
@@ -39,17 +38,14 @@ LeakKind = Literal["videos", "identities", "identical-crops", "near-duplicate-cr
 LEAK_KINDS: tuple[LeakKind, ...] = get_args(LeakKind)
 ID_KINDS: tuple[LeakKind, ...] = ("videos", "identities")
 CROP_KINDS: tuple[LeakKind, ...] = ("identical-crops", "near-duplicate-crops")
-# Training and evaluation compare the crops of a manifest up to this many; reading and comparing
-# them takes a minute or two then.
-MAX_CROPS_COMPARED = 100_000
-# They let pass, and tell of, near-duplicates up to this share of the smaller split: looks are no
-# proof, and published splits hold a few takes of one scene (DFDC's original-disjoint ones 0.9 %).
-MAX_NEAR_SHARE = 0.02
+# What names tell of: of identical crops those that are one file, by its path.
+NAME_KINDS: tuple[LeakKind, ...] = (*ID_KINDS, "identical-crops")
 MAX_EXAMPLES = 10
 _MAX_PAIRS = 100
 _SIZE_TELLS = 0.1
 _USUAL_ORDER = ("train", "val", "test")
-_UNREADABLE = -1
+# An empty split is none, as CSVs and other tools write it.
+_SPLIT = "nullif(split, '')"
 
 
 @dataclass(frozen=True)
@@ -166,8 +162,8 @@ class CropFindings:
         num_crops: Different crops looked at.
         num_flat: Of them, those too even to be compared by looks.
         unreadable: Paths of those that could not be read.
-        pairs: Duplicates across splits, up to 100 of each kind and pair of splits.
-        num_label_conflicts: Files that occur, byte by byte, both as real and as fake.
+        pairs: Duplicates across splits that can be read, up to 100 of each kind and pair of splits.
+        num_label_conflicts: Pictures that occur, byte by byte, both as real and as fake.
         label_conflicts: Examples: (path of the real, path of the fake).
         notes: One line each on what went on beside that.
     """
@@ -240,7 +236,7 @@ def audit_rows(
     """
     counts = rows.query(
         "select count(*) as num_rows, count(distinct video_id) as num_videos, "
-        "count(*) filter (split is null) as num_rows_without_split from rows"
+        f"count(*) filter ({_SPLIT} is null) as num_rows_without_split from rows"
     ).to_pylist()[0]
     if counts["num_rows"] == 0:
         raise ManifestError(rows.path, "holds no row to audit", "choose other rows")
@@ -250,16 +246,16 @@ def audit_rows(
     if not has_crops:
         notes.append("this is an index of videos: there are no crops to compare")
     elif not compare_crops:
-        notes.append("the crops were not compared, only names")
-    overlaps = compare_ids(rows, pairs, ID_KINDS)
+        notes.append("the crops were not compared, only names (identical-crops: by path alone)")
+    overlaps = compare_names(rows, pairs, ID_KINDS if compare_crops or not has_crops else NAME_KINDS)
     crops = None
     if has_crops and compare_crops:
-        of_crops, crops = _compare_crops(rows, pairs, num_workers, show_progress)
+        of_crops, crops = compare_pictures(rows, pairs, num_workers, show_progress)
         overlaps += of_crops
     return AuditReport(
         path=str(rows.path),
         filters=rows.filters,
-        splits=_splits(rows),
+        splits=splits_of(rows),
         overlaps=_in_order(overlaps, pairs),
         balance=_balance(rows),
         sizes=_size_balance(rows) if "native_size" in rows.column_names else (),
@@ -269,91 +265,15 @@ def audit_rows(
     )
 
 
-def require_no_leak(
-    rows: Manifest,
-    *,
-    allowed: Collection[LeakKind] = (),
-    evaluated: str | None = None,
-    num_workers: int | None = None,
-    show_progress: bool = True,
-) -> tuple[str, ...]:
-    """Refuse rows whose splits leak into one another.
-
-    Args:
-        rows: A manifest of crops. Up to ``MAX_CROPS_COMPARED`` of them are compared too, and
-            near-duplicates refused above ``MAX_NEAR_SHARE`` of the smaller split.
-        allowed: Kinds of leak that are let pass.
-        evaluated: The split that is compared with the others; every pair when ``None``.
-        num_workers, show_progress: As for :func:`audit_rows`.
-
-    Returns:
-        One line on each thing to be told: what was not done, and near-duplicates let pass.
-
-    Raises:
-        ManifestError: A leak; the message names kind, splits, count, an example and the way out.
-        OptionError: ``allowed`` names an unknown kind.
-    """
-    check_leak_kinds(allowed)
-    asked = [kind for kind in LEAK_KINDS if kind not in allowed]
-    pairs = [pair for pair in split_pairs(rows) if evaluated is None or evaluated in pair]
-    # Names first: they are compared in no time, and crops need not be read to refuse.
-    _refuse_leaks(rows, compare_ids(rows, pairs, [kind for kind in asked if kind in ID_KINDS]))
-    if not pairs or not set(asked) & set(CROP_KINDS):
-        return ()
-    compared = ", ".join(dict.fromkeys(_literal(split) for pair in pairs for split in pair))
-    chosen = rows.where(f"split in ({compared})")
-    if chosen.num_rows > MAX_CROPS_COMPARED:
-        return (
-            f"{rows.path}: its {chosen.num_rows:,} crops were not compared with one another, only names "
-            f"(more than {MAX_CROPS_COMPARED:,}); to compare them: deepfake-detect audit {rows.path}",
-        )
-    overlaps, findings = _compare_crops(chosen, pairs, num_workers, show_progress)
-    found = [overlap for overlap in overlaps if overlap.kind in asked and overlap.count]
-    few = [overlap for overlap in found if _are_few(chosen, overlap)]
-    _refuse_leaks(rows, [overlap for overlap in found if overlap not in few])
-    return (*findings.notes, *(f"{rows.path}: let pass, being few: {one.sentence()}" for one in few))
-
-
-def _are_few(rows: Rows, overlap: Overlap) -> bool:
-    if overlap.kind != "near-duplicate-crops":
-        return False
-    sizes = [rows.where(f"split = {_literal(split)}").num_rows for split in (overlap.first, overlap.second)]
-    return overlap.count <= MAX_NEAR_SHARE * min(sizes)
-
-
-def check_leak_kinds(allowed: Iterable[str]) -> None:
-    """Refuse kinds of leak that do not exist.
-
-    Raises:
-        OptionError: Unknown kind.
-    """
-    for kind in allowed:
-        if kind not in LEAK_KINDS:
-            raise OptionError("allow_leak", f"{kind!r} is unknown", f"choose of {', '.join(LEAK_KINDS)}")
-
-
-def _refuse_leaks(rows: Rows, overlaps: Sequence[Overlap]) -> None:
-    leaks = [overlap for overlap in overlaps if overlap.count]
-    if not leaks:
-        return
-    others = "".join(
-        f"; also {leak.count:,} {leak.kind} of {leak.first} and {leak.second}" for leak in leaks[1:]
-    )
-    kinds = " ".join(kind for kind in LEAK_KINDS if any(leak.kind == kind for leak in leaks))
-    raise ManifestError(
-        rows.path,
-        f"its splits leak: {leaks[0].sentence()}{others}",
-        f"split it anew or leave those rows out with --where, or accept it with --allow-leak {kinds}",
-    )
-
-
 def split_pairs(rows: Rows) -> list[tuple[str, str]]:
     """Return every pair of the splits that occur, in usual order."""
-    return list(combinations(_splits(rows), 2))
+    return list(combinations(splits_of(rows), 2))
 
 
-def _splits(rows: Rows) -> tuple[str, ...]:
-    found = rows.query("select distinct split from rows where split is not null")["split"].to_pylist()
+def splits_of(rows: Rows) -> tuple[str, ...]:
+    """Return the splits that occur, in usual order: train, val, test, then others by name."""
+    sql = f"select distinct {_SPLIT} as split from rows where {_SPLIT} is not null"
+    found = rows.query(sql)["split"].to_pylist()
     others = sorted(set(found) - set(_USUAL_ORDER))
     return tuple([split for split in _USUAL_ORDER if split in found] + others)
 
@@ -362,22 +282,23 @@ def _splits(rows: Rows) -> tuple[str, ...]:
 _KEYS: dict[str, tuple[str, ...]] = {
     "videos": ("video_id",),
     "identities": (identity_sql("target_id"), identity_sql("source_id")),
+    "identical-crops": ("path",),
 }
-_PLACES = {"videos": "path", "identities": "video_id"}
+_PLACES = {"videos": "path", "identities": "video_id", "identical-crops": "video_id"}
 
 
-def compare_ids(rows: Rows, pairs: Sequence[tuple[str, str]], kinds: Collection[LeakKind]) -> list[Overlap]:
+def compare_names(rows: Rows, pairs: Sequence[tuple[str, str]], kinds: Collection[LeakKind]) -> list[Overlap]:
     """Return what pairs of splits share in names, an overlap for each pair and kind.
 
     Args:
         rows: Of crops or videos.
         pairs: Splits to compare.
-        kinds: Of ``ID_KINDS``.
+        kinds: Of ``NAME_KINDS``.
     """
-    return [overlap for kind in kinds for overlap in _compare_names(rows, pairs, kind)]
+    return [overlap for kind in kinds for overlap in _compare_by(kind, rows, pairs)]
 
 
-def _compare_names(rows: Rows, pairs: Sequence[tuple[str, str]], kind: LeakKind) -> list[Overlap]:
+def _compare_by(kind: LeakKind, rows: Rows, pairs: Sequence[tuple[str, str]]) -> list[Overlap]:
     shared = rows.query(f"""
         with {_held_sql(kind)}
         select a.split as first, b.split as second, count(*) as count,
@@ -397,18 +318,23 @@ def _compare_names(rows: Rows, pairs: Sequence[tuple[str, str]], kind: LeakKind)
 
 
 def _held_sql(kind: LeakKind) -> str:
-    """Return the SQL of ``held``: which keys each split holds, and a place where."""
+    """Return the SQL of ``held``: which of the keys of several splits each holds, and a place where."""
+    # Millions of keys, such as paths, are a burden as texts; those of one split drop out by hash alone.
     return f"""named as (
             select split, unnest([{", ".join(_KEYS[kind])}]) as key, {_PLACES[kind]} as place
-            from rows where split is not null
+            from rows where {_SPLIT} is not null
+        ), several as (
+            select hash(key) as hashed from named where key is not null
+            group by all having min(split) <> max(split)
         ), held as (
-            select split, key, min(place) as place from named where key is not null group by all
+            select split, key, min(place) as place from named
+            where key is not null and hash(key) in (select hashed from several) group by all
         )"""
 
 
 def _count_concerned(rows: Rows, pair: tuple[str, str], kind: LeakKind) -> tuple[int, int]:
     """Return how many rows and videos of two splits hold a key that both have."""
-    splits = ", ".join(_literal(split) for split in pair)
+    splits = sql_literals(pair)
     is_shared = " or ".join(f"{key} in (select key from shared)" for key in _KEYS[kind])
     (counts,) = rows.query(f"""
         with {_held_sql(kind)}, shared as (
@@ -419,8 +345,14 @@ def _count_concerned(rows: Rows, pair: tuple[str, str], kind: LeakKind) -> tuple
     return counts["num_rows"], counts["num_videos"]
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def sql_literals(texts: Iterable[str]) -> str:
+    """Return texts as SQL writes them, with commas between.
+
+    Example:
+        >>> sql_literals(["train", "Anna's"])
+        "'train', 'Anna''s'"
+    """
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
 
 
 def _in_order(overlaps: Sequence[Overlap], pairs: Sequence[tuple[str, str]]) -> tuple[Overlap, ...]:
@@ -432,20 +364,20 @@ def _in_order(overlaps: Sequence[Overlap], pairs: Sequence[tuple[str, str]]) -> 
 
 def _balance(rows: Rows) -> tuple[Balance, ...]:
     counts = rows.query(
-        "select split, method, label, count(distinct video_id) as num_videos, count(*) as num_rows "
-        "from rows group by all order by split, label, method"
+        f"select {_SPLIT} as split, method, label, count(distinct video_id) as num_videos, "
+        "count(*) as num_rows from rows group by all order by split, label, method"
     )
     return tuple(Balance(**row) for row in counts.to_pylist())
 
 
 def _size_balance(rows: Rows) -> tuple[SizeBalance, ...]:
     counts = rows.query(
-        "select split, label, native_size, count(*) as num_rows from rows "
+        f"select {_SPLIT} as split, label, native_size, count(*) as num_rows from rows "
         "where native_size is not null group by all order by native_size"
     )
     of_split = counts["split"].to_pylist()
     found = []
-    for split in [one for one in (*_splits(rows), None) if one in of_split]:
+    for split in [one for one in (*splits_of(rows), None) if one in of_split]:
         wanted = pa.array([value == split for value in of_split])
         labels, sizes, weights = (
             counts.filter(wanted)[name].to_numpy() for name in ("label", "native_size", "num_rows")
@@ -471,12 +403,18 @@ class _Crops:
     """The rows that have a split, with what their pictures hold.
 
     Attributes:
-        contents: int64 (N,), a number for each row's stored bytes; ``_UNREADABLE`` where none.
-        fingerprints: ``FINGERPRINT`` (C,), by that number.
+        contents: int64 (N,), a number for each row's stored bytes. A crop that cannot be read has a
+            number of its own, C or above: all that is known of it is that it is the same in every
+            row with its path.
+        is_readable: bool (N,).
+        fingerprints: ``FINGERPRINT`` (C,), by the number.
     """
 
     def __init__(self, rows: Rows, num_workers: int | None, show_progress: bool) -> None:
-        table = rows.query("select path, split, label, video_id from rows where split is not null")
+        table = rows.query(
+            f"select path, split, label, video_id from rows where {_SPLIT} is not null "
+            "order by file_row_number"
+        )
         encoded = table["path"].combine_chunks().dictionary_encode()
         self.path_names = encoded.dictionary.to_pylist()
         self.path_codes = encoded.indices.to_numpy()
@@ -495,12 +433,14 @@ class _Crops:
         bytes_hashes = np.ascontiguousarray(hashed.fingerprints["sha256"]).view("V32").reshape(-1)
         _, first, of_path = np.unique(bytes_hashes, return_index=True, return_inverse=True)
         self.fingerprints = hashed.fingerprints[first]
-        self.contents = np.where(hashed.is_readable, of_path.reshape(-1), _UNREADABLE)[self.path_codes]
+        own_numbers = len(first) + np.arange(len(self.path_names))
+        self.contents = np.where(hashed.is_readable, of_path.reshape(-1), own_numbers)[self.path_codes]
+        self.is_readable = hashed.is_readable[self.path_codes]
 
     def rows_of(self, split: str) -> np.ndarray:
-        """Return the readable rows of a split, int64."""
+        """Return the rows of a split, int64."""
         code = self.splits.dictionary.to_pylist().index(split)
-        return np.flatnonzero((self.splits.indices.to_numpy() == code) & (self.contents != _UNREADABLE))
+        return np.flatnonzero(self.splits.indices.to_numpy() == code)
 
     def path_in(self, rows: np.ndarray, content: int) -> str:
         """Return a path among the rows that holds a content."""
@@ -512,11 +452,18 @@ class _Crops:
         return len(rows), len(np.unique(self.videos[rows]))
 
 
-def _compare_crops(
+def compare_pictures(
     rows: Rows, pairs: Sequence[tuple[str, str]], num_workers: int | None, show_progress: bool
 ) -> tuple[list[Overlap], CropFindings]:
+    """Read the crops that have a split; return an overlap for each pair and kind of ``CROP_KINDS``.
+
+    Args:
+        rows: A manifest of crops.
+        pairs: Splits to compare.
+        num_workers, show_progress: As for :func:`audit_rows`.
+    """
     crops = _Crops(rows, num_workers, show_progress)
-    readable = crops.contents[crops.contents != _UNREADABLE]
+    readable = crops.contents[crops.is_readable]
     overlaps: list[Overlap] = []
     duplicates: list[DuplicatePair] = []
     for pair in pairs:
@@ -549,12 +496,13 @@ def _identical(crops: _Crops, first: str, second: str) -> tuple[Overlap, list[Du
     )
     both = np.concatenate([ours, theirs])
     concerned = crops.concerned(both[np.isin(crops.contents[both], shared)])
-    return Overlap(kind, first, second, len(shared), *concerned, examples), pairs
+    num_readable = int((shared < len(crops.fingerprints)).sum())  # they come first
+    return Overlap(kind, first, second, len(shared), *concerned, examples), pairs[:num_readable]
 
 
 def _near(crops: _Crops, first: str, second: str) -> tuple[Overlap, list[DuplicatePair]]:
     kind: LeakKind = "near-duplicate-crops"
-    ours, theirs = crops.rows_of(first), crops.rows_of(second)
+    ours, theirs = (rows[crops.is_readable[rows]] for rows in map(crops.rows_of, (first, second)))
     contents = [np.unique(crops.contents[rows]) for rows in (ours, theirs)]
     found = near_duplicates(*(crops.fingerprints[these] for these in contents), max_pairs=_MAX_PAIRS)
     pairs = [
@@ -587,8 +535,7 @@ def _near(crops: _Crops, first: str, second: str) -> tuple[Overlap, list[Duplica
 
 def _label_conflicts(crops: _Crops) -> tuple[int, tuple[tuple[str, str], ...]]:
     """Return how many stored pictures are called both real and fake, and examples."""
-    readable = np.flatnonzero(crops.contents != _UNREADABLE)
-    reals, fakes = (readable[crops.labels[readable] == label] for label in (REAL, FAKE))
+    reals, fakes = (np.flatnonzero(crops.labels == label) for label in (REAL, FAKE))
     both = np.intersect1d(crops.contents[reals], crops.contents[fakes])
     examples = [
         (crops.path_in(reals, content), crops.path_in(fakes, content)) for content in both[:MAX_EXAMPLES]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from deepfake_detect.data.audit import LeakKind, require_no_leak
+from deepfake_detect.data.audit import LeakKind, splits_of
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
 from deepfake_detect.data.failures import NO_FACE, read_failures
-from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.leaks import require_no_leak
+from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.evaluate import Coverage, ScoreTable
 from deepfake_detect.models.inference import CropScorer
@@ -20,6 +21,9 @@ from deepfake_detect.progress import progress_bar
 
 _BATCH_SIZE = 64
 _UNREADABLE = "no readable crop"
+_MAX_NAMED = 20
+# What a detector's file says of its videos, and what they were to it.
+_SEEN = {"train_videos_sha256": "trained", "val_videos_sha256": "selected"}
 
 
 def manifest_logits(
@@ -35,7 +39,7 @@ def manifest_logits(
 
     Returns:
         Rows that could be read, int64 (N,) rising, and their raw logits, float64 (N,). Crops
-        that cannot be read are warned about by name and left out.
+        that cannot be read are left out and warned about, the first 20 by name.
 
     Raises:
         OptionError: The crops are narrower than the detector needs, or aligned otherwise.
@@ -62,11 +66,17 @@ def manifest_logits(
                 logits.append(scorer.batch_logits(batch.images))
             progress.advance(task, len(batch.rows) + len(batch.unreadable_rows))
     if unreadable:
-        first = manifest.root / manifest.columns(["path"])["path"][unreadable[0]].as_py()
-        warnings.warn(f"{len(unreadable)} crops cannot be read and are left out, first {first}", stacklevel=2)
+        warnings.warn(_sentence_on_unreadable(manifest, unreadable), stacklevel=2)
     if not rows:
         raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
     return np.concatenate(rows), np.concatenate(logits)
+
+
+def _sentence_on_unreadable(manifest: Manifest, rows: Sequence[int]) -> str:
+    paths = manifest.columns(["path"])["path"].take(rows[:_MAX_NAMED]).to_pylist()
+    named = ", ".join(str(manifest.root / path) for path in paths)
+    more = f", ... and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else ""
+    return f"{len(rows):,} crops cannot be read and are left out: {named}{more}"
 
 
 def score_held_out(
@@ -78,10 +88,17 @@ def score_held_out(
     num_workers: int | None = None,
     show_progress: bool = True,
 ) -> tuple[ScoreTable, Coverage]:
-    """Score one split of a manifest, after making sure that no other split leaks into it.
+    """Score one split of a manifest, after making sure that no other split of it leaks into it.
+
+    All rows of the other splits are compared, whatever the manifest's filters leave out. A warning
+    tells where the measured videos are those that the detector was trained or selected on. Of these
+    a detector keeps a hash alone, so they are known again only as the whole set: where the measured
+    rows, or a split of the file that they belong to, hold exactly those videos. Some of them among
+    others are not noticed.
 
     Args:
-        scorer, manifest, split, num_workers, show_progress: As for :func:`score_manifest`.
+        scorer, split, num_workers, show_progress: As for :func:`score_manifest`.
+        manifest: Rows to choose the split from, filtered as wanted.
         allow_leak: Kinds of leak that are let pass, of ``data.audit.LEAK_KINDS``.
 
     Returns:
@@ -92,9 +109,30 @@ def score_held_out(
         OptionError: As for :func:`score_manifest`, or an unknown kind of leak.
     """
     notes = require_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
-    for note in notes:
+    for note in (*_what_was_seen(scorer, manifest.split(split)), *notes):
         warnings.warn(note, stacklevel=2)
     return score_manifest(scorer, manifest, split=split, num_workers=num_workers, show_progress=show_progress)
+
+
+def _what_was_seen(scorer: CropScorer, measured: Manifest) -> list[str]:
+    """Return a line for each part of the measured videos that the detector's file tells of."""
+    facts = scorer.config.training
+    uses = {facts[key]: use for key, use in _SEEN.items() if key in facts}
+    if not uses:
+        return []
+    whole = read_manifest(measured.path)
+    parts = {"the measured rows": measured}
+    parts |= {f"split {name}": whole.split(name) for name in splits_of(measured)}
+    told: dict[str, str] = {}
+    for words, part in parts.items():
+        use = uses.get(part.video_ids_sha256())
+        if use is not None:
+            told.setdefault(use, words)  # the rows themselves come before their split
+    return [
+        f"{measured.path}: the detector was {use} on the videos of {words}: "
+        "these figures do not tell how it does on new ones"
+        for use, words in told.items()
+    ]
 
 
 def score_manifest(

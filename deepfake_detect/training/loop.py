@@ -6,11 +6,13 @@ import csv
 import math
 import time
 import warnings
+from collections.abc import Sized
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, set_seed
@@ -18,7 +20,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from deepfake_detect._version import __version__
-from deepfake_detect.data.audit import require_no_leak
 from deepfake_detect.data.crops import (
     CropBatch,
     CropDataset,
@@ -26,6 +27,8 @@ from deepfake_detect.data.crops import (
     collate_readable,
     reading_worker,
 )
+from deepfake_detect.data.identities import identity_sql
+from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import TrainingAugmentation
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
@@ -59,7 +62,7 @@ class EpochRecord:
         val_video_auc: The same over videos, each the mean of its crops; it selects the epoch.
         seconds: Duration of the epoch.
         images_per_second: Training crops a second, over all processes.
-        unreadable: Training crops that could not be read and were left out.
+        unreadable: Training crops that could not be read, over all processes, and were left out.
     """
 
     epoch: int
@@ -129,16 +132,11 @@ class _Run:
         set_seed(config.seed)
         self.model = create_model(config.backbone, weights=config.weights, dropout=config.dropout)
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
-        columns = self.train_rows.columns(["label", "target_id"])
-        self.sampler = PairedBatchSampler(
-            columns["label"].to_numpy(),
-            columns["target_id"],
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
+        labels, people = labels_and_people(self.train_rows)
+        self.sampler = PairedBatchSampler(labels, people, batch_size=config.batch_size, seed=config.seed)
         self.train_batches, self.val_batches = self.accelerator.prepare(*self._loaders())
         self.history: list[EpochRecord] = []
-        self.named_unreadable: set[int] = set()
+        self.named_unreadable: set[Path] = set()
 
     def _refuse_leaks(self, rows: Manifest) -> None:
         """End every process of the run where splits leak; the main process alone looks."""
@@ -270,14 +268,16 @@ class _Run:
                 position = share_of_stage[0] + (share_of_stage[1] - share_of_stage[0]) * step / total
                 if len(batch.rows):
                     losses.append(self._step(model, optimizer, batch, position))
+                    progress.update(task, note=f"loss {np.mean(losses[-50:]):.3f}")
                 elif self.accelerator.num_processes > 1:
                     raise ManifestError(self.config.manifest, "a whole batch cannot be read", "extract again")
                 num_images += len(batch.rows)
                 unreadable.update(batch.unreadable_rows.tolist())
-                progress.update(task, advance=1, note=f"loss {np.mean(losses[-50:]):.3f}")
+                progress.advance(task)
         train_seconds = time.perf_counter() - started
+        num_unreadable = self._name_unreadable(self.train_rows, unreadable, "training")
+        self._require_readable(losses, "training")
         logits, labels_seen, videos = self._validate(model)
-        self._name_unreadable(unreadable)
         return EpochRecord(
             epoch=epoch,
             stage=stage,
@@ -287,7 +287,7 @@ class _Run:
             val_video_auc=_video_auc(logits, labels_seen, videos),
             seconds=time.perf_counter() - started,
             images_per_second=num_images * self.accelerator.num_processes / train_seconds,
-            unreadable=len(unreadable),
+            unreadable=num_unreadable,
         )
 
     def _seed_epoch(self, epoch: int) -> None:
@@ -297,15 +297,22 @@ class _Run:
         self.sampler.set_epoch(epoch)
         self.train_batches.set_epoch(epoch)
 
-    def _name_unreadable(self, rows: set[int]) -> None:
-        """Warn once about each training crop that could not be read."""
-        news = sorted(rows - self.named_unreadable)
-        if news:
-            paths = self.train_rows.columns(["path"])["path"]
-            for row in news:
-                path = self.train_rows.root / paths[row].as_py()
-                warnings.warn(f"left out of training, cannot be read: {path}", stacklevel=2)
-        self.named_unreadable |= rows
+    def _name_unreadable(self, rows: Manifest, own: set[int], purpose: str) -> int:
+        """Warn once a run about each crop that a process could not read; return how many crops."""
+        found = sorted(set(gather_object(sorted(own))))
+        if found and self.accelerator.is_main_process:
+            names = rows.columns(["path"])["path"].take(found).to_pylist()
+            paths = [rows.root / name for name in names]
+            for path in dict.fromkeys(paths):
+                if path not in self.named_unreadable:
+                    warnings.warn(f"left out of {purpose}, cannot be read: {path}", stacklevel=2)
+            self.named_unreadable.update(paths)
+        return len(found)
+
+    def _require_readable(self, done: Sized, purpose: str) -> None:
+        if not len(done):
+            cause = f"not one of its {purpose} crops can be read"
+            raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
     def _step(self, model: nn.Module, optimizer: Any, batch: CropBatch, position: float) -> float:
         """Take one step at ``position`` (0 to 1) of the stage; return its loss."""
@@ -331,16 +338,19 @@ class _Run:
         """Return logits (N,), labels (N,) and video ids (N,) of the readable validation crops."""
         model.eval()
         found: list[tuple[int, float]] = []
+        unreadable = set[int]()
         with torch.inference_mode(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("validation", total=len(self.val_batches), note="")
             for batch in self.val_batches:
-                if not len(batch.rows):
-                    continue
-                logits = self._forward(model, batch.images)
-                found += zip(batch.rows.tolist(), logits.tolist(), strict=True)
+                unreadable.update(batch.unreadable_rows.tolist())
+                if len(batch.rows):
+                    logits = self._forward(model, batch.images)
+                    found += zip(batch.rows.tolist(), logits.tolist(), strict=True)
                 progress.advance(task)
+        self._name_unreadable(self.val_rows, unreadable, "validation")
         # Keyed by row: with several processes the last batches repeat rows to be of one size.
         by_row = dict(gather_object(found))
+        self._require_readable(by_row, "validation")
         rows = np.array(sorted(by_row), np.int64)
         logits_of_rows = np.array([by_row[row] for row in rows])
         columns = self.val_rows.columns(["label", "video_id"]).take(rows)
@@ -361,7 +371,8 @@ class _Run:
         with torch.no_grad(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("batch-norm statistics", total=count, note="")
             for _, batch in zip(range(count), self.train_batches, strict=False):
-                self._forward(self.model, batch.images)
+                if len(batch.rows):
+                    self._forward(self.model, batch.images)
                 progress.advance(task)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -404,6 +415,21 @@ class _Run:
                 "val_video_auc": record.val_video_auc,
             },
         )
+
+
+def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
+    """Return label and target identity of rows, as they stand in the file.
+
+    Identities are those of :mod:`data.identities`: the ``id1`` of two datasets are two people, and
+    an empty name is nobody's.
+
+    Returns:
+        int8 (N,), and text (N,) with null where the identity is not known.
+    """
+    columns = rows.query(
+        f"select label, {identity_sql('target_id')} as target_id from rows order by file_row_number"
+    )
+    return columns["label"].to_numpy(), columns["target_id"]
 
 
 def _training_splits(rows: Manifest) -> tuple[Manifest, Manifest]:

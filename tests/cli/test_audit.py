@@ -109,6 +109,50 @@ def test_an_index_of_videos_is_audited_too(tmp_path: Path, capsys: pytest.Captur
     assert "leak of identities: train and val share 1 " in shown
 
 
+def test_crops_that_cannot_be_read_are_no_clean_bill(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crops = clean.parent / "crops"
+    (crops / "train1.png").write_bytes(b"no picture")
+    (crops / "test2.png").unlink()
+    assert audit(clean) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "no leak found among the crops that could be read; 2 of 12 could not be read: "
+        f"{clean}: 12 rows of 12 videos, splits: train, test"
+    )
+    for crop in crops.glob("*.png"):
+        crop.unlink()
+    assert audit(clean) == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [
+        f"error: {clean}: not one of its 12 crops could be read; extract again, or compare names alone "
+        "with --no-crops"
+    ]
+    assert "no leak found" not in shown.out
+    assert audit(clean, "--no-crops") == 0
+    rows = read_manifest(clean).table.to_pylist()
+    rows[-1]["target_id"] = rows[0]["target_id"]
+    write_manifest(clean, rows_to_table(rows), geometry=CropGeometry())
+    assert audit(clean) == 1  # what is found is found, read or not
+
+
+@pytest.mark.parametrize("option", ["--json", "--sheet"])
+def test_what_is_audited_is_not_overwritten(
+    option: str, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link.png"
+    link.symlink_to(clean)
+    before = clean.read_bytes()
+    named = clean if option == "--json" else link
+    for audited, output in ((clean, named), (clean.parent, named), (link, clean.with_name("x.png"))):
+        if not output.exists():
+            output.hardlink_to(clean)
+        assert audit(audited, option, output) == 2
+        assert (
+            f"error: {option}: {output} is the file that is audited; name another" in capsys.readouterr().err
+        )
+    assert clean.read_bytes() == before
+    assert not (clean.parent / "crop_hashes.parquet").exists()  # refused before the work
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

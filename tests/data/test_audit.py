@@ -12,20 +12,19 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_detect.data import audit
+from deepfake_detect.data import leaks
 from deepfake_detect.data.audit import (
     CROP_KINDS,
     ID_KINDS,
     LEAK_KINDS,
     AuditReport,
     audit_rows,
-    compare_ids,
-    require_no_leak,
+    compare_names,
     split_pairs,
 )
-from deepfake_detect.data.crop_hashes import CACHE_NAME
 from deepfake_detect.data.identities import identity_key, identity_sql
 from deepfake_detect.data.index import IndexOrigin, write_index
+from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import CropGeometry, DatasetVideo
@@ -160,7 +159,9 @@ def test_a_validation_split_equal_to_the_test_split_is_a_leak(tmp_path: Path) ->
     videos = [video("t", "train", "anna")]
     videos += [video(name, split, name) for split in ("val", "test") for name in held_out]
     rows = manifest_of(tmp_path, videos)
-    assert shared(names_of(rows)) == {("videos", "val", "test"): 3, ("identities", "val", "test"): 3}
+    assert shared(names_of(rows)) == {
+        (kind, "val", "test"): 3 for kind in ("videos", "identities", "identical-crops")
+    }
     with pytest.raises(ManifestError, match="videos: val and test share 3"):
         require_no_leak(rows)
     with pytest.raises(ManifestError, match="videos: val and test share 3"):
@@ -235,6 +236,23 @@ def test_rows_without_a_split_are_counted_and_not_compared(tmp_path: Path) -> No
     assert nothing.crops.num_crops == 0
 
 
+def test_an_empty_split_is_none(tmp_path: Path) -> None:
+    path = clean(tmp_path / "m")
+    rows = read_manifest(path).table.to_pylist()
+    splits = [row["split"] for row in rows]
+    splits[:4] = ["", None, "", None]
+    people = ["train9"] * 4 + [row["target_id"] for row in rows[4:]]
+    people[-1] = "train9"
+    report = audit_rows(changed(path, split=splits, target_id=people), show_progress=False)
+    assert report.leaks == ()
+    assert (report.splits, report.num_rows_without_split) == (("train", "val", "test"), 4)
+    assert report.crops is not None
+    assert report.crops.num_crops == 20
+    without = {(one.split, one.label): one.num_rows for one in report.balance if not one.split}
+    assert without == {(None, 0): 2, (None, 1): 2}
+    assert [one.split for one in report.sizes] == ["train", "val", "test", None]
+
+
 def test_names_are_compared_as_an_obvious_count_does(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     splits = ("train", "val", "test", "it's another")
@@ -253,7 +271,7 @@ def test_names_are_compared_as_an_obvious_count_does(tmp_path: Path) -> None:
         manifest = manifest_of(tmp_path / str(turn), videos)
         found = {
             (one.kind, one.first, one.second): (one.count, one.num_rows, one.num_videos)
-            for one in compare_ids(manifest, split_pairs(manifest), ID_KINDS)
+            for one in compare_names(manifest, split_pairs(manifest), ID_KINDS)
         }
         present = [split for split in splits if any(row["split"] == split for row in rows)]
         expected = {}
@@ -277,7 +295,7 @@ def test_names_are_compared_as_an_obvious_count_does(tmp_path: Path) -> None:
 def test_examples_are_few_and_the_first_by_name(tmp_path: Path) -> None:
     names = [f"v{number:02d}" for number in range(25)]
     rows = manifest_of(tmp_path, [video(name, split) for split in ("train", "test") for name in names])
-    (leak,) = names_of(rows).leaks
+    leak = names_of(rows).leaks[0]
     assert leak.count == 25
     assert [example.what for example in leak.examples] == [f"made/original/{name}" for name in names[:10]]
 
@@ -322,7 +340,7 @@ def test_a_picture_stored_anew_in_another_split_is_a_leak(
     with pytest.raises(ManifestError, match="near-duplicate-crops: train and test share 1 "):
         require_no_leak(rows, show_progress=False)
     assert require_no_leak(rows, allowed=["near-duplicate-crops"], show_progress=False) == ()
-    monkeypatch.setattr(audit, "MAX_NEAR_SHARE", 1.0)
+    monkeypatch.setattr(leaks, "MAX_NEAR_SHARE", 1.0)
     (note,) = require_no_leak(rows, show_progress=False)
     assert "let pass, being few: near-duplicate-crops: train and test share 1 " in note
 
@@ -354,76 +372,18 @@ def test_what_cannot_be_read_or_compared_is_counted(tmp_path: Path) -> None:
     assert report.crops.num_label_conflicts == 0
 
 
-@pytest.mark.parametrize("kind", LEAK_KINDS)
-def test_each_kind_is_let_pass_by_its_own_name_alone(kind: str, tmp_path: Path) -> None:
-    path = clean(tmp_path / "m")
-    rows = read_manifest(path).table.to_pylist()
-    first, last = rows[0], rows[-1]  # train, test
-    crops = path.parent / "crops"
-    if kind == "videos":
-        last["video_id"] = first["video_id"]
-    elif kind == "identities":
-        last["source_id"] = first["target_id"]
-    else:
-        picture = np.random.default_rng(7).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        image = cv2.resize(picture, (160, 160), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(path.parent / first["path"]), image)
-        again = image if kind == "identical-crops" else cv2.GaussianBlur(image, (3, 3), 0)
-        cv2.imwrite(str(path.parent / last["path"]), again)
-    assert crops.is_dir()
-    write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
-    leaking = read_manifest(path)
-    others = [one for one in LEAK_KINDS if one != kind]
-    with pytest.raises(
-        ManifestError, match=f"its splits leak: {kind}: train and test share 1 .*--allow-leak {kind}$"
-    ):
-        require_no_leak(leaking, allowed=others, show_progress=False)  # type: ignore[arg-type]
-    assert require_no_leak(leaking, allowed=[kind], show_progress=False) == ()  # type: ignore[list-item]
-
-
-def test_all_leaks_of_names_are_in_the_refusal_and_crops_are_not_read_for_it(tmp_path: Path) -> None:
-    videos = [video("a", "train", "anna"), video("a", "test", "anna"), video("b", "val", "anna")]
-    rows = manifest_of(tmp_path, videos)
-    with pytest.raises(ManifestError) as refusal:
-        require_no_leak(rows)
-    assert "also 1 identities of train and val" in str(refusal.value)
-    assert str(refusal.value).endswith("or accept it with --allow-leak videos identities")
-    assert not (tmp_path / CACHE_NAME).exists()
-
-
-def test_what_is_evaluated_is_compared_with_the_others_alone(tmp_path: Path) -> None:
-    path = clean(tmp_path / "m")
-    people = [row["target_id"] for row in read_manifest(path).table.to_pylist()]
-    people[8] = people[0]  # a person of train in val
-    rows = changed(path, target_id=people)
-    require_no_leak(rows, evaluated="test", show_progress=False)
-    for evaluated in ("val", "train", None):
-        with pytest.raises(ManifestError, match="identities: train and val share 1"):
-            require_no_leak(rows, evaluated=evaluated, show_progress=False)
-    assert require_no_leak(rows, evaluated="all", show_progress=False) == ()
-
-
-def test_too_many_crops_are_not_compared_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = clean(tmp_path / "m")
-    crops = path.parent / "crops"
-    (crops / "test1.png").write_bytes((crops / "train0.png").read_bytes())
-    monkeypatch.setattr(audit, "MAX_CROPS_COMPARED", 23)
-    (note,) = require_no_leak(read_manifest(path), show_progress=False)
-    assert "its 24 crops were not compared" in note
-    assert f"deepfake-detect audit {path}" in note
-    monkeypatch.setattr(audit, "MAX_CROPS_COMPARED", 24)
-    with pytest.raises(ManifestError, match="identical-crops"):
-        require_no_leak(read_manifest(path), show_progress=False)
-
-
-def test_crops_are_not_read_when_their_leaks_are_allowed(tmp_path: Path) -> None:
-    path = clean(tmp_path / "m")
-    require_no_leak(read_manifest(path), allowed=CROP_KINDS, show_progress=False)
-    assert not (path.parent / CACHE_NAME).exists()
-    require_no_leak(read_manifest(path), show_progress=False)
-    assert (path.parent / CACHE_NAME).exists()
+def test_one_file_in_two_splits_is_a_leak_whether_read_or_not(tmp_path: Path) -> None:
+    first, second = video("a", "train", "anna"), video("b", "test", "bert")
+    second[0]["path"] = first[0]["path"]
+    rows = manifest_of(tmp_path, [first, second, video("c", "test", "carl", label=1)])
+    for compare_crops, what in ((False, "crops/a_0.png"), (True, "one picture")):
+        report = audit_rows(rows, compare_crops=compare_crops, show_progress=False)
+        (leak,) = report.leaks
+        assert (leak.kind, leak.count, leak.num_rows, leak.num_videos) == ("identical-crops", 1, 2, 2)
+        assert leak.examples[0].what == what
+    assert report.crops is not None
+    assert report.crops.unreadable == ("crops/a_0.png", "crops/c_0.png")
+    assert report.crops.pairs == ()  # there is no picture to show
 
 
 def test_balance_and_native_sizes(tmp_path: Path) -> None:
@@ -474,7 +434,5 @@ def test_what_cannot_be_audited_is_refused(tmp_path: Path) -> None:
     rows = manifest_of(tmp_path, [video("a", "train")])
     with pytest.raises(ManifestError, match="holds no row to audit; choose other rows"):
         audit_rows(rows.where("split = 'test'"))
-    with pytest.raises(OptionError, match="allow_leak: 'frames' is unknown; choose of videos, identities, "):
-        require_no_leak(rows, allowed=["frames"])  # type: ignore[list-item]
     with pytest.raises(OptionError, match="num_workers: is 0"):
         audit_rows(rows, num_workers=0)

@@ -123,7 +123,9 @@ def test_every_near_pair_is_found_by_all_block_sizes(monkeypatch: pytest.MonkeyP
         part["phash"][:, :2] = rng.integers(0, 256, (len(part), 2), dtype=np.uint8)
         part["sha256"] = rng.integers(0, 256, (len(part), 32), dtype=np.uint8)
         part["thumbnail"] = thumbnail
-    bits = [[bin(int.from_bytes(bytes(a ^ b), "big")).count("1") for b in theirs["phash"]] for a in ours["phash"]]
+    bits = [
+        [bin(int.from_bytes(bytes(a ^ b), "big")).count("1") for b in theirs["phash"]] for a in ours["phash"]
+    ]
     near = np.array(bits) <= 3
     assert 0 < near.any(axis=1).sum() < len(ours)
     assert 0 < near.any(axis=0).sum() < len(theirs)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from deepfake_detect.data import leaks
 from deepfake_detect.data.failures import write_failures
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
@@ -48,8 +52,12 @@ def test_what_has_no_score_counts_against_coverage(scorer: CropScorer, tmp_path:
         path.parent / "failures.csv",
         [{"video_id": f"made/Made/{name}", "split": split, "reason": why} for name, split, why in reasons],
     )
-    with pytest.warns(UserWarning, match="66 crops cannot be read and are left out, first .*test0.png"):
+    with pytest.warns(UserWarning, match="66 crops cannot be read and are left out: ") as caught:
         table, coverage = score(scorer, path)
+    (told,) = caught
+    names = [name for number in range(10) for name in (f"test{number}", f"fake-test{number}")]
+    named = ", ".join(str(path.parent / "crops" / f"{name}.png") for name in names)
+    assert str(told.message).endswith(f": {named}, ... and 46 more")
     assert len(table.label) == 14
     assert (coverage.videos_expected, coverage.videos_scored) == (82, 14)
     assert (coverage.videos_without_face, coverage.videos_failed) == (1, 67)
@@ -61,7 +69,7 @@ def test_nothing_readable_is_an_error(scorer: CropScorer, tmp_path: Path) -> Non
     for crop in (path.parent / "crops").iterdir():
         crop.unlink()
     with (
-        pytest.warns(UserWarning, match="2 crops cannot be read"),
+        pytest.warns(UserWarning, match="2 crops cannot be read and .* .*/test0.png, .*/fake-test0.png$"),
         pytest.raises(ManifestError, match="not one of its crops can be read"),
     ):
         score(scorer, path)
@@ -124,11 +132,72 @@ def test_a_split_that_another_leaks_into_is_refused(scorer: CropScorer, tmp_path
 def test_crops_too_many_to_be_compared_are_told(
     scorer: CropScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepfake_detect.data import audit
-
     path = crop_manifest(
         tmp_path / "m", textured_crops(1, "train", seed=1) + textured_crops(1, "test", seed=2)
     )
-    monkeypatch.setattr(audit, "MAX_CROPS_COMPARED", 3)
+    monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 3)
     with pytest.warns(UserWarning, match="its 4 crops were not compared"):
         held_out(scorer, path)
+
+
+def test_a_condition_does_not_hide_what_the_test_split_shares(scorer: CropScorer, tmp_path: Path) -> None:
+    crops = textured_crops(3, "train", seed=1) + textured_crops(2, "test", seed=2)
+    path = crop_manifest(tmp_path / "m", crops)
+    (path.parent / "crops" / "test1.png").write_bytes((path.parent / "crops" / "train0.png").read_bytes())
+    for split in ("test", "all"):
+        rows = read_manifest(path).where("split = 'test'")
+        with pytest.raises(ManifestError, match="identical-crops: train and test share 1 "):
+            score_held_out(scorer, rows, split=split, num_workers=0, show_progress=False)
+
+
+def test_splits_measured_together_are_told(scorer: CropScorer, tmp_path: Path) -> None:
+    crops = textured_crops(1, "train", seed=1) + textured_crops(1, "test", seed=2)
+    path = crop_manifest(tmp_path / "m", crops)
+    with pytest.warns(UserWarning, match="splits are measured together, training rows included: train, test"):
+        table, _ = held_out(scorer, path, "all")
+    assert len(table.label) == 4
+
+
+@pytest.fixture
+def three_splits(tmp_path: Path) -> Path:
+    splits = ("train", "val", "test")
+    crops = [crop for seed, name in enumerate(splits) for crop in textured_crops(2, name, seed=seed)]
+    return crop_manifest(tmp_path / "m", crops)
+
+
+def trained_on(scorer: CropScorer, **hashes: Any) -> CropScorer:
+    return CropScorer(scorer.model, replace(scorer.config, training=hashes), device=scorer.device)
+
+
+@pytest.mark.parametrize(
+    ("condition", "split", "words"),
+    [
+        # Rows that are exactly the ones trained on, under the name of another split or none.
+        ("true", "test", "trained on the videos of the measured rows"),
+        ("split = 'test'", "all", "trained on the videos of the measured rows"),
+        # Some rows of a split that was trained or selected on as a whole.
+        ("label = 1", "test", "trained on the videos of split test"),
+        ("label = 1", "val", "selected on the videos of split val"),
+        ("true", "all", "selected on the videos of split val"),
+    ],
+)
+def test_what_the_detector_was_trained_or_selected_on_is_told(
+    condition: str, split: str, words: str, scorer: CropScorer, three_splits: Path
+) -> None:
+    whole = read_manifest(three_splits)
+    seen = trained_on(
+        scorer,
+        train_videos_sha256=whole.split("test").video_ids_sha256(),
+        val_videos_sha256=whole.split("val").video_ids_sha256(),
+    )
+    rows = whole.where(condition)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        score_held_out(seen, rows, split=split, num_workers=0, show_progress=False)
+    assert any(f"the detector was {words}: these figures do not tell" in str(one.message) for one in told)
+
+
+def test_other_videos_are_no_matter(scorer: CropScorer, three_splits: Path) -> None:
+    test_videos = read_manifest(three_splits).split("test").video_ids_sha256()
+    seen = trained_on(scorer, train_videos_sha256=test_videos)
+    assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here

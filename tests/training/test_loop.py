@@ -9,17 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from deepfake_detect.cli import main
-from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
+from deepfake_detect.data import leaks
+from deepfake_detect.data.crops import PairedBatchSampler
+from deepfake_detect.data.manifest import (
+    MANIFEST_SCHEMA,
+    Manifest,
+    manifest_metadata,
+    read_manifest,
+    rows_to_table,
+    write_manifest,
+)
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.loop import train
+from deepfake_detect.training.loop import labels_and_people, train
 from tests.conftest import ROOT
 from tests.data.trees import crop_manifest, textured_crops
 
@@ -185,9 +196,7 @@ def test_rows_are_chosen_by_a_condition(tmp_path: Path) -> None:
 def test_crops_too_many_to_be_compared_are_told(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepfake_detect.data import audit
-
-    monkeypatch.setattr(audit, "MAX_CROPS_COMPARED", 10)
+    monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 10)
     with pytest.warns(UserWarning, match="its 88 crops were not compared .* deepfake-detect audit"):
         train(config(manifest, tmp_path / "run", epochs=0), show_progress=False)
 
@@ -244,12 +253,87 @@ def test_bad_options_are_refused(changes: dict[str, object], message: str, tmp_p
         config(tmp_path, tmp_path, **changes)
 
 
-def test_an_unreadable_crop_is_named_and_left_out(manifest: Path, tmp_path: Path) -> None:
-    (manifest.parent / "crops" / "train3.png").write_bytes(b"no picture")
-    with pytest.warns(UserWarning, match="left out of training, cannot be read: .*train3.png") as caught:
+def test_an_unreadable_crop_is_named_once_and_left_out(manifest: Path, tmp_path: Path) -> None:
+    crops = manifest.parent / "crops"
+    (crops / "train3.png").write_bytes(b"no picture")
+    (crops / "val5.png").unlink()
+    with pytest.warns(UserWarning, match="cannot be read") as caught:
         result = train(config(manifest, tmp_path / "run", epochs=1), show_progress=False)
-    assert len(caught) == 1  # once, not once an epoch
-    assert result.history[0].unreadable == 1
+    told = [str(warning.message) for warning in caught]
+    assert [record.unreadable for record in result.history] == [1, 1]
+    assert told == [  # once, not once an epoch
+        f"{manifest}: 2 of 88 crops cannot be read and were not compared, first {crops / 'train3.png'}",
+        f"left out of training, cannot be read: {crops / 'train3.png'}",
+        f"left out of validation, cannot be read: {crops / 'val5.png'}",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
+def test_batches_without_a_readable_crop_are_left_out(manifest: Path, tmp_path: Path) -> None:
+    for name in ("train", "fake-train"):
+        for number in range(2, 24):
+            (manifest.parent / "crops" / f"{name}{number}.png").unlink()
+    run = config(manifest, tmp_path / "run", batch_size=2, epochs=0, recalibrate_batches=24)
+    result = train(run, show_progress=False)
+    assert [record.unreadable for record in result.history] == [44]
+    assert np.isfinite(result.best.train_loss)
+    counts = [
+        n for name, n in weights_of(result.detector_path).items() if name.endswith("num_batches_tracked")
+    ]
+    assert {int(count) for count in counts} == {2}  # statistics are a mean over the others
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
+@pytest.mark.parametrize(("split", "purpose"), [("train", "training"), ("val", "validation")])
+def test_a_split_of_which_nothing_can_be_read_is_refused(
+    split: str, purpose: str, manifest: Path, tmp_path: Path
+) -> None:
+    for crop in (manifest.parent / "crops").glob(f"*{split}*.png"):
+        crop.unlink()
+    with pytest.raises(ManifestError, match=f"not one of its {purpose} crops can be read"):
+        train(config(manifest, tmp_path / "run"), show_progress=False)
+
+
+def test_pairs_are_of_one_person_and_not_of_one_name(tmp_path: Path) -> None:
+    """Two datasets may call two people id1; a dataset made from another's videos names its people."""
+    people = [("A", "id1"), ("B", "id1"), ("", ""), ("DF40", "A:id1")]
+    rows = [
+        {"dataset": dataset, "video_id": f"{dataset}/{label}", "label": label, "target_id": person}
+        for label in (0, 1)
+        for dataset, person in people
+    ]
+    write_manifest(tmp_path / "manifest.parquet", rows_to_table(rows), geometry=CropGeometry())
+    labels, names = labels_and_people(read_manifest(tmp_path))
+    assert labels.tolist() == [0] * 4 + [1] * 4
+    assert names.to_pylist() == ["A:id1", "B:id1", None, "A:id1"] * 2
+    sampler = PairedBatchSampler(labels, names, batch_size=2, seed=0)
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        partner = dict(sampler.epoch_pairs().tolist())
+        assert {partner[4], partner[7]} <= {0, 3}
+        assert partner[5] == 1
+
+
+def test_labels_and_people_stand_as_the_rows_do(tmp_path: Path) -> None:
+    """Rows drawn from many row groups come shuffled where nobody asks for their order."""
+    count = 100_000
+    columns = {
+        "dataset": pa.array(["made"] * count),
+        "video_id": pa.array([str(number) for number in range(count)]),
+        "label": pa.array(np.random.default_rng(0).integers(0, 2, count), pa.int8()),
+        "target_id": pa.array([f"p{number}" for number in range(count)]),
+    }
+    table = pa.table(
+        [columns.get(one.name, pa.nulls(count, one.type)) for one in MANIFEST_SCHEMA], MANIFEST_SCHEMA
+    )
+    path = tmp_path / "manifest.parquet"
+    stored = table.replace_schema_metadata(manifest_metadata(CropGeometry()))
+    pq.write_table(stored, path, row_group_size=2000)
+    drawn = Manifest(path, CropGeometry(), sample=np.arange(0, count, 3))
+    labels, names = labels_and_people(drawn)
+    expected = drawn.columns(["label", "target_id"])
+    np.testing.assert_array_equal(labels, expected["label"].to_numpy())
+    assert names.to_pylist() == [f"made:{name}" for name in expected["target_id"].to_pylist()]
 
 
 def test_from_manifest_to_metrics_with_the_tools_alone(
@@ -287,6 +371,10 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
     assert set(metrics["per_method"]) == {"Made"}
     assert metrics["coverage"]["videos_expected"] == metrics["coverage"]["videos_scored"] == 16
     assert (report / "roc.png").stat().st_size > 10_000
+    for split, use in (("train", "trained"), ("val", "selected")):
+        seen = [*arguments, "--split", split, "--allow-leak", "identical-crops"]
+        with pytest.warns(UserWarning, match=f"the detector was {use} on the videos of the measured rows"):
+            assert main(["evaluate", *seen, "--out", str(report), "--device", "cpu"]) == 0
 
 
 def test_evaluation_refuses_a_leak_unless_told_otherwise(
@@ -307,6 +395,8 @@ def test_evaluation_refuses_a_leak_unless_told_otherwise(
     rows = read_manifest(manifest)
     write_manifest(manifest, rows.table, geometry=CropGeometry())  # as wide as the detector needs
     assert main(arguments) == 2
+    assert "identical-crops: train and test share 1 " in capsys.readouterr().err
+    assert main([*arguments, "--where", "split == 'test'"]) == 2
     assert "identical-crops: train and test share 1 " in capsys.readouterr().err
     for options, num_videos in (
         (["--allow-leak", "identical-crops", "videos"], 16),
@@ -329,6 +419,10 @@ def in_two_processes(manifest: Path, out: Path) -> subprocess.CompletedProcess[s
 
 
 def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None:
+    crops = manifest.parent / "crops"
+    unreadable = [*(f"train{n}" for n in range(4)), *(f"val{n}" for n in range(4))]
+    for name in unreadable:  # several, so that both processes meet some
+        (crops / f"{name}.png").unlink()
     done = in_two_processes(manifest, tmp_path / "run")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("selected epoch") == 1  # the main process alone reports
@@ -336,6 +430,11 @@ def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert [row["stage"] for row in rows] == ["head", "full"]
     assert np.isfinite([float(row["val_loss"]) for row in rows]).all()
+    assert [row["unreadable"] for row in rows] == ["4", "4"]
+    for name in unreadable:
+        purpose = "training" if name.startswith("train") else "validation"
+        told = f"left out of {purpose}, cannot be read: {crops / name}.png"
+        assert done.stderr.count(told) == 1, told
 
 
 def test_a_leak_ends_every_process(manifest: Path, tmp_path: Path) -> None:
