@@ -14,18 +14,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("kind", "dataset", "folders", "labels (1 = fake here)", "official split", "published size")
-    table.show_lines = True
+    console = Console(highlight=False)
     for layout in LAYOUTS.values():
-        if arguments.kind in (None, layout.kind):
-            table.add_row(
-                layout.kind,
-                layout.dataset,
-                layout.summary,
-                layout.label_source,
-                layout.split_source,
-                layout.published,
-            )
-    Console().print(table, markup=False)
+        if arguments.kind not in (None, layout.kind):
+            continue
+        console.print(f"[bold]{layout.kind}[/]  {layout.dataset}")
+        facts = Table.grid(padding=(0, 2))
+        for name, text in (
+            ("folders", layout.summary),
+            ("labels", f"{layout.label_source} (fake is 1 here)"),
+            ("split", layout.split_source),
+            ("size", layout.published),
+        ):
+            facts.add_row("", name, Text(text))
+        console.print(facts)
     return 0
