@@ -55,7 +55,7 @@ class Detector(CropScorer):
                 plays no part.
             aggregation_rule: A name of ``evaluation.AGGREGATION_RULES``; the detector's own when
                 ``None``.
-            min_face: Side in pixels of the smallest face looked for; ``None`` is a twelfth of
+            min_face: Side in pixels of the smallest face looked for; ``None`` is a tenth of
                 the frame's shorter side.
             allow_truncated: Judge what is left of a clip with missing pictures, instead of an
                 error.

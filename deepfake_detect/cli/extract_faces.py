@@ -13,7 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepfake_detect.cli.listing import add_reading_arguments, print_listing, print_splits, read_listing
+from deepfake_detect.cli.listing import (
+    add_reading_arguments,
+    print_listing,
+    print_splits,
+    read_listing,
+    refuse_reading_arguments,
+)
 from deepfake_detect.data.index import read_index
 from deepfake_detect.data.layouts import recognise_layout
 from deepfake_detect.errors import OptionError
@@ -24,6 +30,8 @@ _MAX_NAMED_FAILURES = 10
 # Datasets that come in several compressions of the same videos: the one most papers train on.
 _COMPRESSED_KINDS = ("ffpp", "dfd")
 _DEFAULT_COMPRESSION = "c23"
+_PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
+_DEFAULT_QUALITY = 95
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,18 +46,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         default=min(8, os.cpu_count() or 1),
-        help="processes (default: cores, at most 8)",
+        help="videos at the same time: processes, or threads beside a GPU (default: cores, at most 8)",
     )
     parser.add_argument("--margin", type=float, default=1.3, help="crop side over face box (default 1.3)")
     parser.add_argument("--align", action="store_true", help="turn each face upright by its landmarks")
     parser.add_argument(
-        "--min-face", type=float, help="smallest face looked for, in pixels (default: a twelfth of the frame)"
+        "--min-face", type=float, help="smallest face looked for, in pixels (default: the detector's)"
+    )
+    person = parser.add_mutually_exclusive_group()
+    person.add_argument(
+        "--person",
+        choices=["auto", "largest", "mask", "all"],
+        default="auto",
+        help="whose faces are kept. auto: whom the dataset's mask covers, else the largest (default); "
+        "largest: the person seen largest and longest; mask: as auto, but no fake without its mask; "
+        "all: everybody, bystanders too",
+    )
+    person.add_argument(
+        "--tracks", choices=list(_PERSON_OF_TRACKS), help="main: as --person largest; all: as --person all"
     )
     parser.add_argument(
-        "--tracks",
-        choices=["main", "all"],
-        default="main",
-        help="main: the person seen largest and longest, whom the label is about (default); all: everybody",
+        "--format", choices=["png", "jpeg"], default="png", help="of the crops' pictures (default png)"
+    )
+    parser.add_argument("--quality", type=int, help="of --format jpeg, 1 to 100 (default 95)")
+    parser.add_argument(
+        "--store",
+        choices=["files", "shards"],
+        default="files",
+        help="files: a file a crop (default); shards: a tar a video, as WebDataset reads them",
     )
     parser.add_argument(
         "--already-cropped",
@@ -64,12 +88,15 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.device import choose_device
     from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 
+    codec = _codec(arguments)
     videos = _videos(arguments)
     config = ExtractionConfig(
         num_frames=arguments.frames,
         geometry=CropGeometry(margin=arguments.margin, aligned=arguments.align),
         min_face=arguments.min_face,
-        tracks=arguments.tracks,
+        person=_PERSON_OF_TRACKS.get(arguments.tracks, arguments.person),
+        codec=codec,
+        store=arguments.store,
         allow_truncated=arguments.allow_truncated,
         already_cropped=arguments.already_cropped,
     )
@@ -85,6 +112,11 @@ def run(arguments: argparse.Namespace) -> int:
         f"{report.num_without_face} without a face, {report.num_failed} failed; "
         f"{report.num_crops} crops in {arguments.out / 'manifest.parquet'}"
     )
+    if report.num_without_mask:
+        print(
+            f"the masks of {report.num_without_mask} videos could not be used, so the largest person was "
+            "kept (person_choice in the manifest)"
+        )
     for path, message in report.failures[:_MAX_NAMED_FAILURES]:
         print(f"error: {path}: {message}", file=sys.stderr)
     if report.num_failed > _MAX_NAMED_FAILURES:
@@ -92,11 +124,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if report.num_failed else 0
 
 
+def _codec(arguments: argparse.Namespace) -> str:
+    """Return the name that the configuration and the manifest give to format and quality."""
+    if arguments.format == "jpeg":
+        return f"jpeg-{_DEFAULT_QUALITY if arguments.quality is None else arguments.quality}"
+    if arguments.quality is not None:
+        raise OptionError(
+            "--quality", "is for JPEG, and PNG loses nothing", "pass --format jpeg or leave it out"
+        )
+    return "png"
+
+
 def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:
     """Return the videos of an index, or of a dataset's tree, having told what is there."""
     if arguments.root.suffix == ".parquet":
-        if arguments.kind is not None:
-            raise OptionError("--dataset", "is for a dataset's folder, not for an index", "leave it out")
+        refuse_reading_arguments(arguments)
         index = read_index(arguments.root)
         return (index if arguments.where is None else index.where(arguments.where)).videos()
     if arguments.where is not None:

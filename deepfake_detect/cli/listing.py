@@ -21,6 +21,16 @@ from deepfake_detect.files import atomic_path
 from deepfake_detect.records import FAKE, DatasetVideo
 
 _MAX_NAMED = 5
+_READING_DEFAULTS = {
+    "kind": None,
+    "methods": None,
+    "compression": None,
+    "fake_label": None,
+    "split": "auto",
+    "shares": DEFAULT_SHARES,
+    "val_fraction": 0.0,
+    "split_seed": 0,
+}
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser, *, kind_flags: Sequence[str]) -> None:
@@ -50,7 +60,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser, *, kind_flags: Sequen
     parser.add_argument(
         "--split",
         choices=SPLIT_POLICIES,
-        default="auto",
+        default=_READING_DEFAULTS["split"],
         help="auto: official splits, and videos without one divided so that no person is in two (default); "
         "official: nothing but official ones; identity: everything divided anew",
     )
@@ -69,6 +79,18 @@ def add_reading_arguments(parser: argparse.ArgumentParser, *, kind_flags: Sequen
         help="share of an official train split to set apart as val, where there is no val (default 0)",
     )
     parser.add_argument("--split-seed", type=int, default=0, help="of the division (default 0)")
+
+
+def refuse_reading_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse the options of :func:`add_reading_arguments` where an index has settled them already.
+
+    Raises:
+        OptionError: One of them was given.
+    """
+    for name, default in _READING_DEFAULTS.items():
+        if getattr(arguments, name) != default:
+            option = f"--{name.replace('_', '-')}".replace("--kind", "--dataset")
+            raise OptionError(option, "is for a dataset's folder, not for an index", "leave it out")
 
 
 def read_listing(arguments: argparse.Namespace) -> tuple[str, VideoListing, SplitAssignment]:

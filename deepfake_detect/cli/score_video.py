@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most_suspicious_track, mean or longest_track (default: the detector's own)",
     )
     parser.add_argument(
-        "--min-face", type=float, help="smallest face looked for, in pixels (default: a twelfth of the frame)"
+        "--min-face", type=float, help="smallest face looked for, in pixels (default: a tenth of the frame)"
     )
     parser.add_argument(
         "--allow-truncated", action="store_true", help="judge what is left of truncated clips"

@@ -1,7 +1,7 @@
 """The manifest: one Parquet row per face crop, and the only way crops reach training or evaluation.
 
 Beside the rows, the file's metadata tells how the crops were cut (:class:`records.CropGeometry`),
-so that a detector trained on one geometry is not fed another in silence.
+so that a detector trained on one geometry is not fed another in silence, and how they are stored.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from deepfake_detect.records import CropGeometry
 MANIFEST_NAME = "manifest.parquet"
 ALL_SPLITS = "all"
 _GEOMETRY_KEY = b"deepfake_detect.crop_geometry"
+_CODEC_KEY = b"deepfake_detect.crop_codec"
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -46,8 +47,12 @@ MANIFEST_SCHEMA = pa.schema(
         ("detection_score", pa.float32()),  # 0 to 1; null when unknown
         ("path", pa.string()),  # of the crop, relative to the manifest's folder
         ("native_size", pa.int32()),  # side of the crop in pixels of the frame
+        # How it was decided whose faces are kept: mask, largest, all, already_cropped; null where unknown.
+        ("person_choice", pa.string()),
     ]
 )
+# Columns that came later: a file without them is read as one in which they are null.
+LATER_COLUMNS = ("person_choice",)
 
 
 class Manifest(Rows):
@@ -56,6 +61,7 @@ class Manifest(Rows):
     Args:
         path: The Parquet file.
         geometry: How the crops were cut.
+        codec: How they are stored: ``"png"``, ``"jpeg-95"``, by quality; ``None`` where unknown.
         filters, sample: As for :class:`Rows`.
     """
 
@@ -64,14 +70,31 @@ class Manifest(Rows):
         path: Path,
         geometry: CropGeometry,
         *,
+        codec: str | None = None,
         filters: tuple[str, ...] = (),
         sample: np.ndarray | None = None,
     ) -> None:
         super().__init__(path, filters=filters, sample=sample)
         self.geometry = geometry
+        self.codec = codec
 
     def _with(self, *, filters: tuple[str, ...], sample: np.ndarray | None) -> Manifest:
-        return Manifest(self.path, self.geometry, filters=filters, sample=sample)
+        return Manifest(self.path, self.geometry, codec=self.codec, filters=filters, sample=sample)
+
+    @property
+    def table(self) -> pa.Table:
+        """All columns of the rows, read anew at each access."""
+        return with_later_columns(super().table)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Return some columns as a pyarrow table."""
+        absent = set(LATER_COLUMNS) - set(self.column_names)
+        stored = super().columns([name for name in names if name not in absent] or ["video_id"])
+        return with_later_columns(stored).select(list(names))
+
+    def chunks(self, *, num_rows: int = 1_000_000) -> Iterator[pa.Table]:
+        """Yield all columns of the rows in pieces, each of at most ``num_rows`` rows of the file."""
+        return map(with_later_columns, super().chunks(num_rows=num_rows))
 
     def split(self, name: str) -> Manifest:
         """Return the rows of one split, or of every one for ``"all"``, rows without a split included.
@@ -103,22 +126,34 @@ def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=MANIFEST_SCHEMA)
 
 
-def write_manifest(path: str | os.PathLike[str], table: pa.Table, *, geometry: CropGeometry) -> None:
+def with_later_columns(table: pa.Table) -> pa.Table:
+    """Return a table with those of ``LATER_COLUMNS`` that it lacks, null in every row."""
+    for name in LATER_COLUMNS:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), MANIFEST_SCHEMA.field(name).type))
+    return table
+
+
+def write_manifest(
+    path: str | os.PathLike[str], table: pa.Table, *, geometry: CropGeometry, codec: str | None = None
+) -> None:
     """Write a manifest atomically.
 
     Args:
         path: The Parquet file to write.
-        table: Rows with the columns of ``MANIFEST_SCHEMA``.
+        table: Rows with the columns of ``MANIFEST_SCHEMA``; ``LATER_COLUMNS`` may be absent.
         geometry: How the crops were cut; kept in the file's metadata.
+        codec: How they are stored, see :class:`Manifest`; kept there too.
     """
     with atomic_path(path) as temporary:
-        complete = table.cast(MANIFEST_SCHEMA).replace_schema_metadata(manifest_metadata(geometry))
-        pq.write_table(complete, temporary)
+        complete = with_later_columns(table).cast(MANIFEST_SCHEMA)
+        pq.write_table(complete.replace_schema_metadata(manifest_metadata(geometry, codec)), temporary)
 
 
-def manifest_metadata(geometry: CropGeometry) -> dict[bytes, bytes]:
+def manifest_metadata(geometry: CropGeometry, codec: str | None = None) -> dict[bytes, bytes]:
     """Return what the file of a manifest says beside its rows."""
-    return {_GEOMETRY_KEY: json.dumps(asdict(geometry)).encode()}
+    metadata = {_GEOMETRY_KEY: json.dumps(asdict(geometry)).encode()}
+    return metadata if codec is None else {**metadata, _CODEC_KEY: codec.encode()}
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -149,10 +184,12 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise ManifestError(file, f"is not a readable Parquet file ({error})", "extract again") from error
-    missing = [name for name in MANIFEST_SCHEMA.names if name not in schema.names]
+    required = [name for name in MANIFEST_SCHEMA.names if name not in LATER_COLUMNS]
+    missing = [name for name in required if name not in schema.names]
     if missing:
         raise ManifestError(file, f"lacks the columns {', '.join(missing)}", "extract again")
-    return Manifest(file, _read_geometry(file, schema))
+    codec = (schema.metadata or {}).get(_CODEC_KEY)
+    return Manifest(file, _read_geometry(file, schema), codec=None if codec is None else codec.decode())
 
 
 def _read_geometry(file: Path, schema: pa.Schema) -> CropGeometry:

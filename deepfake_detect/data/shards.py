@@ -3,21 +3,29 @@
 ``crops/shard-000003.tar/a/b/000000_00.png`` is the member ``a/b/000000_00.png``. Members are found
 by an index of each tar, made once a process, and read at their offset, so shards serve rows in
 any order. Compressed tars cannot be read that way and are refused.
+
+Shards written here also hold, beside each crop, a JSON file of the same name with the crop's label,
+video and frame, so that WebDataset reads them as samples without the manifest.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import tarfile
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from deepfake_detect.errors import ManifestError
+from deepfake_detect.files import atomic_path
 
 SHARD_SUFFIX = ".tar"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # Each index holds a name and two numbers a member: 64 shards of 10,000 crops are about 100 MB.
 _MAX_INDEXES = 64
+_END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
 
 def read_stored_bytes(path: Path) -> bytes:
@@ -38,6 +46,75 @@ def read_stored_bytes(path: Path) -> bytes:
                 path, f"cannot be read ({error.strerror})", "extract its video again"
             ) from error
     return _read_member(shard, path.relative_to(shard).as_posix())
+
+
+def is_stored(path: Path) -> bool:
+    """Tell whether there is such a file, or whole member of a tar shard; an unreadable shard has none."""
+    if path.is_file():
+        return True
+    try:
+        shard = _shard_of(path)
+        if shard is None:
+            return False
+        status = shard.stat()
+        index = _member_index(shard, status.st_mtime_ns)
+    except ManifestError:
+        return False
+    offset, size = index.get(path.relative_to(shard).as_posix(), (0, status.st_size + 1))
+    return offset + size <= status.st_size
+
+
+def shard_members(shard: Path) -> list[str]:
+    """Return the names of a shard's files in their order.
+
+    Raises:
+        ManifestError: It is no readable tar, or lacks its end.
+    """
+    members = list(_member_index(shard, shard.stat().st_mtime_ns))
+    with open(shard, "rb") as file:
+        file.seek(-len(_END_OF_TAR), os.SEEK_END)
+        if file.read() != _END_OF_TAR:
+            raise ManifestError(shard, "is cut", "delete it and run again")
+    return members
+
+
+def sample_members(
+    key: str, suffix: str, data: bytes, *, label: int, video_id: str, frame_index: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and bytes of a crop and of the JSON beside it.
+
+    Args:
+        key: Name without suffix; WebDataset ends it at the first dot, so it has none.
+        suffix: Of the crop, such as ``".png"``.
+        data: The encoded crop.
+        label: 1 = fake.
+        video_id: Of the manifest.
+        frame_index: Of the manifest.
+
+    Example:
+        >>> [name for name, _ in sample_members("7", ".png", b"", label=1, video_id="v", frame_index=0)]
+        ['7.png', '7.json']
+    """
+    yield f"{key}{suffix}", data
+    about = {"label": label, "video_id": video_id, "frame_index": frame_index}
+    yield f"{key}.json", json.dumps(about).encode()
+
+
+def write_shard(path: str | os.PathLike[str], members: Iterable[tuple[str, bytes]]) -> None:
+    """Write a tar atomically; the same members give the same bytes at any time, for any user.
+
+    Args:
+        path: The tar.
+        members: Name and content of each file, taken one by one.
+
+    Raises:
+        OutputError: The place cannot be written to.
+    """
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w") as archive:
+        for name, data in members:
+            entry = tarfile.TarInfo(name)  # its time, owner and rights are constants
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
 
 
 def _shard_of(path: Path) -> Path | None:
@@ -67,12 +144,16 @@ def _read_member(shard: Path, name: str) -> bytes:
 @lru_cache(maxsize=_MAX_INDEXES)
 def _member_index(shard: Path, _modified_ns: int) -> dict[str, tuple[int, int]]:
     """Return name -> (offset, size in bytes) of a shard's files; read anew when the file changes."""
+    members: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(shard, "r:") as archive:
-            return {
-                member.name.removeprefix("./"): (member.offset_data, member.size)
-                for member in archive
-                if member.isfile()
-            }
-    except tarfile.TarError as error:
-        raise ManifestError(shard, f"is not a readable tar ({error})", "fetch or extract it again") from error
+            for member in archive:
+                if member.isfile():
+                    members[member.name.removeprefix("./")] = (member.offset_data, member.size)
+    except (tarfile.TarError, OSError) as error:
+        # Of a shard that is cut, what comes before the cut is whole; whatever lacks is named on use.
+        if not members:
+            raise ManifestError(
+                shard, f"is not a readable tar ({error})", "fetch or extract it again"
+            ) from error
+    return members

@@ -159,8 +159,9 @@ def test_an_index_can_be_extracted(
     assert len(rows) == 4
     assert main([*arguments, "--where", "colour = 1"]) == 2
     assert "where: 'colour = 1' cannot be read" in capsys.readouterr().err
-    assert main([*arguments, "--dataset", "ffpp"]) == 2
-    assert "is for a dataset's folder, not for an index" in capsys.readouterr().err
+    for option in (["--dataset", "ffpp"], ["--split-seed", "3"], ["--methods", "FaceSwap"]):
+        assert main([*arguments, *option]) == 2
+        assert f"{option[0]}: is for a dataset's folder, not for an index" in capsys.readouterr().err
     assert main(["extract-faces", str(root), "--out", str(out), "--where", "label = 1"]) == 2
     assert "--where: is for an index of videos" in capsys.readouterr().err
 

@@ -63,3 +63,28 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
     pq.write_table(MANIFEST_SCHEMA.empty_table(), path)
     with pytest.raises(ManifestError, match="does not say how its crops were cut"):
         read_manifest(path)
+
+
+def test_the_codec_is_kept_beside_the_geometry(tmp_path: Path) -> None:
+    for name, codec in (("jpeg", "jpeg-90"), ("unknown", None)):
+        path = tmp_path / f"{name}.parquet"
+        write_manifest(path, rows_to_table([{"label": 1}]), geometry=CropGeometry(), codec=codec)
+        assert read_manifest(path).codec == codec
+        assert read_manifest(path).where("label = 1").codec == codec
+
+
+def test_an_older_file_without_later_columns_is_read_as_nulls(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    rows = [{"video_id": name, "label": 1, "person_choice": "mask"} for name in "ab"]
+    write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
+    assert read_manifest(path).column("person_choice").tolist() == ["mask", "mask"]
+    pq.write_table(pq.read_table(path).drop_columns("person_choice"), path)
+    manifest = read_manifest(path)
+    assert manifest.table.schema.names == MANIFEST_SCHEMA.names
+    assert manifest.column("person_choice").tolist() == [None, None]
+    assert (
+        manifest.columns(["person_choice", "label"]).to_pylist() == [{"person_choice": None, "label": 1}] * 2
+    )
+    assert [chunk["person_choice"].to_pylist() for chunk in manifest.chunks(num_rows=1)] == [[None], [None]]
+    write_manifest(path, pq.read_table(path), geometry=CropGeometry())
+    assert "person_choice" in pq.read_schema(path).names

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from deepfake_detect.data.crops import CropDataset, collate_readable, read_crop
 from deepfake_detect.data.manifest import read_manifest, write_manifest
-from deepfake_detect.data.shards import read_stored_bytes
-from deepfake_detect.errors import ManifestError
+from deepfake_detect.data.shards import is_stored, read_stored_bytes, shard_members, write_shard
+from deepfake_detect.errors import ManifestError, OutputError
 from deepfake_detect.records import CropGeometry, Preprocessing
 from tests.data.trees import crop_manifest, textured_crops
 
@@ -72,6 +73,19 @@ def test_a_rewritten_shard_is_read_anew(tmp_path: Path) -> None:
         assert read_stored_bytes(shard / "member").decode() == text
 
 
+def test_of_a_cut_shard_the_part_that_is_there_is_read(tmp_path: Path) -> None:
+    shards = packed(
+        crop_manifest(tmp_path / "loose", textured_crops(6, "train")), tmp_path / "s", num_shards=1
+    )
+    manifest = read_manifest(shards)
+    shard = tmp_path / "s" / "shard-000.tar"
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size * 6 // 10])
+    dataset = CropDataset(manifest, PREP, geometry=CropGeometry())
+    batch = collate_readable([dataset[row] for row in range(12)])
+    assert 5 <= len(batch.rows) <= 8
+    assert batch.rows.tolist() == list(range(len(batch.rows)))
+
+
 def test_damaged_and_compressed_shards_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bytes(2000))
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
@@ -87,3 +101,43 @@ def test_damaged_and_compressed_shards_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d.tar").write_bytes(whole[:1500])
     with pytest.raises(ManifestError, match=r"d.tar: is (cut within a.png|not a readable tar)"):
         read_stored_bytes(tmp_path / "d.tar" / "a.png")
+
+
+def test_a_shard_that_is_written_is_read(tmp_path: Path) -> None:
+    members = [("000012_00.png", b"picture"), ("000012_00.json", b"{}"), ("a/" * 60 + "long.png", b"")]
+    write_shard(tmp_path / "s.tar", iter(members))
+    assert shard_members(tmp_path / "s.tar") == [name for name, _ in members]
+    for name, data in members:
+        assert read_stored_bytes(tmp_path / "s.tar" / name) == data
+    first = (tmp_path / "s.tar").read_bytes()
+    write_shard(tmp_path / "s.tar", iter(members))
+    assert (tmp_path / "s.tar").read_bytes() == first
+
+
+def test_a_shard_is_whole_or_absent(tmp_path: Path) -> None:
+    def broken() -> Iterator[tuple[str, bytes]]:
+        yield "a.png", b"picture"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="s.tar: cannot be written .No space left on device."):
+        write_shard(tmp_path / "s.tar", broken())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_stored(tmp_path: Path) -> None:
+    write_shard(tmp_path / "s.tar", [("a.png", b"picture")])
+    (tmp_path / "b.tar").write_bytes(b"no tar")
+    assert is_stored(tmp_path / "s.tar")
+    assert is_stored(tmp_path / "s.tar" / "a.png")
+    for absent in ("s.tar/b.png", "b.tar/a.png", "c.tar/a.png", "a.png"):
+        assert not is_stored(tmp_path / absent)
+
+
+def test_what_a_cut_shard_still_stores(tmp_path: Path) -> None:
+    write_shard(tmp_path / "s.tar", [("a.png", b"picture"), ("b.png", b"x" * 2000)])
+    whole = (tmp_path / "s.tar").read_bytes()
+    (tmp_path / "s.tar").write_bytes(whole[: 512 + 512 + 512 + 1000])  # within b.png
+    assert is_stored(tmp_path / "s.tar" / "a.png")
+    assert not is_stored(tmp_path / "s.tar" / "b.png")
+    with pytest.raises(ManifestError, match="s.tar: is cut; delete it and run again"):
+        shard_members(tmp_path / "s.tar")

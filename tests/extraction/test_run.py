@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,49 +15,15 @@ import numpy as np
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.data.layouts import ReadOptions, read_dataset
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 from deepfake_detect.faces import crop_face
 from deepfake_detect.files import only_one
-from deepfake_detect.records import CropGeometry, DatasetVideo, Face
+from deepfake_detect.records import CropGeometry, Face
 from deepfake_detect.video import EvenlySpaced, read_frames
 from tests.conftest import ROOT
-from tests.data.trees import ffpp_tree
-
-CONFIG = ExtractionConfig(num_frames=4)
-
-
-@pytest.fixture
-def tree(tmp_path: Path, portrait_clip: Path, faceless_clip: Path) -> Path:
-    """Six videos: four with the portrait, one without a face, one that is no video."""
-    broken = tmp_path / "broken.mp4"
-    broken.write_text("this is no video")
-    return ffpp_tree(
-        tmp_path / "ffpp",
-        {
-            "youtube/c23/000": portrait_clip,
-            "youtube/c23/003": faceless_clip,
-            "Deepfakes/c23/000_003": portrait_clip,
-            "Deepfakes/c23/003_000": broken,
-            "Face2Face/c23/000_003": portrait_clip,
-            "FaceSwap/c23/000_003": portrait_clip,
-        },
-    )
-
-
-def videos_of(tree: Path, *, methods: tuple[str, ...] | None = None) -> Sequence[DatasetVideo]:
-    return read_dataset(tree, options=ReadOptions(methods=methods, compressions=("c23",)))[2].videos
-
-
-def extract(tree: Path, out: Path, config: ExtractionConfig = CONFIG, **options: int) -> object:
-    return extract_dataset(videos_of(tree), out, config, show_progress=False, **options)  # type: ignore[arg-type]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+from tests.extraction.helpers import CONFIG, contents, extract, videos_of
 
 
 def test_a_row_a_crop_with_everything_known_about_it(tree: Path, tmp_path: Path, portrait_clip: Path) -> None:
@@ -66,7 +31,7 @@ def test_a_row_a_crop_with_everything_known_about_it(tree: Path, tmp_path: Path,
     manifest = read_manifest(tmp_path / "out")
     rows = manifest.table.to_pylist()
     assert len(rows) == 4 * 4
-    assert report.num_crops == 16  # type: ignore[attr-defined]
+    assert report.num_crops == 16
     assert len({row["video_id"] for row in rows}) == 4
     frames = {f.frame_index: f for f in read_frames(portrait_clip, sampling=EvenlySpaced(4))}
     assert sorted(frames) == [0, 8, 15, 23]
@@ -95,7 +60,7 @@ def test_what_gave_no_crops_is_written_down(tree: Path, tmp_path: Path) -> None:
         "FaceForensics++/original/c23/003": "no_face",
         "FaceForensics++/Deepfakes/c23/003_000": "VideoUnreadableError",
     }
-    assert (report.num_without_face, report.num_failed) == (1, 1)  # type: ignore[attr-defined]
+    assert (report.num_without_face, report.num_failed) == (1, 1)
 
 
 def test_a_second_run_does_only_what_is_missing(tree: Path, tmp_path: Path, portrait_clip: Path) -> None:
@@ -104,8 +69,8 @@ def test_a_second_run_does_only_what_is_missing(tree: Path, tmp_path: Path, port
     before = contents(out)
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     again = extract(tree, out)
-    assert again.num_done_before == 5  # type: ignore[attr-defined]
-    assert again.num_extracted == 0  # type: ignore[attr-defined]
+    assert again.num_done_before == 5
+    assert again.num_extracted == 0
     assert contents(out) == before
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == stamps
     # A crop that vanished and a video that was fetched anew are made up for.
@@ -113,8 +78,8 @@ def test_a_second_run_does_only_what_is_missing(tree: Path, tmp_path: Path, port
     broken = tree / "manipulated_sequences" / "Deepfakes" / "c23" / "videos" / "003_000.mp4"
     shutil.copyfile(portrait_clip, broken)
     mended = extract(tree, out)
-    assert mended.num_done_before == 4  # type: ignore[attr-defined]
-    assert (mended.num_crops, mended.num_failed) == (20, 0)  # type: ignore[attr-defined]
+    assert mended.num_done_before == 4
+    assert (mended.num_crops, mended.num_failed) == (20, 0)
 
 
 def test_frames_keep_their_indices_when_a_run_is_resumed(tree: Path, tmp_path: Path) -> None:
@@ -164,7 +129,7 @@ def test_a_video_that_fails_on_a_second_run_leaves_no_rows(tree: Path, tmp_path:
     (tree / victim).write_text("no longer a video")
     next((out / "crops" / "FaceForensics++" / "FaceSwap").rglob("*.png")).unlink()
     report = extract(tree, out)
-    assert report.num_failed == 2  # type: ignore[attr-defined]
+    assert report.num_failed == 2
     manifest = read_manifest(out)
     assert "FaceSwap" not in manifest.column("method")
     assert all((manifest.root / path).is_file() for path in manifest.column("path"))
@@ -220,27 +185,6 @@ def test_more_methods_later_join_the_same_manifest(tree: Path, tmp_path: Path) -
         extract_dataset(videos_of(tree, methods=(method,)), out, CONFIG, show_progress=False)
     methods_there = set(read_manifest(out).column("method"))
     assert methods_there == {"original", "Face2Face", "FaceSwap"}
-
-
-def test_bystanders_are_left_out_unless_asked_for(tmp_path: Path, portrait: np.ndarray) -> None:
-    """The label is about one person: others in the frame are not fakes."""
-    from deepfake_detect.video import VideoWriter
-
-    small = cv2.resize(portrait[30:270, 100:340], (110, 110))
-    with VideoWriter(tmp_path / "two.mp4", width=360, height=240, frames_per_second=5) as writer:
-        for _ in range(4):
-            frame = np.full((240, 360, 3), 90, np.uint8)
-            frame[:, :240] = portrait[30:270, 100:340]
-            frame[60:170, 245:355] = small
-            writer.write(frame)
-    tree = ffpp_tree(tmp_path / "tree", {"Deepfakes/c23/000_003": tmp_path / "two.mp4"})
-    extract(tree, tmp_path / "main", ExtractionConfig(num_frames=4, min_face=20))
-    extract(tree, tmp_path / "all", ExtractionConfig(num_frames=4, min_face=20, tracks="all"))
-    main_rows, all_rows = (read_manifest(tmp_path / name).table.to_pylist() for name in ("main", "all"))
-    assert [row["track_id"] for row in main_rows] == [0] * 4
-    assert sorted(row["track_id"] for row in all_rows) == [0] * 4 + [1] * 4
-    assert min(row["native_size"] for row in main_rows) > 1.5 * min(row["native_size"] for row in all_rows)
-    assert len(list((tmp_path / "main").rglob("*.png"))) == 4
 
 
 def test_the_tool_reports_what_is_there_of_what_is_expected(

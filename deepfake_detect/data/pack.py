@@ -1,0 +1,203 @@
+"""The crops of a manifest, byte for byte, in numbered tar shards with a manifest beside them.
+
+    crops-000000.tar ...               <row>.png and <row>.json of each crop, in the manifest's order
+    manifest.parquet, failures.csv     the same rows, their paths going into the shards
+    unreadable.csv                     crops that could not be read and are left out
+    packing.json                       what was packed, so that a run can be gone on with
+
+Millions of small files are slow to copy and to read from a network disk; a few hundred tars are not.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepfake_detect.data.failures import failures_path, read_failures, write_failures
+from deepfake_detect.data.manifest import (
+    MANIFEST_NAME,
+    MANIFEST_SCHEMA,
+    Manifest,
+    manifest_metadata,
+    read_manifest,
+)
+from deepfake_detect.data.shards import read_stored_bytes, sample_members, shard_members, write_shard
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
+from deepfake_detect.progress import progress_bar
+
+DEFAULT_SHARD_MB = 256
+_NOWHERE = -1
+_COLUMNS = ("path", "label", "video_id", "frame_index")
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What was packed.
+
+    Attributes:
+        manifest: The new manifest.
+        num_shards: Tars beside it.
+        unreadable: Paths of the crops that are left out, as the old manifest names them.
+    """
+
+    manifest: Manifest
+    num_shards: int
+    unreadable: tuple[str, ...]
+
+
+def pack_manifest(
+    manifest: Manifest, out: Path, *, shard_mb: float = DEFAULT_SHARD_MB, show_progress: bool = True
+) -> PackReport:
+    """Copy a manifest's crops into tar shards; a run that was killed is gone on with.
+
+    The shards depend on the manifest and ``shard_mb`` alone. A shard is closed by the crop with
+    which it reaches that size.
+
+    Args:
+        manifest: Whose rows to pack, filtered as wanted; their crops may be files or in shards.
+        out: Folder to write.
+        shard_mb: Size of a shard in units of 2**20 bytes of crops, above 0.
+        show_progress: Whether to draw a progress bar.
+
+    Returns:
+        The new manifest, and what is not in it.
+
+    Raises:
+        OptionError: ``shard_mb`` is not above 0, or ``out`` holds the shards of something else.
+        OutputError: ``out`` cannot be written to.
+        ManifestError: No crop can be read.
+    """
+    if not shard_mb > 0:
+        raise OptionError("shard_mb", f"is {shard_mb}", "pass a number above 0")
+    with only_one(make_folder(out), what="packing"):
+        _open_folder(out, manifest, shard_mb)
+        crops = manifest.columns(_COLUMNS)
+        shard_of = np.full(len(crops), _NOWHERE, np.int32)
+        with progress_bar(enabled=show_progress) as progress:
+            task = progress.add_task("crops", total=len(crops), note="")
+            for number in _write_shards(manifest, crops, out, shard_mb, shard_of):
+                progress.update(task, completed=int(np.flatnonzero(shard_of == number)[-1]) + 1)
+        if not (shard_of >= 0).any():
+            raise ManifestError(manifest.path, "none of its crops can be read", "extract its videos again")
+        unreadable = tuple(crops["path"].filter(pa.array(shard_of == _NOWHERE)).to_pylist())
+        _write_manifest(manifest, out, shard_of)
+        _write_unreadable(out / "unreadable.csv", unreadable)
+        write_failures(failures_path(out / MANIFEST_NAME), read_failures(manifest))
+    return PackReport(read_manifest(out), int(shard_of.max()) + 1, unreadable)
+
+
+def _open_folder(out: Path, manifest: Manifest, shard_mb: float) -> None:
+    """Write down what is packed, or refuse a folder that holds something else."""
+    digest = hashlib.sha256()
+    for chunk in manifest.chunks():
+        for row in zip(*(chunk[name].to_pylist() for name in _COLUMNS), strict=True):
+            digest.update(repr(row).encode())
+    wanted = {"rows_sha256": digest.hexdigest(), "shard_mb": float(shard_mb)}
+    path = out / "packing.json"
+    if path.exists():
+        if read_json(path) != wanted:
+            raise OptionError(
+                out, "holds the shards of other rows or of another size", "choose another folder"
+            )
+    else:
+        write_json(path, wanted)
+    for leftover in [one for pattern in (".*.tar", ".*.parquet") for one in out.glob(pattern)]:
+        leftover.unlink()  # a temporary file of a run that was killed
+
+
+def _write_shards(
+    manifest: Manifest, crops: pa.Table, out: Path, shard_mb: float, shard_of: np.ndarray
+) -> Iterator[int]:
+    """Write the shards that are not there; fill ``shard_of`` in, and yield each shard's number."""
+    row = 0
+    for number in count():
+        path = out / shard_name(number)
+        if path.exists():
+            rows = [_row_of(name) for name in shard_members(path) if name.endswith(".json")]
+        else:
+            rows = []
+            write_shard(path, _members(manifest, crops, row, int(shard_mb * 2**20), rows))
+        if not rows:
+            path.unlink()  # there was nothing left to pack
+            return
+        shard_of[rows] = number
+        row = rows[-1] + 1
+        yield number
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a shard.
+
+    Example:
+        >>> shard_name(7)
+        'crops-000007.tar'
+    """
+    return f"crops-{number:06d}.tar"
+
+
+def _row_of(member: str) -> int:
+    return int(member.removesuffix(".json"))
+
+
+def _members(
+    manifest: Manifest, crops: pa.Table, first_row: int, limit: int, rows: list[int]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the members of the shard that starts with a row; note which rows are in it."""
+    size = 0
+    for row in range(first_row, len(crops)):
+        if size >= limit:
+            return
+        path = Path(crops["path"][row].as_py())
+        data = _read_image(manifest.root / path)
+        if data is None:
+            continue
+        about: dict[str, Any] = {name: crops[name][row].as_py() for name in _COLUMNS if name != "path"}
+        yield from sample_members(f"{row:09d}", path.suffix, data, **about)
+        rows.append(row)
+        size += len(data)
+
+
+def _read_image(path: Path) -> bytes | None:
+    """Return the bytes of a crop; ``None`` where it cannot be read or is no image."""
+    try:
+        data = read_stored_bytes(path)
+    except ManifestError:
+        return None  # named in the report
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    return None if image is None else data
+
+
+def _write_manifest(manifest: Manifest, out: Path, shard_of: np.ndarray) -> None:
+    schema = MANIFEST_SCHEMA.with_metadata(manifest_metadata(manifest.geometry, manifest.codec))
+    start = 0
+    with atomic_path(out / MANIFEST_NAME) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for chunk in manifest.chunks():
+            shards = shard_of[start : start + len(chunk)]
+            paths = [
+                f"{shard_name(shard)}/{row:09d}{Path(path).suffix}"
+                for row, (shard, path) in enumerate(
+                    zip(shards, chunk["path"].to_pylist(), strict=True), start
+                )
+            ]
+            moved = chunk.set_column(chunk.column_names.index("path"), "path", pa.array(paths, pa.string()))
+            kept = moved.filter(pa.array(shards != _NOWHERE))
+            writer.write_table(kept.select(schema.names).cast(schema))
+            start += len(chunk)
+
+
+def _write_unreadable(path: Path, unreadable: tuple[str, ...]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path"])
+        writer.writerows([name] for name in unreadable)

@@ -1,0 +1,28 @@
+"""The long pipeline: a dataset's videos -> face crops and a manifest; resumable and parallel.
+
+    config     ExtractionConfig: how crops are cut and stored
+    person     whose faces of a video are kept: by the published mask, the largest, or all
+    store      crops, index and settings on disk, each put in place in one step
+    video      one video: frames and faces in, crops and manifest rows out
+    pipeline   reading, detecting and writing at the same time, on bounded queues
+    run        extract_dataset: all videos, in one process or several
+
+On disk, under the output folder:
+
+    crops/<video_id>/<frame>_<track>.png   the crops, in the frame's own resolution; with
+    crops/<video_id>.tar                   store="shards" one tar a video holds them
+    index/<video_id>.parquet               one video's manifest rows, written after its crops
+    index/<video_id>.failure.json          why a video gave no crops
+    settings.json                          what the crops were cut with
+    manifest.parquet, failures.csv         all of the index in one, rewritten at the end
+
+A video counts as done once its index file stands, which is put in place in one step after its
+crops; whatever kills the run loses at most the videos in progress, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+from deepfake_detect.extraction.config import ExtractionConfig
+from deepfake_detect.extraction.run import ExtractionReport, extract_dataset
+
+__all__ = ["ExtractionConfig", "ExtractionReport", "extract_dataset"]

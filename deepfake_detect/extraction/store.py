@@ -1,0 +1,227 @@
+"""Crops, index and settings on disk, each put in place in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from deepfake_detect.data.failures import FAILURE_COLUMNS, failures_path, write_failures
+from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_to_table, write_manifest
+from deepfake_detect.data.shards import SHARD_SUFFIX, is_stored, sample_members, write_shard
+from deepfake_detect.errors import ManifestError, OptionError, OutputError
+from deepfake_detect.extraction.config import ExtractionConfig, encoding_of
+from deepfake_detect.files import atomic_path, make_folder, read_json, write_json
+from deepfake_detect.records import DatasetVideo
+
+_PARTIAL_SHARD = "shard.tar"
+_LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
+
+
+class CropFiles:
+    """The crops of one video: written one by one into a hidden folder, put in place together.
+
+    Args:
+        out: Folder of the extraction.
+        video: Whose crops.
+        config: Codec, and whether they become files or a tar.
+    """
+
+    def __init__(self, out: Path, video: DatasetVideo, config: ExtractionConfig) -> None:
+        self._video = video
+        self._suffix, self._parameters = encoding_of(config.codec)
+        self._is_shard = config.store == "shards"
+        self._folder = out / "crops" / video.video_id
+        self._partial = self._folder.with_name(f".{self._folder.name}.partial")
+        with _disk_at_fault(self._partial):
+            if self._partial.exists():
+                shutil.rmtree(self._partial)  # of a run that was killed
+        make_folder(self._partial)
+
+    def add(self, key: str, image: np.ndarray) -> None:
+        """Encode and write an RGB uint8 crop (H, W, 3) under a name without suffix."""
+        # Not cv2.imwrite: on a full disk it reports success and leaves half a picture.
+        _, data = cv2.imencode(self._suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), self._parameters)
+        with _disk_at_fault(self._folder):
+            (self._partial / f"{key}{self._suffix}").write_bytes(data.tobytes())
+
+    def put_in_place(self, frame_index_of: Mapping[str, int]) -> dict[str, str]:
+        """Make the named crops final and drop the others.
+
+        Args:
+            frame_index_of: Key -> frame index of the crops that are kept.
+
+        Returns:
+            Key -> path relative to the extraction's folder.
+        """
+        names = {key: f"{key}{self._suffix}" for key in frame_index_of}
+        with _disk_at_fault(self._folder):
+            if self._is_shard:
+                self._put_shard(names, frame_index_of)
+            else:
+                self._put_files(set(names.values()))
+        stored = f"crops/{self._video.video_id}{SHARD_SUFFIX if self._is_shard else ''}"
+        return {key: f"{stored}/{name}" for key, name in names.items()}
+
+    def _put_files(self, kept: set[str]) -> None:
+        for file in self._partial.iterdir():
+            if file.name not in kept:
+                file.unlink()
+        # Files alone are replaced: a video named a/b has its crops in a folder of the video a.
+        if self._folder.exists():
+            for file in self._folder.iterdir():
+                if file.is_file():
+                    file.unlink()
+        if kept:
+            make_folder(self._folder)
+            for file in self._partial.iterdir():
+                os.replace(file, self._folder / file.name)
+            self._partial.rmdir()
+
+    def _put_shard(self, names: Mapping[str, str], frame_index_of: Mapping[str, int]) -> None:
+        shard = Path(f"{self._folder}{SHARD_SUFFIX}")
+        if not names:
+            shard.unlink(missing_ok=True)
+            return
+        members = (
+            member
+            for key, name in names.items()
+            for member in sample_members(
+                key,
+                self._suffix,
+                (self._partial / name).read_bytes(),
+                label=self._video.label,
+                video_id=self._video.video_id,
+                frame_index=frame_index_of[key],
+            )
+        )
+        # Inside the hidden folder, so that whatever a killed run leaves goes with the folder.
+        write_shard(self._partial / _PARTIAL_SHARD, members)
+        os.replace(self._partial / _PARTIAL_SHARD, shard)
+
+    def discard(self) -> None:
+        """Remove what is not in place."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+
+@contextmanager
+def _disk_at_fault(path: Path) -> Iterator[None]:
+    """Turn an OSError into one that ends the run: no video is to blame for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})", "make room, then go on") from error
+
+
+def index_path(out: Path, video: DatasetVideo) -> Path:
+    """Return where a video's manifest rows are; the file stands when the video is done."""
+    return out / "index" / f"{video.video_id}.parquet"
+
+
+def failure_path(out: Path, video: DatasetVideo) -> Path:
+    """Return where it is told why a video gave no crops."""
+    return out / "index" / f"{video.video_id}.failure.json"
+
+
+def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a video's manifest rows, maybe none: with them it counts as done."""
+    with atomic_path(index_path(out, video)) as temporary:
+        pq.write_table(rows_to_table(rows), temporary)
+
+
+def write_failure(out: Path, video: DatasetVideo, reason: str, message: str) -> None:
+    """Write why a video gave no crops; rows of an earlier run go."""
+    # They would name crops that this run could not make again.
+    index_path(out, video).unlink(missing_ok=True)
+    values = {**vars(video), "path": str(video.path), "reason": reason, "message": message}
+    write_json(failure_path(out, video), {key: values[key] for key in FAILURE_COLUMNS})
+
+
+def is_done(out: Path, video: DatasetVideo) -> bool:
+    """Tell whether the video's rows stand and every crop they name does too."""
+    index = index_path(out, video)
+    if not index.is_file():
+        return False
+    try:
+        paths = pq.read_table(index, columns=["path"], partitioning=None)["path"].to_pylist()
+    except (pa.ArrowInvalid, OSError):
+        return False  # damaged from outside: extracted anew
+    return all(is_stored(out / path) for path in paths)
+
+
+def open_folder(out: Path, config: ExtractionConfig) -> None:
+    """Write the settings, or refuse a folder whose crops were cut otherwise.
+
+    Raises:
+        OptionError: The folder holds crops cut with other settings.
+    """
+    path = out / "settings.json"
+    wanted = json.loads(json.dumps(asdict(config)))
+    if path.exists():
+        stored = read_json(path)
+        changed = [
+            f"{key} {stored.get(key)} (now {value})"
+            for key, value in wanted.items()
+            if stored.get(key) != value
+        ]
+        if changed:
+            raise OptionError(
+                out, f"holds crops cut with {', '.join(changed)}", "pass another --out, or the same options"
+            )
+    else:
+        write_json(path, wanted)
+    hidden = (".*.parquet", ".*.json", ".*.csv")
+    for leftover in [path for one in hidden for path in [*out.glob(one), *(out / "index").rglob(one)]]:
+        leftover.unlink()  # a temporary file of a run that was killed
+
+
+def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]) -> None:
+    """Rewrite manifest.parquet and failures.csv from the index.
+
+    What is known of a video comes from the listing at hand, also where an earlier run cut its crops:
+    splits may have been made anew since. Videos of earlier runs that are not listed keep theirs.
+
+    Raises:
+        ManifestError: A file of the index is damaged.
+    """
+    index = out / "index"
+    known = {video.video_id: video for video in videos}
+    parts = [_read_part(path) for path in sorted(index.rglob("*.parquet"))]
+    table = _as_listed(pa.concat_tables([MANIFEST_SCHEMA.empty_table(), *parts]), known)
+    write_manifest(out / MANIFEST_NAME, table, geometry=config.geometry, codec=config.codec)
+    failures = [read_json(path) for path in sorted(index.rglob("*.failure.json"))]
+    for failure in failures:
+        if failure["video_id"] in known:
+            failure.update({name: getattr(known[failure["video_id"]], name) for name in _LISTED_COLUMNS})
+    write_failures(failures_path(out / MANIFEST_NAME), failures)
+
+
+def _as_listed(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
+    """Return rows with the listing's word on their videos."""
+    encoded = table["video_id"].combine_chunks().dictionary_encode()
+    videos = [known.get(name) for name in encoded.dictionary.to_pylist()]
+    is_listed = pa.array([video is not None for video in videos], pa.bool_()).take(encoded.indices)
+    for name in _LISTED_COLUMNS:
+        kind = table.schema.field(name).type
+        said = pa.array([getattr(video, name, None) for video in videos], kind).take(encoded.indices)
+        column = pc.if_else(is_listed, said, table[name].combine_chunks())
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def _read_part(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ManifestError(path, f"is damaged ({error})", "delete it and run again") from error

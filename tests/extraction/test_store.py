@@ -1,0 +1,129 @@
+"""In which codec and container crops are kept: the manifest is the same either way."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.crops import CropDataset, read_crop
+from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.errors import OptionError
+from deepfake_detect.extraction.config import check_config, encoding_of
+from deepfake_detect.records import CropGeometry, Preprocessing
+from tests.extraction.helpers import CONFIG, contents, extract
+
+PREP = Preprocessing(image_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def images(manifest: Manifest) -> list[np.ndarray]:
+    return [read_crop(manifest.root / path) for path in manifest.column("path")]
+
+
+def test_shards_hold_what_files_hold(tree: Path, tmp_path: Path) -> None:
+    extract(tree, tmp_path / "files")
+    report = extract(tree, tmp_path / "shards", replace(CONFIG, store="shards"))
+    files, shards = read_manifest(tmp_path / "files"), read_manifest(tmp_path / "shards")
+    assert report.num_crops == shards.num_rows == 16
+    assert shards.table.drop_columns("path").equals(files.table.drop_columns("path"))
+    for one, other in zip(images(files), images(shards), strict=True):
+        np.testing.assert_array_equal(one, other)
+    dataset = CropDataset(shards, PREP, geometry=CropGeometry())
+    assert all(dataset[row].image is not None for row in range(16))
+    assert not list((tmp_path / "shards" / "crops").rglob("*.png"))
+    expected = re.sub(r"/(\d+_\d+\.png)", r".tar/\1", str(files.column("path")[0]))
+    assert shards.column("path")[0] == expected
+    assert (tmp_path / "shards" / "failures.csv").read_text() == (
+        tmp_path / "files" / "failures.csv"
+    ).read_text()
+
+
+def test_a_shard_is_a_sequence_of_webdataset_samples(tree: Path, tmp_path: Path) -> None:
+    extract(tree, tmp_path / "out", replace(CONFIG, store="shards"))
+    shard = tmp_path / "out" / "crops" / "FaceForensics++" / "Deepfakes" / "c23" / "000_003.tar"
+    with tarfile.open(shard) as archive:
+        members = archive.getmembers()
+        names = [member.name for member in members]
+        keys = [name.split(".")[0] for name in names]  # as WebDataset groups files to samples
+        assert names[:3] == ["000000_00.png", "000000_00.json", "000008_00.png"]
+        assert keys[::2] == keys[1::2]
+        assert len(set(keys)) == 4
+        assert {(m.mtime, m.uid, m.uname, m.mode) for m in members} == {(0, 0, "", 0o644)}
+        about = json.load(archive.extractfile("000008_00.json"))  # type: ignore[arg-type]
+    assert about == {"label": 1, "video_id": "FaceForensics++/Deepfakes/c23/000_003", "frame_index": 8}
+
+
+def test_broken_shards_are_made_anew(tree: Path, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    config = replace(CONFIG, store="shards")
+    for out in (whole, resumed):
+        extract(tree, out, config)
+    first, second, third, _ = sorted((resumed / "crops").rglob("*.tar"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:1024])
+    third.write_bytes(b"no tar")
+    leftover = third.with_name(f".{third.stem}.partial")
+    leftover.mkdir()
+    (leftover / "000000_07.png").write_bytes(b"of a run that was killed")
+    again = extract(tree, resumed, config)
+    assert again.num_done_before == 2
+    assert contents(resumed) == contents(whole)
+
+
+def test_jpeg_keeps_quality_and_colour(tree: Path, tmp_path: Path) -> None:
+    for codec in ("png", "jpeg-95", "jpeg-60"):
+        extract(tree, tmp_path / codec, replace(CONFIG, codec=codec))
+    lossless = read_manifest(tmp_path / "png")
+    errors = {}
+    for codec in ("jpeg-95", "jpeg-60"):
+        manifest = read_manifest(tmp_path / codec)
+        assert manifest.codec == codec
+        assert all(path.endswith(".jpg") for path in manifest.column("path"))
+        pairs = zip(images(lossless), images(manifest), strict=True)
+        errors[codec] = np.mean([cv2.absdiff(one, other).mean() for one, other in pairs])
+        data = (manifest.root / manifest.column("path")[0]).read_bytes()
+        frame = data.index(b"\xff\xc0")  # head of the picture: then length, depth, sides, components
+        assert data[frame + 9] == 3
+        assert [data[frame + place] for place in (11, 14, 17)] == [0x11] * 3  # none is subsampled
+    assert 0 < errors["jpeg-95"] < 2 < errors["jpeg-60"]
+    assert lossless.codec == "png"
+
+
+@pytest.mark.parametrize("codec", ["jpg", "jpeg", "jpeg-0", "jpeg-101", "jpeg-095", "PNG", "webp"])
+def test_unknown_codecs_are_refused(codec: str) -> None:
+    with pytest.raises(OptionError, match=f"codec: '{codec}' is unknown; pass png, or jpeg-1 to jpeg-100"):
+        encoding_of(codec)
+
+
+def test_bad_settings_are_refused_before_the_work() -> None:
+    with pytest.raises(OptionError, match="person: 'main' is unknown; choose one of: auto, largest"):
+        check_config(replace(CONFIG, person="main"))  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="store: 'tar' is unknown; choose one of: files, shards"):
+        check_config(replace(CONFIG, store="tar"))  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="person: crops that the owners cut show one person each"):
+        check_config(replace(CONFIG, person="all", already_cropped=True))
+
+
+def test_format_quality_and_store_of_the_tool(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["extract-faces", str(tree), "--methods", "Face2Face", "--frames", "1", "--workers", "1"]
+    out = tmp_path / "out"
+    arguments = [*common, "--format", "jpeg", "--store", "shards", "--out", str(out)]
+    assert main(arguments) == 0
+    manifest = read_manifest(out)
+    assert manifest.codec == "jpeg-95"
+    assert all(".tar/" in path for path in manifest.column("path"))
+    assert main([*arguments, "--quality", "80"]) == 2
+    assert "holds crops cut with codec jpeg-95 (now jpeg-80)" in capsys.readouterr().err
+    assert main([*common, "--quality", "80", "--out", str(tmp_path / "x")]) == 2
+    assert "--quality: is for JPEG" in capsys.readouterr().err
+    assert main([*common, "--format", "jpeg", "--quality", "0", "--out", str(tmp_path / "x")]) == 2
+    assert "codec: 'jpeg-0' is unknown" in capsys.readouterr().err
