@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,37 @@ class FollowedFrame:
     faces: tuple[FollowedFace, ...]
 
 
+class FaceFollower:
+    """Links and crops the detected faces of one clip, frame by frame in order.
+
+    Args:
+        geometry: How crops are cut.
+
+    Raises:
+        OptionError: The margin is outside 0.5 to 4.
+
+    Example:
+        >>> frame = Frame(np.zeros((90, 90, 3), np.uint8), 0, 0.0)
+        >>> face = Face(np.float32([20, 20, 50, 60]), 1.0, np.zeros((5, 2), np.float32))
+        >>> FaceFollower(CropGeometry()).follow(frame, [face]).faces[0].crop.shape
+        (52, 52, 3)
+    """
+
+    def __init__(self, geometry: CropGeometry) -> None:
+        check_geometry(geometry)
+        self._geometry = geometry
+        self._tracker = Tracker()
+
+    def follow(self, frame: Frame, faces: Sequence[Face]) -> FollowedFrame:
+        """Return the next frame's faces with their tracks and crops, in the order given."""
+        track_ids = self._tracker.update(faces)
+        followed = tuple(
+            FollowedFace(face, track_id, crop_face(frame.image, face, self._geometry))
+            for face, track_id in zip(faces, track_ids, strict=True)
+        )
+        return FollowedFrame(frame.frame_index, frame.time_seconds, followed)
+
+
 def follow_faces(
     frames: Iterable[Frame], *, detector: FaceDetector, geometry: CropGeometry
 ) -> Iterator[FollowedFrame]:
@@ -54,16 +85,9 @@ def follow_faces(
     Raises:
         OptionError: The margin is outside 0.5 to 4.
     """
-    check_geometry(geometry)
-    tracker = Tracker()
+    follower = FaceFollower(geometry)
     for frame in frames:
-        faces = detector.detect(frame.image)
-        track_ids = tracker.update(faces)
-        followed = tuple(
-            FollowedFace(face, track_id, crop_face(frame.image, face, geometry))
-            for face, track_id in zip(faces, track_ids, strict=True)
-        )
-        yield FollowedFrame(frame.frame_index, frame.time_seconds, followed)
+        yield follower.follow(frame, detector.detect(frame.image))
 
 
 def confirmed_tracks(detections: Iterable[tuple[int, float]]) -> set[int]:

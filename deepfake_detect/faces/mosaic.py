@@ -1,0 +1,289 @@
+"""A frame in all sizes at which MTCNN looks at it, laid out in one picture: the mosaic.
+
+The first network runs over a frame shrunk to a dozen sizes. As one picture that is one run instead
+of a dozen, most of them over sizes too small to keep a processor busy. The network has no padding,
+so away from the seams it answers as it would for each size alone; at the seams its answers are
+left out.
+
+    +-------------+      tile 0, the least shrunk
+    |      0      |
+    |             |
+    +---------+---+
+    |    1    | 4 |
+    |         +--++
+    +------+--+-+5|      rows of the mosaic are cut into strips that fit into a processor's cache
+    |  2   | 3  +-+
+    +------+----+
+
+Everything that depends on the frame's size alone is computed once, in :func:`mosaic_plan`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from deepfake_detect.faces.sums import edge_differences, network_pixels, window_edges, window_weights
+
+# Geometry of the first network: it looks through a window of 12 x 12 pixels, moved by 2.
+CELL_SIZE = 12
+CELL_STRIDE = 2
+# Pixels of a strip: the network's widest layer then takes 8 MB. On the CPU measured anything from
+# 50,000 to 250,000 was as fast; at 400,000 the cache no longer held it.
+_STRIP_PIXELS = 130_000
+
+
+_Length = TypeVar("_Length", int, torch.Tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One size of the frame, and its place in the mosaic.
+
+    Attributes:
+        row_edges, column_edges: int64 (2, height), (2, width): the windows of the frame whose
+            means its pixels are: first pixels, and pixels after the last.
+        top, left: Place of its first pixel, even, so that the network's cells fall as they would
+            for the tile alone.
+    """
+
+    row_edges: np.ndarray
+    column_edges: np.ndarray
+    top: int = 0
+    left: int = 0
+
+    @property
+    def height(self) -> int:
+        return int(self.row_edges.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.column_edges.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Some rows of a mosaic, and how they come out of the frame's summed-area table.
+
+    A pixel is the mean over a window of the frame: a difference of two rows of the table, then of
+    two columns.
+
+    Attributes:
+        height: Rows of pixels.
+        first_cell_row: Row of the network's answers that its first rows give.
+        row_edges: int32 (2, R): rows of the table, first and last, for each row of each tile.
+        column_edges: int32 (2, P): for each pixel, places in the (R, W + 1) differences of rows.
+        weights: float32 (P, 3): of each window, the same for each channel (stored three times
+            because spreading one over three channels costs more than reading three).
+        seams: int64 (S,): places in the first layer's answers that look past a tile, where the
+            network alone would have stopped.
+    """
+
+    height: int
+    first_cell_row: int
+    row_edges: torch.Tensor
+    column_edges: torch.Tensor
+    weights: torch.Tensor
+    seams: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MosaicPlan:
+    """How frames of one size become mosaics.
+
+    Attributes:
+        width: Of the mosaic, in pixels.
+        scales: float32 (T,): side of each tile over side of the frame.
+        tops, lefts: int64 (T,): first cell row and column of each tile.
+        cell_tiles: int64 (cell rows * cell columns,): the tile that a cell lies in, or -1.
+        strips: From top to bottom.
+    """
+
+    width: int
+    scales: torch.Tensor
+    tops: torch.Tensor
+    lefts: torch.Tensor
+    cell_tiles: torch.Tensor
+    strips: tuple[Strip, ...]
+
+    @property
+    def num_cell_columns(self) -> int:
+        return num_cells(self.width)
+
+
+def frame_scales(height: int, width: int, *, smallest: float, factor: float) -> tuple[float, ...]:
+    """Return how much a frame is shrunk, from little to much; empty where no face would fit.
+
+    Args:
+        height, width: Of the frame in pixels.
+        smallest: Side in pixels of the smallest face looked for.
+        factor: From each size to the next.
+
+    Example:
+        >>> [round(scale, 3) for scale in frame_scales(40, 60, smallest=20, factor=0.709)]
+        [0.6, 0.425, 0.302]
+    """
+    scale = CELL_SIZE / smallest
+    side = min(height, width) * scale
+    scales = []
+    while side >= CELL_SIZE:
+        scales.append(scale)
+        scale, side = scale * factor, side * factor
+    return tuple(scales)
+
+
+def shrunk(length: int, scale: float) -> int:
+    """Return what a side of a frame is shrunk to, in pixels."""
+    return int(length * scale + 1)
+
+
+def num_cells(length: _Length) -> _Length:
+    """Return how many answers the first network gives along a length of pixels (int or tensor).
+
+    Its layers: 3 x 3, pooling by 2 with a last window that may be half empty, 3 x 3, 3 x 3.
+    """
+    return (length - 1) // 2 - 4
+
+
+@functools.lru_cache(maxsize=4)
+def mosaic_plan(
+    height: int, width: int, scales: tuple[float, ...], *, is_whole: bool, device: torch.device
+) -> MosaicPlan:
+    """Return how frames of a size become mosaics.
+
+    The last few plans are kept, as the frames of a clip share one. A plan takes 20 bytes per pixel
+    of the mosaic: 2 MB for 720p frames searched for faces of 56 pixels, 33 MB for 1080p and 20.
+
+    Args:
+        height, width: Of the frames in pixels.
+        scales: Of :func:`frame_scales`, at least one.
+        is_whole: Whether the mosaic is one strip instead of several.
+        device: Where the frames are.
+    """
+    tiles, mosaic_height, mosaic_width = _pack(
+        [
+            Tile(window_edges(height, shrunk(height, scale)), window_edges(width, shrunk(width, scale)))
+            for scale in scales
+        ]
+    )
+    cell_tiles = np.full((num_cells(mosaic_height), num_cells(mosaic_width)), -1)
+    for number, tile in enumerate(tiles):
+        cells = cell_tiles[tile.top // CELL_STRIDE :, tile.left // CELL_STRIDE :]
+        cells[: num_cells(tile.height), : num_cells(tile.width)] = number
+    num_cell_rows = len(cell_tiles)
+    step = num_cell_rows if is_whole else max(1, _STRIP_PIXELS // mosaic_width // CELL_STRIDE)
+    strips = (
+        _strip(tiles, first, min(step, num_cell_rows - first), width + 1, mosaic_width)
+        for first in range(0, num_cell_rows, step)
+    )
+    return MosaicPlan(
+        mosaic_width,
+        torch.tensor(scales, dtype=torch.float32, device=device),
+        torch.tensor([tile.top // CELL_STRIDE for tile in tiles], device=device),
+        torch.tensor([tile.left // CELL_STRIDE for tile in tiles], device=device),
+        torch.from_numpy(cell_tiles.reshape(-1)).to(device),
+        tuple(_on_device(strip, device) for strip in strips),
+    )
+
+
+def strip_pixels(tables: torch.Tensor, strip: Strip, width: int) -> torch.Tensor:
+    """Return a strip of the mosaics of frames.
+
+    Args:
+        tables: Summed-area tables (B, H + 1, W + 1, 3).
+        strip: Which.
+        width: Of the mosaic.
+
+    Returns:
+        float32 (B, 3, strip height, width), channels last in memory, as the network takes it.
+    """
+    rows = edge_differences(tables, strip.row_edges).flatten(1, 2)  # (B, R * (W + 1), 3)
+    sums = edge_differences(rows, strip.column_edges)  # (B, P, 3)
+    pixels = network_pixels(sums, strip.weights)
+    return pixels.view(-1, strip.height, width, 3).permute(0, 3, 1, 2)
+
+
+def _pack(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
+    """Place tiles, largest first, in a picture as wide as the first.
+
+    Each goes into the first unused rectangle that holds it, or else below all others.
+
+    Returns:
+        The tiles with their places; height and width of the picture, both even.
+    """
+    packed: list[Tile] = []
+    bottom, full_width = 0, _even(tiles[0].width)
+    free: list[tuple[int, int, int, int]] = []  # unused rectangles: top, left, height, width
+    for tile in tiles:
+        height, width = _even(tile.height), _even(tile.width)
+        room = next((one for one in free if one[2] >= height and one[3] >= width), None)
+        if room is None:
+            room = (bottom, 0, height, full_width)
+            bottom += height
+        else:
+            free.remove(room)
+        top, left, room_height, room_width = room
+        packed.append(replace(tile, top=top, left=left))
+        free.append((top, left + width, height, room_width - width))
+        free.append((top + height, left, room_height - height, room_width))
+    return packed, bottom, full_width
+
+
+def _even(length: int) -> int:
+    return length + length % 2
+
+
+def _strip(
+    tiles: Sequence[Tile], first_cell_row: int, num_cell_rows: int, table_width: int, width: int
+) -> Strip:
+    """Return the strip of a mosaic that gives these rows of answers."""
+    top = first_cell_row * CELL_STRIDE
+    height = num_cell_rows * CELL_STRIDE + CELL_SIZE - CELL_STRIDE
+    column_edges = np.zeros((2, height, width), np.int32)
+    areas = np.ones((height, width, 1), np.float32)
+    row_edges = np.zeros((2, 0), np.int32)
+    for tile in tiles:
+        tile_rows = tile.row_edges[:, max(0, top - tile.top) : max(0, top + height - tile.top)]
+        num_rows, begin = tile_rows.shape[1], max(0, tile.top - top)
+        place = np.s_[begin : begin + num_rows, tile.left : tile.left + tile.width]
+        starts = (row_edges.shape[1] + np.arange(num_rows)) * table_width
+        for edges, tile_columns in zip(column_edges, tile.column_edges, strict=True):
+            edges[place] = starts[:, None] + tile_columns
+        areas[(*place, 0)] = np.outer(np.diff(tile_rows, axis=0), np.diff(tile.column_edges, axis=0))
+        row_edges = np.concatenate([row_edges, tile_rows.astype(np.int32)], 1)
+    return Strip(
+        height,
+        first_cell_row,
+        torch.from_numpy(row_edges),
+        torch.from_numpy(column_edges.reshape(2, -1)),
+        window_weights(torch.from_numpy(areas)).reshape(-1, 1).expand(-1, 3).contiguous(),
+        _seams(tiles, top, height, width),
+    )
+
+
+def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> torch.Tensor:
+    """Return places in the first layer's answers to a strip that lie just past a tile of odd size:
+    the other half of a pooling window that the tile alone would have left empty."""
+    is_seam = np.zeros((height - 2, width - 2), bool)
+    for tile in tiles:
+        begin, end = tile.top - top, tile.top - top + tile.height
+        if tile.height % 2 and 2 <= end < height:
+            is_seam[end - 2, tile.left : tile.left + tile.width] = True
+        if tile.width % 2 and end > 0:
+            is_seam[max(0, begin) : end, tile.left + tile.width - 2] = True
+    return torch.from_numpy(np.flatnonzero(is_seam))
+
+
+def _on_device(strip: Strip, device: torch.device) -> Strip:
+    return replace(
+        strip,
+        row_edges=strip.row_edges.to(device),
+        column_edges=strip.column_edges.to(device),
+        weights=strip.weights.to(device),
+        seams=strip.seams.to(device),
+    )

@@ -1,0 +1,161 @@
+"""MTCNN's three networks (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights.
+
+proposal  12 x 12 windows of a whole mosaic -> is it a face, and where exactly
+refine    24 x 24 crops                     -> the same, surer
+output    48 x 48 crops                     -> the same, surer still, with five landmarks
+
+The weights ship inside the facenet-pytorch package, so nothing is downloaded. Networks run with
+channels last in memory: on a CPU the second and third are then three to four times as fast.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from torch import nn
+from torch.nn import functional
+
+from deepfake_detect.device import keep_freed_memory
+
+# Crops of one run: measured fastest on a CPU, whose cache they have to fit into. A GPU takes all.
+_CROPS_PER_RUN = {RNet: 64, ONet: 16}
+_CROPS_PER_GPU_RUN = 2048
+
+
+class ProposalNetwork:
+    """The first network, rearranged so that pooling comes before the first activation.
+
+    PReLU gives x where x > 0 and a * x elsewhere. Where its slope a is positive it grows with x,
+    so it may follow the pooling and then sees a quarter of the numbers. Where a is negative it is
+    max(x, a * x), and its maximum over a window is the larger of two: that of x and that of a * x,
+    which comes out of the same convolution when its filter is multiplied by a. Six of the ten
+    slopes are negative: that makes sixteen filters, as many as a vector register holds.
+    """
+
+    def __init__(self, network: PNet) -> None:
+        slopes = network.prelu1.weight
+        bent, plain = (slopes < 0).nonzero()[:, 0], (slopes >= 0).nonzero()[:, 0]
+        order = torch.cat([bent, plain, bent])
+        factors = torch.cat([torch.ones_like(slopes), slopes[bent]])
+        self.num_bent = len(bent)
+        self.filters1 = _channels_last(network.conv1.weight[order] * factors[:, None, None, None])
+        self.bias1 = network.conv1.bias[order] * factors
+        # The bent ones are never negative once the maximum is taken: for them any slope will do.
+        self.slopes1 = slopes[order]
+        self.filters2 = _channels_last(network.conv2.weight[:, order])
+        self.filters2[:, len(slopes) :] = 0  # the third part is used up by then
+        self.conv2, self.prelu2 = network.conv2, network.prelu2
+        self.filters3 = _channels_last(network.conv3.weight)
+        self.conv3, self.prelu3 = network.conv3, network.prelu3
+        heads = torch.cat([network.conv4_1.weight, network.conv4_2.weight])
+        self.head_weight = heads.flatten(1).T.contiguous()  # (32, 2 + 4)
+        self.head_bias = torch.cat([network.conv4_1.bias, network.conv4_2.bias])
+        self.odds_weight = self.head_weight[:, 1] - self.head_weight[:, 0]
+        self.odds_bias = float(self.head_bias[1] - self.head_bias[0])
+
+    def features(self, pixels: torch.Tensor, seams: torch.Tensor) -> torch.Tensor:
+        """Return what the network's two heads look at.
+
+        Args:
+            pixels: float32 (B, 3, H, W), channels last; H and W even.
+            seams: int64 (S,): places among the first layer's (H - 2) * (W - 2) answers that no
+                pooling window is to see.
+
+        Returns:
+            float32 (B, cells, 32), cells row by row: (H / 2 - 5) * (W / 2 - 5) of them.
+        """
+        first = _channels_last(functional.conv2d(pixels, self.filters1, self.bias1))
+        first.permute(0, 2, 3, 1).flatten(1, 2).index_fill_(1, seams, -torch.inf)
+        pooled = _max_pool(first, 2)  # (B, 16, H / 2 - 1, W / 2 - 1)
+        bent = pooled[:, : self.num_bent]
+        torch.maximum(bent, pooled[:, -self.num_bent :], out=bent)
+        active = functional.prelu(pooled, self.slopes1)
+        active = functional.conv2d(active, self.filters2, self.conv2.bias)
+        active = functional.prelu(active, self.prelu2.weight)
+        active = functional.conv2d(active, self.filters3, self.conv3.bias)
+        active = functional.prelu(active, self.prelu3.weight)  # (B, 32, H / 2 - 5, W / 2 - 5)
+        return active.permute(0, 2, 3, 1).flatten(1, 2)
+
+    def log_odds(self, features: torch.Tensor) -> torch.Tensor:
+        """Return log(P(face) / P(no face)) of features (..., 32): a number per cell instead of six."""
+        return features @ self.odds_weight + self.odds_bias
+
+    def heads(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return P(face) (N,) and the box's corrections (N, 4) of features (N, 32)."""
+        answers = features @ self.head_weight + self.head_bias
+        return answers[:, :2].softmax(1)[:, 1], answers[:, 2:]
+
+
+class CropNetwork:
+    """The second or third network, run over any number of crops."""
+
+    def __init__(self, network: nn.Module) -> None:
+        for name, layer in network.named_children():
+            if isinstance(layer, nn.MaxPool2d):
+                setattr(network, name, _FastMaxPool(layer))
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.crops_per_run = _CROPS_PER_RUN[type(network)]
+
+    def __call__(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the network's answers to crops float32 (N, 3, side, side): P(face) (N,) first,
+        then the box's corrections (N, 4) and, from the third network, landmarks (N, 10)."""
+        per_run = _CROPS_PER_GPU_RUN if crops.is_cuda else self.crops_per_run
+        runs = [self.network(some) for some in torch.split(crops, per_run)]
+        *answers, probabilities = (torch.cat(parts) for parts in zip(*runs, strict=True))
+        return probabilities[:, 1], *answers
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The three networks on one device."""
+
+    proposal: ProposalNetwork
+    refine: CropNetwork
+    output: CropNetwork
+    device: torch.device
+
+
+@functools.lru_cache(maxsize=4)
+def load_networks(device: torch.device) -> Networks:
+    """Return the networks on a device; later calls return the same ones."""
+    if device.type == "cpu":
+        keep_freed_memory()  # a fresh page for every 4 KB of a frame's tables takes longer than filling them
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch 2.4 and 2.5 warn of the way in which facenet-pytorch reads its own weights.
+        warnings.simplefilter("ignore", FutureWarning)
+        proposal, refine, output = (kind().eval().to(device) for kind in (PNet, RNet, ONet))
+        return Networks(ProposalNetwork(proposal), CropNetwork(refine), CropNetwork(output), device)
+
+
+class _FastMaxPool(nn.Module):
+    """nn.MaxPool2d(size, 2, ceil_mode=True), which is slow on a CPU: first by rows, then by columns."""
+
+    def __init__(self, slow: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.size = int(slow.kernel_size)  # type: ignore[arg-type]
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return _max_pool(values, self.size)
+
+
+def _max_pool(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Pool (N, C, H, W) by windows of 2 (H and W even) or 3, moved by 2; the last may be cut short."""
+    return _max_pool_rows(_max_pool_rows(values, size).transpose(2, 3), size).transpose(2, 3)
+
+
+def _max_pool_rows(values: torch.Tensor, size: int) -> torch.Tensor:
+    count = -(-(values.shape[2] - size) // 2) + 1
+    pooled = torch.maximum(values[:, :, 0 : 2 * count : 2], values[:, :, 1 : 2 * count : 2])
+    if size == 3:
+        third = values[:, :, 2::2]
+        longer = pooled[:, :, : third.shape[2]]
+        torch.maximum(longer, third, out=longer)
+    return pooled
+
+
+def _channels_last(values: torch.Tensor) -> torch.Tensor:
+    return values.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,108 @@
+"""A frame per thread, each with one torch thread: on a CPU faster than all threads on one frame,
+because a small layer does not divide well and each would end with a wait for all threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def map_in_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], *, num_threads: int
+) -> Iterator[_Result]:
+    """Yield ``function(item)`` for each item in order, computed in threads.
+
+    Args:
+        function: Called in a thread in which torch uses one thread.
+        items: May be endless: no more than ``num_threads + 1`` of them are held.
+        num_threads: With 1, everything happens in the calling thread.
+
+    Raises:
+        Exception: What ``function`` or ``items`` raise, in its place in the order.
+
+    Example:
+        >>> list(map_in_threads(abs, [-1, 2, -3], num_threads=2))
+        [1, 2, 3]
+    """
+    if num_threads <= 1:
+        yield from map(function, items)
+        return
+    pool = _single_threaded_pool(num_threads)
+    pending: deque[Future[_Result]] = deque()
+    try:
+        for result in _submitted(pool, function, items):
+            pending.append(result)
+            if len(pending) > num_threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _submitted(
+    pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[Future[_Result]]:
+    """Yield the future result for each item; what the items raise becomes the last one."""
+    try:
+        for item in items:
+            yield pool.submit(function, item)
+    except Exception as error:
+        failed: Future[_Result] = Future()
+        failed.set_exception(error)
+        yield failed
+
+
+def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
+    """Return running threads in which torch does not start further ones.
+
+    torch.set_num_threads sets the number for the calling thread, and for threads that start
+    later; the second is put back.
+    """
+    outside = torch.get_num_threads()
+    everyone = threading.Barrier(num_threads + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # else the first operation would set the thread's number anew
+        torch.set_num_threads(1)
+        everyone.wait()
+
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="faces", initializer=start)
+    for _ in range(num_threads):
+        pool.submit(int)  # a thread starts with the first thing there is to do for it
+    everyone.wait()
+    torch.set_num_threads(outside)
+    return pool
+
+
+def in_batches(
+    items: Iterable[_Item], *, size: int, alike: Callable[[_Item], Hashable]
+) -> Iterator[list[_Item]]:
+    """Yield runs of up to ``size`` consecutive items that are alike, none lost when items raise.
+
+    Example:
+        >>> list(in_batches([1, 3, 5, 2, 7], size=2, alike=lambda number: number % 2))
+        [[1, 3], [5], [2], [7]]
+    """
+    batch: list[_Item] = []
+    try:
+        for item in items:
+            if batch and (len(batch) == size or alike(item) != alike(batch[0])):
+                yield batch
+                batch = []
+            batch.append(item)
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
