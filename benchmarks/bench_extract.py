@@ -1,11 +1,11 @@
 """Whole extraction beside pure decoding of the same files.
 
-    python benchmarks/bench_extract.py CLIP [CLIP ...] [--videos 24] [--frames 32] [--workers 1 2]
-        [--rounds 5] [--json FILE]
+    python benchmarks/bench_extract.py CLIP [CLIP ...] [--videos 24] [--clip-frames 300] [--frames 32]
+        [--workers 1 2] [--rounds 5] [--json FILE]
 
-The clips are encoded anew as FaceForensics++ is (H.264, 1280x720 or upright, at most 300 frames, CRF
-23) into a temporary tree, copied under as many names as --videos says. For each number of workers,
-in turn:
+The clips are encoded anew as FaceForensics++ is (H.264, 1280x720 or upright, CRF 23), repeated or cut
+to --clip-frames, into a temporary tree, copied under as many names as --videos says. For each number
+of workers, in turn:
 
     decoding        every frame of every file, not converted, PyAV in as many processes; once with
                     one FFmpeg thread a process and once with as many as FFmpeg chooses
@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +39,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from rich.console import Console
 from rich.table import Table
 
@@ -50,7 +53,7 @@ from deepfake_detect.files import write_json  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
 
 _TOOL = ROOT / "tools" / "extract_faces.py"
-_LONG, _SHORT, _MAX_FRAMES, _RATE = 1280, 720, 300, 25
+_LONG, _SHORT, _RATE = 1280, 720, 25
 _KINDS = {"decoding, one thread a process": "NONE", "decoding, FFmpeg's threads": "AUTO"}
 _WANTED, _EXTRACTION = "wanted frames", "extraction"
 
@@ -62,11 +65,12 @@ def main() -> int:
     console.print(machine, markup=False, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         encoded = [
-            _encode(clip, Path(folder) / f"{number}.mp4") for number, clip in enumerate(arguments.clips)
+            _encode(clip, Path(folder) / f"{number}.mp4", arguments.clip_frames)
+            for number, clip in enumerate(arguments.clips)
         ]
         tree = _tree(Path(folder) / "tree", encoded, arguments.videos)
         speeds = [row for count in arguments.workers for row in _measure(tree, count, arguments)]
-        memory = [_memory(Path(folder), arguments.clips[0], times) for times in (1, 4)]
+        memory = [_memory(Path(folder), arguments.clips[0], count) for count in (300, 1200)]
     console.print(_speed_table(speeds))
     for row in memory:
         console.print(
@@ -74,7 +78,8 @@ def main() -> int:
             f"{row['peak_mb']:,.0f} MB at most"
         )
     if arguments.json:
-        write_json(arguments.json, {"machine": machine, "speed": speeds, "memory": memory})
+        settings = {"clip_frames": arguments.clip_frames, "frames": arguments.frames}
+        write_json(arguments.json, {"machine": machine, **settings, "speed": speeds, "memory": memory})
     return 0
 
 
@@ -82,6 +87,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--videos", type=int, default=24)
+    parser.add_argument("--clip-frames", type=int, default=300)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
@@ -89,23 +95,26 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _encode(source: Path, target: Path, *, times: int = 1) -> Path:
-    """Encode a clip as FaceForensics++ does, ``times`` times over; return the target."""
+def _encode(source: Path, target: Path, num_frames: int) -> Path:
+    """Encode a clip as FaceForensics++ does, repeated or cut to a number of frames; return the target."""
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         video = reader.streams.video[0]
         is_wide = video.width >= video.height
         width, height = (_LONG, _SHORT) if is_wide else (_SHORT, _LONG)
         stream: Any = writer.add_stream("libx264", rate=_RATE, options={"crf": "23"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        number = 0
-        for _ in range(times):
-            reader.seek(0)
-            for picture, _ in zip(reader.decode(video), range(_MAX_FRAMES), strict=False):
-                small = picture.reformat(width, height, "yuv420p", interpolation="AREA")
-                small.pts, small.time_base, number = number, Fraction(1, _RATE), number + 1
-                writer.mux(stream.encode(small))
+        for number, picture in zip(range(num_frames), _repeated(reader, video), strict=False):
+            small = picture.reformat(width, height, "yuv420p", interpolation="AREA")
+            small.pts, small.time_base = number, Fraction(1, _RATE)
+            writer.mux(stream.encode(small))
         writer.mux(stream.encode(None))
     return target
+
+
+def _repeated(reader: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
+    while True:
+        reader.seek(0)
+        yield from reader.decode(video)
 
 
 def _tree(root: Path, clips: Sequence[Path], num_videos: int) -> Path:
@@ -205,11 +214,10 @@ def _command(tree: Path, out: str, *options: str) -> list[str]:
     ]
 
 
-def _memory(folder: Path, clip: Path, times: int) -> dict[str, Any]:
-    """Extract every 4th frame of one clip repeated; return the peak memory of the tool's processes."""
-    encoded = _encode(clip, folder / f"times{times}.mp4", times=times)
-    num_frames = _decode(encoded, "AUTO")
-    tree = _tree(folder / f"tree{times}", [encoded], 1)
+def _memory(folder: Path, clip: Path, num_frames: int) -> dict[str, Any]:
+    """Extract every 4th frame of one long clip; return the peak memory of the tool's processes."""
+    encoded = _encode(clip, folder / f"long{num_frames}.mp4", num_frames)
+    tree = _tree(folder / f"long{num_frames}", [encoded], 1)
     peak = 0.0
     with tempfile.TemporaryDirectory() as out:
         options = ["--frames", str(num_frames // 4), "--workers", "1"]

@@ -44,10 +44,7 @@ class CropFiles:
         self._is_shard = config.store == "shards"
         self._folder = out / "crops" / video.video_id
         self._partial = self._folder.with_name(f".{self._folder.name}.partial")
-        with _disk_at_fault(self._partial):
-            if self._partial.exists():
-                shutil.rmtree(self._partial)  # of a run that was killed
-        make_folder(self._partial)
+        make_folder(self._partial)  # or what a killed run has left: only what is named goes in place
 
     def add(self, key: str, image: np.ndarray) -> None:
         """Encode and write an RGB uint8 crop (H, W, 3) under a name without suffix."""

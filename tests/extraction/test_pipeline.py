@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.extraction.helpers import CONFIG, contents, extract, videos_of
 
 FACE = Face(np.array([8, 8, 24, 24], np.float32), 0.99, np.full((5, 2), 16, np.float32))
 CROPS = ExtractionConfig(person="all")
+LOOKAHEAD = 3
 
 
 class StubDetector:
@@ -34,7 +36,10 @@ class StubDetector:
         return [FACE]
 
     def detect_each(self, images: Iterable[np.ndarray]) -> Iterator[list[Face]]:
-        return map(self.detect, images)
+        """Take several images before looking at the first, as the real one does."""
+        several = iter(images)
+        while batch := list(islice(several, LOOKAHEAD)):
+            yield from [self.detect(image) for image in batch]
 
 
 def jobs(out: Path, names: str = "abc") -> list[Job]:
@@ -142,16 +147,20 @@ def test_few_frames_are_held_however_long_the_clip(
     monkeypatch.setattr(pipeline.VideoExtraction, "take", slow_take)
     list(extract_videos(jobs(tmp_path), detector=StubDetector(), num_streams=num_streams))  # type: ignore[arg-type]
     assert held == 0
-    assert most <= num_streams * (2 * pipeline._FRAMES_AHEAD + 2) + 1
+    # In both queues of each stream, in the hands of its two threads, and with the detector.
+    assert most <= num_streams * (2 * pipeline._FRAMES_AHEAD + 2) + LOOKAHEAD + 1
 
 
-def test_poison_anywhere_ends_its_own_video_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_streams", [1, 2])
+def test_poison_anywhere_ends_its_own_video_only(
+    num_streams: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read(job: Job) -> Iterator[Frame]:
         name = job.video.path.name
         for frame in frames_of(job):
             if name == "r" and frame.frame_index == 3:
                 raise VideoUnreadableError("r", "ends in the middle", "fetch it again")
-            if name == "d" and frame.frame_index == 3:
+            if name == "d" and frame.frame_index == 7:  # then looked at together with frames of "b"
                 frame.image[0, 0] = 255
             if name == "w" and frame.frame_index == 3:
                 frame = replace(frame, image=frame.image[:, :0])  # no crop can be cut from it
@@ -162,7 +171,8 @@ def test_poison_anywhere_ends_its_own_video_only(tmp_path: Path, monkeypatch: py
             return super().detect(image) if image.size else [FACE]
 
     monkeypatch.setattr(pipeline, "open_frames", read)
-    names = list(extract_videos(jobs(tmp_path, "ardwb"), detector=Detector(), num_streams=2))  # type: ignore[arg-type]
+    several = jobs(tmp_path, "ardbw")
+    names = list(extract_videos(several, detector=Detector(), num_streams=num_streams))  # type: ignore[arg-type]
     assert sorted(names) == [f"D/m/{name}" for name in "abdrw"]
     assemble(tmp_path, CROPS, [])
     assert set(read_manifest(tmp_path).column("video_id")) == {"D/m/a", "D/m/b"}

@@ -77,6 +77,15 @@ def test_broken_shards_are_made_anew(tree: Path, tmp_path: Path) -> None:
     assert contents(resumed) == contents(whole)
 
 
+def test_what_a_killed_run_left_of_a_video_is_not_taken_in(tree: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "out" / "crops" / "FaceForensics++" / "Face2Face" / "c23" / ".000_003.partial"
+    partial.mkdir(parents=True)
+    (partial / "000000_07.png").write_bytes(b"of a run that was killed")
+    extract(tree, tmp_path / "out")
+    extract(tree, tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_jpeg_keeps_quality_and_colour(tree: Path, tmp_path: Path) -> None:
     for codec in ("png", "jpeg-95", "jpeg-60"):
         extract(tree, tmp_path / codec, replace(CONFIG, codec=codec))
