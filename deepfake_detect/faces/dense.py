@@ -48,7 +48,10 @@ _THUMBNAIL_SIDE = 16
 
 
 class Follower:
-    """Finds the faces of consecutive frames of one size; the first is a key frame.
+    """Finds the faces of consecutive frames; the first is a key frame.
+
+    Several parts of a clip are followed side by side, each from a key frame of its own: operations
+    on a frame are many and small, and those of several frames together take little longer.
 
     Args:
         networks: Of :func:`load_networks`.
@@ -60,54 +63,70 @@ class Follower:
         self._networks = networks
         self._smallest = smallest
         self._min_face = min_face
-        self._seen: list[Face] = []  # in the frame before
-        self._lost: list[Face] = []  # where they were last seen since the key frame
-        self._thumbnail: torch.Tensor | None = None
+        self._seen: list[list[Face]] = []  # of each part, in the frame before
+        self._lost: list[list[Face]] = []  # where they were last seen since the key frame
+        self._thumbnails: torch.Tensor | None = None
 
     @torch.inference_mode()
-    def find(self, image: np.ndarray) -> list[Face]:
-        """Return the faces of the next frame, RGB uint8 (H, W, 3), largest first.
+    def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        """Return the faces of the next frame of each part, largest first.
 
         Faces smaller than ``min_face`` that are seen by the way are returned too.
-        """
-        table = summed_area_table(frames_tensor([image], self._networks.device))
-        before, self._thumbnail = self._thumbnail, _thumbnail(table)
-        if before is None or _is_cut(before, self._thumbnail):
-            self._seen, self._lost = [], []
-            faces = self._search_everywhere(table)
-        else:
-            known = self._seen + self._lost
-            faces = search_near(known, table, self._networks, smallest=self._smallest)
-            if _missing(self._seen, faces):
-                faces = self._search_everywhere(table)
-            self._lost = _missing(known, faces)
-        self._seen = [face for face in faces if longer_side(face) >= self._min_face]
-        return faces
 
-    def _search_everywhere(self, table: torch.Tensor) -> list[Face]:
-        (faces,) = search_everywhere(table, self._networks, smallest=self._smallest)
-        return faces
+        Args:
+            images: RGB uint8 (H, W, 3), all of one size; fewer than before when the last parts
+                have ended.
+        """
+        tables = summed_area_table(frames_tensor(images, self._networks.device))
+        is_new = self._is_new_shot(tables)
+        seen = [[] if new else faces for new, faces in zip(is_new, self._seen, strict=False)]
+        known = [
+            [] if new else [*faces, *lost] for new, faces, lost in zip(is_new, seen, self._lost, strict=False)
+        ]
+        found = search_near(known, tables, self._networks, smallest=self._smallest)
+        again = [n for n, new in enumerate(is_new) if new or _missing(seen[n], found[n])]
+        if again:
+            chosen = tables if len(again) == len(tables) else tables[again]
+            everywhere = search_everywhere(chosen, self._networks, smallest=self._smallest)
+            for number, faces in zip(again, everywhere, strict=True):
+                found[number] = faces
+        self._lost = [_missing(some, faces) for some, faces in zip(known, found, strict=True)]
+        self._seen = [[face for face in faces if longer_side(face) >= self._min_face] for faces in found]
+        return found
+
+    def _is_new_shot(self, tables: torch.Tensor) -> list[bool]:
+        """Tell of each part whether its frame is the first of a shot."""
+        before, self._thumbnails = self._thumbnails, _thumbnails(tables)
+        if before is None:
+            self._seen = self._lost = [[] for _ in tables]
+            return [True] * len(tables)
+        differences = (before[: len(tables)] - self._thumbnails).abs().mean((1, 2, 3))
+        return [difference > _CUT_DIFFERENCE for difference in differences.tolist()]
 
 
 def search_near(
-    known: Sequence[Face], table: torch.Tensor, networks: Networks, *, smallest: float
-) -> list[Face]:
-    """Return the faces of a frame, largest first, that are near known ones and about as large.
+    known: Sequence[Sequence[Face]], tables: torch.Tensor, networks: Networks, *, smallest: float
+) -> list[list[Face]]:
+    """Return the faces of frames, largest first, that are near known ones and about as large.
 
     Args:
-        known: Faces of the frame before.
-        table: The frame's summed-area table (1, H + 1, W + 1, 3).
+        known: Of each frame, the faces of the frame before.
+        tables: The frames' summed-area tables (B, H + 1, W + 1, 3).
         networks: Of :func:`load_networks`.
         smallest: As in :func:`search_everywhere`.
     """
-    height, width = table.shape[1] - 1, table.shape[2] - 1
+    height, width = tables.shape[1] - 1, tables.shape[2] - 1
     scales = frame_scales(height, width, smallest=smallest, factor=PYRAMID_FACTOR)
-    regions = [region for face in known for region in _regions(face, height, width, scales)]
+    regions = [
+        (number, *region)
+        for number, faces in enumerate(known)
+        for face in faces
+        for region in _regions(face, height, width, scales)
+    ]
     if not regions:
-        return []
-    windows = _windows_near(torch.tensor(regions, device=table.device), scales, table, networks.proposal)
-    (faces,) = faces_of(windows, table, networks)
-    return faces
+        return [[] for _ in tables]
+    windows = _windows_near(torch.tensor(regions, device=tables.device), scales, tables, networks.proposal)
+    return faces_of(windows, tables, networks)
 
 
 def _regions(face: Face, height: int, width: int, scales: Sequence[float]) -> list[tuple[int, int, int]]:
@@ -127,28 +146,47 @@ def _regions(face: Face, height: int, width: int, scales: Sequence[float]) -> li
 
 
 def _windows_near(
-    regions: torch.Tensor, scales: Sequence[float], table: torch.Tensor, network: ProposalNetwork
+    regions: torch.Tensor, scales: Sequence[float], tables: torch.Tensor, network: ProposalNetwork
 ) -> Windows:
-    """Return the windows in regions, int64 (N, 3) as above, that may pass the first threshold."""
-    numbers, starts = regions[:, 0], regions[:, 1:]
-    lengths = (table.shape[1] - 1, table.shape[2] - 1)
-    sizes = starts.new_tensor([[shrunk(length, scale) for length in lengths] for scale in scales])[numbers]
-    # A shrunk frame may be smaller than a region: its last pixel is repeated, cells there left out.
-    pixels = torch.arange(_REGION_SIDE, device=table.device) + starts[:, :, None]  # (N, 2, side)
-    pixels, counts = pixels.minimum(sizes[:, :, None] - 1), sizes[:, :, None]
-    full = starts.new_tensor(lengths)[:, None]
-    edges = torch.stack([pixels * full // counts, -(-(pixels + 1) * full // counts)], 2)
-    frame = torch.zeros_like(numbers)
-    samples = sample_windows(table, frame, edges[:, 0], edges[:, 1])
-    features = network.features(samples, seams=frame[:0])
+    """Return the windows in regions that may pass the first threshold.
+
+    Args:
+        regions: int64 (N, 4): number of the frame, then as :func:`_regions` gives them.
+        scales: Of the frames.
+        tables: Their summed-area tables.
+        network: The first network.
+    """
+    images, numbers, starts = regions[:, 0], regions[:, 1], regions[:, 2:]
+    lengths = starts.new_tensor([tables.shape[1] - 1, tables.shape[2] - 1])
+    sizes = starts.new_tensor([[shrunk(length, scale) for length in lengths.tolist()] for scale in scales])
+    sizes = sizes[numbers]  # (N, 2): of the shrunk frame, which may be smaller than a region
+    rows, columns = _region_edges(starts, sizes, lengths).unbind(1)
+    features = network.features(sample_windows(tables, images, rows, columns), seams=numbers[:0])
     chosen, cells = likely_cells(features, network)
     per_side = num_cells(_REGION_SIDE)
     places = torch.stack([cells // per_side, cells % per_side], 1) + starts[chosen] // CELL_STRIDE
     is_inside = (places < num_cells(sizes[chosen])).all(1)
     chosen, cells, places = chosen[is_inside], cells[is_inside], places[is_inside]
-    factors = torch.tensor(scales, dtype=torch.float32, device=table.device)[numbers[chosen]]
+    factors = torch.tensor(scales, dtype=torch.float32, device=tables.device)[numbers[chosen]]
     boxes = cell_boxes(places[:, 1], places[:, 0], factors)
-    return Windows(torch.zeros_like(chosen), numbers[chosen], boxes, features[chosen, cells])
+    return Windows(images[chosen], numbers[chosen], boxes, features[chosen, cells])
+
+
+def _region_edges(starts: torch.Tensor, sizes: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Return the windows of the frame, int64 (N, 2, 2, side), whose means are a region's pixels.
+
+    For rows and for columns: first pixels, and pixels after the last. Past the end of the shrunk
+    frame its last pixel repeats.
+
+    Args:
+        starts: int64 (N, 2), first row and column of each region.
+        sizes: int64 (N, 2), height and width that the frame is shrunk to.
+        lengths: int64 (2,), its own.
+    """
+    number = starts[:, :, None] + torch.arange(_REGION_SIDE, device=starts.device)  # (N, 2, side)
+    counts, full = sizes[:, :, None], lengths[:, None]
+    number = number.minimum(counts - 1)
+    return torch.stack([number * full // counts, -(-(number + 1) * full // counts)], 2)
 
 
 def _missing(known: Sequence[Face], faces: Sequence[Face]) -> list[Face]:
@@ -166,11 +204,8 @@ def _overlap(box: np.ndarray, other: np.ndarray) -> float:
     return float(shared / ((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod() - shared))
 
 
-def _thumbnail(table: torch.Tensor) -> torch.Tensor:
-    """Return the frame shrunk to float32 (1, 3, 16, 16)."""
-    whole = torch.tensor([[0, 0, table.shape[2] - 1, table.shape[1] - 1]], device=table.device)
-    return crop_windows(table, torch.zeros_like(whole[:, 0]), whole, _THUMBNAIL_SIDE)
-
-
-def _is_cut(before: torch.Tensor, after: torch.Tensor) -> bool:
-    return float((before - after).abs().mean()) > _CUT_DIFFERENCE
+def _thumbnails(tables: torch.Tensor) -> torch.Tensor:
+    """Return frames shrunk to float32 (B, 3, 16, 16)."""
+    numbers = torch.arange(len(tables), device=tables.device)
+    whole = numbers.new_tensor([0, 0, tables.shape[2] - 1, tables.shape[1] - 1]).expand(len(tables), 4)
+    return crop_windows(tables, numbers, whole, _THUMBNAIL_SIDE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from PIL import Image
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.faces import default_min_face
-from deepfake_detect.records import Frame
+from deepfake_detect.faces import FaceDetector, default_min_face
+from deepfake_detect.faces.mtcnn import DetectionMode
+from deepfake_detect.records import Face, Frame
 
 
 def iou(box: np.ndarray, other: np.ndarray) -> float:
@@ -34,24 +36,37 @@ def test_a_real_face_is_found_where_it_is(portrait: np.ndarray) -> None:
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
-def test_boxes_are_those_of_facenet_pytorch(portrait: np.ndarray) -> None:
-    from facenet_pytorch import MTCNN
-
-    boxes, scores, points = MTCNN(keep_all=True).detect(portrait, landmarks=True)
-    (faces,) = dfd.detect_faces([portrait], min_face=20)
-    assert len(faces) == len(boxes)
-    for face, box, score, landmarks in zip(faces, boxes, scores, points, strict=True):
-        np.testing.assert_allclose(face.box_xyxy, box.astype(np.float32), atol=1e-3)
-        np.testing.assert_allclose(face.landmarks_xy, landmarks.astype(np.float32), atol=1e-3)
-        assert face.score == pytest.approx(float(score), abs=1e-6)
+def longer_side(face: Face) -> float:
+    return float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
 
 
-def test_the_default_leaves_out_small_faces_and_moves_no_other(portrait: np.ndarray) -> None:
-    large = np.asarray(Image.fromarray(portrait).resize((1024, 1024)))
-    (every,) = dfd.detect_faces([large], min_face=20)
-    (default,) = dfd.detect_faces([large])
-    for face in default:
-        assert max(iou(face.box_xyxy, other.box_xyxy) for other in every) > 0.99
+def heads(portrait: np.ndarray, sides: list[int]) -> np.ndarray:
+    """Heads of several sizes in a row, on grey."""
+    picture = np.full((max(sides), sum(sides), 3), 128, np.uint8)
+    left = 0
+    for side in sides:
+        head = Image.fromarray(portrait[30:270, 100:340]).resize((side, side), Image.Resampling.BOX)
+        picture[:side, left : left + side] = np.asarray(head)
+        left += side
+    return picture
+
+
+@pytest.mark.parametrize("min_face", [None, 20, 30, 45, 80])
+def test_every_face_of_the_smallest_size_and_larger_is_found_and_no_other(
+    portrait: np.ndarray, min_face: float | None
+) -> None:
+    picture = heads(portrait, [600, 300, 200, 150, 110, 80])
+    (exact,) = dfd.detect_faces(picture, mode="exact")
+    (found,) = dfd.detect_faces(picture, min_face=min_face)
+    wanted = [face for face in exact if longer_side(face) >= (60 if min_face is None else min_face)]
+    assert len(found) == len(wanted)
+    for face, other in zip(found, wanted, strict=True):
+        assert iou(face.box_xyxy, other.box_xyxy) > 0.99
+
+
+def test_a_smallest_face_below_the_usual_one_finds_smaller_faces(portrait: np.ndarray) -> None:
+    picture = heads(portrait, [120, 36, 36])
+    assert [len(dfd.detect_faces(picture, min_face=side)[0]) for side in (12, 20)] == [3, 1]
 
 
 def test_frames_of_many_sizes_with_zero_to_twenty_faces_in_one_call(portrait: np.ndarray) -> None:
@@ -121,7 +136,59 @@ def test_the_default_size_is_a_tenth_of_the_frame(height: int, width: int) -> No
     assert default_min_face(height, width) == max(20, min(height, width) / 10)
 
 
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(OptionError, match="mode: 'fast' is unknown; choose default, exact, dense"):
+        dfd.detect_faces([], mode="fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["default", "exact", "dense"])
+def test_frames_are_taken_as_they_are_needed(portrait: np.ndarray, mode: DetectionMode) -> None:
+    taken = 0
+
+    def frames() -> Iterator[np.ndarray]:
+        nonlocal taken
+        while True:  # without end
+            taken += 1
+            yield portrait[::2, ::2]
+
+    found = FaceDetector(mode=mode).detect_each(frames())
+    run = {"exact": 1, "default": 2, "dense": 4 * 8}[mode]
+    for _ in range(2 * run):
+        assert len(next(found)) == 1
+    assert taken <= run * (torch.get_num_threads() + 3)
+
+
+@pytest.mark.parametrize("mode", ["default", "dense"])
+def test_a_wrong_frame_comes_after_the_faces_of_those_before(
+    portrait: np.ndarray, mode: DetectionMode
+) -> None:
+    found = FaceDetector(mode=mode).detect_each([portrait, portrait, "clip.mp4"])
+    assert [len(next(found)), len(next(found))] == [1, 1]
+    with pytest.raises(ImageError, match="frame 2: is a str"):
+        next(found)
+
+
+def test_threads_find_what_one_thread_finds(portrait: np.ndarray) -> None:
+    frames = [portrait[:, left : left + 400] for left in range(0, 112, 16)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = dfd.detect_faces(frames)
+        torch.set_num_threads(3)
+        together = dfd.detect_faces(frames)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    for faces, others in zip(alone, together, strict=True):
+        assert [face.box_xyxy.tolist() for face in faces] == [face.box_xyxy.tolist() for face in others]
+
+
 @pytest.mark.needs_cuda
 def test_the_gpu_finds_the_same_faces(portrait: np.ndarray) -> None:
-    on_cpu, on_gpu = (dfd.detect_faces([portrait], device=device)[0] for device in ("cpu", "cuda"))
-    np.testing.assert_allclose(on_cpu[0].box_xyxy, on_gpu[0].box_xyxy, atol=0.1)
+    """In batches of eight, the last one smaller, over a change of size."""
+    frames = [portrait] * 11 + [portrait[:, ::-1]] + [portrait[:300]] * 2 + [np.zeros_like(portrait)]
+    on_cpu, on_gpu = (dfd.detect_faces(frames, device=device) for device in ("cpu", "cuda"))
+    assert [len(faces) for faces in on_gpu] == [len(faces) for faces in on_cpu]
+    for faces, others in zip(on_cpu, on_gpu, strict=True):
+        for face, other in zip(faces, others, strict=True):
+            np.testing.assert_allclose(face.box_xyxy, other.box_xyxy, atol=0.1)
