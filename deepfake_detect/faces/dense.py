@@ -66,6 +66,7 @@ class Follower:
         self._seen: list[list[Face]] = []  # of each part, in the frame before
         self._lost: list[list[Face]] = []  # where they were last seen since the key frame
         self._thumbnails: torch.Tensor | None = None
+        self._tables: torch.Tensor | None = None  # memory for those of the next frames
 
     @torch.inference_mode()
     def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -77,7 +78,8 @@ class Follower:
             images: RGB uint8 (H, W, 3), all of one size; fewer than before when the last parts
                 have ended.
         """
-        tables = summed_area_table(frames_tensor(images, self._networks.device))
+        tables = summed_area_table(frames_tensor(images, self._networks.device), out=self._tables)
+        self._tables = tables
         is_new = self._is_new_shot(tables)
         seen = [[] if new else faces for new, faces in zip(is_new, self._seen, strict=False)]
         known = [

@@ -33,11 +33,13 @@ def frames_tensor(images: Sequence[np.ndarray], device: torch.device) -> torch.T
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def summed_area_table(images: torch.Tensor) -> torch.Tensor:
+def summed_area_table(images: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
     """Return the summed-area tables of frames.
 
     Args:
         images: uint8 (B, H, W, 3) on any device.
+        out: On a CPU, tables of as many or more frames of this size that are no longer needed: they
+            are written over. New memory for several large frames can take longer than their sums.
 
     Returns:
         (B, H + 1, W + 1, 3) on the same device: int32, or float64 for frames of more than 8.4
@@ -55,7 +57,7 @@ def summed_area_table(images: torch.Tensor) -> torch.Tensor:
         table = images.new_zeros(shape, dtype=dtype)
         table[:, 1:, 1:] = images.cumsum(1, dtype=dtype).cumsum(2, dtype=dtype)
         return table
-    table = torch.empty(shape, dtype=dtype)
+    table = torch.empty(shape, dtype=dtype) if out is None else out[:batch]
     for image, sums in zip(images.numpy(), table.numpy(), strict=True):
         cv2.integral(image, sums, sdepth=cv2.CV_32S if fits_int32 else cv2.CV_64F)
     return table
