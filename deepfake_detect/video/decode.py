@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -201,17 +202,14 @@ class _FrameMaker:
         self._times_seconds = clip.times_seconds()
         self._frames_per_second = clip.metadata.frames_per_second
         self._quarter_turns = clip.metadata.rotation_degrees // 90
-        # Each keeps its conversion tables from picture to picture.
-        self._to_bgr = VideoReformatter()
-        self._to_rgb = VideoReformatter()
+        self._to_bgr = VideoReformatter()  # keeps its conversion tables from picture to picture
 
     def __call__(self, picture: VideoFrame, index: int) -> Frame:
         # By way of BGR, with bicubic chroma: so the pixels are those of OpenCV for every size and
         # format. Going straight to RGB, FFmpeg uses other code for odd heights and for more than
         # 8 bits, which comes out about one level darker.
-        bgr = self._to_bgr.reformat(picture, format="bgr24", interpolation="BICUBIC")
-        stored = self._to_rgb.reformat(bgr, format="rgb24").to_ndarray()
-        # FFmpeg pads the rows of some widths, so the array may be a view with gaps.
+        bgr = self._to_bgr.reformat(picture, format="bgr24", interpolation="BICUBIC").to_ndarray()
+        stored = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         image = np.ascontiguousarray(np.rot90(stored, self._quarter_turns))  # (H, W, 3)
         return Frame(image, index, self._time_seconds(index))
 

@@ -210,7 +210,21 @@ def open_container(path: Path, *, ignore_edit_list: bool = False) -> Iterator[In
         if container.format.name == "tty":
             # FFmpeg would draw the letters of any .txt file as a film.
             raise VideoUnreadableError(path, "is a text file", "pass a video or picture file")
-        yield container
+        try:
+            yield container
+        finally:
+            _rest_decoders(container)
+
+
+def _rest_decoders(container: InputContainer) -> None:
+    """Wait for the threads of the decoders, letting go of Python's lock.
+
+    PyAV frees a decoder with the lock held, and FFmpeg then waits for threads that may be about to
+    report damage, for which PyAV needs the lock: the program would stand still for ever.
+    """
+    for stream in container.streams.video:
+        if stream.codec_context is not None and stream.codec_context.is_open:
+            stream.codec_context.flush_buffers()
 
 
 @contextmanager

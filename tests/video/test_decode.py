@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -349,3 +350,20 @@ def test_names_are_only_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.chdir(tmp_path)  # a relative name starts with what might be a protocol or an option
     write_clip(tmp_path / "a.mp4").rename(name)
     assert len(list(read_frames(name))) == 30
+
+
+def test_a_damaged_clip_that_is_closed_early_never_stands_still(tmp_path: Path) -> None:
+    # FFmpeg's threads report damage while the decoder is freed: in one of ten readings, once.
+    path = damage_packets(write_clip(tmp_path / "d.mp4", num_frames=60), [30])
+    program = (
+        "import sys\n"
+        "from deepfake_detect.errors import VideoTruncatedError\n"
+        "from deepfake_detect.video import read_frames\n"
+        "for _ in range(60):\n"
+        "    try:\n"
+        "        list(read_frames(sys.argv[1]))\n"
+        "    except VideoTruncatedError:\n"
+        "        continue\n"
+        "    sys.exit('the damage was not seen')\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True, timeout=60)
