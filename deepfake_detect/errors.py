@@ -12,6 +12,7 @@
     │   └── ManifestError           a manifest or crop that is missing, damaged or of another shape
     ├── CheckpointError             a detector file that is missing, damaged or of another library
     ├── WeightsError                pretrained weights that are missing, damaged or do not fit
+    ├── SanityError                 a training run that would not learn, found before it starts
     ├── OutputError                 a place where a result cannot be written
     ├── DeviceError                 a device that this machine does not have
     └── WorkerError                 a worker process died under a long job
@@ -89,6 +90,10 @@ class CheckpointError(DeepfakeDetectError):
 
 class WeightsError(DeepfakeDetectError):
     """Pretrained weights that are missing, damaged or do not fit the network."""
+
+
+class SanityError(DeepfakeDetectError):
+    """Data or network of a training run are not fit to be trained."""
 
 
 class OutputError(DeepfakeDetectError):

@@ -25,8 +25,12 @@ COMMANDS = {
     "merge": "deepfake_detect.cli.merge",
     "pack": "deepfake_detect.cli.pack",
     "audit": "deepfake_detect.cli.audit",
+    "show-batch": "deepfake_detect.cli.show_batch",
+    "models": "deepfake_detect.cli.models",
     "train": "deepfake_detect.cli.train",
+    "train-classifier": "deepfake_detect.cli.train_classifier",
     "evaluate": "deepfake_detect.cli.evaluate",
+    "compare": "deepfake_detect.cli.compare",
 }
 SUMMARIES = {
     "score-video": "tell whether the faces in clips were forged",
@@ -37,8 +41,12 @@ SUMMARIES = {
     "merge": "merge, filter and sample manifests or indexes",
     "pack": "copy a manifest's crops into numbered tar shards",
     "audit": "look for what the splits of a manifest share and should not",
+    "show-batch": "draw crops as training would see them",
+    "models": "list backbones with their size, input and weights",
     "train": "train a detector on a manifest",
-    "evaluate": "measure a detector on a manifest",
+    "train-classifier": "train a network to name the class of small images",
+    "evaluate": "measure a detector on a manifest, or the scores of any tool",
+    "compare": "put several detectors side by side",
 }
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
@@ -106,7 +114,7 @@ def _plain_warnings() -> Iterator[None]:
 
 def _overview(arguments: list[str]) -> int:
     """Answer a call without a known command."""
-    lines = "\n".join(f"  {name:<14} {summary}" for name, summary in SUMMARIES.items())
+    lines = "\n".join(f"  {name:<16} {summary}" for name, summary in SUMMARIES.items())
     parser = argparse.ArgumentParser(
         prog="deepfake-detect",
         description="Tell whether the face in a video was forged.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ from deepfake_detect.records import FAKE, REAL, CropGeometry, Preprocessing
 
 _SAME_MARGIN = 0.01
 _NO_IDENTITY = -1
+
+# A row to read, or a row with the seed of its augmentation.
+Draw = int | tuple[int, int]
+
+
+def row_and_seed(draw: Draw) -> tuple[int, int | None]:
+    """Return the row of a draw, and its seed or ``None``."""
+    return draw if isinstance(draw, tuple) else (draw, None)
 
 
 def read_crop(path: Path) -> np.ndarray:
@@ -85,7 +94,8 @@ class CropDataset(Dataset["CropItem"]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, row: int) -> CropItem:
+    def __getitem__(self, draw: Draw) -> CropItem:
+        row, seed = row_and_seed(draw)
         label = int(self._labels[row])
         try:
             image = read_crop(self._root / self._paths[row].as_py())
@@ -93,13 +103,10 @@ class CropDataset(Dataset["CropItem"]):
             return CropItem(None, label, row)
         image = centre_square(image, self._share)
         if self._augment is not None:
+            if seed is not None:
+                self._augment.reseed(seed)
             image = self._augment(image)
         return CropItem(crop_to_tensor(image, self._preprocessing), label, row)
-
-    def reseed(self, seed: int) -> None:
-        """Start the augmentation's random choices anew."""
-        if self._augment is not None:
-            self._augment.reseed(seed)
 
 
 class CropItem(NamedTuple):
@@ -118,12 +125,14 @@ class CropBatch(NamedTuple):
         labels: float32 (N,), 1 = fake.
         rows: int64 (N,), rows of the manifest.
         unreadable_rows: int64 (M,).
+        lengths: int64 (N,) of sequences, whose images are (N, T, 3, S, S); else ``None``.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     rows: torch.Tensor
     unreadable_rows: torch.Tensor
+    lengths: torch.Tensor | None = None
 
 
 def collate_readable(items: Sequence[CropItem]) -> CropBatch:
@@ -185,8 +194,6 @@ class PairedBatchSampler(Sampler[list[int]]):
         self._first_partner = np.searchsorted(known, identities[self._larger], side="left")
         last = np.searchsorted(known, identities[self._larger], side="right")
         self._num_partners = np.where(identities[self._larger] == _NO_IDENTITY, 0, last - self._first_partner)
-        self.batch_size = batch_size  # accelerate shares out batches by it
-        self.drop_last = False
         self._pairs_per_batch = batch_size // 2
         self._seed = seed
         self.epoch = 0
@@ -212,6 +219,98 @@ class PairedBatchSampler(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration follows."""
         self.epoch = epoch
+
+
+class ShuffledBatchSampler(Sampler[list[int]]):
+    """Batches in a random order of all rows, or with both classes equally frequent.
+
+    Args:
+        labels: int array (N,), 1 = fake.
+        batch_size: Rows a batch.
+        seed: Of the shuffling.
+        is_balanced: Whether rows of the rarer class come again until there are as many as of the other.
+    """
+
+    def __init__(self, labels: np.ndarray, *, batch_size: int, seed: int, is_balanced: bool) -> None:
+        classes = [np.flatnonzero(labels == label) for label in (REAL, FAKE)]
+        self._classes = classes if is_balanced else [np.arange(len(labels))]
+        self._batch_size = batch_size
+        self._seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-max(map(len, self._classes)) * len(self._classes) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self._seed, self.epoch])
+        most = max(map(len, self._classes))
+        # Each row of the rarer class comes as often as any other of it, give or take one.
+        drawn = [
+            np.concatenate([rng.permutation(rows) for _ in range(-(-most // len(rows)))])[:most]
+            for rows in self._classes
+        ]
+        rows = rng.permutation(np.concatenate(drawn))
+        for start in range(0, len(rows), self._batch_size):
+            yield rows[start : start + self._batch_size].tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self.epoch = epoch
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """One process's share of an epoch's batches, from any batch on, each row with a seed.
+
+    All that happens to a row depends on the run's seed, the epoch and the batch alone: not on how
+    many processes read, nor on where a run was stopped.
+
+    Args:
+        batches: The epoch's batches of all processes.
+        seed: Of the run.
+        rank: Number of this process.
+        num_processes: Each takes every so many-th batch. Where they do not come out even, the
+            epoch's first batches come again, so that all processes take as many steps.
+    """
+
+    def __init__(
+        self,
+        batches: PairedBatchSampler | ShuffledBatchSampler,
+        *,
+        seed: int,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        self._batches = batches
+        self._seed = seed
+        self._rank = rank
+        self._num_processes = num_processes
+        self._first = 0
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of a whole epoch that this process takes."""
+        return -(-len(self._batches) // self._num_processes)
+
+    def __len__(self) -> int:
+        return self.num_batches - self._first
+
+    def start(self, epoch: int, *, first: int = 0) -> None:
+        """Choose the epoch, and the first batch of this process's share, of the next iteration."""
+        self._batches.set_epoch(epoch)
+        self._first = first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        own = range(self._rank, self.num_batches * self._num_processes, self._num_processes)
+        places = iter(own[self._first :])
+        place = next(places, None)
+        for number, rows in enumerate(chain(self._batches, self._batches)):
+            if place is None:
+                return
+            if number == place:
+                rng = np.random.default_rng([self._seed, self._batches.epoch, number])
+                seeds = rng.integers(2**32, size=len(rows)).tolist()
+                yield list(zip(rows, seeds, strict=True))
+                place = next(places, None)
 
 
 def _identity_codes(target_ids: np.ndarray | pa.ChunkedArray) -> np.ndarray:

@@ -4,6 +4,7 @@ augmentation that only training adds before it."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -15,8 +16,9 @@ from deepfake_detect.records import Preprocessing
 if TYPE_CHECKING:
     import torch
 
-Augmentation = Literal["none", "light", "strong"]
-AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "light", "strong")
+Augmentation = Literal["none", "light", "strong", "dfdc", "compression"]
+_CRF_RANGE = (18, 42)
+AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "light", "strong", "dfdc", "compression")
 
 
 def resize_square(image: np.ndarray, size: int) -> np.ndarray:
@@ -64,7 +66,10 @@ class TrainingAugmentation:
 
     ``none`` resizes only; ``light`` mirrors, shifts, zooms and re-compresses a little; ``strong``
     adds what clips go through before they reach a detector: rescaling, blur, noise, colour change
-    and JPEG down to quality 30, and zooms enough to bear another crop margin.
+    and JPEG down to quality 30, and zooms enough to bear another crop margin. ``dfdc`` is in the
+    manner of the DFDC winner's: it goes further and puts out parts of the face, so that no single
+    trace decides. ``compression`` leaves the face in place and is hard on what a forger's traces
+    must survive: each crop goes through JPEG or H.264, most through rescaling, blur or noise too.
 
     Args:
         name: One of ``AUGMENTATIONS``.
@@ -85,7 +90,7 @@ class TrainingAugmentation:
             )
         A = _albumentations()
 
-        steps = {"none": [], "light": _light(), "strong": _strong()}[name]
+        steps = _PRESETS[name]()
         self._image_size = image_size
         self._pipeline = A.Compose(steps)
 
@@ -144,3 +149,72 @@ def _strong() -> list[Any]:
         A.GaussNoise(std_range=(0.01, 0.05), p=0.15),
         A.ImageCompression(quality_range=(30, 95), p=0.6),
     ]
+
+
+def _dfdc() -> list[Any]:
+    """In the manner of the DFDC winner's training (selimsef/dfdc_deepfake_challenge)."""
+    A = _albumentations()
+
+    return [
+        A.ImageCompression(quality_range=(60, 100), p=0.5),
+        A.GaussNoise(std_range=(0.01, 0.06), p=0.1),
+        A.GaussianBlur(sigma_limit=(0.3, 2.0), blur_limit=0, p=0.05),
+        A.HorizontalFlip(p=0.5),
+        A.OneOf([A.Downscale(scale_range=(0.25, 0.9)), A.Downscale(scale_range=(0.5, 0.9))], p=0.4),
+        A.OneOf(
+            [A.RandomBrightnessContrast(), A.FancyPCA(), A.HueSaturationValue()],
+            p=0.7,
+        ),
+        A.ToGray(p=0.2),
+        A.Affine(
+            scale=(0.8, 1.2),
+            translate_percent=(-0.1, 0.1),
+            keep_ratio=True,
+            rotate=(-10, 10),
+            border_mode=cv2.BORDER_CONSTANT,
+            p=0.5,
+        ),
+        A.CoarseDropout(num_holes_range=(1, 3), hole_height_range=(0.1, 0.35), hole_width_range=(0.1, 0.35)),
+    ]
+
+
+def _compression() -> list[Any]:
+    A = _albumentations()
+
+    degradations = [
+        A.Downscale(scale_range=(0.25, 0.8)),
+        A.GaussianBlur(sigma_limit=(0.3, 2.5), blur_limit=0),
+        A.GaussNoise(std_range=(0.01, 0.06)),
+    ]
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.OneOf(degradations, p=0.6),
+        A.OneOf([A.ImageCompression(quality_range=(20, 90)), _h264_compression()], p=1.0),
+    ]
+
+
+def _h264_compression() -> Any:
+    """Return a step that sends an image through H.264 with a constant rate factor from 18 to 42."""
+    A = _albumentations()
+
+    class H264Compression(A.ImageOnlyTransform):  # type: ignore[misc]
+        """One picture in, encoded as a clip's key frame, decoded picture out."""
+
+        def get_params(self) -> dict[str, Any]:
+            return {"crf": self.py_random.randint(*_CRF_RANGE)}
+
+        def apply(self, img: np.ndarray, crf: int, **_: Any) -> np.ndarray:
+            from deepfake_detect.video.still import through_h264
+
+            return through_h264(img, crf=crf)
+
+    return H264Compression(p=1.0)
+
+
+_PRESETS: dict[Augmentation, Callable[[], list[Any]]] = {
+    "none": list,
+    "light": _light,
+    "strong": _strong,
+    "dfdc": _dfdc,
+    "compression": _compression,
+}

@@ -14,7 +14,10 @@ from safetensors.torch import save_file
 
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.files import atomic_path
-from deepfake_detect.models.classifier import ForgeryClassifier, ModelSpec, build_from_spec
+from deepfake_detect.models.backbones import build_encoder
+from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.sequence import build_untrained
+from deepfake_detect.models.spec import ModelSpec, SequenceSpec
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 FORMAT = "deepfake_detect.detector"
@@ -97,7 +100,7 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
             file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors of this library"
         ) from error
     try:
-        model = build_from_spec(config.model)
+        model = build_untrained(config.model, build_encoder(config.model))
     except OptionError as error:
         raise CheckpointError(file, f"its network cannot be built ({error})", "train it again") from error
     try:
@@ -132,17 +135,22 @@ def _parse_config(file: Path, metadata: dict[str, str]) -> DetectorConfig:
         raise CheckpointError(file, f"has format version {version}", "update deepfake_detect to read it")
     try:
         values = json.loads(metadata["config"])
-        model = values.pop("model")
-        preprocessing = model.pop("preprocessing")
         return DetectorConfig(
-            model=ModelSpec(
-                preprocessing=Preprocessing(
-                    preprocessing["image_size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
-                ),
-                **model,
-            ),
+            model=_parse_spec(values.pop("model")),
             geometry=CropGeometry(**values.pop("geometry")),
             **values,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(file, f"its description cannot be read ({error})", "train it again") from error
+
+
+def _parse_spec(values: dict[str, Any]) -> ModelSpec:
+    """Make a spec of its fields by name; those that an older file lacks have their defaults."""
+    preprocessing, sequence = values.pop("preprocessing"), values.pop("sequence", None)
+    return ModelSpec(
+        preprocessing=Preprocessing(
+            preprocessing["image_size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+        ),
+        sequence=SequenceSpec(**sequence) if sequence else None,
+        **values,
+    )

@@ -50,6 +50,12 @@ PUBLISHED_WEIGHTS: dict[tuple[str, str], PublishedWeights] = {
     ),
     ("vgg16", "imagenet"): PublishedWeights(_TORCHVISION + "vgg16-397923af.pth", "397923af", "BSD-3-Clause"),
     ("vgg19", "imagenet"): PublishedWeights(_TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", "BSD-3-Clause"),
+    ("vgg16_bn", "imagenet"): PublishedWeights(
+        _TORCHVISION + "vgg16_bn-6c64b313.pth", "6c64b313", "BSD-3-Clause"
+    ),
+    ("vgg19_bn", "imagenet"): PublishedWeights(
+        _TORCHVISION + "vgg19_bn-c79401a0.pth", "c79401a0", "BSD-3-Clause"
+    ),
 }
 
 

@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from deepfake_detect.data.audit import LeakKind
 from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
+from deepfake_detect.training.regimes import parse_regime
 
 PRECISIONS = ("auto", "no", "bf16", "fp16")
+Loss = Literal["bce", "focal"]
+Balance = Literal["pairs", "sampler", "weight", "none"]
+Optimizer = Literal["adamw", "adam", "sgd", "adadelta"]
+Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
+BatchNorm = Literal["adapt", "frozen"]
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "loss": get_args(Loss),
+    "balance": get_args(Balance),
+    "optimizer": get_args(Optimizer),
+    "schedule": get_args(Schedule),
+    "batchnorm": get_args(BatchNorm),
+    "precision": PRECISIONS,
+    "augmentation": AUGMENTATIONS,
+    "device": ("auto", "cpu", "cuda"),
+    "temporal": ("", "lstm", "transformer"),
+}
+# Least and greatest value of numbers; the greatest is not among them where marked.
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "learning_rate": (1e-9, 10, True),
+    "head_learning_rate": (1e-9, 10, True),
+    "weight_decay": (0, 1, False),
+    "label_smoothing": (0, 0.5, False),
+    "layer_decay": (0.01, 1, True),
+    "focal_gamma": (0, 10, True),
+    "mixup": (0, 10, True),
+    "cutmix": (0, 10, True),
+    "ema": (0, 1, False),
+    "sam": (0, 10, True),
+    "clip_norm": (0, 1e9, True),
+}
+_COUNTS_FROM_0 = (
+    "head_epochs",
+    "epochs",
+    "recalibrate_batches",
+    "num_workers",
+    "seed",
+    "patience",
+    "save_every",
+)
+_COUNTS_FROM_1 = ("batch_size", "top_blocks", "accumulate", "clip_frames", "lora_rank")
 
 
 @dataclass(frozen=True)
@@ -22,21 +65,60 @@ class TrainingConfig:
         out: Folder of the run.
         backbone: As for ``create_model``.
         weights: As for ``create_model``; ``None`` starts from random weights.
+        head: As for ``create_model``.
+        pooling: As for ``create_model``; ``None`` is the backbone's own.
+        image_size: Side of the input in pixels; the weights' own when ``None``.
+        regime: What is trained: ``features``, ``top``, ``full``, ``scratch``, ``norm``, ``lora``, or
+            several joined by ``+``; see :mod:`training.regimes`.
+        top_blocks: Blocks that regime ``top`` trains, counted from the output.
+        lora_rank: Rank of the matrices that regime ``lora`` adds.
+        layer_decay: In regime ``full``, each block's rate is this share of that of the block above.
+        unfreeze_epochs: In regime ``full``, epochs of fine-tuning over which the blocks join in, the
+            topmost first; 0 starts with all of them.
+        batchnorm: ``adapt``: layers that are trained measure batch-norm statistics anew, frozen ones
+            keep theirs. ``frozen``: all keep theirs.
         head_epochs: Epochs with the backbone frozen, so that a random head's gradients do not
-            destroy pretrained features.
-        epochs: Epochs of fine-tuning after that.
-        batch_size: Crops a step and process; even, half real and half fake.
-        learning_rate: Peak rate of the backbone; the head's is ``head_learning_rate``.
-        weight_decay: Of AdamW.
-        dropout: Before the head; the backbone's default when ``None``.
+            destroy pretrained features; regime ``scratch`` has none.
+        epochs: Epochs of fine-tuning after that; in regime ``features``, of the head.
+        batch_size: Crops (clips, with ``temporal``) a step and process.
+        balance: ``pairs``: half real, half fake, each fake beside a real of its own person.
+            ``sampler``: drawn so that both classes are equally frequent. ``weight``: in natural
+            proportion, the rarer class weighing more in the loss. ``none``.
+        loss: ``bce`` (binary cross-entropy on logits) or ``focal`` (Lin et al. 2017,
+            arXiv:1708.02002).
+        focal_gamma: Exponent of the focal loss.
         label_smoothing: Share moved from each label towards 0.5, 0 to 0.5.
-        augmentation: ``none``, ``light`` or ``strong``.
+        mixup: Parameter of the Beta distribution of mixup (arXiv:1710.09412); 0 is off.
+        cutmix: The same of CutMix (arXiv:1905.04899); with both, each batch has one of them.
+        augmentation: A name of ``data.transforms.AUGMENTATIONS``.
+        optimizer: ``adamw``, ``adam``, ``sgd`` (momentum 0.9) or ``adadelta``.
+        schedule: Of the learning rate, over each stage: ``cosine`` and ``one-cycle`` (Smith 2018,
+            arXiv:1803.09820) by step, ``plateau`` (a third after two epochs without a better
+            validation AUC) and ``constant``.
+        learning_rate: Peak rate of the backbone; the head's is ``head_learning_rate``.
+        weight_decay: Of the optimizer.
+        dropout: Before the head; the backbone's default when ``None``.
+        accumulate: Batches whose gradients make one step.
+        clip_norm: Largest norm of a step's gradient; 0 does not limit it.
+        ema: Decay a step of the moving average of weights that is validated and kept in place of the
+            weights themselves; 0 is off.
+        sam: Radius rho of sharpness-aware minimisation (arXiv:2010.01412), which takes twice the
+            time; 0 is off.
+        patience: Epochs of fine-tuning without a better validation AUC after which the run ends; 0
+            runs to the end.
         recalibrate_batches: Batches of training crops on which batch-norm statistics are measured
             before the first step; 0 keeps those of the weights.
+        temporal: ``""`` judges crops; ``lstm`` or ``transformer`` judges sequences of them.
+        clip_frames: Crops of a sequence at most, evenly spaced.
         precision: ``auto`` (bf16 or fp16 where the hardware computes in it), ``no``, ``bf16``, ``fp16``.
         num_workers: Processes that read crops.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: Of initialisation, order and augmentation.
+        save_every: Steps after which the run's state is written, beside that after each epoch; a run
+            that is killed goes on from there. 0 writes after epochs alone.
+        sanity: Whether to make sure, before the first step, that data and network are fit to be
+            trained; see :mod:`training.sanity`.
+        tensorboard: Whether to write TensorBoard's event files beside ``history.csv``.
         name: Of the detector.
         version: Of the detector.
         where: SQL condition that the rows of the manifest fulfil, see :mod:`data.rows`; ``None``
@@ -49,50 +131,137 @@ class TrainingConfig:
     out: Path
     backbone: str
     weights: str | None = None
+    head: str = "dropout"
+    pooling: str | None = None
+    image_size: int | None = None
+    regime: str = "full"
+    top_blocks: int = 3
+    lora_rank: int = 8
+    layer_decay: float = 1.0
+    unfreeze_epochs: float = 0.0
+    batchnorm: BatchNorm = "adapt"
     head_epochs: int = 1
     epochs: int = 5
     batch_size: int = 32
+    balance: Balance = "pairs"
+    loss: Loss = "bce"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.04
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    augmentation: Augmentation = "strong"
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
     learning_rate: float = 4e-4
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.05
     dropout: float | None = None
-    label_smoothing: float = 0.04
-    augmentation: Augmentation = "strong"
+    accumulate: int = 1
+    clip_norm: float = 5.0
+    ema: float = 0.0
+    sam: float = 0.0
+    patience: int = 0
     recalibrate_batches: int = 60
+    temporal: str = ""
+    clip_frames: int = 16
     precision: str = "auto"
     num_workers: int = 2
     device: str = "auto"
     seed: int = 0
+    save_every: int = 500
+    sanity: bool = True
+    tensorboard: bool = False
     name: str = "detector"
     version: str = "1.0"
     where: str | None = None
     allow_leak: tuple[LeakKind, ...] = ()
 
     def __post_init__(self) -> None:
-        for option in ("head_epochs", "epochs", "recalibrate_batches", "num_workers", "seed"):
-            if getattr(self, option) < 0:
-                raise OptionError(option, f"is {getattr(self, option)}", "pass 0 or more")
-        for option in ("learning_rate", "head_learning_rate"):
-            if not 0 < getattr(self, option) < 1:
-                raise OptionError(option, f"is {getattr(self, option)}", "pass a number between 0 and 1")
-        if not 0 <= self.weight_decay < 1:
-            raise OptionError("weight_decay", f"is {self.weight_decay}", "pass 0 up to below 1")
+        for option, choices in _CHOICES.items():
+            if getattr(self, option) not in choices:
+                named = ", ".join(choice or "''" for choice in choices)
+                raise OptionError(option, f"{getattr(self, option)!r} is unknown", f"choose {named}")
+        for option, (low, high, reaches_high) in _RANGES.items():
+            value = getattr(self, option)
+            if not (low <= value < high or (reaches_high and value == high)):
+                reach = f"up to {high:g}" if reaches_high else f"up to below {high:g}"
+                raise OptionError(option, f"is {value}", f"pass {low:g} {reach}")
+        for least, options in ((0, _COUNTS_FROM_0), (1, _COUNTS_FROM_1)):
+            for option in options:
+                if getattr(self, option) < least:
+                    raise OptionError(option, f"is {getattr(self, option)}", f"pass {least} or more")
         if self.head_epochs + self.epochs == 0:
             raise OptionError("epochs", "is 0 and so is head_epochs", "train for at least one epoch")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise OptionError("label_smoothing", f"is {self.label_smoothing}", "pass 0 up to below 0.5")
-        if self.precision not in PRECISIONS:
-            raise OptionError(
-                "precision", f"{self.precision!r} is unknown", f"choose {', '.join(PRECISIONS)}"
-            )
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise OptionError(
-                "device",
-                f"{self.device!r} is not for training",
-                "choose auto, cpu or cuda (all visible cards)",
-            )
-        if self.augmentation not in AUGMENTATIONS:
-            raise OptionError(
-                "augmentation", f"{self.augmentation!r} is unknown", f"choose {', '.join(AUGMENTATIONS)}"
-            )
+        self._check_together()
         check_leak_kinds(self.allow_leak)
+
+    def _check_together(self) -> None:
+        """Refuse options that contradict one another."""
+        words = parse_regime(self.regime)
+        if "scratch" in words and self.weights is not None:
+            raise OptionError(
+                "regime", "scratch starts from random weights", "leave out weights, or choose full"
+            )
+        if self.balance == "pairs" and self.temporal:
+            raise OptionError("balance", "sequences are not paired", "choose sampler, weight or none")
+        if (self.mixup or self.cutmix) and self.temporal:
+            raise OptionError("mixup", "mixes crops, not sequences", "leave out mixup and cutmix")
+        if self.sam and self.precision == "fp16":
+            raise OptionError("sam", "needs two exact gradients a step", "choose precision no or bf16")
+
+
+def read_config(path: Path | None, **changes: Any) -> TrainingConfig:
+    """Read a configuration from YAML.
+
+    Args:
+        path: A YAML mapping of options by name, or ``None`` for an empty one; file names in it are
+            relative to the working folder.
+        **changes: Options that stand in place of those of the file.
+
+    Raises:
+        OptionError: The file cannot be read, names an option that does not exist, or a value is out
+            of range; an option that has no default is missing.
+    """
+    import yaml
+
+    if path is None:
+        return config_from(changes, source="the run")
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise OptionError(path, f"cannot be read ({reason})", "pass a YAML file of options") from error
+    if not isinstance(values, Mapping):
+        raise OptionError(path, "holds no options", "write one 'name: value' a line")
+    return config_from({**values, **changes}, source=str(path))
+
+
+def config_from(values: Mapping[str, Any], *, source: str) -> TrainingConfig:
+    """Make a configuration of options by name.
+
+    Raises:
+        OptionError: An option does not exist, is missing or out of range.
+    """
+    known = {one.name for one in fields(TrainingConfig)}
+    if unknown := sorted(set(values) - known):
+        raise OptionError(
+            source, f"has no option {', '.join(unknown)}", f"the options are {', '.join(sorted(known))}"
+        )
+    if missing := sorted({"manifest", "out", "backbone"} - set(values)):
+        raise OptionError(source, f"lacks {', '.join(missing)}", "give them there or as flags")
+    typed = {name: _converted(name, value, source) for name, value in values.items()}
+    return TrainingConfig(**typed)
+
+
+def _converted(name: str, value: Any, source: str) -> Any:
+    """Return a value as the type of its field: YAML reads 4e-4 as text and a path as one."""
+    kind = TrainingConfig.__dataclass_fields__[name].type
+    if value is None or name == "allow_leak":
+        return tuple(value or ()) if name == "allow_leak" else None
+    if kind == "bool" and not isinstance(value, bool):
+        raise OptionError(name, f"is {value!r} in {source}", "pass true or false")
+    make = {"Path": Path, "int": int, "float": float, "int | None": int, "float | None": float}.get(str(kind))
+    try:
+        return value if make is None else make(value)
+    except (TypeError, ValueError) as error:
+        raise OptionError(name, f"is {value!r} in {source}", f"pass {kind}") from error

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+import copy
 import csv
-import math
 import time
 import warnings
-from collections.abc import Sized
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from torch import nn
-from torch.utils.data import DataLoader
 
 from deepfake_detect._version import __version__
-from deepfake_detect.data.crops import (
-    CropBatch,
-    CropDataset,
-    PairedBatchSampler,
-    collate_readable,
-    reading_worker,
-)
-from deepfake_detect.data.identities import identity_sql
+from deepfake_detect.data.crops import CropBatch
 from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.transforms import TrainingAugmentation
+from deepfake_detect.data.seen import video_digests
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
 from deepfake_detect.errors import CheckpointError, DeepfakeDetectError, ManifestError, OptionError
 from deepfake_detect.files import atomic_path, read_json, write_json
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
-from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.lora import merge_lora
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.records import FAKE, REAL
+from deepfake_detect.records import FAKE
+from deepfake_detect.training import sanity
+from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.journal import Journal
+from deepfake_detect.training.objectives import class_weight, forgery_loss, mix_batch
+from deepfake_detect.training.optimisation import (
+    SharpnessAware,
+    averaged,
+    make_optimizer,
+    num_joined,
+    plateau_share,
+    rate_share,
+)
+from deepfake_detect.training.regimes import Part, freeze, head_part, parse_regime, set_modes, trained_parts
 
 DETECTOR_NAME = "detector.safetensors"
 _STATE_NAME = "state.pt"
+_STATE_VERSION = 2
 # What a run may go on with in another form: none of it changes what is learned.
-_FREE_TO_CHANGE = {"manifest", "out", "device", "num_workers", "allow_leak"}
-_WARMUP_SHARE = 0.1
-_GRADIENT_NORM = 5.0
+_FREE_TO_CHANGE = {
+    *("manifest", "out", "device", "num_workers", "allow_leak"),
+    *("save_every", "sanity", "tensorboard", "name", "version"),
+}
+_HEAD = "head"
+_SMOOTHING_BATCHES = 50  # over which the loss shown beside the progress bar is averaged
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,17 @@ class EpochRecord:
 
     Attributes:
         epoch: From 1, counted over both stages.
-        stage: ``"head"`` (backbone frozen) or ``"full"``.
-        train_loss: Mean smoothed cross-entropy of the epoch's batches, in nats.
+        stage: ``"head"`` (backbone frozen) or the regime.
+        train_loss: Mean loss of the epoch's batches, in nats.
         val_loss: Cross-entropy on validation crops, in nats.
         val_frame_auc: Area under the ROC curve over validation crops.
         val_video_auc: The same over videos, each the mean of its crops; it selects the epoch.
-        seconds: Duration of the epoch.
-        images_per_second: Training crops a second, over all processes.
+        seconds: Duration of the epoch, validation included.
+        images_per_second: Training crops (sequences) a second, over all processes.
         unreadable: Training crops that could not be read, over all processes, and were left out.
+        loading_share: Part of the training time spent waiting for crops, 0 to 1.
+        learning_rate: Of the head at the end of the epoch.
+        trained_parameters: How many numbers were trained.
     """
 
     epoch: int
@@ -74,15 +88,26 @@ class EpochRecord:
     seconds: float
     images_per_second: float
     unreadable: int
+    loading_share: float = 0.0
+    learning_rate: float = 0.0
+    trained_parameters: int = 0
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run left: the detector file of the best epoch and the history of all."""
+    """What a run left: the detector file of the best epoch and the history of all.
+
+    Attributes:
+        detector_path: Of the selected epoch.
+        history: A record an epoch.
+        is_main_process: False in processes that wrote nothing.
+        gates: What was made sure of before the first step; empty when a run was resumed.
+    """
 
     detector_path: Path
     history: tuple[EpochRecord, ...]
     is_main_process: bool
+    gates: tuple[sanity.GateResult, ...] = ()
 
     @property
     def best(self) -> EpochRecord:
@@ -90,51 +115,103 @@ class TrainingResult:
         return max(self.history, key=lambda record: (record.val_video_auc, -record.epoch))
 
 
-def train(config: TrainingConfig, *, show_progress: bool = True) -> TrainingResult:
+def train(
+    config: TrainingConfig, *, show_progress: bool = True, say: Callable[[str], None] | None = None
+) -> TrainingResult:
     """Train a detector and leave it in ``config.out``.
 
-    First the head alone on the frozen backbone, then everything. After each epoch the
+    First it is made sure that the run is worth starting (:mod:`training.sanity`). Then the head is
+    trained alone on the frozen backbone, then what ``config.regime`` names. After each epoch the
     validation AUC over videos is measured; the best epoch's network is kept as
-    ``detector.safetensors``. ``history.csv`` and ``config.json`` are written beside it. A run
-    that was stopped goes on after its last finished epoch when started again with the same
-    config. Runs as one process, or as several under ``torchrun`` or ``accelerate launch``.
+    ``detector.safetensors``. ``history.csv``, ``config.json`` and ``log.txt`` are written beside it.
+
+    A run that was stopped, by whatever, goes on when started again with the same config and ends,
+    on a CPU, with the weights of the unbroken run bit for bit. Runs as one process, or as several
+    under ``torchrun`` or ``accelerate launch``.
 
     Args:
         config: The run.
         show_progress: Whether to draw progress bars.
+        say: Called with each line of the log, such as ``print``.
 
     Returns:
-        Path of the detector and the history.
+        Path of the detector, the history, and what was made sure of.
 
     Raises:
         ManifestError: A split lacks a class, or splits of the manifest leak into one another by a
             kind that ``config.allow_leak`` does not name, see :mod:`data.audit`.
+        SanityError: A gate did not pass.
         OptionError: The folder holds a run with another config, or ``config.where`` cannot be read.
     """
-    return _Run(config, show_progress=show_progress).finish()
+    return _Run(config, show_progress=show_progress, say=say).finish()
+
+
+@dataclass
+class _Epoch:
+    """What an epoch has gathered so far; written with the run's state, so that it can go on."""
+
+    losses: list[float] = field(default_factory=list)
+    num_batches: int = 0
+    num_images: int = 0
+    unreadable: set[int] = field(default_factory=set)
+    seconds: float = 0.0
+    loading_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Epochs that share an optimizer.
+
+    Attributes:
+        name: ``head`` or the regime.
+        first, last: Of its epochs.
+        parts: What is trained, the head first, then from the top down.
+    """
+
+    name: str
+    first: int
+    last: int
+    parts: Sequence[Part]
+
+    def position(self, epoch: int, share: float) -> float:
+        """Return the share of the stage that is done, ``share`` of an epoch being done."""
+        return (epoch - self.first + share) / (self.last - self.first + 1)
 
 
 class _Run:
     """The state of one run, from the first step to the last."""
 
-    def __init__(self, config: TrainingConfig, *, show_progress: bool) -> None:
+    def __init__(
+        self, config: TrainingConfig, *, show_progress: bool, say: Callable[[str], None] | None
+    ) -> None:
         device = choose_device(config.device)
         if device.type == "cpu":
             keep_freed_memory()
         self.config = config
         precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
-        self.shows_progress = show_progress and self.accelerator.is_main_process
+        is_main = self.accelerator.is_main_process
+        self.shows_progress = show_progress and is_main
         rows = read_manifest(config.manifest)
         rows = rows if config.where is None else rows.where(config.where)
-        self.train_rows, self.val_rows = _training_splits(rows)
+        self.train_rows, self.val_rows = training_splits(rows)
         self._refuse_leaks(rows)
         set_seed(config.seed)
-        self.model = create_model(config.backbone, weights=config.weights, dropout=config.dropout)
+        self.model = create_network(config)
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
-        labels, people = labels_and_people(self.train_rows)
-        self.sampler = PairedBatchSampler(labels, people, batch_size=config.batch_size, seed=config.seed)
-        self.train_batches, self.val_batches = self.accelerator.prepare(*self._loaders())
+        self.feed = Feed(
+            config,
+            self.train_rows,
+            self.val_rows,
+            preprocessing=self.model.spec.preprocessing,
+            rank=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+            pins_memory=self.accelerator.device.type == "cuda",
+        )
+        self.fake_weight = class_weight(self.feed.train_labels) if config.balance == "weight" else 1.0
+        self.average = averaged(self.model, config.ema) if config.ema else None
+        self._open_folder()
+        self.journal = Journal(config.out, echo=say, is_silent=not is_main, tensorboard=config.tensorboard)
         self.history: list[EpochRecord] = []
         self.named_unreadable: set[Path] = set()
 
@@ -147,44 +224,89 @@ class _Run:
                 answer = require_no_leak(rows, allowed=allowed, show_progress=self.shows_progress)
             except DeepfakeDetectError as error:
                 answer = error
+        for note in self._shared(answer):
+            warnings.warn(note, stacklevel=2)
+
+    def _shared(self, answer: Any) -> Any:
+        """Return the main process's answer in it, and nothing in the others; raise it in all when it
+        is an error."""
         (answer,) = broadcast_object_list([answer])
         if isinstance(answer, DeepfakeDetectError):
             raise answer
-        if self.accelerator.is_main_process:
-            for note in answer:
-                warnings.warn(note, stacklevel=2)
-
-    def _loaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        preprocessing, geometry = self.model.spec.preprocessing, self.train_rows.geometry
-        augment = TrainingAugmentation(self.config.augmentation, preprocessing.image_size)
-        self.train_crops = CropDataset(self.train_rows, preprocessing, geometry=geometry, augment=augment)
-        val_crops = CropDataset(self.val_rows, preprocessing, geometry=geometry)
-        options: dict[str, Any] = {
-            "collate_fn": collate_readable,
-            "num_workers": self.config.num_workers,
-            "worker_init_fn": reseed_worker,
-            "pin_memory": self.accelerator.device.type == "cuda",
-        }
-        return (
-            DataLoader(self.train_crops, batch_sampler=self.sampler, **options),
-            DataLoader(val_crops, batch_size=self.config.batch_size, **options),
-        )
+        return answer if self.accelerator.is_main_process else ()
 
     def finish(self) -> TrainingResult:
         """Run every epoch that is not done yet."""
-        self._open_folder()
+        stages = self._stages()
         state = self._stored_state()
-        if state is None and self.config.recalibrate_batches:
-            self._recalibrate_batchnorm()
-        epoch = 0
-        for stage, num_epochs in (("head", self.config.head_epochs), ("full", self.config.epochs)):
-            last = epoch + num_epochs
-            if num_epochs and (state is None or state["epoch"] < last):
-                self._run_stage(stage, first=epoch + 1, last=last, state=state)
-            epoch = last
+        gates: tuple[sanity.GateResult, ...] = ()
+        if state is None:
+            self.journal.say(f"{self.config.backbone}, regime {self.config.regime}, {_size(self.model)}")
+            gates = self._check_sanity(stages[-1].parts) if self.config.sanity else ()
+            if self.config.recalibrate_batches:
+                self._recalibrate_batchnorm()
+        else:
+            self.journal.say(
+                f"goes on in epoch {state['epoch']} after {state['progress']['num_batches']} batches"
+            )
+        for stage in stages:
+            if (state is None or state["epoch"] <= stage.last) and not self._is_stalled():
+                self._run_stage(stage, state)
         return TrainingResult(
-            self.config.out / DETECTOR_NAME, tuple(self.history), self.accelerator.is_main_process
+            self.config.out / DETECTOR_NAME, tuple(self.history), self.accelerator.is_main_process, gates
         )
+
+    def _stages(self) -> list[_Stage]:
+        """Return the run's stages: the head's, then the regime's; one alone where they are the same."""
+        config = self.config
+        parts = trained_parts(self.model, config.regime, top_blocks=config.top_blocks)
+        num_head, num_all = config.head_epochs, config.head_epochs + config.epochs
+        if parse_regime(config.regime) in (("features",), ("scratch",)):
+            num_head = 0
+        stages = [
+            _Stage(_HEAD, 1, num_head, [head_part(self.model)]),
+            _Stage(config.regime, num_head + 1, num_all, parts),
+        ]
+        return [stage for stage in stages if stage.first <= stage.last]
+
+    def _check_sanity(self, parts: Sequence[Part]) -> tuple[sanity.GateResult, ...]:
+        """Go through the gates in the main process; end every process where one does not pass."""
+        answer: Any = ()
+        if self.accelerator.is_main_process:
+            try:
+                answer = sanity.require(self._gates(parts), say=self.journal.say)
+            except DeepfakeDetectError as error:
+                answer = error
+        return tuple(self._shared(answer))
+
+    def _gates(self, parts: Sequence[Part]) -> Iterator[sanity.GateResult]:
+        labels = {"train": self.feed.train_labels, "val": self.feed.val_labels}
+        yield sanity.check_labels(labels)
+        yield sanity.GateResult("splits", True, "no video, person or crop is in two of them")
+        batch = self._on_device(self.feed.plain_batch("train", self.config.batch_size))
+        out = self.config.out
+        yield sanity.check_images(batch, self.model.spec.preprocessing, out / sanity.SHEET_NAME)
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            logits = self._forward(self.model, batch)
+        yield sanity.check_initial_loss(logits, batch.labels)
+        freeze(self.model, parts)
+        yield sanity.check_one_batch(self.model, batch, self._forward)
+        yield sanity.check_signal(self._features("train"), self._features("val"), seed=self.config.seed)
+        self.model.train(was_training)
+
+    def _features(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the encoder's features (N, F) of some crops of a split, and their labels (N,)."""
+        features, labels = [], []
+        with torch.no_grad():
+            for batch in self.feed.signal_batches(split):
+                images = batch.images if batch.lengths is None else batch.images[:, 0]
+                with self.accelerator.autocast():
+                    found = self.model.encoder(self._laid_out(images.to(self.accelerator.device)))
+                features.append(found.float().flatten(1).cpu().numpy())
+                labels.append(batch.labels.numpy())
+        return np.concatenate(features), np.concatenate(labels).astype(int)
 
     def _open_folder(self) -> None:
         """Write the config, or refuse a folder that holds another run."""
@@ -207,95 +329,218 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def _stored_state(self) -> dict[str, Any] | None:
-        """Load the network and history of the last finished epoch, if there is one."""
+        """Load network and history as the run left them when it was stopped, if it was."""
         path = self.config.out / _STATE_NAME
         if not path.exists():
             return None
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            is_known = state["state_version"] == _STATE_VERSION
         except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
             raise CheckpointError(
                 path, "is damaged", "delete the folder of the run, or pass another"
             ) from error
+        if not is_known:
+            raise CheckpointError(
+                path, "was written by another version", "finish the run with it, or pass another folder"
+            )
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.history = [EpochRecord(**record) for record in state["history"]]
         return state
 
-    def _run_stage(self, stage: str, *, first: int, last: int, state: dict[str, Any] | None) -> None:
-        """Run the epochs ``first`` to ``last`` of a stage, or those of them that ``state`` lacks."""
-        for parameter in self.model.encoder.parameters():
-            parameter.requires_grad_(stage == "full")
-        optimizer = self.accelerator.prepare(self._optimizer(stage))
+    def _run_stage(self, stage: _Stage, state: dict[str, Any] | None) -> None:
+        """Run the epochs of a stage, or those of them that ``state`` lacks."""
+        freeze(self.model, stage.parts)
+        optimizer = self.accelerator.prepare(make_optimizer(stage.parts, self.config))
         # Wrapped only to share gradients: autocast is entered explicitly around each forward.
         is_shared = self.accelerator.num_processes > 1
         model = self.accelerator.prepare(self.model) if is_shared else self.model
-        start = first
-        if state is not None and state["epoch"] >= first:
+        first, progress = stage.first, _Epoch()
+        if state is not None and state["stage"] == stage.name:
             optimizer.load_state_dict(state["optimizer"])
-            start = state["epoch"] + 1
-        for epoch in range(start, last + 1):
-            done = (epoch - first) / (last - first + 1)
-            share_of_stage = (done, done + 1 / (last - first + 1))
-            record = self._run_epoch(epoch, stage, model, optimizer, share_of_stage)
-            self._keep(record, optimizer)
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            first, progress = state["epoch"], _Epoch(**state["progress"])
+        for epoch in range(first, stage.last + 1):
+            if self._is_stalled():
+                break
+            self._run_epoch(epoch, stage, model, optimizer, progress)
+            progress = _Epoch()
         # The raw network goes into the next stage without this stage's wrappers.
         self.model = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         self.accelerator.free_memory(optimizer)
 
-    def _optimizer(self, stage: str) -> torch.optim.Optimizer:
-        groups: list[dict[str, Any]] = [
-            {"params": list(self.model.head.parameters()), "peak_lr": self.config.head_learning_rate}
-        ]
-        if stage == "full":
-            encoder = list(self.model.encoder.parameters())
-            groups.append({"params": encoder, "peak_lr": self.config.learning_rate})
-        return torch.optim.AdamW(groups, weight_decay=self.config.weight_decay)
+    def _is_stalled(self) -> bool:
+        """Tell whether fine-tuning has gone on for too long without a better validation AUC."""
+        if not self.config.patience:
+            return False
+        tuned = [record.val_video_auc for record in self.history if record.stage != _HEAD]
+        since_best = len(tuned) - 1 - int(np.argmax(tuned)) if tuned else 0
+        return since_best >= self.config.patience
 
     def _run_epoch(
-        self, epoch: int, stage: str, model: nn.Module, optimizer: Any, share_of_stage: tuple[float, float]
-    ) -> EpochRecord:
+        self, epoch: int, stage: _Stage, model: nn.Module, optimizer: Any, progress: _Epoch
+    ) -> None:
+        """Train for an epoch, or what is left of it, validate, and keep what it left."""
         started = time.perf_counter()
-        self._seed_epoch(epoch)
-        losses: list[float] = []
-        num_images, unreadable = 0, set[int]()
-        total = len(self.train_batches)
-        with progress_bar(enabled=self.shows_progress) as progress:
-            task = progress.add_task(f"epoch {epoch} ({stage})", total=total, note="")
-            model.train()
-            if stage == "head":
-                self.model.encoder.eval()  # frozen layers keep frozen statistics
-            for step, batch in enumerate(self.train_batches):
-                position = share_of_stage[0] + (share_of_stage[1] - share_of_stage[0]) * step / total
-                if len(batch.rows):
-                    losses.append(self._step(model, optimizer, batch, position))
-                    progress.update(task, note=f"loss {np.mean(losses[-50:]):.3f}")
+        self._train_epoch(epoch, stage, model, optimizer, progress)
+        self._require_readable(progress.losses, "training")
+        trained = [p for part in stage.parts for p in part.parameters]
+        num_unreadable = self._name_unreadable(self.train_rows, progress.unreadable, "training")
+        logits, labels, videos = self._validate(self.model if self.average is None else self.average.module)
+        record = EpochRecord(
+            epoch=epoch,
+            stage=stage.name,
+            train_loss=float(np.mean(progress.losses)),
+            val_loss=_cross_entropy(logits, labels),
+            val_frame_auc=roc_auc(labels, logits),
+            val_video_auc=_video_auc(logits, labels, videos),
+            seconds=time.perf_counter() - started,
+            images_per_second=progress.num_images * self.accelerator.num_processes / progress.seconds,
+            unreadable=num_unreadable,
+            loading_share=progress.loading_seconds / progress.seconds,
+            learning_rate=optimizer.param_groups[0]["lr"],
+            trained_parameters=sum(parameter.numel() for parameter in trained),
+        )
+        self._keep(record, stage, optimizer)
+
+    def _train_epoch(
+        self, epoch: int, stage: _Stage, model: nn.Module, optimizer: Any, progress: _Epoch
+    ) -> None:
+        num_batches = self.feed.num_train_batches
+        before, started = progress.seconds, time.perf_counter()
+        groups = self._groups(self.feed.train_batches(epoch, first=progress.num_batches), progress)
+        with progress_bar(enabled=self.shows_progress) as bar:
+            task = bar.add_task(
+                f"epoch {epoch} ({stage.name})", total=num_batches, completed=progress.num_batches, note=""
+            )
+            for batches in groups:
+                share = progress.num_batches / num_batches
+                self._prepare_step(epoch, stage, optimizer, share)
+                readable = [self._on_device(batch) for batch in batches if len(batch.rows)]
+                if readable:
+                    progress.losses.append(
+                        self._step(model, optimizer, readable, epoch, progress.num_batches)
+                    )
                 elif self.accelerator.num_processes > 1:
                     raise ManifestError(self.config.manifest, "a whole batch cannot be read", "extract again")
-                num_images += len(batch.rows)
-                unreadable.update(batch.unreadable_rows.tolist())
-                progress.advance(task)
-        train_seconds = time.perf_counter() - started
-        num_unreadable = self._name_unreadable(self.train_rows, unreadable, "training")
-        self._require_readable(losses, "training")
-        logits, labels_seen, videos = self._validate(model)
-        return EpochRecord(
-            epoch=epoch,
-            stage=stage,
-            train_loss=float(np.mean(losses)),
-            val_loss=_cross_entropy(logits, labels_seen),
-            val_frame_auc=roc_auc(labels_seen, logits),
-            val_video_auc=_video_auc(logits, labels_seen, videos),
-            seconds=time.perf_counter() - started,
-            images_per_second=num_images * self.accelerator.num_processes / train_seconds,
-            unreadable=num_unreadable,
-        )
+                progress.num_batches += len(batches)
+                progress.num_images += sum(len(batch.rows) for batch in batches)
+                progress.unreadable.update(row for batch in batches for row in batch.unreadable_rows.tolist())
+                progress.seconds = before + time.perf_counter() - started
+                note = f"loss {np.mean(progress.losses[-_SMOOTHING_BATCHES:]):.3f}" if progress.losses else ""
+                bar.update(task, completed=progress.num_batches, note=note)
+                self._save_within(epoch, stage, optimizer, progress, len(batches))
 
-    def _seed_epoch(self, epoch: int) -> None:
-        """Seed by epoch, so that a resumed run draws what the unbroken one would have drawn."""
-        set_seed(self.config.seed + 1_000_003 * epoch, device_specific=True)
-        self.train_crops.reseed(int(torch.randint(2**31, ())))  # where no worker process reads
-        self.sampler.set_epoch(epoch)
-        self.train_batches.set_epoch(epoch)
+    def _groups(self, batches: Iterator[CropBatch], progress: _Epoch) -> Iterator[list[CropBatch]]:
+        """Yield the batches of each step, measuring how long they are waited for."""
+        while True:
+            started = time.perf_counter()
+            group = list(islice(batches, self.config.accumulate))
+            progress.loading_seconds += time.perf_counter() - started
+            if not group:
+                return
+            yield group
+
+    def _prepare_step(self, epoch: int, stage: _Stage, optimizer: Any, share: float) -> None:
+        """Set modes and learning rates for a step, ``share`` of the epoch being done."""
+        config = self.config
+        epochs_done = epoch - stage.first + share
+        joined = num_joined(len(stage.parts), epochs_done, config.unfreeze_epochs)
+        set_modes(self.model, stage.parts[:joined], adapts=config.batchnorm == "adapt")
+        rate = rate_share(config.schedule, stage.position(epoch, share))
+        if config.schedule == "plateau":
+            rate = plateau_share([one.val_video_auc for one in self.history if one.stage == stage.name])
+        for number, group in enumerate(optimizer.param_groups):
+            # Blocks that have not joined in yet stand still.
+            group["lr"] = group["peak_lr"] * rate if number < joined else 0.0
+
+    def _step(
+        self, model: nn.Module, optimizer: Any, batches: Sequence[CropBatch], epoch: int, number: int
+    ) -> float:
+        """Take one step, the ``number``-th batch of the epoch being its first; return its loss."""
+        place = (epoch, number)
+        optimizer.zero_grad()
+        loss = self._backward(model, batches, place)
+        if self.config.sam:
+            trained = (p for group in optimizer.param_groups for p in group["params"])
+            climber = SharpnessAware(trained, self.config.sam)
+            climber.climb()
+            self._backward(model, batches, place)
+            climber.return_()
+        if self.config.clip_norm:
+            self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm)
+        optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss
+
+    def _backward(self, model: nn.Module, batches: Sequence[CropBatch], place: tuple[int, int]) -> float:
+        """Add up the gradients of batches; return their mean loss.
+
+        Chance depends on the run's seed, the process and the place in the run alone, so that a
+        resumed run draws what the unbroken one would have drawn.
+        """
+        config, total = self.config, 0.0
+        rng = np.random.default_rng([config.seed, self.accelerator.process_index, *place])
+        torch.manual_seed(int(rng.integers(2**62)))
+        for number, batch in enumerate(batches):
+            images, targets = mix_batch(batch.images, batch.labels, config, rng)
+            is_last = number == len(batches) - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(model):
+                loss = forgery_loss(
+                    self._forward(model, batch._replace(images=images)),
+                    targets,
+                    loss=config.loss,
+                    focal_gamma=config.focal_gamma,
+                    label_smoothing=config.label_smoothing,
+                    fake_weight=self.fake_weight,
+                )
+                self.accelerator.backward(loss / len(batches))
+            total += float(loss.detach()) / len(batches)
+        return total
+
+    def _forward(self, model: nn.Module, batch: CropBatch) -> torch.Tensor:
+        """Return float32 logits (N,) of a batch, computed in the run's precision."""
+        with self.accelerator.autocast():
+            images = self._laid_out(batch.images)
+            logits: torch.Tensor = model(images) if batch.lengths is None else model(images, batch.lengths)
+        return logits.float()
+
+    def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+
+    def _on_device(self, batch: CropBatch) -> CropBatch:
+        device = self.accelerator.device
+        moved = {
+            name: None if value is None else value.to(device, non_blocking=True)
+            for name, value in batch._asdict().items()
+        }
+        return CropBatch(**moved)
+
+    def _validate(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return logits (N,), labels (N,) and video ids (N,) of the readable validation crops."""
+        model.eval()
+        found: list[tuple[int, float]] = []
+        unreadable = set[int]()
+        batches = self.feed.val_batches()
+        with torch.inference_mode(), progress_bar(enabled=self.shows_progress) as progress:
+            task = progress.add_task("validation", total=len(batches), note="")
+            for batch in batches:
+                unreadable.update(batch.unreadable_rows.tolist())
+                if len(batch.rows):
+                    logits = self._forward(model, self._on_device(batch))
+                    found += zip(batch.rows.tolist(), logits.tolist(), strict=True)
+                progress.advance(task)
+        self._name_unreadable(self.val_rows, unreadable, "validation")
+        by_row = dict(gather_object(found))
+        self._require_readable(by_row, "validation")
+        rows = np.array(sorted(by_row), np.int64)
+        logits_of_rows = np.array([by_row[row] for row in rows])
+        columns = self.val_rows.columns(["label", "video_id"]).take(rows)
+        return logits_of_rows, columns["label"].to_numpy(), columns["video_id"].to_numpy()
 
     def _name_unreadable(self, rows: Manifest, own: set[int], purpose: str) -> int:
         """Warn once a run about each crop that a process could not read; return how many crops."""
@@ -314,86 +559,77 @@ class _Run:
             cause = f"not one of its {purpose} crops can be read"
             raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
-    def _step(self, model: nn.Module, optimizer: Any, batch: CropBatch, position: float) -> float:
-        """Take one step at ``position`` (0 to 1) of the stage; return its loss."""
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * _rate_share(position)
-        smoothing = self.config.label_smoothing
-        logits = self._forward(model, batch.images)  # (N,)
-        targets = batch.labels * (1 - smoothing) + 0.5 * smoothing
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
-        optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
-        optimizer.step()
-        return float(loss.detach())
-
-    def _forward(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits (N,) of images (N, 3, S, S), computed in the run's precision."""
-        with self.accelerator.autocast():
-            logits: torch.Tensor = model(images.contiguous(memory_format=torch.channels_last))
-        return logits.float()
-
-    def _validate(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return logits (N,), labels (N,) and video ids (N,) of the readable validation crops."""
-        model.eval()
-        found: list[tuple[int, float]] = []
-        unreadable = set[int]()
-        with torch.inference_mode(), progress_bar(enabled=self.shows_progress) as progress:
-            task = progress.add_task("validation", total=len(self.val_batches), note="")
-            for batch in self.val_batches:
-                unreadable.update(batch.unreadable_rows.tolist())
-                if len(batch.rows):
-                    logits = self._forward(model, batch.images)
-                    found += zip(batch.rows.tolist(), logits.tolist(), strict=True)
-                progress.advance(task)
-        self._name_unreadable(self.val_rows, unreadable, "validation")
-        # Keyed by row: with several processes the last batches repeat rows to be of one size.
-        by_row = dict(gather_object(found))
-        self._require_readable(by_row, "validation")
-        rows = np.array(sorted(by_row), np.int64)
-        logits_of_rows = np.array([by_row[row] for row in rows])
-        columns = self.val_rows.columns(["label", "video_id"]).take(rows)
-        return logits_of_rows, columns["label"].to_numpy(), columns["video_id"].to_numpy()
-
     def _recalibrate_batchnorm(self) -> None:
         """Measure batch-norm statistics on training crops: faces are not what ImageNet holds."""
         norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         if not norms:
             return
-        self._seed_epoch(0)
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
         self.model.train()
-        count = min(self.config.recalibrate_batches, len(self.train_batches))
+        count = min(self.config.recalibrate_batches, self.feed.num_train_batches)
         with torch.no_grad(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("batch-norm statistics", total=count, note="")
-            for _, batch in zip(range(count), self.train_batches, strict=False):
+            for batch in islice(self.feed.train_batches(0), count):
                 if len(batch.rows):
-                    self._forward(self.model, batch.images)
+                    self._forward(self.model, self._on_device(batch))
                 progress.advance(task)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
-    def _keep(self, record: EpochRecord, optimizer: Any) -> None:
+    def _save_within(self, epoch: int, stage: _Stage, optimizer: Any, progress: _Epoch, num_new: int) -> None:
+        """Write the run's state when enough steps have passed since the last time."""
+        every = self.config.save_every
+        if (
+            every
+            and progress.num_batches % every < num_new
+            and progress.num_batches < self.feed.num_train_batches
+        ):
+            self._save_state(epoch, stage, optimizer, progress)
+
+    def _save_state(self, epoch: int, stage: _Stage, optimizer: Any, progress: _Epoch) -> None:
+        scaler = self.accelerator.scaler
+        state = {
+            "state_version": _STATE_VERSION,
+            "epoch": epoch,
+            "stage": stage.name,
+            "progress": asdict(progress),
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "history": [asdict(one) for one in self.history],
+        }
+        if self.accelerator.is_main_process:
+            with atomic_path(self.config.out / _STATE_NAME) as temporary:
+                torch.save(state, temporary)
+        self.accelerator.wait_for_everyone()
+
+    def _keep(self, record: EpochRecord, stage: _Stage, optimizer: Any) -> None:
         """Write what the finished epoch left; the detector only when it is the best so far."""
         is_best = all(record.val_video_auc > earlier.val_video_auc for earlier in self.history)
         self.history.append(record)
         if self.accelerator.is_main_process:
             if is_best:
-                save_detector(self.config.out / DETECTOR_NAME, self.model, self._detector_config(record))
-            state = {
-                "epoch": record.epoch,
-                "model": self.model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "history": [asdict(one) for one in self.history],
-            }
-            with atomic_path(self.config.out / _STATE_NAME) as temporary:
-                torch.save(state, temporary)
+                self._save_detector(record)
             _write_history(self.config.out / "history.csv", self.history)
-        self.accelerator.wait_for_everyone()
+        self._save_state(record.epoch + 1, stage, optimizer, _Epoch())
+        figures = {key: value for key, value in asdict(record).items() if isinstance(value, (int, float))}
+        self.journal.record(figures, step=record.epoch)
+        self.journal.say(
+            f"epoch {record.epoch} ({record.stage}): train loss {record.train_loss:.3f}, validation loss "
+            f"{record.val_loss:.3f}, AUC {record.val_video_auc:.4f}, {record.images_per_second:.0f} crops/s, "
+            f"{record.loading_share:.0%} of it waiting for crops" + (", best so far" if is_best else "")
+        )
+
+    def _save_detector(self, record: EpochRecord) -> None:
+        model = self.model if self.average is None else self.average.module
+        if "lora" in parse_regime(self.config.regime):
+            model = copy.deepcopy(model)
+            merge_lora(model)
+        save_detector(self.config.out / DETECTOR_NAME, model, self._detector_config(record))
 
     def _detector_config(self, record: EpochRecord) -> DetectorConfig:
         datasets = self.train_rows.query("select distinct dataset from rows order by dataset")
@@ -404,11 +640,16 @@ class _Run:
             geometry=self.train_rows.geometry,
             training={
                 "library_version": __version__,
+                "regime": self.config.regime,
                 "datasets": datasets["dataset"].to_pylist(),
                 "where": self.config.where,
                 "allow_leak": sorted(self.config.allow_leak),
                 "train_videos_sha256": self.train_rows.video_ids_sha256(),
                 "val_videos_sha256": self.val_rows.video_ids_sha256(),
+                "video_sha256_prefixes": {
+                    "train": video_digests(self.train_rows),
+                    "val": video_digests(self.val_rows),
+                },
                 "num_train_crops": self.train_rows.num_rows,
                 "num_val_crops": self.val_rows.num_rows,
                 "selected_epoch": record.epoch,
@@ -417,48 +658,8 @@ class _Run:
         )
 
 
-def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
-    """Return label and target identity of rows, as they stand in the file.
-
-    Identities are those of :mod:`data.identities`: the ``id1`` of two datasets are two people, and
-    an empty name is nobody's.
-
-    Returns:
-        int8 (N,), and text (N,) with null where the identity is not known.
-    """
-    columns = rows.query(
-        f"select label, {identity_sql('target_id')} as target_id from rows order by file_row_number"
-    )
-    return columns["label"].to_numpy(), columns["target_id"]
-
-
-def _training_splits(rows: Manifest) -> tuple[Manifest, Manifest]:
-    """Return the train and val rows, refusing a split that lacks a class."""
-    splits = {name: rows.split(name) for name in ("train", "val")}
-    for name, part in splits.items():
-        present = part.query("select distinct label from rows")["label"].to_pylist()
-        absent = {REAL: "real", FAKE: "fake"}.keys() - set(present)
-        if absent:
-            words = " and ".join("fake" if label == FAKE else "real" for label in sorted(absent))
-            raise ManifestError(
-                rows.path, f"split {name} has no {words} crop", "extract videos of both classes"
-            )
-    return splits["train"], splits["val"]
-
-
-def reseed_worker(number: int) -> None:
-    """Give each reading process its own augmentation, drawn from torch's seed of the epoch."""
-    reading_worker(number)
-    info = torch.utils.data.get_worker_info()
-    if info is not None:
-        info.dataset.reseed(info.seed % 2**32)  # type: ignore[attr-defined]
-
-
-def _rate_share(position: float) -> float:
-    """Linear warm-up, then a half cosine down to 0: the learning rate over its peak."""
-    if position < _WARMUP_SHARE:
-        return (position + 0.01) / (_WARMUP_SHARE + 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (position - _WARMUP_SHARE) / (1 - _WARMUP_SHARE)))
+def _size(model: nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -115,6 +115,35 @@ def test_numbers_out_of_range_are_refused(detector: Path, field: str, value: obj
         read_detector(detector)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("head", "deep", "description cannot be read .*'deep' is unknown"),
+        ("sequence", {"temporal": "gru", "hidden": 8, "num_layers": 1}, "'gru' is unknown"),
+        ("colour", True, "its description cannot be read"),
+    ],
+)
+def test_a_network_of_unknown_parts_is_refused(
+    detector: Path, field: str, value: object, message: str
+) -> None:
+    with safe_open(detector, framework="pt") as reader:
+        config = json.loads(reader.metadata()["config"])
+    config["model"][field] = value
+    rewrite(detector, config=json.dumps(config))
+    with pytest.raises(CheckpointError, match=message):
+        read_detector(detector)
+
+
+def test_files_from_before_heads_had_names_are_read(detector: Path) -> None:
+    with safe_open(detector, framework="pt") as reader:
+        config = json.loads(reader.metadata()["config"])
+    known = {"backbone", "preprocessing", "dropout", "backbone_options"}
+    config["model"] = {name: value for name, value in config["model"].items() if name in known}
+    rewrite(detector, config=json.dumps(config))
+    _, stored = read_detector(detector)
+    assert (stored.model.head, stored.model.pooling, stored.model.sequence) == ("dropout", None, None)
+
+
 def test_a_network_nobody_knows_is_refused_with_the_file(detector: Path) -> None:
     with safe_open(detector, framework="pt") as reader:
         config = json.loads(reader.metadata()["config"])

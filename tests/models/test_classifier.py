@@ -13,37 +13,6 @@ from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.weights import PUBLISHED_WEIGHTS
 from deepfake_detect.records import CropGeometry
 
-# One of each kind, small where the kind has a small one.
-BACKBONES = {
-    "facenet": 160,
-    "vgg16": 64,
-    "vgg19": 64,
-    "resnet10t": 64,
-    "mobilenetv2_100": 64,
-    "mobilenetv3_small_050": 64,
-    "test_vit": 160,
-}
-
-
-@pytest.mark.parametrize(("backbone", "size"), BACKBONES.items())
-def test_the_contract_of_every_backbone(backbone: str, size: int, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = create_model(backbone)
-    images = torch.randn(2, 3, size, size)
-    logits = model(images)
-    assert logits.shape == (2,)  # one logit a crop
-    logits.sum().backward()
-    gradients = [parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad]
-    assert all(gradients)
-    model.eval()
-    save_detector(tmp_path / "d.safetensors", model, DetectorConfig("x", "1", model.spec, CropGeometry()))
-    again, config = read_detector(tmp_path / "d.safetensors")
-    assert config.model == model.spec
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
-    with torch.inference_mode():
-        assert torch.equal(model(images), again(images))
-
 
 def test_a_frozen_encoder_gets_no_gradient() -> None:
     model = create_model("resnet10t")
@@ -65,11 +34,14 @@ def test_published_facts_of_the_networks() -> None:
     assert sum(p.numel() for p in vgg.encoder.parameters()) == 14_714_688  # Keras' VGG16 without top
 
 
-def test_facenet_takes_the_published_key_layout_and_drops_its_classifier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_classes", [8631, 10575])  # VGGFace2's people, CASIA-WebFace's
+def test_facenet_takes_the_published_key_layout_and_drops_its_classifier(
+    num_classes: int, tmp_path: Path
+) -> None:
     from facenet_pytorch import InceptionResnetV1
 
     torch.manual_seed(1)
-    published = InceptionResnetV1(num_classes=8631, classify=True).eval()
+    published = InceptionResnetV1(num_classes=num_classes, classify=True).eval()
     torch.save(published.state_dict(), tmp_path / "vggface2.pt")
     model = create_model("facenet", weights=tmp_path / "vggface2.pt").eval()
     images = torch.randn(1, 3, 160, 160)
@@ -115,6 +87,35 @@ def test_weights_carry_their_preprocessing(tmp_path: Path) -> None:
         assert torch.equal(model.eval().encoder(images), source.eval().encoder(images))
 
 
+def test_positions_of_another_input_size_are_resampled(tmp_path: Path) -> None:
+    from timm.layers import resample_abs_pos_embed
+
+    torch.manual_seed(0)
+    source = create_model("test_vit", image_size=160).encoder
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    encoder = create_model("test_vit", weights=tmp_path / "w.safetensors", image_size=96).encoder
+    expected = resample_abs_pos_embed(source.pos_embed, [6, 6])
+    torch.testing.assert_close(encoder.pos_embed, expected, check_stride=False)
+    assert torch.equal(encoder.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight)
+
+
+def test_the_names_of_other_publishers_are_translated(tmp_path: Path) -> None:
+    """DINOv2's own files have a mask token that timm's network lacks."""
+    source = create_model("vit_small_patch14_dinov2", image_size=28).encoder
+    state = {**source.state_dict(), "mask_token": torch.zeros(1, 384)}
+    torch.save(state, tmp_path / "dinov2_vits14.pth")
+    model = create_model("vit_small_patch14_dinov2", weights=tmp_path / "dinov2_vits14.pth", image_size=28)
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], tensor), name
+
+
+def test_weights_of_a_transformer_for_another_are_refused(tmp_path: Path) -> None:
+    save_file(create_model("test_resnet").encoder.state_dict(), tmp_path / "w.safetensors")
+    for backbone in ("test_vit", "test_convnext"):
+        with pytest.raises(WeightsError, match=rf"does not fit {backbone}: \d+ missing"):
+            create_model(backbone, weights=tmp_path / "w.safetensors")
+
+
 def test_metadata_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     state = create_model("resnet10t").encoder.state_dict()
     save_file(state, tmp_path / "w.safetensors", metadata={"input_mean": "half"})
@@ -136,17 +137,32 @@ def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backbone": "resnet18x"}, "'resnet18x' is neither facenet nor a timm model; did you mean resnet18"),
+        (
+            {"backbone": "resnet18x"},
+            "'resnet18x' is neither facenet, .* nor a timm model; did you mean resnet18",
+        ),
+        ({"backbone": "vqzzzzk"}, "nor a timm model; deepfake-detect models lists names"),
         (
             {"backbone": "facenet", "weights": "imagenet"},
-            "none named 'imagenet'; pass vggface2, casia-webface",
+            "none named 'imagenet'; pass vggface2, casia-webface, a path",
         ),
-        ({"backbone": "facenet", "backbone_options": {"a": 1}}, "FaceNet takes none"),
+        ({"backbone": "small_cnn", "weights": "pretrained"}, "none named 'pretrained'; pass a path"),
+        ({"backbone": "facenet", "backbone_options": {"a": 1}}, "facenet refused {'a': 1}"),
+        ({"backbone": "facenet", "in_chans": 1}, "in_chans: facenet takes 3, got 1"),
+        ({"backbone": "facenet", "pooling": "flatten"}, "facenet has none named flatten; choose avg"),
+        ({"backbone": "test_resnet", "pooling": "max"}, "pooling: 'max' is unknown; choose avg, flatten"),
+        ({"backbone": "test_resnet", "head": "deep"}, "head: 'deep' is unknown; choose linear, dropout, vgg"),
+        ({"backbone": "test_resnet", "num_classes": 0}, "num_classes: is 0; pass 1 or more"),
+        ({"backbone": "test_resnet", "in_chans": 0}, "in_chans: is 0; pass 1 or more"),
+        ({"backbone": "test_resnet", "head": "linear", "dropout": 0.2}, "the linear head drops nothing"),
         ({"backbone": None}, "backbone: is a NoneType; pass its name"),
         ({"backbone": "resnet18.nonexistent"}, "timm cannot build 'resnet18.nonexistent'"),
         ({"backbone": "resnet10t", "image_size": -1}, "image_size: is -1"),
-        ({"backbone": "vgg16", "image_size": 16}, "image_size: the network takes no input of 16 pixels"),
+        ({"backbone": "vgg16", "image_size": 16}, "image_size: .* no input of 16 pixels .*size is 32"),
+        ({"backbone": "mesoinception4", "image_size": 31}, "no input of 31 pixels .*size is 32"),
+        ({"backbone": "test_vit", "image_size": 15}, "no input of 15 pixels .*size is 16"),
         ({"backbone": "resnet10t", "dropout": 1.5}, "dropout: is 1.5"),
+        ({"backbone": "test_vit", "backbone_options": {"global_pool": "x"}}, "timm cannot build 'test_vit'"),
         ({"backbone": "resnet10t", "backbone_options": {"nonsense": 1}}, "resnet10t refused"),
     ],
 )
@@ -166,6 +182,75 @@ def test_transformers_take_other_sizes_and_come_back(tmp_path: Path) -> None:
         assert torch.equal(model(images), again(images))
 
 
+def test_weights_that_timm_cannot_have_name_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    message = r"timm resnet18: its weights cannot be had \(no network\); pass a local path as weights"
+    with pytest.raises(WeightsError, match=message):
+        create_model("resnet18", weights="pretrained")
+
+
+def test_in_chans_and_classes_are_those_asked_for() -> None:
+    model = create_model("small_cnn", num_classes=10, in_chans=1, image_size=28).eval()
+    assert model(torch.zeros(5, 1, 28, 28)).shape == (5, 10)
+    grey = create_model("test_resnet", in_chans=1, image_size=64).eval()
+    assert grey(torch.zeros(2, 1, 64, 64)).shape == (2,)
+    assert grey.spec.in_chans == 1
+
+
+def test_the_other_name_of_xception() -> None:
+    with torch.device("meta"):
+        model = create_model("xception")
+    assert model.spec.backbone == "legacy_xception"
+
+
+def test_flattened_features_are_of_one_size_and_averaged_ones_of_any() -> None:
+    flattened = create_model("test_resnet", pooling="flatten", image_size=64).eval()
+    averaged = create_model("test_resnet", pooling="avg", image_size=64).eval()
+    small, large = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 80, 96)
+    assert flattened(small).shape == averaged(small).shape == averaged(large).shape == (1,)
+    height, width, channels = flattened.feature_shape(64, 64)
+    assert flattened.features(small).shape == (1, height * width * channels)
+    assert averaged.features(small).shape == (1, channels)
+    message = "images: have 80 x 96 pixels, but flattened features are those of 64 x 64; .*pooling='avg'"
+    with pytest.raises(OptionError, match=message):
+        flattened(large)
+    digits = create_model("small_cnn").eval()
+    with pytest.raises(OptionError, match="of 28 x 28"):
+        digits(small)
+
+
+def test_a_flattened_network_comes_back(tmp_path: Path) -> None:
+    model = create_model("test_resnet", pooling="flatten", head="vgg", image_size=64).eval()
+    config = DetectorConfig("x", "1", model.spec, CropGeometry())
+    save_detector(tmp_path / "d.safetensors", model, config)
+    again, stored = read_detector(tmp_path / "d.safetensors")
+    assert (stored.model.pooling, stored.model.head, stored.model.dropout) == ("flatten", "vgg", 0.5)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model(images), again(images))
+
+
+def test_weights_go_into_a_flattened_network_too(tmp_path: Path) -> None:
+    source = create_model("test_resnet").encoder
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    model = create_model("test_resnet", weights=tmp_path / "w.safetensors", pooling="flatten")
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(model.encoder[0].state_dict()[name], tensor)
+
+
+def test_asking_for_shapes_leaves_the_modes_of_layers_alone() -> None:
+    model = create_model("test_resnet").train()
+    model.encoder.layer1.eval()
+    before = [layer.training for layer in model.modules()]
+    model.feature_shape(64, 64)
+    assert [layer.training for layer in model.modules()] == before
+
+
 def test_nothing_is_downloaded_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     import urllib.request
 
@@ -175,6 +260,16 @@ def test_nothing_is_downloaded_unless_asked(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     create_model("facenet")
     create_model("vgg19")
+
+
+def test_published_hashes_are_those_torchvision_names() -> None:
+    from torchvision import models
+
+    for (backbone, name), published in PUBLISHED_WEIGHTS.items():
+        if name == "imagenet":
+            weights = models.get_model_weights(backbone)["IMAGENET1K_V1"]
+            assert weights.url == published.url
+            assert f"-{published.sha256}.pth" in weights.url
 
 
 def test_every_published_hash_is_hexadecimal() -> None:

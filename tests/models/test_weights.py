@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from deepfake_detect.errors import WeightsError
 from deepfake_detect.models import weights
 from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.models.weights import PublishedWeights, cache_folder, fetch_weights, read_weights_file
 
 BODY = bytes(range(256)) * 4000
@@ -122,24 +124,53 @@ def test_a_refusal_names_the_offline_way(server: Server, tmp_path: Path) -> None
         fetch_weights(PublishedWeights(server.url, None, "none"), folder=tmp_path)
 
 
-def test_a_named_download_ends_in_a_network(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def facenet_file() -> tuple[bytes, torch.Tensor]:
+    """A file laid out as facenet-pytorch's VGGFace2 weights are, and one of its tensors."""
     from facenet_pytorch import InceptionResnetV1
 
     torch.manual_seed(3)
-    source = InceptionResnetV1(num_classes=10, classify=True)
-    torch.save(source.state_dict(), tmp_path / "source.pt")
-    server.body = (tmp_path / "source.pt").read_bytes()
-    digest = hashlib.sha256(server.body).hexdigest()
+    source = InceptionResnetV1(num_classes=8631, classify=True)
+    buffer = io.BytesIO()
+    torch.save(source.state_dict(), buffer)
+    return buffer.getvalue(), source.last_linear.weight.detach()
+
+
+@pytest.fixture
+def published_facenet(
+    server: Server, facenet_file: tuple[bytes, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Server:
+    """The server, with the pinned weights of FaceNet and an empty cache."""
+    server.body = facenet_file[0]
+    published = PublishedWeights(server.url, hashlib.sha256(server.body).hexdigest(), "none")
     monkeypatch.setenv("DEEPFAKE_DETECT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(
-        weights.PUBLISHED_WEIGHTS, ("facenet", "vggface2"), PublishedWeights(server.url, digest, "none")
-    )
+    monkeypatch.setitem(weights.PUBLISHED_WEIGHTS, ("facenet", "vggface2"), published)
+    return server
+
+
+def test_a_named_download_ends_in_a_network(
+    published_facenet: Server, facenet_file: tuple[bytes, torch.Tensor], tmp_path: Path
+) -> None:
     model = create_model("facenet", weights="vggface2")
-    assert torch.equal(model.encoder[0].last_linear.weight, source.last_linear.weight)
+    assert torch.equal(model.encoder[0].last_linear.weight, facenet_file[1])
     assert cache_folder() == tmp_path / "cache"
     assert (tmp_path / "cache" / "weights.pt").is_file()
+    create_sequence_model("facenet", weights="vggface2")
+    assert published_facenet.requests == [None]
+
+
+def test_a_damaged_facenet_ends_in_no_network(published_facenet: Server, tmp_path: Path) -> None:
+    whole = published_facenet.body
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (flipped, whole[:middle]):  # one bit; a server that has half of the file
+        published_facenet.body = damaged
+        with pytest.raises(WeightsError, match="has the SHA-256 .* its publisher gives"):
+            create_model("facenet", weights="vggface2")
+    published_facenet.body, published_facenet.stop_after = whole, middle
+    with pytest.raises(WeightsError, match=f"closed after {middle} of {len(whole)} bytes"):
+        create_model("facenet", weights="vggface2")
+    assert not (tmp_path / "cache" / "weights.pt").exists()
 
 
 def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.loop import labels_and_people, train
+from deepfake_detect.training.feed import labels_and_people
+from deepfake_detect.training.loop import train
 from tests.conftest import ROOT
 from tests.data.trees import crop_manifest, textured_crops
 
@@ -57,6 +58,7 @@ def config(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
         recalibrate_batches=2,
         num_workers=0,
         device="cpu",
+        sanity=False,  # tested by itself
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -123,6 +125,118 @@ def test_a_stopped_run_goes_on_and_ends_as_the_unbroken_one(
     before = (tmp_path / "broken" / "state.pt").stat().st_mtime_ns
     train(config(manifest, tmp_path / "broken"), show_progress=False)
     assert (tmp_path / "broken" / "state.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("stops_at", "changes"),
+    [
+        (2, {}),
+        (10, {"num_workers": 1, "ema": 0.9, "mixup": 0.3}),
+        (5, {"accumulate": 2, "sam": 0.05, "optimizer": "sgd", "schedule": "one-cycle"}),
+        (5, {"regime": "lora+norm", "balance": "sampler", "dropout": 0.5, "unfreeze_epochs": 1.0}),
+    ],
+)
+def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
+    stops_at: int,
+    changes: dict[str, object],
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from deepfake_detect.training import loop
+
+    changes = {"batch_size": 8, "epochs": 1, "save_every": 2, **changes}
+    whole = train(config(manifest, tmp_path / "whole", **changes), show_progress=False)
+    step, steps = loop._Run._step, 0
+
+    def killed(self: loop._Run, *rest: object) -> float:
+        nonlocal steps
+        steps += 1
+        if steps == stops_at:
+            raise KeyboardInterrupt
+        return step(self, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(manifest, tmp_path / "broken", **changes), show_progress=False)
+    state = tmp_path / "broken" / "state.pt"
+    if stops_at > 2:
+        stored = torch.load(state, weights_only=True)
+        assert stored["progress"]["num_batches"] > 0  # in the middle of an epoch
+    resumed = train(config(manifest, tmp_path / "broken", **changes), show_progress=False)
+    assert [r.train_loss for r in resumed.history] == [r.train_loss for r in whole.history]
+    for name, tensor in weights_of(whole.detector_path).items():
+        assert torch.equal(tensor, weights_of(resumed.detector_path)[name]), name
+    states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "broken")]
+    for name, tensor in states[0]["model"].items():
+        assert torch.equal(tensor, states[1]["model"][name]), name
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_is_learned_does_not_depend_on_the_number_of_readers(
+    num_workers: int, manifest: Path, tmp_path: Path
+) -> None:
+    runs = [config(manifest, tmp_path / str(n), epochs=0, num_workers=n) for n in (1, num_workers)]
+    one, other = (weights_of(train(run, show_progress=False).detector_path) for run in runs)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("regime", "changed"),
+    [
+        ("features", ()),
+        ("top", ("encoder.layer4", "encoder.layer3")),
+        ("norm", ("bn1", "bn2")),
+        ("scratch", ("encoder.conv1", "encoder.layer1", "encoder.layer4")),
+        ("full", ("encoder.conv1", "encoder.layer1", "encoder.layer4")),
+    ],
+)
+def test_a_regime_trains_what_it_names_and_nothing_else(
+    regime: str, changed: tuple[str, ...], manifest: Path, tmp_path: Path
+) -> None:
+    from accelerate.utils import set_seed
+
+    run = config(
+        manifest,
+        tmp_path / "run",
+        regime=regime,
+        top_blocks=2,
+        epochs=1,
+        recalibrate_batches=0,
+        learning_rate=1e-2,
+        batchnorm="frozen",
+    )
+    result = train(run, show_progress=False)
+    stages = {"features": [regime] * 2, "scratch": [regime] * 2}.get(regime, ["head", regime])
+    assert [record.stage for record in result.history] == stages
+    set_seed(run.seed)
+    start = create_model("test_resnet").state_dict()
+    end = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["model"]
+    moved = {name for name in start if not torch.equal(start[name], end[name])}
+    assert {"head.1.weight", "head.1.bias"} <= moved
+    of_encoder = {name for name in moved if name.startswith("encoder.")}
+    for part in changed:
+        assert any(part in name for name in of_encoder), part
+    if regime == "norm":
+        weights = {name for name in start if name.endswith("weight")}
+        norms = {name for name in weights if name.replace("weight", "running_mean") in start}
+        assert {name for name in of_encoder if name.endswith("weight")} == norms
+    elif regime in ("top", "features"):
+        assert all(any(part in name for part in changed) for name in of_encoder), of_encoder
+
+
+def test_a_run_ends_early_when_nothing_gets_better(manifest: Path, tmp_path: Path) -> None:
+    run = config(manifest, tmp_path / "run", epochs=30, patience=2, learning_rate=3e-3)
+    result = train(run, show_progress=False)
+    assert result.best.epoch == len(result.history) - 2 < 29
+    assert len(train(run, show_progress=False).history) == len(result.history)  # nor does it go on
+
+
+def test_figures_for_tensorboard(manifest: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(config(manifest, tmp_path / "run", epochs=0, tensorboard=True), show_progress=False)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
 
 
 def test_batch_norm_statistics_are_measured_on_the_crops(manifest: Path, tmp_path: Path) -> None:
@@ -239,7 +353,7 @@ def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
     [
         ({"epochs": -1}, "epochs: is -1; pass 0 or more"),
         ({"epochs": 0, "head_epochs": 0}, "train for at least one epoch"),
-        ({"device": "cuda:1"}, "device: 'cuda:1' is not for training"),
+        ({"device": "cuda:1"}, "device: 'cuda:1' is unknown; choose auto, cpu, cuda"),
         ({"weight_decay": -1.0}, "weight_decay: is -1.0"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
         ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
@@ -350,6 +464,8 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
         "cpu",
         "--recalibrate-batches",
         "2",
+        "--seed",
+        "1",
     ]
     crops = manifest.parent / "crops"
     (crops / "val0.png").write_bytes((crops / "train0.png").read_bytes())
@@ -357,7 +473,18 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
     assert "identical-crops: train and val share 1 " in capsys.readouterr().err
     options += ["--allow-leak", "identical-crops"]
     assert main(["train", "--manifest", str(manifest), "--out", str(run), *options]) == 0
-    assert "* epoch" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("pass  ") == 6
+    assert "best so far" in said
+    assert "epoch 5 (full): train loss" in (run / "log.txt").read_text()
+    for picture in ("batch", "confusion"):
+        assert (run / f"{picture}.png").stat().st_size > 5_000
+    with open(run / "predictions.csv", newline="") as file:
+        predictions = list(csv.DictReader(file))
+    assert len(predictions) == 24
+    threshold = read_detector(run / "detector.safetensors")[1].threshold
+    for row in predictions:
+        assert (float(row["fake_probability"]) >= threshold) == (row["class"] == "fake")
     assert (run / "history.png").stat().st_size > 10_000
     _, stored = read_detector(run / "detector.safetensors")
     assert stored.uncertain_low <= stored.threshold <= stored.uncertain_high
@@ -373,7 +500,7 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
     assert (report / "roc.png").stat().st_size > 10_000
     for split, use in (("train", "trained"), ("val", "selected")):
         seen = [*arguments, "--split", split, "--allow-leak", "identical-crops"]
-        with pytest.warns(UserWarning, match=f"the detector was {use} on the videos of the measured rows"):
+        with pytest.warns(UserWarning, match=f"the detector was {use} on [0-9]+ of the"):
             assert main(["evaluate", *seen, "--out", str(report), "--device", "cpu"]) == 0
 
 

@@ -1,0 +1,67 @@
+"""Train any network to name the class of small images, such as MNIST's digits.
+
+Images are held in memory: MNIST's idx files, or train and test with a folder for each class. Test
+images are measured after each epoch and select nothing. Leaves classifier.safetensors and run.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+from deepfake_detect.training.config import Optimizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with MNIST's files, or train and test"
+    )
+    parser.add_argument("--backbone", default="small_cnn", help="(default small_cnn)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--epochs", type=int, default=12, help="(default 12)")
+    parser.add_argument("--batch-size", type=int, default=128, help="(default 128)")
+    parser.add_argument(
+        "--optimizer", choices=get_args(Optimizer), default="adadelta", help="(default adadelta)"
+    )
+    parser.add_argument("--learning-rate", type=float, default=1.0, help="(default 1)")
+    parser.add_argument("--flips-and-shifts", action="store_true", help="mirror and move training images")
+    parser.add_argument("--seed", type=int, default=0, help="(default 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from deepfake_detect.data.labelled import read_labelled
+    from deepfake_detect.models.classifier import create_model
+    from deepfake_detect.training.classify import ClassifyConfig, save_run, train_classifier
+
+    options = vars(arguments)
+    config = ClassifyConfig(**{name: options[name] for name in ClassifyConfig.__dataclass_fields__})
+    images = read_labelled(arguments.data)
+    _, height, _, channels = images.train_images.shape
+    torch.manual_seed(config.seed)
+    model = create_model(
+        arguments.backbone, num_classes=len(images.class_names), in_chans=channels, image_size=height
+    )
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(
+        f"{arguments.backbone}: {num_parameters:,} parameters; {len(images.train_labels):,} training images"
+    )
+    history = train_classifier(model, images, config)
+    for record in history:
+        print(
+            f"epoch {record.epoch:>3}: loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.4f}; "
+            f"on test images loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}"
+        )
+    facts = {
+        "backbone": arguments.backbone,
+        "num_parameters": num_parameters,
+        "class_names": images.class_names,
+        "history": [asdict(record) for record in history],
+    }
+    save_run(arguments.out, model, config, facts)
+    print(f"wrote {arguments.out / 'classifier.safetensors'}")
+    return 0

@@ -1,0 +1,113 @@
+"""Sequences of crops: the faces of one person in one video, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from deepfake_detect.data.crops import CropBatch, Draw, margin_share, read_crop, row_and_seed
+from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.transforms import TrainingAugmentation, centre_square, crop_to_tensor
+from deepfake_detect.errors import ManifestError
+from deepfake_detect.records import CropGeometry, Preprocessing
+
+
+class ClipItem(NamedTuple):
+    """One sequence.
+
+    Attributes:
+        images: float32 (T, 3, S, S), or ``None`` when not one crop can be read.
+        label: 1 = fake.
+        row: Of the manifest, the first of the sequence.
+        unreadable_rows: Of crops that were left out.
+    """
+
+    images: torch.Tensor | None
+    label: int
+    row: int
+    unreadable_rows: tuple[int, ...]
+
+
+class ClipDataset(Dataset[ClipItem]):
+    """Map-style dataset of :class:`ClipItem`, one for each track of each video.
+
+    Args:
+        manifest: Rows of crops, in any order.
+        preprocessing: Size and normalisation of the network.
+        geometry: Crop geometry of the network; wider stored crops are narrowed to it.
+        num_frames: Crops of a sequence at most, evenly spaced over the track.
+        augment: Augmentation applied first, the same to every crop of a sequence, or ``None``.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        preprocessing: Preprocessing,
+        *,
+        geometry: CropGeometry,
+        num_frames: int,
+        augment: TrainingAugmentation | None = None,
+    ) -> None:
+        columns = manifest.columns(["path", "label", "video_id", "track_id", "frame_index"])
+        self._paths = columns["path"]
+        self._root = manifest.root
+        self._preprocessing = preprocessing
+        self._share = margin_share(manifest.geometry, geometry)
+        self._num_frames = num_frames
+        self._augment = augment
+        videos = columns["video_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+        tracks, frames = (columns[name].to_numpy() for name in ("track_id", "frame_index"))
+        self._order = np.lexsort((frames, tracks, videos))
+        keys = np.stack([videos, tracks], 1)[self._order]
+        is_first = np.ones(len(keys), bool)
+        is_first[1:] = (keys[1:] != keys[:-1]).any(1)
+        starts = np.flatnonzero(is_first)
+        self._starts = starts
+        self._ends = np.r_[starts[1:], len(keys)]
+        self.labels = columns["label"].to_numpy()[self._order[starts]]  # int8 (clips,), 1 = fake
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, draw: Draw) -> ClipItem:
+        number, seed = row_and_seed(draw)
+        rows = self._order[self._starts[number] : self._ends[number]]
+        count = min(len(rows), self._num_frames)
+        images, unreadable = [], []
+        for row in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)].tolist():
+            try:
+                images.append(self._image(row, seed))
+            except ManifestError:
+                unreadable.append(row)
+        stacked = torch.stack(images) if images else None
+        return ClipItem(stacked, int(self.labels[number]), int(rows[0]), tuple(unreadable))
+
+    def _image(self, row: int, seed: int | None) -> torch.Tensor:
+        image = centre_square(read_crop(self._root / self._paths[row].as_py()), self._share)
+        if self._augment is not None:
+            if seed is not None:
+                self._augment.reseed(seed)  # for each crop anew: all are changed alike
+            image = self._augment(image)
+        return crop_to_tensor(image, self._preprocessing)
+
+
+def collate_clips(items: Sequence[ClipItem]) -> CropBatch:
+    """Stack sequences into a batch, shorter ones followed by zeros; without those that are unreadable.
+
+    Its images are float32 (N, T, 3, S, S), its lengths int64 (N,).
+    """
+    unreadable = torch.tensor([row for item in items for row in item.unreadable_rows], dtype=torch.int64)
+    kept = [(item.images, item.label, item.row) for item in items if item.images is not None]
+    if not kept:
+        nothing = torch.zeros(0)
+        return CropBatch(torch.zeros(0, 0, 3, 1, 1), nothing, nothing.long(), unreadable, nothing.long())
+    images, labels, rows = zip(*kept, strict=True)
+    padded = torch.nn.utils.rnn.pad_sequence(list(images), batch_first=True)
+    lengths = torch.tensor([len(sequence) for sequence in images])
+    return CropBatch(
+        padded, torch.tensor(labels, dtype=torch.float32), torch.tensor(rows), unreadable, lengths
+    )

@@ -1,0 +1,75 @@
+"""Crops side by side, as one picture to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepfake_detect.errors import ImageError, OutputError
+from deepfake_detect.files import atomic_path
+
+_CAPTION_HEIGHT = 18
+_GAP = 4
+_PAPER = 255
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    captions: Sequence[str] = (),
+    *,
+    num_columns: int | None = None,
+    side: int = 128,
+) -> np.ndarray:
+    """Put images side by side, each with its caption below it.
+
+    Args:
+        images: RGB uint8 (H, W, 3) each, of any sizes; shown ``side`` pixels high and wide.
+        captions: As many, or none.
+        num_columns: Images a row; as many rows as columns when ``None``.
+        side: Of each image as shown, in pixels.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+
+    Raises:
+        ImageError: There is no image.
+
+    Example:
+        >>> contact_sheet([np.zeros((9, 9, 3), np.uint8)] * 3, ["a", "b", "c"], side=20).shape
+        (88, 52, 3)
+    """
+    if not images:
+        raise ImageError("contact sheet", "there is no image to show", "pass one or more")
+    columns = num_columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    height = side + (_CAPTION_HEIGHT if captions else 0) + _GAP
+    sheet = np.full((rows * height + _GAP, columns * (side + _GAP) + _GAP, 3), _PAPER, np.uint8)
+    for number, image in enumerate(images):
+        top, left = number // columns * height + _GAP, number % columns * (side + _GAP) + _GAP
+        shrinks = max(image.shape[:2]) > side
+        sheet[top : top + side, left : left + side] = cv2.resize(
+            image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+        )
+        if captions:
+            place = (left, top + side + _CAPTION_HEIGHT - 5)
+            cv2.putText(
+                sheet, captions[number], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
+            )
+    return sheet
+
+
+def save_image(path: Path, image: np.ndarray) -> None:
+    """Write an RGB uint8 image (H, W, 3) as PNG, atomically.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    is_encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not is_encoded:
+        raise OutputError(path, "cannot be encoded as PNG", "report this with the image's shape")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,0 +1,109 @@
+"""Pretrained weights into an encoder: found by name or path, and refused where they do not fit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deepfake_detect.errors import OptionError, WeightsError
+from deepfake_detect.models.backbones import OWN_BACKBONES
+from deepfake_detect.models.weights import PUBLISHED_WEIGHTS, WeightsFile, fetch_weights, read_weights_file
+
+# timm loads its own weights itself, under this name.
+TIMM_WEIGHTS = "pretrained"
+
+
+def weights_names(backbone: str) -> list[str]:
+    """Return the published names that ``create_model`` takes as weights of a backbone.
+
+    Example:
+        >>> weights_names("facenet")
+        ['vggface2', 'casia-webface']
+    """
+    names = [name for owner, name in PUBLISHED_WEIGHTS if owner == backbone]
+    return names if names or backbone in OWN_BACKBONES else [TIMM_WEIGHTS]
+
+
+def find_weights(backbone: str, weights: str | os.PathLike[str] | None) -> WeightsFile | None:
+    """Return the tensors to load, or None: random ones, or timm's own which timm loads itself.
+
+    Raises:
+        OptionError: No weights have this name.
+        WeightsError: They cannot be fetched or read.
+    """
+    if weights is None:
+        return None
+    published = PUBLISHED_WEIGHTS.get((backbone, str(weights)))
+    if published is not None:
+        return read_weights_file(fetch_weights(published))
+    names = weights_names(backbone)
+    if str(weights) == TIMM_WEIGHTS and TIMM_WEIGHTS in names:
+        return None
+    looks_like_path = os.sep in str(weights) or Path(weights).suffix or Path(weights).exists()
+    if not looks_like_path:
+        choices = ", ".join([*names, "a path"])
+        raise OptionError("weights", f"{backbone} has none named {str(weights)!r}", f"pass {choices}")
+    return read_weights_file(weights)
+
+
+def load_encoder(backbone: str, encoder: nn.Module, file: WeightsFile, source: str) -> None:
+    """Load a published state dict into the encoder; only its old classifier may be left over.
+
+    Files of a network's own authors (DINO, CLIP, ConvNeXt), and transformers' of another input size,
+    are translated as timm translates them.
+
+    Raises:
+        WeightsError: Tensors are missing, left over or of another shape.
+    """
+    network = encoder[0] if isinstance(encoder, nn.Sequential) else encoder
+    dropped = _classifier_prefixes(backbone, network)
+    tensors = _without(file.tensors, dropped)
+    if problems := _misfits(network, tensors):
+        tensors = _without(_translated(network, file.tensors), dropped)
+        if _misfits(network, tensors):
+            cause = f"does not fit {backbone}: {', '.join(problems)}"
+            raise WeightsError(source, cause, "pass its own weights")
+    network.load_state_dict(tensors, strict=False)
+
+
+def _misfits(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return what keeps tensors from being a network's, a phrase for each kind with an example."""
+    expected = network.state_dict()
+    # Files from before torch 0.4.1 lack the batch counters, which evaluation does not use.
+    missing = [name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked")]
+    wrong = [
+        f"{name} {tuple(tensors[name].shape)} for {tuple(expected[name].shape)}"
+        for name in expected.keys() & tensors.keys()
+        if tensors[name].shape != expected[name].shape
+    ]
+    kinds = {"missing": missing, "unexpected": tensors.keys() - expected.keys(), "of another shape": wrong}
+    return [f"{len(names)} {kind} ({min(names)})" for kind, names in kinds.items() if names]
+
+
+def _translated(network: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors as timm renames and resamples those of the network's authors."""
+    translate = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if translate is None:
+        return tensors
+    try:
+        return dict(translate(dict(tensors), network))
+    except Exception:  # tensors of a wholly other network; the caller tells what does not fit
+        return tensors
+
+
+def _without(tensors: Mapping[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefixes)}
+
+
+def _classifier_prefixes(backbone: str, network: nn.Module) -> tuple[str, ...]:
+    if backbone == "facenet":
+        return ("logits.",)
+    if backbone.startswith("vgg"):
+        return ("classifier.", "pre_logits.", "head.")
+    names = getattr(network, "default_cfg", {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))

@@ -1,0 +1,95 @@
+"""LoRA (Hu et al. 2021, arXiv:2106.09685): small matrices added to an encoder's frozen weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.models.classifier import ForgeryClassifier
+
+
+class LoRAUpdate(nn.Module):
+    """``weight + up @ down * alpha / rank``, with the weight seen as outputs x inputs.
+
+    ``up`` begins at 0, so that nothing changes before the first step.
+    """
+
+    def __init__(self, weight: torch.Tensor, *, rank: int, alpha: float) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape[0], weight[0].numel()
+        self.down = nn.Parameter(weight.new_empty(rank, inputs))
+        self.up = nn.Parameter(weight.new_zeros(outputs, rank))
+        self.scale = alpha / rank
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight + (self.up @ self.down).reshape(weight.shape) * self.scale
+
+
+def add_lora(model: ForgeryClassifier, rank: int = 8, alpha: float = 16) -> None:
+    """Freeze a network's encoder and add LoRA's matrices to its layers, in place.
+
+    Linear layers and convolutions have them; convolutions in groups do not, since their weights
+    are small already. Nothing that the network computes changes before the first step.
+
+    Args:
+        model: Of ``create_model`` or ``create_sequence_model``.
+        rank: Inner size of the two matrices of a layer.
+        alpha: They are multiplied by ``alpha / rank``.
+
+    Raises:
+        OptionError: ``rank`` or ``alpha`` is out of range, the network has LoRA already, or no layer
+            that could have it.
+
+    Example:
+        >>> from deepfake_detect.models.classifier import create_model
+        >>> model = create_model("resnet18")
+        >>> add_lora(model, rank=4)
+        >>> trained = [p for p in model.encoder.parameters() if p.requires_grad]
+        >>> sum(p.numel() for p in trained) < 0.05 * sum(p.numel() for p in model.parameters())
+        True
+        >>> merge_lora(model)
+    """
+    if rank < 1:
+        raise OptionError("rank", f"is {rank}", "pass 1 or more")
+    if not alpha > 0:
+        raise OptionError("alpha", f"is {alpha}", "pass a number above 0")
+    if _layers_with_lora(model):
+        raise OptionError("model", "has LoRA already", "merge_lora it first")
+    layers = [layer for layer in model.encoder.modules() if _can_have_lora(layer)]
+    if not layers:
+        raise OptionError("model", "has no layer that could have LoRA", "choose another regime")
+    model.encoder.requires_grad_(False)
+    for layer in layers:
+        update = LoRAUpdate(layer.weight, rank=rank, alpha=alpha)  # type: ignore[arg-type]
+        parametrize.register_parametrization(layer, "weight", update)
+
+
+def merge_lora(model: ForgeryClassifier) -> None:
+    """Add LoRA's matrices into the weights, in place; an ordinary network is left.
+
+    It computes the same, up to rounding, and its weights stay as frozen as they were. Of a network
+    without LoRA nothing changes.
+    """
+    for layer in _layers_with_lora(model):
+        merged, weight = layer.weight.detach(), layer.parametrizations.weight.original
+        # Not torch's remove_parametrizations: it strips the class of the layer, which a layer and its
+        # deep copy share, and so would break the network that the copy was made of.
+        del layer.parametrizations
+        layer.__class__ = type(layer).__bases__[0]
+        layer.weight = weight
+        with torch.no_grad():
+            weight.copy_(merged)
+
+
+def _can_have_lora(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+
+
+def _layers_with_lora(model: ForgeryClassifier) -> list[Any]:
+    return [layer for layer in model.encoder.modules() if parametrize.is_parametrized(layer, "weight")]

@@ -1,0 +1,115 @@
+"""Shapes of feature maps, found by running a network without numbers (on torch's meta device)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.models.backbones import Flattened, first_line, out_of_pixels
+
+_LARGEST_TRIED = 1024
+
+
+def num_features(encoder: nn.Module, *, in_chans: int, size: int) -> int:
+    """Return how many features an encoder makes: timm's ``num_features`` is not always what comes.
+
+    Raises:
+        Exception: Whatever the network raises that cannot take this size.
+    """
+    shape = _output_shape(encoder, (1, in_chans, size, size))
+    return shape[1]
+
+
+def feature_shape(
+    encoder: nn.Module, *, height: int, width: int, in_chans: int, smallest: int | None = None
+) -> tuple[int, int, int]:
+    """Return height, width and channels of the last feature map before pooling.
+
+    Args:
+        encoder: Of ``create_model``.
+        height, width: Of the input, in pixels.
+        in_chans: Channels of the input.
+        smallest: Smallest workable side where it is known; else it is found by trying.
+
+    Raises:
+        OptionError: The input runs out of pixels; the smallest square that does not is named. Or
+            there is no single last map.
+    """
+
+    def shape_of(height: int, width: int) -> tuple[int, ...]:
+        return _output_shape(_MapOf(encoder), (1, in_chans, height, width))
+
+    try:
+        _, channels, map_height, map_width = shape_of(height, width)
+    except OptionError:
+        raise
+    except Exception as error:  # each network has its own way to run out of pixels
+        smallest = smallest or smallest_size(lambda size: shape_of(size, size))
+        raise out_of_pixels("size", f"{height} x {width}", first_line(error), smallest) from error
+    return map_height, map_width, channels
+
+
+def smallest_size(try_size: Callable[[int], Any]) -> int | None:
+    """Return the smallest side in pixels at which ``try_size`` does not fail, None if it always does."""
+    for size in range(1, _LARGEST_TRIED + 1):
+        try:
+            try_size(size)
+        except Exception:  # as above; that it fails is all that is asked here
+            continue
+        return size
+    return None
+
+
+def feature_map(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return an encoder's last feature map (N, channels, h, w) of images (N, C, H, W).
+
+    The tokens of a transformer are laid out as the patches they come from.
+
+    Raises:
+        OptionError: The network has several last maps, of several scales.
+    """
+    network: Any = encoder[0] if isinstance(encoder, Flattened) else encoder
+    maps: Any = network.forward_features(images)
+    if not isinstance(maps, torch.Tensor):
+        raise OptionError("backbone", "has not one last feature map but several", "choose another")
+    if maps.ndim == 3:  # tokens (N, L, channels), some of which may stand for no patch
+        (maps,) = network.forward_intermediates(images, indices=1, intermediates_only=True)
+    elif str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"):
+        maps = maps.permute(0, 3, 1, 2)
+    return maps  # type: ignore[no-any-return]
+
+
+class _MapOf(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return feature_map(self.encoder, images)
+
+
+def _output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    tensors = chain(module.named_parameters(), module.named_buffers())
+    weightless = {name: tensor.to("meta") for name, tensor in tensors}
+    with torch.no_grad(), _evaluating(module):
+        images = torch.zeros(shape, device="meta")
+        output: torch.Tensor = torch.func.functional_call(module, weightless, (images,))
+    return tuple(output.shape)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put every layer into evaluation mode, and back into its own mode afterwards."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode

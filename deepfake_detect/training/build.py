@@ -1,0 +1,27 @@
+"""The untrained network of a configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.lora import add_lora
+from deepfake_detect.models.sequence import create_sequence_model
+from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.regimes import parse_regime
+
+
+def create_network(config: TrainingConfig) -> Any:
+    """Return the untrained network of a configuration."""
+    common: dict[str, Any] = {
+        "weights": config.weights,
+        "dropout": config.dropout,
+        "image_size": config.image_size,
+    }
+    if config.temporal:
+        model: Any = create_sequence_model(config.backbone, temporal=config.temporal, **common)
+    else:
+        model = create_model(config.backbone, head=config.head, pooling=config.pooling, **common)
+    if "lora" in parse_regime(config.regime):
+        add_lora(model, rank=config.lora_rank)
+    return model

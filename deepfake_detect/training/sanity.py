@@ -1,0 +1,233 @@
+"""What must hold before a long run is worth its time; each gate answers in a line.
+
+Two student teams lost weeks to runs that could not learn: images and labels that no longer matched,
+and a head that did not fit. Each of these gates costs seconds and stops such a run with the cause.
+
+labels         both classes are in each split, and neither outweighs the other twenty times
+initial loss   an untrained head knows nothing: its loss is near ln 2
+images         what the network sees, as a picture to look at
+one batch      the network can learn a few crops by heart
+signal         a simple classifier on features of the untrained network, with the true labels and,
+               as a control, with permuted ones, which must leave it at chance
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from deepfake_detect.data.crops import CropBatch
+from deepfake_detect.data.sheets import contact_sheet, save_image
+from deepfake_detect.errors import SanityError
+from deepfake_detect.metrics import roc_auc
+from deepfake_detect.records import FAKE, Preprocessing
+from deepfake_detect.training.objectives import forgery_loss
+
+SHEET_NAME = "batch.png"
+_MOST_OUTWEIGHING = 20.0
+_INITIAL_LOSS_TOLERANCE = 0.5
+_LEARNED_CROPS, _LEARNED_STEPS, _LEARNED_LOSS = 8, 150, 0.2
+_LEARNED_RATE, _LEARNED_HEAD_RATE = 3e-4, 3e-3
+_SIGNAL_CROPS = 384
+# Standard errors of an AUC at chance that the permuted control may be away from it.
+_CONTROL_ERRORS = 4.0
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate's answer.
+
+    Attributes:
+        name: Of the gate.
+        passed: Whether the run is worth starting, as far as this gate sees.
+        finding: What was found, in a line.
+        remedy: What to do where it did not pass.
+    """
+
+    name: str
+    passed: bool
+    finding: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """Return the answer as a line of a log."""
+        return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {self.finding}"
+
+
+def require(gates: Iterator[GateResult], *, say: Callable[[str], None]) -> tuple[GateResult, ...]:
+    """Go through gates one after the other, each with a line.
+
+    Raises:
+        SanityError: One did not pass; those behind it are not tried.
+    """
+    passed = []
+    for gate in gates:
+        say(gate.line())
+        if not gate.passed:
+            raise SanityError(gate.name, gate.finding, gate.remedy)
+        passed.append(gate)
+    return tuple(passed)
+
+
+def check_labels(labels_of_splits: dict[str, np.ndarray]) -> GateResult:
+    """Tell how the classes of each split compare; labels are int (N,), 1 = fake, both present."""
+    counts = {
+        name: (int((of == FAKE).sum()), int((of != FAKE).sum())) for name, of in labels_of_splits.items()
+    }
+    finding = "; ".join(f"{name} {real:,} real, {fake:,} fake" for name, (fake, real) in counts.items())
+    worst = max(max(pair) / min(pair) for pair in counts.values())
+    return GateResult(
+        "labels",
+        worst <= _MOST_OUTWEIGHING,
+        finding,
+        f"one class outweighs the other {worst:.0f} times: extract more of it, or sample with --where",
+    )
+
+
+def check_images(batch: CropBatch, preprocessing: Preprocessing, path: Path) -> GateResult:
+    """Write what the network sees as a sheet of crops with their labels."""
+    images = batch.images if batch.lengths is None else batch.images[:, 0]
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    pictures = ((images.cpu() * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    captions = ["fake" if label == FAKE else "real" for label in batch.labels.tolist()]
+    save_image(path, contact_sheet(list(pictures), captions))
+    spread = float(images.float().std())
+    return GateResult(
+        "images",
+        0.05 < spread < 20,
+        f"{len(images)} crops as the network sees them are in {path.name}, standard deviation {spread:.2f}",
+        "look at the sheet: its crops are flat, or the mean and std of the preprocessing are not theirs",
+    )
+
+
+def check_initial_loss(logits: torch.Tensor, labels: torch.Tensor) -> GateResult:
+    """Tell the loss before the first step."""
+    loss = float(forgery_loss(logits, labels))
+    return GateResult(
+        "initial loss",
+        abs(loss - math.log(2)) < _INITIAL_LOSS_TOLERANCE,
+        f"{loss:.3f} before the first step, ln 2 is {math.log(2):.3f}",
+        "features of this size overwhelm the head: check the mean and std of the preprocessing",
+    )
+
+
+def check_one_batch(
+    model: Any, batch: CropBatch, forward: Callable[[Any, CropBatch], torch.Tensor]
+) -> GateResult:
+    """Tell whether a copy of a network learns a few crops by heart, all that is trained being trained.
+
+    Dropout is off, so that nothing but network, images and labels decides. Features of a frozen
+    network may be so small that their head needs a high rate: two are tried.
+
+    Args:
+        model: The network, its trained parameters being those that require gradients.
+        batch: Crops of both classes.
+        forward: Returns logits (N,) of a network and a batch.
+    """
+    few = _few_of_both_classes(batch, _LEARNED_CROPS)
+    for factor in (1, 10):
+        loss, steps = _learned_by_heart(_student(model), few, forward, factor)
+        if loss <= _LEARNED_LOSS:
+            break
+    return GateResult(
+        "one batch",
+        loss <= _LEARNED_LOSS,
+        f"loss {loss:.3f} on {len(few.labels)} crops after {steps} steps",
+        "the network cannot learn a few crops by heart: gradients do not reach its layers, or the crops "
+        "are the same picture",
+    )
+
+
+def _student(model: Any) -> Any:
+    """Return a copy that drops nothing and, where its backbone is trained, measures its batch-norm
+    statistics on what it sees: with those of other pictures it learns ten times as slowly."""
+    student = copy.deepcopy(model)
+    student.train(any(parameter.requires_grad for parameter in student.encoder.parameters()))
+    for module in student.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    return student
+
+
+def _learned_by_heart(
+    student: Any, batch: CropBatch, forward: Callable[[Any, CropBatch], torch.Tensor], factor: float
+) -> tuple[float, int]:
+    """Train on one batch until it is learned; return the last loss and the steps taken."""
+    encoder = [parameter for parameter in student.encoder.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": list(student.head.parameters()), "lr": _LEARNED_HEAD_RATE * factor},
+        {"params": encoder, "lr": _LEARNED_RATE * factor},
+    ]
+    optimizer = torch.optim.Adam([group for group in groups if group["params"]])
+    loss, steps = math.inf, 0
+    while steps < _LEARNED_STEPS and loss > _LEARNED_LOSS:
+        value = forgery_loss(forward(student, batch), batch.labels)
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        loss, steps = float(value.detach()), steps + 1
+    return loss, steps
+
+
+def check_signal(
+    train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray], *, seed: int
+) -> GateResult:
+    """Tell how far features of the untrained network tell the classes apart, and whether permuted
+    labels leave them at chance, as they must where train and val share nothing.
+
+    Args:
+        train: Features (N, F) and labels (N,).
+        val: Likewise.
+        seed: Of the permutation.
+    """
+    features, labels = train
+    permuted = np.random.default_rng(seed).permutation(labels)
+    auc, control = (_auc_of_simple_classifier(features, some, *val) for some in (labels, permuted))
+    num_fakes = int((val[1] == FAKE).sum())
+    num_reals = len(val[1]) - num_fakes
+    error = math.sqrt((num_fakes + num_reals + 1) / (12 * num_fakes * num_reals))
+    return GateResult(
+        "signal",
+        abs(control - 0.5) <= _CONTROL_ERRORS * error,
+        f"logistic regression on untrained features, validation AUC {auc:.3f}, with permuted labels "
+        f"{control:.3f}",
+        "labels that mean nothing predict validation: the splits share crops, or the labels are in the "
+        "pictures",
+    )
+
+
+def _auc_of_simple_classifier(
+    features: np.ndarray, labels: np.ndarray, val_features: np.ndarray, val_labels: np.ndarray
+) -> float:
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    classifier.fit(features, labels)
+    return roc_auc(val_labels, classifier.decision_function(val_features))
+
+
+def evenly_of_both_classes(labels: np.ndarray, count: int = _SIGNAL_CROPS) -> list[int]:
+    """Return up to ``count`` items, half of each class as far as there are, spread over all."""
+    chosen = []
+    for is_fake in (False, True):
+        of_class = np.flatnonzero((labels == FAKE) == is_fake)
+        places = np.linspace(0, len(of_class) - 1, min(len(of_class), count // 2)).round().astype(int)
+        chosen += of_class[places].tolist()
+    return sorted(chosen)
+
+
+def _few_of_both_classes(batch: CropBatch, count: int) -> CropBatch:
+    chosen: Sequence[int] = evenly_of_both_classes(batch.labels.cpu().numpy().astype(int), count)
+    lengths = None if batch.lengths is None else batch.lengths[chosen]
+    return CropBatch(
+        batch.images[chosen], batch.labels[chosen], batch.rows[chosen], batch.unreadable_rows, lengths
+    )

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.training.config import read_config
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_and_what_stands_above_it(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "manifest: a/manifest.parquet\nout: run\nbackbone: facenet\nlearning_rate: 3e-4\nepochs: 7\n"
+        "allow_leak: [near-duplicate-crops]\nsanity: false\nimage_size: 96\n",
+    )
+    config = read_config(path, epochs=2, out=Path("other"))
+    assert (config.epochs, config.out, config.learning_rate) == (2, Path("other"), 3e-4)
+    assert config.manifest == Path("a/manifest.parquet")
+    assert config.allow_leak == ("near-duplicate-crops",)
+    assert config.sanity is False
+    assert config.image_size == 96
+
+
+BASE = "manifest: m\nout: o\nbackbone: b\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BASE + "epoch: 3\n", "has no option epoch; the options are accumulate, "),
+        ("manifest: m\n", "lacks backbone, out"),
+        (BASE + "epochs: many\n", "epochs: is 'many'"),
+        (BASE + "sanity: 2\n", "sanity: is 2 .*pass true or false"),
+        ("- a\n- b\n", "holds no options"),
+        ("a: [1\n", "cannot be read"),
+        (BASE + "regime: scratch\nweights: w\n", "scratch starts from random weights"),
+        (BASE + "temporal: lstm\n", "balance: sequences are not paired"),
+        (BASE + "temporal: lstm\nbalance: none\nmixup: 0.2\n", "mixup: mixes crops"),
+        (BASE + "sam: 0.05\nprecision: fp16\n", "sam: needs two exact gradients"),
+        (BASE + "ema: 1.0\n", "ema: is 1.0; pass 0 up to below 1"),
+        (BASE + "accumulate: 0\n", "accumulate: is 0; pass 1 or more"),
+        (BASE + "loss: hinge\n", "loss: 'hinge' is unknown; choose bce, focal"),
+    ],
+)
+def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        read_config(written(tmp_path, text))
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="absent.yaml: cannot be read"):
+        read_config(tmp_path / "absent.yaml")
+    with pytest.raises(OptionError, match="the run: lacks backbone"):
+        read_config(None, manifest="m", out="o")

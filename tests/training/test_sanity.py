@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.crops import CropBatch
+from deepfake_detect.errors import SanityError
+from deepfake_detect.records import CropGeometry, Preprocessing
+from deepfake_detect.training import sanity
+from tests.data.trees import crop_manifest, textured_crops
+
+PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def batch(count: int = 8) -> CropBatch:
+    torch.manual_seed(0)
+    labels = (torch.arange(count) % 2).float()
+    return CropBatch(torch.randn(count, 3, 32, 32), labels, torch.arange(count), torch.zeros(0).long())
+
+
+class Network(nn.Module):
+    """As many layers as a gate looks at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16), nn.ReLU())
+        self.head = nn.Linear(16, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.encoder(images)).squeeze(1)
+        return logits
+
+
+def forward(model: nn.Module, some: CropBatch) -> torch.Tensor:
+    logits: torch.Tensor = model(some.images)
+    return logits
+
+
+def test_labels_out_of_balance_are_told_with_counts() -> None:
+    fine = sanity.check_labels({"train": np.array([0, 1, 1, 1]), "val": np.array([0, 1])})
+    assert fine.passed
+    assert fine.finding == "train 1 real, 3 fake; val 1 real, 1 fake"
+    assert not sanity.check_labels({"train": np.array([0] + [1] * 21)}).passed
+
+
+def test_the_first_loss_must_be_that_of_ignorance() -> None:
+    labels = torch.tensor([0.0, 1.0])
+    assert sanity.check_initial_loss(torch.tensor([0.1, -0.1]), labels).passed
+    sure = sanity.check_initial_loss(torch.tensor([40.0, -40.0]), labels)
+    assert not sure.passed
+    assert sure.finding == f"40.000 before the first step, ln 2 is {math.log(2):.3f}"
+
+
+def test_a_network_that_learns_a_batch_passes_and_is_left_alone() -> None:
+    model = Network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert sanity.check_one_batch(model, batch(), forward).passed
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_network_cut_in_two_or_fed_one_picture_does_not_learn() -> None:
+    same = batch()._replace(images=torch.zeros(8, 3, 32, 32))
+    assert not sanity.check_one_batch(Network(), same, forward).passed
+
+    def cut(model: nn.Module, some: CropBatch) -> torch.Tensor:
+        return forward(model, some) * 0 + model.head.bias  # type: ignore[union-attr, operator]
+
+    assert not sanity.check_one_batch(Network(), batch(), cut).passed
+
+
+def test_flat_crops_are_seen_and_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    assert sanity.check_images(batch(), PREPROCESSING, path).passed
+    sheet = cv2.imread(str(path))
+    assert sheet is not None
+    assert sheet.shape[0] > 300
+    flat = batch()._replace(images=torch.zeros(8, 3, 32, 32))
+    assert not sanity.check_images(flat, PREPROCESSING, path).passed
+
+
+def test_permuted_labels_predict_only_what_leaks() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    features = rng.normal(size=(200, 20)) + labels[:, None]
+    val = rng.normal(size=(200, 20)) + labels[:, None]
+    fine = sanity.check_signal((features, labels), (val, labels), seed=0)
+    assert fine.passed
+    assert float(fine.finding.split("AUC ")[1].split(",")[0]) > 0.9
+    # The same crops in both splits, under labels that happen to be those the control draws.
+    permuted = np.random.default_rng(0).permutation(labels)
+    noise = rng.normal(size=(200, 400))
+    assert not sanity.check_signal((noise, labels), (noise, permuted), seed=0).passed
+
+
+def test_gates_stop_at_the_first_that_fails() -> None:
+    said: list[str] = []
+    passed, failed = (sanity.GateResult(f"gate {n}", n == 0, "found", "mend it") for n in (0, 1))
+
+    def gates():  # type: ignore[no-untyped-def]
+        yield passed
+        yield failed
+        raise AssertionError("a gate was tried behind one that failed")
+
+    with pytest.raises(SanityError, match="gate 1: found; mend it"):
+        sanity.require(gates(), say=said.append)
+    assert said == ["pass  gate 0: found", "FAIL  gate 1: found"]
+    assert sanity.require(iter([passed]), say=said.append) == (passed,)
+
+
+def test_both_classes_are_drawn_from_all_over() -> None:
+    labels = np.r_[np.zeros(1000, int), np.ones(10, int)]
+    chosen = sanity.evenly_of_both_classes(labels, 40)
+    assert labels[chosen].sum() == 10
+    assert len(chosen) == 30
+    assert {0, 999, 1000, 1009} <= set(chosen)
+
+
+def test_a_run_whose_crops_are_all_the_same_stops_with_the_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = textured_crops(6, "train", seed=1) + textured_crops(6, "val", seed=2)
+    grey = np.full_like(crops[0][3], 128)
+    manifest = crop_manifest(
+        tmp_path / "m", [(*crop[:3], grey) for crop in crops], geometry=CropGeometry(1.1)
+    )
+    options = ["--backbone", "test_resnet", "--epochs", "1", "--batch-size", "8", "--num-workers", "0"]
+    options += ["--device", "cpu", "--allow-leak", "identical-crops", "near-duplicate-crops"]
+    out = tmp_path / "run"
+    assert main(["train", "--manifest", str(manifest), "--out", str(out), *options]) == 2
+    assert "error: images: " in capsys.readouterr().err
+    assert "FAIL  images" in (out / "log.txt").read_text()
+    assert not (out / "detector.safetensors").exists()
