@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from deepfake_detect.errors import DeepfakeDetectError
     from deepfake_detect.faces import detect_faces
     from deepfake_detect.models.classifier import create_model
+    from deepfake_detect.models.sequence import create_sequence_model
     from deepfake_detect.records import FAKE, REAL, ClipScore, Face
     from deepfake_detect.scoring import Detector, load_detector, score_video
+    from deepfake_detect.training.regimes import recommend_regime
     from deepfake_detect.video import read_frames, read_metadata
 
 # Loaded on first use: importing torch takes seconds, which `import deepfake_detect` should not.
@@ -49,6 +51,8 @@ _HOMES = {
     "read_metadata": "video",
     "detect_faces": "faces",
     "create_model": "models.classifier",
+    "create_sequence_model": "models.sequence",
+    "recommend_regime": "training.regimes",
     "ClipScore": "records",
     "Detector": "scoring",
     "load_detector": "scoring",
@@ -64,10 +68,12 @@ __all__ = [
     "Face",
     "__version__",
     "create_model",
+    "create_sequence_model",
     "detect_faces",
     "load_detector",
     "read_frames",
     "read_metadata",
+    "recommend_regime",
     "score_video",
 ]
 

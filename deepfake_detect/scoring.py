@@ -96,6 +96,8 @@ class Detector(CropScorer):
 
     def _score_frames(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
         """Score the faces of frames in batches, keeping no more crops than a batch in memory."""
+        if self.is_sequential:
+            return self._score_tracks(frames, on_frame)
         scored: list[FrameScore] = []
         pending: list[FollowedFrame] = []
         for number, frame in enumerate(frames, start=1):
@@ -106,21 +108,26 @@ class Detector(CropScorer):
             on_frame(number)
         return scored + self._score_batch(pending)
 
+    def _score_tracks(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
+        """Score each track as a sequence; each of its faces has the probability of the whole."""
+        followed: list[FollowedFrame] = []
+        for number, frame in enumerate(frames, start=1):
+            followed.append(frame)
+            on_frame(number)
+        crops: dict[int, list[np.ndarray]] = {}
+        for frame in followed:
+            for face in frame.faces:
+                crops.setdefault(face.track_id, []).append(face.crop)
+        probabilities = {track: self.score_sequence(of_track) for track, of_track in crops.items()}
+        return [
+            _frame_score(frame, [probabilities[face.track_id] for face in frame.faces]) for frame in followed
+        ]
+
     def _score_batch(self, frames: list[FollowedFrame]) -> list[FrameScore]:
         probabilities = iter(
             self.score_crops([face.crop for frame in frames for face in frame.faces]).tolist()
         )
-        return [
-            FrameScore(
-                frame.frame_index,
-                frame.time_seconds,
-                tuple(
-                    FaceScore(one.face.box_xyxy, one.track_id, one.face.score, next(probabilities))
-                    for one in frame.faces
-                ),
-            )
-            for frame in frames
-        ]
+        return [_frame_score(frame, [next(probabilities) for _ in frame.faces]) for frame in frames]
 
     def _clip_score(self, video: str, frames: tuple[FrameScore, ...], rule: str) -> ClipScore:
         faces = [face for frame in frames for face in frame.faces]
@@ -141,6 +148,15 @@ class Detector(CropScorer):
             tracks=clip.tracks,
             detector=info,
         )
+
+
+def _frame_score(frame: FollowedFrame, probabilities: list[float]) -> FrameScore:
+    """Return a frame with the probability of each of its faces."""
+    faces = tuple(
+        FaceScore(one.face.box_xyxy, one.track_id, one.face.score, probability)
+        for one, probability in zip(frame.faces, probabilities, strict=True)
+    )
+    return FrameScore(frame.frame_index, frame.time_seconds, faces)
 
 
 def _people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:

@@ -28,7 +28,7 @@ from deepfake_detect.training.config import (
 from deepfake_detect.training.regimes import REGIMES
 
 if TYPE_CHECKING:
-    from deepfake_detect.training.loop import TrainingResult
+    from deepfake_detect.training.history import TrainingResult
 
 _NUMBERS = (
     ("image-size", int, "side of the input in pixels (default: the weights' own)"),

@@ -68,7 +68,7 @@ class ClipDataset(Dataset[ClipItem]):
         starts = np.flatnonzero(is_first)
         self._starts = starts
         self._ends = np.r_[starts[1:], len(keys)]
-        self.labels = columns["label"].to_numpy()[self._order[starts]]  # int8 (clips,), 1 = fake
+        self.labels: np.ndarray = columns["label"].to_numpy()[self._order[starts]]  # int8 (clips,), 1 = fake
 
     def __len__(self) -> int:
         return len(self._starts)

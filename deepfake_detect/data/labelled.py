@@ -102,7 +102,8 @@ def _read_part(root: Path, name: str) -> tuple[np.ndarray, list[str]]:
         raise DatasetLayoutError(
             root, f"has neither a folder nor a tar for {name!r}", "name them train and test, or pass MNIST"
         )
-    images, words = [], []
+    images: list[np.ndarray] = []
+    words: list[str] = []
     for label, where, data in _members(tar) if tar else _files(root / name):
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if picture is None or (images and picture.shape != images[0].shape):

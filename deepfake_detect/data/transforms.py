@@ -197,7 +197,7 @@ def _h264_compression() -> Any:
     """Return a step that sends an image through H.264 with a constant rate factor from 18 to 42."""
     A = _albumentations()
 
-    class H264Compression(A.ImageOnlyTransform):  # type: ignore[misc]
+    class H264Compression(A.ImageOnlyTransform):  # type: ignore[misc,name-defined]
         """One picture in, encoded as a clip's key frame, decoded picture out."""
 
         def get_params(self) -> dict[str, Any]:

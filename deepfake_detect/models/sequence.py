@@ -128,6 +128,7 @@ def create_sequence_model(
     temporal: Temporal = "lstm",
     hidden: int | None = None,
     num_layers: int | None = None,
+    num_frames: int = 16,
     weights: str | os.PathLike[str] | None = None,
     dropout: float | None = None,
     image_size: int | None = None,
@@ -142,6 +143,7 @@ def create_sequence_model(
         hidden: Size of the state; 1024 for the LSTM, 256 for the transformer when ``None``. The
             transformer's is a multiple of 4.
         num_layers: 1 for the LSTM, 2 for the transformer when ``None``.
+        num_frames: Crops of a clip that scoring gives it at most, evenly spaced.
         dropout: In the temporal part, 0 to 1; the backbone's default when ``None``.
 
     Returns:
@@ -161,6 +163,7 @@ def create_sequence_model(
         temporal,
         default_hidden if hidden is None else hidden,
         default_layers if num_layers is None else num_layers,
+        num_frames,
     )
     name = check_backbone(backbone)
     spec, encoder = prepare_encoder(

@@ -23,6 +23,7 @@ class SequenceSpec:
         temporal: ``"lstm"`` or ``"transformer"``.
         hidden: Size of its state (of a token, for the transformer).
         num_layers: Its layers, one over the other.
+        num_frames: Crops of a clip that it is given at most, evenly spaced.
 
     Raises:
         OptionError: One of them is not possible.
@@ -31,10 +32,11 @@ class SequenceSpec:
     temporal: Temporal
     hidden: int
     num_layers: int
+    num_frames: int = 16
 
     def __post_init__(self) -> None:
         _check_choice("temporal", self.temporal, get_args(Temporal))
-        _check_counts(self, "hidden", "num_layers")
+        _check_counts(self, "hidden", "num_layers", "num_frames")
         if self.temporal == "transformer" and self.hidden % NUM_ATTENTION_HEADS:
             raise OptionError("hidden", f"is {self.hidden}", f"pass a multiple of {NUM_ATTENTION_HEADS}")
 

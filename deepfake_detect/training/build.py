@@ -19,9 +19,11 @@ def create_network(config: TrainingConfig) -> Any:
         "image_size": config.image_size,
     }
     if config.temporal:
-        model: Any = create_sequence_model(config.backbone, temporal=config.temporal, **common)
+        sequence: dict[str, Any] = {"temporal": config.temporal, "num_frames": config.clip_frames}
+        model: Any = create_sequence_model(config.backbone, **sequence, **common)
     else:
-        model = create_model(config.backbone, head=config.head, pooling=config.pooling, **common)
+        head: dict[str, Any] = {"head": config.head, "pooling": config.pooling}
+        model = create_model(config.backbone, **head, **common)
     if "lora" in parse_regime(config.regime):
         add_lora(model, rank=config.lora_rank)
     return model

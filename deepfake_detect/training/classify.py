@@ -133,7 +133,7 @@ def measure_classifier(model: nn.Module, images: torch.Tensor, labels: torch.Ten
         labels: int64 (N,).
     """
     model.eval()
-    logits = torch.cat([model(_scaled(some)) for some in images.split(_EVALUATED_AT_ONCE)])
+    logits = torch.cat([model(_scaled(some)) for some in torch.split(images, _EVALUATED_AT_ONCE)])
     loss = nn.functional.cross_entropy(logits, labels)
     return float(loss), float((logits.argmax(1) == labels).float().mean())
 
@@ -160,7 +160,7 @@ def _one_epoch(
     images, labels = train
     order = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
     total_loss, num_right = 0.0, 0
-    for chosen in order.split(config.batch_size):
+    for chosen in torch.split(order, config.batch_size):
         batch = _scaled(images[chosen])
         if config.flips_and_shifts:
             batch = _flipped_and_shifted(batch, rng)

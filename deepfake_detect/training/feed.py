@@ -99,7 +99,7 @@ class Feed:
         Raises:
             ManifestError: Not one of them can be read.
         """
-        (batch,) = self._some(split, count, batch_size=count)
+        batch: CropBatch = next(iter(self._some(split, count, batch_size=count)))
         if not len(batch.rows):
             raise ManifestError(f"split {split}", "not one of its crops can be read", "extract again")
         return batch
@@ -170,7 +170,10 @@ def _dataset(
 
 def _labels(dataset: CropDataset | ClipDataset, rows: Manifest) -> np.ndarray:
     """Return int8 (N,), the label of each item, 1 = fake."""
-    return dataset.labels if isinstance(dataset, ClipDataset) else rows.columns(["label"])["label"].to_numpy()
+    if isinstance(dataset, ClipDataset):
+        return dataset.labels
+    labels: np.ndarray = rows.columns(["label"])["label"].to_numpy()
+    return labels
 
 
 def _sampler(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import csv
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,17 @@ from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
 from deepfake_detect.models.lora import merge_lora
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.records import FAKE
 from deepfake_detect.training import sanity
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.history import (
+    EpochRecord,
+    TrainingResult,
+    cross_entropy,
+    video_auc,
+    write_history,
+)
 from deepfake_detect.training.journal import Journal
 from deepfake_detect.training.objectives import class_weight, forgery_loss, mix_batch
 from deepfake_detect.training.optimisation import (
@@ -58,61 +63,6 @@ _FREE_TO_CHANGE = {
 }
 _HEAD = "head"
 _SMOOTHING_BATCHES = 50  # over which the loss shown beside the progress bar is averaged
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of the history.
-
-    Attributes:
-        epoch: From 1, counted over both stages.
-        stage: ``"head"`` (backbone frozen) or the regime.
-        train_loss: Mean loss of the epoch's batches, in nats.
-        val_loss: Cross-entropy on validation crops, in nats.
-        val_frame_auc: Area under the ROC curve over validation crops.
-        val_video_auc: The same over videos, each the mean of its crops; it selects the epoch.
-        seconds: Duration of the epoch, validation included.
-        images_per_second: Training crops (sequences) a second, over all processes.
-        unreadable: Training crops that could not be read, over all processes, and were left out.
-        loading_share: Part of the training time spent waiting for crops, 0 to 1.
-        learning_rate: Of the head at the end of the epoch.
-        trained_parameters: How many numbers were trained.
-    """
-
-    epoch: int
-    stage: str
-    train_loss: float
-    val_loss: float
-    val_frame_auc: float
-    val_video_auc: float
-    seconds: float
-    images_per_second: float
-    unreadable: int
-    loading_share: float = 0.0
-    learning_rate: float = 0.0
-    trained_parameters: int = 0
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run left: the detector file of the best epoch and the history of all.
-
-    Attributes:
-        detector_path: Of the selected epoch.
-        history: A record an epoch.
-        is_main_process: False in processes that wrote nothing.
-        gates: What was made sure of before the first step; empty when a run was resumed.
-    """
-
-    detector_path: Path
-    history: tuple[EpochRecord, ...]
-    is_main_process: bool
-    gates: tuple[sanity.GateResult, ...] = ()
-
-    @property
-    def best(self) -> EpochRecord:
-        """The selected epoch: highest validation video AUC, the earliest among equals."""
-        return max(self.history, key=lambda record: (record.val_video_auc, -record.epoch))
 
 
 def train(
@@ -394,9 +344,9 @@ class _Run:
             epoch=epoch,
             stage=stage.name,
             train_loss=float(np.mean(progress.losses)),
-            val_loss=_cross_entropy(logits, labels),
+            val_loss=cross_entropy(logits, labels),
             val_frame_auc=roc_auc(labels, logits),
-            val_video_auc=_video_auc(logits, labels, videos),
+            val_video_auc=video_auc(logits, labels, videos),
             seconds=time.perf_counter() - started,
             images_per_second=progress.num_images * self.accelerator.num_processes / progress.seconds,
             unreadable=num_unreadable,
@@ -514,11 +464,9 @@ class _Run:
 
     def _on_device(self, batch: CropBatch) -> CropBatch:
         device = self.accelerator.device
-        moved = {
-            name: None if value is None else value.to(device, non_blocking=True)
-            for name, value in batch._asdict().items()
-        }
-        return CropBatch(**moved)
+        return CropBatch(
+            *(None if value is None else value.to(device, non_blocking=True) for value in batch)  # type: ignore[arg-type]
+        )
 
     def _validate(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return logits (N,), labels (N,) and video ids (N,) of the readable validation crops."""
@@ -614,7 +562,7 @@ class _Run:
         if self.accelerator.is_main_process:
             if is_best:
                 self._save_detector(record)
-            _write_history(self.config.out / "history.csv", self.history)
+            write_history(self.config.out / "history.csv", self.history)
         self._save_state(record.epoch + 1, stage, optimizer, _Epoch())
         figures = {key: value for key, value in asdict(record).items() if isinstance(value, (int, float))}
         self.journal.record(figures, step=record.epoch)
@@ -625,7 +573,7 @@ class _Run:
         )
 
     def _save_detector(self, record: EpochRecord) -> None:
-        model = self.model if self.average is None else self.average.module
+        model: Any = self.model if self.average is None else self.average.module
         if "lora" in parse_regime(self.config.regime):
             model = copy.deepcopy(model)
             merge_lora(model)
@@ -660,25 +608,3 @@ class _Run:
 
 def _size(model: nn.Module) -> str:
     return f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    signed = np.where(labels == FAKE, logits, -logits)
-    return float(np.mean(np.logaddexp(0, -signed)))
-
-
-def _video_auc(logits: np.ndarray, labels: np.ndarray, videos: np.ndarray) -> float:
-    """AUC of the mean crop probability of each video."""
-    names, index = np.unique(videos.astype(str), return_inverse=True)
-    probabilities = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    means = np.bincount(index, probabilities) / np.bincount(index)
-    video_labels = np.zeros(len(names), int)
-    video_labels[index] = labels
-    return roc_auc(video_labels, means)
-
-
-def _write_history(path: Path, history: list[EpochRecord]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=[one.name for one in fields(EpochRecord)])
-        writer.writeheader()
-        writer.writerows(asdict(record) for record in history)

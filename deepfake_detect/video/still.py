@@ -38,7 +38,7 @@ def through_h264(image: np.ndarray, *, crf: int) -> np.ndarray:
         raise OptionError("crf", f"is {crf}", f"pass 0 to {_LARGEST_CRF}")
     image = rgb_uint8(image)
     height, width = image.shape[:2]
-    even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    even: Any = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     encoder: Any = av.CodecContext.create("libx264", "w")
     encoder.height, encoder.width = even.shape[:2]
     encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuv420p", Fraction(1, 25), 1

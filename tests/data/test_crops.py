@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import DataLoader
 
 from deepfake_detect.data.crops import (
     CropDataset,
+    EpochBatches,
     PairedBatchSampler,
+    ShuffledBatchSampler,
     collate_readable,
     margin_share,
     read_crop,
@@ -164,25 +165,23 @@ def test_ranks_share_out_one_epoch_whatever_the_workers(
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(12, "train", size=16)))
     dataset = CropDataset(manifest, PREP, geometry=CropGeometry())
 
-    def loader(sampler: object) -> DataLoader[object]:
-        return DataLoader(
-            dataset,
-            batch_sampler=sampler,  # type: ignore[arg-type]
-            num_workers=num_workers,
-            collate_fn=collate_readable,
-        )
-
     def sampler() -> PairedBatchSampler:
         return PairedBatchSampler(
             manifest.column("label"), manifest.column("target_id"), batch_size=4, seed=5
         )
 
-    whole = [batch.rows.tolist() for batch in loader(sampler())]
-    shares = [
-        [batch.rows.tolist() for batch in loader(BatchSamplerShard(sampler(), num_ranks, rank))]
-        for rank in range(num_ranks)
-    ]
+    def rows(rank: int, num_processes: int) -> list[list[int]]:
+        loader = DataLoader(
+            dataset,
+            batch_sampler=EpochBatches(sampler(), seed=0, rank=rank, num_processes=num_processes),  # type: ignore[arg-type]
+            num_workers=num_workers,
+            collate_fn=collate_readable,
+        )
+        return [batch.rows.tolist() for batch in loader]
+
+    whole = rows(0, 1)
     assert whole == list(sampler())
+    shares = [rows(rank, num_ranks) for rank in range(num_ranks)]
     assert [batch for step in zip(*shares, strict=True) for batch in step] == whole
 
 
@@ -215,3 +214,65 @@ def test_augmentation_gives_the_input_size_and_follows_its_seed(name: str, portr
 def test_an_unknown_augmentation_is_refused() -> None:
     with pytest.raises(OptionError, match="'wild' is unknown; choose one of: none, light, strong"):
         TrainingAugmentation("wild", 80)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_balanced", [True, False])
+def test_shuffled_batches_hold_every_row(is_balanced: bool) -> None:
+    labels = np.array([0] * 10 + [1] * 35)
+    sampler = ShuffledBatchSampler(labels, batch_size=8, seed=1, is_balanced=is_balanced)
+    batches = list(sampler)
+    assert len(batches) == len(sampler)
+    drawn = np.bincount([row for batch in batches for row in batch], minlength=45)
+    if is_balanced:
+        assert drawn[labels == 1].tolist() == [1] * 35
+        assert set(drawn[labels == 0]) == {3, 4}
+    else:
+        assert drawn.tolist() == [1] * 45
+    assert batches == list(sampler)
+    sampler.set_epoch(1)
+    assert batches != list(sampler)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3])
+def test_an_epochs_batches_are_shared_out_and_can_be_begun_anywhere(num_processes: int) -> None:
+    labels = np.array([0, 1] * 20)
+
+    def order(rank: int = 0, of: int = 1) -> EpochBatches:
+        sampler = ShuffledBatchSampler(labels, batch_size=4, seed=3, is_balanced=False)
+        return EpochBatches(sampler, seed=5, rank=rank, num_processes=of)
+
+    whole = order()
+    whole.start(2)
+    everything = list(whole)
+    assert len(everything) == 10
+    seeds = [seed for batch in everything for _, seed in batch]
+    assert len(set(seeds)) == len(seeds)
+    shares = [order(rank, num_processes) for rank in range(num_processes)]
+    for share in shares:
+        share.start(2)
+    taken = [batch for step in zip(*map(list, shares), strict=True) for batch in step]
+    assert taken[:10] == everything
+    again = taken[10:]  # the first batches come again, so that all take as many steps
+    assert [[row for row, _ in batch] for batch in again] == [
+        [row for row, _ in batch] for batch in everything[: len(again)]
+    ]
+    for first in range(shares[0].num_batches + 1):
+        shares[0].start(2, first=first)
+        assert list(shares[0]) == taken[::num_processes][first:]
+        assert len(shares[0]) == shares[0].num_batches - first
+    whole.start(3)
+    assert list(whole) != everything
+
+
+def test_a_seeded_draw_does_not_depend_on_what_was_read_before(tmp_path: Path) -> None:
+    manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(4, "train", size=64)))
+
+    def item(*draws: tuple[int, int]) -> torch.Tensor:
+        augment = TrainingAugmentation("strong", PREP.image_size)
+        dataset = CropDataset(manifest, PREP, geometry=CropGeometry(), augment=augment)
+        images = [dataset[draw].image for draw in draws]
+        assert images[-1] is not None
+        return images[-1]
+
+    assert torch.equal(item((3, 9)), item((0, 1), (1, 2), (3, 9)))
+    assert not torch.equal(item((3, 9)), item((3, 10)))

@@ -118,7 +118,11 @@ def test_what_is_no_such_set_is_refused(tmp_path: Path) -> None:
 def labelled() -> LabelledImages:
     train, test = bars(256, 0), bars(64, 1)
     return LabelledImages(
-        train[0][..., None], train[1].astype(np.int64), test[0][..., None], test[1].astype(np.int64), ("-", "|")
+        train[0][..., None],
+        train[1].astype(np.int64),
+        test[0][..., None],
+        test[1].astype(np.int64),
+        ("-", "|"),
     )
 
 
@@ -128,10 +132,9 @@ def small_network() -> torch.nn.Module:
 
 
 def test_a_network_learns_and_does_so_again_bit_for_bit() -> None:
-    ends = []
+    ends, seen = [], []
     for _ in range(2):
         model = small_network()
-        seen: list[int] = []
         history = train_classifier(
             model,
             labelled(),
@@ -139,8 +142,8 @@ def test_a_network_learns_and_does_so_again_bit_for_bit() -> None:
             after_epoch=lambda epoch, _: seen.append(epoch),
             show_progress=False,
         )
-        assert seen == [0, 1, 2, 3]
         ends.append(model.state_dict())
+    assert seen == [0, 1, 2, 3] * 2
     assert history[-1].test_accuracy > 0.9
     assert history[-1].train_loss < history[0].train_loss
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
@@ -151,7 +154,9 @@ def test_accuracy_is_what_is_counted_by_hand() -> None:
     model = small_network().eval()
     tensors = torch.from_numpy(images[:, None])
     with torch.no_grad():
-        right = [int(model(one[None].float() / 255).argmax()) == k for one, k in zip(tensors, labels, strict=True)]
+        right = [
+            int(model(one[None].float() / 255).argmax()) == k for one, k in zip(tensors, labels, strict=True)
+        ]
     _, accuracy = measure_classifier(model, tensors, torch.from_numpy(labels.astype(np.int64)))
     assert accuracy == pytest.approx(np.mean(right))
 
