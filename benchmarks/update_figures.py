@@ -9,12 +9,15 @@ stand between the markers ``<!-- figures -->`` and ``<!-- end of figures -->``.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's package
+
+from benchmarks.markers import replace_between  # noqa: E402
+
 TARGETS = (ROOT / "README.md", ROOT / "deepfake_detect" / "weights" / "README.md")
 COLUMNS = {
     "auc": "AUC",
@@ -52,15 +55,8 @@ def main(arguments: list[str]) -> int:
         return 2
     pairs = (argument.split("=", 1) for argument in arguments)
     text = table({name: json.loads(Path(path).read_text("utf-8")) for name, path in pairs})
-    for target in TARGETS:
-        old = target.read_text("utf-8")
-        pattern = r"(<!-- figures -->\n).*?(<!-- end of figures -->)"
-        new, count = re.subn(pattern, lambda match: f"{match[1]}{text}\n{match[2]}", old, flags=re.DOTALL)
-        if count != 1:
-            print(f"{target}: holds {count} places for figures, not one", file=sys.stderr)
-            return 2
-        target.write_text(new, "utf-8")
-    return 0
+    is_done = [replace_between(target, "figures", text) for target in TARGETS]
+    return 0 if all(is_done) else 2
 
 
 if __name__ == "__main__":
