@@ -15,7 +15,7 @@ import torch
 
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import CheckpointError
-from deepfake_detect.evaluation.aggregation import aggregate_clip
+from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
 from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks, follow_faces
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.inference import CropScorer
@@ -91,7 +91,7 @@ class Detector(CropScorer):
 
     def _rule(self, name: str | None) -> str:
         rule = name or self.config.aggregation_rule
-        aggregate_clip([0], [0.5], rule=rule)  # refuses an unknown one before the work
+        check_rule(rule)  # before the work
         return rule
 
     def _score_frames(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
@@ -109,7 +109,10 @@ class Detector(CropScorer):
         return scored + self._score_batch(pending)
 
     def _score_tracks(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
-        """Score each track as a sequence; each of its faces has the probability of the whole."""
+        """Score each track as a sequence; each of its faces has the probability of the whole.
+
+        All crops of the clip's sampled frames are held until its end.
+        """
         followed: list[FollowedFrame] = []
         for number, frame in enumerate(frames, start=1):
             followed.append(frame)
@@ -138,6 +141,8 @@ class Detector(CropScorer):
             np.array([face.track_id for face in faces]),
             np.array([face.fake_probability for face in faces]),
             rule=rule,
+            frame_indices=np.array([frame.frame_index for frame in frames for _ in frame.faces]),
+            weights=self.config.aggregation_weights,
         )
         return ClipScore(
             video=video,

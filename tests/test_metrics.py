@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.stats import norm
 from sklearn import metrics as sk
 
 from deepfake_detect import metrics
@@ -24,8 +25,22 @@ METRICS: dict[str, Callable[..., float]] = {
     "log_loss": metrics.log_loss,
     "average_precision": metrics.average_precision,
     "brier": metrics.brier_score,
+    "partial_auc": metrics.partial_auc,
+    "tpr_at_1pct_fpr": partial(metrics.tpr_at_fpr, max_fpr=0.01),
+    "tpr_at_5pct_fpr": partial(metrics.tpr_at_fpr, max_fpr=0.05),
+    "apcer": partial(metrics.apcer, threshold=THRESHOLD),
+    "bpcer": partial(metrics.bpcer, threshold=THRESHOLD),
+    "acer": partial(metrics.acer, threshold=THRESHOLD),
+    "ece": metrics.expected_calibration_error,
 }
-NEED_BOTH_CLASSES = ("auc", "balanced_accuracy", "eer", "average_precision")
+ALWAYS_DEFINED = ("accuracy", "log_loss", "brier", "ece")
+# Of a metric that one class alone defines, that class.
+NEEDS_ONE_CLASS = {"apcer": 1, "bpcer": 0}
+
+
+def is_defined(name, label):
+    """Return whether a metric has a value where all samples have one label."""
+    return name in ALWAYS_DEFINED or NEEDS_ONE_CLASS.get(name) == label
 
 
 def called_fake(scores):
@@ -45,6 +60,29 @@ def sk_equal_error_rate(labels, scores, sample_weight=None):
     return np.interp(brentq(excess, 0.0, 2.0, xtol=1e-14), position, false_positive)
 
 
+def sk_tpr_at_fpr(labels, scores, max_fpr, sample_weight=None):
+    false_positive, true_positive, _ = sk.roc_curve(
+        labels, scores, sample_weight=sample_weight, drop_intermediate=False
+    )
+    return true_positive[false_positive <= max_fpr + 1e-12].max()
+
+
+def sk_recall(labels, scores, kind, sample_weight=None):
+    return sk.recall_score(labels, called_fake(scores), pos_label=kind, sample_weight=sample_weight)
+
+
+def slow_calibration_error(labels, scores, sample_weight=None):
+    weights = np.ones(len(labels)) if sample_weight is None else sample_weight
+    error = 0.0
+    for number in range(15):
+        upper = scores <= 1 if number == 14 else scores < (number + 1) / 15
+        inside = (scores >= number / 15) & upper
+        if weights[inside].sum():
+            distance = np.average(scores[inside] - labels[inside], weights=weights[inside])
+            error += weights[inside].sum() / weights.sum() * abs(distance)
+    return error
+
+
 REFERENCES: dict[str, Callable[..., float]] = {
     "auc": sk.roc_auc_score,
     "accuracy": lambda y, s, **kw: sk.accuracy_score(y, called_fake(s), **kw),
@@ -53,6 +91,13 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "log_loss": lambda y, s, **kw: sk.log_loss(y, np.clip(s, 1e-7, 1 - 1e-7), **kw),
     "average_precision": sk.average_precision_score,
     "brier": sk.brier_score_loss,
+    "partial_auc": partial(sk.roc_auc_score, max_fpr=metrics.PARTIAL_AUC_MAX_FPR),
+    "tpr_at_1pct_fpr": partial(sk_tpr_at_fpr, max_fpr=0.01),
+    "tpr_at_5pct_fpr": partial(sk_tpr_at_fpr, max_fpr=0.05),
+    "apcer": lambda y, s, **kw: 1 - sk_recall(y, s, 1, **kw),
+    "bpcer": lambda y, s, **kw: 1 - sk_recall(y, s, 0, **kw),
+    "acer": lambda y, s, **kw: 1 - sk.balanced_accuracy_score(y, called_fake(s), **kw),
+    "ece": slow_calibration_error,
 }
 
 
@@ -144,7 +189,7 @@ def test_log_loss_of_a_sure_and_wrong_answer_is_the_documented_clip():
 def test_a_single_class_is_nan_only_where_two_are_compared(name, label):
     scores = np.array([0.2, 0.6, 0.6])
     value = METRICS[name]([label] * 3, scores)
-    assert math.isnan(value) == (name in NEED_BOTH_CLASSES)
+    assert math.isnan(value) != is_defined(name, label)
     # The other class is there, but weighs nothing.
     weighed = METRICS[name]([label] * 3 + [1 - label], [*scores, 0.4], weights=[0.1, 0.1, 0.1, 0.0])
     assert weighed == pytest.approx(value, nan_ok=True)
@@ -173,6 +218,38 @@ def test_roc_curve_rises_in_spite_of_rounding_and_is_nan_for_an_absent_class():
     one_class = metrics.roc_curve([1, 1], [0.2, 0.3])
     assert np.isnan(one_class.false_positive_rate).all()
     assert one_class.true_positive_rate.tolist() == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("max_fpr", [0.02, 0.1, 0.37, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_partial_auc_equals_scikit_learn(seed, max_fpr):
+    labels, scores, weights = random_samples(seed)
+    expected = sk.roc_auc_score(labels, scores, max_fpr=max_fpr)
+    assert metrics.partial_auc(labels, scores, max_fpr=max_fpr) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_rate_is_not_read_between_two_thresholds():
+    labels = np.array([0] * 10 + [1] * 2)
+    scores = np.array([*np.linspace(0, 0.5, 9), 0.8, 0.7, 0.9])
+    assert metrics.tpr_at_fpr(labels, scores, max_fpr=0.09) == 0.5
+    assert metrics.tpr_at_fpr(labels, scores, max_fpr=0.1) == 1.0
+    assert metrics.tpr_at_fpr(labels, 1 - scores, max_fpr=0.0) == 0.0
+
+
+def test_reliability_bins_tell_probability_from_share():
+    bins = metrics.reliability_bins([0, 0, 1, 1, 1], [0.0, 0.03, 0.5, 0.52, 1.0])
+    assert bins.weight[[0, 7, 14]].tolist() == [2, 2, 1]
+    assert bins.mean_probability[[0, 7, 14]] == pytest.approx([0.015, 0.51, 1.0])
+    assert bins.share_fake[[0, 7, 14]].tolist() == [0, 1, 1]
+    assert np.isnan(bins.share_fake[1])
+    assert (bins.edges[0], bins.edges[-1], len(bins.edges)) == (0.0, 1.0, 16)
+
+
+def test_rates_out_of_range_are_refused():
+    with pytest.raises(OptionError, match="max_fpr: 0 is not above 0"):
+        metrics.partial_auc([0, 1], [0.1, 0.2], max_fpr=0)
+    with pytest.raises(OptionError, match="max_fpr: 1.5 is not from 0 to 1"):
+        metrics.tpr_at_fpr([0, 1], [0.1, 0.2], max_fpr=1.5)
 
 
 # --- intervals ---------------------------------------------------------------------------------
@@ -260,7 +337,112 @@ def test_one_class_keeps_the_metrics_that_do_not_compare():
     )
     for name, interval in intervals.items():
         undefined = [math.isnan(number) for number in (interval.value, interval.low, interval.high)]
-        assert undefined == [name in NEED_BOTH_CLASSES] * 3
+        assert undefined == [not is_defined(name, 1)] * 3
+
+
+def test_a_slice_measured_on_the_draws_of_the_whole_leaves_out_groups_without_samples():
+    labels, scores, groups = grouped_samples()
+    times_drawn = metrics.draw_groups(15, num_draws=30, seed=0)
+    chosen = groups % 4 < 2
+    values, draws = metrics.metric_draws(
+        labels[chosen], scores[chosen], groups[chosen], times_drawn, threshold=THRESHOLD
+    )
+    for column, (name, metric) in enumerate(METRICS.items()):
+        assert values[column] == pytest.approx(metric(labels[chosen], scores[chosen]), abs=1e-12), name
+        weights = times_drawn[3][groups[chosen]]
+        expected = metric(labels[chosen], scores[chosen], weights=weights)
+        assert draws[3, column] == pytest.approx(expected, abs=1e-12), name
+
+
+def test_a_draw_without_any_sample_of_a_slice_has_no_number():
+    values, draws = metrics.metric_draws(
+        [0, 1], [0.1, 0.9], [0, 1], np.zeros((1, 2), np.uint8), threshold=0.5
+    )
+    assert not np.isnan(values).any()
+    assert np.isnan(draws).all()
+
+
+# --- two detectors --------------------------------------------------------------------------------
+
+
+def two_detectors(seed, size=40):
+    generator = np.random.default_rng(seed)
+    labels = np.arange(size) % 2
+    easy = generator.normal(0.4 + 0.2 * labels, 0.2)
+    scores = [np.round(np.clip(easy + generator.normal(0, noise, size), 0, 1), 2) for noise in (0.1, 0.3)]
+    return labels, scores[0], scores[1]
+
+
+def slow_delong_variance(labels, first, second):
+    """Return the variance of the difference from every pair of a fake and a real."""
+
+    def kernel(scores):
+        fakes, reals = scores[labels == 1][:, None], scores[labels == 0][None]
+        return (fakes > reals) + 0.5 * (fakes == reals)
+
+    difference = kernel(first) - kernel(second)
+    of_fakes, of_reals = difference.mean(axis=1), difference.mean(axis=0)
+    return of_fakes.var(ddof=1) / len(of_fakes) + of_reals.var(ddof=1) / len(of_reals)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_delong_equals_the_count_of_all_pairs(seed):
+    labels, first, second = two_detectors(seed)
+    found = metrics.delong_test(labels, first, second)
+    assert found.first == pytest.approx(sk.roc_auc_score(labels, first))
+    assert found.difference == pytest.approx(
+        sk.roc_auc_score(labels, first) - sk.roc_auc_score(labels, second)
+    )
+    error = math.sqrt(slow_delong_variance(labels, first, second))
+    assert found.high - found.low == pytest.approx(2 * 1.959963985 * error)
+    assert found.p_value == pytest.approx(2 * norm.sf(abs(found.difference) / error))
+
+
+def test_delong_is_blind_to_scale_and_sure_where_nothing_varies():
+    labels, first, _ = two_detectors(0)
+    same = metrics.delong_test(labels, first, 5 * first - 40)
+    assert (same.difference, same.p_value) == (0.0, 1.0)
+    opposite = metrics.delong_test([0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0])
+    assert (opposite.difference, opposite.p_value) == (1.0, 0.0)
+
+
+def test_delong_rejects_a_true_null_about_as_often_as_it_says():
+    rejected = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        labels = np.arange(60) % 2
+        shared = generator.normal(labels, 1)
+        first, second = (shared + generator.normal(0, 1, 60) for _ in range(2))
+        rejected += metrics.delong_test(labels, first, second).p_value < 0.1
+    assert 0.05 <= rejected / 200 <= 0.16
+
+
+def test_delong_needs_two_of_each():
+    with pytest.raises(OptionError, match="labels: hold fewer than two reals or two fakes"):
+        metrics.delong_test([0, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+
+
+def test_differences_are_those_of_the_same_draws():
+    labels, first, second = two_detectors(1)
+    groups = np.arange(40) // 2
+    found = metrics.bootstrap_differences(
+        labels, first, second, groups, thresholds=(0.45, 0.6), num_draws=60, confidence=0.8, seed=2
+    )
+    generator = np.random.default_rng(2)
+    draws: dict[str, list[float]] = {"auc": [], "accuracy": []}
+    for _ in range(60):
+        rows = np.concatenate([np.flatnonzero(groups == g) for g in generator.integers(20, size=20)])
+        y, a, b = labels[rows], first[rows], second[rows]
+        draws["auc"].append(metrics.roc_auc(y, a) - metrics.roc_auc(y, b))
+        right = [metrics.accuracy(y, s, threshold=t) for s, t in ((a, 0.45), (b, 0.6))]
+        draws["accuracy"].append(right[0] - right[1])
+    for name, values in draws.items():
+        assert (found[name].low, found[name].high) == pytest.approx(tuple(np.percentile(values, [10, 90])))
+    assert found["auc"].value == pytest.approx(
+        metrics.roc_auc(labels, first) - metrics.roc_auc(labels, second)
+    )
+    itself = metrics.bootstrap_differences(labels, first, first, groups, thresholds=(0.5, 0.5), num_draws=9)
+    assert all(one == metrics.Interval(0.0, 0.0, 0.0) for one in itself.values())
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -289,14 +471,25 @@ def test_refuses_samples_that_are_none(metric, labels, scores, weights, message)
         metric(labels, scores, weights=weights)
 
 
-@pytest.mark.parametrize("metric", [metrics.log_loss, metrics.brier_score])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.log_loss,
+        metrics.brier_score,
+        metrics.expected_calibration_error,
+        metrics.reliability_bins,
+        partial(metrics.metric_draws, groups=[0, 1], times_drawn=np.ones((1, 2), np.uint8), threshold=0.5),
+    ],
+)
 @pytest.mark.parametrize("scores", [[-0.1, 0.5], [0.5, 1.1]])
 def test_probabilities_are_needed_where_they_mean_something(metric, scores):
     with pytest.raises(OptionError, match="are no probabilities"):
         metric([0, 1], scores)
 
 
-@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.balanced_accuracy])
+@pytest.mark.parametrize(
+    "metric", [metrics.accuracy, metrics.balanced_accuracy, metrics.apcer, metrics.bpcer, metrics.acer]
+)
 def test_a_threshold_is_finite(metric):
     with pytest.raises(OptionError, match="threshold: nan is not a finite number"):
         metric([0, 1], [0.1, 0.9], threshold=math.nan)

@@ -1,54 +1,176 @@
-"""Measure a detector on a split of a manifest.
+"""Measure a detector on a split of a manifest, or the scores of any tool.
 
-Leaves metrics.json, config.json and roc.png in the output folder and prints the table: AUC,
-accuracy, equal error rate and log loss, over frames and over videos, overall and per method,
-with bootstrap intervals that resample videos. Rows that share videos, people or pictures with
-another split of the manifest, all of it, are refused; a warning tells of videos that the detector
-was trained or selected on.
+    deepfake-detect evaluate --manifest manifest.parquet --out report
+    deepfake-detect evaluate --scores scores.csv --out report
+
+Leaves metrics.json, scores.parquet (a row per frame and face), report.html (needs no other file),
+report.md, roc.png and config.json in the output folder and prints the table, over frames and over
+videos, overall and per method, with bootstrap intervals that resample videos. Rows that share
+videos, people or pictures with another split of the manifest, all of it, are refused; a warning,
+red in the report, tells of videos that the detector was trained or selected on.
+
+Scores are a CSV or Parquet file with the columns video_id, dataset, method, label (1 = fake),
+frame_index, fake_probability, and if there track_id, identity, reason and columns to slice by; a
+video is dataset + method + video_id, and a row without a probability counts against the coverage.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.errors import OptionError
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
 
+if TYPE_CHECKING:
+    from deepfake_detect.data.manifest import Manifest
+    from deepfake_detect.evaluation import Coverage, ScoreTable
+    from deepfake_detect.evaluation.robustness import Robustness
+    from deepfake_detect.models.checkpoint import DetectorConfig
+    from deepfake_detect.report.evaluation import ReportContext
+    from deepfake_detect.scoring import Detector
+
+_DEFAULT_THRESHOLD = 0.5
+_DEFAULT_RULE = "mean"
+# Options that ask something of a detector and its manifest, which scores alone cannot answer.
+_OF_MANIFESTS = ("detector", "where", "allow_leak", "protocol", "index", "num_workers", "robustness")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", type=Path, help="manifest.parquet of an extraction")
+    source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
     parser.add_argument("--split", default="test", help="rows to measure on, or all (default test)")
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="measure the rows of a protocol, see 'deepfake-detect protocols'"
+    )
     add_row_arguments(
         parser,
         where="condition that measured rows fulfil",
         allow_leak="measure although other splits of the manifest leak into the measured rows",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--aggregation", metavar="RULE", help="(default: the detector's own)")
-    parser.add_argument("--bootstrap-draws", type=int, default=1000, help="(default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    _add_measuring_arguments(parser)
+    _add_robustness_arguments(parser)
     parser.add_argument("--num-workers", type=int, help="processes that read crops (default: cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+
+
+def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threshold", type=float, help="probability called fake (default: the detector's; of scores 0.5)"
+    )
+    parser.add_argument(
+        "--aggregation", metavar="RULE", help="faces to video (default: the detector's; of scores mean)"
+    )
+    parser.add_argument(
+        "--slice", nargs="+", default=[], metavar="COLUMN", help="columns to slice by, beside the usual ones"
+    )
+    parser.add_argument(
+        "--resample",
+        default="videos",
+        choices=("videos", "identities"),
+        help="what intervals draw whole (default videos)",
+    )
+    parser.add_argument("--index", type=Path, help="index of the videos, to link faces to their clips")
+    parser.add_argument("--bootstrap-draws", type=int, default=1000, help="(default 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+
+
+def _add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--robustness",
+        nargs="*",
+        metavar="KIND",
+        help="measure on changed crops too: jpeg, h264, downscale, blur, noise, brightness, contrast, "
+        "saturation, occlusion; all without a name (default: none)",
+    )
+    parser.add_argument(
+        "--robustness-videos", type=int, default=200, help="videos drawn for that, half real (default 200)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from deepfake_detect.data.manifest import read_manifest
     from deepfake_detect.evaluation import evaluate_scores, format_table
-    from deepfake_detect.evaluation.predict import score_held_out
-    from deepfake_detect.report.roc import save_roc_figure
-    from deepfake_detect.scoring import load_detector
+    from deepfake_detect.report.evaluation import write_evaluation
 
     if arguments.num_workers is not None and arguments.num_workers < 0:
         raise OptionError("num_workers", f"is {arguments.num_workers}", "pass 0 or more")
     make_folder(arguments.out)  # refused before the work, not after it
+    measured = _from_scores(arguments) if arguments.manifest is None else _from_manifest(arguments)
+    facts = measured.context.facts
+    evaluation = evaluate_scores(
+        measured.table,
+        measured.coverage,
+        threshold=facts["threshold"],
+        aggregation_rule=facts["aggregation_rule"],
+        aggregation_weights=facts["aggregation_weights"],
+        num_draws=arguments.bootstrap_draws,
+        seed=arguments.seed,
+        resample=arguments.resample,
+        slice_by=arguments.slice,
+        uncertain_band=facts["uncertain_band"],
+    )
+    write_evaluation(arguments.out, evaluation, measured.table, measured.context)
+    write_json(arguments.out / "config.json", {**_as_text(arguments), **measured.config})
+    Console(soft_wrap=True).print(format_table(evaluation))
+    print(f"wrote {arguments.out / 'metrics.json'} and report.html")
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Scores, what the report says of them, and what config.json tells of the detector."""
+
+    table: ScoreTable
+    coverage: Coverage
+    context: ReportContext
+    config: dict[str, Any]
+
+
+def _from_scores(arguments: argparse.Namespace) -> _Measured:
+    from deepfake_detect.evaluation.score_files import read_scores
+    from deepfake_detect.report.evaluation import ReportContext
+
+    pointless = [name for name in _OF_MANIFESTS if getattr(arguments, name) not in (None, ())]
+    if pointless:
+        option = f"--{pointless[0].replace('_', '-')}"
+        raise OptionError(option, "needs a manifest, not scores", f"leave {option} out, or pass --manifest")
+    file = read_scores(arguments.scores)
+    facts = {
+        "name": arguments.scores.stem,
+        "threshold": _DEFAULT_THRESHOLD,
+        "aggregation_rule": _DEFAULT_RULE,
+        "aggregation_weights": [],
+        "uncertain_band": None,
+        **file.facts,
+    }
+    context = ReportContext(f"Scores {arguments.scores.name}", _with_options(facts, arguments))
+    return _Measured(file.table, file.coverage, context, {})
+
+
+def _from_manifest(arguments: argparse.Namespace) -> _Measured:
+    from deepfake_detect.data.manifest import read_manifest
+    from deepfake_detect.evaluation.corruptions import check_corruptions
+    from deepfake_detect.evaluation.predict import score_held_out
+    from deepfake_detect.evaluation.protocols import find_protocol
+    from deepfake_detect.evaluation.seen import seen_notes
+    from deepfake_detect.report.evaluation import ReportContext
+    from deepfake_detect.report.faces import CropSource
+    from deepfake_detect.scoring import load_detector
+
     detector = load_detector(arguments.detector, device=arguments.device)
+    clips = _clips(arguments.index)
+    check_corruptions(tuple(arguments.robustness or ()))  # refused before the work, not after it
     manifest = read_manifest(arguments.manifest)
+    if arguments.protocol is not None:
+        manifest = manifest.where(find_protocol(manifest, arguments.protocol).test)
     if arguments.where is not None:
         manifest = manifest.where(arguments.where)
     table, coverage = score_held_out(
@@ -58,20 +180,68 @@ def run(arguments: argparse.Namespace) -> int:
         allow_leak=arguments.allow_leak,
         num_workers=arguments.num_workers,
     )
-    evaluation = evaluate_scores(
-        table,
-        coverage,
-        threshold=detector.config.threshold,
-        aggregation_rule=arguments.aggregation or detector.config.aggregation_rule,
+    config = detector.config
+    facts = _facts(config)
+    context = ReportContext(
+        f"{facts['name']} on {arguments.manifest}, {arguments.split}",
+        _with_options(facts, arguments),
+        seen=seen_notes(config.training, manifest.split(arguments.split)),
+        crops=CropSource(manifest.root, clips),
+        robustness=_robustness(arguments, detector, manifest),
+    )
+    told: dict[str, Any] = {"detector_config": asdict(config)}
+    if arguments.detector is not None:
+        told["detector_sha256"] = sha256_of_file(arguments.detector)
+    return _Measured(table, coverage, context, told)
+
+
+def _facts(config: DetectorConfig) -> dict[str, Any]:
+    return {
+        "name": f"{config.name} {config.version}",
+        "threshold": config.threshold,
+        "aggregation_rule": config.aggregation_rule,
+        "aggregation_weights": config.aggregation_weights,
+        "uncertain_band": (config.uncertain_low, config.uncertain_high),
+    }
+
+
+def _robustness(arguments: argparse.Namespace, detector: Detector, manifest: Manifest) -> Robustness | None:
+    from deepfake_detect.evaluation.corruptions import CORRUPTIONS
+    from deepfake_detect.evaluation.robustness import measure_robustness
+
+    if arguments.robustness is None:
+        return None
+    return measure_robustness(
+        detector,
+        manifest,
+        split=arguments.split,
+        num_videos=arguments.robustness_videos,
+        names=tuple(arguments.robustness) or tuple(CORRUPTIONS),
+        aggregation_rule=arguments.aggregation,
         num_draws=arguments.bootstrap_draws,
         seed=arguments.seed,
+        num_workers=arguments.num_workers,
+        show_progress=False,
+        say=print,
     )
-    write_json(arguments.out / "metrics.json", evaluation.to_json())
-    facts = {key: None if value is None else str(value) for key, value in vars(arguments).items()}
-    if arguments.detector is not None:
-        facts["detector_sha256"] = sha256_of_file(arguments.detector)
-    write_json(arguments.out / "config.json", {**facts, "detector_config": asdict(detector.config)})
-    save_roc_figure(evaluation, arguments.out / "roc.png")
-    Console(soft_wrap=True).print(format_table(evaluation))
-    print(f"wrote {arguments.out / 'metrics.json'}")
-    return 0
+
+
+def _with_options(facts: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Let what was asked for take the place of what the detector or the file says."""
+    if arguments.threshold is not None:
+        facts = {**facts, "uncertain_band": None}  # it belongs to the detector's own threshold
+    asked = {"threshold": arguments.threshold, "aggregation_rule": arguments.aggregation}
+    return {**facts, **{name: value for name, value in asked.items() if value is not None}}
+
+
+def _clips(index: Path | None) -> dict[str, str]:
+    from deepfake_detect.data.index import read_index
+
+    if index is None:
+        return {}
+    rows = read_index(index).columns(["video_id", "path"])
+    return dict(zip(rows["video_id"].to_pylist(), rows["path"].to_pylist(), strict=True))
+
+
+def _as_text(arguments: argparse.Namespace) -> dict[str, str | None]:
+    return {key: None if value is None else str(value) for key, value in vars(arguments).items()}

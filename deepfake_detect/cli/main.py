@@ -29,8 +29,11 @@ COMMANDS = {
     "models": "deepfake_detect.cli.models",
     "train": "deepfake_detect.cli.train",
     "train-classifier": "deepfake_detect.cli.train_classifier",
+    "calibrate": "deepfake_detect.cli.calibrate",
     "evaluate": "deepfake_detect.cli.evaluate",
     "compare": "deepfake_detect.cli.compare",
+    "protocols": "deepfake_detect.cli.protocols",
+    "submission": "deepfake_detect.cli.submission",
 }
 SUMMARIES = {
     "score-video": "tell whether the faces in clips were forged",
@@ -45,8 +48,11 @@ SUMMARIES = {
     "models": "list backbones with their size, input and weights",
     "train": "train a detector on a manifest",
     "train-classifier": "train a network to name the class of small images",
+    "calibrate": "fit a detector's probabilities and threshold on validation",
     "evaluate": "measure a detector on a manifest, or the scores of any tool",
     "compare": "put several detectors side by side",
+    "protocols": "list the protocols that a manifest can serve",
+    "submission": "answer the pictures of the FaceForensics++ benchmark",
 }
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130

@@ -29,12 +29,14 @@ def augmented_sheet(
         RGB uint8 (H, W, 3).
 
     Raises:
-        OptionError: A number is below 1.
+        OptionError: A number is below 1, or the seed out of range.
         ManifestError: There are no rows, or a crop cannot be read.
     """
     for name, value in (("crops", num_crops), ("times", num_times), ("image-size", image_size)):
         if value < 1:
             raise OptionError(name, f"is {value}", "pass 1 or more")
+    if not 0 <= seed < 2**32:
+        raise OptionError("seed", f"is {seed}", "pass 0 up to below 2**32")
     if not rows.num_rows:
         raise ManifestError(rows.path, "has no such crop", "choose another split or condition")
     augment = TrainingAugmentation(augmentation, image_size)

@@ -77,6 +77,8 @@ class ClipDataset(Dataset[ClipItem]):
         number, seed = row_and_seed(draw)
         rows = self._order[self._starts[number] : self._ends[number]]
         count = min(len(rows), self._num_frames)
+        if seed is None:
+            seed = int(torch.randint(2**31, ()))  # one for all crops of the sequence
         images, unreadable = [], []
         for row in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)].tolist():
             try:
@@ -86,11 +88,10 @@ class ClipDataset(Dataset[ClipItem]):
         stacked = torch.stack(images) if images else None
         return ClipItem(stacked, int(self.labels[number]), int(rows[0]), tuple(unreadable))
 
-    def _image(self, row: int, seed: int | None) -> torch.Tensor:
+    def _image(self, row: int, seed: int) -> torch.Tensor:
         image = centre_square(read_crop(self._root / self._paths[row].as_py()), self._share)
         if self._augment is not None:
-            if seed is not None:
-                self._augment.reseed(seed)  # for each crop anew: all are changed alike
+            self._augment.reseed(seed)  # for each crop anew: all are changed alike
             image = self._augment(image)
         return crop_to_tensor(image, self._preprocessing)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -303,7 +303,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         own = range(self._rank, self.num_batches * self._num_processes, self._num_processes)
         places = iter(own[self._first :])
         place = next(places, None)
-        for number, rows in enumerate(chain(self._batches, self._batches)):
+        for number, rows in enumerate(chain.from_iterable(repeat(self._batches))):
             if place is None:
                 return
             if number == place:

@@ -1,12 +1,23 @@
 """Finished scores -> what they are worth, and what of it goes into a verdict.
 
     aggregation  faces -> people -> one probability of the clip; scoring uses the same rules
-    evaluate     a table of scores -> video and frame metrics, overall and per method, with intervals
-    calibration  validation scores -> temperature, threshold, band of "uncertain"
+    score_table  scores as columns, what they cover, the videos they belong to
+    score_files  scores of any tool from CSV or Parquet, and ours into Parquet
+    evaluate     a table of scores -> metrics per video, person and frame, method and slice
+    slices       videos by the value of a column
+    terminal     an evaluation as a table for the terminal
+    protocols    in-domain, leave-one-out, cross-dataset, cross-compression as pairs of filters
+    submission   answers for the FaceForensics++ benchmark
+    compare      several detectors on their common videos, with significance
+    calibration  validation scores -> probabilities, threshold, rule, band of "uncertain"
+    abstention   error rate against the share of verdicts given
     predict      a detector on the crops of a manifest -> a table of scores
+    corruptions  what happens to pictures on their way, at five levels each
+    robustness   a detector on changed crops: AUC against level
+    seen         which measured videos a detector was trained or selected on
     calibrate    fit what calibration offers on a validation split and write it into the detector
 
-The first three know no network and no video: numbers in, numbers out. The formulas are in
+All but the last five know no network and no video: numbers in, numbers out. The formulas are in
 ``deepfake_detect.metrics``, the figures in ``deepfake_detect.report``.
 """
 
@@ -22,28 +33,36 @@ from deepfake_detect.evaluation.calibration import (
     fit_temperature,
 )
 from deepfake_detect.evaluation.evaluate import (
-    Coverage,
+    LEVELS,
+    RESAMPLE_CHOICES,
     Evaluation,
     EvaluationSettings,
+    Level,
     LevelResult,
     MethodResult,
-    ScoreTable,
-    VideoSamples,
+    Resample,
     evaluate_scores,
-    format_table,
-    video_samples,
 )
+from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
+from deepfake_detect.evaluation.slices import DEFAULT_SLICES, SliceResult
+from deepfake_detect.evaluation.terminal import format_table
 
 __all__ = [
     "AGGREGATION_RULES",
     "AggregationRule",
     "ClipAggregate",
+    "DEFAULT_SLICES",
+    "LEVELS",
+    "RESAMPLE_CHOICES",
     "Coverage",
     "Evaluation",
     "EvaluationSettings",
+    "Level",
     "LevelResult",
     "MethodResult",
+    "Resample",
     "ScoreTable",
+    "SliceResult",
     "VideoSamples",
     "aggregate_clip",
     "choose_threshold",

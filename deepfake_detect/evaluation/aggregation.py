@@ -7,20 +7,43 @@ published number and a verdict follow the same rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit, logit
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.metrics import PROBABILITY_EPSILON
 from deepfake_detect.records import TrackScore
 
 # A track shorter than this share of the longest one is more often a false detection than a person.
 _LONG_ENOUGH_SHARE = 0.25
+_TOP_SHARE = 0.25
+_TRIMMED_SHARE = 0.1
+LEARNED_RULE = "logistic"
 
-AggregationRule = Callable[[np.ndarray, tuple[TrackScore, ...]], tuple[float, int | None]]
-"""Face probabilities (N,) and their tracks -> the clip's probability, and whose it is if one person's."""
+
+@dataclass(frozen=True, eq=False)
+class ClipFaces:
+    """The scored faces of one clip.
+
+    Attributes:
+        probabilities: float64 (N,), fake probability of each face, 0 to 1.
+        frame_indices: int (N,), or ``None`` where it is not known which faces share a frame.
+        tracks: The people they belong to, by rising number.
+        weights: Of the learned rule; empty for all others.
+    """
+
+    probabilities: np.ndarray
+    frame_indices: np.ndarray | None
+    tracks: tuple[TrackScore, ...]
+    weights: Sequence[float]
+
+
+AggregationRule = Callable[[ClipFaces], tuple[float, int | None]]
+"""A clip's faces -> its probability, and the track whose it is, if it is one person's."""
 
 
 @dataclass(frozen=True)
@@ -38,47 +61,128 @@ class ClipAggregate:
     tracks: tuple[TrackScore, ...]
 
 
-def most_suspicious_track(
-    probabilities: np.ndarray, tracks: tuple[TrackScore, ...]
-) -> tuple[float, int | None]:
+def most_suspicious_track(faces: ClipFaces) -> tuple[float, int | None]:
     """Return the highest mean among tracks with at least a quarter of the longest one's faces.
 
     One forged person among real ones makes the clip fake. The quarter keeps a single false
     detection beside a person seen in 32 frames from deciding, and lets a clip of one frame have a
     verdict. Equal means: the longer track, then the lower number.
     """
-    longest = max(track.num_frames for track in tracks)
-    long_enough = [track for track in tracks if track.num_frames >= _LONG_ENOUGH_SHARE * longest]
+    longest = max(track.num_frames for track in faces.tracks)
+    long_enough = [track for track in faces.tracks if track.num_frames >= _LONG_ENOUGH_SHARE * longest]
     best = max(long_enough, key=lambda track: (track.fake_probability, track.num_frames, -track.track_id))
     return best.fake_probability, best.track_id
 
 
-def mean(probabilities: np.ndarray, tracks: tuple[TrackScore, ...]) -> tuple[float, int | None]:
+def mean(faces: ClipFaces) -> tuple[float, int | None]:
     """Return the mean over all faces, whoever they belong to: the common protocol of papers."""
-    return _exact_mean(probabilities), None
+    return _exact_mean(faces.probabilities), None
 
 
-def longest_track(probabilities: np.ndarray, tracks: tuple[TrackScore, ...]) -> tuple[float, int | None]:
+def median(faces: ClipFaces) -> tuple[float, int | None]:
+    """Return the median over all faces, which a few odd frames do not move."""
+    return float(np.median(faces.probabilities)), None
+
+
+def longest_track(faces: ClipFaces) -> tuple[float, int | None]:
     """Return the mean of the track with most faces. Ties: the larger mean, then the lower number."""
-    best = max(tracks, key=lambda track: (track.num_frames, track.fake_probability, -track.track_id))
+    best = max(faces.tracks, key=lambda track: (track.num_frames, track.fake_probability, -track.track_id))
     return best.fake_probability, best.track_id
+
+
+def frame_maxima(faces: ClipFaces) -> tuple[float, int | None]:
+    """Return the mean over frames of the most suspicious face of each (self-blended images)."""
+    if faces.frame_indices is None:
+        raise OptionError(
+            "rule", "frame_maxima needs to know which faces share a frame", "pass frame_indices too"
+        )
+    frames, of_face = np.unique(faces.frame_indices, return_inverse=True)
+    highest = np.zeros(len(frames))
+    np.maximum.at(highest, of_face, faces.probabilities)
+    return _exact_mean(highest), None
+
+
+def top_k_mean(faces: ClipFaces) -> tuple[float, int | None]:
+    """Return the mean of the highest quarter of the faces, rounded up: forged in parts is forged."""
+    count = math.ceil(_TOP_SHARE * len(faces.probabilities))
+    return _exact_mean(np.sort(faces.probabilities)[-count:]), None
+
+
+def trimmed_mean(faces: ClipFaces) -> tuple[float, int | None]:
+    """Return the mean without the highest and the lowest tenth of the faces, each rounded down."""
+    count = int(_TRIMMED_SHARE * len(faces.probabilities))
+    return _exact_mean(np.sort(faces.probabilities)[count : len(faces.probabilities) - count]), None
+
+
+def confident(faces: ClipFaces) -> tuple[float, int | None]:
+    """Return the mean of the sure faces, where there are enough of one kind, else of all.
+
+    Sure fakes (above 0.8) count where they are more than 11 and more than 1 in 2.5; sure reals
+    (below 0.2) where they are more than 9 in 10.
+    """
+    values = faces.probabilities
+    fakes, reals = values[values > 0.8], values[values < 0.2]
+    if len(fakes) > len(values) / 2.5 and len(fakes) > 11:
+        return _exact_mean(fakes), None
+    if len(reals) > 0.9 * len(values):
+        return _exact_mean(reals), None
+    return _exact_mean(values), None
+
+
+def logistic(faces: ClipFaces) -> tuple[float, int | None]:
+    """Return what a logistic regression on :func:`clip_features` says, fitted on validation."""
+    features = clip_features(faces)
+    if len(faces.weights) != len(features) + 1:
+        raise OptionError(
+            "rule",
+            f"logistic needs {len(features) + 1} weights, there are {len(faces.weights)}",
+            "fit them on validation with calibration.fit_clip_weights",
+        )
+    return float(expit(faces.weights[0] + np.dot(faces.weights[1:], features))), None
+
+
+def clip_features(faces: ClipFaces) -> np.ndarray:
+    """Return what the learned rule knows of a clip, float64 (4,).
+
+    In logits: mean and median of all faces, the most suspicious track, the mean of the top quarter.
+    """
+    values = [rule(faces)[0] for rule in (mean, median, most_suspicious_track, top_k_mean)]
+    features: np.ndarray = logit(np.clip(values, PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON))
+    return features
 
 
 AGGREGATION_RULES: dict[str, AggregationRule] = {
     "most_suspicious_track": most_suspicious_track,
     "mean": mean,
+    "median": median,
     "longest_track": longest_track,
+    "frame_maxima": frame_maxima,
+    "top_k_mean": top_k_mean,
+    "trimmed_mean": trimmed_mean,
+    "confident": confident,
+    LEARNED_RULE: logistic,
 }
 """Every rule by the name that a detector file and the command line use for it.
 
 ``most_suspicious_track``: the person most likely forged, brief false detections aside (default).
 ``mean``: all faces alike; one forged person among several real ones is diluted.
+``median``: the same without the pull of odd frames.
 ``longest_track``: the person seen most, for clips about one person.
+``frame_maxima``: the most suspicious face of each frame; several real people raise it.
+``top_k_mean``: the most suspicious quarter of the faces.
+``trimmed_mean``: the mean without the highest and lowest tenth.
+``confident``: the DFDC winner's: the sure faces, where there are enough of one kind.
+``logistic``: learned from four of the above on validation; needs the detector's weights.
 """
 
 
 def aggregate_clip(
-    track_ids: ArrayLike, probabilities: ArrayLike, *, rule: str = "most_suspicious_track"
+    track_ids: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    rule: str = "most_suspicious_track",
+    frame_indices: ArrayLike | None = None,
+    weights: Sequence[float] = (),
 ) -> ClipAggregate:
     """Return the probability of a clip from those of its faces.
 
@@ -88,23 +192,22 @@ def aggregate_clip(
         track_ids: int (N,), the track of each scored face, N >= 1. A track has at most one face a
             frame, so its faces count its frames.
         probabilities: float (N,), fake probability of each face, 0 to 1.
-        rule: A name in ``AGGREGATION_RULES``:
-            ``"most_suspicious_track"``, the highest mean among the tracks that have at least a
-            quarter of the faces of the longest track (ties: more faces, then lower number);
-            ``"mean"``, the mean over all faces;
-            ``"longest_track"``, the mean of the track with most faces (ties: larger mean, then
-            lower number).
+        rule: A name in ``AGGREGATION_RULES``.
+        frame_indices: int (N,), the frame of each face; only ``"frame_maxima"`` needs it.
+        weights: Of the rule ``"logistic"``, as ``calibration.fit_clip_weights`` found them.
 
     Returns:
         The clip's probability, the track that decided and all tracks.
 
     Raises:
         OptionError: No face (a clip without a face has no probability), arrays that do not pair
-            up, track numbers that are no integers, probabilities outside 0 to 1, an unknown rule.
+            up, track numbers that are no integers, probabilities outside 0 to 1, an unknown rule,
+            a rule without the frames or weights it needs.
 
     Source: :func:`most_suspicious_track` takes the maximum over people of the mean over time;
     self-blended images (arXiv:2204.08376) take the maximum over faces frame by frame, which lets a
-    different person decide in each frame. ``mean`` is the standard test of the field.
+    different person decide in each frame. ``mean`` is the standard test of the field, ``confident``
+    that of selimsef/dfdc_deepfake_challenge, for 32 frames.
 
     Example:
         >>> clip = aggregate_clip([0, 0, 1, 1, 2], [0.1, 0.2, 0.75, 0.75, 0.9], rule="longest_track")
@@ -113,13 +216,42 @@ def aggregate_clip(
         >>> [track.num_frames for track in clip.tracks]
         [2, 2, 1]
     """
+    check_rule(rule)
+    faces = clip_faces(track_ids, probabilities, frame_indices=frame_indices, weights=weights)
+    probability, decider = AGGREGATION_RULES[rule](faces)
+    marked = tuple(replace(track, decides=track.track_id == decider) for track in faces.tracks)
+    return ClipAggregate(probability, decider, marked)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule that does not exist.
+
+    Raises:
+        OptionError: Unknown rule.
+    """
     if rule not in AGGREGATION_RULES:
         raise OptionError("rule", f"there is no {rule!r}", f"choose one of: {', '.join(AGGREGATION_RULES)}")
+
+
+def clip_faces(
+    track_ids: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    frame_indices: ArrayLike | None = None,
+    weights: Sequence[float] = (),
+) -> ClipFaces:
+    """Return checked faces with the tracks that they form.
+
+    Args, Raises:
+        As for :func:`aggregate_clip`.
+    """
     ids, values = _check_faces(track_ids, probabilities)
-    tracks = _summarise_tracks(ids, values)
-    probability, decider = AGGREGATION_RULES[rule](values, tracks)
-    marked = tuple(replace(track, decides=track.track_id == decider) for track in tracks)
-    return ClipAggregate(probability, decider, marked)
+    frames = None if frame_indices is None else np.asarray(frame_indices)
+    if frames is not None and frames.shape != ids.shape:
+        raise OptionError(
+            "frame_indices", f"shape {frames.shape} for {len(ids)} faces", "pass one frame per face"
+        )
+    return ClipFaces(values, frames, _summarise_tracks(ids, values), weights)
 
 
 def _summarise_tracks(track_ids: np.ndarray, probabilities: np.ndarray) -> tuple[TrackScore, ...]:

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.special import expit, logit
 
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.manifest import ALL_SPLITS, read_manifest
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
-from deepfake_detect.evaluation.calibration import choose_threshold, choose_uncertain_band, fit_temperature
-from deepfake_detect.evaluation.evaluate import video_samples
+from deepfake_detect.evaluation.calibration import (
+    choose_aggregation,
+    choose_threshold,
+    choose_uncertain_band,
+    fit_isotonic,
+    fit_platt,
+    fit_temperature,
+)
 from deepfake_detect.evaluation.predict import score_manifest
+from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import CropScorer, calibrated_probabilities
 
+CalibrationMethod = Literal["temperature", "platt", "isotonic"]
+CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 _TARGET_ACCURACY = 0.95
-_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What is asked of a calibration.
+
+    Attributes:
+        method: From logits to probabilities.
+        max_fpr: The threshold finds most fakes while at most this share of reals is called fake;
+            ``None`` for the highest balanced accuracy.
+        target_accuracy: Share of verdicts outside the band called uncertain that are right, above 0,
+            to 1.
+        chooses_aggregation: Whether validation also picks the rule from faces to a video; else the
+            detector keeps its own.
+    """
+
+    method: CalibrationMethod = "temperature"
+    max_fpr: float | None = None
+    target_accuracy: float = _TARGET_ACCURACY
+    chooses_aggregation: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in CALIBRATION_METHODS:
+            raise OptionError("method", f"is {self.method!r}", f"choose of {', '.join(CALIBRATION_METHODS)}")
+
+
+_USUAL = CalibrationOptions()
 
 
 def calibrate_detector(
@@ -29,54 +64,95 @@ def calibrate_detector(
     split: str = "val",
     where: str | None = None,
     device: str = "auto",
+    options: CalibrationOptions = _USUAL,
 ) -> DetectorConfig:
-    """Fit temperature, threshold and the band called uncertain; write them into the detector.
+    """Fit calibration, threshold and the band called uncertain; write them into the detector.
 
-    The temperature is fitted on crops; threshold and band on whole videos, aggregated as scoring
-    does. The band is the narrowest around the threshold outside of which 95 % of the
-    validation videos are judged right; where no band does that, everything is uncertain, with a warning.
+    Probabilities are fitted on crops; rule, threshold and band on whole videos, aggregated as
+    scoring does. The band is the narrowest around the threshold outside of which the target share
+    of the validation videos is judged right; where no band does that, everything is uncertain, with
+    a warning.
 
     Args:
         detector_path: Detector file, rewritten atomically.
         manifest_path: Manifest with the split.
-        split: What to fit on; never a split that is reported on.
+        split: What to fit on; ``"test"`` and ``"all"`` are refused.
         where: SQL condition that the rows fulfil, as for the training; ``None`` takes all.
         device: Where to run.
+        options: What is asked for.
 
     Returns:
         The detector's new config.
 
     Raises:
-        CheckpointError, ManifestError, OptionError: The files cannot be used.
+        CheckpointError, ManifestError, OptionError: The files cannot be used; the split is no
+            validation split.
     """
+    if split in ("test", ALL_SPLITS):
+        raise OptionError("split", f"is {split}: test videos are for measuring alone", "calibrate on val")
     model, config = read_detector(detector_path)
     scorer = CropScorer(model, config, device=choose_device(device))
     rows = read_manifest(manifest_path)
     rows = rows if where is None else rows.where(where)
     table, _ = score_manifest(scorer, rows, split=split)
-    # The scores were made with the temperature found in the file; undo it to refit.
-    logits = logit(np.clip(table.fake_probability, _SMALLEST, 1 - _SMALLEST)) * config.temperature
-    temperature = _temperature(logits, table.label)
-    calibrated = replace(table, fake_probability=expit(logits / temperature))
-    videos = video_samples(calibrated, aggregation_rule=config.aggregation_rule)
-    threshold = choose_threshold(videos.label, videos.fake_probability)
-    low, high = _band(videos.label, videos.fake_probability, threshold)
-    return update_detector(
-        detector_path, temperature=temperature, threshold=threshold, uncertain_low=low, uncertain_high=high
-    )
+    return update_detector(detector_path, **fit_to_scores(table, config, options))
 
 
-def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_to_scores(
+    table: ScoreTable, config: DetectorConfig, options: CalibrationOptions = _USUAL
+) -> dict[str, Any]:
+    """Return the fields of a detector's config that validation scores decide.
+
+    Args:
+        table: Validation scores, with the detail ``logit``: before calibration.
+        config: The detector's.
+        options: What is asked for.
+
+    Returns:
+        ``temperature``, ``calibration``, ``aggregation_rule``, ``aggregation_weights``,
+        ``threshold``, ``uncertain_low``, ``uncertain_high``.
+
+    Raises:
+        OptionError: As for the functions of :mod:`calibration`, save that a temperature that cannot
+            be fitted, or a band that cannot be had, is a warning.
+    """
+    logits = table.details["logit"]
+    temperature, calibration = _fit(options.method, logits, table.label)
+    calibrated = replace(table, fake_probability=calibrated_probabilities(logits, temperature, calibration))
+    rule, weights = config.aggregation_rule, list(config.aggregation_weights)
+    if options.chooses_aggregation:
+        plain = video_samples(calibrated, aggregation_rule="mean")
+        rule, weights = choose_aggregation(clips_of(calibrated, plain.of_row), plain.label)
+    videos = video_samples(calibrated, aggregation_rule=rule, weights=weights)
+    threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=options.max_fpr)
+    low, high = _band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
+    return {
+        "temperature": temperature,
+        "calibration": calibration,
+        "aggregation_rule": rule,
+        "aggregation_weights": weights,
+        "threshold": threshold,
+        "uncertain_low": low,
+        "uncertain_high": high,
+    }
+
+
+def _fit(method: CalibrationMethod, logits: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, Any]]:
+    """Return temperature and calibration."""
+    if method == "platt":
+        return 1.0, fit_platt(logits, labels)
+    if method == "isotonic":
+        return 1.0, fit_isotonic(logits, labels)
     try:
-        return fit_temperature(logits, labels)
+        return fit_temperature(logits, labels), {}
     except OptionError as error:
         warnings.warn(f"the probabilities stay uncalibrated: {error}", stacklevel=3)
-        return 1.0
+        return 1.0, {}
 
 
-def _band(labels: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[float, float]:
+def _band(labels: np.ndarray, scores: np.ndarray, threshold: float, target: float) -> tuple[float, float]:
     try:
-        return choose_uncertain_band(labels, scores, threshold=threshold, target_accuracy=_TARGET_ACCURACY)
+        return choose_uncertain_band(labels, scores, threshold=threshold, target_accuracy=target)
     except OptionError as error:
         warnings.warn(f"every verdict will be 'uncertain': {error}", stacklevel=3)
         return 0.0, 1.0

@@ -1,14 +1,16 @@
-"""Validation scores -> temperature, threshold and the band of "uncertain".
+"""Validation scores -> calibrated probabilities, threshold, aggregation, the band of "uncertain".
 
-All three are fitted on validation samples and stored with the detector; never on test samples.
+All are fitted on validation samples and stored with the detector; never on test samples.
 
-A verdict follows from all three: *uncertain* strictly inside the band, outside it *fake* at or
+A verdict follows from them: *uncertain* strictly inside the band, outside it *fake* at or
 above the threshold and *real* below. A band of no width leaves the plain threshold.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +18,18 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.metrics import PROBABILITY_EPSILON
+from deepfake_detect.evaluation.aggregation import (
+    AGGREGATION_RULES,
+    LEARNED_RULE,
+    ClipFaces,
+    clip_features,
+)
+from deepfake_detect.metrics import PROBABILITY_EPSILON, roc_auc
 
+# A share that equals the limit save for the last digits of a product is not above it.
+_ROUNDING = 1e-9
+# Of each class: a fifth of them is what the learned rule is judged on.
+_FEWEST_TO_LEARN = 25
 # Times the mean size of the logits: beyond these every probability is 0 or 1, or 0.5.
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 1e-3, 1e3
 
@@ -73,8 +85,124 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return math.exp(float(found.x))
 
 
-def choose_threshold(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the threshold of highest balanced accuracy: ``probability >= threshold`` is fake.
+def fit_platt(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+    """Return the straight line of the logit whose sigmoid has the least log loss.
+
+    Unlike a temperature it also moves the point of balance, for a detector that leans to one side.
+
+    Args:
+        logits, labels: As for :func:`fit_temperature`.
+
+    Returns:
+        ``{"method": "platt", "slope", "intercept"}``, for ``DetectorConfig.calibration``.
+
+    Raises:
+        OptionError: As for :func:`fit_temperature`, save that the logits may be on the right side
+            for every sample (a breath of ridge keeps the line finite); a line that falls.
+
+    Source: Platt, "Probabilistic outputs for support vector machines", 1999.
+
+    Example:
+        >>> line = fit_platt([-3.0, -2.0, -1.0, 1.0, 0.0, 2.0, 3.0, -1.0], [0, 0, 0, 0, 1, 1, 1, 1])
+        >>> sorted(line), line["slope"] > 0
+        (['intercept', 'method', 'slope'], True)
+    """
+    label_array, logit_array = _check("logits", labels, logits)
+    model = _logistic_regression().fit(logit_array[:, None], label_array)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope <= 0.0:
+        raise OptionError(
+            "logits", "are higher for reals than for fakes", "check that label 1 means fake, or train longer"
+        )
+    return {"method": "platt", "slope": slope, "intercept": intercept}
+
+
+def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+    """Return the rising curve from logit to probability that fits the labels best.
+
+    It follows any rising curve, and needs a thousand samples or so for that. Where it is level,
+    samples tie that had an order before, which may cost a little AUC. Probabilities keep away from 0
+    and 1 by ``1 / (N + 2)``: so many samples cannot tell of less.
+
+    Args:
+        logits, labels: As for :func:`fit_temperature`.
+
+    Returns:
+        ``{"method": "isotonic", "logits", "probabilities"}``: the knots, lists of equal length.
+
+    Raises:
+        OptionError: As for :func:`fit_temperature`, save that any logits do.
+
+    Source: Zadrozny & Elkan, "Transforming classifier scores into accurate multiclass probability
+    estimates", KDD 2002.
+
+    Example:
+        >>> fit_isotonic([-2.0, -1.0, 1.0, 2.0], [0, 1, 0, 1])["logits"]
+        [-2.0, -1.0, 1.0, 2.0]
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    label_array, logit_array = _check("logits", labels, logits)
+    model = IsotonicRegression(out_of_bounds="clip").fit(logit_array, label_array)
+    edge = 1.0 / (len(label_array) + 2)
+    return {
+        "method": "isotonic",
+        "logits": model.X_thresholds_.tolist(),
+        "probabilities": np.clip(model.y_thresholds_, edge, 1.0 - edge).tolist(),
+    }
+
+
+def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[str, list[float]]:
+    """Return the rule of highest AUC over validation videos, and the weights of a learned one.
+
+    The learned rule is judged by 5-fold cross-validation over the videos, so that it gains nothing
+    by having been fitted on them, and takes part from 25 videos of each class on. Of equally good
+    rules the first of ``AGGREGATION_RULES`` is taken.
+
+    Args:
+        clips: Faces of each validation video.
+        labels: (V,) of 0 = real and 1 = fake, both present.
+
+    Returns:
+        Name of the rule; its weights, empty for all but ``"logistic"``.
+
+    Raises:
+        OptionError: Labels that do not pair up with the clips, or one class alone.
+    """
+    from sklearn.model_selection import cross_val_predict
+
+    label_array, _ = _check("clips", labels, np.zeros(len(clips)))
+    areas = {
+        rule: roc_auc(label_array, [function(faces)[0] for faces in clips])
+        for rule, function in AGGREGATION_RULES.items()
+        if rule != LEARNED_RULE
+    }
+    features = np.stack([clip_features(faces) for faces in clips])
+    if np.bincount(label_array).min() >= _FEWEST_TO_LEARN:
+        model = _logistic_regression(ridge=1.0)
+        held_out = cross_val_predict(model, features, label_array, cv=5, method="decision_function")
+        areas[LEARNED_RULE] = roc_auc(label_array, held_out)
+    best = max(areas, key=lambda rule: areas[rule])
+    return best, fit_clip_weights(clips, label_array) if best == LEARNED_RULE else []
+
+
+def fit_clip_weights(clips: Sequence[ClipFaces], labels: ArrayLike) -> list[float]:
+    """Return the weights of the rule ``"logistic"``: intercept, then one a feature.
+
+    Args, Raises:
+        As for :func:`choose_aggregation`.
+    """
+    label_array, _ = _check("clips", labels, np.zeros(len(clips)))
+    features = np.stack([clip_features(faces) for faces in clips])
+    model = _logistic_regression(ridge=1.0).fit(features, label_array)
+    return [float(model.intercept_[0]), *model.coef_[0].tolist()]
+
+
+def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: float | None = None) -> float:
+    """Return the threshold that serves a goal best: ``probability >= threshold`` is fake.
+
+    The goal is the highest balanced accuracy, or as many fakes found as possible while no more than
+    a share ``max_fpr`` of the reals is called fake (of equally many found, the fewest reals).
 
     Only thresholds that split the samples are tried: the midpoints between neighbouring distinct
     probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower.
@@ -82,13 +210,15 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike) -> float:
     Args:
         labels: (N,) of 0 = real and 1 = fake, both present.
         probabilities: (N,), 0 to 1.
+        max_fpr: Highest share of reals called fake, 0 to 1; ``None`` for balanced accuracy.
 
     Returns:
         Threshold, 0 to 1.
 
     Raises:
         OptionError: Arrays that do not pair up, labels other than 0 and 1, a class that is absent,
-            probabilities outside 0 to 1, or all equal (nothing splits them).
+            probabilities outside 0 to 1, or all equal (nothing splits them); no threshold calls so
+            few reals fake.
 
     Source: the maximum of Youden's J (Cancer 3, 1950), which is twice balanced accuracy less one.
 
@@ -108,8 +238,19 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike) -> float:
     midpoints = _midpoints(ordered[cuts], ordered[cuts + 1])
     fakes_below = np.cumsum(ordered_labels)[cuts]
     num_fakes, num_reals = int(label_array.sum()), int((1 - label_array).sum())
-    # Balanced accuracy times 2 * fakes * reals is a whole number, so ties are exact.
-    quality = (num_fakes - fakes_below) * num_reals + (cuts + 1 - fakes_below) * num_fakes
+    fakes_found, reals_below = num_fakes - fakes_below, cuts + 1 - fakes_below
+    if max_fpr is None:
+        # Balanced accuracy times 2 * fakes * reals is a whole number, so ties are exact.
+        quality = fakes_found * num_reals + reals_below * num_fakes
+    else:
+        quality = fakes_found * (num_reals + 1) + reals_below
+        quality[num_reals - reals_below > max_fpr * num_reals * (1.0 + _ROUNDING)] = -1
+        if quality.max() < 0:
+            raise OptionError(
+                "max_fpr",
+                f"every threshold calls more than {max_fpr:.4g} of the {num_reals:,} reals fake",
+                "allow more, or validate on more reals",
+            )
     best = midpoints[quality == quality.max()]
     return float(best[np.argmin(np.abs(best - 0.5))])
 
@@ -186,6 +327,13 @@ def _accuracy_outside(
     outside = num_below + len(labels) - num_not_above
     shares: np.ndarray = np.divide(right, outside, out=np.zeros(len(lows)), where=outside > 0)
     return shares
+
+
+def _logistic_regression(*, ridge: float = 1e-4) -> Any:
+    # scikit-learn takes a second to import, which a verdict on a clip need not wait for.
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=1.0 / ridge, max_iter=1000)
 
 
 def _slope(margins: np.ndarray, temperature: float) -> float:

@@ -1,146 +1,52 @@
-"""Finished scores -> what a paper reports: video and frame level, per method, with intervals.
+"""Finished scores -> what a paper reports: three levels, per method, per slice, with intervals.
 
 Takes numbers, not a network: whoever scored the crops fills a :class:`ScoreTable` and says in a
 :class:`Coverage` which videos have no score and why.
 
-**Video level**: one sample a video, its probability from :func:`aggregate_clip`.
-**Frame level**: one sample per scored face of every frame, with the label of its video; a frame
-with two faces is two samples. Intervals of both levels resample whole videos.
+**Video level**: one sample a video, its probability from :func:`aggregation.aggregate_clip`.
+**Track level**: one sample per person followed through a video, the mean over the person's faces.
+**Frame level**: one sample per scored face of every frame; a frame with two faces is two samples.
+A person or face has the label of its video, so a bystander in a forged clip counts as fake.
+Intervals of all levels resample whole videos, or all videos of a person at once.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
-from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.aggregation import aggregate_clip
-from deepfake_detect.metrics import CONFIDENCE, Interval, RocCurve, bootstrap_intervals, roc_curve
-from deepfake_detect.records import FAKE, REAL
+from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation.abstention import Abstention, abstain
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
+from deepfake_detect.evaluation.score_table import (
+    Coverage,
+    ScoreTable,
+    VideoSamples,
+    aggregate_clips,
+    clips_of,
+    video_samples,
+)
+from deepfake_detect.evaluation.slices import SliceResult, slice_columns, slice_of_videos
+from deepfake_detect.metrics import (
+    CONFIDENCE,
+    Interval,
+    RocCurve,
+    draw_groups,
+    intervals_of,
+    metric_draws,
+    reliability_bins,
+    roc_curve,
+)
+from deepfake_detect.records import FAKE
 
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """One row per scored face crop; every array has the same length N >= 1.
-
-    Attributes:
-        video_id: text (N,), object or str dtype. *The* identity of a video, unique across methods
-            and datasets; never a folder or file name, which four methods may share.
-        method: text (N,), the forgery method, or for reals their source.
-        label: int (N,), 0 = real, 1 = fake.
-        track_id: int (N,), the person's track within the video, from 0.
-        frame_index: int (N,), position in presentation order, from 0.
-        fake_probability: float (N,), 0 to 1.
-
-    Raises:
-        ManifestError: Arrays that are empty or of unequal length, missing text, numbers of the
-            wrong kind, labels other than 0 and 1, probabilities that are NaN or outside 0 to 1.
-    """
-
-    video_id: np.ndarray
-    method: np.ndarray
-    label: np.ndarray
-    track_id: np.ndarray
-    frame_index: np.ndarray
-    fake_probability: np.ndarray
-
-    def __post_init__(self) -> None:
-        shapes = {name: np.shape(column) for name, column in vars(self).items()}
-        if set(shapes.values()) != {(len(self.video_id),)}:
-            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ManifestError(
-                "score table", f"columns of unequal shape: {listed}", "pass one value per face in each"
-            )
-        if len(self.video_id) == 0:
-            raise ManifestError("score table", "has no row", "score at least one face")
-        for name in ("video_id", "method"):
-            if not all(isinstance(value, str) and value for value in getattr(self, name)):
-                raise ManifestError(f"score table, {name}", "holds empty or missing text", "name every row")
-        for name in ("label", "track_id", "frame_index"):
-            if not np.issubdtype(getattr(self, name).dtype, np.integer):
-                kind = getattr(self, name).dtype
-                raise ManifestError(f"score table, {name}", f"holds {kind}", "pass an array of integers")
-        if not np.isin(self.label, (REAL, FAKE)).all():
-            raise ManifestError(
-                "score table, label", "holds values other than 0 and 1", "pass 0 for real and 1 for fake"
-            )
-        # Written so that NaN fails too.
-        if not ((self.fake_probability >= 0.0) & (self.fake_probability <= 1.0)).all():
-            raise ManifestError(
-                "score table, fake_probability",
-                "holds NaN or values outside 0 to 1",
-                "leave out what was not scored and list it in the coverage",
-            )
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How many of the videos asked for stand behind the numbers.
-
-    Attributes:
-        videos_expected: Videos of the list or split that was to be evaluated.
-        videos_scored: Videos with at least one scored face.
-        videos_without_face: Videos read well in which no face was found.
-        videos_failed: Videos that could not be read or scored.
-        unscored: ``(video_id, reason)`` of each video without a score.
-
-    Raises:
-        OptionError: A negative count, or counts that do not add up.
-    """
-
-    videos_expected: int
-    videos_scored: int
-    videos_without_face: int
-    videos_failed: int
-    unscored: tuple[tuple[str, str], ...]
-
-    def __post_init__(self) -> None:
-        num_unscored = self.videos_without_face + self.videos_failed
-        counts = (self.videos_expected, self.videos_scored, self.videos_without_face, self.videos_failed)
-        adds_up = self.videos_expected == self.videos_scored + num_unscored
-        if min(counts) < 0 or not adds_up or num_unscored != len(self.unscored):
-            raise OptionError(
-                "coverage",
-                f"{self.sentence()} and {len(self.unscored)} listed as unscored do not add up",
-                "count every expected video once and list each unscored one",
-            )
-
-    def sentence(self) -> str:
-        """Return the coverage in words.
-
-        Example:
-            >>> Coverage(10, 9, 1, 0, (("c23/000", "no face"),)).sentence()
-            '9 of 10 videos scored, 1 without a face, 0 failed'
-        """
-        return (
-            f"{self.videos_scored} of {self.videos_expected} videos scored, "
-            f"{self.videos_without_face} without a face, {self.videos_failed} failed"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class VideoSamples:
-    """The V videos of a score table as samples, sorted by identity.
-
-    Attributes:
-        video_id: str (V,), each once, rising.
-        method: str (V,).
-        label: int64 (V,), 0 = real, 1 = fake.
-        fake_probability: float64 (V,), 0 to 1, aggregated over the video's faces.
-        of_row: int64 (N,), for each row of the score table its video's position in the above.
-    """
-
-    video_id: np.ndarray
-    method: np.ndarray
-    label: np.ndarray
-    fake_probability: np.ndarray
-    of_row: np.ndarray
+Level = Literal["video", "track", "frame"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+Resample = Literal["videos", "identities"]
+RESAMPLE_CHOICES: tuple[Resample, ...] = get_args(Resample)
 
 
 @dataclass(frozen=True)
@@ -153,6 +59,10 @@ class EvaluationSettings:
         num_draws: Bootstrap draws.
         confidence: Share of draws inside an interval.
         seed: Of the bootstrap.
+        resample: What a draw takes whole: ``"videos"``, or ``"identities"``: all videos in which
+            the same person is seen.
+        uncertain_low, uncertain_high: Probabilities strictly between would get no verdict; metrics
+            that need verdicts give all samples one, :attr:`Evaluation.abstention` does not.
     """
 
     threshold: float
@@ -160,6 +70,9 @@ class EvaluationSettings:
     num_draws: int
     confidence: float
     seed: int
+    resample: Resample = "videos"
+    uncertain_low: float = 0.5
+    uncertain_high: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,10 +95,7 @@ class LevelResult:
 
     def to_json(self) -> dict[str, dict[str, float | None]]:
         """Return ``{metric: {"value", "low", "high"}}`` with ``None`` for an undefined number."""
-        return {
-            name: {"value": _or_none(one.value), "low": _or_none(one.low), "high": _or_none(one.high)}
-            for name, one in self.metrics.items()
-        }
+        return intervals_to_json(self.metrics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,20 +103,20 @@ class MethodResult:
     """One forgery method's fakes against all real videos.
 
     Attributes:
-        video, frame: The two levels.
+        video, track, frame: The three levels.
         num_videos_fake, num_videos_real: Videos behind them.
     """
 
     video: LevelResult
+    track: LevelResult
     frame: LevelResult
     num_videos_fake: int
     num_videos_real: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return both levels and the counts as plain values."""
+        """Return all levels and the counts as plain values."""
         return {
-            "video": self.video.to_json(),
-            "frame": self.frame.to_json(),
+            **{level: getattr(self, level).to_json() for level in LEVELS},
             "num_videos_fake": self.num_videos_fake,
             "num_videos_real": self.num_videos_real,
         }
@@ -218,28 +128,74 @@ class Evaluation:
 
     Attributes:
         video: One sample per video, in the order of ``video_ids``.
+        track: One sample per person of each video.
         frame: One sample per scored face, in the order of the score table.
         video_ids: str (V,), sorted.
         per_method: A result per forgery method, by name; sources of reals alone are not listed.
+        macro: For each level the mean over the methods of each metric; empty without a method.
+        slices: For each column that videos were sliced by, its values in order.
+        aggregations: Video level under each rule by name, to compare them; the one used is
+            ``settings.aggregation_rule``, which is chosen on validation, not from here.
         coverage: Which videos stand behind the numbers.
         settings: Threshold, rule and bootstrap.
     """
 
     video: LevelResult
+    track: LevelResult
     frame: LevelResult
     video_ids: np.ndarray
     per_method: dict[str, MethodResult]
+    macro: dict[Level, dict[str, Interval]]
+    slices: dict[str, tuple[SliceResult, ...]]
+    aggregations: dict[str, dict[str, Interval]]
     coverage: Coverage
     settings: EvaluationSettings
 
+    @property
+    def abstention(self) -> Abstention:
+        """What the band called uncertain leaves, at video level."""
+        settings = self.settings
+        band = (settings.uncertain_low, settings.uncertain_high)
+        return abstain(self.video.labels, self.video.scores, threshold=settings.threshold, band=band)
+
+    @property
+    def worst_method(self) -> str | None:
+        """The method with the highest APCER at video level, as ISO/IEC 30107-3 reports attacks."""
+        rates = {name: one.video.metrics["apcer"].value for name, one in self.per_method.items()}
+        return max(rates, key=lambda name: rates[name]) if rates else None
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that ``files.write_json`` takes; undefined numbers are ``None``."""
-        unscored = [{"video_id": video_id, "reason": reason} for video_id, reason in self.coverage.unscored]
+        """Return plain values that ``files.write_json`` takes; undefined numbers are ``None``.
+
+        An *interval* is ``{"value", "low", "high"}``, *metrics* are intervals by the names of
+        ``metrics.METRIC_NAMES``. Keys:
+
+        - ``video``, ``track``, ``frame``: metrics over all methods.
+        - ``per_method``: by method, ``video``, ``track``, ``frame`` (metrics), ``num_videos_fake``,
+          ``num_videos_real``.
+        - ``macro``: ``video``, ``track``, ``frame``: metrics, mean over methods; and
+          ``worst_apcer_method``: the method most often called real, or ``None``.
+        - ``slices``: by column, a list of ``{"value", "num_videos_real", "num_videos_fake",
+          "video"}``, the last one metrics.
+        - ``aggregations``: by rule, metrics at video level.
+        - ``reliability``: by level, lists ``edges``, ``weight``, ``mean_probability``,
+          ``share_fake`` (:class:`metrics.ReliabilityBins`).
+        - ``abstention``: :class:`abstention.Abstention`, at video level.
+        - ``coverage``: :class:`Coverage`, ``unscored`` as ``{"video_id", "reason"}``.
+        - ``settings``: :class:`EvaluationSettings`.
+        """
+        macro: dict[str, Any] = {level: intervals_to_json(one) for level, one in self.macro.items()}
         return {
-            "video": self.video.to_json(),
-            "frame": self.frame.to_json(),
+            **{level: getattr(self, level).to_json() for level in LEVELS},
             "per_method": {name: result.to_json() for name, result in self.per_method.items()},
-            "coverage": {**asdict(self.coverage), "unscored": unscored},
+            "macro": {**macro, "worst_apcer_method": self.worst_method},
+            "slices": {
+                column: [_slice_to_json(one) for one in results] for column, results in self.slices.items()
+            },
+            "aggregations": {name: intervals_to_json(one) for name, one in self.aggregations.items()},
+            "reliability": {level: _bins_to_json(getattr(self, level)) for level in LEVELS},
+            "abstention": {name: _or_none(value) for name, value in asdict(self.abstention).items()},
+            "coverage": self.coverage.to_json(),
             "settings": asdict(self.settings),
         }
 
@@ -250,25 +206,38 @@ def evaluate_scores(
     *,
     threshold: float,
     aggregation_rule: str,
+    aggregation_weights: Sequence[float] = (),
     num_draws: int = 1000,
     seed: int = 0,
+    resample: Resample = "videos",
+    slice_by: Sequence[str] = (),
+    uncertain_band: tuple[float, float] | None = None,
 ) -> Evaluation:
-    """Return video- and frame-level metrics of finished scores, overall and per forgery method.
+    """Return the metrics of finished scores at every level, overall, per method and per slice.
+
+    All of them are measured on the same bootstrap draws.
 
     Args:
         table: Scored faces.
         coverage: Which videos were expected and which are not in the table.
         threshold: Probability at or above which a sample is called fake.
         aggregation_rule: A name in ``AGGREGATION_RULES``.
+        aggregation_weights: Of the rule ``"logistic"``.
         num_draws: Bootstrap draws for the 95 % intervals, from 1.
         seed: Of the bootstrap, from 0; equal seeds give equal numbers.
+        resample: What a draw takes whole, see :class:`EvaluationSettings`. ``"identities"`` needs
+            the detail ``identity``; a video without one stands for itself.
+        slice_by: Columns of ``table.details`` to slice the videos by, beside ``DEFAULT_SLICES``.
+        uncertain_band: Probabilities strictly between get no verdict in ``abstention``; ``None`` for
+            verdicts on all.
 
     Returns:
         The evaluation. A metric that needs both classes is NaN where one is absent.
 
     Raises:
         ManifestError: Rows of one video disagree on label or method, or list a face twice.
-        OptionError: The coverage does not fit the table; an unknown rule; an option out of range.
+        OptionError: The coverage does not fit the table; an unknown rule, column or way to
+            resample; an option out of range.
 
     Source: video level and per-method protocol of FaceForensics++ (arXiv:1901.08971) as the field
     reports it: each method's fakes against all reals.
@@ -287,153 +256,171 @@ def evaluate_scores(
         >>> evaluation.video.metrics["accuracy"].value, evaluation.to_json()["video"]["auc"]["value"]
         (1.0, 1.0)
     """
-    videos = video_samples(table, aggregation_rule=aggregation_rule)
+    videos = video_samples(table, aggregation_rule=aggregation_rule, weights=aggregation_weights)
     _check_coverage(coverage, videos.video_id)
-    settings = EvaluationSettings(threshold, aggregation_rule, num_draws, CONFIDENCE, seed)
+    columns = slice_columns(table, tuple(slice_by))
+    settings = EvaluationSettings(
+        threshold,
+        aggregation_rule,
+        num_draws,
+        CONFIDENCE,
+        seed,
+        resample,
+        *(uncertain_band or (threshold, threshold)),
+    )
+    measure = _Measure.over(table, videos, settings)
 
+    everything = np.ones(len(videos.video_id), dtype=bool)
+    overall = {level: measure.level(level, everything)[0] for level in LEVELS}
+    per_method, macro = _per_method(videos, measure)
+    return Evaluation(
+        **overall,
+        video_ids=videos.video_id,
+        per_method=per_method,
+        macro=macro,
+        slices={column: _slices(table, videos, measure, column) for column in columns},
+        aggregations=_compare_rules(table, videos, measure, aggregation_weights),
+        coverage=coverage,
+        settings=settings,
+    )
+
+
+def intervals_to_json(metrics: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
+    """Return ``{metric: {"value", "low", "high"}}`` with ``None`` for an undefined number."""
+    return {
+        name: {key: _or_none(getattr(one, key)) for key in ("value", "low", "high")}
+        for name, one in metrics.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """One level: label and score (M,) of each sample, and the position of its video."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    video: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Measure:
+    """Measures any choice of videos on the same draws.
+
+    ``group`` (V,) is the column of ``times_drawn`` (D, G) of each video.
+    """
+
+    samples: dict[Level, _Samples]
+    group: np.ndarray
+    times_drawn: np.ndarray = field(repr=False)
+    settings: EvaluationSettings
+
+    @classmethod
+    def over(cls, table: ScoreTable, videos: VideoSamples, settings: EvaluationSettings) -> _Measure:
+        group = _groups(table, videos, settings.resample)
+        times_drawn = draw_groups(int(group.max()) + 1, num_draws=settings.num_draws, seed=settings.seed)
+        positions = np.arange(len(videos.video_id))
+        scores = table.fake_probability.astype(np.float64)
+        samples: dict[Level, _Samples] = {
+            "video": _Samples(videos.label, videos.fake_probability, positions),
+            "track": _tracks(table, videos),
+            "frame": _Samples(videos.label[videos.of_row], scores, videos.of_row),
+        }
+        return cls(samples, group, times_drawn, settings)
+
+    def level(self, level: Level, chosen: np.ndarray) -> tuple[LevelResult, np.ndarray, np.ndarray]:
+        """Return the result of the chosen videos (bool (V,)), and its values (M,) and draws (D, M)."""
+        samples = self.samples[level]
+        rows = chosen[samples.video]
+        labels, scores = samples.labels[rows], samples.scores[rows]
+        values, draws = self.draws(labels, scores, samples.video[rows])
+        return LevelResult(labels, scores, self.intervals(values, draws)), values, draws
+
+    def draws(
+        self, labels: np.ndarray, scores: np.ndarray, video: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        groups = self.group[video]
+        return metric_draws(labels, scores, groups, self.times_drawn, threshold=self.settings.threshold)
+
+    def intervals(self, values: np.ndarray, draws: np.ndarray) -> dict[str, Interval]:
+        return intervals_of(values, draws, confidence=self.settings.confidence)
+
+
+def _per_method(
+    videos: VideoSamples, measure: _Measure
+) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]]]:
     is_fake = videos.label == FAKE
-    video, frame = _both_levels(table, videos, np.ones(len(is_fake), dtype=bool), settings)
-    per_method = {}
+    results: dict[str, MethodResult] = {}
+    values: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
+    draws: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
     for method in np.unique(videos.method[is_fake]):
         of_method = is_fake & (videos.method == method)
-        levels = _both_levels(table, videos, of_method | ~is_fake, settings)
-        per_method[str(method)] = MethodResult(*levels, int(of_method.sum()), int((~is_fake).sum()))
-    return Evaluation(video, frame, videos.video_id, per_method, coverage, settings)
+        levels = {}
+        for level in LEVELS:
+            levels[level], value, drawn = measure.level(level, of_method | ~is_fake)
+            values[level].append(value)
+            draws[level].append(drawn)
+        counts = int(of_method.sum()), int((~is_fake).sum())
+        results[str(method)] = MethodResult(levels["video"], levels["track"], levels["frame"], *counts)
+    # A draw that leaves a metric of one method undefined leaves the mean undefined.
+    macro = {
+        level: measure.intervals(np.mean(values[level], axis=0), np.mean(draws[level], axis=0))
+        for level in LEVELS
+        if values[level]
+    }
+    return results, macro
 
 
-def video_samples(table: ScoreTable, *, aggregation_rule: str) -> VideoSamples:
-    """Return one sample per video, aggregated as in scoring a clip.
-
-    Args:
-        table: Scored faces.
-        aggregation_rule: A name in ``AGGREGATION_RULES``.
-
-    Returns:
-        The videos, sorted by identity.
-
-    Raises:
-        ManifestError: Rows of one video disagree on label or method, or list a face twice.
-        OptionError: An unknown rule.
-
-    Source: videos are told apart by ``video_id`` alone; tools that take a folder's name merge
-    the four FaceForensics++ fakes called ``000_003`` and report a wrong AUC.
-
-    Example:
-        >>> table = ScoreTable(*(np.array(column) for column in (
-        ...     ["youtube/000", "Deepfakes/000_003", "Deepfakes/000_003"],
-        ...     ["youtube", "Deepfakes", "Deepfakes"], [0, 1, 1], [0, 0, 0], [0, 0, 9], [0.1, 0.5, 1.0])))
-        >>> videos = video_samples(table, aggregation_rule="mean")
-        >>> videos.video_id.tolist(), videos.fake_probability.tolist()
-        (['Deepfakes/000_003', 'youtube/000'], [0.75, 0.1])
-    """
-    ids, first_row, of_row = np.unique(table.video_id.astype(str), return_index=True, return_inverse=True)
-    _check_agreement(table, first_row, of_row)
-    _check_faces_once(table, of_row)
-    return VideoSamples(
-        ids,
-        method=table.method[first_row].astype(str),
-        label=table.label[first_row].astype(np.int64),
-        fake_probability=_aggregate_videos(table, of_row, len(ids), aggregation_rule),
-        of_row=of_row,
-    )
+def _slices(
+    table: ScoreTable, videos: VideoSamples, measure: _Measure, column: str
+) -> tuple[SliceResult, ...]:
+    of_video, names = slice_of_videos(table, videos, column)
+    results = []
+    for name in names:
+        level, _, _ = measure.level("video", of_video == name)
+        num_fake = int((level.labels == FAKE).sum())
+        results.append(SliceResult(name, len(level.labels) - num_fake, num_fake, level.metrics))
+    return tuple(results)
 
 
-def format_table(evaluation: Evaluation) -> Table:
-    """Return the evaluation as a table for the terminal: one row per level and method.
-
-    Args:
-        evaluation: Result of :func:`evaluate_scores`.
-
-    Returns:
-        rich table of text: level, method, number of real + fake videos, AUC with its interval,
-        accuracy, equal error rate and log loss; ``n/a`` where undefined. The caption tells
-        coverage and settings.
-
-    Source: the columns of the field's result tables, video level first.
-
-    Example:
-        >>> table = ScoreTable(*(np.array(column) for column in (
-        ...     ["youtube/000", "Deepfakes/000_003"], ["youtube", "Deepfakes"],
-        ...     [0, 1], [0, 0], [0, 0], [0.1, 0.8])))
-        >>> evaluation = evaluate_scores(
-        ...     table, Coverage(2, 2, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_draws=20)
-        >>> format_table(evaluation).row_count  # video and frame, each over all and for Deepfakes
-        4
-    """
-    settings = evaluation.settings
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        collapse_padding=True,
-        pad_edge=False,
-        caption=f"{evaluation.coverage.sentence()}\nthreshold {settings.threshold:.4g}, "
-        f"{settings.aggregation_rule}, {settings.confidence:.0%} intervals over videos",
-        caption_justify="left",
-    )
-    table.add_column("Level", no_wrap=True)
-    # In a narrow terminal names give way; numbers never do. The rest fits 80 columns.
-    table.add_column("Method", overflow="fold")
-    for header in ("Real +\nfake", escape("AUC\n[low, high]"), "Accuracy", "EER", "Log\nloss"):
-        table.add_column(header, justify="right", no_wrap=True)
-    num_fake = int((evaluation.video.labels == FAKE).sum())
-    num_real = len(evaluation.video_ids) - num_fake
-    overall = MethodResult(evaluation.video, evaluation.frame, num_fake, num_real)
-    for level in ("video", "frame"):
-        for name, result in [("all", overall), *evaluation.per_method.items()]:
-            table.add_row(*_table_row(level, name, result))
-        table.add_section()
-    return table
+def _compare_rules(
+    table: ScoreTable, videos: VideoSamples, measure: _Measure, weights: Sequence[float]
+) -> dict[str, dict[str, Interval]]:
+    clips = clips_of(table, videos.of_row, weights=weights)
+    rules = [rule for rule in AGGREGATION_RULES if rule != LEARNED_RULE or len(weights)]
+    positions = np.arange(len(clips))
+    return {
+        rule: measure.intervals(*measure.draws(videos.label, aggregate_clips(clips, rule), positions))
+        for rule in rules
+    }
 
 
-def _table_row(level: str, name: str, result: MethodResult) -> list[str]:
-    metrics = (result.video if level == "video" else result.frame).metrics
-    values = [metrics[key].value for key in ("accuracy", "eer", "log_loss")]
-    numbers = ["n/a" if math.isnan(value) else f"{value:.3f}" for value in values]
-    counts = f"{result.num_videos_real} + {result.num_videos_fake}"
-    # Square brackets are markup to rich.
-    return [level, escape(name), counts, escape(metrics["auc"].text()), *numbers]
+def _tracks(table: ScoreTable, videos: VideoSamples) -> _Samples:
+    pairs = np.stack([videos.of_row, table.track_id.astype(np.int64)], axis=1)
+    tracks, of_row = np.unique(pairs, axis=0, return_inverse=True)
+    of_row = of_row.reshape(-1)  # numpy 2.0 alone gives it a second axis
+    sums = np.bincount(of_row, weights=table.fake_probability)
+    # A mean of ones may come out a little above 1.
+    scores = np.clip(sums / np.bincount(of_row), 0.0, 1.0)
+    return _Samples(videos.label[tracks[:, 0]], scores, tracks[:, 0])
 
 
-def _or_none(number: float) -> float | None:
-    return None if math.isnan(number) else number
-
-
-def _check_agreement(table: ScoreTable, first_row: np.ndarray, of_row: np.ndarray) -> None:
-    for name in ("label", "method"):
-        column = getattr(table, name)
-        of_first = column[first_row][of_row]
-        disagreeing = np.flatnonzero(column != of_first)
-        if len(disagreeing):
-            row = disagreeing[0]
-            raise ManifestError(
-                f"video {table.video_id[row]}",
-                f"its rows disagree on the {name}: {of_first[row]} and {column[row]}",
-                "give each video an identity of its own, such as dataset/method/name",
-            )
-
-
-def _check_faces_once(table: ScoreTable, of_row: np.ndarray) -> None:
-    faces = np.stack([of_row, table.frame_index, table.track_id], axis=1)  # (N, 3)
-    _, first_row, times = np.unique(faces, axis=0, return_index=True, return_counts=True)
-    if times.max() > 1:
-        row = first_row[times.argmax()]
-        raise ManifestError(
-            f"video {table.video_id[row]}",
-            f"track {table.track_id[row]} is listed {times.max()} times in frame {table.frame_index[row]}",
-            "score each face once and give each video an identity of its own",
-        )
-
-
-def _aggregate_videos(table: ScoreTable, of_row: np.ndarray, num_videos: int, rule: str) -> np.ndarray:
-    """Return the fake probability of each video, float64 (V,)."""
-    by_video = np.argsort(of_row, kind="stable")
-    starts = np.searchsorted(of_row[by_video], np.arange(1, num_videos))
-    return np.array(
-        [
-            aggregate_clip(table.track_id[rows], table.fake_probability[rows], rule=rule).fake_probability
-            for rows in np.split(by_video, starts)
-        ]
-    )
+def _groups(table: ScoreTable, videos: VideoSamples, resample: Resample) -> np.ndarray:
+    """Return for each video the number, from 0, of what is drawn whole with it."""
+    if resample == "videos":
+        return np.arange(len(videos.video_id))
+    if resample not in RESAMPLE_CHOICES:
+        raise OptionError("resample", f"is {resample!r}", f"choose one of: {', '.join(RESAMPLE_CHOICES)}")
+    if "identity" not in table.details:
+        raise OptionError("resample", "the scores name no identities", "add a column identity")
+    _, first_row = np.unique(videos.of_row, return_index=True)
+    people = table.details["identity"][first_row]
+    # A video of nobody known is drawn by itself.
+    names = [
+        f"person {person}" if isinstance(person, str) and person else f"video {video}"
+        for person, video in zip(people, videos.video_id, strict=True)
+    ]
+    numbers: np.ndarray = np.unique(names, return_inverse=True)[1]
+    return numbers
 
 
 def _check_coverage(coverage: Coverage, video_ids: np.ndarray) -> None:
@@ -448,27 +435,19 @@ def _check_coverage(coverage: Coverage, video_ids: np.ndarray) -> None:
         raise OptionError("coverage", f"lists {both[0]} as unscored, but it has scores", "list it once")
 
 
-def _both_levels(
-    table: ScoreTable, videos: VideoSamples, chosen: np.ndarray, settings: EvaluationSettings
-) -> tuple[LevelResult, LevelResult]:
-    """Return the video and the frame level of the chosen videos (bool (V,))."""
-    rows = chosen[videos.of_row]
-    of_row = videos.of_row[rows]
-    video = _level(videos.label[chosen], videos.fake_probability[chosen], np.flatnonzero(chosen), settings)
-    frame = _level(videos.label[of_row], table.fake_probability[rows], of_row, settings)
-    return video, frame
+def _slice_to_json(one: SliceResult) -> dict[str, Any]:
+    return {
+        "value": one.value,
+        "num_videos_real": one.num_videos_real,
+        "num_videos_fake": one.num_videos_fake,
+        "video": intervals_to_json(one.metrics),
+    }
 
 
-def _level(
-    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, settings: EvaluationSettings
-) -> LevelResult:
-    metrics = bootstrap_intervals(
-        labels,
-        scores,
-        groups,
-        threshold=settings.threshold,
-        num_draws=settings.num_draws,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
-    return LevelResult(labels, scores.astype(np.float64), metrics)
+def _bins_to_json(level: LevelResult) -> dict[str, list[float | None]]:
+    bins = reliability_bins(level.labels, level.scores)
+    return {name: [_or_none(float(number)) for number in column] for name, column in vars(bins).items()}
+
+
+def _or_none(number: float) -> float | None:
+    return None if math.isnan(number) else number

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from deepfake_detect.data.audit import LeakKind, splits_of
+from deepfake_detect.data.audit import LeakKind
+from deepfake_detect.data.clips import ClipDataset, collate_clips
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
 from deepfake_detect.data.failures import NO_FACE, read_failures
+from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.leaks import require_no_leak
-from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.evaluation.evaluate import Coverage, ScoreTable
+from deepfake_detect.evaluation.score_table import Coverage, ScoreTable
+from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.progress import progress_bar
 
 _BATCH_SIZE = 64
 _UNREADABLE = "no readable crop"
 _MAX_NAMED = 20
-# What a detector's file says of its videos, and what they were to it.
-_SEEN = {"train_videos_sha256": "trained", "val_videos_sha256": "selected"}
+_COLUMNS = ("video_id", "method", "label", "track_id", "frame_index")
+# Written beside the scores, and what results can be sliced by.
+_DETAILS = (
+    "dataset",
+    "split",
+    "compression",
+    "target_id",
+    "source_id",
+    "time_seconds",
+    "detection_score",
+    "native_size",
+    "path",
+)
 
 
 def manifest_logits(
-    scorer: CropScorer, manifest: Manifest, *, num_workers: int | None = None, show_progress: bool = True
+    scorer: CropScorer,
+    manifest: Manifest,
+    *,
+    num_workers: int | None = None,
+    show_progress: bool = True,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run a detector over a manifest.
 
@@ -36,40 +56,58 @@ def manifest_logits(
         manifest: Crops, cut at least as wide as the detector needs.
         num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
         show_progress: Whether to draw a progress bar.
+        change: What is done to each crop first, RGB uint8 to RGB uint8; ``None`` leaves them.
 
     Returns:
-        Rows that could be read, int64 (N,) rising, and their raw logits, float64 (N,). Crops
-        that cannot be read are left out and warned about, the first 20 by name.
+        Rows that could be read, int64 (N,) rising, and their raw logits, float64 (N,). Of a detector
+        of sequences each row is the first of a track, and stands for it. Crops that cannot be read
+        are left out and warned about, the first 20 by name.
 
     Raises:
         OptionError: The crops are narrower than the detector needs, or aligned otherwise.
         ManifestError: Not one crop can be read.
     """
-    dataset = CropDataset(manifest, scorer.config.model.preprocessing, geometry=scorer.config.geometry)
+    dataset, collate = _items(scorer, manifest, change)
     workers = min(8, os.cpu_count() or 1) if num_workers is None else num_workers
     batches = DataLoader(
         dataset,
         batch_size=_BATCH_SIZE,
         num_workers=workers,
-        collate_fn=collate_readable,
+        collate_fn=collate,
         worker_init_fn=reading_worker,
         pin_memory=scorer.device.type == "cuda",
     )
     rows, logits = [], []
     unreadable: list[int] = []
     with progress_bar(enabled=show_progress) as progress:
-        task = progress.add_task("crops", total=len(dataset), note="")
+        task = progress.add_task("batches", total=len(batches), note="")
         for batch in batches:
             unreadable += batch.unreadable_rows.tolist()
             if len(batch.rows):
                 rows.append(batch.rows.numpy())
-                logits.append(scorer.batch_logits(batch.images))
-            progress.advance(task, len(batch.rows) + len(batch.unreadable_rows))
+                logits.append(scorer.batch_logits(batch.images, batch.lengths))
+            progress.advance(task)
     if unreadable:
         warnings.warn(_sentence_on_unreadable(manifest, unreadable), stacklevel=2)
     if not rows:
         raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
-    return np.concatenate(rows), np.concatenate(logits)
+    read, found = np.concatenate(rows), np.concatenate(logits)
+    in_order = np.argsort(read)
+    return read[in_order], found[in_order]
+
+
+def _items(
+    scorer: CropScorer, manifest: Manifest, change: Callable[[np.ndarray], np.ndarray] | None
+) -> tuple[CropDataset | ClipDataset, Callable[..., Any]]:
+    """Return what a detector judges, crops or sequences of them, and how items become a batch."""
+    geometry, preprocessing = scorer.config.geometry, scorer.config.model.preprocessing
+    augment: Any = change  # without a seed, an augmentation is no more than a function of the crop
+    sequence = scorer.config.model.sequence
+    if sequence is None:
+        return CropDataset(manifest, preprocessing, geometry=geometry, augment=augment), collate_readable
+    count = sequence.num_frames
+    clips = ClipDataset(manifest, preprocessing, geometry=geometry, num_frames=count, augment=augment)
+    return clips, collate_clips
 
 
 def _sentence_on_unreadable(manifest: Manifest, rows: Sequence[int]) -> str:
@@ -91,10 +129,8 @@ def score_held_out(
     """Score one split of a manifest, after making sure that no other split of it leaks into it.
 
     All rows of the other splits are compared, whatever the manifest's filters leave out. A warning
-    tells where the measured videos are those that the detector was trained or selected on. Of these
-    a detector keeps a hash alone, so they are known again only as the whole set: where the measured
-    rows, or a split of the file that they belong to, hold exactly those videos. Some of them among
-    others are not noticed.
+    tells of measured videos that the detector was trained or selected on, see
+    :func:`seen.seen_notes`.
 
     Args:
         scorer, split, num_workers, show_progress: As for :func:`score_manifest`.
@@ -109,30 +145,9 @@ def score_held_out(
         OptionError: As for :func:`score_manifest`, or an unknown kind of leak.
     """
     notes = require_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
-    for note in (*_what_was_seen(scorer, manifest.split(split)), *notes):
+    for note in (*seen_notes(scorer.config.training, manifest.split(split)), *notes):
         warnings.warn(note, stacklevel=2)
     return score_manifest(scorer, manifest, split=split, num_workers=num_workers, show_progress=show_progress)
-
-
-def _what_was_seen(scorer: CropScorer, measured: Manifest) -> list[str]:
-    """Return a line for each part of the measured videos that the detector's file tells of."""
-    facts = scorer.config.training
-    uses = {facts[key]: use for key, use in _SEEN.items() if key in facts}
-    if not uses:
-        return []
-    whole = read_manifest(measured.path)
-    parts = {"the measured rows": measured}
-    parts |= {f"split {name}": whole.split(name) for name in splits_of(measured)}
-    told: dict[str, str] = {}
-    for words, part in parts.items():
-        use = uses.get(part.video_ids_sha256())
-        if use is not None:
-            told.setdefault(use, words)  # the rows themselves come before their split
-    return [
-        f"{measured.path}: the detector was {use} on the videos of {words}: "
-        "these figures do not tell how it does on new ones"
-        for use, words in told.items()
-    ]
 
 
 def score_manifest(
@@ -142,6 +157,7 @@ def score_manifest(
     split: str,
     num_workers: int | None = None,
     show_progress: bool = True,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[ScoreTable, Coverage]:
     """Score one split of a manifest, whatever its other splits hold.
 
@@ -154,21 +170,38 @@ def score_manifest(
         split: Which to score.
         num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
         show_progress: Whether to draw a progress bar.
+        change: As for :func:`manifest_logits`.
 
     Returns:
-        The scored faces and the coverage.
+        The scored faces, with details (``identity``: the person seen; ``logit``: before calibration;
+        columns of the manifest), and the coverage.
 
     Raises:
         OptionError: No such split, or crops the detector cannot use.
         ManifestError: Not one crop can be read.
     """
     part = manifest.split(split)
-    rows, logits = manifest_logits(scorer, part, num_workers=num_workers, show_progress=show_progress)
-    columns = part.columns(["video_id", "method", "label", "track_id", "frame_index"]).take(rows)
+    rows, logits = manifest_logits(
+        scorer, part, num_workers=num_workers, show_progress=show_progress, change=change
+    )
+    columns = part.columns([*_COLUMNS, *_DETAILS]).take(rows)
     values = {name: columns[name].to_numpy() for name in columns.column_names}
     values["label"] = values["label"].astype(np.int64)
-    table = ScoreTable(**values, fake_probability=scorer.probabilities(logits))
+    details = {name: values.pop(name) for name in _DETAILS}
+    details["identity"] = _identities(details["dataset"], details["target_id"])
+    # The logit tells what the probability was before calibration.
+    details["logit"] = logits
+    table = ScoreTable(**values, fake_probability=scorer.probabilities(logits), details=details)
     return table, _coverage(part, set(table.video_id.tolist()))
+
+
+def _identities(datasets: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Return the name over all datasets of the person seen, ``None`` where unknown."""
+    names = [
+        identity_key(dataset, person) if person else None
+        for dataset, person in zip(datasets, people, strict=True)
+    ]
+    return np.array(names, dtype=object)
 
 
 def _coverage(part: Manifest, scored: set[str]) -> Coverage:

@@ -22,6 +22,8 @@ from deepfake_detect.records import CropGeometry, Preprocessing
 
 FORMAT = "deepfake_detect.detector"
 FORMAT_VERSION = 1
+# What a calibration says beside its method.
+CALIBRATION_KEYS = {"platt": {"slope", "intercept"}, "isotonic": {"logits", "probabilities"}}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class DetectorConfig:
         geometry: How its crops are cut.
         aggregation_rule: Name of the rule from face probabilities to the clip's.
         temperature: The logit is divided by it before the sigmoid; fitted on validation.
+        calibration: What takes the place of the plain sigmoid, see
+            ``inference.calibrated_probabilities``; empty for none.
+        aggregation_weights: Of the aggregation rule ``"logistic"``; empty for all others.
         threshold: Probability from which a clip counts as fake; chosen on validation.
         uncertain_low, uncertain_high: Probabilities strictly between are called uncertain.
         training: Facts about the training: data, hash of video ids, selection, library version.
@@ -50,10 +55,16 @@ class DetectorConfig:
     uncertain_low: float = 0.5
     uncertain_high: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    aggregation_weights: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise OptionError("temperature", f"is {self.temperature}", "it must be above 0")
+        method = self.calibration.get("method", "platt")
+        if method not in CALIBRATION_KEYS or set(self.calibration) - {"method"} - CALIBRATION_KEYS[method]:
+            known = ", ".join(CALIBRATION_KEYS)
+            raise OptionError("calibration", f"{method!r} is unknown or has other values", f"known: {known}")
         for name in ("threshold", "uncertain_low", "uncertain_high"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(name, f"is {getattr(self, name)}", "it must be from 0 to 1")

@@ -12,24 +12,27 @@ from deepfake_detect.files import atomic_path
 from deepfake_detect.records import FAKE
 
 if TYPE_CHECKING:
-    from deepfake_detect.training.loop import EpochRecord
+    from deepfake_detect.training.history import EpochRecord
 
 _CLASSES = ("real", "fake")
 
 
 def save_history_figure(history: Sequence[EpochRecord], path: Path) -> None:
-    """Draw losses (left) and validation AUC (right) by epoch, and mark where the stages change.
+    """Draw losses, accuracies and validation AUC by epoch, and mark where the stages change.
 
     Args:
         history: Records of the epochs, at least one.
         path: PNG to write.
     """
-    figure = _figure(9, 3.6)
-    losses, areas = figure.subplots(1, 2)
+    figure = _figure(13, 3.6)
+    losses, accuracies, areas = figure.subplots(1, 3)
     epochs = [record.epoch for record in history]
     losses.plot(epochs, [record.train_loss for record in history], "o-", label="training (smoothed labels)")
     losses.plot(epochs, [record.val_loss for record in history], "s-", label="validation")
     losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
+    accuracies.plot(epochs, [record.train_accuracy for record in history], "o-", label="training")
+    accuracies.plot(epochs, [record.val_accuracy for record in history], "s-", label="validation")
+    accuracies.set(xlabel="epoch", ylabel="share of crops named right", title="Accuracy at 0.5")
     areas.plot(epochs, [record.val_frame_auc for record in history], "o-", label="crops")
     areas.plot(epochs, [record.val_video_auc for record in history], "s-", label="videos (selects)")
     best = max(history, key=lambda record: (record.val_video_auc, -record.epoch))
@@ -41,7 +44,7 @@ def save_history_figure(history: Sequence[EpochRecord], path: Path) -> None:
         for earlier, later in zip(history, history[1:], strict=False)
         if earlier.stage != later.stage
     ]
-    for axes in (losses, areas):
+    for axes in (losses, accuracies, areas):
         for position, stage in switches:
             axes.axvline(
                 position, color="grey", linestyle="--", linewidth=0.8, label=f"from here on: {stage}"

@@ -15,6 +15,7 @@ from deepfake_detect.records import FAKE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # More thin curves than this cannot be told apart; the numbers are in the table.
 _MOST_METHOD_CURVES = 8
@@ -54,13 +55,20 @@ def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> Non
         >>> target.read_bytes()[1:4]
         b'PNG'
     """
+    if Path(path).suffix.lower() != ".png":
+        raise OptionError("path", f"{path} does not end in .png", "the figure is written as PNG")
+    figure = roc_figure(evaluation)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.2)
+
+
+def roc_figure(evaluation: Evaluation) -> Figure:
+    """Return the picture of :func:`save_roc_figure`."""
     # Imported here so that no other use of the library pays for matplotlib, and without pyplot,
     # which keeps global state and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if Path(path).suffix.lower() != ".png":
-        raise OptionError("path", f"{path} does not end in .png", "the figure is written as PNG")
     figure = Figure(figsize=(9.6, 6.0))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.08, 0.11, 0.5, 0.8))
@@ -69,8 +77,7 @@ def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> Non
         _draw_curves(axes, evaluation)
     else:
         _explain_absence(axes, evaluation)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.2)
+    return figure
 
 
 def _prepare_axes(axes: Axes, evaluation: Evaluation) -> None:

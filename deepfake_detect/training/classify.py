@@ -6,7 +6,7 @@ classes, all in memory, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class ClassifyConfig:
             raise OptionError(
                 "optimizer", f"{self.optimizer!r} is unknown", f"choose {', '.join(_OPTIMIZERS)}"
             )
+        if not 0 <= self.seed < 2**32:
+            raise OptionError("seed", f"is {self.seed}", "pass 0 up to below 2**32")
         if not self.learning_rate > 0:
             raise OptionError("learning_rate", f"is {self.learning_rate}", "pass a number above 0")
 
@@ -160,7 +162,7 @@ def _one_epoch(
     images, labels = train
     order = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
     total_loss, num_right = 0.0, 0
-    for chosen in torch.split(order, config.batch_size):
+    for chosen in _without_singles(torch.split(order, config.batch_size)):
         batch = _scaled(images[chosen])
         if config.flips_and_shifts:
             batch = _flipped_and_shifted(batch, rng)
@@ -172,6 +174,13 @@ def _one_epoch(
         total_loss += float(loss.detach()) * len(chosen)
         num_right += int((logits.argmax(1) == labels[chosen]).sum())
     return total_loss / len(labels), num_right / len(labels)
+
+
+def _without_singles(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Put a last batch of one image to the one before: batch norm needs two."""
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        return [*batches[:-2], torch.cat([batches[-2], batches[-1]])]
+    return list(batches)
 
 
 def _tensors(

@@ -11,6 +11,7 @@ from deepfake_detect.data.audit import LeakKind
 from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
+from deepfake_detect.models.spec import HeadName, Pooling, Temporal
 from deepfake_detect.training.regimes import parse_regime
 
 PRECISIONS = ("auto", "no", "bf16", "fp16")
@@ -19,7 +20,7 @@ Balance = Literal["pairs", "sampler", "weight", "none"]
 Optimizer = Literal["adamw", "adam", "sgd", "adadelta"]
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 BatchNorm = Literal["adapt", "frozen"]
-_CHOICES: dict[str, tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "loss": get_args(Loss),
     "balance": get_args(Balance),
     "optimizer": get_args(Optimizer),
@@ -28,7 +29,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": PRECISIONS,
     "augmentation": AUGMENTATIONS,
     "device": ("auto", "cpu", "cuda"),
-    "temporal": ("", "lstm", "transformer"),
+    "temporal": ("", *get_args(Temporal)),
+    "head": get_args(HeadName),
+    "pooling": (None, *get_args(Pooling)),
 }
 # Least and greatest value of numbers; the greatest is not among them where marked.
 _RANGES: dict[str, tuple[float, float, bool]] = {
@@ -43,17 +46,21 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "ema": (0, 1, False),
     "sam": (0, 10, True),
     "clip_norm": (0, 1e9, True),
+    "unfreeze_epochs": (0, 1e6, True),
+    "tuned_head_learning_rate": (1e-9, 10, True),
+    "dropout": (0, 1, False),
+    "seed": (0, 2**32, False),
 }
 _COUNTS_FROM_0 = (
     "head_epochs",
     "epochs",
     "recalibrate_batches",
     "num_workers",
-    "seed",
     "patience",
     "save_every",
 )
-_COUNTS_FROM_1 = ("batch_size", "top_blocks", "accumulate", "clip_frames", "lora_rank")
+_COUNTS_FROM_1 = ("batch_size", "top_blocks", "accumulate", "clip_frames", "lora_rank", "image_size")
+_RECALIBRATION_BATCHES = 60
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,15 @@ class TrainingConfig:
             several joined by ``+``; see :mod:`training.regimes`.
         top_blocks: Blocks that regime ``top`` trains, counted from the output.
         lora_rank: Rank of the matrices that regime ``lora`` adds.
-        layer_decay: In regime ``full``, each block's rate is this share of that of the block above.
-        unfreeze_epochs: In regime ``full``, epochs of fine-tuning over which the blocks join in, the
-            topmost first; 0 starts with all of them.
+        layer_decay: Each block's rate is this share of that of the block above.
+        unfreeze_epochs: Epochs of fine-tuning over which the blocks join in, the topmost first; 0
+            starts with all of them.
         batchnorm: ``adapt``: layers that are trained measure batch-norm statistics anew, frozen ones
             keep theirs. ``frozen``: all keep theirs.
         head_epochs: Epochs with the backbone frozen, so that a random head's gradients do not
-            destroy pretrained features; regime ``scratch`` has none.
-        epochs: Epochs of fine-tuning after that; in regime ``features``, of the head.
+            destroy pretrained features. Regimes ``features`` and ``scratch`` have one stage: it
+            lasts as many epochs as both together.
+        epochs: Epochs of fine-tuning after that.
         batch_size: Crops (clips, with ``temporal``) a step and process.
         balance: ``pairs``: half real, half fake, each fake beside a real of its own person.
             ``sampler``: drawn so that both classes are equally frequent. ``weight``: in natural
@@ -95,7 +103,10 @@ class TrainingConfig:
         schedule: Of the learning rate, over each stage: ``cosine`` and ``one-cycle`` (Smith 2018,
             arXiv:1803.09820) by step, ``plateau`` (a third after two epochs without a better
             validation AUC) and ``constant``.
-        learning_rate: Peak rate of the backbone; the head's is ``head_learning_rate``.
+        learning_rate: Peak rate of the backbone.
+        head_learning_rate: Peak rate of the head.
+        tuned_head_learning_rate: Peak rate of the head while the backbone is trained too;
+            ``head_learning_rate`` when ``None``.
         weight_decay: Of the optimizer.
         dropout: Before the head; the backbone's default when ``None``.
         accumulate: Batches whose gradients make one step.
@@ -107,7 +118,8 @@ class TrainingConfig:
         patience: Epochs of fine-tuning without a better validation AUC after which the run ends; 0
             runs to the end.
         recalibrate_batches: Batches of training crops on which batch-norm statistics are measured
-            before the first step; 0 keeps those of the weights.
+            before the first step; 0 keeps those of the weights. ``None``: 60 in regime ``full``, which
+            trains those layers, unless ``batchnorm`` is ``frozen``; else 0.
         temporal: ``""`` judges crops; ``lstm`` or ``transformer`` judges sequences of them.
         clip_frames: Crops of a sequence at most, evenly spaced.
         precision: ``auto`` (bf16 or fp16 where the hardware computes in it), ``no``, ``bf16``, ``fp16``.
@@ -154,6 +166,7 @@ class TrainingConfig:
     schedule: Schedule = "cosine"
     learning_rate: float = 4e-4
     head_learning_rate: float = 1e-3
+    tuned_head_learning_rate: float | None = None
     weight_decay: float = 0.05
     dropout: float | None = None
     accumulate: int = 1
@@ -161,7 +174,7 @@ class TrainingConfig:
     ema: float = 0.0
     sam: float = 0.0
     patience: int = 0
-    recalibrate_batches: int = 60
+    recalibrate_batches: int | None = None
     temporal: str = ""
     clip_frames: int = 16
     precision: str = "auto"
@@ -179,21 +192,30 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for option, choices in _CHOICES.items():
             if getattr(self, option) not in choices:
-                named = ", ".join(choice or "''" for choice in choices)
+                named = ", ".join("''" if choice == "" else str(choice) for choice in choices)
                 raise OptionError(option, f"{getattr(self, option)!r} is unknown", f"choose {named}")
         for option, (low, high, reaches_high) in _RANGES.items():
             value = getattr(self, option)
-            if not (low <= value < high or (reaches_high and value == high)):
+            if value is not None and not (low <= value < high or (reaches_high and value == high)):
                 reach = f"up to {high:g}" if reaches_high else f"up to below {high:g}"
                 raise OptionError(option, f"is {value}", f"pass {low:g} {reach}")
         for least, options in ((0, _COUNTS_FROM_0), (1, _COUNTS_FROM_1)):
             for option in options:
-                if getattr(self, option) < least:
-                    raise OptionError(option, f"is {getattr(self, option)}", f"pass {least} or more")
+                value = getattr(self, option)
+                if value is not None and value < least:
+                    raise OptionError(option, f"is {value}", f"pass {least} or more")
         if self.head_epochs + self.epochs == 0:
             raise OptionError("epochs", "is 0 and so is head_epochs", "train for at least one epoch")
         self._check_together()
         check_leak_kinds(self.allow_leak)
+
+    @property
+    def num_recalibration_batches(self) -> int:
+        """Batches that batch-norm statistics are measured on before the first step."""
+        if self.recalibrate_batches is not None:
+            return self.recalibrate_batches
+        is_adapted = self.regime == "full" and self.batchnorm == "adapt"
+        return _RECALIBRATION_BATCHES if is_adapted else 0
 
     def _check_together(self) -> None:
         """Refuse options that contradict one another."""
@@ -202,6 +224,8 @@ class TrainingConfig:
             raise OptionError(
                 "regime", "scratch starts from random weights", "leave out weights, or choose full"
             )
+        if self.temporal and (self.head != "dropout" or self.pooling is not None):
+            raise OptionError("head", "is that of the sequence model", "leave out head and pooling")
         if self.balance == "pairs" and self.temporal:
             raise OptionError("balance", "sequences are not paired", "choose sampler, weight or none")
         if (self.mixup or self.cutmix) and self.temporal:
@@ -243,7 +267,7 @@ def config_from(values: Mapping[str, Any], *, source: str) -> TrainingConfig:
         OptionError: An option does not exist, is missing or out of range.
     """
     known = {one.name for one in fields(TrainingConfig)}
-    if unknown := sorted(set(values) - known):
+    if unknown := sorted(map(str, set(values) - known)):
         raise OptionError(
             source, f"has no option {', '.join(unknown)}", f"the options are {', '.join(sorted(known))}"
         )
@@ -254,14 +278,26 @@ def config_from(values: Mapping[str, Any], *, source: str) -> TrainingConfig:
 
 
 def _converted(name: str, value: Any, source: str) -> Any:
-    """Return a value as the type of its field: YAML reads 4e-4 as text and a path as one."""
-    kind = TrainingConfig.__dataclass_fields__[name].type
-    if value is None or name == "allow_leak":
-        return tuple(value or ()) if name == "allow_leak" else None
-    if kind == "bool" and not isinstance(value, bool):
-        raise OptionError(name, f"is {value!r} in {source}", "pass true or false")
-    make = {"Path": Path, "int": int, "float": float, "int | None": int, "float | None": float}.get(str(kind))
-    try:
-        return value if make is None else make(value)
-    except (TypeError, ValueError) as error:
-        raise OptionError(name, f"is {value!r} in {source}", f"pass {kind}") from error
+    """Return a value as the type of its field: YAML reads 4e-4 and a path as text, and no as false."""
+    kind = str(TrainingConfig.__dataclass_fields__[name].type)
+    refused = OptionError(name, f"is {value!r} in {source}", f"pass {kind.replace('bool', 'true or false')}")
+    if name == "allow_leak":
+        return (value,) if isinstance(value, str) else tuple(value or ())
+    if value is None and kind.endswith("None"):
+        return None
+    if name == "precision" and value is False:
+        return "no"
+    kind = kind.removesuffix(" | None")
+    if value is None or isinstance(value, bool) != (kind == "bool"):
+        raise refused
+    if kind in ("int", "float"):
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise refused from error
+        if kind == "int" and not number.is_integer():
+            raise refused
+        return int(number) if kind == "int" else number
+    if kind != "bool" and not isinstance(value, (str, Path)):
+        raise refused
+    return Path(value) if kind == "Path" else value

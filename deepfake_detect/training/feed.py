@@ -99,6 +99,7 @@ class Feed:
         Raises:
             ManifestError: Not one of them can be read.
         """
+        count = max(2, count)
         batch: CropBatch = next(iter(self._some(split, count, batch_size=count)))
         if not len(batch.rows):
             raise ManifestError(f"split {split}", "not one of its crops can be read", "extract again")

@@ -35,6 +35,8 @@ class EpochRecord:
         loading_share: Part of the training time spent waiting for crops, 0 to 1.
         learning_rate: Of the head at the end of the epoch.
         trained_parameters: How many numbers were trained.
+        train_accuracy: Share of training crops named right, at 0.5, as they came by.
+        val_accuracy: Share of validation crops named right, at 0.5.
     """
 
     epoch: int
@@ -49,6 +51,8 @@ class EpochRecord:
     loading_share: float = 0.0
     learning_rate: float = 0.0
     trained_parameters: int = 0
+    train_accuracy: float = 0.0
+    val_accuracy: float = 0.0
 
 
 @dataclass(frozen=True)

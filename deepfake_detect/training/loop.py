@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast, broadcast_object_list, gather_object, set_seed
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from deepfake_detect._version import __version__
 from deepfake_detect.data.crops import CropBatch
@@ -24,12 +27,19 @@ from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.seen import video_digests
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
-from deepfake_detect.errors import CheckpointError, DeepfakeDetectError, ManifestError, OptionError
+from deepfake_detect.errors import (
+    CheckpointError,
+    DeepfakeDetectError,
+    ManifestError,
+    OptionError,
+    SanityError,
+)
 from deepfake_detect.files import atomic_path, read_json, write_json
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
 from deepfake_detect.models.lora import merge_lora
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.training import sanity
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
@@ -42,7 +52,7 @@ from deepfake_detect.training.history import (
     write_history,
 )
 from deepfake_detect.training.journal import Journal
-from deepfake_detect.training.objectives import class_weight, forgery_loss, mix_batch
+from deepfake_detect.training.objectives import class_weight, loss_of, mix_batch
 from deepfake_detect.training.optimisation import (
     SharpnessAware,
     averaged,
@@ -103,6 +113,7 @@ class _Epoch:
     losses: list[float] = field(default_factory=list)
     num_batches: int = 0
     num_images: int = 0
+    num_right: int = 0
     unreadable: set[int] = field(default_factory=set)
     seconds: float = 0.0
     loading_seconds: float = 0.0
@@ -139,6 +150,9 @@ class _Run:
             keep_freed_memory()
         self.config = config
         precision = fast_precision(device) if config.precision == "auto" else config.precision
+        if config.sam and precision == "fp16":
+            precision = "no"  # it needs two exact gradients a step
+        AcceleratorState._reset_state()  # an earlier run of this program may have had another precision
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         is_main = self.accelerator.is_main_process
         self.shows_progress = show_progress and is_main
@@ -174,7 +188,8 @@ class _Run:
                 answer = require_no_leak(rows, allowed=allowed, show_progress=self.shows_progress)
             except DeepfakeDetectError as error:
                 answer = error
-        for note in self._shared(answer):
+        self.leak_notes: tuple[str, ...] = tuple(self._shared(answer))
+        for note in self.leak_notes:
             warnings.warn(note, stacklevel=2)
 
     def _shared(self, answer: Any) -> Any:
@@ -193,8 +208,7 @@ class _Run:
         if state is None:
             self.journal.say(f"{self.config.backbone}, regime {self.config.regime}, {_size(self.model)}")
             gates = self._check_sanity(stages[-1].parts) if self.config.sanity else ()
-            if self.config.recalibrate_batches:
-                self._recalibrate_batchnorm()
+            self._recalibrate_batchnorm(self.config.num_recalibration_batches)
         else:
             self.journal.say(
                 f"goes on in epoch {state['epoch']} after {state['progress']['num_batches']} batches"
@@ -232,7 +246,7 @@ class _Run:
     def _gates(self, parts: Sequence[Part]) -> Iterator[sanity.GateResult]:
         labels = {"train": self.feed.train_labels, "val": self.feed.val_labels}
         yield sanity.check_labels(labels)
-        yield sanity.GateResult("splits", True, "no video, person or crop is in two of them")
+        yield sanity.check_splits(self.leak_notes, self.config.allow_leak)
         batch = self._on_device(self.feed.plain_batch("train", self.config.batch_size))
         out = self.config.out
         yield sanity.check_images(batch, self.model.spec.preprocessing, out / sanity.SHEET_NAME)
@@ -243,20 +257,40 @@ class _Run:
         yield sanity.check_initial_loss(logits, batch.labels)
         freeze(self.model, parts)
         yield sanity.check_one_batch(self.model, batch, self._forward)
-        yield sanity.check_signal(self._features("train"), self._features("val"), seed=self.config.seed)
+        *train, _ = self._features("train")
+        *val, rows = self._features("val")
+        videos = self.val_rows.columns(["video_id"])["video_id"].take(rows).to_pylist()
+        of_class = {is_fake: set[str]() for is_fake in (False, True)}
+        for video, label in zip(videos, val[1], strict=True):
+            of_class[label == FAKE].add(video)
+        yield sanity.check_signal(
+            (train[0], train[1]),
+            (val[0], val[1]),
+            num_val_videos=(len(of_class[False]), len(of_class[True])),
+            seed=self.config.seed,
+        )
         self.model.train(was_training)
 
-    def _features(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the encoder's features (N, F) of some crops of a split, and their labels (N,)."""
-        features, labels = [], []
+    def _features(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return features (N, F) of some crops of a split, their labels (N,) and rows (N,)."""
+        features, labels, rows = [], [], []
         with torch.no_grad():
             for batch in self.feed.signal_batches(split):
                 images = batch.images if batch.lengths is None else batch.images[:, 0]
                 with self.accelerator.autocast():
-                    found = self.model.encoder(self._laid_out(images.to(self.accelerator.device)))
+                    found = self.model.features(self._laid_out(images.to(self.accelerator.device)))
                 features.append(found.float().flatten(1).cpu().numpy())
-                labels.append(batch.labels.numpy())
-        return np.concatenate(features), np.concatenate(labels).astype(int)
+                labels.append(batch.labels.numpy().astype(int))
+                rows.append(batch.rows.numpy())
+        self._require_both_classes(np.concatenate([np.zeros(0, int), *labels]), f"{split} crops looked at")
+        return np.concatenate(features), np.concatenate(labels), np.concatenate(rows)
+
+    def _require_both_classes(self, labels: np.ndarray, of: str) -> None:
+        """Refuse to go on where no crop of a class can be read."""
+        for label, word in ((REAL, "real"), (FAKE, "fake")):
+            if not (labels == label).any():
+                cause = f"no {word} one of the {of} can be read"
+                raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
     def _open_folder(self) -> None:
         """Write the config, or refuse a folder that holds another run."""
@@ -293,6 +327,13 @@ class _Run:
         if not is_known:
             raise CheckpointError(
                 path, "was written by another version", "finish the run with it, or pass another folder"
+            )
+        if state["num_processes"] != self.accelerator.num_processes:
+            raise OptionError(
+                self.config.out,
+                f"was begun by {state['num_processes']} processes, now there are "
+                f"{self.accelerator.num_processes}",
+                "go on with as many, or pass another --out",
             )
         self.model.load_state_dict(state["model"])
         if self.average is not None:
@@ -337,13 +378,14 @@ class _Run:
         started = time.perf_counter()
         self._train_epoch(epoch, stage, model, optimizer, progress)
         self._require_readable(progress.losses, "training")
+        self._share_statistics()
         trained = [p for part in stage.parts for p in part.parameters]
         num_unreadable = self._name_unreadable(self.train_rows, progress.unreadable, "training")
         logits, labels, videos = self._validate(self.model if self.average is None else self.average.module)
         record = EpochRecord(
             epoch=epoch,
             stage=stage.name,
-            train_loss=float(np.mean(progress.losses)),
+            train_loss=float(np.mean(gather_object([float(np.mean(progress.losses))]))),
             val_loss=cross_entropy(logits, labels),
             val_frame_auc=roc_auc(labels, logits),
             val_video_auc=video_auc(logits, labels, videos),
@@ -353,6 +395,8 @@ class _Run:
             loading_share=progress.loading_seconds / progress.seconds,
             learning_rate=optimizer.param_groups[0]["lr"],
             trained_parameters=sum(parameter.numel() for parameter in trained),
+            train_accuracy=progress.num_right / progress.num_images,
+            val_accuracy=float(np.mean((logits > 0) == (labels == FAKE))),
         )
         self._keep(record, stage, optimizer)
 
@@ -368,12 +412,12 @@ class _Run:
             )
             for batches in groups:
                 share = progress.num_batches / num_batches
-                self._prepare_step(epoch, stage, optimizer, share)
                 readable = [self._on_device(batch) for batch in batches if len(batch.rows)]
+                self._prepare_step(epoch, stage, optimizer, share, batches=readable)
                 if readable:
-                    progress.losses.append(
-                        self._step(model, optimizer, readable, epoch, progress.num_batches)
-                    )
+                    loss, num_right = self._step(model, optimizer, readable, epoch, progress.num_batches)
+                    progress.losses.append(loss)
+                    progress.num_right += num_right
                 elif self.accelerator.num_processes > 1:
                     raise ManifestError(self.config.manifest, "a whole batch cannot be read", "extract again")
                 progress.num_batches += len(batches)
@@ -394,12 +438,16 @@ class _Run:
                 return
             yield group
 
-    def _prepare_step(self, epoch: int, stage: _Stage, optimizer: Any, share: float) -> None:
+    def _prepare_step(
+        self, epoch: int, stage: _Stage, optimizer: Any, share: float, *, batches: Sequence[CropBatch]
+    ) -> None:
         """Set modes and learning rates for a step, ``share`` of the epoch being done."""
         config = self.config
         epochs_done = epoch - stage.first + share
         joined = num_joined(len(stage.parts), epochs_done, config.unfreeze_epochs)
-        set_modes(self.model, stage.parts[:joined], adapts=config.batchnorm == "adapt")
+        has_statistics = all(len(batch.rows) > 1 for batch in batches)  # one crop has none
+        adapts = config.batchnorm == "adapt" and has_statistics
+        set_modes(self.model, stage.parts[:joined], adapts=adapts)
         rate = rate_share(config.schedule, stage.position(epoch, share))
         if config.schedule == "plateau":
             rate = plateau_share([one.val_video_auc for one in self.history if one.stage == stage.name])
@@ -409,11 +457,15 @@ class _Run:
 
     def _step(
         self, model: nn.Module, optimizer: Any, batches: Sequence[CropBatch], epoch: int, number: int
-    ) -> float:
-        """Take one step, the ``number``-th batch of the epoch being its first; return its loss."""
+    ) -> tuple[float, int]:
+        """Take one step, the ``number``-th batch of the epoch being its first; return its loss and how
+        many of its crops are named right."""
         place = (epoch, number)
         optimizer.zero_grad()
-        loss = self._backward(model, batches, place)
+        loss, num_right = self._backward(model, batches, place)
+        if not math.isfinite(loss):
+            cause = f"the loss is {loss} in epoch {epoch}, batch {number + 1}"
+            raise SanityError(self.config.out, cause, "pass another --out and a lower --learning-rate")
         if self.config.sam:
             trained = (p for group in optimizer.param_groups for p in group["params"])
             climber = SharpnessAware(trained, self.config.sam)
@@ -425,32 +477,29 @@ class _Run:
         optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return loss
+        return loss, num_right
 
-    def _backward(self, model: nn.Module, batches: Sequence[CropBatch], place: tuple[int, int]) -> float:
-        """Add up the gradients of batches; return their mean loss.
+    def _backward(
+        self, model: nn.Module, batches: Sequence[CropBatch], place: tuple[int, int]
+    ) -> tuple[float, int]:
+        """Add up the gradients of batches; return their mean loss and how many crops are named right.
 
         Chance depends on the run's seed, the process and the place in the run alone, so that a
         resumed run draws what the unbroken one would have drawn.
         """
-        config, total = self.config, 0.0
+        config, total, right = self.config, 0.0, 0
         rng = np.random.default_rng([config.seed, self.accelerator.process_index, *place])
         torch.manual_seed(int(rng.integers(2**62)))
         for number, batch in enumerate(batches):
             images, targets = mix_batch(batch.images, batch.labels, config, rng)
             is_last = number == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(model):
-                loss = forgery_loss(
-                    self._forward(model, batch._replace(images=images)),
-                    targets,
-                    loss=config.loss,
-                    focal_gamma=config.focal_gamma,
-                    label_smoothing=config.label_smoothing,
-                    fake_weight=self.fake_weight,
-                )
+                logits = self._forward(model, batch._replace(images=images))
+                loss = loss_of(config, logits, targets, fake_weight=self.fake_weight)
                 self.accelerator.backward(loss / len(batches))
             total += float(loss.detach()) / len(batches)
-        return total
+            right += int(((logits.detach() > 0) == (targets > 0.5)).sum())
+        return total, right
 
     def _forward(self, model: nn.Module, batch: CropBatch) -> torch.Tensor:
         """Return float32 logits (N,) of a batch, computed in the run's precision."""
@@ -467,6 +516,13 @@ class _Run:
         return CropBatch(
             *(None if value is None else value.to(device, non_blocking=True) for value in batch)  # type: ignore[arg-type]
         )
+
+    def _share_statistics(self) -> None:
+        """Give every process the main one's batch-norm statistics, which are those that are kept."""
+        if self.accelerator.num_processes > 1:
+            for network in (self.model, self.average):
+                for buffer in () if network is None else network.buffers():
+                    buffer.copy_(broadcast(buffer))
 
     def _validate(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return logits (N,), labels (N,) and video ids (N,) of the readable validation crops."""
@@ -488,6 +544,7 @@ class _Run:
         rows = np.array(sorted(by_row), np.int64)
         logits_of_rows = np.array([by_row[row] for row in rows])
         columns = self.val_rows.columns(["label", "video_id"]).take(rows)
+        self._require_both_classes(columns["label"].to_numpy(), "validation crops")
         return logits_of_rows, columns["label"].to_numpy(), columns["video_id"].to_numpy()
 
     def _name_unreadable(self, rows: Manifest, own: set[int], purpose: str) -> int:
@@ -507,21 +564,21 @@ class _Run:
             cause = f"not one of its {purpose} crops can be read"
             raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
-    def _recalibrate_batchnorm(self) -> None:
+    def _recalibrate_batchnorm(self, num_batches: int) -> None:
         """Measure batch-norm statistics on training crops: faces are not what ImageNet holds."""
-        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
-        if not norms:
+        norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+        if not norms or not num_batches:
             return
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
         self.model.train()
-        count = min(self.config.recalibrate_batches, self.feed.num_train_batches)
+        count = min(num_batches, self.feed.num_train_batches)
         with torch.no_grad(), progress_bar(enabled=self.shows_progress) as progress:
             task = progress.add_task("batch-norm statistics", total=count, note="")
             for batch in islice(self.feed.train_batches(0), count):
-                if len(batch.rows):
+                if len(batch.rows) > 1:  # batch norm needs two
                     self._forward(self.model, self._on_device(batch))
                 progress.advance(task)
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -543,6 +600,7 @@ class _Run:
             "state_version": _STATE_VERSION,
             "epoch": epoch,
             "stage": stage.name,
+            "num_processes": self.accelerator.num_processes,
             "progress": asdict(progress),
             "model": self.model.state_dict(),
             "optimizer": optimizer.state_dict(),

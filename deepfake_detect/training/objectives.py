@@ -47,6 +47,20 @@ def forgery_loss(
     return (losses * weights).sum() / weights.sum()
 
 
+def loss_of(
+    config: TrainingConfig, logits: torch.Tensor, targets: torch.Tensor, *, fake_weight: float
+) -> torch.Tensor:
+    """Return :func:`forgery_loss` as a configuration asks for it."""
+    return forgery_loss(
+        logits,
+        targets,
+        loss=config.loss,
+        focal_gamma=config.focal_gamma,
+        label_smoothing=config.label_smoothing,
+        fake_weight=fake_weight,
+    )
+
+
 def class_weight(labels: np.ndarray) -> float:
     """Return the weight of a fake that makes both classes count alike: reals over fakes.
 

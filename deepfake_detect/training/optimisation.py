@@ -20,7 +20,12 @@ _PLATEAU_EPOCHS, _PLATEAU_FACTOR = 2, 1 / 3
 
 def make_optimizer(parts: Sequence[Part], config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimizer of a stage; each part is a group with its peak learning rate ``peak_lr``."""
-    groups = [{"params": list(part.parameters), "peak_lr": peak_rate(part, config)} for part in parts]
+    rate_of_head = config.head_learning_rate
+    if len(parts) > 1 and config.tuned_head_learning_rate is not None:
+        rate_of_head = config.tuned_head_learning_rate
+    groups = [
+        {"params": list(part.parameters), "peak_lr": peak_rate(part, config, rate_of_head)} for part in parts
+    ]
     make: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adamw": torch.optim.AdamW,
         "adam": torch.optim.Adam,
@@ -30,10 +35,10 @@ def make_optimizer(parts: Sequence[Part], config: TrainingConfig) -> torch.optim
     return make[config.optimizer](groups, weight_decay=config.weight_decay)
 
 
-def peak_rate(part: Part, config: TrainingConfig) -> float:
+def peak_rate(part: Part, config: TrainingConfig, rate_of_head: float) -> float:
     """Return the highest learning rate of a part: lower blocks learn more slowly where asked."""
     if part.is_head:
-        return config.head_learning_rate
+        return rate_of_head
     return config.learning_rate * config.layer_decay**part.depth
 
 
@@ -62,8 +67,8 @@ def rate_share(schedule: Schedule, position: float) -> float:
 
 
 def plateau_share(aucs: Sequence[float]) -> float:
-    """Return the learning rate over its peak after epochs with these validation AUCs: a third less
-    often than every second epoch, each time two have passed without a better one.
+    """Return the learning rate over its peak after epochs with these validation AUCs: a third of what
+    it was each time two epochs have passed without a better one.
 
     Example:
         >>> [round(plateau_share(aucs), 2) for aucs in ([0.6, 0.7], [0.7, 0.6, 0.6], [0.7] + [0.6] * 4)]
@@ -117,24 +122,24 @@ class SharpnessAware:
     def __init__(self, parameters: Iterable[nn.Parameter], radius: float) -> None:
         self._parameters = list(parameters)
         self._radius = radius
-        self._moves: list[tuple[nn.Parameter, torch.Tensor]] = []
+        self._before: list[tuple[nn.Parameter, torch.Tensor]] = []
 
     @torch.no_grad()
     def climb(self) -> None:
         """Move the weights along their gradients to where the loss is highest; forget the gradients."""
         gradients = [(p, p.grad) for p in self._parameters if p.grad is not None]
         norm = torch.stack([grad.norm() for _, grad in gradients]).norm() + 1e-12
-        self._moves = [(p, grad * (self._radius / norm)) for p, grad in gradients]
-        for parameter, move in self._moves:
-            parameter.add_(move)
+        self._before = [(parameter, parameter.clone()) for parameter, _ in gradients]
+        for parameter, gradient in gradients:
+            parameter.add_(gradient, alpha=float(self._radius / norm))
             parameter.grad = None
 
     @torch.no_grad()
     def return_(self) -> None:
         """Move the weights back; the gradients stay those of where they were."""
-        for parameter, move in self._moves:
-            parameter.sub_(move)
-        self._moves = []
+        for parameter, before in self._before:
+            parameter.copy_(before)  # exactly: adding and subtracting would leave a trace
+        self._before = []
 
 
 def _half_cosine(start: float, end: float, position: float) -> float:

@@ -17,12 +17,12 @@ import torch
 from deepfake_detect.data.crops import CropBatch
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device, keep_freed_memory
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.feed import Feed, training_splits
-from deepfake_detect.training.objectives import forgery_loss
+from deepfake_detect.training.objectives import loss_of
 from deepfake_detect.training.optimisation import make_optimizer
 from deepfake_detect.training.regimes import freeze, set_modes, trained_parts
 
@@ -81,7 +81,7 @@ def find_learning_rate(
         for rate, batch in zip(rates, _endless(config, model, device), strict=False):
             for part, group in zip(parts, optimizer.param_groups, strict=True):
                 group["lr"] = rate * config.layer_decay**part.depth
-            losses.append(_step(model, optimizer, batch, device))
+            losses.append(_step(model, optimizer, batch, device, config))
             progress.update(task, advance=1, note=f"rate {rate:.1e}, loss {losses[-1]:.3f}")
             smooth = smoothed(losses)
             if not math.isfinite(losses[-1]) or smooth[-1] > _DIVERGED * smooth.min():
@@ -92,12 +92,17 @@ def find_learning_rate(
 def search_of(rates: np.ndarray, losses: np.ndarray) -> RateSearch:
     """Return the search that saw these losses (S,), as measured, at these rates (S,).
 
+    Raises:
+        OptionError: Fewer than two of them are finite.
+
     Example:
         >>> rates = np.geomspace(1e-6, 1, 7)
         >>> search_of(rates, np.array([0.7, 0.7, 0.69, 0.5, 0.2, 0.19, 3])).suggestion < 0.01
         True
     """
     is_finite = np.isfinite(losses)
+    if is_finite.sum() < 2:
+        raise OptionError("learning rate", "the loss is not finite from the first step on", "check the crops")
     rates, smooth = rates[is_finite], smoothed(losses[is_finite])
     until_lowest = max(2, int(np.argmin(smooth)) + 1)
     slopes = np.gradient(smooth[:until_lowest], np.log(rates[:until_lowest]))
@@ -129,12 +134,25 @@ def _endless(config: TrainingConfig, model: Any, device: torch.device) -> Iterat
         pins_memory=device.type == "cuda",
     )
     for epoch in itertools.count(1):
-        yield from (batch for batch in feed.train_batches(epoch) if len(batch.rows))
+        num_readable = 0
+        for batch in feed.train_batches(epoch):
+            num_readable += len(batch.rows)
+            if len(batch.rows) > 1:  # batch norm needs two
+                yield batch
+        if num_readable < 2:
+            raise ManifestError(config.manifest, "its training crops cannot be read", "extract again")
 
 
-def _step(model: Any, optimizer: torch.optim.Optimizer, batch: CropBatch, device: torch.device) -> float:
+def _step(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    batch: CropBatch,
+    device: torch.device,
+    config: TrainingConfig,
+) -> float:
     lengths = () if batch.lengths is None else (batch.lengths.to(device),)
-    loss = forgery_loss(model(batch.images.to(device), *lengths), batch.labels.to(device))
+    logits = model(batch.images.to(device), *lengths)
+    loss = loss_of(config, logits, batch.labels.to(device), fake_weight=1.0)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

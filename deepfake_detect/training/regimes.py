@@ -138,9 +138,11 @@ def set_modes(model: nn.Module, trained: Sequence[Part], *, adapts: bool) -> Non
     model.eval()
     for part in trained:
         part.module.train()
-    if not adapts:
-        for module in model.modules():
-            if isinstance(module, _BatchNorm):
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            own = list(module.parameters(recurse=False))
+            is_frozen = bool(own) and not any(parameter.requires_grad for parameter in own)
+            if is_frozen or not adapts:
                 module.eval()
 
 
@@ -159,7 +161,7 @@ def recommend_regime(num_samples: int, similarity: Literal["similar", "different
         >>> recommend_regime(500, "similar").regime
         'features'
     """
-    if num_samples < 1:
+    if not num_samples >= 1:
         raise OptionError("num_samples", f"is {num_samples}", "pass 1 or more")
     if similarity not in ("similar", "different"):
         raise OptionError("similarity", f"{similarity!r} is unknown", "choose similar, different")

@@ -14,8 +14,9 @@ signal         a simple classifier on features of the untrained network, with th
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ _MOST_OUTWEIGHING = 20.0
 _INITIAL_LOSS_TOLERANCE = 0.5
 _LEARNED_CROPS, _LEARNED_STEPS, _LEARNED_LOSS = 8, 150, 0.2
 _LEARNED_RATE, _LEARNED_HEAD_RATE = 3e-4, 3e-3
+_ROUNDING = 1e-5
+_FEWEST_VIDEOS = 10
 _SIGNAL_CROPS = 384
 # Standard errors of an AUC at chance that the permuted control may be away from it.
 _CONTROL_ERRORS = 4.0
@@ -52,16 +55,19 @@ class GateResult:
         passed: Whether the run is worth starting, as far as this gate sees.
         finding: What was found, in a line.
         remedy: What to do where it did not pass.
+        is_doubtful: Whether a person should look, though the run may start.
     """
 
     name: str
     passed: bool
     finding: str
     remedy: str = ""
+    is_doubtful: bool = False
 
     def line(self) -> str:
         """Return the answer as a line of a log."""
-        return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {self.finding}"
+        word = "FAIL" if not self.passed else "warn" if self.is_doubtful else "pass"
+        return f"{word}  {self.name}: {self.finding}"
 
 
 def require(gates: Iterator[GateResult], *, say: Callable[[str], None]) -> tuple[GateResult, ...]:
@@ -92,6 +98,19 @@ def check_labels(labels_of_splits: dict[str, np.ndarray]) -> GateResult:
         finding,
         f"one class outweighs the other {worst:.0f} times: extract more of it, or sample with --where",
     )
+
+
+def check_splits(notes: Sequence[str], allowed: Collection[str]) -> GateResult:
+    """Tell what the look for leaks has found; one that is not let pass has ended the run already.
+
+    Args:
+        notes: What was let pass or could not be compared, a sentence each.
+        allowed: Kinds of leak that are let pass.
+    """
+    finding = "; ".join(notes) or "no video, person or crop is in two of them"
+    if allowed:
+        finding += f" (let pass where there are any: {', '.join(sorted(allowed))})"
+    return GateResult("splits", True, finding, is_doubtful=bool(notes))
 
 
 def check_images(batch: CropBatch, preprocessing: Preprocessing, path: Path) -> GateResult:
@@ -126,8 +145,8 @@ def check_one_batch(
 ) -> GateResult:
     """Tell whether a copy of a network learns a few crops by heart, all that is trained being trained.
 
-    Dropout is off, so that nothing but network, images and labels decides. Features of a frozen
-    network may be so small that their head needs a high rate: two are tried.
+    Dropout is off, so that nothing but network, images and labels decides. Where the backbone is
+    frozen, the head is given its features, each brought to mean 0 and deviation 1 over the crops.
 
     Args:
         model: The network, its trained parameters being those that require gradients.
@@ -135,10 +154,19 @@ def check_one_batch(
         forward: Returns logits (N,) of a network and a batch.
     """
     few = _few_of_both_classes(batch, _LEARNED_CROPS)
-    for factor in (1, 10):
-        loss, steps = _learned_by_heart(_student(model), few, forward, factor)
-        if loss <= _LEARNED_LOSS:
-            break
+    student = _student(model)
+    if few.lengths is None and not any(one.requires_grad for one in student.encoder.parameters()):
+        features = _standardised(student, few)
+        # A small head on a few features needs a high rate, a large one would not bear it.
+        for factor in (1, 10):
+            head = copy.deepcopy(student.head)
+            answer = functools.partial(_head_logits, head, features)
+            loss, steps = _learned_by_heart([(head, _LEARNED_HEAD_RATE * factor)], few.labels, answer)
+            if loss <= _LEARNED_LOSS:
+                break
+    else:
+        rates = [(student.head, _LEARNED_HEAD_RATE), (student.encoder, _LEARNED_RATE)]
+        loss, steps = _learned_by_heart(rates, few.labels, functools.partial(forward, student, few))
     return GateResult(
         "one batch",
         loss <= _LEARNED_LOSS,
@@ -146,6 +174,16 @@ def check_one_batch(
         "the network cannot learn a few crops by heart: gradients do not reach its layers, or the crops "
         "are the same picture",
     )
+
+
+@torch.no_grad()
+def _standardised(student: Any, batch: CropBatch) -> torch.Tensor:
+    """Return features (N, F) of a frozen backbone, none larger than another; one that is the same for
+    all crops but for rounding stays 0."""
+    features = student.features(batch.images).float()
+    mean, deviation = features.mean(0), features.std(0)
+    standardised: torch.Tensor = (features - mean) / (deviation + _ROUNDING * mean.abs() + 1e-12)
+    return standardised
 
 
 def _student(model: Any) -> Any:
@@ -159,51 +197,70 @@ def _student(model: Any) -> Any:
     return student
 
 
+def _head_logits(head: Any, features: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = head(features)  # (N, 1)
+    return logits.squeeze(1)
+
+
 def _learned_by_heart(
-    student: Any, batch: CropBatch, forward: Callable[[Any, CropBatch], torch.Tensor], factor: float
+    rates: Sequence[tuple[Any, float]], labels: torch.Tensor, answer: Callable[[], torch.Tensor]
 ) -> tuple[float, int]:
-    """Train on one batch until it is learned; return the last loss and the steps taken."""
-    encoder = [parameter for parameter in student.encoder.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": list(student.head.parameters()), "lr": _LEARNED_HEAD_RATE * factor},
-        {"params": encoder, "lr": _LEARNED_RATE * factor},
+    """Train modules, each at its rate, on one batch until it is learned; return the last loss and
+    the steps taken."""
+    groups: list[dict[str, Any]] = [
+        {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], "lr": rate}
+        for module, rate in rates
     ]
-    optimizer = torch.optim.Adam([group for group in groups if group["params"]])
+    groups = [group for group in groups if group["params"]]
+    optimizer = torch.optim.Adam(groups)
     loss, steps = math.inf, 0
     while steps < _LEARNED_STEPS and loss > _LEARNED_LOSS:
-        value = forgery_loss(forward(student, batch), batch.labels)
+        value = forgery_loss(answer(), labels)
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
         optimizer.step()
         loss, steps = float(value.detach()), steps + 1
     return loss, steps
 
 
 def check_signal(
-    train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray], *, seed: int
+    train: tuple[np.ndarray, np.ndarray],
+    val: tuple[np.ndarray, np.ndarray],
+    *,
+    num_val_videos: tuple[int, int],
+    seed: int,
 ) -> GateResult:
     """Tell how far features of the untrained network tell the classes apart, and whether permuted
     labels leave them at chance, as they must where train and val share nothing.
 
     Args:
-        train: Features (N, F) and labels (N,).
+        train: Features (N, F) and labels (N,), of both classes.
         val: Likewise.
+        num_val_videos: Real and fake videos among the latter: crops of one video are alike.
         seed: Of the permutation.
     """
     features, labels = train
     permuted = np.random.default_rng(seed).permutation(labels)
     auc, control = (_auc_of_simple_classifier(features, some, *val) for some in (labels, permuted))
-    num_fakes = int((val[1] == FAKE).sum())
-    num_reals = len(val[1]) - num_fakes
+    num_reals, num_fakes = num_val_videos
     error = math.sqrt((num_fakes + num_reals + 1) / (12 * num_fakes * num_reals))
+    finding = (
+        f"logistic regression on untrained features, validation AUC {auc:.3f}, with permuted labels "
+        f"{control:.3f}"
+    )
+    is_judged = min(num_val_videos) >= _FEWEST_VIDEOS
+    if not is_judged:
+        finding += f"; {num_reals} real and {num_fakes} fake validation videos are too few to judge by"
+    elif auc < 0.5 + 2 * error:
+        finding += "; no better than chance: make sure that labels and crops belong together"
     return GateResult(
         "signal",
-        abs(control - 0.5) <= _CONTROL_ERRORS * error,
-        f"logistic regression on untrained features, validation AUC {auc:.3f}, with permuted labels "
-        f"{control:.3f}",
+        not is_judged or abs(control - 0.5) <= _CONTROL_ERRORS * error,
+        finding,
         "labels that mean nothing predict validation: the splits share crops, or the labels are in the "
         "pictures",
+        is_doubtful=not is_judged or auc < 0.5 + 2 * error,
     )
 
 

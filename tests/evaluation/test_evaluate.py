@@ -13,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation import (
+    AGGREGATION_RULES,
+    LEVELS,
     Coverage,
     ScoreTable,
     evaluate_scores,
@@ -63,10 +65,6 @@ def evaluated(table, **options):
     return evaluate_scores(table, everything_scored(table), **settings)
 
 
-def keep_rows(table, rows):
-    return ScoreTable(*(column[rows] for column in vars(table).values()))
-
-
 def test_four_methods_of_one_pair_remain_four_videos():
     table = table_of(*four_methods())
     evaluation = evaluated(table)
@@ -94,7 +92,19 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
     report = evaluated(table, threshold=0.4, seed=5).to_json()
     write_json(tmp_path / "evaluation.json", report)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == report
-    assert list(report) == ["video", "frame", "per_method", "coverage", "settings"]
+    assert list(report) == [
+        "video",
+        "track",
+        "frame",
+        "per_method",
+        "macro",
+        "slices",
+        "aggregations",
+        "reliability",
+        "abstention",
+        "coverage",
+        "settings",
+    ]
     for level in (report["video"], report["frame"], report["per_method"]["FaceSwap"]["video"]):
         assert tuple(level) == METRIC_NAMES
         assert all(list(interval) == ["value", "low", "high"] for interval in level.values())
@@ -107,7 +117,24 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
         "num_draws": 25,
         "confidence": 0.95,
         "seed": 5,
+        "resample": "videos",
+        "uncertain_low": 0.4,
+        "uncertain_high": 0.4,
     }
+
+
+def test_verdicts_outside_the_band_are_counted_by_themselves():
+    videos = [("a", "youtube", 0, 0.1), ("b", "youtube", 0, 0.55), ("c", "x", 1, 0.45), ("d", "x", 1, 0.9)]
+    report = evaluated(table_of(*videos, spread=0.0), uncertain_band=(0.4, 0.6)).to_json()
+    assert report["abstention"] == {
+        "uncertain_low": 0.4,
+        "uncertain_high": 0.6,
+        "share_certain": 0.5,
+        "accuracy_certain": 1.0,
+        "accuracy_all": 0.5,
+    }
+    nobody = evaluated(table_of(*videos, spread=0.0), uncertain_band=(0.0, 1.0)).to_json()["abstention"]
+    assert (nobody["share_certain"], nobody["accuracy_certain"]) == (0.0, None)
 
 
 def test_undefined_numbers_are_null():
@@ -134,11 +161,70 @@ def test_each_method_is_its_fakes_against_all_reals():
     table = table_of(*four_methods())
     evaluation = evaluated(table)
     for method in METHODS:
-        alone = evaluated(keep_rows(table, (table.method == method) | (table.label == 0)))
-        assert evaluation.per_method[method].video.metrics == alone.video.metrics
-        assert evaluation.per_method[method].frame.metrics == alone.frame.metrics
+        alone = evaluated(table.take((table.method == method) | (table.label == 0)))
+        for level in LEVELS:
+            found = getattr(evaluation.per_method[method], level)
+            expected = getattr(alone, level)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+            for name in METRIC_NAMES:
+                assert found.metrics[name].value == expected.metrics[name].value
     values = {name: result.video.metrics["auc"].value for name, result in evaluation.per_method.items()}
     assert values["Deepfakes"] < values["NeuralTextures"]
+
+
+def test_macro_is_the_mean_over_methods_on_the_same_draws():
+    table = table_of(*four_methods())
+    evaluation = evaluated(table, num_draws=200)
+    aucs = [one.frame.metrics["auc"] for one in evaluation.per_method.values()]
+    macro = evaluation.macro["frame"]["auc"]
+    assert macro.value == pytest.approx(np.mean([one.value for one in aucs]))
+    # The reals are common to all methods, so the mean is surer than one method but not 4 times.
+    widths = [one.high - one.low for one in aucs]
+    assert macro.low < macro.value < macro.high
+    assert macro.high - macro.low < max(widths)
+    assert evaluation.worst_method == "Deepfakes"
+    assert evaluation.to_json()["macro"]["worst_apcer_method"] == "Deepfakes"
+    reals_alone = evaluated(table.take(table.label == 0))
+    assert (reals_alone.macro, reals_alone.worst_method) == ({}, None)
+
+
+def test_people_are_samples_of_the_track_level():
+    table = replace(
+        table_of(("a", "youtube", 0, 0.1), ("b", "Deepfakes", 1, 0.1), num_faces=3, spread=0.0),
+        track_id=np.array([0, 0, 1, 5, 5, 5]),
+        fake_probability=np.array([0.25, 0.5, 0.125, 0.5, 0.75, 1.0]),
+    )
+    track = evaluated(table).track
+    assert track.scores.tolist() == [0.375, 0.125, 0.75]
+    assert track.labels.tolist() == [0, 0, 1]
+
+
+def test_people_can_be_drawn_whole():
+    table = table_of(*four_methods(), spread=0.15)
+    people = np.array([video_id.rsplit("/", 1)[1][:3] for video_id in table.video_id], dtype=object)
+    named = replace(table, details={"identity": people})
+    by_person, by_video = evaluated(named, resample="identities"), evaluated(named)
+    assert by_person.settings.resample == "identities"
+    assert by_person.video.metrics["auc"].value == by_video.video.metrics["auc"].value
+    expected = bootstrap_intervals(
+        table.label, table.fake_probability, people.astype(str), threshold=0.5, num_draws=25
+    )
+    assert by_person.frame.metrics == expected
+    unnamed = replace(table, details={"identity": np.full(len(people), None)})
+    assert evaluated(unnamed, resample="identities").video.metrics == by_video.video.metrics
+    with pytest.raises(OptionError, match="resample: the scores name no identities; add a column identity"):
+        evaluated(table, resample="identities")
+    with pytest.raises(OptionError, match="resample: is 'frames'; choose one of: videos, identities"):
+        evaluated(table, resample="frames")
+
+
+def test_every_rule_is_compared_and_the_one_used_is_among_them():
+    evaluation = evaluated(table_of(*four_methods(), spread=0.2), aggregation_rule="median")
+    assert list(evaluation.aggregations) == [name for name in AGGREGATION_RULES if name != "logistic"]
+    assert evaluation.aggregations["median"] == evaluation.video.metrics
+    assert evaluation.aggregations["top_k_mean"] != evaluation.video.metrics
+    learned = evaluated(table_of(*four_methods()), aggregation_weights=(0, 1, 0, 0, 0))
+    assert learned.aggregations["logistic"]["auc"] == learned.aggregations["mean"]["auc"]
 
 
 def test_sources_of_reals_are_no_methods_and_one_name_may_hold_both_labels():
@@ -152,7 +238,7 @@ def test_sources_of_reals_are_no_methods_and_one_name_may_hold_both_labels():
 
 def test_the_order_of_rows_does_not_matter():
     table = table_of(*four_methods())
-    shuffled = keep_rows(table, np.random.default_rng(1).permutation(len(table.label)))
+    shuffled = table.take(np.random.default_rng(1).permutation(len(table.label)))
     first, second = evaluated(table), evaluated(shuffled)
     assert first.video.metrics == second.video.metrics
     for name in METRIC_NAMES:
@@ -212,6 +298,7 @@ def test_unscored_videos_are_reported_and_never_scored():
             {"video_id": "y", "reason": "no face"},
             {"video_id": "z", "reason": "cut short"},
         ],
+        "faces_unscored": 0,
     }
 
 

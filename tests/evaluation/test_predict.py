@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from deepfake_detect.data import leaks
 from deepfake_detect.data.failures import write_failures
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
+from deepfake_detect.data.seen import video_digests
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.predict import score_held_out, score_manifest
 from deepfake_detect.models.checkpoint import read_detector
@@ -195,6 +197,25 @@ def test_what_the_detector_was_trained_or_selected_on_is_told(
         warnings.simplefilter("always")
         score_held_out(seen, rows, split=split, num_workers=0, show_progress=False)
     assert any(f"the detector was {words}: these figures do not tell" in str(one.message) for one in told)
+
+
+def test_some_seen_videos_among_others_are_told(scorer: CropScorer, three_splits: Path) -> None:
+    whole = read_manifest(three_splits)
+    prefixes = {"train": video_digests(whole.where("video_id = 'made/Made/fake-test0'")), "val": []}
+    seen = trained_on(scorer, video_sha256_prefixes=prefixes)
+    with pytest.warns(UserWarning, match="the detector was trained on 1 of the 4 measured videos: these"):
+        held_out(seen, three_splits)
+    assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here
+
+
+def test_scores_carry_what_they_can_be_sliced_by(scorer: CropScorer, three_splits: Path) -> None:
+    table, _ = score(scorer, three_splits)
+    details = table.details
+    assert set(details["split"]) == {"test"}
+    assert details["native_size"].tolist() == [64] * 4
+    assert details["identity"].tolist() == ["made:test0", "made:test0", "made:test1", "made:test1"]
+    expected = 1 / (1 + np.exp(-details["logit"] / scorer.config.temperature))
+    np.testing.assert_allclose(table.fake_probability, expected)
 
 
 def test_other_videos_are_no_matter(scorer: CropScorer, three_splits: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
     whole = train(config(manifest, tmp_path / "whole", **changes), show_progress=False)
     step, steps = loop._Run._step, 0
 
-    def killed(self: loop._Run, *rest: object) -> float:
+    def killed(self: loop._Run, *rest: object) -> tuple[float, int]:
         nonlocal steps
         steps += 1
         if steps == stops_at:

@@ -28,10 +28,15 @@ def batch(count: int = 8) -> CropBatch:
 class Network(nn.Module):
     """As many layers as a gate looks at."""
 
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.encoder(images)
+        return features
+
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16), nn.ReLU())
-        self.head = nn.Linear(16, 1)
+        torch.manual_seed(1)
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 64), nn.ReLU())
+        self.head = nn.Linear(64, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.encoder(images)).squeeze(1)
@@ -75,6 +80,24 @@ def test_a_network_cut_in_two_or_fed_one_picture_does_not_learn() -> None:
     assert not sanity.check_one_batch(Network(), batch(), cut).passed
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+def test_a_head_on_frozen_features_learns_whatever_their_size(scale: float) -> None:
+    model = Network()
+    with torch.no_grad():
+        model.encoder[1].weight.mul_(scale)
+    model.encoder.requires_grad_(False)
+    assert sanity.check_one_batch(model, batch(), forward).passed
+    same = batch()._replace(images=torch.rand(1, 3, 32, 32).expand(8, -1, -1, -1))
+    assert not sanity.check_one_batch(model, same, forward).passed
+
+
+def test_leaks_that_are_let_pass_are_told() -> None:
+    clean = sanity.check_splits((), ())
+    assert clean.line() == "pass  splits: no video, person or crop is in two of them"
+    told = sanity.check_splits(("2 crops are alike",), ("identical-crops",))
+    assert told.line().startswith("warn  splits: 2 crops are alike (let pass where there are any: identical")
+
+
 def test_flat_crops_are_seen_and_drawn(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     assert sanity.check_images(batch(), PREPROCESSING, path).passed
@@ -90,13 +113,21 @@ def test_permuted_labels_predict_only_what_leaks() -> None:
     labels = np.arange(200) % 2
     features = rng.normal(size=(200, 20)) + labels[:, None]
     val = rng.normal(size=(200, 20)) + labels[:, None]
-    fine = sanity.check_signal((features, labels), (val, labels), seed=0)
+    fine = sanity.check_signal((features, labels), (val, labels), num_val_videos=(100, 100), seed=0)
     assert fine.passed
     assert float(fine.finding.split("AUC ")[1].split(",")[0]) > 0.9
     # The same crops in both splits, under labels that happen to be those the control draws.
     permuted = np.random.default_rng(0).permutation(labels)
     noise = rng.normal(size=(200, 400))
-    assert not sanity.check_signal((noise, labels), (noise, permuted), seed=0).passed
+    leaking = ((noise, labels), (noise, permuted))
+    assert not sanity.check_signal(*leaking, num_val_videos=(100, 100), seed=0).passed
+    few = sanity.check_signal(*leaking, num_val_videos=(100, 9), seed=0)
+    assert few.passed
+    assert few.is_doubtful
+    assert "100 real and 9 fake validation videos are too few to judge by" in few.finding
+    aimless = sanity.check_signal((noise, labels), (noise[::-1], labels), num_val_videos=(100, 100), seed=0)
+    assert aimless.line().startswith("warn  signal")
+    assert "no better than chance" in aimless.finding
 
 
 def test_gates_stop_at_the_first_that_fails() -> None:

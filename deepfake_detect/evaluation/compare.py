@@ -1,0 +1,239 @@
+"""Several detectors on the videos that all of them scored, and whether their differences are chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.evaluation.evaluate import LevelResult, intervals_to_json
+from deepfake_detect.evaluation.score_table import ScoreTable, VideoSamples, video_samples
+from deepfake_detect.metrics import (
+    CONFIDENCE,
+    AucDifference,
+    Interval,
+    delong_test,
+    draw_groups,
+    intervals_of,
+    metric_draws,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NamedScores:
+    """One detector's scores and how its verdicts are made.
+
+    Attributes:
+        name: Unique among those compared.
+        table: Its scores.
+        threshold: Probability at or above which a video is called fake.
+        aggregation_rule, aggregation_weights: As for ``evaluate_scores``.
+    """
+
+    name: str
+    table: ScoreTable
+    threshold: float
+    aggregation_rule: str
+    aggregation_weights: Sequence[float] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class DetectorResult:
+    """One detector on the common videos.
+
+    Attributes:
+        video: Labels, scores and metrics at video level.
+        num_left_out: Videos it scored that another did not.
+        threshold, aggregation_rule: As they were used.
+    """
+
+    video: LevelResult
+    num_left_out: int
+    threshold: float
+    aggregation_rule: str
+
+
+@dataclass(frozen=True, eq=False)
+class PairResult:
+    """Two detectors on the common videos.
+
+    Attributes:
+        first, second: Their names.
+        differences: First less second, with paired bootstrap intervals, by metric.
+        auc: DeLong's test; ``None`` with fewer than two reals or two fakes.
+        adjusted_p_value: DeLong's p-value after Holm's correction for all pairs compared.
+    """
+
+    first: str
+    second: str
+    differences: dict[str, Interval]
+    auc: AucDifference | None
+    adjusted_p_value: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Detectors side by side.
+
+    Attributes:
+        video_ids: str (V,), the common videos.
+        detectors: A result each, by name, in the order they were given.
+        pairs: Every two of them.
+        num_draws, seed: Of the bootstrap, over videos.
+    """
+
+    video_ids: np.ndarray
+    detectors: dict[str, DetectorResult]
+    pairs: tuple[PairResult, ...]
+    num_draws: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, undefined numbers as ``None``.
+
+        Keys: ``num_videos``; ``detectors``: by name ``video`` (metrics), ``num_left_out``,
+        ``threshold``, ``aggregation_rule``; ``pairs``: a list of ``first``, ``second``,
+        ``differences`` (first less second), ``delong`` (fields of ``metrics.AucDifference``) and
+        ``adjusted_p_value`` (Holm); ``num_draws``, ``seed``.
+        """
+        detectors = {
+            name: {
+                "video": one.video.to_json(),
+                "num_left_out": one.num_left_out,
+                "threshold": one.threshold,
+                "aggregation_rule": one.aggregation_rule,
+            }
+            for name, one in self.detectors.items()
+        }
+        pairs = [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "differences": intervals_to_json(pair.differences),
+                "delong": None if pair.auc is None else asdict(pair.auc),
+                "adjusted_p_value": pair.adjusted_p_value,
+            }
+            for pair in self.pairs
+        ]
+        settings = {"num_draws": self.num_draws, "seed": self.seed}
+        return {"num_videos": len(self.video_ids), "detectors": detectors, "pairs": pairs, **settings}
+
+
+def compare_scores(detectors: Sequence[NamedScores], *, num_draws: int = 1000, seed: int = 0) -> Comparison:
+    """Measure detectors on their common videos, all on the same bootstrap draws.
+
+    Args:
+        detectors: Two or more, of different names.
+        num_draws: Bootstrap draws over videos, from 1.
+        seed: Of the bootstrap, from 0.
+
+    Returns:
+        The comparison, at video level.
+
+    Raises:
+        OptionError: Fewer than two detectors, or two of one name; options out of range.
+        ManifestError: No video is common to all, or a video is real for one and fake for another.
+
+    Source: DeLong et al., Biometrics 44 (1988); Holm, Scandinavian Journal of Statistics 6 (1979).
+
+    Example:
+        >>> def scores(name, probabilities):
+        ...     labels = np.array([0, 0, 1, 1])
+        ...     ids = np.array(["a", "b", "c", "d"])
+        ...     table = ScoreTable(ids, ids, labels, labels * 0, labels * 0, np.array(probabilities))
+        ...     return NamedScores(name, table, 0.5, "mean")
+        >>> good, bad = scores("good", [0.1, 0.2, 0.8, 0.9]), scores("bad", [0.1, 0.9, 0.8, 0.2])
+        >>> found = compare_scores([good, bad])
+        >>> found.pairs[0].differences["auc"].value
+        0.5
+    """
+    names = [one.name for one in detectors]
+    if len(detectors) < 2 or len(set(names)) < len(names):
+        raise OptionError(
+            "detectors", f"are {', '.join(names) or 'none'}", "pass two or more of different names"
+        )
+    videos = [
+        video_samples(one.table, aggregation_rule=one.aggregation_rule, weights=one.aggregation_weights)
+        for one in detectors
+    ]
+    common = _common(names, videos)
+    chosen = [np.isin(of_one.video_id, common) for of_one in videos]
+    labels = videos[0].label[chosen[0]]
+    positions = np.arange(len(common))
+    times_drawn = draw_groups(len(common), num_draws=num_draws, seed=seed)
+    results, drawn = {}, {}
+    for one, of_one, rows in zip(detectors, videos, chosen, strict=True):
+        scores = of_one.fake_probability[rows]
+        drawn[one.name] = metric_draws(labels, scores, positions, times_drawn, threshold=one.threshold)
+        level = LevelResult(labels, scores, intervals_of(*drawn[one.name], confidence=CONFIDENCE))
+        num_left_out = len(of_one.video_id) - len(common)
+        results[one.name] = DetectorResult(level, num_left_out, one.threshold, one.aggregation_rule)
+    return Comparison(common, results, _pairs(results, drawn), num_draws, seed)
+
+
+def _common(names: Sequence[str], videos: Sequence[VideoSamples]) -> np.ndarray:
+    """Return the ids of the common videos, sorted, after making sure that their labels agree."""
+    common = videos[0].video_id
+    for of_one in videos[1:]:
+        common = np.intersect1d(common, of_one.video_id)
+    if len(common) == 0:
+        examples = " and ".join(str(of_one.video_id[0]) for of_one in videos[:2])
+        raise ManifestError(
+            "detectors",
+            f"no video is common to all of them; they name their videos such as {examples}",
+            "score the same videos under the same dataset, method and video_id",
+        )
+    labels = [of_one.label[np.isin(of_one.video_id, common)] for of_one in videos]
+    for name, others in zip(names[1:], labels[1:], strict=True):
+        disagreeing = np.flatnonzero(others != labels[0])
+        if len(disagreeing):
+            raise ManifestError(
+                f"video {common[disagreeing[0]]}",
+                f"has one label for {names[0]} and another for {name}",
+                "1 means fake; mend the scores that have it otherwise",
+            )
+    return common
+
+
+def _pairs(
+    results: dict[str, DetectorResult], drawn: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> tuple[PairResult, ...]:
+    pairs = list(combinations(results, 2))
+    labels = next(iter(results.values())).video.labels
+    enough = min((labels == 1).sum(), (labels == 0).sum()) >= 2
+    tests = [
+        delong_test(labels, results[first].video.scores, results[second].video.scores) if enough else None
+        for first, second in pairs
+    ]
+    adjusted = holm([test.p_value for test in tests if test is not None]) if enough else [None] * len(pairs)
+    return tuple(
+        PairResult(
+            first,
+            second,
+            intervals_of(drawn[first][0] - drawn[second][0], drawn[first][1] - drawn[second][1]),
+            test,
+            p_value,
+        )
+        for (first, second), test, p_value in zip(pairs, tests, adjusted, strict=True)
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number: the smallest times n, the next times n - 1, ...
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = len(p_values) - np.arange(len(p_values))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    found: list[float] = adjusted.tolist()
+    return found

@@ -1,0 +1,154 @@
+"""A detector on the same faces, changed step by step: how soon it loses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from deepfake_detect.data.manifest import ALL_SPLITS, Manifest
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.evaluation.corruptions import CORRUPTIONS, Corrupted, check_corruptions
+from deepfake_detect.evaluation.evaluate import intervals_to_json
+from deepfake_detect.evaluation.predict import score_manifest
+from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
+from deepfake_detect.metrics import Interval, draw_groups, intervals_of, metric_draws
+from deepfake_detect.models.inference import CropScorer
+
+# Of fewer crops, starting processes to read them takes longer than reading them.
+_FEW_CROPS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessPoint:
+    """The detector at one level of one corruption, at video level.
+
+    Attributes:
+        level: As in ``corruptions.CORRUPTIONS``.
+        auc: With a bootstrap interval over videos.
+        change: AUC less that of the unchanged crops, on the same draws.
+    """
+
+    level: float
+    auc: Interval
+    change: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """AUC against level, for each corruption.
+
+    Attributes:
+        unchanged: AUC on the same videos as they are.
+        curves: By corruption, a point per level, from the mildest on.
+        num_videos_real, num_videos_fake: Videos measured.
+        seed: Of the choice of videos and of the bootstrap.
+    """
+
+    unchanged: Interval
+    curves: dict[str, tuple[RobustnessPoint, ...]]
+    num_videos_real: int
+    num_videos_fake: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: ``unchanged`` and ``curves``, by corruption a list of ``level``, ``auc``
+        and ``change``, the last two as ``{"value", "low", "high"}``; the counts and the seed."""
+        curves = {
+            name: [
+                {"level": one.level, **intervals_to_json({"auc": one.auc, "change": one.change})}
+                for one in points
+            ]
+            for name, points in self.curves.items()
+        }
+        unchanged = intervals_to_json({"auc": self.unchanged})["auc"]
+        counts = {name: asdict(self)[name] for name in ("num_videos_real", "num_videos_fake", "seed")}
+        return {"unchanged": unchanged, "curves": curves, **counts}
+
+
+def measure_robustness(
+    scorer: CropScorer,
+    manifest: Manifest,
+    *,
+    split: str,
+    num_videos: int,
+    names: tuple[str, ...] = tuple(CORRUPTIONS),
+    aggregation_rule: str | None = None,
+    num_draws: int = 1000,
+    seed: int = 0,
+    num_workers: int | None = None,
+    show_progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Robustness:
+    """Measure a detector on changed crops of some videos of a split.
+
+    The stored crops are changed, narrowed to the detector's margin and before they are resized to
+    its input: H.264 sees a crop as a key frame by itself, not the frame it was cut from, and the
+    faces are those found in the unchanged frames.
+
+    Args:
+        scorer: Detector on its device.
+        manifest: Crops, filtered as wanted.
+        split: Which to measure on.
+        num_videos: How many, half of them real, drawn by lot; all of a smaller class.
+        names: Of ``CORRUPTIONS``.
+        aggregation_rule: From faces to a video; the detector's own when ``None``.
+        num_draws: Bootstrap draws over videos, from 1.
+        seed: Of the lots and the draws.
+        num_workers, show_progress: As for ``predict.score_manifest``.
+        say: Called with a line after each corruption.
+
+    Returns:
+        AUC at every level, all on the same videos and draws.
+
+    Raises:
+        OptionError: An unknown corruption, fewer than 2 videos, or as for ``score_manifest``.
+        ManifestError: A class is absent, or not one crop can be read.
+
+    Source: sweeps over levels as in Hendrycks & Dietterich, ICLR 2019, and the perturbations of
+    DeeperForensics-1.0 (arXiv:2001.03024).
+    """
+    check_corruptions(names)
+    if num_videos < 2:
+        raise OptionError("robustness_videos", f"is {num_videos}", "pass 2 or more, usually some hundreds")
+    chosen = manifest.split(split).sample_videos(num_videos // 2, per=["label"], seed=seed)
+    if num_workers is None and chosen.num_rows < _FEW_CROPS:
+        num_workers = 0
+    rule = aggregation_rule or scorer.config.aggregation_rule
+    weights = scorer.config.aggregation_weights
+
+    def videos(change: Corrupted | None) -> VideoSamples:
+        table, _ = score_manifest(
+            scorer,
+            chosen,
+            split=ALL_SPLITS,
+            num_workers=num_workers,
+            show_progress=show_progress,
+            change=change,
+        )
+        return video_samples(table, aggregation_rule=rule, weights=weights)
+
+    plain = videos(None)
+    if len(np.unique(plain.label)) < 2:
+        raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
+    times_drawn = draw_groups(len(plain.video_id), num_draws=num_draws, seed=seed)
+    reference = _draws(plain, times_drawn, scorer.config.threshold)
+    curves = {}
+    for name in names:
+        points = []
+        for level in CORRUPTIONS[name].levels:
+            drawn = _draws(videos(Corrupted(name, level)), times_drawn, scorer.config.threshold)
+            change = intervals_of(drawn[0] - reference[0], drawn[1] - reference[1])["auc"]
+            points.append(RobustnessPoint(level, intervals_of(*drawn)["auc"], change))
+        curves[name] = tuple(points)
+        say(f"{CORRUPTIONS[name].words}: " + ", ".join(f"{p.level:g}: {p.auc.value:.3f}" for p in points))
+    num_fake = int(plain.label.sum())
+    unchanged = intervals_of(*reference)["auc"]
+    return Robustness(unchanged, curves, len(plain.label) - num_fake, num_fake, seed)
+
+
+def _draws(videos: VideoSamples, times_drawn: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    positions = np.arange(len(videos.label))
+    return metric_draws(videos.label, videos.fake_probability, positions, times_drawn, threshold=threshold)

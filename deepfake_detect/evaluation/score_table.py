@@ -1,0 +1,251 @@
+"""Finished scores as columns, what they cover, and the videos they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, ClipFaces, check_rule, clip_faces
+from deepfake_detect.records import FAKE, REAL
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """One row per scored face crop; every array has the same length N >= 1.
+
+    Attributes:
+        video_id: text (N,), object or str dtype. *The* identity of a video, unique across methods
+            and datasets; never a folder or file name, which four methods may share.
+        method: text (N,), the forgery method, or for reals their source.
+        label: int (N,), 0 = real, 1 = fake.
+        track_id: int (N,), the person's track within the video, from 0.
+        frame_index: int (N,), position in presentation order, from 0.
+        fake_probability: float (N,), 0 to 1.
+        details: Any further columns by name, each (N,), such as ``dataset`` or ``native_size``: what
+            results can be sliced by, and what is written beside the scores. ``identity`` names the
+            person seen, for intervals that resample people.
+
+    Raises:
+        ManifestError: Arrays that are empty or of unequal length, missing text, numbers of the
+            wrong kind, labels other than 0 and 1, probabilities that are NaN or outside 0 to 1.
+    """
+
+    video_id: np.ndarray
+    method: np.ndarray
+    label: np.ndarray
+    track_id: np.ndarray
+    frame_index: np.ndarray
+    fake_probability: np.ndarray
+    details: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shapes = {name: np.shape(column) for name, column in self.columns().items()}
+        if set(shapes.values()) != {(len(self.video_id),)}:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ManifestError(
+                "score table", f"columns of unequal shape: {listed}", "pass one value per face in each"
+            )
+        if len(self.video_id) == 0:
+            raise ManifestError("score table", "has no row", "score at least one face")
+        for name in ("video_id", "method"):
+            if not all(isinstance(value, str) and value for value in getattr(self, name)):
+                raise ManifestError(f"score table, {name}", "holds empty or missing text", "name every row")
+        for name in ("label", "track_id", "frame_index"):
+            if not np.issubdtype(getattr(self, name).dtype, np.integer):
+                kind = getattr(self, name).dtype
+                raise ManifestError(f"score table, {name}", f"holds {kind}", "pass an array of integers")
+        if not np.isin(self.label, (REAL, FAKE)).all():
+            raise ManifestError(
+                "score table, label", "holds values other than 0 and 1", "pass 0 for real and 1 for fake"
+            )
+        # Written so that NaN fails too.
+        if not ((self.fake_probability >= 0.0) & (self.fake_probability <= 1.0)).all():
+            raise ManifestError(
+                "score table, fake_probability",
+                "holds NaN or values outside 0 to 1",
+                "leave out what was not scored and list it in the coverage",
+            )
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return all columns by name, details last."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "details"}
+        return {**own, **self.details}
+
+    def take(self, rows: np.ndarray) -> ScoreTable:
+        """Return some rows, chosen by position or by a mask."""
+        own = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name != "details"}
+        return ScoreTable(**own, details={name: column[rows] for name, column in self.details.items()})
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of the videos asked for stand behind the numbers.
+
+    Attributes:
+        videos_expected: Videos of the list or split that was to be evaluated.
+        videos_scored: Videos with at least one scored face.
+        videos_without_face: Videos read well in which no face was found.
+        videos_failed: Videos that could not be read or scored.
+        unscored: ``(video_id, reason)`` of each video without a score.
+        faces_unscored: Rows without a probability, of scored videos and others.
+
+    Raises:
+        OptionError: A negative count, or counts that do not add up.
+    """
+
+    videos_expected: int
+    videos_scored: int
+    videos_without_face: int
+    videos_failed: int
+    unscored: tuple[tuple[str, str], ...]
+    faces_unscored: int = 0
+
+    def __post_init__(self) -> None:
+        num_unscored = self.videos_without_face + self.videos_failed
+        counts = (self.videos_expected, self.videos_scored, self.videos_without_face, self.videos_failed)
+        adds_up = self.videos_expected == self.videos_scored + num_unscored
+        if min(counts) < 0 or not adds_up or num_unscored != len(self.unscored):
+            raise OptionError(
+                "coverage",
+                f"{self.sentence()} and {len(self.unscored)} listed as unscored do not add up",
+                "count every expected video once and list each unscored one",
+            )
+
+    def sentence(self) -> str:
+        """Return the coverage in words.
+
+        Example:
+            >>> Coverage(10, 9, 1, 0, (("c23/000", "no face"),)).sentence()
+            '9 of 10 videos scored, 1 without a face, 0 failed'
+        """
+        return (
+            f"{self.videos_scored} of {self.videos_expected} videos scored, "
+            f"{self.videos_without_face} without a face, {self.videos_failed} failed"
+            + (f"; {self.faces_unscored:,} faces without a score" if self.faces_unscored else "")
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; each unscored video is ``{"video_id", "reason"}``."""
+        unscored = [{"video_id": video_id, "reason": reason} for video_id, reason in self.unscored]
+        return {**asdict(self), "unscored": unscored}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Coverage:
+        """Return what :meth:`to_json` was made of."""
+        unscored = tuple((one["video_id"], one["reason"]) for one in values["unscored"])
+        return cls(**{**values, "unscored": unscored})
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSamples:
+    """The V videos of a score table as samples, sorted by identity.
+
+    Attributes:
+        video_id: str (V,), each once, rising.
+        method: str (V,).
+        label: int64 (V,), 0 = real, 1 = fake.
+        fake_probability: float64 (V,), 0 to 1, aggregated over the video's faces.
+        of_row: int64 (N,), for each row of the score table its video's position in the above.
+    """
+
+    video_id: np.ndarray
+    method: np.ndarray
+    label: np.ndarray
+    fake_probability: np.ndarray
+    of_row: np.ndarray
+
+
+def video_samples(table: ScoreTable, *, aggregation_rule: str, weights: Sequence[float] = ()) -> VideoSamples:
+    """Return one sample per video, aggregated as in scoring a clip.
+
+    Args:
+        table: Scored faces.
+        aggregation_rule: A name in ``AGGREGATION_RULES``.
+        weights: Of the rule ``"logistic"``.
+
+    Returns:
+        The videos, sorted by identity.
+
+    Raises:
+        ManifestError: Rows of one video disagree on label or method, or list a face twice.
+        OptionError: An unknown rule.
+
+    Source: videos are told apart by ``video_id`` alone; tools that take a folder's name merge
+    the four FaceForensics++ fakes called ``000_003`` and report a wrong AUC.
+
+    Example:
+        >>> table = ScoreTable(*(np.array(column) for column in (
+        ...     ["youtube/000", "Deepfakes/000_003", "Deepfakes/000_003"],
+        ...     ["youtube", "Deepfakes", "Deepfakes"], [0, 1, 1], [0, 0, 0], [0, 0, 9], [0.1, 0.5, 1.0])))
+        >>> videos = video_samples(table, aggregation_rule="mean")
+        >>> videos.video_id.tolist(), videos.fake_probability.tolist()
+        (['Deepfakes/000_003', 'youtube/000'], [0.75, 0.1])
+    """
+    ids, first_row, of_row = np.unique(table.video_id.astype(str), return_index=True, return_inverse=True)
+    _check_agreement(table, first_row, of_row)
+    _check_faces_once(table, of_row)
+    check_rule(aggregation_rule)
+    clips = clips_of(table, of_row, weights=weights)
+    return VideoSamples(
+        ids,
+        method=table.method[first_row].astype(str),
+        label=table.label[first_row].astype(np.int64),
+        fake_probability=aggregate_clips(clips, aggregation_rule),
+        of_row=of_row,
+    )
+
+
+def clips_of(table: ScoreTable, of_row: np.ndarray, *, weights: Sequence[float] = ()) -> list[ClipFaces]:
+    """Return the faces of each video.
+
+    Args:
+        table: Scored faces.
+        of_row: int (N,), the video of each row, from 0, as in :class:`VideoSamples`.
+        weights: Of the rule ``"logistic"``.
+    """
+    by_video = np.argsort(of_row, kind="stable")
+    starts = np.searchsorted(of_row[by_video], np.arange(1, int(of_row.max()) + 1))
+    return [
+        clip_faces(
+            table.track_id[rows],
+            table.fake_probability[rows],
+            frame_indices=table.frame_index[rows],
+            weights=weights,
+        )
+        for rows in np.split(by_video, starts)
+    ]
+
+
+def aggregate_clips(clips: Sequence[ClipFaces], rule: str) -> np.ndarray:
+    """Return the probability of each clip, float64 (V,)."""
+    return np.array([AGGREGATION_RULES[rule](faces)[0] for faces in clips])
+
+
+def _check_agreement(table: ScoreTable, first_row: np.ndarray, of_row: np.ndarray) -> None:
+    for name in ("label", "method"):
+        column = getattr(table, name)
+        of_first = column[first_row][of_row]
+        disagreeing = np.flatnonzero(column != of_first)
+        if len(disagreeing):
+            row = disagreeing[0]
+            raise ManifestError(
+                f"video {table.video_id[row]}",
+                f"its rows disagree on the {name}: {of_first[row]} and {column[row]}",
+                "give each video an identity of its own, such as dataset/method/name",
+            )
+
+
+def _check_faces_once(table: ScoreTable, of_row: np.ndarray) -> None:
+    faces = np.stack([of_row, table.frame_index, table.track_id], axis=1)  # (N, 3)
+    _, first_row, times = np.unique(faces, axis=0, return_index=True, return_counts=True)
+    if times.max() > 1:
+        row = first_row[times.argmax()]
+        raise ManifestError(
+            f"video {table.video_id[row]}",
+            f"track {table.track_id[row]} is listed {times.max()} times in frame {table.frame_index[row]}",
+            "score each face once and give each video an identity of its own",
+        )

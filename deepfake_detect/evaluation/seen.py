@@ -1,0 +1,60 @@
+"""What a detector's file tells of the videos it was trained and selected on, and those measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deepfake_detect.data.audit import splits_of
+from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.data.seen import video_digests
+
+_USES = {"train": "trained", "val": "selected"}
+_PREFIXES_KEY = "video_sha256_prefixes"
+_CONSEQUENCE = "these figures do not tell how it does on new ones"
+
+
+def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ...]:
+    """Return a line for each use the detector has made of measured videos; none is good news.
+
+    A detector's file holds a digest of every video it was trained and selected on. An older one
+    holds a hash of each set alone: there the videos are known again only where the measured rows,
+    or a split of the file that they belong to, hold exactly those; some of them among others are
+    not noticed.
+
+    Args:
+        training: ``DetectorConfig.training``.
+        measured: Rows that are measured.
+
+    Returns:
+        Lines that begin with the manifest's path.
+    """
+    if _PREFIXES_KEY not in training:
+        return _notes_by_whole_sets(training, measured)
+    digests = set(video_digests(measured))
+    counts = {use: len(digests & set(training[_PREFIXES_KEY].get(use, ()))) for use in _USES}
+    return tuple(
+        f"{measured.path}: the detector was {_USES[use]} on {count:,} of the {len(digests):,} "
+        f"measured videos: {_CONSEQUENCE}"
+        for use, count in counts.items()
+        if count
+    )
+
+
+def _notes_by_whole_sets(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ...]:
+    keys = {f"{name}_videos_sha256": use for name, use in _USES.items()}
+    uses = {training[key]: use for key, use in keys.items() if key in training}
+    if not uses:
+        return ()
+    whole = read_manifest(measured.path)
+    parts = {"the measured rows": measured}
+    parts |= {f"split {name}": whole.split(name) for name in splits_of(measured)}
+    told: dict[str, str] = {}
+    for words, part in parts.items():
+        use = uses.get(part.video_ids_sha256())
+        if use is not None:
+            told.setdefault(use, words)  # the rows themselves come before their split
+    return tuple(
+        f"{measured.path}: the detector was {use} on the videos of {words}: {_CONSEQUENCE}"
+        for use, words in told.items()
+    )

@@ -1,0 +1,86 @@
+"""Labels and scores -> numbers about a detector. Pure functions over arrays.
+
+    ranking        roc_curve, roc_auc, partial_auc, average_precision, equal_error_rate, tpr_at_fpr:
+                   depend on the order of scores only
+    decisions      accuracy, balanced_accuracy, apcer, bpcer, acer: need a threshold
+    probabilities  log_loss, brier_score, reliability_bins, expected_calibration_error: need
+                   probabilities
+    bootstrap      all of them (``METRIC_NAMES``) with percentile intervals, and the differences of
+                   two detectors
+    delong         whether the AUCs of two detectors differ
+
+Fake is the positive class, 1. A sample is called fake when its score is *at or above* the
+threshold. Samples of equal score are never put in an order: they enter a curve together.
+
+Every function takes ``weights``: a sample of weight 3 counts as three equal samples, one of weight
+0 as absent. A bootstrap draw is therefore nothing but weights, and samples are sorted only once.
+
+A number that the samples leave undefined is NaN, never a made-up value: what compares two classes
+(AUC, partial AUC, average precision, equal error rate, TPR at an FPR, balanced accuracy, ACER) is
+NaN when one is absent; APCER needs a fake and BPCER a real.
+"""
+
+from deepfake_detect.metrics.bootstrap import (
+    CONFIDENCE,
+    METRIC_NAMES,
+    Interval,
+    bootstrap_differences,
+    bootstrap_intervals,
+    draw_groups,
+    intervals_of,
+    metric_draws,
+)
+from deepfake_detect.metrics.decisions import accuracy, acer, apcer, balanced_accuracy, bpcer
+from deepfake_detect.metrics.delong import AucDifference, delong_test
+from deepfake_detect.metrics.probabilities import (
+    NUM_RELIABILITY_BINS,
+    PROBABILITY_EPSILON,
+    ReliabilityBins,
+    brier_score,
+    expected_calibration_error,
+    log_loss,
+    reliability_bins,
+)
+from deepfake_detect.metrics.ranking import (
+    PARTIAL_AUC_MAX_FPR,
+    RocCurve,
+    average_precision,
+    equal_error_rate,
+    partial_auc,
+    roc_auc,
+    roc_curve,
+    tpr_at_fpr,
+)
+
+__all__ = [
+    "CONFIDENCE",
+    "METRIC_NAMES",
+    "NUM_RELIABILITY_BINS",
+    "PARTIAL_AUC_MAX_FPR",
+    "PROBABILITY_EPSILON",
+    "AucDifference",
+    "Interval",
+    "ReliabilityBins",
+    "RocCurve",
+    "acer",
+    "accuracy",
+    "apcer",
+    "average_precision",
+    "balanced_accuracy",
+    "bootstrap_differences",
+    "bootstrap_intervals",
+    "bpcer",
+    "brier_score",
+    "delong_test",
+    "draw_groups",
+    "equal_error_rate",
+    "expected_calibration_error",
+    "intervals_of",
+    "log_loss",
+    "metric_draws",
+    "partial_auc",
+    "reliability_bins",
+    "roc_auc",
+    "roc_curve",
+    "tpr_at_fpr",
+]

@@ -1,0 +1,328 @@
+"""Every metric over many bootstrap draws at once, and intervals from them.
+
+A draw takes as many groups (videos, or people), with replacement, as there are. Nothing is copied:
+a draw says how often each group was drawn. What is a mean over samples follows from the sums of
+each group by one matrix product; what depends on the order of scores from two cumulative sums over
+the samples, sorted once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.metrics import decisions, probabilities, ranking
+from deepfake_detect.metrics.samples import (
+    Samples,
+    check_groups,
+    check_probabilities,
+    check_samples,
+    ratio,
+)
+
+CONFIDENCE = 0.95
+# Draws are measured in portions of about this many weights, which stay in the cache.
+_PORTION = 1 << 16
+
+_FROM_ORDER: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
+    "auc": ranking.auc_of,
+    "eer": ranking.equal_error_rate_of,
+    "average_precision": ranking.average_precision_of,
+}
+# These need the curve's start alone, up to the largest of the rates.
+_FROM_START: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
+    "partial_auc": lambda counts: ranking.partial_auc_of(counts, ranking.PARTIAL_AUC_MAX_FPR),
+    "tpr_at_1pct_fpr": lambda counts: ranking.tpr_at_fpr_of(counts, 0.01),
+    "tpr_at_5pct_fpr": lambda counts: ranking.tpr_at_fpr_of(counts, 0.05),
+}
+_FROM_VERDICTS: dict[str, Callable[[decisions.Verdicts], np.ndarray]] = {
+    "accuracy": decisions.accuracy_of,
+    "balanced_accuracy": decisions.balanced_accuracy_of,
+    "apcer": decisions.apcer_of,
+    "bpcer": decisions.bpcer_of,
+    "acer": decisions.acer_of,
+}
+METRIC_NAMES = (
+    "auc",
+    "accuracy",
+    "balanced_accuracy",
+    "eer",
+    "log_loss",
+    "average_precision",
+    "brier",
+    "partial_auc",
+    "tpr_at_1pct_fpr",
+    "tpr_at_5pct_fpr",
+    "apcer",
+    "bpcer",
+    "acer",
+    "ece",
+)
+"""The metrics of this module, by the keys of ``metrics.json``; :mod:`metrics` defines each."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its percentile bootstrap interval; NaN where undefined.
+
+    Attributes:
+        value: The metric on the samples as they are.
+        low, high: Ends of the interval; need not enclose ``value`` when the metric is skewed.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def text(self) -> str:
+        """Return the number and its interval to three decimals; ``n/a`` where undefined.
+
+        Example:
+            >>> Interval(0.8912, 0.8641, 0.917).text(), Interval(math.nan, math.nan, math.nan).text()
+            ('0.891 [0.864, 0.917]', 'n/a')
+        """
+        if math.isnan(self.value):
+            return "n/a"
+        ends = "n/a" if math.isnan(self.low) else f"{self.low:.3f}, {self.high:.3f}"
+        return f"{self.value:.3f} [{ends}]"
+
+
+def bootstrap_intervals(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    *,
+    threshold: float,
+    num_draws: int = 1000,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return every metric with a percentile interval from resampling whole groups.
+
+    Frames of one video resemble each other, so a draw takes as many *groups* (videos), with
+    replacement, as there are, each with all its samples. Draws in which a metric is undefined are
+    left out of its interval; when all are, its ends are NaN. A single group gives intervals of no
+    width: there is nothing to resample.
+
+    Args:
+        labels: (N,) of 0 = real and 1 = fake, N >= 1.
+        scores: (N,) probabilities of fake, 0 to 1.
+        groups: (N,) integers or text; samples of equal value are drawn together.
+        threshold: For what needs a verdict, finite.
+        num_draws: Bootstrap draws, from 1.
+        confidence: Share of draws inside the interval, between 0 and 1.
+        seed: From 0; equal seeds give equal intervals.
+
+    Returns:
+        An interval per name of ``METRIC_NAMES``, in that order.
+
+    Raises:
+        OptionError: As for :func:`probabilities.log_loss`; groups of another length; an option out
+            of range.
+
+    Source: Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; clusters
+    resampled whole after Davison & Hinkley (1997), section 3.8.
+
+    Example:
+        >>> intervals = bootstrap_intervals(
+        ...     [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.4], ["a", "a", "b", "b"], threshold=0.5, num_draws=50)
+        >>> intervals["accuracy"].value, intervals["auc"].low, intervals["auc"].high
+        (0.75, 1.0, 1.0)
+    """
+    samples = check_samples(labels, scores, None)
+    numbers, num_groups = check_groups(groups, len(samples.labels))
+    times_drawn = draw_groups(num_groups, num_draws=num_draws, seed=seed)
+    values, draws = metric_draws(labels, scores, numbers, times_drawn, threshold=threshold)
+    return intervals_of(values, draws, confidence=confidence)
+
+
+def bootstrap_differences(
+    labels: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    groups: ArrayLike,
+    *,
+    thresholds: tuple[float, float],
+    num_draws: int = 1000,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return how much each metric of one detector exceeds another's on the same samples.
+
+    Both detectors are measured on the same draws, so what is hard for both does not widen the
+    interval. One that holds 0 says that the samples do not tell the two apart.
+
+    Args:
+        labels, groups, num_draws, confidence, seed: As for :func:`bootstrap_intervals`.
+        first, second: (N,) probabilities of fake, 0 to 1, of the two detectors.
+        thresholds: Of the first and of the second.
+
+    Returns:
+        First less second, per name of ``METRIC_NAMES``. For error rates and losses below 0 is better.
+
+    Raises:
+        OptionError: As for :func:`bootstrap_intervals`.
+
+    Source: the bootstrap for two paired samples, Efron & Tibshirani (1993), chapter 10.
+
+    Example:
+        >>> better = bootstrap_differences(
+        ...     [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.9, 0.2, 0.8, 0.9], [0, 1, 2, 3],
+        ...     thresholds=(0.5, 0.5), num_draws=50)
+        >>> better["auc"].value
+        0.375
+    """
+    samples = check_samples(labels, first, None)
+    numbers, num_groups = check_groups(groups, len(samples.labels))
+    times_drawn = draw_groups(num_groups, num_draws=num_draws, seed=seed)
+    (value, draws), (other_value, other_draws) = (
+        metric_draws(labels, scores, numbers, times_drawn, threshold=threshold)
+        for scores, threshold in zip((first, second), thresholds, strict=True)
+    )
+    return intervals_of(value - other_value, draws - other_draws, confidence=confidence)
+
+
+def draw_groups(num_groups: int, *, num_draws: int, seed: int) -> np.ndarray:
+    """Return how often each group is in each draw, uint8 (D, G).
+
+    A group is drawn more than 255 times with a probability below 1e-500, for any number of groups.
+
+    Raises:
+        OptionError: ``num_draws`` below 1 or ``seed`` below 0.
+
+    Example:
+        >>> draw_groups(3, num_draws=2, seed=0).sum(axis=1).tolist()
+        [3, 3]
+    """
+    if num_draws < 1:
+        raise OptionError("num_draws", f"{num_draws} draws give no interval", "pass 1 or more, usually 1000")
+    if seed < 0:
+        raise OptionError("seed", f"{seed} is negative", "pass a whole number from 0")
+    generator = np.random.default_rng(seed)
+    times_drawn = np.empty((num_draws, num_groups), np.uint8)
+    for draw in times_drawn:
+        draw[:] = np.bincount(generator.integers(num_groups, size=num_groups), minlength=num_groups)
+    return times_drawn
+
+
+def metric_draws(
+    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, times_drawn: np.ndarray, *, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return every metric on the samples as they are and on each draw.
+
+    Passing the same draws for several sets of samples (methods, slices, detectors) makes their
+    numbers comparable draw by draw.
+
+    Args:
+        labels: (N,) of 0 = real and 1 = fake, N >= 1.
+        scores: (N,) probabilities of fake, 0 to 1.
+        groups: int (N,), column of ``times_drawn`` of each sample; columns may be left out.
+        times_drawn: (D, G) of :func:`draw_groups`.
+        threshold: For what needs a verdict, finite.
+
+    Returns:
+        float64 (M,) and (D, M), in the order of ``METRIC_NAMES``; NaN where undefined.
+
+    Raises:
+        OptionError: As for :func:`probabilities.log_loss`; a threshold that is not finite; groups
+            of another length.
+
+    Example:
+        >>> values, draws = metric_draws(
+        ...     [0, 1], [0.2, 0.9], [0, 1], draw_groups(2, num_draws=5, seed=0), threshold=0.5)
+        >>> float(values[0]), draws.shape[0]
+        (1.0, 5)
+    """
+    samples = check_samples(labels, scores, None)
+    check_probabilities(samples.scores)
+    # The groups that hold a sample, so that a small slice of many groups costs little.
+    numbers, _ = check_groups(groups, len(samples.labels))
+    present = np.unique(groups)
+    columns = _columns(samples, threshold)
+    sums_of_group = np.stack(
+        [np.bincount(numbers, weights=column, minlength=len(present)) for column in columns], axis=1
+    )
+    order = ranking.rank(samples)
+    group_in_order = numbers[order.order]
+    counts_as_is = np.ones((1, len(present)), np.uint8)
+    values = _portion(order, group_in_order, sums_of_group, counts_as_is)[0]
+    drawn = times_drawn[:, present]
+    step = max(1, _PORTION // len(samples.labels))
+    portions = [
+        _portion(order, group_in_order, sums_of_group, drawn[start : start + step])
+        for start in range(0, len(drawn), step)
+    ]
+    return values, np.concatenate(portions)
+
+
+def intervals_of(
+    values: np.ndarray, draws: np.ndarray, *, confidence: float = CONFIDENCE
+) -> dict[str, Interval]:
+    """Return the percentile interval of each metric.
+
+    Args:
+        values, draws: (M,) and (D, M) of :func:`metric_draws`, or differences or means of such.
+        confidence: Share of draws inside the interval, between 0 and 1.
+
+    Returns:
+        An interval per name of ``METRIC_NAMES``, over the draws in which the metric is defined.
+
+    Raises:
+        OptionError: ``confidence`` out of range.
+
+    Example:
+        >>> draws = np.zeros((3, len(METRIC_NAMES)))
+        >>> intervals_of(draws[0], draws)["auc"].text()
+        '0.000 [0.000, 0.000]'
+    """
+    if not 0.0 < confidence < 1.0:
+        raise OptionError("confidence", f"{confidence} is not between 0 and 1", "pass a share such as 0.95")
+    return {
+        name: Interval(float(value), *_percentiles(draws[:, column], confidence))
+        for column, (name, value) in enumerate(zip(METRIC_NAMES, values, strict=True))
+    }
+
+
+def _columns(samples: Samples, threshold: float) -> list[np.ndarray]:
+    """Return what is summed over the samples of a draw: verdicts, losses, and the bins one by one."""
+    labels, scores = samples.labels, samples.scores
+    verdicts = decisions.verdict_columns(labels, scores, threshold)
+    means = [probabilities.losses(labels, scores), (scores - labels) ** 2]
+    in_bin = probabilities.bin_of(scores)[None] == np.arange(probabilities.NUM_RELIABILITY_BINS)[:, None]
+    bins = [np.where(one, factor, 0.0) for factor in (np.ones_like(scores), scores, labels) for one in in_bin]
+    return [*verdicts, *means, *bins]
+
+
+def _portion(
+    order: ranking.Ranking, group_in_order: np.ndarray, sums_of_group: np.ndarray, drawn: np.ndarray
+) -> np.ndarray:
+    """Return the metrics of some draws (d, G), float64 (d, M) in the order of METRIC_NAMES."""
+    times_drawn = drawn.astype(np.float64)
+    counts = ranking.count(order, np.take(times_drawn, group_in_order, axis=1))
+    start = ranking.up_to(counts, ranking.PARTIAL_AUC_MAX_FPR)
+    sums = times_drawn @ sums_of_group
+    verdicts = decisions.Verdicts(*(sums[:, column] for column in range(4)))
+    total = verdicts.num_reals + verdicts.num_fakes
+    bins = np.split(sums[:, 6:], 3, axis=1)
+    found = {
+        **{name: metric(counts) for name, metric in _FROM_ORDER.items()},
+        **{name: metric(start) for name, metric in _FROM_START.items()},
+        **{name: metric(verdicts) for name, metric in _FROM_VERDICTS.items()},
+        "log_loss": ratio(sums[:, 4], total),
+        "brier": ratio(sums[:, 5], total),
+        "ece": probabilities.calibration_error_of(bins[0], bins[1], bins[2]),
+    }
+    return np.stack([found[name] for name in METRIC_NAMES], axis=1)
+
+
+def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
+    defined = draws[~np.isnan(draws)]
+    if len(defined) == 0:
+        return math.nan, math.nan
+    low, high = np.quantile(defined, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    return float(low), float(high)

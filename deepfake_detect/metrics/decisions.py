@@ -1,0 +1,187 @@
+"""Metrics of verdicts: a score at or above the threshold is called fake.
+
+The words of ISO/IEC 30107-3 are used beside the plain ones: a forged face is the *attack*
+presentation, a real one the *bona fide* presentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepfake_detect.metrics.samples import Samples, check_samples, check_threshold, ratio
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """Weights (...) of the reals and fakes, and of those called rightly."""
+
+    num_reals: np.ndarray
+    num_fakes: np.ndarray
+    right_reals: np.ndarray
+    right_fakes: np.ndarray
+
+
+def verdict_columns(labels: np.ndarray, scores: np.ndarray, threshold: float) -> list[np.ndarray]:
+    """Return what :class:`Verdicts` sums up, each float64 (N,): a sample's share in its four numbers."""
+    check_threshold(threshold)
+    is_fake = (labels == 1).astype(np.float64)
+    called_fake = (scores >= threshold).astype(np.float64)
+    return [1.0 - is_fake, is_fake, (1.0 - is_fake) * (1.0 - called_fake), is_fake * called_fake]
+
+
+def accuracy(
+    labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
+) -> float:
+    """Return the share of samples called rightly.
+
+    Args:
+        labels, scores, weights: As for :func:`ranking.roc_curve`.
+        threshold: Finite; a score at or above it is called fake.
+
+    Returns:
+        0 to 1; defined for a single class too.
+
+    Raises:
+        OptionError: As for :func:`ranking.roc_curve`, or a threshold that is not finite.
+
+    Source: weighted mean of ``(score >= threshold) == label``.
+
+    Example:
+        >>> accuracy([0, 1, 1, 1], [0.2, 0.5, 0.9, 0.4], threshold=0.5)
+        0.75
+    """
+    return float(accuracy_of(_verdicts(labels, scores, threshold, weights)))
+
+
+def balanced_accuracy(
+    labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
+) -> float:
+    """Return the mean of the two classes' accuracies, which does not depend on their sizes.
+
+    Args:
+        labels, scores, threshold, weights: As for :func:`accuracy`.
+
+    Returns:
+        0 to 1, 0.5 for a constant answer, or NaN when one class is absent.
+
+    Raises:
+        OptionError: As for :func:`accuracy`.
+
+    Source: Brodersen et al., "The balanced accuracy and its posterior distribution", ICPR 2010.
+
+    Example:
+        >>> balanced_accuracy([0, 1, 1, 1], [0.2, 0.5, 0.9, 0.9], threshold=0.6)
+        0.8333333333333333
+    """
+    return float(balanced_accuracy_of(_verdicts(labels, scores, threshold, weights)))
+
+
+def apcer(
+    labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
+) -> float:
+    """Return the attack presentation classification error rate: the share of fakes called real.
+
+    The standard counts each kind of attack by itself and reports the worst: pass one method's fakes
+    at a time for that; over several methods this is their mixture.
+
+    Args:
+        labels, scores, threshold, weights: As for :func:`accuracy`.
+
+    Returns:
+        0 to 1, or NaN without a fake.
+
+    Raises:
+        OptionError: As for :func:`accuracy`.
+
+    Source: ISO/IEC 30107-3, biometric presentation attack detection, testing and reporting.
+
+    Example:
+        >>> apcer([0, 1, 1, 1, 1], [0.2, 0.1, 0.9, 0.9, 0.9], threshold=0.5)
+        0.25
+    """
+    return float(apcer_of(_verdicts(labels, scores, threshold, weights)))
+
+
+def bpcer(
+    labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
+) -> float:
+    """Return the bona fide presentation classification error rate: the share of reals called fake.
+
+    Args:
+        labels, scores, threshold, weights: As for :func:`accuracy`.
+
+    Returns:
+        0 to 1, or NaN without a real.
+
+    Raises:
+        OptionError: As for :func:`accuracy`.
+
+    Source: ISO/IEC 30107-3.
+
+    Example:
+        >>> bpcer([0, 0, 1], [0.2, 0.7, 0.9], threshold=0.5)
+        0.5
+    """
+    return float(bpcer_of(_verdicts(labels, scores, threshold, weights)))
+
+
+def acer(
+    labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
+) -> float:
+    """Return the mean of :func:`apcer` and :func:`bpcer`, the average classification error rate.
+
+    It is one less balanced accuracy; many papers report it under this name.
+
+    Args:
+        labels, scores, threshold, weights: As for :func:`accuracy`.
+
+    Returns:
+        0 to 1, or NaN when one class is absent.
+
+    Raises:
+        OptionError: As for :func:`accuracy`.
+
+    Source: the field's mean of the two rates of ISO/IEC 30107-3.
+
+    Example:
+        >>> acer([0, 0, 1, 1], [0.2, 0.7, 0.9, 0.9], threshold=0.5)
+        0.25
+    """
+    return float(acer_of(_verdicts(labels, scores, threshold, weights)))
+
+
+def accuracy_of(verdicts: Verdicts) -> np.ndarray:
+    """Return :func:`accuracy`, shape (...)."""
+    return ratio(verdicts.right_reals + verdicts.right_fakes, verdicts.num_reals + verdicts.num_fakes)
+
+
+def balanced_accuracy_of(verdicts: Verdicts) -> np.ndarray:
+    """Return :func:`balanced_accuracy`, shape (...)."""
+    of_fakes = ratio(verdicts.right_fakes, verdicts.num_fakes)
+    both: np.ndarray = 0.5 * (of_fakes + ratio(verdicts.right_reals, verdicts.num_reals))
+    return both
+
+
+def apcer_of(verdicts: Verdicts) -> np.ndarray:
+    """Return :func:`apcer`, shape (...)."""
+    return ratio(verdicts.num_fakes - verdicts.right_fakes, verdicts.num_fakes)
+
+
+def bpcer_of(verdicts: Verdicts) -> np.ndarray:
+    """Return :func:`bpcer`, shape (...)."""
+    return ratio(verdicts.num_reals - verdicts.right_reals, verdicts.num_reals)
+
+
+def acer_of(verdicts: Verdicts) -> np.ndarray:
+    """Return :func:`acer`, shape (...)."""
+    mean: np.ndarray = 0.5 * (apcer_of(verdicts) + bpcer_of(verdicts))
+    return mean
+
+
+def _verdicts(labels: ArrayLike, scores: ArrayLike, threshold: float, weights: ArrayLike | None) -> Verdicts:
+    samples: Samples = check_samples(labels, scores, weights)
+    columns = verdict_columns(samples.labels, samples.scores, threshold)
+    return Verdicts(*(np.dot(column, samples.weights) for column in columns))

@@ -1,0 +1,178 @@
+"""Metrics of probabilities: whether a score of 0.8 is a fake eight times of ten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepfake_detect.metrics.samples import Samples, check_probabilities, check_samples, ratio
+
+# float32 networks saturate at 1 - 6e-8: a smaller clip would punish rounding, not an opinion.
+PROBABILITY_EPSILON = 1e-7
+NUM_RELIABILITY_BINS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityBins:
+    """Samples by their probability of fake, in bins of equal width from 0 to 1.
+
+    Attributes:
+        edges: float64 (K + 1,), rising from 0 to 1; a probability at an edge is in the upper bin.
+        weight: float64 (K,), weight of the samples of a bin.
+        mean_probability: float64 (K,), NaN in an empty bin.
+        share_fake: float64 (K,), weight of the fakes over that of the bin; NaN in an empty bin.
+    """
+
+    edges: np.ndarray
+    weight: np.ndarray
+    mean_probability: np.ndarray
+    share_fake: np.ndarray
+
+
+def log_loss(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
+    """Return the mean negative log-likelihood of the labels, in nats.
+
+    Probabilities are clipped to [1e-7, 1 - 1e-7] (``PROBABILITY_EPSILON``), so that one sure and
+    wrong answer costs 16.1 nats and not infinity. A constant 0.5 gives 0.693.
+
+    Args:
+        labels, weights: As for :func:`ranking.roc_curve`.
+        scores: (N,) probabilities of fake, 0 to 1.
+
+    Returns:
+        From 0; defined for a single class too.
+
+    Raises:
+        OptionError: As for :func:`ranking.roc_curve`, or scores outside 0 to 1.
+
+    Source: Good, "Rational decisions", J. R. Stat. Soc. B 14 (1952); the DFDC challenge's measure.
+
+    Example:
+        >>> round(log_loss([0, 1], [0.5, 0.5]), 4)
+        0.6931
+    """
+    samples = _checked(labels, scores, weights)
+    return _mean(losses(samples.labels, samples.scores), samples.weights)
+
+
+def brier_score(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
+    """Return the mean squared difference between the probability of fake and the label.
+
+    Args:
+        labels, weights: As for :func:`ranking.roc_curve`.
+        scores: (N,) probabilities of fake, 0 to 1.
+
+    Returns:
+        0 to 1, 0.25 for a constant 0.5; defined for a single class too.
+
+    Raises:
+        OptionError: As for :func:`log_loss`.
+
+    Source: Brier, "Verification of forecasts expressed in terms of probability", Mon. Weather
+    Rev. 78 (1950), for two classes.
+
+    Example:
+        >>> round(brier_score([0, 1], [0.1, 0.7]), 4)
+        0.05
+    """
+    samples = _checked(labels, scores, weights)
+    return _mean((samples.scores - samples.labels) ** 2, samples.weights)
+
+
+def reliability_bins(
+    labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None
+) -> ReliabilityBins:
+    """Return how often samples of like probability are fake.
+
+    Args:
+        labels, weights: As for :func:`ranking.roc_curve`.
+        scores: (N,) probabilities of fake, 0 to 1.
+
+    Returns:
+        ``NUM_RELIABILITY_BINS`` bins of equal width.
+
+    Raises:
+        OptionError: As for :func:`log_loss`.
+
+    Source: reliability diagram, DeGroot & Fienberg, The Statistician 32 (1983).
+
+    Example:
+        >>> bins = reliability_bins([0, 1, 1], [0.02, 0.95, 0.97])
+        >>> bins.weight[[0, -1]].tolist(), bins.share_fake[[0, -1]].tolist()
+        ([1.0, 2.0], [0.0, 1.0])
+    """
+    samples = _checked(labels, scores, weights)
+    weight, probability, fakes = _bin_sums(samples)
+    edges = np.linspace(0.0, 1.0, NUM_RELIABILITY_BINS + 1)
+    return ReliabilityBins(edges, weight, ratio(probability, weight), ratio(fakes, weight))
+
+
+def expected_calibration_error(
+    labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None
+) -> float:
+    """Return the mean distance between probability and share of fakes over :func:`reliability_bins`.
+
+    Of the probability of *fake*, so that errors on both sides count; not of the probability of the
+    winning class, as for networks of many classes. Few samples raise it by chance.
+
+    Args:
+        labels, weights: As for :func:`ranking.roc_curve`.
+        scores: (N,) probabilities of fake, 0 to 1.
+
+    Returns:
+        0 to 1; defined for a single class too.
+
+    Raises:
+        OptionError: As for :func:`log_loss`.
+
+    Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI
+    2015, with 15 bins as in Guo et al., ICML 2017.
+
+    Example:
+        >>> round(expected_calibration_error([0, 1, 1, 1], [0.75, 0.75, 0.75, 0.75]), 4)
+        0.0
+    """
+    return float(calibration_error_of(*_bin_sums(_checked(labels, scores, weights))))
+
+
+def calibration_error_of(weight: np.ndarray, probability: np.ndarray, fakes: np.ndarray) -> np.ndarray:
+    """Return :func:`expected_calibration_error`, shape (...), of sums over bins, each (..., K)."""
+    # The weight of a bin times its distance is the distance of its two sums.
+    return ratio(np.abs(probability - fakes).sum(axis=-1), weight.sum(axis=-1))
+
+
+def bin_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return the number, from 0, of each probability's bin."""
+    numbers = np.floor(probabilities * NUM_RELIABILITY_BINS).astype(np.int64)
+    kept: np.ndarray = np.minimum(numbers, NUM_RELIABILITY_BINS - 1)  # 1.0 belongs to the last
+    return kept
+
+
+def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the log loss of each sample, in nats."""
+    of_label = np.where(labels == 1, probabilities, 1.0 - probabilities)
+    nats: np.ndarray = -np.log(np.clip(of_label, PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON))
+    return nats
+
+
+def _bin_sums(samples: Samples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weight, the sum of probabilities and the weight of fakes of each bin, each (K,)."""
+    numbers = bin_of(samples.scores)
+    factors = (1.0, samples.scores, samples.labels)
+    sums = [
+        np.bincount(numbers, weights=samples.weights * factor, minlength=NUM_RELIABILITY_BINS)
+        for factor in factors
+    ]
+    return sums[0], sums[1], sums[2]
+
+
+def _checked(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> Samples:
+    samples = check_samples(labels, scores, weights)
+    check_probabilities(samples.scores)
+    return samples
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.dot(values, weights) / weights.sum())

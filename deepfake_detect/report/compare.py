@@ -1,0 +1,114 @@
+"""Detectors side by side: a figure, a page and tables for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepfake_detect.evaluation.compare import Comparison, PairResult
+from deepfake_detect.files import write_json
+from deepfake_detect.metrics import Interval
+from deepfake_detect.report import page
+from deepfake_detect.report.drawing import COLOURS, draw_intervals, new_figure, png_bytes, save_png, tidy
+from deepfake_detect.report.words import METRIC_WORDS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = ("auc", "average_precision", "eer", "tpr_at_1pct_fpr", "balanced_accuracy", "log_loss")
+_PAIR_COLUMNS = ("auc", "eer", "balanced_accuracy", "log_loss")
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """Write ``compare.json``, ``compare.png``, ``compare.html`` and ``compare.md``.
+
+    Args:
+        folder: Created when missing.
+        comparison: Finished numbers.
+    """
+    write_json(folder / "compare.json", comparison.to_json())
+    figure = comparison_figure(comparison)
+    save_png(figure, folder / "compare.png")
+    tables = _tables(comparison)
+    markdown = [f"# {_title(comparison)}", ""]
+    parts = [
+        page.paragraph(_sentence(comparison)),
+        page.picture(png_bytes(figure), words="ROC curves and AUC"),
+    ]
+    for title, header, rows in tables:
+        markdown += [f"## {title}", "", page.markdown_table(header, rows), ""]
+        parts.append(page.section(title, page.table(header, rows)))
+    page.write_text(folder / "compare.md", "\n".join([*markdown, _sentence(comparison), ""]))
+    page.write_text(folder / "compare.html", page.page(_title(comparison), parts))
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Draw the ROC curves of the detectors in one picture, and their AUC with intervals beside it."""
+    figure = new_figure(10.4, 4.6)
+    curves, areas = figure.subplots(1, 2)
+    for number, (name, one) in enumerate(comparison.detectors.items()):
+        curve = one.video.roc()
+        style = {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
+        }
+        curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=name, **style)
+    curves.set(xlabel="reals called fake", ylabel="fakes called fake", aspect="equal")
+    legend = curves.legend(frameon=False, fontsize=9, loc="lower right")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold a dollar sign
+    tidy(curves)
+    metrics = [one.video.metrics["auc"] for one in comparison.detectors.values()]
+    draw_intervals(areas, list(comparison.detectors), metrics, colour=COLOURS[0])
+    areas.set_title("AUC, 95 % interval", loc="left", fontsize=10, weight="bold")
+    return figure
+
+
+def _title(comparison: Comparison) -> str:
+    return f"{len(comparison.detectors)} detectors on {len(comparison.video_ids):,} common videos"
+
+
+def _sentence(comparison: Comparison) -> str:
+    num_fake = int(np.sum(next(iter(comparison.detectors.values())).video.labels))
+    left_out = ", ".join(f"{name} {one.num_left_out:,}" for name, one in comparison.detectors.items())
+    return (
+        f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos that all detectors "
+        f"scored; left out, scored by some alone: {left_out}. Video level. 95 % intervals from "
+        f"{comparison.num_draws:,} paired bootstrap draws over videos, seed {comparison.seed}; p-values of "
+        "DeLong's test, adjusted by Holm for the number of pairs."
+    )
+
+
+def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return title, header and rows of each table."""
+    words = [METRIC_WORDS[key] for key in _COLUMNS]
+    detectors = [
+        [
+            name,
+            f"{one.threshold:.4g}",
+            one.aggregation_rule,
+            *(one.video.metrics[key].text() for key in _COLUMNS),
+        ]
+        for name, one in comparison.detectors.items()
+    ]
+    header = ["first less second", *(METRIC_WORDS[key] for key in _PAIR_COLUMNS), "p (DeLong)", "p (Holm)"]
+    return [
+        ("Detectors", ["detector", "threshold", "aggregation", *words], detectors),
+        ("Differences", header, [_pair_row(pair) for pair in comparison.pairs]),
+    ]
+
+
+def _pair_row(pair: PairResult) -> list[str]:
+    p_values = [None if pair.auc is None else pair.auc.p_value, pair.adjusted_p_value]
+    return [
+        f"{pair.first} - {pair.second}",
+        *(_signed(pair.differences[key]) for key in _PAIR_COLUMNS),
+        *("n/a" if p_value is None else f"{p_value:.2g}" for p_value in p_values),
+    ]
+
+
+def _signed(one: Interval) -> str:
+    text = one.text()
+    return f"+{text}" if one.value > 0 else text

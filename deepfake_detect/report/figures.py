@@ -1,0 +1,162 @@
+"""The figures of an evaluation beside its ROC curve, each from finished numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, ndtri
+
+from deepfake_detect.evaluation import Evaluation, ScoreTable, SliceResult
+from deepfake_detect.evaluation.abstention import risk_coverage
+from deepfake_detect.evaluation.corruptions import CORRUPTIONS
+from deepfake_detect.evaluation.robustness import Robustness
+from deepfake_detect.metrics import Interval, expected_calibration_error, reliability_bins
+from deepfake_detect.report.drawing import COLOURS, draw_intervals, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_RATE_TICKS = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
+
+
+def det_figure(evaluation: Evaluation) -> Figure:
+    """Draw both error rates against one another on normal deviate scales: good detectors lie low.
+
+    Source: Martin et al., "The DET curve in assessment of detection task performance", 1997.
+    """
+    figure = new_figure(5.4, 4.6)
+    axes = figure.subplots()
+    # The frames' line is dashed, so that both are seen where they lie upon one another.
+    for name, level, colour, line in (
+        ("video", evaluation.video, COLOURS[0], "-"),
+        ("frame", evaluation.frame, COLOURS[1], "--"),
+    ):
+        curve = level.roc()
+        rates = np.stack([curve.false_positive_rate, 1.0 - curve.true_positive_rate])
+        inside = (rates > 0.0).all(axis=0) & (rates < 1.0).all(axis=0)
+        axes.plot(*ndtri(rates[:, inside]), color=colour, linestyle=line, label=f"{name} level")
+    ticks = [f"{100 * rate:g}" for rate in _RATE_TICKS]
+    axes.set_xticks(ndtri(_RATE_TICKS), ticks)
+    axes.set_yticks(ndtri(_RATE_TICKS), ticks)
+    ends = ndtri(np.array([0.0008, 0.97]))
+    axes.set(xlim=ends, ylim=ends, xlabel="reals called fake (%)", ylabel="fakes called real (%)")
+    axes.set_title("DET", loc="left", weight="bold")
+    axes.legend(frameon=False)
+    tidy(axes)
+    return figure
+
+
+def reliability_figure(evaluation: Evaluation, table: ScoreTable) -> Figure:
+    """Draw how often faces and videos of like probability are fake, before calibration where known."""
+    parts: list[tuple[str, np.ndarray, np.ndarray]] = []
+    if "logit" in table.details:
+        before = expit(table.details["logit"].astype(np.float64))
+        parts.append(("faces, before calibration", table.label, before))
+    parts.append(("faces", evaluation.frame.labels, evaluation.frame.scores))
+    parts.append(("videos", evaluation.video.labels, evaluation.video.scores))
+    figure = new_figure(3.9 * len(parts), 3.9)
+    cells = figure.subplots(1, len(parts), squeeze=False)[0]
+    for axes, (name, labels, scores) in zip(cells, parts, strict=True):
+        _draw_reliability(axes, name, labels, scores)
+    return figure
+
+
+def _draw_reliability(axes: Axes, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
+    bins = reliability_bins(labels, scores)
+    share = bins.weight / bins.weight.sum()
+    centres = (bins.edges[:-1] + bins.edges[1:]) / 2
+    axes.bar(centres, share, width=np.diff(bins.edges) * 0.9, color="#C9D3E6", label="share of samples")
+    axes.plot([0, 1], [0, 1], ":", color="#7F7F7F", label="as said")
+    axes.plot(bins.mean_probability, bins.share_fake, "o-", color=COLOURS[0], markersize=4, label="as seen")
+    error = expected_calibration_error(labels, scores)
+    axes.set_title(f"{name}: ECE {error:.3f}", loc="left", fontsize=10)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of fake", ylabel="share of fakes")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    tidy(axes)
+
+
+def risk_coverage_figure(evaluation: Evaluation) -> Figure:
+    """Draw the error rate of the surest verdicts, and where the band called uncertain leaves it."""
+    figure = new_figure(5.4, 3.6)
+    axes = figure.subplots()
+    settings = evaluation.settings
+    if 0.0 < settings.threshold < 1.0:
+        curve = risk_coverage(evaluation.video.labels, evaluation.video.scores, threshold=settings.threshold)
+        axes.plot(curve.coverage, curve.risk, color=COLOURS[0], label=f"surest first, area {curve.area:.3f}")
+    found = evaluation.abstention
+    if settings.uncertain_low < settings.uncertain_high and found.share_certain > 0:
+        axes.plot(found.share_certain, 1 - found.accuracy_certain, "o", color=COLOURS[1], label="the band")
+    axes.set(xlim=(0, 1.02), xlabel="share of videos that get a verdict", ylabel="share of wrong verdicts")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    tidy(axes)
+    return figure
+
+
+def methods_figure(evaluation: Evaluation) -> Figure:
+    """Draw AUC and the share of fakes missed, per method and their mean, with intervals."""
+    levels: dict[str, dict[str, Interval]] = {
+        name: one.video.metrics for name, one in evaluation.per_method.items()
+    }
+    if len(levels) > 1:
+        levels["mean over methods"] = evaluation.macro["video"]
+    return _two_columns(
+        [_shortened(name) for name in levels],
+        list(levels.values()),
+        (("auc", "AUC (video level)"), ("apcer", "fakes called real (APCER)")),
+    )
+
+
+def slices_figure(column: str, results: tuple[SliceResult, ...]) -> Figure:
+    """Draw AUC and accuracy in each slice of a column, with the numbers of videos."""
+    names = [
+        f"{_shortened(one.value)}  ({one.num_videos_real:,} real + {one.num_videos_fake:,} fake)"
+        for one in results
+    ]
+    return _two_columns(
+        names,
+        [one.metrics for one in results],
+        (("auc", f"{column}: AUC (video level)"), ("balanced_accuracy", "balanced accuracy")),
+    )
+
+
+def robustness_figure(robustness: Robustness) -> Figure:
+    """Draw AUC against level for each corruption, with intervals, beside the AUC of unchanged crops."""
+    num_columns = 3
+    num_rows = -(-len(robustness.curves) // num_columns)
+    figure = new_figure(9.6, 2.5 * num_rows)
+    cells = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False).reshape(-1)
+    for axes in cells[len(robustness.curves) :]:
+        axes.axis("off")
+    for axes, (name, points) in zip(cells, robustness.curves.items(), strict=False):
+        at = np.arange(len(points) + 1)
+        areas = [robustness.unchanged, *(point.auc for point in points)]
+        low, high = [one.low for one in areas], [one.high for one in areas]
+        axes.fill_between(at, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
+        axes.plot(at, [one.value for one in areas], "o-", color=COLOURS[0], markersize=4)
+        axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
+        axes.set_xticks(at, ["none", *(f"{point.level:g}" for point in points)], fontsize=8)
+        axes.set_title(CORRUPTIONS[name].words, loc="left", fontsize=9)
+        tidy(axes)
+    for axes in cells[::num_columns]:
+        axes.set_ylabel("AUC (videos)")
+    return figure
+
+
+def _two_columns(
+    names: list[str], metrics: list[dict[str, Interval]], columns: tuple[tuple[str, str], ...]
+) -> Figure:
+    figure = new_figure(9.6, 1.2 + 0.34 * len(names))
+    for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), columns, strict=True):
+        draw_intervals(axes, names, [one[key] for one in metrics], colour=COLOURS[0])
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_title(title, loc="left", fontsize=10, weight="bold", parse_math=False)
+        if key == "auc":
+            axes.axvline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 30 else name[:29] + "…"

@@ -1,0 +1,21 @@
+"""The names of metrics as a reader knows them."""
+
+from __future__ import annotations
+
+METRIC_WORDS = {
+    "auc": "AUC",
+    "partial_auc": "partial AUC, FPR ≤ 10 %",
+    "average_precision": "average precision",
+    "eer": "equal error rate",
+    "tpr_at_1pct_fpr": "TPR at 1 % FPR",
+    "tpr_at_5pct_fpr": "TPR at 5 % FPR",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "apcer": "APCER (fakes called real)",
+    "bpcer": "BPCER (reals called fake)",
+    "acer": "ACER",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+"""Every name of ``METRIC_NAMES`` in the words of the report."""

@@ -1,0 +1,129 @@
+"""The commands evaluate and compare, from files to folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepfake_detect.cli import main
+from tests.data.trees import crop_manifest, textured_crops
+
+HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
+
+
+def scores_csv(path: Path, *, shift: float = 0.0) -> Path:
+    lines = [HEADER]
+    for number in range(20):
+        label = number % 2
+        probability = min(1.0, 0.2 + 0.03 * number * label + 0.01 * number + shift * label)
+        lines += [
+            f"{number},D,{'swap' if label else 'real'},{label},{frame},{probability}" for frame in (0, 9)
+        ]
+    path.write_text("\n".join([*lines, "99,D,swap,1,0,"]) + "\n")
+    return path
+
+
+def test_scores_of_another_tool_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    path = scores_csv(tmp_path / "s.csv")
+    options = ["--threshold", "0.3", "--slice", "dataset", "--bootstrap-draws", "20"]
+    assert main(["evaluate", "--scores", str(path), "--out", str(out), *options]) == 0
+    assert "20 of 21 videos scored" in capsys.readouterr().out
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["settings"]["threshold"] == 0.3
+    assert metrics["settings"]["aggregation_rule"] == "mean"
+    assert metrics["slices"]["dataset"][0]["num_videos_fake"] == 10
+    assert metrics["coverage"]["unscored"] == [{"video_id": "D/swap/99", "reason": "no fake_probability"}]
+    # What was written is measured again, with the same threshold and to the same numbers.
+    again = tmp_path / "again"
+    assert main(["evaluate", "--scores", str(out), "--out", str(again), *options[2:]]) == 0
+    assert json.loads((again / "metrics.json").read_text()) == metrics
+
+
+def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: Path) -> None:
+    manifest = crop_manifest(tmp_path / "m", textured_crops(4, "test"))
+    out = tmp_path / "out"
+    command = ["evaluate", "--manifest", str(manifest), "--detector", str(small_detector), "--out", str(out)]
+    assert main([*command, "--bootstrap-draws", "10", "--num-workers", "0", "--resample", "identities"]) == 0
+    page = (out / "report.html").read_text()
+    assert "small 1 on" in page
+    assert "Worst false" in page
+    config = json.loads((out / "config.json").read_text())
+    assert config["detector_config"]["name"] == "small"
+    assert len(config["detector_sha256"]) == 64
+    assert json.loads((out / "metrics.json").read_text())["settings"]["resample"] == "identities"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scores", "absent.csv"], "absent.csv: there is no such file of scores"),
+        (["--scores", "s.csv", "--detector", "d"], "--detector: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--where", "true"], "--where: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--slice", "age"], "slice: the scores have no column 'age'"),
+        (["--scores", "s.csv", "--aggregation", "max"], "rule: there is no 'max'"),
+        (["--scores", "s.csv", "--num-workers", "-1"], "num_workers: is -1"),
+        (["--scores", "odd.csv"], "odd.csv: lacks the columns dataset"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores_csv(tmp_path / "s.csv")
+    (tmp_path / "odd.csv").write_text("video_id,method\n")
+    assert main(["evaluate", "--out", "out", *options]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_source_is_needed_and_only_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--scores", "a", "--manifest", "b"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["evaluate", "--out", "out", *options])
+        assert stop.value.code == 2
+    capsys.readouterr()
+
+
+def test_detectors_are_put_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, better = scores_csv(tmp_path / "plain.csv"), scores_csv(tmp_path / "better.csv", shift=0.3)
+    report = tmp_path / "report"
+    options = ["--bootstrap-draws", "20"]
+    assert (
+        main(["evaluate", "--scores", str(better), "--threshold", "0.4", "--out", str(report), *options]) == 0
+    )
+    out = tmp_path / "out"
+    assert main(["compare", str(plain), str(report), "--out", str(out), *options]) == 0
+    shown = capsys.readouterr().out
+    assert "| plain - report |" in shown
+    found = json.loads((out / "compare.json").read_text())
+    assert found["num_videos"] == 20
+    assert found["detectors"]["plain"]["threshold"] == 0.5
+    assert found["detectors"]["report"]["threshold"] == 0.4
+    assert found["pairs"][0]["differences"]["auc"]["value"] < 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("compare.html", "compare.json", "compare.md", "compare.png")
+    ]
+    assert "10 real and 10 fake videos that all detectors scored" in (out / "compare.html").read_text()
+
+
+def test_names_tell_detectors_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+    paths = [str(scores_csv(tmp_path / folder / "s.csv")) for folder in ("x", "y")]
+    out = tmp_path / "out"
+    command = ["compare", *paths, "--out", str(out), "--bootstrap-draws", "5"]
+    assert main(command) == 0
+    assert list(json.loads((out / "compare.json").read_text())["detectors"]) == paths
+    assert main([*command, "--names", "one", "$two$"]) == 0
+    assert list(json.loads((out / "compare.json").read_text())["detectors"]) == ["one", "$two$"]
+    assert main([*command, "--names", "one"]) == 2
+    assert "--names: gives 1 for 2 detectors" in capsys.readouterr().err

@@ -1,0 +1,192 @@
+"""Platt, isotonic, the goal of a threshold, the rule that validation picks, and what a file keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+
+from deepfake_detect.cli import main
+from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation import ScoreTable, aggregate_clip, choose_threshold
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, clip_faces
+from deepfake_detect.evaluation.calibrate import CalibrationOptions, calibrate_detector, fit_to_scores
+from deepfake_detect.evaluation.calibration import (
+    choose_aggregation,
+    fit_clip_weights,
+    fit_isotonic,
+    fit_platt,
+)
+from deepfake_detect.metrics import expected_calibration_error, log_loss, roc_auc
+from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
+from deepfake_detect.models.inference import calibrated_probabilities
+from tests.data.trees import crop_manifest, textured_crops
+
+
+def lopsided(size=3000, seed=0):
+    """Logits whose true probability is sigmoid(logit / 3 - 1): too sure, and leaning to fake."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(1.0, 4.0, size)
+    return logits, (generator.random(size) < expit(logits / 3 - 1)).astype(int)
+
+
+def test_platt_finds_the_line_that_made_the_labels():
+    line = fit_platt(*lopsided(20000))
+    assert (line["slope"], line["intercept"]) == (pytest.approx(1 / 3, rel=0.05), pytest.approx(-1, rel=0.05))
+
+
+@pytest.mark.parametrize("fit", [fit_platt, fit_isotonic])
+def test_probabilities_of_new_samples_get_better(fit):
+    calibration = fit(*lopsided())
+    logits, labels = lopsided(seed=1)
+    before, after = expit(logits), calibrated_probabilities(logits, 1.0, calibration)
+    assert log_loss(labels, after) < 0.8 * log_loss(labels, before)
+    assert expected_calibration_error(labels, after) < 0.3 * expected_calibration_error(labels, before)
+    assert roc_auc(labels, after) == pytest.approx(roc_auc(labels, before), abs=0.005)
+
+
+def test_isotonic_equals_scikit_learn_save_at_0_and_1():
+    logits, labels = lopsided(300)
+    ours = calibrated_probabilities(np.linspace(-20, 20, 401), 1.0, fit_isotonic(logits, labels))
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(logits, labels).predict(np.linspace(-20, 20, 401))
+    np.testing.assert_allclose(ours, np.clip(theirs, 1 / 302, 301 / 302), atol=0.004)
+    assert (np.diff(ours) >= 0).all()
+    assert (ours.min(), ours.max()) == (1 / 302, 301 / 302)
+
+
+def test_a_line_stays_finite_for_samples_that_a_cut_divides_and_falls_for_none():
+    line = fit_platt([-2.0, -1.0, 1.0, 2.0], [0, 0, 1, 1])
+    assert np.isfinite(line["slope"])
+    with pytest.raises(OptionError, match="logits: are higher for reals than for fakes"):
+        fit_platt([-2.0, -1.0, 1.0, 2.0], [1, 1, 0, 0])
+
+
+def slow_threshold(labels, values, max_fpr):
+    """Return the best (fakes found, reals not called fake) over every cut."""
+    ordered = np.unique(values)
+    best = (-1, -1)
+    for cut in (ordered[:-1] + ordered[1:]) / 2:
+        called = values >= cut
+        if called[labels == 0].mean() <= max_fpr + 1e-12:
+            best = max(best, (called[labels == 1].sum(), (~called[labels == 0]).sum()))
+    return best
+
+
+@pytest.mark.parametrize("max_fpr", [0.0, 0.01, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_threshold_for_a_highest_false_positive_rate(seed, max_fpr):
+    generator = np.random.default_rng(seed)
+    labels = np.arange(100) % 2
+    values = np.round(np.clip(generator.normal(0.4 + 0.2 * labels, 0.2), 0, 1), 2)
+    values[-1] = 1.0  # a fake on top, so that every limit can be met
+    values[labels == 0] = np.minimum(values[labels == 0], 0.99)
+    threshold = choose_threshold(labels, values, max_fpr=max_fpr)
+    called = values >= threshold
+    found = (called[labels == 1].sum(), (~called[labels == 0]).sum())
+    assert found == slow_threshold(labels, values, max_fpr)
+
+
+def test_a_rate_that_cannot_be_met_is_told():
+    with pytest.raises(OptionError, match="max_fpr: every threshold calls more than 0.1 of the 2 reals fake"):
+        choose_threshold([0, 1, 0], [0.9, 0.5, 0.1], max_fpr=0.1)
+
+
+def clips(kind, count=80, seed=0):
+    """Videos of 12 faces; the fakes are forged in all frames a little, or in three frames heavily."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    faces = []
+    for label in labels:
+        logits = generator.normal(-1.0, 1.0, 12)
+        if label:
+            logits[: 3 if kind == "parts" else 12] += 3.0 if kind == "parts" else 1.0
+        faces.append(clip_faces(np.zeros(12, int), expit(logits), frame_indices=np.arange(12)))
+    return faces, labels
+
+
+def test_validation_picks_the_rule_that_fits_the_forgery():
+    rule, weights = choose_aggregation(*clips("parts"))
+    assert rule in ("top_k_mean", "logistic")
+    assert bool(weights) == (rule == "logistic")
+    # Too few to judge a learned rule by: it takes no part.
+    rule, weights = choose_aggregation(*clips("parts", count=40))
+    assert (rule, weights) == ("top_k_mean", [])
+
+
+def test_the_learned_rule_is_as_good_as_the_best_of_its_parts_on_new_videos():
+    faces, labels = clips("parts", count=400)
+    weights = fit_clip_weights(faces, labels)
+    new, new_labels = clips("parts", count=400, seed=1)
+    areas = {
+        rule: roc_auc(new_labels, [AGGREGATION_RULES[rule](replace(one, weights=weights))[0] for one in new])
+        for rule in ("mean", "median", "top_k_mean", "logistic")
+    }
+    assert areas["logistic"] > max(areas["mean"], areas["median"]) + 0.02
+    assert areas["logistic"] > areas["top_k_mean"] - 0.01
+
+
+def score_table(seed=0):
+    logits, labels = lopsided(400, seed)
+    return ScoreTable(
+        video_id=np.array([f"v{number}" for number in range(400)]),
+        method=np.where(labels == 1, "fake", "real"),
+        label=labels,
+        track_id=np.zeros(400, int),
+        frame_index=np.zeros(400, int),
+        fake_probability=expit(logits),
+        details={"logit": logits},
+    )
+
+
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+def test_threshold_and_band_are_those_of_the_calibrated_probabilities(
+    method: str, small_detector: Path, tmp_path: Path
+) -> None:
+    _, config = read_detector(small_detector)
+    table = score_table()
+    options = CalibrationOptions(method, max_fpr=0.05, target_accuracy=0.9)  # type: ignore[arg-type]
+    found = fit_to_scores(table, config, options)
+    values = calibrated_probabilities(table.details["logit"], found["temperature"], found["calibration"])
+    called = values >= found["threshold"]
+    assert 0.03 < called[table.label == 0].mean() <= 0.05
+    assert found["uncertain_low"] <= found["threshold"] <= found["uncertain_high"]
+    # It is kept in the file to the last bit.
+    path = tmp_path / "d.safetensors"
+    path.write_bytes(small_detector.read_bytes())
+    stored = update_detector(path, **found)
+    assert read_detector(path)[1] == stored
+    assert stored.calibration == found["calibration"]
+
+
+def test_a_calibration_that_no_one_knows_is_refused(small_detector: Path) -> None:
+    _, config = read_detector(small_detector)
+    for calibration in ({"method": "beta"}, {"method": "platt", "scale": 1}):
+        with pytest.raises(OptionError, match="calibration: '(beta|platt)' is unknown or has other values"):
+            replace(config, calibration=calibration)
+    with pytest.raises(OptionError, match="method: is 'beta'; choose of temperature, platt, isotonic"):
+        CalibrationOptions("beta")  # type: ignore[arg-type]
+
+
+def test_the_command_writes_into_the_detector_and_refuses_test(
+    small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = crop_manifest(tmp_path / "m", textured_crops(30, "val") + textured_crops(2, "test"))
+    path = tmp_path / "d.safetensors"
+    path.write_bytes(small_detector.read_bytes())
+    command = ["calibrate", "--detector", str(path), "--manifest", str(manifest), "--device", "cpu"]
+    assert main([*command, "--method", "isotonic", "--choose-aggregation", "--target-accuracy", "0.5"]) == 0
+    config: DetectorConfig = read_detector(path)[1]
+    assert config.calibration["method"] == "isotonic"
+    assert "isotonic, temperature 1.000, threshold" in capsys.readouterr().out
+    rule = config.aggregation_rule
+    options = {"frame_indices": [0], "weights": config.aggregation_weights}
+    assert 0 <= aggregate_clip([0], [0.5], rule=rule, **options).fake_probability <= 1
+    for split in ("test", "all"):
+        assert main([*command, "--split", split]) == 2
+        assert f"split: is {split}: test videos are for measuring alone" in capsys.readouterr().err
+    with pytest.raises(OptionError, match="split: is test"):
+        calibrate_detector(path, manifest, split="test")

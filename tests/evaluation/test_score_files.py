@@ -1,0 +1,166 @@
+"""Scores of any tool, read and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from deepfake_detect.errors import ManifestError
+from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores
+from deepfake_detect.evaluation.score_files import read_scores, write_scores
+
+HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
+METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+
+
+def csv(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def scored(path: Path):
+    file = read_scores(path)
+    return evaluate_scores(file.table, file.coverage, threshold=0.5, aggregation_rule="mean", num_draws=5)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_four_methods_that_share_a_name_give_the_true_auc(kind: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    videos = [("youtube", f"{n:03d}", 0, 0.5) for n in range(30)]
+    for harder, method in enumerate(METHODS):
+        videos += [(method, f"{n:03d}_{n + 1:03d}", 1, 0.8 - 0.1 * harder) for n in range(30)]
+    rows, means, labels = [], [], []
+    for method, name, label, centre in videos:
+        probabilities = np.clip(generator.normal(centre, 0.3, 3), 0, 1)
+        means.append(probabilities.mean())
+        labels.append(label)
+        rows += [(name, "FF", method, label, frame, one) for frame, one in enumerate(probabilities)]
+    table = pa.table(dict(zip(HEADER.split(","), map(list, zip(*rows, strict=True)), strict=True)))
+    path = tmp_path / f"scores.{kind}"
+    (pq.write_table if kind == "parquet" else pyarrow.csv.write_csv)(table, path)
+    evaluation = scored(path)
+    assert len(evaluation.video_ids) == 150
+    assert evaluation.video.metrics["auc"].value == pytest.approx(roc_auc_score(labels, means), abs=1e-9)
+    by_name: dict[str, list[float]] = {}
+    for (_, name, _, _), mean in zip(videos, means, strict=True):
+        by_name.setdefault(name, []).append(mean)
+    collapsed = roc_auc_score(["_" in name for name in by_name], [np.mean(v) for v in by_name.values()])
+    assert abs(collapsed - evaluation.video.metrics["auc"].value) > 0.02
+
+
+def test_rows_without_a_probability_count_against_coverage(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        "a,FF,youtube,0,0,0.25,",
+        "a,FF,youtube,0,9,,blurred",  # of a scored video
+        "b,FF,Deepfakes,1,0,0.75,",
+        "c,FF,Deepfakes,1,0,,no_face",
+        "d,FF,Deepfakes,1,0,NaN,",
+        header=HEADER + ",reason",
+    )
+    evaluation = scored(path)
+    assert evaluation.coverage == Coverage(
+        4, 2, 1, 1, (("FF/Deepfakes/c", "no_face"), ("FF/Deepfakes/d", "no fake_probability")), 3
+    )
+    sentence = "2 of 4 videos scored, 1 without a face, 1 failed; 3 faces without a score"
+    assert evaluation.coverage.sentence() == sentence
+    assert evaluation.video.scores.tolist() == [0.75, 0.25]  # never a made-up 0.5
+
+
+def test_a_class_whose_folder_was_missing_is_seen_in_the_coverage_and_not_in_the_scores(
+    tmp_path: Path,
+) -> None:
+    lines = [f"{n},CDF,fakes,1,0,0.{n}" for n in range(1, 9)]
+    lines += [f"r{n},CDF,YouTube-real,0,0," for n in range(8)]
+    evaluation = scored(csv(tmp_path, *lines))
+    assert evaluation.coverage.sentence().startswith("8 of 16 videos scored, 0 without a face, 8 failed")
+    assert np.isnan(evaluation.video.metrics["auc"].value)
+
+
+def test_names_stay_text_and_further_columns_slice(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        "003,FF,youtube,0,0,0.25,2,40.5,c23,003",
+        "003_000,FF,Deepfakes,1,0,0.75,0,,c40,007",
+        header=HEADER + ",track_id,blur,quality,identity",
+    )
+    table = read_scores(path).table
+    assert table.video_id.tolist() == ["FF/youtube/003", "FF/Deepfakes/003_000"]
+    assert table.track_id.tolist() == [2, 0]
+    assert table.details["identity"].tolist() == ["003", "007"]
+    assert table.details["quality"].tolist() == ["c23", "c40"]
+    np.testing.assert_array_equal(table.details["blur"], [40.5, np.nan])
+    assert table.details["dataset"].tolist() == ["FF", "FF"]
+
+
+def test_an_id_that_names_dataset_and_method_already_is_kept(tmp_path: Path) -> None:
+    table = read_scores(csv(tmp_path, "FF/Deepfakes/c23/003_000,FF,Deepfakes,1,0,0.75")).table
+    assert table.video_id.tolist() == ["FF/Deepfakes/c23/003_000"]
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    table = ScoreTable(
+        video_id=np.array(["x/a", "x/b"], object),
+        method=np.array(["real", "fake"], object),
+        label=np.array([0, 1]),
+        track_id=np.array([0, 3], np.int32),
+        frame_index=np.array([5, 6], np.int32),
+        fake_probability=np.array([0.1, 1 / 3]),
+        details={"native_size": np.array([np.nan, 90.0]), "source_id": np.array([None, "7"], object)},
+    )
+    coverage = Coverage(3, 2, 1, 0, (("x/c", "no_face"),))
+    write_scores(tmp_path / "scores.parquet", table, coverage, facts={"threshold": 0.25})
+    file = read_scores(tmp_path)
+    assert file.coverage == coverage
+    assert file.facts == {"threshold": 0.25}
+    for name, column in table.columns().items():
+        np.testing.assert_array_equal(file.table.columns()[name], column)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a,FF,real,0,0,1.5"], "1 values of fake_probability are outside 0 to 1, such as 1.5"),
+        (["a,FF,real,0,0,-1e-3"], "such as -0.001; write probabilities"),
+        (["a,FF,real,2,0,0.5"], "column label holds values other than 0 and 1"),
+        (["a,FF,real,,0,0.5"], "column label holds values other than 0 and 1"),
+        (["a,FF,real,fake,0,0.5"], r"cannot be read as CSV \(.*invalid value 'fake'"),
+        (["a,FF,real,0,0.5,0.5"], "column frame_index holds values that are no whole numbers"),
+        (["a,FF,real,0,,0.5"], "column frame_index holds values that are no whole numbers"),
+        (["a,,real,0,0,0.5"], "column dataset holds empty or missing text"),
+        (["a,FF,real,0,0,0.5", "a,FF,real,1,1,0.5"], "video FF/real/a is labelled real and fake"),
+        (["a,FF,real,0,0,0.5", "a,FF,real,1,1,"], "video FF/real/a is labelled real and fake"),
+        (["a,FF,real,0,0,", "b,FF,real,0,0,"], "not one row has a fake_probability"),
+        (["a,FF,real,0,0"], "cannot be read as CSV"),
+        ([], "has no rows; write a row per face"),
+    ],
+)
+def test_refuses(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_scores(csv(tmp_path, *lines))
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_files_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="absent.csv: there is no such file of scores"):
+        read_scores(tmp_path / "absent.csv")
+    with pytest.raises(ManifestError, match="lacks the columns dataset, fake_probability; it must have vid"):
+        read_scores(csv(tmp_path, "a,b,0,0", header="video_id,method,label,frame_index"))
+    (tmp_path / "scores.parquet").write_bytes(b"no parquet")
+    with pytest.raises(ManifestError, match="scores.parquet: cannot be read as Parquet"):
+        read_scores(tmp_path)
+    for content in (b"", b"\xff\xfe\x00\n\xff"):
+        (tmp_path / "odd.csv").write_bytes(content)
+        with pytest.raises(ManifestError, match="odd.csv: (cannot be read as CSV|lacks the columns)"):
+            read_scores(tmp_path / "odd.csv")
+    columns = {name: ["x"] for name in HEADER.split(",")}
+    pq.write_table(pa.table(columns), tmp_path / "text.parquet")
+    with pytest.raises(ManifestError, match="column label holds text; write numbers"):
+        read_scores(tmp_path / "text.parquet")

@@ -1,0 +1,223 @@
+"""The folder an evaluation leaves: numbers, scores, a page that needs nothing else, a paper's table."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores
+from deepfake_detect.evaluation.robustness import Robustness, RobustnessPoint
+from deepfake_detect.evaluation.score_files import read_scores
+from deepfake_detect.metrics import METRIC_NAMES, Interval
+from deepfake_detect.report.evaluation import ReportContext, write_evaluation
+from deepfake_detect.report.faces import CropSource
+from deepfake_detect.report.words import METRIC_WORDS
+
+
+def made_scores(root: Path, *, num_videos: int = 24, label: int | None = None) -> ScoreTable:
+    """Two faces a video with a crop of one grey each; every fifth video is judged wrongly."""
+    numbers = np.repeat(np.arange(num_videos), 2)
+    labels = numbers % 2 if label is None else np.full(len(numbers), label)
+    methods = np.where(labels == 0, "youtube", np.where(numbers % 4 == 1, "Deepfakes", "<b>Swap|$x$"))
+    generator = np.random.default_rng(0)
+    right = np.where(labels == 1, 0.8, 0.2) + generator.uniform(-0.15, 0.15, len(numbers))
+    (root / "crops").mkdir(exist_ok=True)
+    paths = [f"crops/{row}.png" for row in range(len(numbers))]
+    for row, path in enumerate(paths):
+        cv2.imwrite(str(root / path), np.full((40, 40, 3), row, np.uint8))
+    probabilities = np.where(numbers % 5 == 0, 1 - right, right)
+    return ScoreTable(
+        video_id=np.array([f"made/<i>{number:02d}" for number in numbers], object),
+        method=methods.astype(object),
+        label=labels,
+        track_id=np.zeros(len(numbers), int),
+        frame_index=np.tile([0, 9], num_videos),
+        fake_probability=probabilities,
+        details={
+            "path": np.array(paths, object),
+            "native_size": 60.0 + 10 * numbers,
+            "logit": 3 * np.log(probabilities / (1 - probabilities)),
+        },
+    )
+
+
+def written(folder: Path, table: ScoreTable, *, coverage: Coverage | None = None, **context: object):  # type: ignore[no-untyped-def]
+    count = len(set(table.video_id))
+    evaluation = evaluate_scores(
+        table,
+        coverage or Coverage(count, count, 0, 0, ()),
+        threshold=0.5,
+        aggregation_rule="mean",
+        num_draws=20,
+    )
+    facts = {"name": "made", "threshold": 0.5, "aggregation_rule": "mean", "aggregation_weights": []}
+    write_evaluation(folder, evaluation, table, ReportContext("A <title>", facts, **context))  # type: ignore[arg-type]
+    return evaluation
+
+
+class Page(HTMLParser):
+    """Tags that were opened and not closed, addresses, and the text without style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.links += [named["href"] or ""] if "href" in named else []
+        self.sources += [named["src"] or ""] if "src" in named else []
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def test_the_words_name_every_metric() -> None:
+    assert set(METRIC_WORDS) == set(METRIC_NAMES)
+
+
+def test_the_folder_holds_numbers_that_anyone_can_recompute(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    coverage = Coverage(25, 24, 1, 0, (("made/dark", "no_face"),))
+    evaluation = written(tmp_path / "out", table, coverage=coverage, seen=["m: seen before"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("metrics.json", "report.html", "report.md", "roc.png", "scores.parquet")
+    ]
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored == {**evaluation.to_json(), "seen": ["m: seen before"], "robustness": None}
+    file = read_scores(tmp_path / "out")
+    again = evaluate_scores(
+        file.table,
+        file.coverage,
+        threshold=file.facts["threshold"],
+        aggregation_rule=file.facts["aggregation_rule"],
+        num_draws=20,
+    )
+    assert again.to_json() == evaluation.to_json()
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    evaluation = written(
+        tmp_path / "out",
+        table,
+        coverage=Coverage(25, 24, 0, 1, (("made/<broken>", "cut short"),)),
+        seen=["m: the detector was trained on 3 of the 24 measured videos"],
+    )
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert page.open == []
+    assert page.links == []
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert len(page.sources) == 6  # ROC, DET, reliability, abstention, methods, native size
+    for source in page.sources:
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8), 1)
+        assert image.std() > 5
+    words = " ".join(page.words)
+    assert page.words.count("A <title>") == 2  # of the page, and on it
+    assert "the detector was trained on 3 of the 24 measured videos" in words
+    assert "24 of 25 videos scored, 0 without a face, 1 failed" in words
+    assert "made/<broken>" in words
+    assert "video: <b>Swap|$x$" in words
+    assert "video: mean over methods" in words
+    assert evaluation.video.metrics["auc"].text() in words
+    assert all(name in words for name in METRIC_WORDS.values())
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert '<p class="red">m: the detector was trained' in html
+
+
+def test_the_worst_faces_are_shown_with_their_clips(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    clip = tmp_path / "clip of 05.mp4"
+    clip.write_bytes(b"")
+    source = CropSource(tmp_path, {"made/<i>05": str(clip)})
+    evaluation = written(tmp_path / "out", table, crops=source)
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert page.open == []
+    wrong = (evaluation.video.scores >= 0.5) != (evaluation.video.labels == 1)
+    assert len(page.links) == wrong.sum() == 5
+    assert clip.as_uri() in page.links
+    shown = [word for word in page.words if word.startswith("made/<i>")]
+    reals = np.flatnonzero(wrong & (evaluation.video.labels == 0))
+    worst_first = reals[np.argsort(-evaluation.video.scores[reals])]
+    assert shown[: len(reals)] == evaluation.video_ids[worst_first].tolist()
+    # The face that speaks most against the truth: the crop's grey is the number of its row.
+    row = int(
+        np.flatnonzero(table.video_id == shown[0])[
+            table.fake_probability[table.video_id == shown[0]].argmax()
+        ]
+    )
+    (first, *_) = [source for source in page.sources if "jpeg" in source]
+    grey = cv2.imdecode(np.frombuffer(base64.b64decode(first.split(",")[1]), np.uint8), 1)
+    assert abs(float(grey.mean()) - row) < 1.5
+
+
+def test_a_crop_that_is_gone_is_said_and_no_end(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    for crop in (tmp_path / "crops").iterdir():
+        crop.unlink()
+    written(tmp_path / "out", table, crops=CropSource(tmp_path, {}))
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert " ".join(page.words).count("(the crop can no longer be read)") == 5
+    assert page.links == []
+
+
+def test_without_mistakes_the_sheets_say_none(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    right = replace(table, fake_probability=table.label * 0.5 + 0.25)
+    written(tmp_path / "out", right, crops=CropSource(tmp_path, {}))
+    assert Page((tmp_path / "out" / "report.html").read_text()).words.count("None.") == 2
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_gives_a_page_too(tmp_path: Path, label: int) -> None:
+    written(tmp_path / "out", made_scores(tmp_path, label=label))
+    words = " ".join(Page((tmp_path / "out" / "report.html").read_text()).words)
+    assert "n/a" in words
+    assert "nan" not in words
+
+
+def test_robustness_is_a_figure_and_a_table(tmp_path: Path) -> None:
+    points = tuple(
+        RobustnessPoint(level, Interval(0.9 - 0.1 * n, 0.3, 0.95), Interval(-0.1 * n, -0.2, 0.0))
+        for n, level in enumerate((90, 70, 50, 30, 10))
+    )
+    found = Robustness(Interval(0.9, 0.8, 0.95), {"jpeg": points}, 7, 8, 0)
+    written(tmp_path / "out", made_scores(tmp_path), robustness=found)
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    words = " ".join(page.words)
+    assert "7 real and 8 fake videos; unchanged: AUC 0.900 [0.800, 0.950]" in words
+    assert "JPEG quality 10" in words
+    assert len(page.sources) == 7
+    assert (
+        "| JPEG quality 10 | 0.500 [0.300, 0.950] | -0.400 " in (tmp_path / "out" / "report.md").read_text()
+    )
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored["robustness"] == found.to_json()
+
+
+def test_the_paper_table_is_markdown(tmp_path: Path) -> None:
+    evaluation = written(tmp_path / "out", made_scores(tmp_path), seen=["seen"])
+    text = (tmp_path / "out" / "report.md").read_text()
+    rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
+    assert len({len(row) for row in rows}) == 1
+    assert [row[2].strip() for row in rows[2:6]] == ["all", "<b>Swap\\|$x$", "Deepfakes", "mean over methods"]
+    assert rows[2][4].strip() == evaluation.video.metrics["auc"].text()
+    assert "**Warning: seen**" in text
+    assert "24 of 24 videos scored" in text
