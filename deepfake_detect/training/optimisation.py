@@ -88,7 +88,7 @@ def num_joined(num_parts: int, epochs_done: float, unfreeze_epochs: float) -> in
 
     Example:
         >>> [num_joined(5, epochs, unfreeze_epochs=2.0) for epochs in (0, 0.5, 1, 2)]
-        [2, 3, 4, 5]
+        [2, 2, 3, 5]
     """
     if num_parts <= 2 or unfreeze_epochs <= 0:
         return num_parts
