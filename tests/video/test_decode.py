@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -100,6 +101,25 @@ def test_leaving_out_pictures_does_not_change_those_that_come(tmp_path: Path) ->
     for sampling in (EvenlySpaced(9), EveryKth(7), Fixed((1, 2, 41, 43))):
         for frame in read_frames(path, sampling=sampling):
             assert np.array_equal(frame.image, whole[frame.frame_index].image)
+
+
+def test_open_groups_of_pictures(tmp_path: Path) -> None:
+    # Pictures shown before a key frame and stored behind it refer to the group before as well.
+    options = {"bf": "3", "g": "20", "x264-params": "open-gop=1:keyint=20:min-keyint=20:log-level=none"}
+    path = write_clip(tmp_path / "open.mp4", num_frames=70, options=options)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+    keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
+    later = [number for number in keys if number]
+    assert any(packets[number + 1].pts < packets[number].pts for number in later)  # it is an open one
+    whole = list(read_frames(path))
+    assert numbers(whole) == indices(whole) == list(range(70))
+    for sampling in (EvenlySpaced(9), EveryKth(7), Fixed((19, 20, 21, 39, 40, 58, 59))):
+        for frame in read_frames(path, sampling=sampling):
+            assert np.array_equal(frame.image, whole[frame.frame_index].image)
+            assert frame.time_seconds == pytest.approx(frame.frame_index / 25)
+    for frame, expected in zip(whole, opencv_frames(path), strict=True):
+        assert np.array_equal(frame.image, expected)
 
 
 def test_an_avi_whose_stamps_are_in_the_order_of_storage(tmp_path: Path) -> None:
