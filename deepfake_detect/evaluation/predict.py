@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from deepfake_detect.data.audit import LeakKind
 from deepfake_detect.data.clips import ClipDataset, collate_clips
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
-from deepfake_detect.data.failures import NO_FACE, read_failures
+from deepfake_detect.data.failures import read_failures
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest
@@ -209,11 +209,4 @@ def _coverage(part: Manifest, scored: set[str]) -> Coverage:
     failures = {failure["video_id"]: failure["reason"] for failure in read_failures(part)}
     unscored = {video: reason for video, reason in failures.items() if video not in listed}
     unscored.update(dict.fromkeys(listed - scored, _UNREADABLE))
-    num_without_face = sum(reason == NO_FACE for reason in unscored.values())
-    return Coverage(
-        videos_expected=len(scored) + len(unscored),
-        videos_scored=len(scored),
-        videos_without_face=num_without_face,
-        videos_failed=len(unscored) - num_without_face,
-        unscored=tuple(sorted(unscored.items())),
-    )
+    return Coverage.of(len(scored), unscored)

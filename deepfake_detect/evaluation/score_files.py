@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable
 from deepfake_detect.files import atomic_path
@@ -236,12 +235,4 @@ def _coverage(columns: dict[str, np.ndarray], is_scored: np.ndarray) -> Coverage
     for video, reason in zip(columns["video_id"][~is_scored], reasons[~is_scored], strict=True):
         if video not in scored:
             unscored.setdefault(video, reason if isinstance(reason, str) else _NO_PROBABILITY)
-    num_without_face = sum(reason == NO_FACE for reason in unscored.values())
-    return Coverage(
-        videos_expected=len(scored) + len(unscored),
-        videos_scored=len(scored),
-        videos_without_face=num_without_face,
-        videos_failed=len(unscored) - num_without_face,
-        unscored=tuple(sorted(unscored.items())),
-        faces_unscored=int((~is_scored).sum()),
-    )
+    return Coverage.of(len(scored), unscored, faces_unscored=int((~is_scored).sum()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, ClipFaces, check_rule, clip_faces
 from deepfake_detect.records import FAKE, REAL
@@ -103,6 +104,29 @@ class Coverage:
     videos_failed: int
     unscored: tuple[tuple[str, str], ...]
     faces_unscored: int = 0
+
+    @classmethod
+    def of(cls, num_scored: int, unscored: Mapping[str, str], *, faces_unscored: int = 0) -> Coverage:
+        """Return the coverage that leaves these videos out.
+
+        Args:
+            num_scored: Videos with a score.
+            unscored: Why each other video has none; ``data.failures.NO_FACE`` where it shows no face.
+            faces_unscored: Rows without a probability.
+
+        Example:
+            >>> Coverage.of(3, {"a": "cannot be read"}).videos_expected
+            4
+        """
+        num_without_face = sum(reason == NO_FACE for reason in unscored.values())
+        return cls(
+            videos_expected=num_scored + len(unscored),
+            videos_scored=num_scored,
+            videos_without_face=num_without_face,
+            videos_failed=len(unscored) - num_without_face,
+            unscored=tuple(sorted(unscored.items())),
+            faces_unscored=faces_unscored,
+        )
 
     def __post_init__(self) -> None:
         num_unscored = self.videos_without_face + self.videos_failed
