@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=float, help="probability called fake (default: the detector's; of scores 0.5)"
     )
     parser.add_argument(
-        "--aggregation", metavar="RULE", help="faces to video (default: the detector's; of scores mean)"
+        "--aggregation",
+        metavar="RULE",
+        help=f"faces to video: {', '.join(AGGREGATION_RULES)} (default: the detector's; of scores mean)",
     )
     parser.add_argument(
         "--slice", nargs="+", default=[], metavar="COLUMN", help="columns to slice by, beside the usual ones"

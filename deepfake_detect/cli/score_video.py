@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.files import make_folder, write_json
 from deepfake_detect.progress import progress_bar
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aggregation",
         metavar="RULE",
-        help="most_suspicious_track, mean or longest_track (default: the detector's own)",
+        help=f"{', '.join(AGGREGATION_RULES)} (default: the detector's own)",
     )
     parser.add_argument(
         "--min-face", type=float, help="smallest face looked for, in pixels (default: a tenth of the frame)"
