@@ -35,13 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from deepfake_detect.data.labelled import read_labelled
+    from deepfake_detect.errors import DatasetLayoutError
     from deepfake_detect.models.classifier import create_model
     from deepfake_detect.training.classify import ClassifyConfig, save_run, train_classifier
 
     options = vars(arguments)
     config = ClassifyConfig(**{name: options[name] for name in ClassifyConfig.__dataclass_fields__})
     images = read_labelled(arguments.data)
-    _, height, _, channels = images.train_images.shape
+    _, height, width, channels = images.train_images.shape
+    if height != width:
+        raise DatasetLayoutError(arguments.data, f"has images of {width} x {height}", "make them square")
     torch.manual_seed(config.seed)
     model = create_model(
         arguments.backbone, num_classes=len(images.class_names), in_chans=channels, image_size=height

@@ -34,7 +34,7 @@ from deepfake_detect.errors import (
     OptionError,
     SanityError,
 )
-from deepfake_detect.files import atomic_path, read_json, write_json
+from deepfake_detect.files import atomic_path, only_one, read_json, write_json
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
 from deepfake_detect.models.lora import merge_lora
@@ -69,7 +69,7 @@ _STATE_VERSION = 2
 # What a run may go on with in another form: none of it changes what is learned.
 _FREE_TO_CHANGE = {
     *("manifest", "out", "device", "num_workers", "allow_leak"),
-    *("save_every", "sanity", "tensorboard", "name", "version"),
+    *("save_every", "sanity", "tensorboard"),
 }
 _HEAD = "head"
 _SMOOTHING_BATCHES = 50  # over which the loss shown beside the progress bar is averaged
@@ -86,8 +86,9 @@ def train(
     ``detector.safetensors``. ``history.csv``, ``config.json`` and ``log.txt`` are written beside it.
 
     A run that was stopped, by whatever, goes on when started again with the same config and ends,
-    on a CPU, with the weights of the unbroken run bit for bit. Runs as one process, or as several
-    under ``torchrun`` or ``accelerate launch``.
+    on a CPU, with the weights of the unbroken run bit for bit. On a GPU the seed settles order,
+    augmentation and first weights alike, but sums may differ in their last bits. Runs as one process,
+    or as several under ``torchrun`` or ``accelerate launch``.
 
     Args:
         config: The run.
@@ -102,8 +103,12 @@ def train(
             kind that ``config.allow_leak`` does not name, see :mod:`data.audit`.
         SanityError: A gate did not pass.
         OptionError: The folder holds a run with another config, or ``config.where`` cannot be read.
+        OutputError: Another process trains in the folder.
     """
-    return _Run(config, show_progress=show_progress, say=say).finish()
+    run = _Run(config, show_progress=show_progress, say=say)
+    is_main = run.accelerator.is_main_process
+    with only_one(config.out, what="training") if is_main else nullcontext():
+        return run.finish()
 
 
 @dataclass
@@ -114,6 +119,7 @@ class _Epoch:
     num_batches: int = 0
     num_images: int = 0
     num_right: int = 0
+    num_fake: int = 0
     unreadable: set[int] = field(default_factory=set)
     seconds: float = 0.0
     loading_seconds: float = 0.0
@@ -245,7 +251,7 @@ class _Run:
 
     def _gates(self, parts: Sequence[Part]) -> Iterator[sanity.GateResult]:
         labels = {"train": self.feed.train_labels, "val": self.feed.val_labels}
-        yield sanity.check_labels(labels)
+        yield sanity.check_labels(labels, is_balanced=self.config.balance != "none")
         yield sanity.check_splits(self.leak_notes, self.config.allow_leak)
         batch = self._on_device(self.feed.plain_batch("train", self.config.batch_size))
         out = self.config.out
@@ -378,6 +384,7 @@ class _Run:
         started = time.perf_counter()
         self._train_epoch(epoch, stage, model, optimizer, progress)
         self._require_readable(progress.losses, "training")
+        self._require_both_trained(progress)
         self._share_statistics()
         trained = [p for part in stage.parts for p in part.parameters]
         num_unreadable = self._name_unreadable(self.train_rows, progress.unreadable, "training")
@@ -413,15 +420,17 @@ class _Run:
             for batches in groups:
                 share = progress.num_batches / num_batches
                 readable = [self._on_device(batch) for batch in batches if len(batch.rows)]
-                self._prepare_step(epoch, stage, optimizer, share, batches=readable)
+                standing = self._prepare_step(epoch, stage, optimizer, share, batches=readable)
                 if readable:
-                    loss, num_right = self._step(model, optimizer, readable, epoch, progress.num_batches)
+                    place = (epoch, progress.num_batches)
+                    loss, num_right = self._step(model, optimizer, readable, place, standing)
                     progress.losses.append(loss)
                     progress.num_right += num_right
                 elif self.accelerator.num_processes > 1:
                     raise ManifestError(self.config.manifest, "a whole batch cannot be read", "extract again")
                 progress.num_batches += len(batches)
                 progress.num_images += sum(len(batch.rows) for batch in batches)
+                progress.num_fake += sum(int((batch.labels == FAKE).sum()) for batch in batches)
                 progress.unreadable.update(row for batch in batches for row in batch.unreadable_rows.tolist())
                 progress.seconds = before + time.perf_counter() - started
                 note = f"loss {np.mean(progress.losses[-_SMOOTHING_BATCHES:]):.3f}" if progress.losses else ""
@@ -440,8 +449,9 @@ class _Run:
 
     def _prepare_step(
         self, epoch: int, stage: _Stage, optimizer: Any, share: float, *, batches: Sequence[CropBatch]
-    ) -> None:
-        """Set modes and learning rates for a step, ``share`` of the epoch being done."""
+    ) -> Sequence[Part]:
+        """Set modes and learning rates for a step, ``share`` of the epoch being done; return the parts
+        that have not joined in yet."""
         config = self.config
         epochs_done = epoch - stage.first + share
         joined = num_joined(len(stage.parts), epochs_done, config.unfreeze_epochs)
@@ -452,25 +462,41 @@ class _Run:
         if config.schedule == "plateau":
             rate = plateau_share([one.val_video_auc for one in self.history if one.stage == stage.name])
         for number, group in enumerate(optimizer.param_groups):
-            # Blocks that have not joined in yet stand still.
             group["lr"] = group["peak_lr"] * rate if number < joined else 0.0
+        return stage.parts[joined:]
 
     def _step(
-        self, model: nn.Module, optimizer: Any, batches: Sequence[CropBatch], epoch: int, number: int
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        batches: Sequence[CropBatch],
+        place: tuple[int, int],
+        standing: Sequence[Part],
     ) -> tuple[float, int]:
-        """Take one step, the ``number``-th batch of the epoch being its first; return its loss and how
-        many of its crops are named right."""
-        place = (epoch, number)
+        """Take one step.
+
+        Args:
+            model: The network, wrapped where several processes share its gradients.
+            optimizer: Of its parameters.
+            batches: What the step is taken on.
+            place: Epoch, and number of the first batch in it.
+            standing: What stands still in this step.
+
+        Returns:
+            The loss, and how many crops are named right.
+        """
         optimizer.zero_grad()
         loss, num_right = self._backward(model, batches, place)
         if not math.isfinite(loss):
-            cause = f"the loss is {loss} in epoch {epoch}, batch {number + 1}"
+            cause = f"the loss is {loss} in epoch {place[0]}, batch {place[1] + 1}"
             raise SanityError(self.config.out, cause, "pass another --out and a lower --learning-rate")
+        _forget_gradients(standing)
         if self.config.sam:
             trained = (p for group in optimizer.param_groups for p in group["params"])
             climber = SharpnessAware(trained, self.config.sam)
             climber.climb()
             self._backward(model, batches, place)
+            _forget_gradients(standing)
             climber.return_()
         if self.config.clip_norm:
             self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm)
@@ -563,6 +589,15 @@ class _Run:
         if not len(done):
             cause = f"not one of its {purpose} crops can be read"
             raise ManifestError(self.config.manifest, cause, "extract the videos again")
+
+    def _require_both_trained(self, progress: _Epoch) -> None:
+        """Refuse to go on with a network that no process showed both classes."""
+        counts = gather_object([(progress.num_fake, progress.num_images)])
+        num_fake, num_images = (sum(of) for of in zip(*counts, strict=True))
+        for word, count in (("fake", num_fake), ("real", num_images - num_fake)):
+            if not count:
+                cause = f"no {word} one of its training crops can be read"
+                raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
     def _recalibrate_batchnorm(self, num_batches: int) -> None:
         """Measure batch-norm statistics on training crops: faces are not what ImageNet holds."""
@@ -662,6 +697,13 @@ class _Run:
                 "val_video_auc": record.val_video_auc,
             },
         )
+
+
+def _forget_gradients(parts: Sequence[Part]) -> None:
+    """Take the gradients from parts that stand still: they limit no others and move no average."""
+    for part in parts:
+        for parameter in part.parameters:
+            parameter.grad = None
 
 
 def _size(model: nn.Module) -> str:

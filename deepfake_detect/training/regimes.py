@@ -176,10 +176,10 @@ _QUADRANTS = {
         "a classical classifier on them does as well",
     ),
     ("small", "different"): Recommendation(
-        "norm",
-        "few data, far from what the backbone knows: its last features are too specialised and its many "
-        "weights would overfit, so only scales and shifts adapt; or put a classical classifier on features "
-        "of a lower layer",
+        "features",
+        "few data, far from what the backbone knows: its many weights would overfit and its last features "
+        "are too specialised, so a classical classifier on features of a lower layer is the way; of what "
+        "is trained here, regime norm moves least",
     ),
     ("large", "similar"): Recommendation(
         "full", "many data, close to what the backbone knows: fine-tune all of it, with little to lose"

@@ -85,18 +85,28 @@ def require(gates: Iterator[GateResult], *, say: Callable[[str], None]) -> tuple
     return tuple(passed)
 
 
-def check_labels(labels_of_splits: dict[str, np.ndarray]) -> GateResult:
-    """Tell how the classes of each split compare; labels are int (N,), 1 = fake, both present."""
+def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool = False) -> GateResult:
+    """Tell how the classes of each split compare.
+
+    Args:
+        labels_of_splits: int (N,), 1 = fake, both classes present.
+        is_balanced: Whether the run makes both classes of train count alike, by sampling or weight;
+            then a class that outweighs the other is told and let pass.
+    """
     counts = {
         name: (int((of == FAKE).sum()), int((of != FAKE).sum())) for name, of in labels_of_splits.items()
     }
     finding = "; ".join(f"{name} {real:,} real, {fake:,} fake" for name, (fake, real) in counts.items())
     worst = max(max(pair) / min(pair) for pair in counts.values())
+    is_even = worst <= _MOST_OUTWEIGHING
+    if not is_even:
+        finding += f"; one class outweighs the other {worst:.0f} times"
     return GateResult(
         "labels",
-        worst <= _MOST_OUTWEIGHING,
+        is_even or is_balanced,
         finding,
-        f"one class outweighs the other {worst:.0f} times: extract more of it, or sample with --where",
+        "train with --balance sampler or weight, or extract more of the rarer class",
+        is_doubtful=not is_even,
     )
 
 

@@ -195,3 +195,12 @@ def test_the_tool_trains_on_mnists_files(tmp_path: Path, capsys: pytest.CaptureF
     assert facts["num_parameters"] == 263_418
     assert len(facts["history"]) == 1
     assert (out / "classifier.safetensors").stat().st_size > 1_000_000
+
+
+def test_images_that_are_not_square_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part / "a").mkdir(parents=True)
+        image = cv2.imencode(".png", np.zeros((28, 20, 3), np.uint8))[1]
+        (tmp_path / part / "a" / "0.png").write_bytes(bytes(image))
+    assert main(["train-classifier", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "has images of 20 x 28; make them square" in capsys.readouterr().err

@@ -25,7 +25,8 @@ from deepfake_detect.data.manifest import (
     rows_to_table,
     write_manifest,
 )
-from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
+from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError, SanityError
+from deepfake_detect.files import make_folder, only_one
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
@@ -408,6 +409,85 @@ def test_a_split_of_which_nothing_can_be_read_is_refused(
         train(config(manifest, tmp_path / "run"), show_progress=False)
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
+@pytest.mark.parametrize(("stem", "word"), [("train", "real"), ("fake-train", "fake")])
+def test_training_on_one_class_alone_is_refused(stem: str, word: str, manifest: Path, tmp_path: Path) -> None:
+    for number in range(24):
+        (manifest.parent / "crops" / f"{stem}{number}.png").unlink()
+    with pytest.raises(ManifestError, match=f"no {word} one of its training crops can be read"):
+        train(config(manifest, tmp_path / "run"), show_progress=False)
+    assert not (tmp_path / "run" / "detector.safetensors").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
+def test_validation_of_one_class_alone_is_refused(manifest: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        (manifest.parent / "crops" / f"val{number}.png").unlink()
+    with pytest.raises(ManifestError, match="no real one of the validation crops can be read"):
+        train(config(manifest, tmp_path / "run"), show_progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
+def test_batches_of_one_crop_measure_no_statistics(manifest: Path, tmp_path: Path) -> None:
+    """Batch norm has nothing to measure on one crop; such a step leaves its statistics alone."""
+    for number in range(24):
+        (manifest.parent / "crops" / f"{'fake-' * (number % 2)}train{number}.png").unlink()
+    run = config(manifest, tmp_path / "run", batch_size=2, head_epochs=0, epochs=1, recalibrate_batches=0)
+    result = train(run, show_progress=False)
+    counts = {
+        int(n) for name, n in weights_of(result.detector_path).items() if name.endswith("num_batches_tracked")
+    }
+    assert counts == {0}
+
+
+def test_a_loss_that_is_no_number_ends_the_run(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.training import loop
+
+    def no_number(_: object, logits: torch.Tensor, *__: object, **___: object) -> torch.Tensor:
+        return logits.sum() * float("nan")
+
+    monkeypatch.setattr(loop, "loss_of", no_number)
+    with pytest.raises(SanityError, match="the loss is nan in epoch 1, batch 1"):
+        train(config(manifest, tmp_path / "run"), show_progress=False)
+
+
+def test_a_folder_in_use_is_refused(manifest: Path, tmp_path: Path) -> None:
+    out = make_folder(tmp_path / "run")
+    with only_one(out, what="training"), pytest.raises(OutputError, match="another training is writing"):
+        train(config(manifest, out), show_progress=False)
+
+
+def test_runs_of_two_precisions_in_one_process(manifest: Path, tmp_path: Path) -> None:
+    """The second run computes in its own precision, not in that of the first."""
+    alone = train(config(manifest, tmp_path / "alone", epochs=0, precision="no"), show_progress=False)
+    train(config(manifest, tmp_path / "bf16", epochs=0, precision="bf16"), show_progress=False)
+    after = train(config(manifest, tmp_path / "after", epochs=0, precision="no"), show_progress=False)
+    assert [r.val_loss for r in alone.history] == [r.val_loss for r in after.history]
+
+
+def test_blocks_that_have_not_joined_in_take_no_part(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their gradients neither limit those of the others nor move an average of the optimizer."""
+    from deepfake_detect.training import loop
+
+    step, standing_blocks = loop._Run._step, []
+
+    def watched(self: loop._Run, *rest: object) -> tuple[float, int]:
+        found = step(self, *rest)  # type: ignore[arg-type]
+        standing = rest[-1]
+        assert all(p.grad is None for part in standing for p in part.parameters)  # type: ignore[attr-defined]
+        standing_blocks.append(len(standing))  # type: ignore[arg-type]
+        return found
+
+    monkeypatch.setattr(loop._Run, "_step", watched)
+    train(config(manifest, tmp_path / "run", epochs=2, unfreeze_epochs=1.0), show_progress=False)
+    assert max(standing_blocks) > 0
+    assert standing_blocks[-1] == 0
+
+
 def test_pairs_are_of_one_person_and_not_of_one_name(tmp_path: Path) -> None:
     """Two datasets may call two people id1; a dataset made from another's videos names its people."""
     people = [("A", "id1"), ("B", "id1"), ("", ""), ("DF40", "A:id1")]
@@ -534,18 +614,27 @@ def test_evaluation_refuses_a_leak_unless_told_otherwise(
         assert metrics["coverage"]["videos_scored"] == num_videos
 
 
+def two_process_options(manifest: Path, out: Path) -> list[str]:
+    return [
+        *("--manifest", str(manifest), "--out", str(out), "--backbone", "test_resnet", "--epochs", "1"),
+        *("--batch-size", "8", "--augmentation", "none", "--num-workers", "0", "--device", "cpu"),
+        *("--recalibrate-batches", "2"),
+    ]
+
+
 def in_two_processes(manifest: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "tests" / "training" / "watched_train.py"
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713"),
-        *(str(ROOT / "tools" / "train.py"), "--manifest", str(manifest), "--out", str(out)),
-        *("--backbone", "test_resnet", "--epochs", "1", "--batch-size", "8", "--augmentation", "none"),
-        *("--num-workers", "0", "--device", "cpu", "--recalibrate-batches", "2"),
+        *(str(script), str(out.parent), *two_process_options(manifest, out)),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
 
 
-def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_network(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crops = manifest.parent / "crops"
     unreadable = [*(f"train{n}" for n in range(4)), *(f"val{n}" for n in range(4))]
     for name in unreadable:  # several, so that both processes meet some
@@ -562,6 +651,13 @@ def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None
         purpose = "training" if name.startswith("train") else "validation"
         told = f"left out of {purpose}, cannot be read: {crops / name}.png"
         assert done.stderr.count(told) == 1, told
+    # Both validate with the statistics that are kept, and only two processes go on with it.
+    of_ranks = [json.loads((tmp_path / f"statistics-{rank}.json").read_text()) for rank in range(2)]
+    assert of_ranks[0] == of_ranks[1]
+    assert len(set(of_ranks[0])) == 2  # the second epoch trained the layers that have them
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert main(["train", *two_process_options(manifest, tmp_path / "run")]) == 2
+    assert "was begun by 2 processes, now there are 1; go on with as many" in capsys.readouterr().err
 
 
 def test_a_leak_ends_every_process(manifest: Path, tmp_path: Path) -> None:

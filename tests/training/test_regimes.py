@@ -81,7 +81,7 @@ def test_the_four_quadrants() -> None:
     }
     assert {key: one.regime for key, one in answers.items()} == {
         (100, "similar"): "features",
-        (100, "different"): "norm",
+        (100, "different"): "features",
         (100_000, "similar"): "full",
         (100_000, "different"): "full",
     }

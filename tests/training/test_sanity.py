@@ -52,7 +52,13 @@ def test_labels_out_of_balance_are_told_with_counts() -> None:
     fine = sanity.check_labels({"train": np.array([0, 1, 1, 1]), "val": np.array([0, 1])})
     assert fine.passed
     assert fine.finding == "train 1 real, 3 fake; val 1 real, 1 fake"
-    assert not sanity.check_labels({"train": np.array([0] + [1] * 21)}).passed
+    uneven = {"train": np.array([0] + [1] * 21)}
+    refused = sanity.check_labels(uneven)
+    assert not refused.passed
+    assert refused.finding == "train 1 real, 21 fake; one class outweighs the other 21 times"
+    balanced = sanity.check_labels(uneven, is_balanced=True)
+    assert balanced.passed
+    assert balanced.is_doubtful
 
 
 def test_the_first_loss_must_be_that_of_ignorance() -> None:
