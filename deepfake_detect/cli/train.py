@@ -58,6 +58,7 @@ _NUMBERS = (
         int,
         "batches that batch-norm statistics are first measured on (default: 60 in regime full)",
     ),
+    ("forgery-share", float, "share of the pairs whose fake is made, with --forgery"),
     ("clip-frames", int, "crops of a sequence, with --temporal"),
     ("num-workers", int, "processes that read crops"),
     ("seed", int, "of initialisation, order and augmentation"),
@@ -87,6 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head", help="on the backbone's features (default dropout)")
     parser.add_argument("--pooling", help="of features (default: the backbone's own)")
     add_row_arguments(parser, where="condition that rows fulfil", allow_leak="train although the splits leak")
+    parser.add_argument(
+        "--forgery", help="fakes made of the reals while training: sbi, cross or sbi+cross (default none)"
+    )
     for name, kind, text in _NUMBERS:
         parser.add_argument(f"--{name}", type=kind, help=text + _default_of(name))
     for name, choices, text in _CHOICES:
@@ -135,17 +139,19 @@ def _leave_results(config: TrainingConfig, result: TrainingResult) -> None:
     from deepfake_detect.evaluation.calibrate import calibrate_detector
     from deepfake_detect.evaluation.predictions import save_predictions
     from deepfake_detect.report.history import save_confusion_figure, save_history_figure
+    from deepfake_detect.training.forged import validation_source
 
+    manifest, where = validation_source(config)
     calibrated = calibrate_detector(
-        result.detector_path, config.manifest, split="val", where=config.where, device=config.device
+        result.detector_path, manifest, split="val", where=where, device=config.device
     )
     save_history_figure(result.history, config.out / "history.png")
     labels, probabilities = save_predictions(
         result.detector_path,
-        config.manifest,
+        manifest,
         config.out / "predictions.csv",
         split="val",
-        where=config.where,
+        where=where,
         device=config.device,
     )
     is_called_fake = probabilities >= calibrated.threshold

@@ -32,11 +32,7 @@ def augmented_sheet(
         OptionError: A number is below 1, or the seed out of range.
         ManifestError: There are no rows, or a crop cannot be read.
     """
-    for name, value in (("crops", num_crops), ("times", num_times), ("image-size", image_size)):
-        if value < 1:
-            raise OptionError(name, f"is {value}", "pass 1 or more")
-    if not 0 <= seed < 2**32:
-        raise OptionError("seed", f"is {seed}", "pass 0 up to below 2**32")
+    check_sheet_options(num_crops=num_crops, num_times=num_times, image_size=image_size, seed=seed)
     if not rows.num_rows:
         raise ManifestError(rows.path, "has no such crop", "choose another split or condition")
     augment = TrainingAugmentation(augmentation, image_size)
@@ -50,6 +46,19 @@ def augmented_sheet(
         word = "fake" if columns["label"][row].as_py() == FAKE else "real"
         captions += [f"{word}, stored", *[augmentation] * num_times]
     return contact_sheet(images, captions, num_columns=1 + num_times, side=image_size)
+
+
+def check_sheet_options(*, num_crops: int, num_times: int, image_size: int, seed: int) -> None:
+    """Refuse sizes of a sheet that are below 1, and a seed out of range.
+
+    Raises:
+        OptionError: The message names the option.
+    """
+    for name, value in (("crops", num_crops), ("times", num_times), ("image-size", image_size)):
+        if value < 1:
+            raise OptionError(name, f"is {value}", "pass 1 or more")
+    if not 0 <= seed < 2**32:
+        raise OptionError("seed", f"is {seed}", "pass 0 up to below 2**32")
 
 
 def _chosen(labels: np.ndarray, count: int, seed: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -96,11 +96,18 @@ class CropDataset(Dataset["CropItem"]):
 
     def __getitem__(self, draw: Draw) -> CropItem:
         row, seed = row_and_seed(draw)
-        label = int(self._labels[row])
+        label, image = int(self._labels[row]), self.image(row)
+        return CropItem(None, label, row) if image is None else self.item(image, label, row, seed)
+
+    def image(self, row: int) -> np.ndarray | None:
+        """Return a crop as it is stored, RGB uint8 (H, W, 3); ``None`` where it cannot be read."""
         try:
-            image = read_crop(self._root / self._paths[row].as_py())
+            return read_crop(self._root / self._paths[row].as_py())
         except ManifestError:
-            return CropItem(None, label, row)
+            return None
+
+    def item(self, image: np.ndarray, label: int, row: int, seed: int | None) -> CropItem:
+        """Return an image in the place of a stored crop as an item, augmented from ``seed`` on."""
         image = centre_square(image, self._share)
         if self._augment is not None:
             if seed is not None:
@@ -198,8 +205,13 @@ class PairedBatchSampler(Sampler[list[int]]):
         self._seed = seed
         self.epoch = 0
 
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of an epoch."""
+        return len(self._larger)
+
     def __len__(self) -> int:
-        return -(-len(self._larger) // self._pairs_per_batch)
+        return -(-self.num_pairs // self._pairs_per_batch)
 
     def __iter__(self) -> Iterator[list[int]]:
         pairs = self.epoch_pairs()
@@ -258,6 +270,19 @@ class ShuffledBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
 
+class EpochSampler(Protocol):
+    """Batches of an epoch, in an order that seed and epoch alone decide."""
+
+    epoch: int
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[int]]: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+
+
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """One process's share of an epoch's batches, from any batch on, each row with a seed.
 
@@ -274,7 +299,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __init__(
         self,
-        batches: PairedBatchSampler | ShuffledBatchSampler,
+        batches: EpochSampler,
         *,
         seed: int,
         rank: int = 0,

@@ -101,7 +101,15 @@ class TrainingAugmentation:
 
     def reseed(self, seed: int) -> None:
         """Start the random choices anew from ``seed``."""
-        self._pipeline.set_random_seed(seed)
+        _seed_each(self._pipeline, np.random.default_rng(seed))
+
+
+def _seed_each(step: Any, rng: np.random.Generator) -> None:
+    """Give a step, and each step in it, a seed of its own: albumentations gives all of them the same,
+    and then what is mirrored is always what is compressed."""
+    step.set_random_seed(int(rng.integers(2**32)))
+    for inner in getattr(step, "transforms", ()):
+        _seed_each(inner, rng)
 
 
 def _albumentations() -> Any:

@@ -10,7 +10,7 @@ from deepfake_detect.records import CropGeometry, Face
 
 # Where MTCNN puts eyes, nose and mouth corners of a frontal face, from the box's centre in units
 # of its longer side: medians over 302 Labeled Faces in the Wild, made symmetric.
-_FRONTAL_LANDMARKS = np.array(
+FRONTAL_LANDMARKS = np.array(
     [(-0.176, -0.112), (0.176, -0.112), (0.0, 0.081), (-0.160, 0.254), (0.160, 0.254)], np.float32
 )
 _MIN_MARGIN, _MAX_MARGIN = 0.5, 4.0
@@ -81,14 +81,14 @@ def _mirror(positions: np.ndarray, length: int) -> np.ndarray:
 
 
 def _aligned(image: np.ndarray, face: Face, side: int, margin: float) -> np.ndarray:
-    template = (_FRONTAL_LANDMARKS / margin + 0.5) * side
-    matrix = _similarity(face.landmarks_xy.astype(np.float64), template.astype(np.float64))
+    template = (FRONTAL_LANDMARKS / margin + 0.5) * side
+    matrix = best_similarity(face.landmarks_xy.astype(np.float64), template.astype(np.float64))
     return cv2.warpAffine(
         image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
 
 
-def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def best_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Least-squares rotation, scale and shift (2, 3) from points to points (Umeyama 1991, IEEE TPAMI)."""
     source_mean, target_mean = source.mean(0), target.mean(0)
     source_centred, target_centred = source - source_mean, target - target_mean

@@ -11,6 +11,7 @@ from deepfake_detect.data.audit import LeakKind
 from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
+from deepfake_detect.forgery.blends import parse_blends
 from deepfake_detect.models.spec import HeadName, Pooling, Temporal
 from deepfake_detect.training.regimes import parse_regime
 
@@ -50,6 +51,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "tuned_head_learning_rate": (1e-9, 10, True),
     "dropout": (0, 1, False),
     "seed": (0, 2**32, False),
+    "forgery_share": (1e-9, 1, True),
 }
 _COUNTS_FROM_0 = (
     "head_epochs",
@@ -98,6 +100,12 @@ class TrainingConfig:
         label_smoothing: Share moved from each label towards 0.5, 0 to 0.5.
         mixup: Parameter of the Beta distribution of mixup (arXiv:1710.09412); 0 is off.
         cutmix: The same of CutMix (arXiv:1905.04899); with both, each batch has one of them.
+        forgery: Fakes made of the reals while training: ``""`` makes none; ``sbi`` blends a face into
+            itself (arXiv:2204.08376), ``cross`` another's face into it (arXiv:1912.13458), ``sbi+cross``
+            does either. Each stands in a batch beside the real it was made of.
+        forgery_share: Share of the pairs of a real and a fake whose fake is made so, above 0 to 1. With
+            1 the manifest's fakes are not trained on, and there need not be any; where ``val`` has
+            none either, fakes made of its reals are written to ``val_blends`` and selected on.
         augmentation: A name of ``data.transforms.AUGMENTATIONS``.
         optimizer: ``adamw``, ``adam``, ``sgd`` (momentum 0.9) or ``adadelta``.
         schedule: Of the learning rate, over each stage: ``cosine`` and ``one-cycle`` (Smith 2018,
@@ -161,6 +169,8 @@ class TrainingConfig:
     label_smoothing: float = 0.04
     mixup: float = 0.0
     cutmix: float = 0.0
+    forgery: str = ""
+    forgery_share: float = 1.0
     augmentation: Augmentation = "strong"
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "cosine"
@@ -217,8 +227,19 @@ class TrainingConfig:
         is_adapted = self.regime == "full" and self.batchnorm == "adapt"
         return _RECALIBRATION_BATCHES if is_adapted else 0
 
+    @property
+    def trains_on_stored_fakes(self) -> bool:
+        """Whether fakes of the manifest are among what is learned."""
+        return not self.forgery or self.forgery_share < 1
+
     def _check_together(self) -> None:
         """Refuse options that contradict one another."""
+        if self.forgery:
+            parse_blends(self.forgery)
+            if self.temporal or self.balance != "pairs":
+                raise OptionError(
+                    "forgery", "puts each fake beside its real", "choose balance pairs, and no sequence model"
+                )
         words = parse_regime(self.regime)
         if "scratch" in words and self.weights is not None:
             raise OptionError(

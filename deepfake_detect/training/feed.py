@@ -14,15 +14,22 @@ from deepfake_detect.data.crops import (
     CropBatch,
     CropDataset,
     EpochBatches,
+    EpochSampler,
     PairedBatchSampler,
     ShuffledBatchSampler,
-    collate_readable,
     reading_worker,
 )
 from deepfake_detect.data.identities import identity_sql
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import TrainingAugmentation
 from deepfake_detect.errors import ManifestError
+from deepfake_detect.forgery.blended_crops import (
+    BlendedBatchSampler,
+    BlendedCrops,
+    Blender,
+    RealsAndBlends,
+    collate_blended,
+)
 from deepfake_detect.records import FAKE, REAL, Preprocessing
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.sanity import evenly_of_both_classes
@@ -38,6 +45,7 @@ class Feed:
         rank: Number of this process.
         num_processes: Of the run.
         pins_memory: Whether batches are on their way to a GPU.
+        blender: Makes fakes of the training reals; ``None`` where the config makes none.
     """
 
     def __init__(
@@ -50,28 +58,37 @@ class Feed:
         rank: int,
         num_processes: int,
         pins_memory: bool,
+        blender: Blender | None = None,
     ) -> None:
         augment = TrainingAugmentation(config.augmentation, preprocessing.image_size)
-        self._plain = {
+        stored = {
             "train": _dataset(config, train_rows, train_rows, preprocessing, None),
             "val": _dataset(config, val_rows, train_rows, preprocessing, None),
         }
-        self.train_labels = _labels(self._plain["train"], train_rows)
-        self.val_labels = _labels(self._plain["val"], val_rows)
+        augmented: Dataset[Any] = _dataset(config, train_rows, train_rows, preprocessing, augment)
+        self._plain: dict[str, Dataset[Any]] = {**stored}
+        self.train_labels = _labels(stored["train"], train_rows)
+        self.val_labels = _labels(stored["val"], val_rows)
         self._order = EpochBatches(
-            _sampler(config, train_rows, self.train_labels),
+            _sampler(config, train_rows, self.train_labels, blender),
             seed=config.seed,
             rank=rank,
             num_processes=num_processes,
         )
+        if blender is not None:
+            augmented = BlendedCrops(augmented, blender)  # type: ignore[arg-type]
+        if blender is not None and not config.trains_on_stored_fakes:
+            blended = BlendedCrops(stored["train"], blender)  # type: ignore[arg-type]
+            self._plain["train"] = plain = RealsAndBlends(blended, blender.rows)
+            self.train_labels = plain.labels
         self._options: dict[str, Any] = {
-            "collate_fn": collate_clips if config.temporal else collate_readable,
+            "collate_fn": collate_clips if config.temporal else collate_blended,
             "num_workers": config.num_workers,
             "worker_init_fn": reading_worker,
             "pin_memory": pins_memory,
         }
         self._train = DataLoader(
-            _dataset(config, train_rows, train_rows, preprocessing, augment),
+            augmented,
             batch_sampler=self._order,  # type: ignore[arg-type]
             **self._options,
         )
@@ -135,22 +152,37 @@ def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
     return columns["label"].to_numpy(), columns["target_id"]
 
 
-def training_splits(rows: Manifest) -> tuple[Manifest, Manifest]:
+def training_splits(rows: Manifest, *, needs_fakes: bool = True) -> tuple[Manifest, Manifest]:
     """Return the train and val rows.
+
+    Args:
+        rows: Of a manifest.
+        needs_fakes: Whether fakes of the manifest are trained on. Else train is its reals alone, and
+            val may lack fakes.
 
     Raises:
         ManifestError: A split lacks a class.
     """
     splits = {name: rows.split(name) for name in ("train", "val")}
+    if not needs_fakes:
+        splits["train"] = splits["train"].where(f"label = {REAL}")
     for name, part in splits.items():
-        present = part.query("select distinct label from rows")["label"].to_pylist()
-        absent = {REAL: "real", FAKE: "fake"}.keys() - set(present)
-        if absent:
+        absent = {REAL, FAKE} - _labels_present(part)
+        if absent if needs_fakes else REAL in absent:
             words = " and ".join("fake" if label == FAKE else "real" for label in sorted(absent))
             raise ManifestError(
                 rows.path, f"split {name} has no {words} crop", "extract videos of both classes"
             )
     return splits["train"], splits["val"]
+
+
+def has_fakes(rows: Manifest) -> bool:
+    """Tell whether there is a fake among rows."""
+    return FAKE in _labels_present(rows)
+
+
+def _labels_present(rows: Manifest) -> set[int]:
+    return set(rows.query("select distinct label from rows")["label"].to_pylist())
 
 
 def _dataset(
@@ -178,8 +210,12 @@ def _labels(dataset: CropDataset | ClipDataset, rows: Manifest) -> np.ndarray:
 
 
 def _sampler(
-    config: TrainingConfig, rows: Manifest, labels: np.ndarray
-) -> PairedBatchSampler | ShuffledBatchSampler:
+    config: TrainingConfig, rows: Manifest, labels: np.ndarray, blender: Blender | None
+) -> EpochSampler:
+    if blender is not None:
+        _, people = labels_and_people(rows)
+        sizes: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
+        return BlendedBatchSampler(blender.rows, labels, people, share=config.forgery_share, **sizes)
     if config.balance == "pairs":
         _, people = labels_and_people(rows)
         return PairedBatchSampler(labels, people, batch_size=config.batch_size, seed=config.seed)

@@ -35,6 +35,7 @@ from deepfake_detect.errors import (
     SanityError,
 )
 from deepfake_detect.files import atomic_path, only_one, read_json, write_json
+from deepfake_detect.forgery.blended_crops import Blender
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
 from deepfake_detect.models.lora import merge_lora
@@ -43,7 +44,8 @@ from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.training import sanity
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.feed import Feed, has_fakes, training_splits
+from deepfake_detect.training.forged import make_blender, val_blends, write_val_blends
 from deepfake_detect.training.history import (
     EpochRecord,
     TrainingResult,
@@ -65,6 +67,7 @@ from deepfake_detect.training.regimes import Part, freeze, head_part, parse_regi
 
 DETECTOR_NAME = "detector.safetensors"
 _STATE_NAME = "state.pt"
+_CONFIG_NAME = "config.json"
 _STATE_VERSION = 2
 # What a run may go on with in another form: none of it changes what is learned.
 _FREE_TO_CHANGE = {
@@ -164,11 +167,12 @@ class _Run:
         self.shows_progress = show_progress and is_main
         rows = read_manifest(config.manifest)
         rows = rows if config.where is None else rows.where(config.where)
-        self.train_rows, self.val_rows = training_splits(rows)
+        self.train_rows, self.val_rows = training_splits(rows, needs_fakes=config.trains_on_stored_fakes)
         self._refuse_leaks(rows)
         set_seed(config.seed)
         self.model = create_network(config)
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
+        blender = self._make_fakes()
         self.feed = Feed(
             config,
             self.train_rows,
@@ -177,6 +181,7 @@ class _Run:
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
             pins_memory=self.accelerator.device.type == "cuda",
+            blender=blender,
         )
         self.fake_weight = class_weight(self.feed.train_labels) if config.balance == "weight" else 1.0
         self.average = averaged(self.model, config.ema) if config.ema else None
@@ -197,6 +202,38 @@ class _Run:
         self.leak_notes: tuple[str, ...] = tuple(self._shared(answer))
         for note in self.leak_notes:
             warnings.warn(note, stacklevel=2)
+
+    def _make_fakes(self) -> Blender | None:
+        """Return what makes fakes of the training reals, and see to it that validation has fakes.
+
+        The main process looks for faces and writes; the others read what it leaves."""
+        selects_on_blends = not has_fakes(self.val_rows)
+        is_main, shown = self.accelerator.is_main_process, self.shows_progress
+        goes_on = (self.config.out / _CONFIG_NAME).exists()
+
+        def make() -> Blender | None:
+            if selects_on_blends and is_main:
+                write_val_blends(self.config, self.val_rows, reuse=goes_on, show_progress=shown)
+            reuse = goes_on or not is_main
+            return make_blender(self.config, self.train_rows, keep=is_main, reuse=reuse, show_progress=shown)
+
+        blender: Blender | None = self._first_in_main(make)
+        if selects_on_blends:
+            self.val_rows = val_blends(self.config)
+        return blender
+
+    def _first_in_main(self, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returns here, having let the main process make it first; raise its
+        error in every process."""
+        made: Any = None
+        answer: Any = ()
+        if self.accelerator.is_main_process:
+            try:
+                made = make()
+            except DeepfakeDetectError as error:
+                answer = error
+        self._shared(answer)
+        return made if self.accelerator.is_main_process else make()
 
     def _shared(self, answer: Any) -> Any:
         """Return the main process's answer in it, and nothing in the others; raise it in all when it
@@ -300,7 +337,7 @@ class _Run:
 
     def _open_folder(self) -> None:
         """Write the config, or refuse a folder that holds another run."""
-        path = self.config.out / "config.json"
+        path = self.config.out / _CONFIG_NAME
         wanted = {key: str(value) for key, value in asdict(self.config).items()}
         wanted["train_videos_sha256"] = self.train_rows.video_ids_sha256()
         wanted["val_videos_sha256"] = self.val_rows.video_ids_sha256()
@@ -682,6 +719,8 @@ class _Run:
             training={
                 "library_version": __version__,
                 "regime": self.config.regime,
+                "forgery": self.config.forgery,
+                "forgery_share": self.config.forgery_share if self.config.forgery else 0.0,
                 "datasets": datasets["dataset"].to_pylist(),
                 "where": self.config.where,
                 "allow_leak": sorted(self.config.allow_leak),

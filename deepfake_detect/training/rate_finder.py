@@ -22,6 +22,7 @@ from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.forged import make_blender
 from deepfake_detect.training.objectives import loss_of
 from deepfake_detect.training.optimisation import make_optimizer
 from deepfake_detect.training.regimes import freeze, set_modes, trained_parts
@@ -123,7 +124,8 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
 def _endless(config: TrainingConfig, model: Any, device: torch.device) -> Iterator[CropBatch]:
     """Yield training batches, epoch after epoch."""
     rows = read_manifest(config.manifest)
-    train_rows, val_rows = training_splits(rows if config.where is None else rows.where(config.where))
+    rows = rows if config.where is None else rows.where(config.where)
+    train_rows, val_rows = training_splits(rows, needs_fakes=config.trains_on_stored_fakes)
     feed = Feed(
         config,
         train_rows,
@@ -132,6 +134,7 @@ def _endless(config: TrainingConfig, model: Any, device: torch.device) -> Iterat
         rank=0,
         num_processes=1,
         pins_memory=device.type == "cuda",
+        blender=make_blender(config, train_rows, keep=False, reuse=False, show_progress=True),
     )
     for epoch in itertools.count(1):
         num_readable = 0

@@ -211,6 +211,25 @@ def test_augmentation_gives_the_input_size_and_follows_its_seed(name: str, portr
     assert differs == (name != "none")
 
 
+def test_steps_draw_apart() -> None:
+    """Were all seeded alike, what is mirrored would always be what is compressed."""
+    augment = TrainingAugmentation("light", 8)
+    flip, _, compression = augment._pipeline.transforms
+    both = np.array(
+        [(augment.reseed(n), flip.py_random.random(), compression.py_random.random())[1:] for n in range(300)]
+    )
+    assert abs(np.corrcoef(both.T)[0, 1]) < 0.2
+    assert abs(both.mean() - 0.5) < 0.05
+    nested = TrainingAugmentation("dfdc", 8)
+    nested.reseed(1)
+    inner = [
+        step.py_random.random()
+        for one in nested._pipeline.transforms
+        for step in getattr(one, "transforms", ())
+    ]
+    assert len(set(inner)) == len(inner) > 2
+
+
 def test_an_unknown_augmentation_is_refused() -> None:
     with pytest.raises(OptionError, match="'wild' is unknown; choose one of: none, light, strong"):
         TrainingAugmentation("wild", 80)  # type: ignore[arg-type]

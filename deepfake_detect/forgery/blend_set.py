@@ -1,0 +1,133 @@
+"""A set of reals and of fakes made of them, as files with a manifest."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from deepfake_detect.data.crops import read_crop
+from deepfake_detect.data.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    read_manifest,
+    rows_to_table,
+    write_manifest,
+)
+from deepfake_detect.data.sheets import contact_sheet, save_image
+from deepfake_detect.errors import ManifestError
+from deepfake_detect.files import atomic_path, make_folder, only_one
+from deepfake_detect.forgery.blended_crops import Blender, Forgery, landmark_shares
+from deepfake_detect.forgery.blends import BlendWord
+from deepfake_detect.forgery.inputs import MIN_SIDE
+from deepfake_detect.forgery.single import SelfBlendPair
+from deepfake_detect.progress import progress_bar
+from deepfake_detect.records import FAKE, REAL
+
+SHEET_NAME = "sheet.png"
+_NUM_ON_SHEET, _SHEET_SIDE = 12, 160
+_CODEC = "png"
+
+
+def write_blends(
+    rows: Manifest,
+    out: Path,
+    words: Sequence[BlendWord],
+    *,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    show_progress: bool = True,
+) -> Manifest:
+    """Make a fake of each real, and write both with a manifest and a sheet of some of them.
+
+    A blend's row is that of its real with the label 1, the kind of blend as method, and a video of
+    its own; it keeps the real's split and identities, so it never ends up in another split than the
+    real. What is written depends on rows and seed alone; running again writes the same.
+
+    Args:
+        rows: Of a manifest; fakes among them are left out, as are reals without a readable crop of
+            32 pixels or more with a face in it.
+        out: Folder for ``crops/``, ``manifest.parquet`` and ``sheet.png``.
+        words: Kinds of blend, see :mod:`forgery.blends`.
+        seed: Of the blends.
+        device: Where the face detector runs, for crops without landmarks.
+        show_progress: Whether to draw progress bars.
+
+    Returns:
+        The manifest, two rows a real.
+
+    Raises:
+        ManifestError: There is no real of which a blend can be made.
+        OptionError: ``cross`` is named and there are not two people.
+        OutputError: The folder cannot be written to, or another process writes there.
+    """
+    with only_one(make_folder(out), what="blending"):
+        reals = rows.where(f"label = {REAL}")
+        written: list[dict[str, Any]] = []
+        shown: list[SelfBlendPair] = []
+        for part in _splits(reals):
+            shares = landmark_shares(part, device=device, show_progress=show_progress)
+            blender = Blender(part, shares, words)
+            with progress_bar(enabled=show_progress) as progress:
+                task = progress.add_task("blends", total=len(blender.rows), note="")
+                for real, forgery in _forgeries(part, blender, seed):
+                    written += _written(real, f"{len(written) // 2:08d}", forgery, out)
+                    shown += [forgery.pair] if len(shown) < _NUM_ON_SHEET else []
+                    progress.advance(task)
+        if not written:
+            raise ManifestError(rows.path, "has no real crop with a face in it", "extract faces of reals")
+        save_image(out / SHEET_NAME, _sheet(shown))
+        write_manifest(out / MANIFEST_NAME, rows_to_table(written), geometry=rows.geometry, codec=_CODEC)
+    return read_manifest(out)
+
+
+def _splits(reals: Manifest) -> Iterator[Manifest]:
+    """Yield the rows of each split: a face of one split must not be blended into another's."""
+    names = reals.query("select distinct split from rows order by split")["split"].to_pylist()
+    for name in names:
+        yield reals.where("split is null") if name is None else reals.split(name)
+
+
+def _forgeries(reals: Manifest, blender: Blender, seed: int) -> Iterator[tuple[dict[str, Any], Forgery]]:
+    table = reals.table
+    for row in blender.rows.tolist():
+        real: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
+        try:
+            image = read_crop(reals.root / real["path"])
+        except ManifestError:
+            continue  # it was gone after its landmarks were read
+        if min(image.shape[:2]) >= MIN_SIDE:
+            name = zlib.crc32(real["path"].encode())
+            yield real, blender.make(row, image, np.random.default_rng([seed, name]))
+
+
+def _written(real: dict[str, Any], name: str, forgery: Forgery, out: Path) -> list[dict[str, Any]]:
+    """Write a real and its fake; return their rows."""
+    about_fake = {
+        "method": forgery.method,
+        "label": FAKE,
+        "video_id": f"{real['video_id']}/{forgery.method}",
+        "source_id": forgery.source_id,
+    }
+    rows = []
+    for image, word, about in ((forgery.pair.real, "real", {}), (forgery.pair.blended, "fake", about_fake)):
+        path = f"crops/{name}-{word}.png"
+        with atomic_path(out / path) as temporary:
+            temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+        rows.append({**real, **about, "path": path})
+    return rows
+
+
+def _sheet(pairs: Sequence[SelfBlendPair]) -> np.ndarray:
+    """Return a picture of reals, fakes and masks side by side, four triples a row."""
+    images, captions = [], []
+    for pair in pairs:
+        mask = np.repeat((pair.mask * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+        images += [pair.real, pair.blended, mask]
+        captions += ["real", "fake", "mask"]
+    return contact_sheet(images, captions, num_columns=12, side=_SHEET_SIDE)

@@ -1,0 +1,312 @@
+"""Crops of a manifest with fakes made of its reals, as training reads them.
+
+A draw is a row of the manifest, or the complement ``~row``: the real of that row and, beside it, a
+blend made of it. Both go through the same augmentation, so nothing but the blend tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from deepfake_detect.data.crops import (
+    CropBatch,
+    CropDataset,
+    CropItem,
+    Draw,
+    PairedBatchSampler,
+    collate_readable,
+    read_crop,
+    row_and_seed,
+)
+from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.forgery.blends import BlendWord
+from deepfake_detect.forgery.cross import cross_blend
+from deepfake_detect.forgery.find import find_landmarks
+from deepfake_detect.forgery.inputs import MIN_SIDE
+from deepfake_detect.forgery.landmarks import (
+    crop_landmarks,
+    face_outlines,
+    nearest_normalised,
+    normalised_landmarks,
+)
+from deepfake_detect.forgery.single import SelfBlendPair, self_blend_pair
+from deepfake_detect.progress import progress_bar
+from deepfake_detect.records import FAKE, REAL
+
+# Another person's face is drawn among so many that are held most alike.
+_NUM_ALIKE = 20
+_UNIT = (1, 1)
+_LEAST_EXTENT = 0.25  # of a face in shares of its crop: smaller, it is another one's or a slip
+
+
+def landmark_shares(
+    rows: Manifest, *, device: str | torch.device = "auto", show_progress: bool = True
+) -> np.ndarray:
+    """Return where the landmarks lie in each stored crop of a real.
+
+    Rows of an extraction know them; in others the library's own detector looks for the face.
+
+    Args:
+        rows: Of a manifest.
+        device: Where the detector runs.
+        show_progress: Whether to draw a progress bar.
+
+    Returns:
+        float32 (N, 5, 2) in shares of the crop's width and height, 0 to 1 inside it; NaN where there is
+        no face or no readable crop, and for fakes.
+    """
+    shares = np.full((rows.num_rows, 5, 2), np.nan, np.float32)
+    columns = rows.columns(["label", "box_xyxy", "landmarks_xy", "path"])
+    num_reals = int((columns["label"].to_numpy() == REAL).sum())
+    with progress_bar(enabled=show_progress) as progress:
+        task = progress.add_task("landmarks", total=num_reals, note="")
+        unknown = []
+        for number, row in enumerate(_each(columns)):
+            if row["label"] != REAL:
+                continue
+            points = crop_landmarks(row, crop_size=_UNIT, geometry=rows.geometry)
+            if points is None:
+                unknown.append(number)
+            else:
+                shares[number] = points + 0.5
+                progress.advance(task)
+        readable: list[tuple[int, tuple[int, ...]]] = []
+        images = _readable(rows, columns["path"], unknown, readable)
+        for found, (number, (height, width, _)) in zip(find_landmarks(images, device=device), readable):  # noqa: B905
+            if found is not None:
+                shares[number] = (found + 0.5) / (width, height)
+            progress.advance(task)
+    return shares
+
+
+def _each(columns: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in columns.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
+
+
+def _readable(
+    rows: Manifest, paths: pa.ChunkedArray, numbers: Iterable[int], noted: list[tuple[int, tuple[int, ...]]]
+) -> Iterator[np.ndarray]:
+    """Yield those of the crops that can be read, noting which they are and their shapes."""
+    for number in numbers:
+        try:
+            image = read_crop(rows.root / paths[number].as_py())
+        except ManifestError:
+            continue  # whoever trains on it names it
+        noted.append((number, image.shape))
+        yield image
+
+
+@dataclass(frozen=True, eq=False)
+class Forgery:
+    """A fake that was made here.
+
+    Attributes:
+        pair: The fake and the real it was made of.
+        method: How.
+        source_id: Identity whose face was put in; ``None`` when it is the real's own, or unknown.
+    """
+
+    pair: SelfBlendPair
+    method: BlendWord
+    source_id: str | None
+
+
+class Blender:
+    """Makes fakes of a manifest's reals.
+
+    Attributes:
+        rows: int64 (M,), the rows of which it can: reals whose face lies in the crop.
+
+    Args:
+        rows: Of the manifest; blends are made of its reals, for ``cross`` with faces of its reals.
+        shares: Landmarks, as of :func:`landmark_shares`.
+        words: Kinds of blend, each as frequent as another.
+
+    Raises:
+        OptionError: ``cross`` is named and there are not two people with landmarks.
+    """
+
+    def __init__(self, rows: Manifest, shares: np.ndarray, words: Sequence[BlendWord]) -> None:
+        columns = rows.columns(["label", "target_id", "path"])
+        self._paths, self._root, self._words = columns["path"], rows.root, tuple(words)
+        self._people = columns["target_id"].to_numpy()
+        self._shares, self._poses = shares, normalised_landmarks(shares)
+        is_known = _can_be_blended(shares) & (columns["label"].to_numpy() == REAL)
+        self.rows: np.ndarray = np.flatnonzero(is_known)
+        if "cross" in words and len(set(self._people[self.rows].tolist())) < 2:
+            raise OptionError("forgery", "cross needs faces of two people", "choose sbi, or add reals")
+
+    def make(self, row: int, image: np.ndarray, rng: np.random.Generator) -> Forgery:
+        """Make a fake of a real.
+
+        Args:
+            row: One of ``rows``.
+            image: Its crop, RGB uint8 (H, W, 3), H and W from 32.
+            rng: Draws everything.
+
+        Raises:
+            ManifestError: The other person's crop cannot be read.
+        """
+        points = self._points(row, image)
+        word = self._words[rng.integers(len(self._words))]
+        if word == "sbi":
+            return Forgery(self_blend_pair(image, points, rng=rng), word, None)
+        other = self._other(row, rng)
+        face = read_crop(self._root / self._paths[other].as_py())
+        blended, mask = cross_blend(image, points, face, self._points(other, face), rng=rng)
+        return Forgery(SelfBlendPair(image, blended, mask), word, self._people[other])
+
+    def _points(self, row: int, image: np.ndarray) -> np.ndarray:
+        points: np.ndarray = self._shares[row] * image.shape[1::-1] - 0.5
+        return points
+
+    def _other(self, row: int, rng: np.random.Generator) -> int:
+        """Draw a real of another person whose head is held alike."""
+        others = self.rows[self._people[self.rows] != self._people[row]]
+        nearest = nearest_normalised(self._poses[row], self._poses[others], k=min(_NUM_ALIKE, len(others)))
+        return int(others[rng.choice(nearest)])
+
+
+def _can_be_blended(shares: np.ndarray) -> np.ndarray:
+    """Tell for each face (N, 5, 2) whether it is known, has an extent and its middle lies in the crop."""
+    is_known: np.ndarray = np.isfinite(shares).all((1, 2))
+    outlines = face_outlines(np.where(is_known[:, None, None], shares, 0))
+    low, high = outlines.min(1), outlines.max(1)
+    middles = (low + high) / 2
+    lies_inside = ((middles > 0) & (middles < 1)).all(1)
+    can: np.ndarray = is_known & lies_inside & ((high - low) > _LEAST_EXTENT).all(1)
+    return can
+
+
+class BlendedCrops(Dataset[tuple[CropItem, ...]]):
+    """Map-style dataset of a manifest's crops and of blends; an item is a tuple of one or two.
+
+    Args:
+        crops: Of the manifest.
+        blender: For the same rows.
+    """
+
+    def __init__(self, crops: CropDataset, blender: Blender) -> None:
+        self._crops, self._blender = crops, blender
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, draw: Draw) -> tuple[CropItem, ...]:
+        code, seed = row_and_seed(draw)
+        if code >= 0:
+            return (self._crops[draw],)
+        row = ~code
+        image = self._crops.image(row)
+        if image is None or min(image.shape[:2]) < MIN_SIDE:
+            return (CropItem(None, REAL, row),)
+        pair = self._blender.make(row, image, np.random.default_rng(seed)).pair
+        sides = ((pair.real, REAL), (pair.blended, FAKE))
+        return tuple(self._crops.item(side, label, row, seed) for side, label in sides)
+
+
+class RealsAndBlends(Dataset[tuple[CropItem, ...]]):
+    """Every real once as it is, then a blend of each, always the same: to look at and to check with.
+
+    Args:
+        blended: Makes them.
+        rows: Of its manifest, reals of which blends can be made.
+    """
+
+    def __init__(self, blended: BlendedCrops, rows: np.ndarray) -> None:
+        self._blended, self._rows = blended, rows
+        self.labels = np.repeat(np.array([REAL, FAKE], np.int8), len(rows))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, number: int) -> tuple[CropItem, ...]:
+        row = int(self._rows[number % len(self._rows)])
+        items = self._blended[(~row, number)]
+        return tuple(item for item in items if item.label == self.labels[number] or item.image is None)
+
+
+def collate_blended(items: Sequence[CropItem | tuple[CropItem, ...]]) -> CropBatch:
+    """Stack items, or tuples of items as of :class:`BlendedCrops`, into a batch."""
+    tuples = ((item,) if isinstance(item, CropItem) else item for item in items)
+    return collate_readable(list(chain.from_iterable(tuples)))
+
+
+class BlendedBatchSampler(Sampler[list[int]]):
+    """Batches half real, half fake: each fake is a blend of the real beside it, or a stored one.
+
+    Args:
+        rows: Reals of which blends can be made.
+        labels: int array (N,), 1 = fake.
+        target_ids: array (N,) of target identities, as for :class:`PairedBatchSampler`.
+        batch_size: Even number of crops a batch.
+        share: Of the pairs whose fake is a blend, above 0 to 1. With 1 an epoch shows each of
+            ``rows`` once; below it, the pairs of :class:`PairedBatchSampler`.
+        seed: Of the shuffling.
+
+    Raises:
+        OptionError: The batch size is odd, the share is out of range, there is no row, or a class
+            is absent where stored fakes are wanted.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        target_ids: np.ndarray | pa.ChunkedArray,
+        *,
+        batch_size: int,
+        share: float,
+        seed: int,
+    ) -> None:
+        if batch_size < 2 or batch_size % 2:
+            raise OptionError("batch_size", f"{batch_size} cannot hold pairs", "pass an even number from 2")
+        if not 0 < share <= 1:
+            raise OptionError("forgery_share", f"is {share}", "pass a number above 0 and up to 1")
+        if not len(rows):
+            raise OptionError("manifest", "holds no real crop with a face in it", "extract faces of reals")
+        options = {"batch_size": batch_size, "seed": seed}
+        self._stored = PairedBatchSampler(labels, target_ids, **options) if share < 1 else None
+        self._can_blend = np.zeros(len(labels), bool)
+        self._can_blend[rows] = True
+        self._rows, self._is_real = rows, labels == REAL
+        self._pairs_per_batch, self._share, self._seed = batch_size // 2, share, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        num_pairs = len(self._rows) if self._stored is None else self._stored.num_pairs
+        return -(-num_pairs // self._pairs_per_batch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        pairs = self._pairs()
+        for start in range(0, len(pairs), self._pairs_per_batch):
+            yield list(chain.from_iterable(pairs[start : start + self._pairs_per_batch]))
+
+    def _pairs(self) -> list[list[int]]:
+        """Return the epoch's pairs, each as its draws: one for a blend, two for stored crops."""
+        rng = np.random.default_rng([self._seed, self.epoch, 1])
+        if self._stored is None:
+            return [[~row] for row in rng.permutation(self._rows).tolist()]
+        stored = self._stored.epoch_pairs()
+        reals = np.where(self._is_real[stored[:, 0]], stored[:, 0], stored[:, 1])
+        blends = self._can_blend[reals] & (rng.random(len(stored)) < self._share)
+        return [
+            [~real] if is_blend else pair
+            for real, is_blend, pair in zip(reals.tolist(), blends, stored.tolist(), strict=True)
+        ]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self.epoch = epoch
+        if self._stored is not None:
+            self._stored.set_epoch(epoch)

@@ -1,0 +1,151 @@
+"""Every choice of a blend, with the values of the papers as defaults."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from deepfake_detect.errors import OptionError
+
+Changed = Literal["source", "target", "either"]
+Blending = Literal["alpha", "poisson"]
+
+_Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """How the outline of a face becomes a weight per pixel (arXiv:2204.08376, and its authors' code).
+
+    Attributes:
+        mask_side: Least and greatest number of pixels of the mask while it is made, drawn for width
+            and height. All lengths here are in these pixels, so they grow with the picture.
+        elastic_alpha, elastic_sigma: Uniform noise in [-1, 1] is smoothed with a Gaussian of this
+            sigma and multiplied by alpha to give the shift of each point of the mask.
+        mask_kernel: Least and greatest odd width of the two smoothings. The first keeps only what
+            stays 1, which takes half its width off all around; the second makes the edge soft.
+        mask_sigma: Least and greatest sigma of the second.
+        blend_ratios: The mask is multiplied by one of them, drawn evenly.
+    """
+
+    mask_side: tuple[int, int] = (192, 256)
+    elastic_alpha: float = 50.0
+    elastic_sigma: float = 7.0
+    mask_kernel: tuple[int, int] = (5, 25)
+    mask_sigma: _Range = (5.0, 46.0)
+    blend_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _check_finite(self)
+        _check_range(self, "mask_side", 32, 1024)
+        _check_from_to(self, "elastic_alpha", 0.0, 1000.0)
+        _check_from_to(self, "elastic_sigma", 1.0, 100.0)
+        _check_range(self, "mask_kernel", 1, 99)
+        if not all(width % 2 for width in self.mask_kernel):
+            raise OptionError("mask_kernel", f"is {self.mask_kernel}", "pass odd widths")
+        _check_range(self, "mask_sigma", 0.1, 1000.0)
+        if not self.blend_ratios or not all(0 < ratio <= 1 for ratio in self.blend_ratios):
+            raise OptionError("blend_ratios", f"is {self.blend_ratios}", "pass numbers above 0 up to 1")
+
+
+@dataclass(frozen=True)
+class SelfBlendConfig(MaskConfig):
+    """How a self-blended image is made (arXiv:2204.08376, and its authors' code).
+
+    Each limit is the greatest change either way; 0 leaves that step out.
+
+    Attributes:
+        changed: Which copy is given another colour and sharpness: the ``"source"``, which is
+            blended in, the ``"target"``, which receives it, or ``"either"``, drawn evenly.
+        rgb_shift: In grey levels of 255, drawn for each channel.
+        rgb_shift_probability: 0 to 1.
+        hue_shift, saturation_shift, value_shift: In levels of 8-bit HSV as OpenCV has it (hue 0 to
+            179, the others 0 to 255). The authors' 0.3 is therefore a change of a level at most.
+        brightness_limit: Share of white that is added.
+        contrast_limit: Share by which every value is multiplied up or down.
+        downscale_factors: The picture is made so many times smaller and large again, or sharpened:
+            evenly one or the other.
+        sharpen_alpha: Least and greatest share of the sharpened picture.
+        sharpen_lightness: Least and greatest sum of the sharpening kernel.
+        translate_x, translate_y: Of the source, in widths and heights of the picture.
+        scale: Least and greatest factor on the source, drawn for width and height.
+    """
+
+    changed: Changed = "source"
+    rgb_shift: float = 20.0
+    rgb_shift_probability: float = 0.3
+    hue_shift: float = 0.3
+    saturation_shift: float = 0.3
+    value_shift: float = 0.3
+    brightness_limit: float = 0.1
+    contrast_limit: float = 0.1
+    downscale_factors: tuple[int, ...] = (2, 4)
+    sharpen_alpha: _Range = (0.2, 0.5)
+    sharpen_lightness: _Range = (0.5, 1.0)
+    translate_x: float = 0.03
+    translate_y: float = 0.015
+    scale: _Range = (0.95, 1 / 0.95)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.changed not in get_args(Changed):
+            raise OptionError("changed", f"{self.changed!r} is unknown", "choose source, target or either")
+        for name in ("rgb_shift", "saturation_shift", "value_shift"):
+            _check_from_to(self, name, 0.0, 255.0)
+        _check_from_to(self, "hue_shift", 0.0, 90.0)
+        for name in ("rgb_shift_probability", "brightness_limit", "contrast_limit"):
+            _check_from_to(self, name, 0.0, 1.0)
+        for name in ("translate_x", "translate_y"):
+            _check_from_to(self, name, 0.0, 0.5)
+        _check_range(self, "sharpen_alpha", 0.0, 1.0)
+        _check_range(self, "sharpen_lightness", 0.0, 4.0)
+        _check_range(self, "scale", 0.5, 2.0)
+        factors = self.downscale_factors
+        if not all(isinstance(factor, int) and 2 <= factor <= 8 for factor in factors):
+            raise OptionError("downscale_factors", f"is {factors}", "pass whole numbers from 2 to 8")
+
+
+@dataclass(frozen=True)
+class CrossBlendConfig(MaskConfig):
+    """How one person's face is blended into another's picture (Face X-ray, arXiv:1912.13458).
+
+    Attributes:
+        blending: ``"alpha"``, a weighted mean, or ``"poisson"``, in which the source's gradients
+            are kept and its edge is the target's (Pérez et al. 2003).
+        colour_transfer: Share of the way from the source's colours to the target's, matched in
+            mean and spread in Lab inside the outline (Reinhard et al. 2001).
+    """
+
+    blending: Blending = "alpha"
+    colour_transfer: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.blending not in get_args(Blending):
+            raise OptionError("blending", f"{self.blending!r} is unknown", "choose alpha or poisson")
+        _check_from_to(self, "colour_transfer", 0.0, 1.0)
+
+
+def _check_finite(config: MaskConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise OptionError(field.name, f"is {value}", "pass finite numbers")
+
+
+def _check_from_to(config: MaskConfig, name: str, least: float, greatest: float) -> None:
+    value = getattr(config, name)
+    if not least <= value <= greatest:
+        raise OptionError(name, f"is {value}", f"pass {least:g} to {greatest:g}")
+
+
+def _check_range(config: MaskConfig, name: str, least: float, greatest: float) -> None:
+    value = getattr(config, name)
+    if len(value) != 2 or not least <= value[0] <= value[1] <= greatest:
+        raise OptionError(name, f"is {value}", f"pass least and greatest, from {least:g} to {greatest:g}")
+
+
+PAPER = SelfBlendConfig(changed="either")
+"""All as in the paper, which changes the source as often as the target."""

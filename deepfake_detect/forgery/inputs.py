@@ -1,0 +1,75 @@
+"""What the blends take in, checked once for all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepfake_detect.errors import ImageError, OptionError
+from deepfake_detect.images import rgb_uint8
+
+MIN_SIDE = 32
+_MIN_SHARE = 0.05
+
+
+def checked_crop(image: Any, *, subject: str = "image") -> np.ndarray:
+    """Return a crop as RGB uint8 (H, W, 3).
+
+    Raises:
+        ImageError: It is no RGB image (see :func:`deepfake_detect.images.rgb_uint8`), or a side is
+            below 32 pixels.
+    """
+    crop = rgb_uint8(image, subject=subject)
+    check_sides(crop.shape[0], crop.shape[1], subject=subject)
+    return crop
+
+
+def check_sides(height: int, width: int, *, subject: str) -> None:
+    """Refuse pictures too small for a blend to have an inside and an edge.
+
+    Raises:
+        ImageError: A side is below 32 pixels.
+    """
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(
+            subject, f"is {width} x {height} pixels", f"pass crops of {MIN_SIDE} pixels or more a side"
+        )
+
+
+def as_generator(rng: np.random.Generator | int) -> np.random.Generator:
+    """Return the generator, or a new one for a seed.
+
+    Raises:
+        OptionError: It is neither, or the seed is negative.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if not isinstance(rng, (int, np.integer)) or rng < 0:
+        raise OptionError("rng", f"is {rng!r}", "pass a numpy Generator, or a seed from 0")
+    return np.random.default_rng(rng)
+
+
+def check_outlines(outlines_xy: np.ndarray, height: int, width: int) -> None:
+    """Refuse faces (N, P, 2) whose middle lies outside of a picture of this size, and tiny ones.
+
+    Raises:
+        OptionError: The message tells which.
+    """
+    middles = (outlines_xy.min(1) + outlines_xy.max(1)) / 2
+    sizes = np.ptp(outlines_xy, axis=1).min(1) / max(height, width)
+    for number in np.flatnonzero(sizes < _MIN_SHARE):
+        raise OptionError(
+            f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy",
+            f"the face is {100 * sizes[number]:.1f} % of the picture's side",
+            f"pass a crop of the face, {100 * _MIN_SHARE:.0f} % or more",
+        )
+    outside = ((middles < 0) | (middles > (width - 1, height - 1))).any(1)
+    for number in np.flatnonzero(outside):
+        which = f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy"
+        x, y = middles[number].round().astype(int)
+        raise OptionError(
+            which,
+            f"the face's middle ({x}, {y}) is outside of the picture of {width} x {height}",
+            "pass landmarks in pixels of this crop (crop_landmarks turns a frame's into them)",
+        )

@@ -1,0 +1,260 @@
+"""Where a face lies in a crop: landmarks brought into its pixels, outlines around them, faces alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.faces.crops import FRONTAL_LANDMARKS, best_similarity, crop_side
+from deepfake_detect.records import CropGeometry, Face
+
+NUM_DETECTOR_LANDMARKS = 5
+_MIN_EXTENT = 4.0  # px, both ways
+_NUM_OUTLINE_POINTS = 32
+# A face in units of the way from the middle of the eyes down to the middle of the mouth: half its
+# width, how far down it is widest, and where forehead and chin end. Adults' proportions, fitted by
+# eye to outlines drawn on DFDC crops.
+_HALF_WIDTH, _WIDEST_AT, _FOREHEAD_AT, _CHIN_AT = 0.97, 0.25, -0.68, 1.61
+_EYE_TO_MIDDLE = 0.45
+# So far the nose would move aside if the head turned by a right angle.
+_NOSE_LENGTH = 0.33
+_MAX_TURN = 0.8  # sine of the angle; past it the nose tells nothing more
+_NEAR_SHRINKS, _FAR_GROWS = 0.6, 0.25
+
+
+def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.ndarray:
+    """Return landmarks as float64 (K, 2).
+
+    Args:
+        landmarks_xy: Points in pixels, (K, 2) with K >= 5. They may lie outside of the picture, as
+            those of a face cut by its border do.
+        subject: What to call them in an error.
+
+    Raises:
+        OptionError: They are ``None``, of another shape or type, not finite, or collapsed to a
+            point or a line.
+
+    Example:
+        >>> check_landmarks([(30, 40), (60, 40), (45, 58), (33, 75), (57, 75)]).shape
+        (5, 2)
+    """
+    wanted = "pass (K, 2) numbers in pixels of the picture, K >= 5; find_landmarks finds five in a crop"
+    if landmarks_xy is None:
+        raise OptionError(subject, "is None: no face is known here", wanted)
+    try:
+        points = np.asarray(landmarks_xy, np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(subject, f"is no array of numbers ({error})", wanted) from error
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < NUM_DETECTOR_LANDMARKS:
+        raise OptionError(subject, f"has the shape {points.shape}", wanted)
+    _check_spread(points[None], subject)
+    return points
+
+
+def check_landmark_batch(landmarks_xy: Any, num_images: int) -> np.ndarray:
+    """Return the landmarks of a batch as float64 (N, K, 2); see :func:`check_landmarks`.
+
+    Raises:
+        OptionError: As there, or they are not those of N images; the message tells which image's.
+    """
+    points = np.asarray(landmarks_xy.detach().cpu() if hasattr(landmarks_xy, "detach") else landmarks_xy)
+    is_number = np.issubdtype(points.dtype, np.number)
+    if not is_number or points.ndim != 3 or points.shape[::2] != (num_images, 2) or points.shape[1] < 5:
+        raise OptionError(
+            "landmarks_xy",
+            f"is of shape {points.shape} and dtype {points.dtype} for {num_images} images",
+            f"pass ({num_images}, K, 2) numbers, K >= 5",
+        )
+    points = points.astype(np.float64)
+    _check_spread(points, "landmarks_xy")
+    return points
+
+
+def _check_spread(points: np.ndarray, subject: str) -> None:
+    """Refuse points (N, K, 2) that are not finite or span no area."""
+    finite = np.isfinite(points).all((1, 2))
+    # The spread along the smaller of the principal axes.
+    usable = np.where(finite[:, None, None], points, 0.0)
+    centred = usable - usable.mean(1, keepdims=True)
+    xx, yy = (centred**2).sum(1).T
+    xy = centred.prod(2).sum(1)
+    extent = np.sqrt(np.maximum((xx + yy) / 2 - np.hypot((xx - yy) / 2, xy), 0))
+    for number in np.flatnonzero(~finite | (extent < _MIN_EXTENT)):
+        which = f"{subject}[{number}]" if len(points) > 1 else subject
+        if not finite[number]:
+            raise OptionError(which, "holds values that are not finite", "leave this face out")
+        raise OptionError(which, "has collapsed to a point or a line", "leave this face out")
+
+
+def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
+    """Return a polygon of forehead, cheeks and chin around each face.
+
+    With more than five landmarks that is all of them: their convex hull is the outline (arXiv:
+    2204.08376). From the five of MTCNN it is estimated. In units of the way from the middle of the
+    eyes to the middle of the mouth (blended with the eyes' distance, so that a raised head is not
+    drawn small), it reaches from 0.68 above the eyes to 0.61 below the mouth and 0.97 to either side,
+    widest a quarter of the way down. Where the nose is off the middle line the head is turned: the
+    side it points to becomes narrower, by up to half, and the other a little wider.
+
+    Args:
+        landmarks_xy: (N, K, 2), K >= 5; five are left eye, right eye, nose, left and right mouth
+            corner, left as seen in the picture.
+
+    Returns:
+        float64 (N, P, 2) points in the same unit; only their convex hull counts.
+
+    Example:
+        >>> five = np.array([[(30.0, 40), (60, 40), (45, 58), (33, 73), (57, 73)]])
+        >>> face_outlines(five)[0].min(0).round(), face_outlines(five)[0].max(0).round()
+        (array([13., 18.]), array([77., 93.]))
+    """
+    points = np.asarray(landmarks_xy, np.float64)
+    if points.shape[1] > NUM_DETECTOR_LANDMARKS:
+        return points
+    left_eye, right_eye, nose, left_mouth, right_mouth = points.transpose(1, 0, 2)
+    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
+    across, down = (right_eye - left_eye) / 2, mouth - eyes
+    eye_distance, length = (np.maximum(np.linalg.norm(way, axis=1), 1e-6) for way in (across, down))
+    size = (eye_distance / _EYE_TO_MIDDLE + length) / 2
+    right, along = across / eye_distance[:, None], down / length[:, None]
+    aside = _cross(nose - eyes, along) / size / _NOSE_LENGTH
+    turn = np.clip(aside, -_MAX_TURN, _MAX_TURN)[:, None]
+
+    angles = np.linspace(0, 2 * np.pi, _NUM_OUTLINE_POINTS, endpoint=False)[None]
+    towards = turn * np.sign(np.cos(angles))
+    width = _HALF_WIDTH * (1 - np.where(towards > 0, _NEAR_SHRINKS, _FAR_GROWS) * towards)
+    reach = np.where(np.sin(angles) < 0, _WIDEST_AT - _FOREHEAD_AT, _CHIN_AT - _WIDEST_AT)
+    x = width * np.cos(angles) * size[:, None]
+    y = (_WIDEST_AT + reach * np.sin(angles)) * np.sqrt(size * length)[:, None]
+    outline: np.ndarray = eyes[:, None] + x[..., None] * right[:, None] + y[..., None] * along[:, None]
+    return outline
+
+
+def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How far the first (N, 2) lies to the picture's right of the second's direction."""
+    product: np.ndarray = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    return product
+
+
+def face_polygon(landmarks_xy: np.ndarray) -> np.ndarray:
+    """Return the convex outline of one face: float64 (P, 2), see :func:`face_outlines`."""
+    outline = face_outlines(np.asarray(landmarks_xy, np.float64)[None])[0]
+    hull: np.ndarray = cv2.convexHull(outline.astype(np.float32))[:, 0].astype(np.float64)
+    return hull
+
+
+def crop_landmarks(
+    row: Mapping[str, Any], *, crop_size: tuple[int, int], geometry: CropGeometry
+) -> np.ndarray | None:
+    """Return a manifest row's landmarks in pixels of its stored crop.
+
+    Args:
+        row: With the manifest's ``box_xyxy`` and ``landmarks_xy``, both in pixels of the frame.
+        crop_size: Height and width of the stored crop in pixels.
+        geometry: How it was cut from the frame (the manifest's).
+
+    Returns:
+        float32 (5, 2), or ``None`` where the row has no box or landmarks: the crop was cut by the
+        dataset's owners, and :func:`find_landmarks` can look for the face.
+
+    Raises:
+        OptionError: The margin is outside 0.5 to 4.
+
+    Example:
+        >>> row = {"box_xyxy": [40, 30, 60, 60], "landmarks_xy": [45, 42, 55, 42, 50, 47, 46, 54, 54, 54]}
+        >>> crop_landmarks(row, crop_size=(60, 60), geometry=CropGeometry(margin=2.0))[2].tolist()
+        [30.0, 32.0]
+    """
+    if row["box_xyxy"] is None or row["landmarks_xy"] is None:
+        return None
+    points = np.asarray(row["landmarks_xy"], np.float64).reshape(-1, 2)
+    face = Face(np.asarray(row["box_xyxy"], np.float32), 1.0, points.astype(np.float32))
+    side = crop_side(face, geometry)
+    if geometry.aligned:
+        template = (FRONTAL_LANDMARKS.astype(np.float64) / geometry.margin + 0.5) * side
+        points = transform_points(points, best_similarity(points, template))
+    else:
+        left, top, right, bottom = face.box_xyxy
+        points -= (round(float(left + right - side) / 2), round(float(top + bottom - side) / 2))
+    height, width = crop_size
+    scale = np.array([width / side, height / side])
+    in_crop: np.ndarray = ((points + 0.5) * scale - 0.5).astype(np.float32)
+    return in_crop
+
+
+def transform_points(points_xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return points (..., 2) after the affine map (2, 3)."""
+    moved: np.ndarray = points_xy @ matrix[:, :2].T + matrix[:, 2]
+    return moved
+
+
+def similarity_between(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
+    """Return the rotation, scale and shift (2, 3) that bring points (K, 2) nearest to others."""
+    return best_similarity(np.asarray(source_xy, np.float64), np.asarray(target_xy, np.float64))
+
+
+def normalised_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
+    """Return landmarks without their place and size.
+
+    Args:
+        landmarks_xy: (..., K, 2) in any unit.
+
+    Returns:
+        float64 (..., K, 2) with mean 0 and mean squared distance from it 1.
+
+    Example:
+        >>> five = np.array([(30.0, 40), (60, 40), (45, 58), (33, 75), (57, 75)])
+        >>> bool(np.allclose(normalised_landmarks(five), normalised_landmarks(five * 3 + 7)))
+        True
+    """
+    points = np.asarray(landmarks_xy, np.float64)
+    centred = points - points.mean(-2, keepdims=True)
+    size = np.sqrt((centred**2).sum(-1, keepdims=True).mean(-2, keepdims=True))
+    scaled: np.ndarray = centred / np.maximum(size, 1e-9)
+    return scaled
+
+
+def nearest_landmarks(landmarks_xy: np.ndarray, bank_xy: np.ndarray, *, k: int) -> np.ndarray:
+    """Find the faces whose landmarks lie most like those of a face (arXiv:1912.13458).
+
+    Place and size are taken out; tilt is not, so that heads held alike are found.
+
+    Args:
+        landmarks_xy: (K, 2), K >= 5.
+        bank_xy: (N, K, 2) of other faces.
+        k: How many to return, 1 to N.
+
+    Returns:
+        int64 (k,) numbers in the bank, nearest first.
+
+    Raises:
+        OptionError: ``k`` is out of range, or landmarks are as :func:`check_landmarks` refuses or
+            not equally many.
+
+    Example:
+        >>> five = np.array([(30.0, 40), (60, 40), (45, 58), (33, 75), (57, 75)])
+        >>> bank = np.stack([five + (0, 9) * (np.arange(5)[:, None] == 2), five * 2])
+        >>> nearest_landmarks(five, bank, k=1).tolist()
+        [1]
+    """
+    points = check_landmarks(landmarks_xy)
+    bank = check_landmark_batch(bank_xy, len(bank_xy))
+    if bank.shape[1] != len(points):
+        raise OptionError(
+            "bank_xy", f"has {bank.shape[1]} landmarks a face, not {len(points)}", "use one kind throughout"
+        )
+    if not 1 <= k <= len(bank):
+        raise OptionError("k", f"is {k} of {len(bank)} faces", "pass 1 up to the number of faces")
+    return nearest_normalised(normalised_landmarks(points), normalised_landmarks(bank), k=k)
+
+
+def nearest_normalised(landmarks: np.ndarray, bank: np.ndarray, *, k: int) -> np.ndarray:
+    """Do as :func:`nearest_landmarks` with landmarks that are normalised already, unchecked."""
+    distances = ((bank - landmarks) ** 2).sum((1, 2))
+    nearest = np.argpartition(distances, k - 1)[:k]
+    ordered: np.ndarray = nearest[np.argsort(distances[nearest], kind="stable")]
+    return ordered

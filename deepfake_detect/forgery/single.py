@@ -1,0 +1,186 @@
+"""A fake made of one real: a face blended into itself after a slight change (arXiv:2204.08376)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.forgery.config import PAPER, SelfBlendConfig
+from deepfake_detect.forgery.inputs import as_generator, check_outlines, checked_crop
+from deepfake_detect.forgery.landmarks import check_landmarks, face_polygon, transform_points
+from deepfake_detect.forgery.masks import draw_mask
+
+_DEFAULT = SelfBlendConfig()
+
+
+@dataclass(frozen=True, eq=False)
+class SelfBlendPair:
+    """A real and the fake made of it, which differ inside the mask only.
+
+    Attributes:
+        real: RGB uint8 (H, W, 3): the input, or the input in other colours and sharpness.
+        blended: RGB uint8 (H, W, 3).
+        mask: float32 (H, W) in [0, 1], the weight of what was blended in.
+    """
+
+    real: np.ndarray
+    blended: np.ndarray
+    mask: np.ndarray
+
+
+def self_blend(
+    image: Any, landmarks_xy: Any, *, rng: np.random.Generator | int, config: SelfBlendConfig = _DEFAULT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make a self-blended image: the input with its face blended in once more, slightly changed.
+
+    The copy is given another colour and sharpness, scaled and shifted, and blended in through a
+    mask that is the face's outline, bent and softened (Shiohara and Yamasaki 2022, arXiv:2204.08376;
+    parameters of the authors' code, mapooon/SelfBlendedImages). A face may reach past the border:
+    its mask is cut off there, and the copy is mirrored, so that no seam shows.
+
+    Args:
+        image: A face crop, RGB uint8 (H, W, 3), H and W from 32; what
+            :func:`deepfake_detect.images.rgb_uint8` takes is taken too.
+        landmarks_xy: (K, 2) in pixels of the crop: MTCNN's five, from which the outline is
+            estimated, or more (68, 81), whose convex hull it is.
+        rng: Generator to draw from, or a seed. The same state gives the same result.
+        config: Every step and limit; ``changed`` must be ``"source"``.
+
+    Returns:
+        The blended image, RGB uint8 (H, W, 3), and the mask, float32 (H, W) in [0, 1]: the weight of
+        the copy. Where it is 0 the image equals the input.
+
+    Raises:
+        ImageError: The image is not RGB, or below 32 pixels a side.
+        OptionError: Landmarks are absent, of another shape, not finite, collapsed, or of a face
+            whose middle is outside of the picture; ``rng`` is neither; or ``changed`` would change
+            the real too.
+
+    Example:
+        >>> image = np.random.default_rng(0).integers(256, size=(96, 96, 3), dtype=np.uint8)
+        >>> five = [(36, 38), (60, 38), (48, 50), (39, 62), (57, 62)]
+        >>> blended, mask = self_blend(image, five, rng=1)
+        >>> blended.shape, bool((blended == image)[mask == 0].all())
+        ((96, 96, 3), True)
+    """
+    if config.changed != "source":
+        raise OptionError(
+            "changed", f"{config.changed!r} gives another real too", "call self_blend_pair, which returns it"
+        )
+    pair = self_blend_pair(image, landmarks_xy, rng=rng, config=config)
+    return pair.blended, pair.mask
+
+
+def self_blend_pair(
+    image: Any, landmarks_xy: Any, *, rng: np.random.Generator | int, config: SelfBlendConfig = PAPER
+) -> SelfBlendPair:
+    """Make a self-blended image and the real to show beside it.
+
+    As :func:`self_blend`, but as often as not it is the receiving picture that is changed in colour
+    and sharpness, as in the paper. That changed picture is then the real, so that what was done to
+    the whole of it tells nothing.
+
+    Args:
+        image, landmarks_xy, rng: As for :func:`self_blend`.
+        config: Every step and limit.
+
+    Returns:
+        The real, the fake and the mask.
+
+    Raises:
+        ImageError, OptionError: As :func:`self_blend`.
+
+    Example:
+        >>> image = np.random.default_rng(0).integers(256, size=(96, 96, 3), dtype=np.uint8)
+        >>> five = [(36, 38), (60, 38), (48, 50), (39, 62), (57, 62)]
+        >>> pair = self_blend_pair(image, five, rng=1)
+        >>> bool((pair.real == pair.blended)[pair.mask == 0].all())
+        True
+    """
+    crop = checked_crop(image)
+    generator = as_generator(rng)
+    polygon = face_polygon(check_landmarks(landmarks_xy))
+    check_outlines(polygon[None], *crop.shape[:2])
+    changes_source = config.changed == "source" or (config.changed == "either" and generator.random() < 0.5)
+    changed = _change(crop, config, generator)
+    source, target = (changed, crop) if changes_source else (crop, changed)
+    matrix = _draw_affine(crop.shape[0], crop.shape[1], config, generator)
+    moved = cv2.warpAffine(
+        source, matrix, crop.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    mask = draw_mask(transform_points(polygon, matrix), crop.shape[:2], config=config, rng=generator)
+    return SelfBlendPair(target, mix(target, moved, mask), mask)
+
+
+def mix(target: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the mean of two pictures, the mask being the weight of the second.
+
+    Args:
+        target, source: RGB (H, W, 3), values 0 to 255.
+        mask: float32 (H, W) in [0, 1].
+
+    Returns:
+        RGB uint8 (H, W, 3); exactly the target where the mask is 0.
+    """
+    base = target.astype(np.float32)
+    mixed = base + mask[..., None] * (source - base)
+    picture: np.ndarray = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return picture
+
+
+def _draw_affine(height: int, width: int, config: SelfBlendConfig, rng: np.random.Generator) -> np.ndarray:
+    """Draw the scaling about the picture's middle and the shift, as a map (2, 3) of points."""
+    size, limits = np.array([width, height]), np.array([config.translate_x, config.translate_y])
+    scale = rng.uniform(*config.scale, size=2)
+    shift = rng.uniform(-limits, limits) * size
+    middle = (size - 1) / 2
+    return np.column_stack([np.diag(scale), middle - scale * middle + shift])
+
+
+def _change(image: np.ndarray, config: SelfBlendConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return the picture in other colours and sharpness."""
+    colours, sharpen, smaller = _steps(config, threading.get_ident())
+    steps = [step for step, probability in colours if rng.random() < probability]
+    shrinks = rng.random() < 0.5 and len(smaller) > 0
+    steps.append(smaller[rng.integers(len(smaller))] if shrinks else sharpen)
+    for step in steps:
+        # Each its own seed: seeded together, steps draw the same numbers, and hue follows contrast.
+        step.set_random_seed(int(rng.integers(2**32)))
+        image = step(image=image)["image"]
+    return image
+
+
+@functools.lru_cache(maxsize=32)
+def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]], Any, list[Any]]:
+    """Return changes of colour with their probabilities, sharpening, and the ways to shrink.
+
+    Steps hold their random state, so each thread has its own.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations as A
+
+    hsv = (config.hue_shift, config.saturation_shift, config.value_shift)
+    light = (config.brightness_limit, config.contrast_limit)
+    rgb = [(-config.rgb_shift, config.rgb_shift)] * 3
+    colours: list[tuple[Any, float]] = []
+    if config.rgb_shift:
+        colours.append((A.RGBShift(*rgb, p=1.0), config.rgb_shift_probability))
+    if any(hsv):
+        colours.append((A.HueSaturationValue(*((-limit, limit) for limit in hsv), p=1.0), 1.0))
+    if any(light):
+        colours.append((A.RandomBrightnessContrast(*((-limit, limit) for limit in light), p=1.0), 1.0))
+    # By area: the authors' nearest pixel would also shift the picture, by up to 1.5 pixels.
+    ways = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
+    smaller = [
+        A.Downscale((1 / factor, 1 / factor), interpolation_pair=ways, p=1.0)
+        for factor in config.downscale_factors
+    ]
+    sharpen = A.Sharpen(alpha=config.sharpen_alpha, lightness=config.sharpen_lightness, p=1.0)
+    return colours, sharpen, smaller

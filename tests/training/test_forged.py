@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.forged import validation_source
+from deepfake_detect.training.loop import train
+from deepfake_detect.training.rate_finder import find_learning_rate
+from tests.conftest import ROOT
+from tests.forgery.faces import face_manifest
+
+
+@pytest.fixture
+def reals(tmp_path: Path) -> Path:
+    return face_manifest(tmp_path / "reals", {"train": 20, "val": 10})
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    return face_manifest(tmp_path / "both", {"train": 20, "val": 10}, fakes={"train": 20, "val": 10})
+
+
+def config(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
+    base = TrainingConfig(
+        manifest=manifest,
+        out=out,
+        backbone="test_resnet",
+        forgery="sbi",
+        head_epochs=1,
+        epochs=1,
+        batch_size=8,
+        augmentation="none",
+        recalibrate_batches=2,
+        num_workers=0,
+        device="cpu",
+        sanity=False,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_reals_alone_are_enough(reals: Path, tmp_path: Path) -> None:
+    run = config(reals, tmp_path / "run", epochs=6, learning_rate=3e-3)
+    result = train(run, show_progress=False)
+    assert result.history[-1].train_loss < result.history[0].train_loss
+    val, where = validation_source(run)
+    assert (val, where) == (run.out / "val_blends" / "manifest.parquet", None)
+    made = read_manifest(val)
+    assert made.num_rows == 20
+    stored = read_detector(result.detector_path)[1].training
+    assert stored["forgery"] == "sbi"
+    assert stored["num_train_crops"] == 20
+    assert stored["num_val_crops"] == 20
+    assert stored["val_videos_sha256"] == made.video_ids_sha256()
+
+
+def test_stored_fakes_are_not_learned_unless_asked_for(both: Path, tmp_path: Path) -> None:
+    for crop in (both.parent / "crops").glob("fake-train*.png"):
+        crop.unlink()  # whoever reads one warns, and warnings are errors
+    run = config(both, tmp_path / "run", allow_leak=())
+    with pytest.warns(UserWarning, match="20 of 60 crops cannot be read and were not compared"):
+        train(run, show_progress=False)
+    assert validation_source(run) == (both, None)  # val has fakes of its own
+    with pytest.warns(UserWarning, match="left out of training|were not compared"):
+        found = train(replace(run, out=tmp_path / "part", forgery_share=0.5), show_progress=False)
+    assert all(0 < record.unreadable < 20 for record in found.history)
+
+
+def test_a_killed_run_ends_as_the_unbroken_one(
+    reals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.training import loop
+
+    changes: dict[str, object] = {"save_every": 2, "forgery": "sbi+cross", "augmentation": "light"}
+    whole = train(config(reals, tmp_path / "whole", **changes), show_progress=False)
+    step, steps = loop._Run._step, 0
+
+    def killed(self: loop._Run, *rest: object) -> tuple[float, int]:
+        nonlocal steps
+        steps += 1
+        if steps == 8:
+            raise KeyboardInterrupt
+        return step(self, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(reals, tmp_path / "broken", **changes), show_progress=False)
+    resumed = train(config(reals, tmp_path / "broken", **changes), show_progress=False)
+    assert [r.train_loss for r in resumed.history] == [r.train_loss for r in whole.history]
+    one, other = (read_detector(run.detector_path)[0].state_dict() for run in (whole, resumed))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_gates_look_at_blends(reals: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(config(reals, tmp_path / "run", epochs=0, sanity=True), show_progress=False, say=lines.append)
+    (labels,) = (line for line in lines if "labels:" in line)
+    assert labels == "pass  labels: train 20 real, 20 fake; val 10 real, 10 fake"
+
+
+def test_what_is_left_from_another_run_is_not_taken(reals: Path, tmp_path: Path) -> None:
+    """Landmarks and blends are used again by the run that made them only."""
+    run = config(reals, tmp_path / "run", epochs=0)
+    run.out.mkdir()
+    np.save(run.out / "landmarks.npy", np.zeros((3, 5, 2), np.float32))
+    train(run, show_progress=False)
+    assert np.load(run.out / "landmarks.npy").shape == (20, 5, 2)
+    before = (run.out / "val_blends" / "manifest.parquet").stat().st_mtime_ns
+    train(run, show_progress=False)
+    assert (run.out / "val_blends" / "manifest.parquet").stat().st_mtime_ns == before
+
+
+def test_two_processes_share_what_the_first_makes(reals: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29714"),
+        *(str(ROOT / "tools" / "train.py"), "--manifest", str(reals), "--out", str(tmp_path / "run")),
+        *("--backbone", "test_resnet", "--forgery", "sbi", "--epochs", "1", "--batch-size", "4"),
+        *("--augmentation", "none", "--num-workers", "0", "--device", "cpu", "--recalibrate-batches", "2"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("selected epoch") == 1
+    assert read_manifest(tmp_path / "run" / "val_blends").num_rows == 20
+
+
+def test_the_learning_rate_is_searched_on_blends(reals: Path, tmp_path: Path) -> None:
+    search = find_learning_rate(config(reals, tmp_path / "run"), num_steps=20, show_progress=False)
+    assert search.suggestion > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_tool_trains_on_reals_alone(
+    reals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--manifest", str(reals), "--out", str(tmp_path / "run"), "--backbone", "test_resnet"]
+    options += ["--epochs", "0", "--num-workers", "0", "--device", "cpu", "--augmentation", "none"]
+    assert main(["train", *options, "--forgery", "sbi", "--batch-size", "8"]) == 0
+    with open(tmp_path / "run" / "predictions.csv") as file:
+        assert len(file.readlines()) == 21
+    assert main(["train", *options]) == 2
+    assert "split train has no fake crop" in capsys.readouterr().err
+
+
+def test_reals_without_a_face(tmp_path: Path, reals: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(reals)
+    for name in ("landmarks_xy", "box_xyxy"):
+        column = pa.nulls(len(table), table.schema.field(name).type)
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    pq.write_table(table, reals)
+    with pytest.raises(ManifestError, match="has no real crop with a face in it"):
+        train(config(reals, tmp_path / "run"), show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"forgery": "gan"}, "forgery: 'gan' is unknown"),
+        ({"balance": "sampler"}, "forgery: puts each fake beside its real"),
+        ({"forgery_share": 0.0}, "forgery_share: is 0.0"),
+        ({"forgery_share": 1.5}, "forgery_share: is 1.5"),
+    ],
+)
+def test_options_that_make_no_sense(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        config(tmp_path, tmp_path, **changes)

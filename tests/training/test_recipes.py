@@ -1,0 +1,50 @@
+"""Each recipe as it is shipped starts and completes a run, on few crops and without its downloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.training.config import read_config
+from deepfake_detect.training.loop import train
+from tests.conftest import ROOT
+from tests.forgery.faces import face_manifest
+
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+# Sizes that a small computer bears; what the recipe is about stays as it is.
+_SMALL = {"vgg19": 64, "xception": 96, "efficientnet_b4_sbi": 96}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_completes_a_run(recipe: Path, tmp_path: Path) -> None:
+    manifest = face_manifest(
+        tmp_path / "data", {"train": 2, "val": 2}, fakes={"train": 2, "val": 2}, side=96
+    )
+    written = read_config(recipe, manifest=manifest, out=tmp_path / "run")
+    sizes: dict[str, object] = {"image_size": _SMALL[recipe.stem]} if recipe.stem in _SMALL else {}
+    run = read_config(
+        recipe,
+        manifest=manifest,
+        out=tmp_path / "run",
+        weights=None,
+        head_epochs=0,
+        epochs=1,
+        batch_size=2,
+        num_workers=0,
+        recalibrate_batches=0,
+        device="cpu",
+        sanity=False,
+        **sizes,
+    )
+    result = train(run, show_progress=False)
+    network, stored = read_detector(result.detector_path)
+    assert stored.name == written.name
+    assert [record.stage for record in result.history] == [written.regime]
+    assert network.spec.backbone == written.backbone
+
+
+def test_there_are_recipes_for_the_detectors_people_ask_for() -> None:
+    names = {path.stem for path in RECIPES}
+    assert names == {"clip_norm", "efficientnet_b4_sbi", "facenet", "vgg19", "xception"}
