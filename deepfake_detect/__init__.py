@@ -15,6 +15,7 @@ The rooms, in the order in which they may import one another:
     video        file -> frames
     faces        frames -> faces -> crops, people followed over time
     data         dataset layouts, official splits, the manifest, crops as tensors
+    forgery      making fakes: blends of reals, GANs
     models       crop -> logit, pretrained weights, the detector file
     training     manifest -> detector
     evaluation   scores -> metrics with intervals, aggregation over a clip, calibration

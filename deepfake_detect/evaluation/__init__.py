@@ -16,8 +16,9 @@
     robustness   a detector on changed crops: AUC against level
     seen         which measured videos a detector was trained or selected on
     calibrate    fit what calibration offers on a validation split and write it into the detector
+    generators   a judge's features of a generator's samples, and what it takes them for
 
-All but the last five know no network and no video: numbers in, numbers out. The formulas are in
+All but the last six know no network and no video: numbers in, numbers out. The formulas are in
 ``deepfake_detect.metrics``, the figures in ``deepfake_detect.report``.
 """
 

@@ -1,0 +1,111 @@
+"""Options of a GAN's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.forgery.gan.spec import Arch, GanLoss, GanSpec
+
+GanPrecision = Literal["auto", "no", "bf16"]
+MNIST_WORD = "mnist"
+MNIST_VARIABLE = "DEEPFAKE_DETECT_MNIST"  # of the environment: the folder with MNIST's files
+DEFAULT_SHARES = (0.8, 0.1, 0.1)  # of a fake set in train, val and test
+_GENERATOR_SHARES = {"conv": 0.25}  # of the discriminator's learning rate
+_DEFAULT_SIZES: dict[str, int] = {"dense": 28, "conv": 28, "dcgan": 64}
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """Options of a run.
+
+    Attributes:
+        arch, latent_size, image_size, spectral_norm: Of the networks, see :class:`GanSpec`;
+            ``image_size`` ``None`` is 28, and 64 for dcgan.
+        loss: ``"bce"`` or ``"hinge"``.
+        epochs: How often all images are seen.
+        steps: In place of ``epochs``, how many steps are taken.
+        batch_size: Real images a step, and as many made ones.
+        learning_rate, beta1, beta2: Of both networks' Adam. The defaults are those of Radford et al.
+        generator_learning_rate: Of the generator's Adam where it is another. ``None``: for conv a
+            quarter of ``learning_rate``. At half of it, or the whole, conv's wide generator without
+            batch norm was seen to run into black pictures within 60 steps, where a tanh has no slope.
+        average_decay: Share that a step keeps of the moving average of the generator's weights,
+            which samples come from; 0 for none.
+        precision: ``"bf16"``, ``"no"`` for float32, or ``"auto"``: bf16 where the hardware
+            computes in it.
+        seed: Of weights, order, latent vectors and dropout.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        sample_every: Steps between two grids of samples.
+        save_every: Steps between two writings of the run's state: what a killed run loses at most.
+
+    Raises:
+        OptionError: One of them is outside what is allowed.
+    """
+
+    arch: Arch = "conv"
+    latent_size: int = 100
+    image_size: int | None = None
+    spectral_norm: bool = False
+    loss: GanLoss = "bce"
+    epochs: int = 20
+    steps: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    generator_learning_rate: float | None = None
+    beta1: float = 0.5
+    beta2: float = 0.999
+    average_decay: float = 0.999
+    precision: GanPrecision = "auto"
+    seed: int = 0
+    device: str = "auto"
+    sample_every: int = 500
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        self.spec(1 if self.arch != "dcgan" else 3)  # it checks its own options
+        for option, choices in (("loss", get_args(GanLoss)), ("precision", get_args(GanPrecision))):
+            value = getattr(self, option)
+            if value not in choices:
+                raise OptionError(option, f"{value!r} is unknown", f"choose {', '.join(choices)}")
+        for option in ("epochs", "sample_every", "save_every"):
+            if getattr(self, option) < 1:
+                raise OptionError(option, f"is {getattr(self, option)}", "pass 1 or more")
+        if self.steps is not None and self.steps < 1:
+            raise OptionError("steps", f"is {self.steps}", "pass 1 or more")
+        if self.batch_size < 2:
+            raise OptionError("batch_size", f"is {self.batch_size}", "pass 2 or more")
+        for option in ("learning_rate", "generator_learning_rate"):
+            rate = getattr(self, option)
+            if rate is not None and not rate > 0:
+                raise OptionError(option, f"is {rate}", "pass a number above 0")
+        for option in ("beta1", "beta2", "average_decay"):
+            if not 0 <= getattr(self, option) < 1:
+                raise OptionError(option, f"is {getattr(self, option)}", "pass 0 up to below 1")
+        if not 0 <= self.seed < 2**32:
+            raise OptionError("seed", f"is {self.seed}", "pass 0 up to below 2**32")
+
+    @property
+    def side(self) -> int:
+        """Side of an image in pixels."""
+        return _DEFAULT_SIZES.get(self.arch, 28) if self.image_size is None else self.image_size
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Learning rates of generator and discriminator."""
+        if self.generator_learning_rate is not None:
+            return self.generator_learning_rate, self.learning_rate
+        return self.learning_rate * _GENERATOR_SHARES.get(self.arch, 1.0), self.learning_rate
+
+    def spec(self, channels: int) -> GanSpec:
+        """Return the description of networks for images of 1 or 3 channels."""
+        return GanSpec(self.arch, self.latent_size, self.side, channels, self.spectral_norm)
+
+    def num_steps(self, num_images: int) -> int:
+        """Return how many steps the run takes on a number of images."""
+        return self.epochs * self.steps_per_epoch(num_images) if self.steps is None else self.steps
+
+    def steps_per_epoch(self, num_images: int) -> int:
+        """Return how many whole batches an epoch has; fewer images than a batch are one."""
+        return max(1, num_images // self.batch_size)
