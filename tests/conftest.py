@@ -80,6 +80,14 @@ def small_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = create_model("test_resnet", image_size=64)
     path = tmp_path_factory.mktemp("detector") / "small.safetensors"
-    config = DetectorConfig("small", "1", model.spec, CropGeometry(), uncertain_low=0.2, uncertain_high=0.8)
+    config = DetectorConfig(
+        "small",
+        "1",
+        model.spec,
+        CropGeometry(),
+        uncertain_low=0.2,
+        uncertain_high=0.8,
+        training={"video_sha256_prefixes": {"train": [], "val": []}},
+    )
     save_detector(path, model, config)
     return path

@@ -398,12 +398,14 @@ def test_delong_equals_the_count_of_all_pairs(seed):
     assert found.p_value == pytest.approx(2 * norm.sf(abs(found.difference) / error))
 
 
-def test_delong_is_blind_to_scale_and_sure_where_nothing_varies():
+def test_delong_is_blind_to_scale_and_silent_where_nothing_varies():
     labels, first, _ = two_detectors(0)
     same = metrics.delong_test(labels, first, 5 * first - 40)
     assert (same.difference, same.p_value) == (0.0, 1.0)
+    # Two and two samples without any variance prove nothing.
     opposite = metrics.delong_test([0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0])
-    assert (opposite.difference, opposite.p_value) == (1.0, 0.0)
+    assert opposite.difference == 1.0
+    assert np.isnan([opposite.p_value, opposite.low, opposite.high]).all()
 
 
 def test_delong_rejects_a_true_null_about_as_often_as_it_says():
@@ -415,6 +417,11 @@ def test_delong_rejects_a_true_null_about_as_often_as_it_says():
         first, second = (shared + generator.normal(0, 1, 60) for _ in range(2))
         rejected += metrics.delong_test(labels, first, second).p_value < 0.1
     assert 0.05 <= rejected / 200 <= 0.16
+
+
+def test_groups_that_have_no_order_are_refused():
+    with pytest.raises(OptionError, match="groups: cannot be put in an order .*; pass integers or text, and"):
+        metrics.bootstrap_intervals([0, 1], [0.1, 0.9], ["a", None], threshold=0.5, num_draws=2)
 
 
 def test_delong_needs_two_of_each():

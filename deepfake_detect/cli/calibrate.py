@@ -3,8 +3,9 @@
     deepfake-detect calibrate --detector detector.safetensors --manifest manifest.parquet
     deepfake-detect calibrate ... --method platt --max-fpr 0.01
 
-Writes them into the detector file. Train does the same with the default options. The test split is
-refused: it is for measuring alone.
+Writes them into the detector file, with the videos it was fitted on, and prints what each rule from
+faces to a video is worth on them; --choose-aggregation takes the best one. The test split is refused:
+it is for measuring alone.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from deepfake_detect.evaluation.calibrate import CalibrationOptions, calibrate_detector
+    from deepfake_detect.evaluation.calibrate import (
+        CalibrationOptions,
+        aggregation_lines,
+        calibrate_detector,
+    )
 
     options = CalibrationOptions(
         arguments.method, arguments.max_fpr, arguments.target_accuracy, arguments.choose_aggregation
@@ -54,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         options=options,
     )
+    print("\n".join(aggregation_lines(config)))
     print(
         f"{arguments.method}, temperature {config.temperature:.3f}, threshold {config.threshold:.4f}, "
         f"uncertain from {config.uncertain_low:.3f} to {config.uncertain_high:.3f}, "

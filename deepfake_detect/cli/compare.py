@@ -4,14 +4,18 @@
 
 Takes folders that evaluate left, or files of scores (CSV or Parquet). Leaves compare.json,
 compare.png, compare.html and compare.md: each detector's metrics, and for every two of them the
-differences with paired bootstrap intervals over videos and DeLong's test of the AUC.
+differences with paired bootstrap intervals over videos and DeLong's test of the AUC. Warns where the
+common videos are few of somebody's, where rules from faces to videos differ, and of measured videos
+that a detector was trained on.
 """
 
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
+from deepfake_detect.cli.evaluate import add_bootstrap_arguments
 from deepfake_detect.errors import OptionError
 from deepfake_detect.files import make_folder
 
@@ -26,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aggregation", metavar="RULE", help="faces to video, of all (default: each one's own, else mean)"
     )
-    parser.add_argument("--bootstrap-draws", type=int, default=1000, help="(default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add_bootstrap_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,8 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
         rule = arguments.aggregation or file.facts.get("aggregation_rule", _DEFAULT_RULE)
         weights = file.facts.get("aggregation_weights", ())
         threshold = file.facts.get("threshold", _DEFAULT_THRESHOLD)
-        detectors.append(NamedScores(name, file.table, threshold, rule, weights))
-    comparison = compare_scores(detectors, num_draws=arguments.bootstrap_draws, seed=arguments.seed)
+        seen = file.facts.get("seen", ())
+        detectors.append(NamedScores(name, file.table, threshold, rule, weights, file.coverage, seen))
+    comparison = compare_scores(
+        detectors, num_draws=arguments.bootstrap_draws, seed=arguments.seed, resample=arguments.resample
+    )
+    for note in comparison.notes:
+        warnings.warn(note, stacklevel=2)
     write_comparison(arguments.out, comparison)
     print((arguments.out / "compare.md").read_text("utf-8"))
     print(f"wrote {arguments.out / 'compare.json'} and compare.html")

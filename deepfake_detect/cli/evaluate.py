@@ -10,20 +10,24 @@ videos, people or pictures with another split of the manifest, all of it, are re
 red in the report, tells of videos that the detector was trained or selected on.
 
 Scores are a CSV or Parquet file with the columns video_id, dataset, method, label (1 = fake),
-frame_index, fake_probability, and if there track_id, identity, reason and columns to slice by; a
-video is dataset + method + video_id, and a row without a probability counts against the coverage.
+frame_index, fake_probability, and if there track_id, identity, compression, reason and columns to
+slice by; a video is dataset + method + video_id, with the compression where there is that column, and
+a row without a probability counts against the coverage.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.errors import OptionError
-from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
 
 if TYPE_CHECKING:
@@ -38,6 +42,7 @@ _DEFAULT_THRESHOLD = 0.5
 _DEFAULT_RULE = "mean"
 # Options that ask something of a detector and its manifest, which scores alone cannot answer.
 _OF_MANIFESTS = ("detector", "where", "allow_leak", "protocol", "index", "num_workers", "robustness")
+_MANIFEST_DEFAULTS = {"split": "test", "device": "auto", "robustness_videos": 200}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--manifest", type=Path, help="manifest.parquet of an extraction")
     source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
-    parser.add_argument("--split", default="test", help="rows to measure on, or all (default test)")
+    parser.add_argument("--split", help="rows to measure on, or all (default test)")
     parser.add_argument(
         "--protocol", metavar="NAME", help="measure the rows of a protocol, see 'deepfake-detect protocols'"
     )
@@ -58,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_measuring_arguments(parser)
     _add_robustness_arguments(parser)
     parser.add_argument("--num-workers", type=int, help="processes that read crops (default: cores)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument("--device", help="auto, cpu or cuda (default auto)")
 
 
 def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +78,18 @@ def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slice", nargs="+", default=[], metavar="COLUMN", help="columns to slice by, beside the usual ones"
     )
+    parser.add_argument("--index", type=Path, help="index of the videos, to link faces to their clips")
+    add_bootstrap_arguments(parser)
+
+
+def add_bootstrap_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resample``, ``--bootstrap-draws`` and ``--seed``."""
     parser.add_argument(
         "--resample",
         default="videos",
         choices=("videos", "identities"),
         help="what intervals draw whole (default videos)",
     )
-    parser.add_argument("--index", type=Path, help="index of the videos, to link faces to their clips")
     parser.add_argument("--bootstrap-draws", type=int, default=1000, help="(default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
 
@@ -93,7 +103,7 @@ def _add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
         "saturation, occlusion; all without a name (default: none)",
     )
     parser.add_argument(
-        "--robustness-videos", type=int, default=200, help="videos drawn for that, half real (default 200)"
+        "--robustness-videos", type=int, help="videos drawn for that, half of them real (default 200)"
     )
 
 
@@ -103,8 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.evaluation import evaluate_scores, format_table
     from deepfake_detect.report.evaluation import write_evaluation
 
-    if arguments.num_workers is not None and arguments.num_workers < 0:
-        raise OptionError("num_workers", f"is {arguments.num_workers}", "pass 0 or more")
+    _check_options(arguments)
     make_folder(arguments.out)  # refused before the work, not after it
     measured = _from_scores(arguments) if arguments.manifest is None else _from_manifest(arguments)
     facts = measured.context.facts
@@ -119,29 +128,60 @@ def run(arguments: argparse.Namespace) -> int:
         resample=arguments.resample,
         slice_by=arguments.slice,
         uncertain_band=facts["uncertain_band"],
+        show_progress=True,
     )
     write_evaluation(arguments.out, evaluation, measured.table, measured.context)
     write_json(arguments.out / "config.json", {**_as_text(arguments), **measured.config})
     Console(soft_wrap=True).print(format_table(evaluation))
+    if measured.robustness is not None:
+        # Hours, maybe: what was found before must be there already, should they end early.
+        context = replace(measured.context, robustness=measured.robustness())
+        write_evaluation(arguments.out, evaluation, measured.table, context)
     print(f"wrote {arguments.out / 'metrics.json'} and report.html")
     return 0
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work, what would be refused after it."""
+    from deepfake_detect.evaluation.aggregation import check_rule
+    from deepfake_detect.metrics import check_draws, check_threshold
+
+    if arguments.num_workers is not None and arguments.num_workers < 0:
+        raise OptionError("num_workers", f"is {arguments.num_workers}", "pass 0 or more")
+    if arguments.aggregation is not None:
+        check_rule(arguments.aggregation)
+    if arguments.threshold is not None:
+        check_threshold(arguments.threshold)
+    check_draws(arguments.bootstrap_draws, arguments.seed)
+
+
+def _check_rule_has_weights(facts: dict[str, Any]) -> None:
+    if facts["aggregation_rule"] == LEARNED_RULE and not facts["aggregation_weights"]:
+        raise OptionError(
+            "--aggregation",
+            f"{LEARNED_RULE} needs weights, and there are none",
+            "fit them on validation: deepfake-detect calibrate --choose-aggregation",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Scores, what the report says of them, and what config.json tells of the detector."""
+    """Scores, what the report says of them, what config.json tells of the detector, and what is
+    still to be measured."""
 
     table: ScoreTable
     coverage: Coverage
     context: ReportContext
     config: dict[str, Any]
+    robustness: Callable[[], Robustness] | None = None
 
 
 def _from_scores(arguments: argparse.Namespace) -> _Measured:
     from deepfake_detect.evaluation.score_files import read_scores
     from deepfake_detect.report.evaluation import ReportContext
 
-    pointless = [name for name in _OF_MANIFESTS if getattr(arguments, name) not in (None, ())]
+    asked = (*_OF_MANIFESTS, *_MANIFEST_DEFAULTS)
+    pointless = [name for name in asked if getattr(arguments, name) not in (None, ())]
     if pointless:
         option = f"--{pointless[0].replace('_', '-')}"
         raise OptionError(option, "needs a manifest, not scores", f"leave {option} out, or pass --manifest")
@@ -154,28 +194,31 @@ def _from_scores(arguments: argparse.Namespace) -> _Measured:
         "uncertain_band": None,
         **file.facts,
     }
-    context = ReportContext(f"Scores {arguments.scores.name}", _with_options(facts, arguments))
+    facts = _with_options(facts, arguments)
+    _check_rule_has_weights(facts)
+    seen = file.facts.get("seen", ())
+    for note in seen:
+        warnings.warn(note, stacklevel=2)
+    context = ReportContext(f"Scores {arguments.scores.name}", facts, seen=seen)
     return _Measured(file.table, file.coverage, context, {})
 
 
 def _from_manifest(arguments: argparse.Namespace) -> _Measured:
-    from deepfake_detect.data.manifest import read_manifest
-    from deepfake_detect.evaluation.corruptions import check_corruptions
     from deepfake_detect.evaluation.predict import score_held_out
-    from deepfake_detect.evaluation.protocols import find_protocol
     from deepfake_detect.evaluation.seen import seen_notes
     from deepfake_detect.report.evaluation import ReportContext
     from deepfake_detect.report.faces import CropSource
     from deepfake_detect.scoring import load_detector
 
+    for name, default in _MANIFEST_DEFAULTS.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
     detector = load_detector(arguments.detector, device=arguments.device)
     clips = _clips(arguments.index)
-    check_corruptions(tuple(arguments.robustness or ()))  # refused before the work, not after it
-    manifest = read_manifest(arguments.manifest)
-    if arguments.protocol is not None:
-        manifest = manifest.where(find_protocol(manifest, arguments.protocol).test)
-    if arguments.where is not None:
-        manifest = manifest.where(arguments.where)
+    manifest = _chosen_rows(arguments)
+    config = detector.config
+    facts = _with_options(_facts(config), arguments)
+    _check_against_rows(arguments, manifest, facts)
     table, coverage = score_held_out(
         detector,
         manifest,
@@ -183,19 +226,45 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
         allow_leak=arguments.allow_leak,
         num_workers=arguments.num_workers,
     )
-    config = detector.config
-    facts = _facts(config)
     context = ReportContext(
         f"{facts['name']} on {arguments.manifest}, {arguments.split}",
-        _with_options(facts, arguments),
+        facts,
         seen=seen_notes(config.training, manifest.split(arguments.split)),
         crops=CropSource(manifest.root, clips),
-        robustness=_robustness(arguments, detector, manifest),
     )
     told: dict[str, Any] = {"detector_config": asdict(config)}
     if arguments.detector is not None:
         told["detector_sha256"] = sha256_of_file(arguments.detector)
-    return _Measured(table, coverage, context, told)
+    measure = partial(_robustness, arguments, detector, manifest)
+    return _Measured(table, coverage, context, told, None if arguments.robustness is None else measure)
+
+
+def _chosen_rows(arguments: argparse.Namespace) -> Manifest:
+    from deepfake_detect.data.manifest import read_manifest
+    from deepfake_detect.evaluation.protocols import find_protocol
+
+    manifest = read_manifest(arguments.manifest)
+    if arguments.protocol is not None:
+        manifest = manifest.where(find_protocol(manifest, arguments.protocol).test)
+    return manifest if arguments.where is None else manifest.where(arguments.where)
+
+
+def _check_against_rows(arguments: argparse.Namespace, manifest: Manifest, facts: dict[str, Any]) -> None:
+    """Refuse, before the crops are scored, what the rows or the detector cannot answer."""
+    from deepfake_detect.evaluation.corruptions import CORRUPTIONS
+    from deepfake_detect.evaluation.predict import score_columns
+    from deepfake_detect.evaluation.robustness import check_robustness
+    from deepfake_detect.evaluation.slices import check_slices
+
+    check_slices(arguments.slice, score_columns(manifest))
+    _check_rule_has_weights(facts)
+    if arguments.robustness is not None:
+        check_robustness(
+            manifest,
+            split=arguments.split,
+            num_videos=arguments.robustness_videos,
+            names=arguments.robustness or tuple(CORRUPTIONS),
+        )
 
 
 def _facts(config: DetectorConfig) -> dict[str, Any]:
@@ -205,15 +274,14 @@ def _facts(config: DetectorConfig) -> dict[str, Any]:
         "aggregation_rule": config.aggregation_rule,
         "aggregation_weights": config.aggregation_weights,
         "uncertain_band": (config.uncertain_low, config.uncertain_high),
+        "has_logits": True,
     }
 
 
-def _robustness(arguments: argparse.Namespace, detector: Detector, manifest: Manifest) -> Robustness | None:
+def _robustness(arguments: argparse.Namespace, detector: Detector, manifest: Manifest) -> Robustness:
     from deepfake_detect.evaluation.corruptions import CORRUPTIONS
     from deepfake_detect.evaluation.robustness import measure_robustness
 
-    if arguments.robustness is None:
-        return None
     return measure_robustness(
         detector,
         manifest,

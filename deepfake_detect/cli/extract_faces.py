@@ -20,8 +20,10 @@ from deepfake_detect.cli.listing import (
     read_listing,
     refuse_reading_arguments,
 )
+from deepfake_detect.data.failures import missing_path, read_failures, write_failures
 from deepfake_detect.data.index import read_index
 from deepfake_detect.data.layouts import recognise_layout
+from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.errors import OptionError
 from deepfake_detect.files import make_folder
 from deepfake_detect.records import CropGeometry, DatasetVideo
@@ -140,7 +142,11 @@ def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:
     if arguments.root.suffix == ".parquet":
         refuse_reading_arguments(arguments)
         index = read_index(arguments.root)
-        return (index if arguments.where is None else index.where(arguments.where)).videos()
+        chosen = index if arguments.where is None else index.where(arguments.where)
+        make_folder(arguments.out)
+        # What the dataset lacks counts against coverage, whichever way its videos came here.
+        write_failures(missing_path(arguments.out / MANIFEST_NAME), read_failures(chosen))
+        return chosen.videos()
     if arguments.where is not None:
         raise OptionError(
             "--where", "is for an index of videos", "write one first: deepfake-detect index ROOT --out FILE"

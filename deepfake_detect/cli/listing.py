@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from deepfake_detect.data.failures import write_missing
 from deepfake_detect.data.layouts import LAYOUTS, ReadOptions, VideoListing, read_dataset
 from deepfake_detect.data.layouts.base import group_name
 from deepfake_detect.data.splits import (
@@ -17,7 +17,6 @@ from deepfake_detect.data.splits import (
     assign_splits,
 )
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path
 from deepfake_detect.records import FAKE, DatasetVideo
 
 _MAX_NAMED = 5
@@ -145,10 +144,7 @@ def _write_missing(videos: Sequence[DatasetVideo], path: Path) -> None:
     if not videos:
         path.unlink(missing_ok=True)  # of an earlier, less complete tree
         return
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video_id", "split", "path"])
-        writer.writerows((video.video_id, video.split, video.path) for video in videos)
+    write_missing(path, videos)
 
 
 def _split_commas(text: str) -> list[str]:

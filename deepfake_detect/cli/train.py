@@ -136,14 +136,23 @@ def _find_rate(config: TrainingConfig) -> int:
 
 def _leave_results(config: TrainingConfig, result: TrainingResult) -> None:
     """Calibrate the detector, and write curves, confusion matrix and predictions."""
-    from deepfake_detect.evaluation.calibrate import calibrate_detector
+    from deepfake_detect.evaluation.calibrate import (
+        CalibrationOptions,
+        aggregation_lines,
+        calibrate_detector,
+    )
     from deepfake_detect.evaluation.predictions import save_predictions
     from deepfake_detect.report.history import save_confusion_figure, save_history_figure
     from deepfake_detect.training.forged import validation_source
 
     manifest, where = validation_source(config)
     calibrated = calibrate_detector(
-        result.detector_path, manifest, split="val", where=where, device=config.device
+        result.detector_path,
+        manifest,
+        split="val",
+        where=where,
+        device=config.device,
+        options=CalibrationOptions(chooses_aggregation=True),
     )
     save_history_figure(result.history, config.out / "history.png")
     labels, probabilities = save_predictions(
@@ -161,6 +170,7 @@ def _leave_results(config: TrainingConfig, result: TrainingResult) -> None:
         f"{calibrated.threshold:.3f}, temperature {calibrated.temperature:.2f}, uncertain from "
         f"{calibrated.uncertain_low:.3f} to {calibrated.uncertain_high:.3f}"
     )
+    print("\n".join(aggregation_lines(calibrated)))
     print(f"wrote {result.detector_path}")
 
 

@@ -175,6 +175,9 @@ AGGREGATION_RULES: dict[str, AggregationRule] = {
 ``logistic``: learned from four of the above on validation; needs the detector's weights.
 """
 
+TRACK_RULES = ("most_suspicious_track", "longest_track", LEARNED_RULE)
+"""Those that need to know which faces are one person's."""
+
 
 def aggregate_clip(
     track_ids: ArrayLike,

@@ -10,10 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deepfake_detect.data.manifest import ALL_SPLITS, read_manifest
+from deepfake_detect.data.seen import video_digests
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.calibration import (
-    choose_aggregation,
+    aggregation_aucs,
+    best_aggregation,
     choose_threshold,
     choose_uncertain_band,
     fit_isotonic,
@@ -22,11 +24,14 @@ from deepfake_detect.evaluation.calibration import (
 )
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
+from deepfake_detect.evaluation.seen import CALIBRATED_USE, PREFIXES_KEY
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
 from deepfake_detect.models.inference import CropScorer, calibrated_probabilities
 
 CalibrationMethod = Literal["temperature", "platt", "isotonic"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
+AGGREGATION_AUC_KEY = "aggregation_auc"
+"""Of ``DetectorConfig.training``: AUC over the validation videos by rule from faces to a video."""
 _TARGET_ACCURACY = 0.95
 
 
@@ -71,7 +76,8 @@ def calibrate_detector(
     Probabilities are fitted on crops; rule, threshold and band on whole videos, aggregated as
     scoring does. The band is the narrowest around the threshold outside of which the target share
     of the validation videos is judged right; where no band does that, everything is uncertain, with
-    a warning.
+    a warning. The file keeps which videos these were, and what each rule from faces to a video is
+    worth on them (:func:`aggregation_lines`).
 
     Args:
         detector_path: Detector file, rewritten atomically.
@@ -95,7 +101,28 @@ def calibrate_detector(
     rows = read_manifest(manifest_path)
     rows = rows if where is None else rows.where(where)
     table, _ = score_manifest(scorer, rows, split=split)
-    return update_detector(detector_path, **fit_to_scores(table, config, options))
+    found = fit_to_scores(table, config, options)
+    seen = dict(found["training"].get(PREFIXES_KEY, {}))
+    # Of an earlier calibration the rule may still be there.
+    seen[CALIBRATED_USE] = sorted({*seen.get(CALIBRATED_USE, ()), *video_digests(rows.split(split))})
+    found["training"] = {**found["training"], PREFIXES_KEY: seen}
+    return update_detector(detector_path, **found)
+
+
+def aggregation_lines(config: DetectorConfig) -> list[str]:
+    """Return the table of rules that a detector's file keeps, a line each, the best first.
+
+    Example:
+        >>> from deepfake_detect.scoring import load_detector
+        >>> aggregation_lines(load_detector(device="cpu").config)  # of one face a clip: no choice
+        []
+    """
+    areas: dict[str, float] = config.training.get(AGGREGATION_AUC_KEY, {})
+    ordered = sorted(areas.items(), key=lambda item: -item[1])
+    return [
+        f"  {name:<22} validation AUC {area:.4f}" + (" (used)" if name == config.aggregation_rule else "")
+        for name, area in ordered
+    ]
 
 
 def fit_to_scores(
@@ -110,7 +137,7 @@ def fit_to_scores(
 
     Returns:
         ``temperature``, ``calibration``, ``aggregation_rule``, ``aggregation_weights``,
-        ``threshold``, ``uncertain_low``, ``uncertain_high``.
+        ``threshold``, ``uncertain_low``, ``uncertain_high``; ``training`` with the AUC of each rule.
 
     Raises:
         OptionError: As for the functions of :mod:`calibration`, save that a temperature that cannot
@@ -120,9 +147,11 @@ def fit_to_scores(
     temperature, calibration = _fit(options.method, logits, table.label)
     calibrated = replace(table, fake_probability=calibrated_probabilities(logits, temperature, calibration))
     rule, weights = config.aggregation_rule, list(config.aggregation_weights)
+    plain = video_samples(calibrated, aggregation_rule="mean")
+    clips = clips_of(calibrated, plain.of_row)
+    areas = aggregation_aucs(clips, plain.label)
     if options.chooses_aggregation:
-        plain = video_samples(calibrated, aggregation_rule="mean")
-        rule, weights = choose_aggregation(clips_of(calibrated, plain.of_row), plain.label)
+        rule, weights = best_aggregation(areas, clips, plain.label)
     videos = video_samples(calibrated, aggregation_rule=rule, weights=weights)
     threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=options.max_fpr)
     low, high = _band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
@@ -134,6 +163,7 @@ def fit_to_scores(
         "threshold": threshold,
         "uncertain_low": low,
         "uncertain_high": high,
+        "training": {**config.training, AGGREGATION_AUC_KEY: areas},
     }
 
 

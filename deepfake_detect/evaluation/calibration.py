@@ -9,7 +9,7 @@ above the threshold and *real* below. A band of no width leaves the plain thresh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,9 +155,7 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
 def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[str, list[float]]:
     """Return the rule of highest AUC over validation videos, and the weights of a learned one.
 
-    The learned rule is judged by 5-fold cross-validation over the videos, so that it gains nothing
-    by having been fitted on them, and takes part from 25 videos of each class on. Of equally good
-    rules the first of ``AGGREGATION_RULES`` is taken.
+    Of equally good rules the first of ``AGGREGATION_RULES`` is taken.
 
     Args:
         clips: Faces of each validation video.
@@ -168,6 +166,32 @@ def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[s
 
     Raises:
         OptionError: Labels that do not pair up with the clips, or one class alone.
+    """
+    return best_aggregation(aggregation_aucs(clips, labels), clips, labels)
+
+
+def best_aggregation(
+    areas: Mapping[str, float], clips: Sequence[ClipFaces], labels: ArrayLike
+) -> tuple[str, list[float]]:
+    """Return what :func:`choose_aggregation` does, where the areas are known already."""
+    best = max(areas, key=lambda rule: areas[rule])
+    return best, fit_clip_weights(clips, labels) if best == LEARNED_RULE else []
+
+
+def aggregation_aucs(clips: Sequence[ClipFaces], labels: ArrayLike) -> dict[str, float]:
+    """Return the AUC over validation videos of each rule from faces to a video.
+
+    The learned rule is judged by 5-fold cross-validation over the videos, so that it gains nothing
+    by having been fitted on them, and takes part from 25 videos of each class on.
+
+    Args, Raises:
+        As for :func:`choose_aggregation`.
+
+    Example:
+        >>> from deepfake_detect.evaluation.aggregation import clip_faces
+        >>> clips = [clip_faces([0, 0], faces, frame_indices=[0, 1]) for faces in ([.2, .3], [.1, .9])]
+        >>> aggregation_aucs(clips, [0, 1])["mean"]
+        1.0
     """
     from sklearn.model_selection import cross_val_predict
 
@@ -182,8 +206,7 @@ def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[s
         model = _logistic_regression(ridge=1.0)
         held_out = cross_val_predict(model, features, label_array, cv=5, method="decision_function")
         areas[LEARNED_RULE] = roc_auc(label_array, held_out)
-    best = max(areas, key=lambda rule: areas[rule])
-    return best, fit_clip_weights(clips, label_array) if best == LEARNED_RULE else []
+    return areas
 
 
 def fit_clip_weights(clips: Sequence[ClipFaces], labels: ArrayLike) -> list[float]:
@@ -205,7 +228,8 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
     a share ``max_fpr`` of the reals is called fake (of equally many found, the fewest reals).
 
     Only thresholds that split the samples are tried: the midpoints between neighbouring distinct
-    probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower.
+    probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower. Where none calls
+    so few reals fake, it is the midpoint between the highest probability and 1, which calls none fake.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, both present.
@@ -218,7 +242,7 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
     Raises:
         OptionError: Arrays that do not pair up, labels other than 0 and 1, a class that is absent,
             probabilities outside 0 to 1, or all equal (nothing splits them); no threshold calls so
-            few reals fake.
+            few reals fake, because one of them has the probability 1.
 
     Source: the maximum of Youden's J (Cancer 3, 1950), which is twice balanced accuracy less one.
 
@@ -245,6 +269,8 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
     else:
         quality = fakes_found * (num_reals + 1) + reals_below
         quality[num_reals - reals_below > max_fpr * num_reals * (1.0 + _ROUNDING)] = -1
+        if quality.max() < 0 and ordered[-1] < 1.0:
+            return float(_midpoints(ordered[-1:], np.ones(1))[0])
         if quality.max() < 0:
             raise OptionError(
                 "max_fpr",

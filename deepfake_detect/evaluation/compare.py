@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -10,8 +11,14 @@ from typing import Any
 import numpy as np
 
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.evaluate import LevelResult, intervals_to_json
-from deepfake_detect.evaluation.score_table import ScoreTable, VideoSamples, video_samples
+from deepfake_detect.evaluation.evaluate import (
+    LevelResult,
+    Resample,
+    draw_whole,
+    intervals_to_json,
+    or_none,
+)
+from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
 from deepfake_detect.metrics import (
     CONFIDENCE,
     AucDifference,
@@ -21,6 +28,9 @@ from deepfake_detect.metrics import (
     intervals_of,
     metric_draws,
 )
+
+# With fewer of a detector's videos in common, a comparison is about something else.
+_ENOUGH_SHARE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +42,8 @@ class NamedScores:
         table: Its scores.
         threshold: Probability at or above which a video is called fake.
         aggregation_rule, aggregation_weights: As for ``evaluate_scores``.
+        coverage: Which videos it was to score, where that is known.
+        seen: Lines on measured videos that it was trained or selected on.
     """
 
     name: str
@@ -39,6 +51,8 @@ class NamedScores:
     threshold: float
     aggregation_rule: str
     aggregation_weights: Sequence[float] = ()
+    coverage: Coverage | None = None
+    seen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +63,15 @@ class DetectorResult:
         video: Labels, scores and metrics at video level.
         num_left_out: Videos it scored that another did not.
         threshold, aggregation_rule: As they were used.
+        coverage, seen: As in :class:`NamedScores`.
     """
 
     video: LevelResult
     num_left_out: int
     threshold: float
     aggregation_rule: str
+    coverage: Coverage | None
+    seen: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +82,8 @@ class PairResult:
         first, second: Their names.
         differences: First less second, with paired bootstrap intervals, by metric.
         auc: DeLong's test; ``None`` with fewer than two reals or two fakes.
-        adjusted_p_value: DeLong's p-value after Holm's correction for all pairs compared.
+        adjusted_p_value: DeLong's p-value after Holm's correction for all pairs compared; ``None``
+            where the test says nothing.
     """
 
     first: str
@@ -83,7 +101,10 @@ class Comparison:
         video_ids: str (V,), the common videos.
         detectors: A result each, by name, in the order they were given.
         pairs: Every two of them.
-        num_draws, seed: Of the bootstrap, over videos.
+        num_draws, seed: Of the bootstrap.
+        resample: What a draw takes whole, as in ``EvaluationSettings``.
+        num_videos_alone: Of nobody known, where identities are drawn whole.
+        notes: What makes the comparison less than it seems; none is good news.
     """
 
     video_ids: np.ndarray
@@ -91,14 +112,18 @@ class Comparison:
     pairs: tuple[PairResult, ...]
     num_draws: int
     seed: int
+    resample: Resample = "videos"
+    num_videos_alone: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, undefined numbers as ``None``.
 
         Keys: ``num_videos``; ``detectors``: by name ``video`` (metrics), ``num_left_out``,
-        ``threshold``, ``aggregation_rule``; ``pairs``: a list of ``first``, ``second``,
-        ``differences`` (first less second), ``delong`` (fields of ``metrics.AucDifference``) and
-        ``adjusted_p_value`` (Holm); ``num_draws``, ``seed``.
+        ``threshold``, ``aggregation_rule``, ``coverage`` (:class:`Coverage`, or ``None``), ``seen``;
+        ``pairs``: a list of ``first``, ``second``, ``differences`` (first less second), ``delong``
+        (fields of ``metrics.AucDifference``) and ``adjusted_p_value`` (Holm); ``num_draws``,
+        ``seed``, ``resample``, ``num_videos_alone``, ``notes``.
         """
         detectors = {
             name: {
@@ -106,6 +131,8 @@ class Comparison:
                 "num_left_out": one.num_left_out,
                 "threshold": one.threshold,
                 "aggregation_rule": one.aggregation_rule,
+                "coverage": None if one.coverage is None else one.coverage.to_json(),
+                "seen": list(one.seen),
             }
             for name, one in self.detectors.items()
         }
@@ -114,28 +141,36 @@ class Comparison:
                 "first": pair.first,
                 "second": pair.second,
                 "differences": intervals_to_json(pair.differences),
-                "delong": None if pair.auc is None else asdict(pair.auc),
+                "delong": None
+                if pair.auc is None
+                else {key: or_none(value) for key, value in asdict(pair.auc).items()},
                 "adjusted_p_value": pair.adjusted_p_value,
             }
             for pair in self.pairs
         ]
-        settings = {"num_draws": self.num_draws, "seed": self.seed}
+        names = ("num_draws", "seed", "resample", "num_videos_alone")
+        settings = {**{name: getattr(self, name) for name in names}, "notes": list(self.notes)}
         return {"num_videos": len(self.video_ids), "detectors": detectors, "pairs": pairs, **settings}
 
 
-def compare_scores(detectors: Sequence[NamedScores], *, num_draws: int = 1000, seed: int = 0) -> Comparison:
+def compare_scores(
+    detectors: Sequence[NamedScores], *, num_draws: int = 1000, seed: int = 0, resample: Resample = "videos"
+) -> Comparison:
     """Measure detectors on their common videos, all on the same bootstrap draws.
 
     Args:
         detectors: Two or more, of different names.
-        num_draws: Bootstrap draws over videos, from 1.
+        num_draws: Bootstrap draws, from 1.
         seed: Of the bootstrap, from 0.
+        resample: What a draw takes whole, as for ``evaluate_scores``; one of the tables must name
+            the identities. DeLong's test takes videos in any case.
 
     Returns:
         The comparison, at video level.
 
     Raises:
-        OptionError: Fewer than two detectors, or two of one name; options out of range.
+        OptionError: Fewer than two detectors, or two of one name; options out of range; no
+            identities to resample.
         ManifestError: No video is common to all, or a video is real for one and fake for another.
 
     Source: DeLong et al., Biometrics 44 (1988); Holm, Scandinavian Journal of Statistics 6 (1979).
@@ -163,16 +198,37 @@ def compare_scores(detectors: Sequence[NamedScores], *, num_draws: int = 1000, s
     common = _common(names, videos)
     chosen = [np.isin(of_one.video_id, common) for of_one in videos]
     labels = videos[0].label[chosen[0]]
-    positions = np.arange(len(common))
-    times_drawn = draw_groups(len(common), num_draws=num_draws, seed=seed)
+    tables = [one.table for one in detectors]
+    group, num_alone = draw_whole(list(zip(tables, videos, strict=True)), common, resample)
+    times_drawn = draw_groups(int(group.max()) + 1, num_draws=num_draws, seed=seed)
     results, drawn = {}, {}
     for one, of_one, rows in zip(detectors, videos, chosen, strict=True):
         scores = of_one.fake_probability[rows]
-        drawn[one.name] = metric_draws(labels, scores, positions, times_drawn, threshold=one.threshold)
+        drawn[one.name] = metric_draws(labels, scores, group, times_drawn, threshold=one.threshold)
         level = LevelResult(labels, scores, intervals_of(*drawn[one.name], confidence=CONFIDENCE))
         num_left_out = len(of_one.video_id) - len(common)
-        results[one.name] = DetectorResult(level, num_left_out, one.threshold, one.aggregation_rule)
-    return Comparison(common, results, _pairs(results, drawn), num_draws, seed)
+        results[one.name] = DetectorResult(
+            level, num_left_out, one.threshold, one.aggregation_rule, one.coverage, tuple(one.seen)
+        )
+    settings = (num_draws, seed, resample, num_alone)
+    return Comparison(common, results, _pairs(results, drawn), *settings, _notes(results, len(common)))
+
+
+def _notes(results: dict[str, DetectorResult], num_common: int) -> tuple[str, ...]:
+    notes = [f"{name}: {line}" for name, one in results.items() for line in one.seen]
+    for name, one in results.items():
+        num_scored = num_common + one.num_left_out
+        num_asked = num_scored if one.coverage is None else one.coverage.videos_expected
+        if num_common < _ENOUGH_SHARE * num_asked:
+            notes.append(
+                f"{name}: the comparison holds {num_common:,} of its {num_asked:,} videos "
+                f"({num_scored:,} scored): the others may be easier or harder"
+            )
+    rules = {name: one.aggregation_rule for name, one in results.items()}
+    if len(set(rules.values())) > 1:
+        told = ", ".join(f"{name} {rule}" for name, rule in rules.items())
+        notes.append(f"the detectors go from faces to videos by different rules ({told})")
+    return tuple(notes)
 
 
 def _common(names: Sequence[str], videos: Sequence[VideoSamples]) -> np.ndarray:
@@ -185,7 +241,8 @@ def _common(names: Sequence[str], videos: Sequence[VideoSamples]) -> np.ndarray:
         raise ManifestError(
             "detectors",
             f"no video is common to all of them; they name their videos such as {examples}",
-            "score the same videos under the same dataset, method and video_id",
+            "score the same videos under the same dataset, method and video_id, and give a column "
+            "compression where the other identities hold one: dataset/method/compression/video_id",
         )
     labels = [of_one.label[np.isin(of_one.video_id, common)] for of_one in videos]
     for name, others in zip(names[1:], labels[1:], strict=True):
@@ -209,7 +266,10 @@ def _pairs(
         delong_test(labels, results[first].video.scores, results[second].video.scores) if enough else None
         for first, second in pairs
     ]
-    adjusted = holm([test.p_value for test in tests if test is not None]) if enough else [None] * len(pairs)
+    p_values = [math.nan if test is None else test.p_value for test in tests]
+    told = [number for number, p_value in enumerate(p_values) if not math.isnan(p_value)]
+    corrected = dict(zip(told, holm([p_values[number] for number in told]), strict=True))
+    adjusted = [corrected.get(number) for number in range(len(pairs))]
     return tuple(
         PairResult(
             first,

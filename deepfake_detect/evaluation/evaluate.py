@@ -4,7 +4,8 @@ Takes numbers, not a network: whoever scored the crops fills a :class:`ScoreTabl
 :class:`Coverage` which videos have no score and why.
 
 **Video level**: one sample a video, its probability from :func:`aggregation.aggregate_clip`.
-**Track level**: one sample per person followed through a video, the mean over the person's faces.
+**Track level**: one sample per person followed through a video, the mean over the person's faces;
+not there where the scores do not tell people apart.
 **Frame level**: one sample per scored face of every frame; a frame with two faces is two samples.
 A person or face has the label of its video, so a bystander in a forged clip counts as fake.
 Intervals of all levels resample whole videos, or all videos of a person at once.
@@ -13,27 +14,30 @@ Intervals of all levels resample whole videos, or all videos of a person at once
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.abstention import Abstention, abstain
-from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
+from deepfake_detect.evaluation.aggregation import LEARNED_RULE
 from deepfake_detect.evaluation.score_table import (
     Coverage,
     ScoreTable,
     VideoSamples,
     aggregate_clips,
     clips_of,
+    rules_for,
     video_samples,
 )
 from deepfake_detect.evaluation.slices import SliceResult, slice_columns, slice_of_videos
 from deepfake_detect.metrics import (
     CONFIDENCE,
+    METRIC_NAMES,
     Interval,
+    ReliabilityBins,
     RocCurve,
     draw_groups,
     intervals_of,
@@ -41,6 +45,7 @@ from deepfake_detect.metrics import (
     reliability_bins,
     roc_curve,
 )
+from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE
 
 Level = Literal["video", "track", "frame"]
@@ -61,6 +66,8 @@ class EvaluationSettings:
         seed: Of the bootstrap.
         resample: What a draw takes whole: ``"videos"``, or ``"identities"``: all videos in which
             the same person is seen.
+        num_videos_alone: Videos of nobody known, which are drawn by themselves where identities are
+            drawn whole.
         uncertain_low, uncertain_high: Probabilities strictly between would get no verdict; metrics
             that need verdicts give all samples one, :attr:`Evaluation.abstention` does not.
     """
@@ -71,8 +78,14 @@ class EvaluationSettings:
     confidence: float
     seed: int
     resample: Resample = "videos"
+    num_videos_alone: int = 0
     uncertain_low: float = 0.5
     uncertain_high: float = 0.5
+
+    @property
+    def drawn(self) -> str:
+        """What a draw takes whole, in words."""
+        return drawn_words(self.resample, self.num_videos_alone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +93,7 @@ class LevelResult:
     """Samples of one level and the metrics over them.
 
     Attributes:
-        labels: int64 (M,), 0 = real, 1 = fake.
+        labels: int64 (M,), 0 = real, 1 = fake; M = 0 where the scores do not have the level.
         scores: float64 (M,), fake probability, 0 to 1.
         metrics: An interval per name of ``metrics.METRIC_NAMES``; NaN where undefined.
     """
@@ -100,7 +113,7 @@ class LevelResult:
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One forgery method's fakes against all real videos.
+    """One forgery method's fakes against all real videos of its dataset.
 
     Attributes:
         video, track, frame: The three levels.
@@ -132,6 +145,7 @@ class Evaluation:
         frame: One sample per scored face, in the order of the score table.
         video_ids: str (V,), sorted.
         per_method: A result per forgery method, by name; sources of reals alone are not listed.
+            Where the scores are of several datasets, by ``dataset/method``.
         macro: For each level the mean over the methods of each metric; empty without a method.
         slices: For each column that videos were sliced by, its values in order.
         aggregations: Video level under each rule by name, to compare them; the one used is
@@ -171,15 +185,15 @@ class Evaluation:
         ``metrics.METRIC_NAMES``. Keys:
 
         - ``video``, ``track``, ``frame``: metrics over all methods.
-        - ``per_method``: by method, ``video``, ``track``, ``frame`` (metrics), ``num_videos_fake``,
-          ``num_videos_real``.
+        - ``per_method``: by method (of several datasets by ``dataset/method``), ``video``,
+          ``track``, ``frame`` (metrics), ``num_videos_fake``, ``num_videos_real``.
         - ``macro``: ``video``, ``track``, ``frame``: metrics, mean over methods; and
           ``worst_apcer_method``: the method most often called real, or ``None``.
         - ``slices``: by column, a list of ``{"value", "num_videos_real", "num_videos_fake",
           "video"}``, the last one metrics.
         - ``aggregations``: by rule, metrics at video level.
         - ``reliability``: by level, lists ``edges``, ``weight``, ``mean_probability``,
-          ``share_fake`` (:class:`metrics.ReliabilityBins`).
+          ``share_fake`` (:class:`metrics.ReliabilityBins`); empty where the level is not there.
         - ``abstention``: :class:`abstention.Abstention`, at video level.
         - ``coverage``: :class:`Coverage`, ``unscored`` as ``{"video_id", "reason"}``.
         - ``settings``: :class:`EvaluationSettings`.
@@ -194,7 +208,7 @@ class Evaluation:
             },
             "aggregations": {name: intervals_to_json(one) for name, one in self.aggregations.items()},
             "reliability": {level: _bins_to_json(getattr(self, level)) for level in LEVELS},
-            "abstention": {name: _or_none(value) for name, value in asdict(self.abstention).items()},
+            "abstention": {name: or_none(value) for name, value in asdict(self.abstention).items()},
             "coverage": self.coverage.to_json(),
             "settings": asdict(self.settings),
         }
@@ -212,6 +226,7 @@ def evaluate_scores(
     resample: Resample = "videos",
     slice_by: Sequence[str] = (),
     uncertain_band: tuple[float, float] | None = None,
+    show_progress: bool = False,
 ) -> Evaluation:
     """Return the metrics of finished scores at every level, overall, per method and per slice.
 
@@ -226,10 +241,11 @@ def evaluate_scores(
         num_draws: Bootstrap draws for the 95 % intervals, from 1.
         seed: Of the bootstrap, from 0; equal seeds give equal numbers.
         resample: What a draw takes whole, see :class:`EvaluationSettings`. ``"identities"`` needs
-            the detail ``identity``; a video without one stands for itself.
-        slice_by: Columns of ``table.details`` to slice the videos by, beside ``DEFAULT_SLICES``.
+            the detail ``identity`` of at least one video; one without stands for itself.
+        slice_by: Columns of the table to slice the videos by, beside ``DEFAULT_SLICES``.
         uncertain_band: Probabilities strictly between get no verdict in ``abstention``; ``None`` for
             verdicts on all.
+        show_progress: Whether to draw a progress bar.
 
     Returns:
         The evaluation. A metric that needs both classes is NaN where one is absent.
@@ -240,7 +256,7 @@ def evaluate_scores(
             resample; an option out of range.
 
     Source: video level and per-method protocol of FaceForensics++ (arXiv:1901.08971) as the field
-    reports it: each method's fakes against all reals.
+    reports it: each method's fakes against all reals of its dataset.
 
     Example:
         >>> table = ScoreTable(
@@ -259,36 +275,37 @@ def evaluate_scores(
     videos = video_samples(table, aggregation_rule=aggregation_rule, weights=aggregation_weights)
     _check_coverage(coverage, videos.video_id)
     columns = slice_columns(table, tuple(slice_by))
+    group, num_alone = draw_whole([(table, videos)], videos.video_id, resample)
+    band = uncertain_band or (threshold, threshold)
     settings = EvaluationSettings(
-        threshold,
-        aggregation_rule,
-        num_draws,
-        CONFIDENCE,
-        seed,
-        resample,
-        *(uncertain_band or (threshold, threshold)),
+        threshold, aggregation_rule, num_draws, CONFIDENCE, seed, resample, num_alone, *band
     )
-    measure = _Measure.over(table, videos, settings)
-
-    everything = np.ones(len(videos.video_id), dtype=bool)
-    overall = {level: measure.level(level, everything)[0] for level in LEVELS}
-    per_method, macro = _per_method(videos, measure)
-    return Evaluation(
-        **overall,
-        video_ids=videos.video_id,
-        per_method=per_method,
-        macro=macro,
-        slices={column: _slices(table, videos, measure, column) for column in columns},
-        aggregations=_compare_rules(table, videos, measure, aggregation_weights),
-        coverage=coverage,
-        settings=settings,
-    )
+    methods = _methods(table, videos)
+    sliced = {column: slice_of_videos(table, videos, column) for column in columns}
+    rules = [rule for rule in rules_for(table) if rule != LEARNED_RULE or len(aggregation_weights)]
+    steps = len(LEVELS) * (1 + len(methods)) + sum(len(names) for _, names in sliced.values()) + len(rules)
+    with progress_bar(enabled=show_progress) as progress:
+        task = progress.add_task("bootstrap", total=steps, note="")
+        measure = _Measure.over(table, videos, settings, group, lambda: progress.advance(task))
+        everything = np.ones(len(videos.video_id), dtype=bool)
+        overall = {level: measure.level(level, everything)[0] for level in LEVELS}
+        per_method, macro = _per_method(videos, measure, methods)
+        return Evaluation(
+            **overall,
+            video_ids=videos.video_id,
+            per_method=per_method,
+            macro=macro,
+            slices={column: _slices(measure, *found) for column, found in sliced.items()},
+            aggregations=_compare_rules(table, videos, measure, rules, aggregation_weights),
+            coverage=coverage,
+            settings=settings,
+        )
 
 
 def intervals_to_json(metrics: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
     """Return ``{metric: {"value", "low", "high"}}`` with ``None`` for an undefined number."""
     return {
-        name: {key: _or_none(getattr(one, key)) for key in ("value", "low", "high")}
+        name: {key: or_none(getattr(one, key)) for key in ("value", "low", "high")}
         for name, one in metrics.items()
     }
 
@@ -306,17 +323,25 @@ class _Samples:
 class _Measure:
     """Measures any choice of videos on the same draws.
 
-    ``group`` (V,) is the column of ``times_drawn`` (D, G) of each video.
+    ``group`` (V,) is the column of ``times_drawn`` (D, G) of each video; ``advance`` is called after
+    each measurement.
     """
 
     samples: dict[Level, _Samples]
     group: np.ndarray
     times_drawn: np.ndarray = field(repr=False)
     settings: EvaluationSettings
+    advance: Callable[[], None]
 
     @classmethod
-    def over(cls, table: ScoreTable, videos: VideoSamples, settings: EvaluationSettings) -> _Measure:
-        group = _groups(table, videos, settings.resample)
+    def over(
+        cls,
+        table: ScoreTable,
+        videos: VideoSamples,
+        settings: EvaluationSettings,
+        group: np.ndarray,
+        advance: Callable[[], None],
+    ) -> _Measure:
         times_drawn = draw_groups(int(group.max()) + 1, num_draws=settings.num_draws, seed=settings.seed)
         positions = np.arange(len(videos.video_id))
         scores = table.fake_probability.astype(np.float64)
@@ -325,7 +350,7 @@ class _Measure:
             "track": _tracks(table, videos),
             "frame": _Samples(videos.label[videos.of_row], scores, videos.of_row),
         }
-        return cls(samples, group, times_drawn, settings)
+        return cls(samples, group, times_drawn, settings, advance)
 
     def level(self, level: Level, chosen: np.ndarray) -> tuple[LevelResult, np.ndarray, np.ndarray]:
         """Return the result of the chosen videos (bool (V,)), and its values (M,) and draws (D, M)."""
@@ -338,6 +363,10 @@ class _Measure:
     def draws(
         self, labels: np.ndarray, scores: np.ndarray, video: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        self.advance()
+        if len(labels) == 0:  # a level that is not there
+            undefined = np.full((len(self.times_drawn) + 1, len(METRIC_NAMES)), np.nan)
+            return undefined[0], undefined[1:]
         groups = self.group[video]
         return metric_draws(labels, scores, groups, self.times_drawn, threshold=self.settings.threshold)
 
@@ -345,22 +374,35 @@ class _Measure:
         return intervals_of(values, draws, confidence=self.settings.confidence)
 
 
-def _per_method(
-    videos: VideoSamples, measure: _Measure
-) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]]]:
+def _methods(table: ScoreTable, videos: VideoSamples) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return by name of each method its fakes and the reals beside them, both bool (V,)."""
     is_fake = videos.label == FAKE
+    _, first_row = np.unique(videos.of_row, return_index=True)
+    datasets = np.array([str(name) for name in table.details.get("dataset", table.label * 0)[first_row]])
+    several = len(np.unique(datasets)) > 1
+    return {
+        f"{dataset}/{method}" if several else str(method): (
+            is_fake & (datasets == dataset) & (videos.method == method),
+            ~is_fake & (datasets == dataset),
+        )
+        for dataset, method in sorted(set(zip(datasets[is_fake], videos.method[is_fake], strict=True)))
+    }
+
+
+def _per_method(
+    videos: VideoSamples, measure: _Measure, methods: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]]]:
     results: dict[str, MethodResult] = {}
     values: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
     draws: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
-    for method in np.unique(videos.method[is_fake]):
-        of_method = is_fake & (videos.method == method)
+    for method, (fakes, reals) in methods.items():
         levels = {}
         for level in LEVELS:
-            levels[level], value, drawn = measure.level(level, of_method | ~is_fake)
+            levels[level], value, drawn = measure.level(level, fakes | reals)
             values[level].append(value)
             draws[level].append(drawn)
-        counts = int(of_method.sum()), int((~is_fake).sum())
-        results[str(method)] = MethodResult(levels["video"], levels["track"], levels["frame"], *counts)
+        counts = int(fakes.sum()), int(reals.sum())
+        results[method] = MethodResult(levels["video"], levels["track"], levels["frame"], *counts)
     # A draw that leaves a metric of one method undefined leaves the mean undefined.
     macro = {
         level: measure.intervals(np.mean(values[level], axis=0), np.mean(draws[level], axis=0))
@@ -370,10 +412,7 @@ def _per_method(
     return results, macro
 
 
-def _slices(
-    table: ScoreTable, videos: VideoSamples, measure: _Measure, column: str
-) -> tuple[SliceResult, ...]:
-    of_video, names = slice_of_videos(table, videos, column)
+def _slices(measure: _Measure, of_video: np.ndarray, names: list[str]) -> tuple[SliceResult, ...]:
     results = []
     for name in names:
         level, _, _ = measure.level("video", of_video == name)
@@ -383,10 +422,13 @@ def _slices(
 
 
 def _compare_rules(
-    table: ScoreTable, videos: VideoSamples, measure: _Measure, weights: Sequence[float]
+    table: ScoreTable,
+    videos: VideoSamples,
+    measure: _Measure,
+    rules: Sequence[str],
+    weights: Sequence[float],
 ) -> dict[str, dict[str, Interval]]:
     clips = clips_of(table, videos.of_row, weights=weights)
-    rules = [rule for rule in AGGREGATION_RULES if rule != LEARNED_RULE or len(weights)]
     positions = np.arange(len(clips))
     return {
         rule: measure.intervals(*measure.draws(videos.label, aggregate_clips(clips, rule), positions))
@@ -395,6 +437,8 @@ def _compare_rules(
 
 
 def _tracks(table: ScoreTable, videos: VideoSamples) -> _Samples:
+    if not table.has_tracks:
+        return _Samples(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
     pairs = np.stack([videos.of_row, table.track_id.astype(np.int64)], axis=1)
     tracks, of_row = np.unique(pairs, axis=0, return_inverse=True)
     of_row = of_row.reshape(-1)  # numpy 2.0 alone gives it a second axis
@@ -404,23 +448,56 @@ def _tracks(table: ScoreTable, videos: VideoSamples) -> _Samples:
     return _Samples(videos.label[tracks[:, 0]], scores, tracks[:, 0])
 
 
-def _groups(table: ScoreTable, videos: VideoSamples, resample: Resample) -> np.ndarray:
-    """Return for each video the number, from 0, of what is drawn whole with it."""
+def drawn_words(resample: Resample, num_videos_alone: int) -> str:
+    """Return what a draw takes whole, in words.
+
+    Example:
+        >>> drawn_words("videos", 0), drawn_words("identities", 3)
+        ('videos', 'identities (3 videos of nobody known stand alone)')
+    """
     if resample == "videos":
-        return np.arange(len(videos.video_id))
+        return "videos"
+    return f"identities ({num_videos_alone:,} videos of nobody known stand alone)"
+
+
+def draw_whole(
+    sources: Sequence[tuple[ScoreTable, VideoSamples]], video_ids: np.ndarray, resample: Resample
+) -> tuple[np.ndarray, int]:
+    """Return for each video the number, from 0, of what is drawn whole with it.
+
+    Args:
+        sources: Tables that may tell who is seen, with their videos; the first that knows counts.
+        video_ids: str (V,), the videos that are drawn.
+        resample: See :class:`EvaluationSettings`.
+
+    Returns:
+        int64 (V,), and how many videos show nobody known, so that each stands alone.
+
+    Raises:
+        OptionError: Another way to resample, or nobody is known.
+    """
+    if resample == "videos":
+        return np.arange(len(video_ids)), 0
     if resample not in RESAMPLE_CHOICES:
         raise OptionError("resample", f"is {resample!r}", f"choose one of: {', '.join(RESAMPLE_CHOICES)}")
-    if "identity" not in table.details:
-        raise OptionError("resample", "the scores name no identities", "add a column identity")
-    _, first_row = np.unique(videos.of_row, return_index=True)
-    people = table.details["identity"][first_row]
-    # A video of nobody known is drawn by itself.
-    names = [
-        f"person {person}" if isinstance(person, str) and person else f"video {video}"
-        for person, video in zip(people, videos.video_id, strict=True)
-    ]
+    people: dict[str, str] = {}
+    for table, videos in reversed(sources):
+        people.update(_people(table, videos))
+    names = [f"person {people[one]}" if one in people else f"video {one}" for one in video_ids.tolist()]
+    num_alone = sum(one not in people for one in video_ids.tolist())
+    if num_alone == len(names):
+        raise OptionError("resample", "the scores name no identities", "fill a column identity")
     numbers: np.ndarray = np.unique(names, return_inverse=True)[1]
-    return numbers
+    return numbers, num_alone
+
+
+def _people(table: ScoreTable, videos: VideoSamples) -> dict[str, str]:
+    """Return who is seen, by video, where it is known."""
+    if "identity" not in table.details:
+        return {}
+    _, first_row = np.unique(videos.of_row, return_index=True)
+    named = zip(videos.video_id.tolist(), table.details["identity"][first_row].tolist(), strict=True)
+    return {video: str(person) for video, person in named if person == person and person not in (None, "")}
 
 
 def _check_coverage(coverage: Coverage, video_ids: np.ndarray) -> None:
@@ -445,9 +522,12 @@ def _slice_to_json(one: SliceResult) -> dict[str, Any]:
 
 
 def _bins_to_json(level: LevelResult) -> dict[str, list[float | None]]:
+    if len(level.labels) == 0:
+        return {one.name: [] for one in fields(ReliabilityBins)}
     bins = reliability_bins(level.labels, level.scores)
-    return {name: [_or_none(float(number)) for number in column] for name, column in vars(bins).items()}
+    return {name: [or_none(float(number)) for number in column] for name, column in vars(bins).items()}
 
 
-def _or_none(number: float) -> float | None:
+def or_none(number: float) -> float | None:
+    """Return a number as JSON can hold it."""
     return None if math.isnan(number) else number

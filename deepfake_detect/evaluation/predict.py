@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from torch.utils.data import DataLoader
 
 from deepfake_detect.data.audit import LeakKind
@@ -16,9 +17,10 @@ from deepfake_detect.data.crops import CropDataset, collate_readable, reading_wo
 from deepfake_detect.data.failures import read_failures
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.leaks import require_no_leak
-from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.manifest import LATER_COLUMNS, Manifest
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.evaluation.score_table import Coverage, ScoreTable
+from deepfake_detect.evaluation.score_files import as_array, plain_columns
+from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.progress import progress_bar
@@ -27,18 +29,6 @@ _BATCH_SIZE = 64
 _UNREADABLE = "no readable crop"
 _MAX_NAMED = 20
 _COLUMNS = ("video_id", "method", "label", "track_id", "frame_index")
-# Written beside the scores, and what results can be sliced by.
-_DETAILS = (
-    "dataset",
-    "split",
-    "compression",
-    "target_id",
-    "source_id",
-    "time_seconds",
-    "detection_score",
-    "native_size",
-    "path",
-)
 
 
 def manifest_logits(
@@ -174,7 +164,7 @@ def score_manifest(
 
     Returns:
         The scored faces, with details (``identity``: the person seen; ``logit``: before calibration;
-        columns of the manifest), and the coverage.
+        every column of the manifest that holds one value a row), and the coverage.
 
     Raises:
         OptionError: No such split, or crops the detector cannot use.
@@ -184,15 +174,26 @@ def score_manifest(
     rows, logits = manifest_logits(
         scorer, part, num_workers=num_workers, show_progress=show_progress, change=change
     )
-    columns = part.columns([*_COLUMNS, *_DETAILS]).take(rows)
-    values = {name: columns[name].to_numpy() for name in columns.column_names}
+    columns = part.columns(_plain_columns(part)).take(rows)
+    details = {name: as_array(columns[name]) for name in columns.column_names}
+    values: dict[str, Any] = {name: details.pop(name) for name in _COLUMNS}
     values["label"] = values["label"].astype(np.int64)
-    details = {name: values.pop(name) for name in _DETAILS}
     details["identity"] = _identities(details["dataset"], details["target_id"])
     # The logit tells what the probability was before calibration.
     details["logit"] = logits
     table = ScoreTable(**values, fake_probability=scorer.probabilities(logits), details=details)
     return table, _coverage(part, set(table.video_id.tolist()))
+
+
+def score_columns(manifest: Manifest) -> tuple[str, ...]:
+    """Return the columns that the scores of a manifest will have, which they can be sliced by."""
+    return tuple(dict.fromkeys((*_plain_columns(manifest), "fake_probability", "identity", "logit")))
+
+
+def _plain_columns(manifest: Manifest) -> list[str]:
+    own = ("fake_probability", "identity", "logit")
+    names = plain_columns(pq.read_schema(manifest.path))
+    return [name for name in dict.fromkeys((*names, *LATER_COLUMNS)) if name not in own]
 
 
 def _identities(datasets: np.ndarray, people: np.ndarray) -> np.ndarray:
@@ -205,8 +206,14 @@ def _identities(datasets: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def _coverage(part: Manifest, scored: set[str]) -> Coverage:
-    listed = set(part.query("select distinct video_id from rows")["video_id"].to_pylist())
-    failures = {failure["video_id"]: failure["reason"] for failure in read_failures(part)}
-    unscored = {video: reason for video, reason in failures.items() if video not in listed}
-    unscored.update(dict.fromkeys(listed - scored, _UNREADABLE))
-    return Coverage.of(len(scored), unscored)
+    listed = part.query("select distinct video_id, dataset, method, label from rows order by all").to_pylist()
+    known = {video["video_id"]: {**video, "reason": _UNREADABLE} for video in listed}
+    videos = {**{failure["video_id"]: failure for failure in read_failures(part)}, **known}
+    unscored = {name: video for name, video in videos.items() if name not in scored}
+    fields = ("video_id", "dataset", "method", "label")
+    rows = [
+        UnscoredFace(**{name: video[name] for name in fields}, frame_index=None, reason=video["reason"])
+        for video in unscored.values()
+        if None not in (video[name] for name in fields)  # older lists name the video alone
+    ]
+    return Coverage.of(len(scored), {name: one["reason"] for name, one in unscored.items()}, rows=rows)

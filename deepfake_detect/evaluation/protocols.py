@@ -7,7 +7,7 @@
     cross-compression/c23     one compression -> the others
 
 They follow from a manifest's own values. Train with ``--where`` and the first filter, measure with
-``--protocol`` and the name; per-method results are each method against all reals in any case.
+``--protocol`` and the name; per-method results are each method against all reals of its dataset in any case.
 """
 
 from __future__ import annotations

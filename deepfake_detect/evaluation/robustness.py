@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -92,7 +92,7 @@ def measure_robustness(
         scorer: Detector on its device.
         manifest: Crops, filtered as wanted.
         split: Which to measure on.
-        num_videos: How many, half of them real, drawn by lot; all of a smaller class.
+        num_videos: How many, an even number, half of them real, drawn by lot; all of a smaller class.
         names: Of ``CORRUPTIONS``.
         aggregation_rule: From faces to a video; the detector's own when ``None``.
         num_draws: Bootstrap draws over videos, from 1.
@@ -104,15 +104,14 @@ def measure_robustness(
         AUC at every level, all on the same videos and draws.
 
     Raises:
-        OptionError: An unknown corruption, fewer than 2 videos, or as for ``score_manifest``.
+        OptionError: An unknown corruption, an odd number of videos or fewer than 2, or as for
+            ``score_manifest``.
         ManifestError: A class is absent, or not one crop can be read.
 
     Source: sweeps over levels as in Hendrycks & Dietterich, ICLR 2019, and the perturbations of
     DeeperForensics-1.0 (arXiv:2001.03024).
     """
-    check_corruptions(names)
-    if num_videos < 2:
-        raise OptionError("robustness_videos", f"is {num_videos}", "pass 2 or more, usually some hundreds")
+    check_robustness(manifest, split=split, num_videos=num_videos, names=names)
     chosen = manifest.split(split).sample_videos(num_videos // 2, per=["label"], seed=seed)
     if num_workers is None and chosen.num_rows < _FEW_CROPS:
         num_workers = 0
@@ -147,6 +146,22 @@ def measure_robustness(
     num_fake = int(plain.label.sum())
     unchanged = intervals_of(*reference)["auc"]
     return Robustness(unchanged, curves, len(plain.label) - num_fake, num_fake, seed)
+
+
+def check_robustness(manifest: Manifest, *, split: str, num_videos: int, names: Collection[str]) -> None:
+    """Refuse what :func:`measure_robustness` would refuse, before any work is done.
+
+    Args, Raises:
+        As there.
+    """
+    check_corruptions(tuple(names))
+    if num_videos < 2 or num_videos % 2:
+        raise OptionError(
+            "robustness_videos", f"is {num_videos}", "pass an even number from 2, usually some hundreds"
+        )
+    labels = manifest.split(split).query("select distinct label from rows")
+    if labels.num_rows < 2:
+        raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
 
 
 def _draws(videos: VideoSamples, times_drawn: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:

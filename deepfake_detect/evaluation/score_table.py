@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, ClipFaces, check_rule, clip_faces
+from deepfake_detect.evaluation.aggregation import (
+    AGGREGATION_RULES,
+    TRACK_RULES,
+    ClipFaces,
+    check_rule,
+    clip_faces,
+)
 from deepfake_detect.records import FAKE, REAL
+
+# What is beside the columns of a table.
+_NO_COLUMNS = ("details", "has_tracks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +39,13 @@ class ScoreTable:
         details: Any further columns by name, each (N,), such as ``dataset`` or ``native_size``: what
             results can be sliced by, and what is written beside the scores. ``identity`` names the
             person seen, for intervals that resample people.
+        has_tracks: Whether ``track_id`` tells people apart. Where it does not, it numbers the faces
+            of a frame, and there is no track level.
 
     Raises:
-        ManifestError: Arrays that are empty or of unequal length, missing text, numbers of the
-            wrong kind, labels other than 0 and 1, probabilities that are NaN or outside 0 to 1.
+        ManifestError: Arrays that are empty or of unequal length, text that is missing or holds the
+            character NUL, numbers of the wrong kind, labels other than 0 and 1, probabilities that
+            are NaN or outside 0 to 1.
     """
 
     video_id: np.ndarray
@@ -42,6 +55,7 @@ class ScoreTable:
     frame_index: np.ndarray
     fake_probability: np.ndarray
     details: dict[str, np.ndarray] = field(default_factory=dict)
+    has_tracks: bool = True
 
     def __post_init__(self) -> None:
         shapes = {name: np.shape(column) for name, column in self.columns().items()}
@@ -55,6 +69,9 @@ class ScoreTable:
         for name in ("video_id", "method"):
             if not all(isinstance(value, str) and value for value in getattr(self, name)):
                 raise ManifestError(f"score table, {name}", "holds empty or missing text", "name every row")
+            # numpy drops them from the end of a text, so that two names would be one.
+            if any("\0" in value for value in getattr(self, name)):
+                raise ManifestError(f"score table, {name}", "holds the character NUL", "name it without")
         for name in ("label", "track_id", "frame_index"):
             if not np.issubdtype(getattr(self, name).dtype, np.integer):
                 kind = getattr(self, name).dtype
@@ -73,13 +90,35 @@ class ScoreTable:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return all columns by name, details last."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "details"}
-        return {**own, **self.details}
+        return {**self._own_columns(), **self.details}
 
     def take(self, rows: np.ndarray) -> ScoreTable:
         """Return some rows, chosen by position or by a mask."""
-        own = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name != "details"}
-        return ScoreTable(**own, details={name: column[rows] for name, column in self.details.items()})
+        own = {name: column[rows] for name, column in self._own_columns().items()}
+        details = {name: column[rows] for name, column in self.details.items()}
+        return ScoreTable(**own, details=details, has_tracks=self.has_tracks)
+
+    def _own_columns(self) -> dict[str, np.ndarray]:
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in _NO_COLUMNS}
+
+
+@dataclass(frozen=True)
+class UnscoredFace:
+    """A row without a probability: a video, or a face, that was to be scored.
+
+    Attributes:
+        video_id, dataset, method: Text.
+        label: 0 = real, 1 = fake.
+        frame_index: ``None`` where the whole video has no score.
+        reason: Why there is none; empty where unknown.
+    """
+
+    video_id: str
+    dataset: str
+    method: str
+    label: int
+    frame_index: int | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +132,8 @@ class Coverage:
         videos_failed: Videos that could not be read or scored.
         unscored: ``(video_id, reason)`` of each video without a score.
         faces_unscored: Rows without a probability, of scored videos and others.
+        rows: What is known of videos and faces without a score, to be written beside the scores;
+            need not hold all of them.
 
     Raises:
         OptionError: A negative count, or counts that do not add up.
@@ -104,21 +145,33 @@ class Coverage:
     videos_failed: int
     unscored: tuple[tuple[str, str], ...]
     faces_unscored: int = 0
+    rows: tuple[UnscoredFace, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
-    def of(cls, num_scored: int, unscored: Mapping[str, str], *, faces_unscored: int = 0) -> Coverage:
+    def of(
+        cls,
+        num_scored: int,
+        unscored: Mapping[str, str],
+        *,
+        faces_unscored: int = 0,
+        rows: Sequence[UnscoredFace] = (),
+    ) -> Coverage:
         """Return the coverage that leaves these videos out.
 
         Args:
             num_scored: Videos with a score.
-            unscored: Why each other video has none; ``data.failures.NO_FACE`` where it shows no face.
+            unscored: Why each other video has none; ``data.failures.NO_FACE`` where it shows no
+                face, in any case and with any sign between its words.
             faces_unscored: Rows without a probability.
+            rows: See above.
 
         Example:
             >>> Coverage.of(3, {"a": "cannot be read"}).videos_expected
             4
+            >>> Coverage.of(3, {"a": "No face"}).videos_without_face
+            1
         """
-        num_without_face = sum(reason == NO_FACE for reason in unscored.values())
+        num_without_face = sum(_letters(reason) == _letters(NO_FACE) for reason in unscored.values())
         return cls(
             videos_expected=num_scored + len(unscored),
             videos_scored=num_scored,
@@ -126,6 +179,7 @@ class Coverage:
             videos_failed=len(unscored) - num_without_face,
             unscored=tuple(sorted(unscored.items())),
             faces_unscored=faces_unscored,
+            rows=tuple(rows),
         )
 
     def __post_init__(self) -> None:
@@ -155,13 +209,14 @@ class Coverage:
     def to_json(self) -> dict[str, Any]:
         """Return plain values; each unscored video is ``{"video_id", "reason"}``."""
         unscored = [{"video_id": video_id, "reason": reason} for video_id, reason in self.unscored]
-        return {**asdict(self), "unscored": unscored}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "rows"}
+        return {**values, "unscored": unscored}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Coverage:
-        """Return what :meth:`to_json` was made of."""
+    def from_json(cls, values: dict[str, Any], *, rows: Sequence[UnscoredFace] = ()) -> Coverage:
+        """Return what :meth:`to_json` was made of, and ``rows``, which it leaves out."""
         unscored = tuple((one["video_id"], one["reason"]) for one in values["unscored"])
-        return cls(**{**values, "unscored": unscored})
+        return cls(**{**values, "unscored": unscored}, rows=tuple(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +251,7 @@ def video_samples(table: ScoreTable, *, aggregation_rule: str, weights: Sequence
 
     Raises:
         ManifestError: Rows of one video disagree on label or method, or list a face twice.
-        OptionError: An unknown rule.
+        OptionError: An unknown rule, or one about people where the table does not tell them apart.
 
     Source: videos are told apart by ``video_id`` alone; tools that take a folder's name merge
     the four FaceForensics++ fakes called ``000_003`` and report a wrong AUC.
@@ -213,6 +268,12 @@ def video_samples(table: ScoreTable, *, aggregation_rule: str, weights: Sequence
     _check_agreement(table, first_row, of_row)
     _check_faces_once(table, of_row)
     check_rule(aggregation_rule)
+    if aggregation_rule not in rules_for(table):
+        raise OptionError(
+            "rule",
+            f"{aggregation_rule} is about people, and the scores do not tell which faces are one person's",
+            f"add a column track_id, or choose one of: {', '.join(rules_for(table))}",
+        )
     clips = clips_of(table, of_row, weights=weights)
     return VideoSamples(
         ids,
@@ -244,9 +305,22 @@ def clips_of(table: ScoreTable, of_row: np.ndarray, *, weights: Sequence[float] 
     ]
 
 
+def rules_for(table: ScoreTable) -> tuple[str, ...]:
+    """Return the rules from faces to a video that the table's columns allow.
+
+    Without tracks and with several faces in a frame nobody knows who is who.
+    """
+    unknown = not table.has_tracks and bool(table.track_id.any())
+    return tuple(rule for rule in AGGREGATION_RULES if not (unknown and rule in TRACK_RULES))
+
+
 def aggregate_clips(clips: Sequence[ClipFaces], rule: str) -> np.ndarray:
     """Return the probability of each clip, float64 (V,)."""
     return np.array([AGGREGATION_RULES[rule](faces)[0] for faces in clips])
+
+
+def _letters(reason: str) -> str:
+    return re.sub("[^a-z]", "", reason.lower())
 
 
 def _check_agreement(table: ScoreTable, first_row: np.ndarray, of_row: np.ndarray) -> None:

@@ -9,18 +9,20 @@ from deepfake_detect.data.audit import splits_of
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.seen import video_digests
 
-_USES = {"train": "trained", "val": "selected"}
-_PREFIXES_KEY = "video_sha256_prefixes"
+PREFIXES_KEY = "video_sha256_prefixes"
+"""Of ``DetectorConfig.training``: digests of the videos by use, see :func:`data.seen.video_digests`."""
+CALIBRATED_USE = "calibrated"
+_USES = {"train": "trained", "val": "selected", CALIBRATED_USE: "calibrated"}
 _CONSEQUENCE = "these figures do not tell how it does on new ones"
 
 
 def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ...]:
     """Return a line for each use the detector has made of measured videos; none is good news.
 
-    A detector's file holds a digest of every video it was trained and selected on. An older one
-    holds a hash of each set alone: there the videos are known again only where the measured rows,
-    or a split of the file that they belong to, hold exactly those; some of them among others are
-    not noticed.
+    A detector's file holds a digest of every video it was trained, selected and calibrated on. An
+    older one holds a hash of each set alone: there the videos are known again only where the
+    measured rows, or a split of the file that they belong to, hold exactly those; some of them among
+    others are not noticed, and a line says so.
 
     Args:
         training: ``DetectorConfig.training``.
@@ -29,16 +31,24 @@ def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ..
     Returns:
         Lines that begin with the manifest's path.
     """
-    if _PREFIXES_KEY not in training:
-        return _notes_by_whole_sets(training, measured)
+    by_use = training.get(PREFIXES_KEY, {})
     digests = set(video_digests(measured))
-    counts = {use: len(digests & set(training[_PREFIXES_KEY].get(use, ()))) for use in _USES}
-    return tuple(
-        f"{measured.path}: the detector was {_USES[use]} on {count:,} of the {len(digests):,} "
+    known = {use: digests & set(by_use.get(use, ())) for use in _USES}
+    if known[CALIBRATED_USE] <= known["val"]:
+        known[CALIBRATED_USE] = set()  # training calibrates on what it selects on: once is enough
+    notes = [
+        f"{measured.path}: the detector was {_USES[use]} on {len(found):,} of the {len(digests):,} "
         f"measured videos: {_CONSEQUENCE}"
-        for use, count in counts.items()
-        if count
-    )
+        for use, found in known.items()
+        if found
+    ]
+    if "train" not in by_use:
+        notes += _notes_by_whole_sets(training, measured)
+        notes.append(
+            f"{measured.path}: the detector's file does not tell one by one which videos it was trained "
+            "on: some of the measured ones may be among them"
+        )
+    return tuple(notes)
 
 
 def _notes_by_whole_sets(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ...]:

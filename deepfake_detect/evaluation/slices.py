@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,10 @@ DEFAULT_SLICES = ("dataset", "compression", "codec", "native_size", "detection_s
 _BIN_EDGES = {"native_size": (100.0, 200.0, 300.0), "detection_score": (0.9, 0.99, 0.999)}
 # Numbers of more distinct values than this are cut at their quartiles.
 _MOST_CATEGORIES = 12
+# Of more texts the commonest are kept, and the others are one slice together.
+_MOST_TEXTS = 50
 UNKNOWN = "unknown"
+OTHERS = "(others)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +46,22 @@ def slice_columns(table: ScoreTable, asked: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         OptionError: A column asked for is not there.
     """
-    unknown = [name for name in asked if name not in table.details]
-    if unknown:
-        raise OptionError(
-            "slice",
-            f"the scores have no column {unknown[0]!r}",
-            f"choose of: {', '.join(sorted(table.details)) or 'none, there are no further columns'}",
-        )
+    check_slices(asked, table.columns())
     usual = [name for name in DEFAULT_SLICES if name in table.details and name not in asked]
-    return (*asked, *(name for name in usual if not _is_constant(table.details[name])))
+    return (*dict.fromkeys(asked), *(name for name in usual if not _is_constant(table.details[name])))
+
+
+def check_slices(asked: Collection[str], columns: Collection[str]) -> None:
+    """Refuse to slice by what is not there.
+
+    Raises:
+        OptionError: A column asked for is none of the columns.
+    """
+    for name in asked:
+        if name not in columns:
+            raise OptionError(
+                "slice", f"the scores have no column {name!r}", f"choose of: {', '.join(sorted(columns))}"
+            )
 
 
 def slice_of_videos(table: ScoreTable, videos: VideoSamples, column: str) -> tuple[np.ndarray, list[str]]:
@@ -59,13 +70,13 @@ def slice_of_videos(table: ScoreTable, videos: VideoSamples, column: str) -> tup
     Numbers are averaged over a video (median) and put into bins: fixed ones for ``native_size``
     (side of the crop in pixels of the frame: 100, 200, 300) and ``detection_score`` (0.9, 0.99,
     0.999), the quartiles of the videos for other columns of more than 12 values. Of text the video's
-    first row counts.
+    first row counts; of more than 50 texts the commonest 49 are slices of their own.
     """
-    values = table.details[column]
+    values = table.columns()[column]
     if not _is_number(values):
         _, first_row = np.unique(videos.of_row, return_index=True)
         names = np.array([UNKNOWN if _is_missing(value) else str(value) for value in values[first_row]])
-        return names, sorted(set(names.tolist()))
+        return _commonest(names)
     medians = _medians(values.astype(np.float64), videos.of_row, len(videos.video_id))
     known = medians[~np.isnan(medians)]
     if column not in _BIN_EDGES and len(np.unique(known)) <= _MOST_CATEGORIES:
@@ -77,6 +88,14 @@ def slice_of_videos(table: ScoreTable, videos: VideoSamples, column: str) -> tup
     names = np.where(np.isnan(medians), UNKNOWN, np.array(words)[numbers])
     present = set(names.tolist())
     return names, [name for name in (*words, UNKNOWN) if name in present]
+
+
+def _commonest(names: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    found, times = np.unique(names, return_counts=True)
+    if len(found) <= _MOST_TEXTS:
+        return names, found.tolist()
+    kept = sorted(found[np.argsort(-times, kind="stable")[: _MOST_TEXTS - 1]].tolist())
+    return np.where(np.isin(names, kept), names, OTHERS), [*kept, OTHERS]
 
 
 def _words(edges: tuple[float, ...]) -> list[str]:

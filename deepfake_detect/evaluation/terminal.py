@@ -9,19 +9,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from deepfake_detect.evaluation.evaluate import Evaluation, MethodResult
+from deepfake_detect.metrics import Interval
 from deepfake_detect.records import FAKE
+
+_MOST_SLICES = 12
 
 
 def format_table(evaluation: Evaluation) -> Table:
-    """Return the evaluation as a table: video and frame level, over all and for each method.
+    """Return the evaluation as a table: video and frame level, over all and for each method; slices.
 
     Args:
         evaluation: Result of :func:`evaluate_scores`.
 
     Returns:
         rich table of text: level, method, number of real + fake videos, AUC with its interval,
-        accuracy, equal error rate and log loss; ``n/a`` where undefined. The caption tells
-        coverage and settings.
+        accuracy, equal error rate and log loss; ``n/a`` where undefined. Slices, at video level,
+        stand below with column and value for the method. The caption tells coverage and settings.
 
     Source: the columns of the field's result tables, video level first.
 
@@ -43,7 +46,7 @@ def format_table(evaluation: Evaluation) -> Table:
         collapse_padding=True,
         pad_edge=False,
         caption=f"{evaluation.coverage.sentence()}\nthreshold {settings.threshold:.4g}, "
-        f"{settings.aggregation_rule}, {settings.confidence:.0%} intervals over {settings.resample}",
+        f"{settings.aggregation_rule}, {settings.confidence:.0%} intervals over {settings.drawn}",
         caption_justify="left",
     )
     table.add_column("Level", no_wrap=True)
@@ -56,15 +59,24 @@ def format_table(evaluation: Evaluation) -> Table:
     overall = MethodResult(evaluation.video, evaluation.track, evaluation.frame, num_fake, num_real)
     for level in ("video", "frame"):
         for name, result in [("all", overall), *evaluation.per_method.items()]:
-            table.add_row(*_table_row(level, name, result))
+            metrics = (result.video if level == "video" else result.frame).metrics
+            table.add_row(*_table_row(level, name, result.num_videos_real, result.num_videos_fake, metrics))
+        table.add_section()
+    for column, slices in evaluation.slices.items():
+        for one in slices[:_MOST_SLICES]:
+            name = f"{column}: {one.value}"
+            table.add_row(*_table_row("slice", name, one.num_videos_real, one.num_videos_fake, one.metrics))
+        if len(slices) > _MOST_SLICES:
+            table.add_row("slice", escape(f"{column}: ... {len(slices) - _MOST_SLICES} more in report.html"))
         table.add_section()
     return table
 
 
-def _table_row(level: str, name: str, result: MethodResult) -> list[str]:
-    metrics = (result.video if level == "video" else result.frame).metrics
+def _table_row(
+    level: str, name: str, num_reals: int, num_fakes: int, metrics: dict[str, Interval]
+) -> list[str]:
     values = [metrics[key].value for key in ("accuracy", "eer", "log_loss")]
     numbers = ["n/a" if math.isnan(value) else f"{value:.3f}" for value in values]
-    counts = f"{result.num_videos_real} + {result.num_videos_fake}"
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
     # Square brackets are markup to rich.
-    return [level, escape(name), counts, escape(metrics["auc"].text()), *numbers]
+    return [level, escape(shown), f"{num_reals} + {num_fakes}", escape(metrics["auc"].text()), *numbers]

@@ -26,6 +26,7 @@ from deepfake_detect.metrics.bootstrap import (
     Interval,
     bootstrap_differences,
     bootstrap_intervals,
+    check_draws,
     draw_groups,
     intervals_of,
     metric_draws,
@@ -51,6 +52,7 @@ from deepfake_detect.metrics.ranking import (
     roc_curve,
     tpr_at_fpr,
 )
+from deepfake_detect.metrics.samples import check_threshold
 
 __all__ = [
     "CONFIDENCE",
@@ -71,6 +73,8 @@ __all__ = [
     "bootstrap_intervals",
     "bpcer",
     "brier_score",
+    "check_draws",
+    "check_threshold",
     "delong_test",
     "draw_groups",
     "equal_error_rate",

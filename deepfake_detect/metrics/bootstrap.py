@@ -199,15 +199,24 @@ def draw_groups(num_groups: int, *, num_draws: int, seed: int) -> np.ndarray:
         >>> draw_groups(3, num_draws=2, seed=0).sum(axis=1).tolist()
         [3, 3]
     """
-    if num_draws < 1:
-        raise OptionError("num_draws", f"{num_draws} draws give no interval", "pass 1 or more, usually 1000")
-    if seed < 0:
-        raise OptionError("seed", f"{seed} is negative", "pass a whole number from 0")
+    check_draws(num_draws, seed)
     generator = np.random.default_rng(seed)
     times_drawn = np.empty((num_draws, num_groups), np.uint8)
     for draw in times_drawn:
         draw[:] = np.bincount(generator.integers(num_groups, size=num_groups), minlength=num_groups)
     return times_drawn
+
+
+def check_draws(num_draws: int, seed: int) -> None:
+    """Refuse what no bootstrap can be made of.
+
+    Raises:
+        OptionError: ``num_draws`` below 1 or ``seed`` below 0.
+    """
+    if num_draws < 1:
+        raise OptionError("num_draws", f"{num_draws} draws give no interval", "pass 1 or more, usually 1000")
+    if seed < 0:
+        raise OptionError("seed", f"{seed} is negative", "pass a whole number from 0")
 
 
 def metric_draws(

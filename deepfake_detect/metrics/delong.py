@@ -12,6 +12,9 @@ from scipy.special import ndtr, ndtri
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics.samples import check_samples
 
+# Below these there is nothing but rounding.
+_NO_VARIANCE, _NO_DIFFERENCE = 1e-18, 1e-12
+
 
 @dataclass(frozen=True)
 class AucDifference:
@@ -20,9 +23,10 @@ class AucDifference:
     Attributes:
         first, second: The AUCs, 0 to 1.
         difference: First less second.
-        low, high: 95 % interval of the difference, by the normal approximation.
+        low, high: 95 % interval of the difference, by the normal approximation; NaN where they
+            differ and the samples leave no variance to go by.
         p_value: Two-sided, of both being equal in truth. 1 where the two put all pairs in the same
-            order; 0 where they differ and the samples leave no variance.
+            order; NaN where they differ and the samples leave no variance.
     """
 
     first: float
@@ -70,14 +74,16 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucDi
     # Rounding may leave a variance of nought a little below it.
     variance = max(0.0, float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]))
     difference = float(areas[0] - areas[1])
-    half_width = float(ndtri(0.975)) * math.sqrt(variance)
+    # Two perfect detectors, say, one of them upside down: chance cannot be told from so few.
+    unknown = variance < _NO_VARIANCE and abs(difference) > _NO_DIFFERENCE
+    half_width = math.nan if unknown else float(ndtri(0.975)) * math.sqrt(variance)
     return AucDifference(
         float(areas[0]),
         float(areas[1]),
         difference,
         difference - half_width,
         difference + half_width,
-        _p_value(difference, variance),
+        math.nan if unknown else _p_value(difference, variance),
     )
 
 
@@ -94,6 +100,6 @@ def _placements(is_fake: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _p_value(difference: float, variance: float) -> float:
-    if variance < 1e-18:
-        return 1.0 if abs(difference) < 1e-12 else 0.0
+    if variance < _NO_VARIANCE:
+        return 1.0
     return float(2.0 * ndtr(-abs(difference) / math.sqrt(variance)))

@@ -66,7 +66,12 @@ def check_groups(groups: ArrayLike, num_samples: int) -> tuple[np.ndarray, int]:
         raise OptionError(
             "groups", f"shape {array.shape} for {num_samples} samples", "pass one group per sample"
         )
-    names, numbers = np.unique(array, return_inverse=True)
+    try:
+        names, numbers = np.unique(array, return_inverse=True)
+    except TypeError as error:
+        raise OptionError(
+            "groups", f"cannot be put in an order ({error})", "pass integers or text, and no missing ones"
+        ) from error
     return numbers, len(names)
 
 

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detect.evaluation.compare import Comparison, PairResult
+from deepfake_detect.evaluation.evaluate import drawn_words
 from deepfake_detect.files import write_json
 from deepfake_detect.metrics import Interval
 from deepfake_detect.report import page
-from deepfake_detect.report.drawing import COLOURS, draw_intervals, new_figure, png_bytes, save_png, tidy
+from deepfake_detect.report.drawing import (
+    COLOURS,
+    draw_intervals,
+    drawn_name,
+    new_figure,
+    png_bytes,
+    save_png,
+    tidy,
+)
 from deepfake_detect.report.words import METRIC_WORDS
 
 if TYPE_CHECKING:
@@ -32,8 +41,9 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     figure = comparison_figure(comparison)
     save_png(figure, folder / "compare.png")
     tables = _tables(comparison)
-    markdown = [f"# {_title(comparison)}", ""]
+    markdown = [f"# {_title(comparison)}", "", *(f"**Warning: {note}**\n" for note in comparison.notes)]
     parts = [
+        *(page.paragraph(note, kind="red") for note in comparison.notes),
         page.paragraph(_sentence(comparison)),
         page.picture(png_bytes(figure), words="ROC curves and AUC"),
     ]
@@ -54,7 +64,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
             "color": COLOURS[number % len(COLOURS)],
             "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
         }
-        curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=name, **style)
+        curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=drawn_name(name), **style)
     curves.set(xlabel="reals called fake", ylabel="fakes called fake", aspect="equal")
     legend = curves.legend(frameon=False, fontsize=9, loc="lower right")
     for text in legend.get_texts():
@@ -76,8 +86,9 @@ def _sentence(comparison: Comparison) -> str:
     return (
         f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos that all detectors "
         f"scored; left out, scored by some alone: {left_out}. Video level. 95 % intervals from "
-        f"{comparison.num_draws:,} paired bootstrap draws over videos, seed {comparison.seed}; p-values of "
-        "DeLong's test, adjusted by Holm for the number of pairs."
+        f"{comparison.num_draws:,} paired bootstrap draws over "
+        f"{drawn_words(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
+        "p-values of DeLong's test over videos, adjusted by Holm for the number of pairs."
     )
 
 
@@ -87,6 +98,7 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
     detectors = [
         [
             name,
+            "n/a" if one.coverage is None else one.coverage.sentence(),
             f"{one.threshold:.4g}",
             one.aggregation_rule,
             *(one.video.metrics[key].text() for key in _COLUMNS),
@@ -95,18 +107,25 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
     ]
     header = ["first less second", *(METRIC_WORDS[key] for key in _PAIR_COLUMNS), "p (DeLong)", "p (Holm)"]
     return [
-        ("Detectors", ["detector", "threshold", "aggregation", *words], detectors),
+        ("Detectors", ["detector", "coverage", "threshold", "aggregation", *words], detectors),
         ("Differences", header, [_pair_row(pair) for pair in comparison.pairs]),
     ]
 
 
 def _pair_row(pair: PairResult) -> list[str]:
-    p_values = [None if pair.auc is None else pair.auc.p_value, pair.adjusted_p_value]
     return [
         f"{pair.first} - {pair.second}",
         *(_signed(pair.differences[key]) for key in _PAIR_COLUMNS),
-        *("n/a" if p_value is None else f"{p_value:.2g}" for p_value in p_values),
+        *_p_values(pair),
     ]
+
+
+def _p_values(pair: PairResult) -> list[str]:
+    if pair.auc is None:
+        return ["n/a", "n/a"]
+    if pair.adjusted_p_value is None:
+        return ["no variance", "n/a"]
+    return [f"{pair.auc.p_value:.2g}", f"{pair.adjusted_p_value:.2g}"]
 
 
 def _signed(one: Interval) -> str:

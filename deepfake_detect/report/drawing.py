@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,25 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """Return the figure as a PNG."""
+def png_bytes(figure: Figure, *, dots_per_inch: int = _DOTS_PER_INCH, margin: float = 0.1) -> bytes:
+    """Return the figure as a PNG, with a margin in inches."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.1)
+    with warnings.catch_warnings():
+        # A name may be written in any script: where the font has no sign for it there is a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", dpi=dots_per_inch, bbox_inches="tight", pad_inches=margin)
     return buffer.getvalue()
+
+
+def drawn_name(name: str, *, longest: int = 60) -> str:
+    r"""Return a name as a figure can show it: cut where it is long, without control characters.
+
+    Example:
+        >>> drawn_name("a\tb", longest=30), drawn_name("abcdef", longest=4)
+        ('a b', 'abc…')
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -54,7 +69,7 @@ def draw_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, c
     for position, one in zip(positions, intervals, strict=True):
         axes.plot([one.low, one.high], [position, position], color=colour, linewidth=2.2, alpha=0.55)
         axes.plot(one.value, position, "o", color=colour, markersize=6)
-    axes.set_yticks(list(positions), names)
+    axes.set_yticks(list(positions), [drawn_name(name) for name in names])
     for text in axes.get_yticklabels():
         text.set_parse_math(False)  # a method's name may hold a dollar sign
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -33,6 +33,7 @@ from deepfake_detect.report.words import METRIC_WORDS
 _PAPER_COLUMNS = ("auc", "average_precision", "eer", "tpr_at_1pct_fpr", "balanced_accuracy", "log_loss")
 _RULE_COLUMNS = ("auc", "eer", "balanced_accuracy", "log_loss")
 _ROBUSTNESS_HEADER = ["corruption and level", "AUC", "less unchanged"]
+_SLICE_COLUMNS = ("auc", "eer", "balanced_accuracy", "apcer", "bpcer", "log_loss")
 _MOST_UNSCORED = 200
 
 
@@ -44,6 +45,7 @@ class ReportContext:
         title: Such as the detector's name and the data's.
         facts: Kept with the scores, see ``score_files.ScoreFile``.
         seen: Lines on measured videos that the detector was trained or selected on; shown in red.
+            Kept with the scores too, so that they are told again wherever these are used.
         crops: Where the faces are, or ``None`` where there are scores alone.
         robustness: Curves of AUC against level, where they were measured.
     """
@@ -70,7 +72,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, co
     robustness = None if context.robustness is None else context.robustness.to_json()
     besides = {"seen": list(context.seen), "robustness": robustness}
     write_json(folder / "metrics.json", {**evaluation.to_json(), **besides})
-    write_scores(folder / SCORES_NAME, table, evaluation.coverage, facts=context.facts)
+    facts = {**context.facts, "seen": list(context.seen)}
+    write_scores(folder / SCORES_NAME, table, evaluation.coverage, facts=facts)
     save_roc_figure(evaluation, folder / "roc.png")
     page.write_text(folder / "report.md", markdown_report(evaluation, context))
     page.write_text(folder / "report.html", html_report(evaluation, table, context))
@@ -85,9 +88,11 @@ def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
     lines += [
         f"{evaluation.coverage.sentence()}. Threshold {settings.threshold:.4g}, aggregation "
         f"{settings.aggregation_rule}. {settings.confidence:.0%} intervals: {settings.num_draws:,} "
-        f"bootstrap draws over {settings.resample}, seed {settings.seed}.",
+        f"bootstrap draws over {settings.drawn}, seed {settings.seed}.{_words_on_tracks(evaluation)}",
         "",
     ]
+    for column in evaluation.slices:
+        lines += [page.markdown_table(_slice_header(column), _slice_rows(evaluation, column)), ""]
     if context.robustness is not None:
         lines += [page.markdown_table(_ROBUSTNESS_HEADER, _robustness_rows(context.robustness)), ""]
     return "\n".join(lines)
@@ -107,7 +112,12 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
         page.section(
             "Reliability",
             page.paragraph("Of faces called fake with probability 0.8, eight of ten should be fake."),
-            page.picture(png_bytes(reliability_figure(evaluation, table)), words="reliability diagrams"),
+            page.picture(
+                png_bytes(
+                    reliability_figure(evaluation, table, has_logits=bool(context.facts.get("has_logits")))
+                ),
+                words="reliability diagrams",
+            ),
         ),
         _abstention(evaluation),
         *_methods(evaluation),
@@ -135,10 +145,17 @@ def _summary(evaluation: Evaluation) -> str:
         page.paragraph(
             f"Threshold {settings.threshold:.4g}; aggregation {settings.aggregation_rule}; "
             f"{settings.confidence:.0%} intervals from {settings.num_draws:,} bootstrap draws over "
-            f"{settings.resample}, seed {settings.seed}. Fake is the positive class.",
+            f"{settings.drawn}, seed {settings.seed}. Fake is the positive class."
+            f"{_words_on_tracks(evaluation)}",
             kind="small",
         ),
     )
+
+
+def _words_on_tracks(evaluation: Evaluation) -> str:
+    if len(evaluation.track.labels):
+        return ""
+    return " No track level: the scores have no column track_id, which tells people apart."
 
 
 def _abstention(evaluation: Evaluation) -> str:
@@ -164,7 +181,7 @@ def _methods(evaluation: Evaluation) -> list[str]:
     note = f"Most often called real: {evaluation.worst_method}." if len(evaluation.per_method) > 1 else ""
     return [
         page.section(
-            "Methods, each against all reals",
+            "Methods, each against all reals of its dataset",
             figure,
             page.table(header, rows),
             *([page.paragraph(note, kind="small")] if note else []),
@@ -173,11 +190,13 @@ def _methods(evaluation: Evaluation) -> list[str]:
 
 
 def _paper_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Return level, method, counts and metrics of all, of each method and of their mean."""
+    """Return level, method, counts of videos and metrics of all, of each method and of their mean."""
     num_fake = int((evaluation.video.labels == FAKE).sum())
     num_real = len(evaluation.video.labels) - num_fake
     rows = []
-    for level in ("video", "frame"):
+    for level in LEVELS:
+        if len(getattr(evaluation, level).labels) == 0:
+            continue
         named: list[tuple[str, str, dict[str, Interval]]] = [
             ("all", f"{num_real:,} + {num_fake:,}", getattr(evaluation, level).metrics)
         ]
@@ -192,11 +211,26 @@ def _paper_rows(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _slices(evaluation: Evaluation) -> list[str]:
-    parts = [
-        page.picture(png_bytes(slices_figure(column, results)), words=f"results by {column}")
-        for column, results in evaluation.slices.items()
-    ]
+    parts = []
+    for column, results in evaluation.slices.items():
+        parts.append(page.picture(png_bytes(slices_figure(column, results)), words=f"results by {column}"))
+        parts.append(page.table(_slice_header(column), _slice_rows(evaluation, column)))
     return [page.section("Slices", *parts)] if parts else []
+
+
+def _slice_header(column: str) -> list[str]:
+    return [column, "real + fake videos", *(METRIC_WORDS[key] for key in _SLICE_COLUMNS)]
+
+
+def _slice_rows(evaluation: Evaluation, column: str) -> list[list[str]]:
+    return [
+        [
+            one.value,
+            f"{one.num_videos_real:,} + {one.num_videos_fake:,}",
+            *(one.metrics[key].text() for key in _SLICE_COLUMNS),
+        ]
+        for one in evaluation.slices[column]
+    ]
 
 
 def _rules(evaluation: Evaluation) -> str:

@@ -53,7 +53,8 @@ def worst_faces(evaluation: Evaluation, table: ScoreTable, source: CropSource, *
         _cell(str(evaluation.video_ids[video]), float(scores[video]), table, source, label)
         for video in order[:_NUM_SHOWN]
     ]
-    more = f"<p class='small'>{min(len(order), _NUM_SHOWN)} of {len(order):,}, worst first.</p>"
+    where = "Faces link to their clips." if source.clips else "Faces link to their crops (--index: clips)."
+    more = f"<p class='small'>{min(len(order), _NUM_SHOWN)} of {len(order):,}, worst first. {where}</p>"
     return more + '<div class="sheet">' + "\n".join(cells) + "</div>"
 
 
@@ -68,8 +69,12 @@ def _cell(video: str, score: float, table: ScoreTable, source: CropSource, label
     else:
         inside = f'<img alt="{escape(video)}" src="data:image/jpeg;base64,{image}">'
     target = Path(source.clips.get(video, crop))
-    # A crop inside a tar has no address of its own.
-    link = f'<a href="{escape(target.absolute().as_uri())}">{inside}</a>' if target.exists() else inside
+    # A crop inside a tar has no address of its own; the tar has.
+    while not target.exists() and target != target.parent:
+        target = target.parent
+    link = inside
+    if target.is_file():
+        link = f'<a title="{escape(str(crop))}" href="{escape(target.absolute().as_uri())}">{inside}</a>'
     words = (
         f"{escape(video)}<br>{escape(str(table.method[row]))}, frame {table.frame_index[row]}"
         f"<br>p(fake) {score:.3f}, this face {table.fake_probability[row]:.3f}"

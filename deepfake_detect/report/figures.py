@@ -12,12 +12,15 @@ from deepfake_detect.evaluation.abstention import risk_coverage
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.metrics import Interval, expected_calibration_error, reliability_bins
-from deepfake_detect.report.drawing import COLOURS, draw_intervals, new_figure, tidy
+from deepfake_detect.report.drawing import COLOURS, draw_intervals, drawn_name, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# A figure of more rows is no longer read; the tables have them all.
+_MOST_ROWS = 40
+_LONGEST_NAME = 30
 _RATE_TICKS = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
 
 
@@ -48,11 +51,18 @@ def det_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def reliability_figure(evaluation: Evaluation, table: ScoreTable) -> Figure:
-    """Draw how often faces and videos of like probability are fake, before calibration where known."""
+def reliability_figure(evaluation: Evaluation, table: ScoreTable, *, has_logits: bool = False) -> Figure:
+    """Draw how often faces and videos of like probability are fake.
+
+    Args:
+        evaluation, table: The result and the scores behind it.
+        has_logits: Whether the detail ``logit`` is that of the probabilities before calibration, to
+            be drawn beside them; a column of that name in another tool's file may be anything.
+    """
     parts: list[tuple[str, np.ndarray, np.ndarray]] = []
-    if "logit" in table.details:
-        before = expit(table.details["logit"].astype(np.float64))
+    logits = table.details["logit"] if has_logits else np.array([np.nan])
+    if np.issubdtype(logits.dtype, np.number) and np.isfinite(logits).all():
+        before = expit(logits.astype(np.float64))
         parts.append(("faces, before calibration", table.label, before))
     parts.append(("faces", evaluation.frame.labels, evaluation.frame.scores))
     parts.append(("videos", evaluation.video.labels, evaluation.video.scores))
@@ -97,28 +107,33 @@ def risk_coverage_figure(evaluation: Evaluation) -> Figure:
 
 def methods_figure(evaluation: Evaluation) -> Figure:
     """Draw AUC and the share of fakes missed, per method and their mean, with intervals."""
-    levels: dict[str, dict[str, Interval]] = {
-        name: one.video.metrics for name, one in evaluation.per_method.items()
-    }
-    if len(levels) > 1:
-        levels["mean over methods"] = evaluation.macro["video"]
+    shown = list(evaluation.per_method.items())[: _MOST_ROWS - 1]
+    names = [drawn_name(name, longest=_LONGEST_NAME) for name, _ in shown]
+    metrics = [one.video.metrics for _, one in shown]
+    num_methods = len(evaluation.per_method)
+    if num_methods > 1:
+        left_out = f" ({num_methods - len(shown):,} not drawn)" if num_methods > len(shown) else ""
+        names.append(f"mean over methods{left_out}")
+        metrics.append(evaluation.macro["video"])
     return _two_columns(
-        [_shortened(name) for name in levels],
-        list(levels.values()),
+        names,
+        metrics,
         (("auc", "AUC (video level)"), ("apcer", "fakes called real (APCER)")),
     )
 
 
 def slices_figure(column: str, results: tuple[SliceResult, ...]) -> Figure:
     """Draw AUC and accuracy in each slice of a column, with the numbers of videos."""
+    results = results[:_MOST_ROWS]
+    counts = [f"({one.num_videos_real:,} real + {one.num_videos_fake:,} fake)" for one in results]
     names = [
-        f"{_shortened(one.value)}  ({one.num_videos_real:,} real + {one.num_videos_fake:,} fake)"
-        for one in results
+        f"{drawn_name(one.value, longest=_LONGEST_NAME)}  {count}"
+        for one, count in zip(results, counts, strict=True)
     ]
     return _two_columns(
         names,
         [one.metrics for one in results],
-        (("auc", f"{column}: AUC (video level)"), ("balanced_accuracy", "balanced accuracy")),
+        (("auc", f"{drawn_name(column)}: AUC (video level)"), ("balanced_accuracy", "balanced accuracy")),
     )
 
 
@@ -156,7 +171,3 @@ def _two_columns(
         if key == "auc":
             axes.axvline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
     return figure
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 30 else name[:29] + "…"

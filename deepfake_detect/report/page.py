@@ -74,14 +74,19 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table of plain text.
 
     Example:
-        >>> print(markdown_table(["method", "AUC"], [["a|b", "0.9"]]))
+        >>> print(markdown_table(["method", "AUC"], [["<a>|b", "0.9"]]))
         | method | AUC |
         |---|---:|
-        | a\\|b | 0.9 |
+        | &lt;a&gt;\\|b | 0.9 |
     """
     lines = [list(header), *(list(row) for row in rows)]
-    text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    text = ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in lines]
     return "\n".join([text[0], "|---|" + "---:|" * (len(header) - 1), *text[1:]])
+
+
+def _markdown_cell(text: str) -> str:
+    # Markdown takes tags as they are, and a line's end for that of the row.
+    return " ".join(escape(text, quote=False).replace("|", "\\|").splitlines())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import Evaluation, LevelResult
 from deepfake_detect.files import atomic_path
 from deepfake_detect.records import FAKE
+from deepfake_detect.report.drawing import drawn_name, png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +31,8 @@ def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> Non
     """Draw the ROC curves of an evaluation into a PNG, atomically.
 
     Thick: video level and frame level over all methods. Thin, for 2 to 8 methods: each method's
-    fakes against all reals at video level. The legend, beside the axes, gives AUC and interval.
-    Where a class is absent, the picture says so in place of curves.
+    fakes against the reals of its dataset at video level. The legend, beside the axes, gives AUC and
+    interval. Where a class is absent, the picture says so in place of curves.
 
     Args:
         evaluation: Result of ``evaluation.evaluate_scores``.
@@ -59,7 +60,7 @@ def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> Non
         raise OptionError("path", f"{path} does not end in .png", "the figure is written as PNG")
     figure = roc_figure(evaluation)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.2)
+        temporary.write_bytes(png_bytes(figure, dots_per_inch=_DOTS_PER_INCH, margin=0.2))
 
 
 def roc_figure(evaluation: Evaluation) -> Figure:
@@ -130,7 +131,7 @@ def _draw_curve(axes: Axes, name: str, level: LevelResult, style: dict[str, Any]
     curve = level.roc()
     (line,) = axes.plot(curve.false_positive_rate, curve.true_positive_rate, **style)
     # Numbers first: digits are equally wide, so they stand in columns.
-    line.set_label(f"{level.metrics['auc'].text()}  {name}")
+    line.set_label(f"{level.metrics['auc'].text()}  {drawn_name(name)}")
     return line
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from deepfake_detect.cli import main
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.seen import video_digests
+from deepfake_detect.errors import OutputError
+from deepfake_detect.models.checkpoint import update_detector
 from tests.data.trees import crop_manifest, textured_crops
 
 HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
@@ -65,6 +70,14 @@ def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: P
         (["--scores", "s.csv", "--slice", "age"], "slice: the scores have no column 'age'"),
         (["--scores", "s.csv", "--aggregation", "max"], "rule: there is no 'max'"),
         (["--scores", "s.csv", "--num-workers", "-1"], "num_workers: is -1"),
+        (["--scores", "s.csv", "--split", "val"], "--split: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--device", "cpu"], "--device: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--robustness-videos", "4"], "--robustness-videos: needs a manifest"),
+        (["--scores", "s.csv", "--bootstrap-draws", "0"], "num_draws: 0 draws give no interval"),
+        (["--scores", "s.csv", "--seed", "-1"], "seed: -1 is negative"),
+        (["--scores", "s.csv", "--threshold", "nan"], "threshold: nan is not a finite number"),
+        (["--scores", "s.csv", "--aggregation", "logistic"], "logistic needs weights, and there are none"),
+        (["--scores", "s.csv", "--resample", "identities"], "resample: the scores name no identities"),
         (["--scores", "odd.csv"], "odd.csv: lacks the columns dataset"),
     ],
 )
@@ -127,3 +140,108 @@ def test_names_tell_detectors_apart(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(json.loads((out / "compare.json").read_text())["detectors"]) == ["one", "$two$"]
     assert main([*command, "--names", "one"]) == 2
     assert "--names: gives 1 for 2 detectors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--slice", "age"], "slice: the scores have no column 'age'; choose of: compression"),
+        (["--aggregation", "max"], "rule: there is no 'max'"),
+        (["--aggregation", "logistic"], "logistic needs weights, and there are none"),
+        (["--bootstrap-draws", "0"], "num_draws: 0 draws give no interval"),
+        (["--robustness", "rain"], "robustness: 'rain' is unknown"),
+        (["--robustness", "--robustness-videos", "21"], "robustness_videos: is 21"),
+        (["--robustness", "--where", "label = 1"], "holds one class alone; measure on real and fake videos"),
+    ],
+)
+def test_a_mistake_costs_no_scoring(
+    options: list[str],
+    message: str,
+    small_detector: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it began to score")
+
+    monkeypatch.setattr("deepfake_detect.evaluation.predict.score_held_out", never)
+    manifest = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
+    command = ["evaluate", "--manifest", str(manifest), "--detector", str(small_detector)]
+    assert main([*command, "--out", str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_was_found_is_written_before_robustness(
+    small_detector: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = crop_manifest(tmp_path / "m", textured_crops(4, "test"))
+    out = tmp_path / "out"
+    command = ["evaluate", "--manifest", str(manifest), "--detector", str(small_detector), "--out", str(out)]
+    command += ["--bootstrap-draws", "5", "--num-workers", "0", "--robustness", "blur"]
+    with monkeypatch.context() as patched:
+        ended = OutputError("disk", "is full", "make room")
+        patched.setattr("deepfake_detect.evaluation.robustness.measure_robustness", Mock(side_effect=ended))
+        assert main(command) == 2
+    assert json.loads((out / "metrics.json").read_text())["robustness"] is None
+    assert (out / "report.html").is_file()
+    assert "8 of 8 videos scored" in capsys.readouterr().out
+    assert main([*command, "--robustness-videos", "4", "--slice", "method", "person_choice"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert len(metrics["robustness"]["curves"]["blur"]) == 5
+    assert [one["value"] for one in metrics["slices"]["method"]] == ["Made", "original"]
+    assert [one["value"] for one in metrics["slices"]["person_choice"]] == ["unknown"]
+
+
+def test_a_warning_of_seen_videos_goes_with_the_scores(small_detector: Path, tmp_path: Path) -> None:
+    manifest = crop_manifest(tmp_path / "m", textured_crops(4, "test"))
+    detector = tmp_path / "seen.safetensors"
+    detector.write_bytes(small_detector.read_bytes())
+    digests = video_digests(read_manifest(manifest).where("label = 1"))
+    update_detector(detector, training={"video_sha256_prefixes": {"train": digests, "val": []}})
+    words = "the detector was trained on 4 of the 8 measured videos"
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = ["--bootstrap-draws", "5"]
+    command = ["evaluate", "--manifest", str(manifest), "--detector", str(detector), "--num-workers", "0"]
+    with pytest.warns(UserWarning, match=words):
+        assert main([*command, "--out", str(first), *options]) == 0
+    with pytest.warns(UserWarning, match=words):
+        assert main(["evaluate", "--scores", str(first), "--out", str(second), *options]) == 0
+    for folder in (first, second):
+        assert words in json.loads((folder / "metrics.json").read_text())["seen"][0]
+        assert '<p class="red">' in (folder / "report.html").read_text()
+    out = tmp_path / "compared"
+    with pytest.warns(UserWarning, match=words) as told:
+        assert main(["compare", str(first), str(second), "--out", str(out), *options]) == 0
+    assert [str(one.message).split(":")[0] for one in told] == ["first", "second"]
+    assert words in (out / "compare.html").read_text()
+    assert words in (out / "compare.md").read_text()
+
+
+def test_a_missing_folder_is_in_the_coverage_from_extraction_on(
+    small_detector: Path, portrait_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Celeb-DF whose test list names two videos of a folder that is not there."""
+    root = tmp_path / "cdf"
+    listed = {"Celeb-real/id0_0000.mp4": 1, "Celeb-synthesis/id0_id1_0000.mp4": 0}
+    for name in listed:
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes(portrait_clip.read_bytes())
+    lines = [f"{label} {name}" for name, label in {**listed, "YouTube-real/00000.mp4": 1}.items()]
+    (root / "List_of_testing_videos.txt").write_text("\n".join([*lines, "1 YouTube-real/00001.mp4"]) + "\n")
+    crops, out = tmp_path / "crops", tmp_path / "out"
+    extract = ["extract-faces", str(root), "--out", str(crops), "--dataset", "celebdf-v2", "--frames", "2"]
+    assert main([*extract, "--workers", "1", "--device", "cpu"]) == 0
+    command = ["evaluate", "--manifest", str(crops), "--detector", str(small_detector), "--out", str(out)]
+    options = ["--allow-leak", "identical-crops", "--bootstrap-draws", "5", "--num-workers", "0"]
+    assert main([*command, *options]) == 0
+    assert "2 of 4 videos scored, 0 without a face, 2 failed" in capsys.readouterr().out
+    coverage = json.loads((out / "metrics.json").read_text())["coverage"]
+    assert [one["reason"] for one in coverage["unscored"]] == ["missing", "missing"]
+    assert [one["video_id"].split("/")[-2:] for one in coverage["unscored"]] == [
+        ["YouTube-real", "00000"],
+        ["YouTube-real", "00001"],
+    ]

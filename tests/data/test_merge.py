@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deepfake_detect.data.crops import CropDataset
-from deepfake_detect.data.failures import failures_path, read_failures, write_failures
+from deepfake_detect.data.failures import (
+    failures_path,
+    missing_path,
+    read_failures,
+    write_failures,
+    write_missing,
+)
 from deepfake_detect.data.index import IndexOrigin, VideoIndex, write_index
 from deepfake_detect.data.manifest import Manifest, read_manifest, write_manifest
 from deepfake_detect.data.merge import merge_rows
+from deepfake_detect.data.pack import pack_manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import CropGeometry, DatasetVideo, Preprocessing
 from tests.data.trees import crop_manifest, textured_crops
@@ -65,6 +73,33 @@ def test_failures_come_along(two: list[Manifest], tmp_path: Path) -> None:
     (tmp_path / "all.failures.csv").write_text("video_id\nx\n")
     with pytest.raises(ManifestError, match="lacks the columns dataset"):
         read_failures(merged)
+
+
+def test_missing_videos_come_along(two: list[Manifest], tmp_path: Path) -> None:
+    video = DatasetVideo("made", "made/x/0", "x", 1, "val", None, "t", None, Path("p"))
+    write_missing(missing_path(two[0].path), [video])
+    merged = merge_rows(two, tmp_path / "all.parquet")
+    (found,) = read_failures(merged)
+    assert (found["video_id"], found["reason"], found["label"]) == ("made/x/0", "missing", 1)
+    assert (found["target_id"], found["message"]) == ("t", None)
+    assert read_failures(merged.where("split = 'test'")) == []
+    # Of what was merged nothing is read twice.
+    write_missing(missing_path(merged.path), [video])
+    assert len(read_failures(merged)) == 1
+    assert missing_path(merged.path).name == "all.missing.csv"
+    packed = pack_manifest(two[0], tmp_path / "packed", show_progress=False).manifest
+    assert [row["reason"] for row in read_failures(packed)] == ["missing"]
+
+
+def test_an_index_has_missing_videos_too(tmp_path: Path) -> None:
+    video = DatasetVideo("made", "made/x/0", "x", 1, "val", None, "t", None, Path("p"), Path("m"))
+    origin = IndexOrigin(("uadfv",), ("/r",), "auto", 0, "0")
+    index = write_index(tmp_path / "videos.parquet", [video], origin=origin)
+    absent = [replace(video, video_id=f"made/x/{split}", split=split) for split in ("val", "test")]
+    write_missing(missing_path(index.path), absent)
+    assert [row["split"] for row in read_failures(index)] == ["val", "test"]
+    assert [row["split"] for row in read_failures(index.where("split = 'val'"))] == ["val"]
+    assert read_failures(index.where("mask_path is not null")) == []  # of which nothing is known
 
 
 def test_failures_know_what_videos_know(two: list[Manifest]) -> None:

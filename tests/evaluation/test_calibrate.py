@@ -11,16 +11,24 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from deepfake_detect.cli import main
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.seen import video_digests
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import ScoreTable, aggregate_clip, choose_threshold
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, clip_faces
-from deepfake_detect.evaluation.calibrate import CalibrationOptions, calibrate_detector, fit_to_scores
+from deepfake_detect.evaluation.calibrate import (
+    CalibrationOptions,
+    aggregation_lines,
+    calibrate_detector,
+    fit_to_scores,
+)
 from deepfake_detect.evaluation.calibration import (
     choose_aggregation,
     fit_clip_weights,
     fit_isotonic,
     fit_platt,
 )
+from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.metrics import expected_calibration_error, log_loss, roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
 from deepfake_detect.models.inference import calibrated_probabilities
@@ -92,7 +100,13 @@ def test_a_threshold_for_a_highest_false_positive_rate(seed, max_fpr):
 
 def test_a_rate_that_cannot_be_met_is_told():
     with pytest.raises(OptionError, match="max_fpr: every threshold calls more than 0.1 of the 2 reals fake"):
-        choose_threshold([0, 1, 0], [0.9, 0.5, 0.1], max_fpr=0.1)
+        choose_threshold([0, 1, 0], [1.0, 0.5, 0.1], max_fpr=0.1)
+
+
+def test_a_real_on_top_leaves_a_threshold_that_calls_none_fake():
+    assert choose_threshold([0, 1, 0], [0.9, 0.5, 0.1], max_fpr=0.1) == pytest.approx(0.95)
+    highest = np.nextafter(1.0, 0.0)
+    assert choose_threshold([0, 1, 0], [highest, 0.5, 0.1], max_fpr=0.1) > highest
 
 
 def clips(kind, count=80, seed=0):
@@ -181,7 +195,15 @@ def test_the_command_writes_into_the_detector_and_refuses_test(
     assert main([*command, "--method", "isotonic", "--choose-aggregation", "--target-accuracy", "0.5"]) == 0
     config: DetectorConfig = read_detector(path)[1]
     assert config.calibration["method"] == "isotonic"
-    assert "isotonic, temperature 1.000, threshold" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "isotonic, temperature 1.000, threshold" in shown
+    # What each rule is worth on validation is printed and kept, the one taken first.
+    areas = config.training["aggregation_auc"]
+    assert set(areas) == set(AGGREGATION_RULES)
+    assert areas[config.aggregation_rule] == max(areas.values())
+    assert shown.startswith(f"  {config.aggregation_rule:<22} validation AUC ")
+    assert shown.splitlines()[0].endswith("(used)")
+    assert len(aggregation_lines(config)) == len(AGGREGATION_RULES)
     rule = config.aggregation_rule
     options = {"frame_indices": [0], "weights": config.aggregation_weights}
     assert 0 <= aggregate_clip([0], [0.5], rule=rule, **options).fake_probability <= 1
@@ -190,3 +212,28 @@ def test_the_command_writes_into_the_detector_and_refuses_test(
         assert f"split: is {split}: test videos are for measuring alone" in capsys.readouterr().err
     with pytest.raises(OptionError, match="split: is test"):
         calibrate_detector(path, manifest, split="test")
+
+
+def test_the_videos_of_a_calibration_are_known_again(small_detector: Path, tmp_path: Path) -> None:
+    """Measured under the name of another split they are told."""
+    path = tmp_path / "d.safetensors"
+    path.write_bytes(small_detector.read_bytes())
+    crops = textured_crops(6, "val")
+    manifest = crop_manifest(tmp_path / "m", crops)
+    measured = crop_manifest(
+        tmp_path / "n", [(name, label, "test", image) for name, label, _, image in crops]
+    )
+    options = CalibrationOptions(target_accuracy=0.01)
+    config = calibrate_detector(path, manifest, device="cpu", options=options)
+    prefixes = config.training["video_sha256_prefixes"]
+    assert prefixes["calibrated"] == video_digests(read_manifest(manifest))
+    assert (prefixes["train"], prefixes["val"]) == ([], [])
+    (note,) = seen_notes(config.training, read_manifest(measured).split("test"))
+    assert "the detector was calibrated on 12 of the 12 measured videos: these figures" in note
+    assert config.aggregation_rule == "most_suspicious_track"  # validation picks where it is asked to
+    assert "validation AUC" in aggregation_lines(config)[0]
+    # Another calibration forgets none.
+    again = calibrate_detector(
+        path, manifest, where="target_id in ('val0', 'val1', 'val2')", device="cpu", options=options
+    )
+    assert again.training["video_sha256_prefixes"]["calibrated"] == prefixes["calibrated"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import false_discovery_control
 from sklearn.metrics import roc_auc_score
 
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation import ScoreTable
+from deepfake_detect.evaluation import Coverage, ScoreTable
 from deepfake_detect.evaluation.compare import NamedScores, compare_scores, holm
 from deepfake_detect.metrics import bootstrap_differences, delong_test
 
@@ -62,7 +63,10 @@ def test_a_clear_difference_is_told_from_none():
 def test_json_is_plain():
     found = compare_scores([scores("a", 0.1), scores("b", 0.1, seed=1)], num_draws=5).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert list(found) == ["num_videos", "detectors", "pairs", "num_draws", "seed"]
+    assert list(found) == [
+        *("num_videos", "detectors", "pairs", "num_draws", "seed"),
+        *("resample", "num_videos_alone", "notes"),
+    ]
     assert found["pairs"][0]["delong"]["difference"] == pytest.approx(
         found["pairs"][0]["differences"]["auc"]["value"]
     )
@@ -94,3 +98,73 @@ def test_refuses_what_cannot_be_compared():
         compare_scores([scores("a", 0.1, videos=range(30)), scores("b", 0.1, videos=range(30, 60))])
     with pytest.raises(ManifestError, match="video v004: has one label for a and another for b"):
         compare_scores([scores("a", 0.1), scores("b", 0.1, flip=[4])])
+
+
+def test_what_weakens_a_comparison_is_told():
+    first, second = scores("a", 0.05, videos=range(0, 50)), scores("b", 0.3, videos=range(8, 58), seed=1)
+    (note, other) = compare_scores([first, second], num_draws=2).notes
+    assert (
+        note == "a: the comparison holds 42 of its 50 videos (50 scored): the others may be easier or harder"
+    )
+    assert other.startswith("b: the comparison holds 42 of its 50")
+    # Videos that were to be scored count too, and what a detector has seen.
+    failed = Coverage.of(42, {f"x{number}": "cut short" for number in range(10)})
+    same = replace(scores("a", 0.05, videos=range(8, 50)), coverage=failed, seen=["m: trained on 3"])
+    near = replace(scores("b", 0.3, videos=range(8, 50), seed=1), aggregation_rule="median")
+    found = compare_scores([same, near], num_draws=2)
+    assert found.notes == (
+        "a: m: trained on 3",
+        "a: the comparison holds 42 of its 52 videos (42 scored): the others may be easier or harder",
+        "the detectors go from faces to videos by different rules (a mean, b median)",
+    )
+    stored = found.to_json()
+    assert stored["notes"] == list(found.notes)
+    assert stored["detectors"]["a"]["coverage"]["videos_failed"] == 10
+    assert stored["detectors"]["a"]["seen"] == ["m: trained on 3"]
+    assert stored["detectors"]["b"]["coverage"] is None
+    assert compare_scores([scores("a", 0.1), scores("b", 0.2)], num_draws=2).notes == ()
+
+
+def test_people_can_be_drawn_whole():
+    first, second = scores("a", 0.2), scores("b", 0.3, seed=1)
+    people = np.array([f"p{number // 6}" for number in range(60)], dtype=object)
+    named = replace(first, table=replace(first.table, details={"identity": people}))
+    found = compare_scores([second, named], num_draws=50, resample="identities")
+    labels = np.arange(60) % 2
+    assert found.pairs[0].differences == bootstrap_differences(
+        labels,
+        second.table.fake_probability,
+        first.table.fake_probability,
+        np.arange(60) // 6,
+        thresholds=(0.5, 0.5),
+        num_draws=50,
+    )
+    assert (found.resample, found.num_videos_alone) == ("identities", 0)
+    with pytest.raises(OptionError, match="resample: the scores name no identities"):
+        compare_scores([first, second], resample="identities")
+
+
+def test_a_difference_without_variance_has_no_p_value():
+    ids = np.array(["a", "b", "c", "d"])
+    labels = np.array([0, 0, 1, 1])
+    right, wrong = (
+        NamedScores(name, ScoreTable(ids, ids, labels, labels * 0, labels * 0, values), 0.5, "mean")
+        for name, values in (("right", labels * 1.0), ("wrong", 1.0 - labels))
+    )
+    third = replace(right, name="third")
+    found = compare_scores([right, wrong, third], num_draws=5)
+    assert [pair.adjusted_p_value for pair in found.pairs] == [None, 1.0, None]
+    stored = found.to_json()["pairs"][0]["delong"]
+    assert (stored["difference"], stored["p_value"], stored["low"]) == (1.0, None, None)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_another_layout_of_names_is_explained():
+    first = scores("a", 0.1)
+    other = replace(
+        first, name="b", table=replace(first.table, video_id=first.table.video_id.astype(object) + "x")
+    )
+    with pytest.raises(
+        ManifestError, match="give a column compression .* dataset/method/compression/video_id"
+    ):
+        compare_scores([first, other])

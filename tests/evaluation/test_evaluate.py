@@ -118,6 +118,7 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
         "confidence": 0.95,
         "seed": 5,
         "resample": "videos",
+        "num_videos_alone": 0,
         "uncertain_low": 0.4,
         "uncertain_high": 0.4,
     }
@@ -210,10 +211,16 @@ def test_people_can_be_drawn_whole():
         table.label, table.fake_probability, people.astype(str), threshold=0.5, num_draws=25
     )
     assert by_person.frame.metrics == expected
-    unnamed = replace(table, details={"identity": np.full(len(people), None)})
-    assert evaluated(unnamed, resample="identities").video.metrics == by_video.video.metrics
-    with pytest.raises(OptionError, match="resample: the scores name no identities; add a column identity"):
-        evaluated(table, resample="identities")
+    # A video of nobody known stands alone, and how many do is told.
+    some = replace(table, details={"identity": np.where(table.label == 0, people, None)})
+    alone = evaluated(some, resample="identities")
+    assert alone.settings.num_videos_alone == 48
+    words = "95% intervals over identities (48 videos of nobody known stand alone)"
+    assert words in " ".join(rendered(alone, 100).split())
+    assert by_person.settings.num_videos_alone == 0
+    for nobody in (table, replace(table, details={"identity": np.full(len(people), None)})):
+        with pytest.raises(OptionError, match="resample: the scores name no identities; fill a column ident"):
+            evaluated(nobody, resample="identities")
     with pytest.raises(OptionError, match="resample: is 'frames'; choose one of: videos, identities"):
         evaluated(table, resample="frames")
 
@@ -234,6 +241,67 @@ def test_sources_of_reals_are_no_methods_and_one_name_may_hold_both_labels():
     assert evaluation.per_method["dfdc"].num_videos_real == 3
     assert evaluation.per_method["dfdc"].num_videos_fake == 1
     assert evaluation.per_method["dfdc"].video.labels.tolist() == [0, 0, 1, 0]
+
+
+def test_methods_of_one_name_in_two_datasets_are_two_against_their_own_reals():
+    """The reals of B look forged to the detector: pooled, they would spoil the method of A."""
+    videos = [(f"A/r{n}", "real", 0, 0.1) for n in range(4)] + [(f"A/f{n}", "swap", 1, 0.5) for n in range(4)]
+    videos += [(f"B/r{n}", "real", 0, 0.8) for n in range(3)] + [
+        (f"B/f{n}", "swap", 1, 0.9) for n in range(3)
+    ]
+    table = table_of(*videos, spread=0.0)
+    pooled = evaluated(table)
+    assert list(pooled.per_method) == ["swap"]
+    assert pooled.per_method["swap"].video.metrics["auc"].value < 0.9
+    datasets = np.array([video_id[0] for video_id in table.video_id], dtype=object)
+    evaluation = evaluated(replace(table, details={"dataset": datasets}))
+    assert list(evaluation.per_method) == ["A/swap", "B/swap"]
+    counts = [(one.num_videos_real, one.num_videos_fake) for one in evaluation.per_method.values()]
+    assert counts == [(4, 4), (3, 3)]
+    assert [one.video.metrics["auc"].value for one in evaluation.per_method.values()] == [1.0, 1.0]
+    assert evaluation.macro["video"]["auc"].value == 1.0
+    assert [one.value for one in evaluation.slices["dataset"]] == ["A", "B"]
+    shown = [line.split() for line in rendered(evaluation, 90).splitlines() if "dataset:" in line]
+    assert [row[1:6] for row in shown] == [
+        ["dataset:", "A", "4", "+", "4"],
+        ["dataset:", "B", "3", "+", "3"],
+    ]
+
+
+def test_the_terminal_shows_some_slices_of_many_and_plain_names():
+    videos = [(f"v{n:02d}", "real\x1b\n", n % 2, 0.5) for n in range(40)]
+    table = table_of(*videos)
+    cameras = np.array([f"[{int(video_id[1:]) // 2}]" for video_id in table.video_id], dtype=object)
+    text = rendered(evaluated(replace(table, details={"camera": cameras}), slice_by=["camera"]), 90)
+    assert text.count("camera: [") == 12
+    assert "camera: ... 8 more in report.html" in " ".join(text.split())
+    assert "\x1b" not in text
+
+
+def test_progress_counts_every_measurement(monkeypatch):
+    counts = []
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def add_task(self, words, *, total, note):
+            counts.append(total)
+
+        def advance(self, task):
+            counts.append(-1)
+
+    asked = []
+    monkeypatch.setattr(
+        "deepfake_detect.evaluation.evaluate.progress_bar", lambda *, enabled: asked.append(enabled) or Bar()
+    )
+    evaluated(table_of(*four_methods()), show_progress=True, slice_by=["method"])
+    assert asked == [True]
+    assert counts[0] == 3 + 4 * 3 + 5 + len(AGGREGATION_RULES) - 1
+    assert sum(counts) == 0
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -352,6 +420,7 @@ def test_table_says_where_a_number_is_undefined():
         ({"frame_index": np.array([None] * 4)}, "score table, frame_index: holds object"),
         ({"video_id": np.array(["a", "a", "b", None])}, "score table, video_id: holds empty or missing text"),
         ({"method": np.array(["a", "a", "b", ""])}, "score table, method: holds empty or missing text"),
+        ({"video_id": np.array(["a", "a", "b", "b\0"], object)}, "video_id: holds the character NUL; name"),
         ({"fake_probability": np.array([0, 0, 0, np.nan])}, "fake_probability: holds NaN or values outside"),
         ({"fake_probability": np.array([0, 0, 0, 1.5])}, "fake_probability: holds NaN or values outside"),
     ],

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from deepfake_detect.data import leaks
-from deepfake_detect.data.failures import write_failures
+from deepfake_detect.data.failures import write_failures, write_missing
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.data.seen import video_digests
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.predict import score_held_out, score_manifest
+from deepfake_detect.evaluation.predict import score_columns, score_held_out, score_manifest
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import CropScorer
-from deepfake_detect.records import CropGeometry
+from deepfake_detect.records import CropGeometry, DatasetVideo
 from tests.data.trees import crop_manifest, textured_crops
 
 
@@ -220,5 +222,64 @@ def test_scores_carry_what_they_can_be_sliced_by(scorer: CropScorer, three_split
 
 def test_other_videos_are_no_matter(scorer: CropScorer, three_splits: Path) -> None:
     test_videos = read_manifest(three_splits).split("test").video_ids_sha256()
-    seen = trained_on(scorer, train_videos_sha256=test_videos)
+    seen = trained_on(scorer, train_videos_sha256=test_videos, video_sha256_prefixes={"train": []})
     assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here
+
+
+def test_videos_that_the_folder_had_not_count_against_coverage(scorer: CropScorer, tmp_path: Path) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
+    absent = [
+        DatasetVideo("made", f"made/YouTube-real/{n}", "YouTube-real", 0, split, None, None, None, Path("p"))
+        for n, split in enumerate(("test", "test", "train"))
+    ]
+    write_missing(path.parent / "missing.csv", absent)
+    table, coverage = score(scorer, path)
+    assert coverage.sentence() == "4 of 6 videos scored, 0 without a face, 2 failed"
+    assert coverage.unscored == (("made/YouTube-real/0", "missing"), ("made/YouTube-real/1", "missing"))
+    assert [(one.method, one.label, one.frame_index) for one in coverage.rows] == [
+        ("YouTube-real", 0, None)
+    ] * 2
+    # The conditions of the rows hold for them.
+    for condition, count in (("label = 1", 0), ("method = 'YouTube-real' or label = 1", 2)):
+        rows = read_manifest(path).where(condition)
+        _, part = score_manifest(scorer, rows, split="test", num_workers=0, show_progress=False)
+        assert part.videos_failed == count
+    # What was tried and failed says more than that it was missing; what is scored was not missing.
+    write_failures(
+        path.parent / "failures.csv",
+        [{"video_id": "made/YouTube-real/0", "split": "test", "reason": "VideoUnreadableError"}],
+    )
+    write_missing(path.parent / "missing.csv", [*absent, replace(absent[0], video_id=table.video_id[0])])
+    assert dict(score(scorer, path)[1].unscored) == {
+        "made/YouTube-real/0": "VideoUnreadableError",
+        "made/YouTube-real/1": "missing",
+    }
+
+
+def test_an_older_list_of_missing_videos_is_read_too(scorer: CropScorer, tmp_path: Path) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
+    (path.parent / "missing.csv").write_text("video_id,split,path\nmade/x/0,test,p\nmade/x/1,train,p\n")
+    _, coverage = score(scorer, path)
+    assert coverage.unscored == (("made/x/0", "missing"),)
+    (path.parent / "missing.csv").write_text("video\nx\n")
+    with pytest.raises(ManifestError, match="missing.csv: lacks the columns video_id, split, path"):
+        score(scorer, path)
+
+
+def test_scores_carry_every_column_of_one_value(scorer: CropScorer, tmp_path: Path) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
+    table, _ = score(scorer, path)
+    assert set(table.columns()) == set(score_columns(read_manifest(path)))
+    assert {"person_choice", "time_seconds", "split", "logit", "identity"} <= set(table.details)
+    assert not {"box_xyxy", "landmarks_xy"} & set(table.details)
+    stored = pq.read_table(path)
+    wider = stored.append_column("camera", pa.array(["a", "b"] * 2))
+    pq.write_table(wider, path)
+    assert score(scorer, path)[0].details["camera"].tolist() == ["a", "b"] * 2
+    # A condition on it keeps no video of which it is not known.
+    failure = {"video_id": "made/x/0", "split": "test", "reason": "no_face"}
+    write_failures(path.parent / "failures.csv", [failure])
+    rows = read_manifest(path).where("camera = 'a'")
+    _, coverage = score_manifest(scorer, rows, split="test", num_workers=0, show_progress=False)
+    assert (coverage.videos_expected, coverage.videos_scored) == (2, 2)
+    assert score(scorer, path)[1].videos_expected == 5

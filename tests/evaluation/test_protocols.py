@@ -111,7 +111,8 @@ def test_answers_are_one_json_in_a_zip(
         cv2.imwrite(str(images / f"{number:04d}.png"), np.full((120, 160, 3), 40 * number, np.uint8))
     out = tmp_path / "answers.zip"
     command = ["submission", "--detector", str(small_detector), "--device", "cpu", "--out"]
-    assert main([*command, str(out), "--images", str(images)]) == 0
+    with pytest.warns(UserWarning, match="holds 3 pictures, the benchmark has 1,000"):
+        assert main([*command, str(out), "--images", str(images)]) == 0
     with zipfile.ZipFile(out) as archive:
         (name,) = archive.namelist()
         assert json.loads(archive.read(name)) == {f"{number:04d}.png": "real" for number in range(3)}
@@ -125,3 +126,23 @@ def test_refuses_answers_that_the_server_would() -> None:
         write_submission("a.json", {"0000.png": True})
     with pytest.raises(OptionError, match="answers: there is none"):
         write_submission("a.zip", {})
+
+
+def test_a_picture_that_cannot_be_read_is_answered_and_told(
+    small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    cv2.imwrite(str(images / "0000.png"), np.full((120, 160, 3), 40, np.uint8))
+    (images / "0001.png").write_bytes(b"no picture")
+    out = tmp_path / "answers.zip"
+    command = ["submission", "--detector", str(small_detector), "--device", "cpu", "--out", str(out)]
+    with pytest.warns(UserWarning, match="(cannot be read|the benchmark has)") as told:
+        assert main([*command, "--images", str(images)]) == 0
+    assert [str(one.message).removeprefix(f"{images}: ") for one in told] == [
+        "holds 2 pictures, the benchmark has 1,000",
+        "1 pictures cannot be read and are called real: 0001.png",
+    ]
+    with zipfile.ZipFile(out) as archive:
+        assert json.loads(archive.read("submission.json")) == {"0000.png": "real", "0001.png": "real"}
+    assert "2 pictures, 0 called fake, 1 without a face" in capsys.readouterr().out

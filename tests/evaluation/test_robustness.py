@@ -132,7 +132,8 @@ def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(scorer: CropSco
 def test_refuses(scorer: CropScorer, tmp_path: Path) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(2, "test")))
     options = {"split": "test", "show_progress": False}
-    with pytest.raises(OptionError, match="robustness_videos: is 1; pass 2 or more"):
-        measure_robustness(scorer, manifest, num_videos=1, **options)  # type: ignore[arg-type]
+    for number in (0, 1, 21):
+        with pytest.raises(OptionError, match=f"robustness_videos: is {number}; pass an even number from 2"):
+            measure_robustness(scorer, manifest, num_videos=number, **options)  # type: ignore[arg-type]
     with pytest.raises(ManifestError, match="holds one class alone; measure on real and fake videos"):
         measure_robustness(scorer, manifest.where("label = 1"), num_videos=4, **options)  # type: ignore[arg-type]

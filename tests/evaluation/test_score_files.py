@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from deepfake_detect.errors import ManifestError
-from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores, video_samples
 from deepfake_detect.evaluation.score_files import read_scores, write_scores
 
 HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
@@ -131,8 +131,13 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         (["a,FF,real,0,0,-1e-3"], "such as -0.001; write probabilities"),
         (["a,FF,real,2,0,0.5"], "column label holds values other than 0 and 1"),
         (["a,FF,real,,0,0.5"], "column label holds values other than 0 and 1"),
-        (["a,FF,real,fake,0,0.5"], r"cannot be read as CSV \(.*invalid value 'fake'"),
+        (["a,FF,real,fake,0,0.5"], "column label holds 'fake', which is no number; write 1 for fake and 0"),
+        (["a,FF,real,0,0,high"], "column fake_probability holds 'high', which is no number; write numbers"),
         (["a,FF,real,0,0.5,0.5"], "column frame_index holds values that are no whole numbers"),
+        (["a,FF,real,0,inf,0.5"], "column frame_index holds values that are no whole numbers from 0"),
+        (["a,FF,real,0,1e30,0.5"], "column frame_index holds values that are no whole numbers from 0"),
+        (["a,FF,real,0,-1,0.5"], "column frame_index holds values that are no whole numbers from 0"),
+        (["a,FF,real,0,0,0.5"] * 2, "holds duplicate rows, such as those of video FF/real/a, frame 0"),
         (["a,FF,real,0,,0.5"], "column frame_index holds values that are no whole numbers"),
         (["a,,real,0,0,0.5"], "column dataset holds empty or missing text"),
         (["a,FF,real,0,0,0.5", "a,FF,real,1,1,0.5"], "video FF/real/a is labelled real and fake"),
@@ -162,5 +167,158 @@ def test_refuses_files_of_another_kind(tmp_path: Path) -> None:
             read_scores(tmp_path / "odd.csv")
     columns = {name: ["x"] for name in HEADER.split(",")}
     pq.write_table(pa.table(columns), tmp_path / "text.parquet")
-    with pytest.raises(ManifestError, match="column label holds text; write numbers"):
+    with pytest.raises(ManifestError, match="column label holds text; write 1 for fake and 0"):
         read_scores(tmp_path / "text.parquet")
+
+
+def test_several_faces_of_a_frame_need_no_further_column(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        *("a,FF,youtube,0,0,0.1", "a,FF,youtube,0,0,0.3", "a,FF,youtube,0,9,0.2"),
+        *("b,FF,Deepfakes,1,0,0.2", "b,FF,Deepfakes,1,0,0.9", "b,FF,Deepfakes,1,0,0.4"),
+    )
+    table = read_scores(path).table
+    assert table.track_id.tolist() == [0, 1, 0, 0, 1, 2]
+    evaluation = scored(path)
+    assert evaluation.video.scores.tolist() == pytest.approx([0.5, 0.2])  # FF/Deepfakes/b comes first
+    assert len(evaluation.frame.scores) == 6
+    # Nobody knows whose faces these are: no track level, and no rule about people.
+    assert np.isnan(evaluation.track.metrics["auc"].value)
+    assert np.isnan(evaluation.per_method["Deepfakes"].track.metrics["accuracy"].value)
+    assert evaluation.to_json()["reliability"]["track"]["edges"] == []
+    assert not {"most_suspicious_track", "longest_track"} & set(evaluation.aggregations)
+    assert "frame_maxima" in evaluation.aggregations
+    with pytest.raises(OptionError, match="longest_track is about people, .* add a column track_id, or cho"):
+        video_samples(table, aggregation_rule="longest_track")
+    write_scores(tmp_path / "s.parquet", table, read_scores(path).coverage, facts={})
+    again = read_scores(tmp_path / "s.parquet").table
+    assert not again.has_tracks
+    assert again.track_id.tolist() == table.track_id.tolist()
+    assert not table.take(np.arange(3)).has_tracks
+
+
+def test_one_face_a_frame_is_one_person(tmp_path: Path) -> None:
+    evaluation = scored(csv(tmp_path, "a,FF,youtube,0,0,0.1", "a,FF,youtube,0,9,0.3", "b,FF,x,1,0,0.9"))
+    assert evaluation.aggregations["most_suspicious_track"] == evaluation.video.metrics
+    assert len(evaluation.track.scores) == 0
+
+
+def test_equal_faces_are_told_from_rows_written_twice(tmp_path: Path) -> None:
+    lines = ["a,FF,x,1,0,0.5,left", "a,FF,x,1,0,0.5,right", "a,FF,x,1,0,0.5,"]
+    table = read_scores(csv(tmp_path, *lines, header=HEADER + ",side")).table
+    assert table.track_id.tolist() == [0, 1, 2]
+    with pytest.raises(ManifestError, match="holds duplicate rows, .* write each face once; a column track"):
+        read_scores(csv(tmp_path, *lines, lines[1], header=HEADER + ",side"))
+
+
+def test_two_videos_never_share_an_identity(tmp_path: Path) -> None:
+    # The second gives the first's whole identity as its name; the last two differ by a slash.
+    path = csv(tmp_path, "x,A,B,1,0,0.9", "A/B/x,A,B,1,0,0.1", "c/d,a,b,1,0,0.5", "d,a,b/c,1,0,0.6")
+    ids = read_scores(path).table.video_id.tolist()
+    assert ids == ["A/B/x", "A/B/A/B/x", "a/b/c%2Fd", "a/b%2Fc/d"]
+    whole = csv(tmp_path, "A/B/x,A,B,1,0,0.9", "A/B/y,A,B,1,0,0.1")
+    assert read_scores(whole).table.video_id.tolist() == ["A/B/x", "A/B/y"]
+
+
+def test_a_column_of_compressions_is_part_of_the_identity(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        *("000_003,FF,Deepfakes,1,0,0.9,c23", "000_003,FF,Deepfakes,1,0,0.8,c40"),
+        *("c23/000,FF,youtube,0,0,0.2,c23", "001,FF,youtube,0,0,0.2,"),
+        header=HEADER + ",compression",
+    )
+    assert read_scores(path).table.video_id.tolist() == [
+        *("FF/Deepfakes/c23/000_003", "FF/Deepfakes/c40/000_003", "FF/youtube/c23/000", "FF/youtube/001")
+    ]
+
+
+def test_identities_may_be_numbers(tmp_path: Path) -> None:
+    columns = {
+        "video_id": ["a", "b", "c"],
+        "dataset": ["D"] * 3,
+        "method": ["m"] * 3,
+        "label": [1] * 3,
+        "frame_index": [0] * 3,
+        "fake_probability": [0.5] * 3,
+    }
+    for identity, expected in (([7, 7, None], ["7", "7", None]), ([1, 2, 3], ["1", "2", "3"])):
+        pq.write_table(pa.table({**columns, "identity": identity}), tmp_path / "scores.parquet")
+        assert read_scores(tmp_path).table.details["identity"].tolist() == expected
+
+
+def test_numbers_and_truth_values_that_are_clear_are_taken(tmp_path: Path) -> None:
+    columns = {
+        "video_id": [3, 4],
+        "dataset": ["D", "D"],
+        "method": ["real", "NA"],
+        "label": [False, True],
+        "frame_index": [0, 0],
+        "fake_probability": pa.array([0.25, 0.5]).cast(pa.decimal128(5, 3)),
+        "box": [[1.0], [2.0]],
+        "flag": [True, False],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "scores.parquet")
+    table = read_scores(tmp_path).table
+    assert table.video_id.tolist() == ["D/real/3", "D/NA/4"]
+    assert (table.label.tolist(), table.fake_probability.tolist()) == ([0, 1], [0.25, 0.5])
+    assert table.details["flag"].tolist() == ["True", "False"]
+    assert "box" not in table.details
+    pq.write_table(pa.table({**columns, "video_id": [["a"], ["b"]]}), tmp_path / "scores.parquet")
+    with pytest.raises(ManifestError, match="column video_id holds lists; write text"):
+        read_scores(tmp_path)
+
+
+def test_none_and_na_are_names_in_text_and_nothing_in_numbers(tmp_path: Path) -> None:
+    table = read_scores(csv(tmp_path, "1,NA,None,1,0,0.5", "2,NA,None,1,0,NA", "3,NA,real,0,0,0.1")).table
+    assert table.video_id.tolist() == ["NA/None/1", "NA/real/3"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (HEADER.replace(",", ";"), "its columns are separated by semicolons; separate them by commas"),
+        (HEADER.replace(",", "\t"), "its columns are separated by tabs; separate them by commas"),
+        (HEADER + ",label", "has column label 2 times; leave one of them out"),
+    ],
+)
+def test_a_header_of_another_kind_is_named(header: str, message: str, tmp_path: Path) -> None:
+    sign = next(sign for sign in ";\t," if sign in header)
+    for probability in ("0.5", "0,5"):  # with the comma of many languages
+        row = sign.join(["a", "D", "m", "1", "0", probability])
+        if sign == ",":
+            row = "a,D,m,1,0,0.5,1"
+        with pytest.raises(ManifestError, match=message):
+            read_scores(csv(tmp_path, row, header=header))
+
+
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    table = read_scores(csv(tmp_path, "0,a,D,m,1,0,0.5,,", header=f",{HEADER},,")).table
+    assert list(table.details) == ["dataset"]
+
+
+@pytest.mark.parametrize("reason", ["no face", "No_Face", "NO-FACE", "no_face"])
+def test_no_face_is_known_however_it_is_written(reason: str, tmp_path: Path) -> None:
+    path = csv(tmp_path, "a,D,m,1,0,0.5,", f"b,D,m,1,0,,{reason}", header=HEADER + ",reason")
+    coverage = read_scores(path).coverage
+    assert (coverage.videos_without_face, coverage.videos_failed) == (1, 0)
+    assert coverage.unscored == (("D/m/b", reason),)
+
+
+def test_rows_without_a_probability_are_written_too(tmp_path: Path) -> None:
+    lines = ["a,D,r,0,0,0.5,", "a,D,r,0,9,,blurred", "b,D,m,1,0,0.25,", "c,D,m,1,0,,no_face"]
+    file = read_scores(csv(tmp_path, *lines, header=HEADER + ",reason"))
+    write_scores(tmp_path / "s.parquet", file.table, file.coverage, facts={"name": "x"})
+    stored = pq.read_table(tmp_path / "s.parquet")
+    rows = {row["video_id"]: row for row in stored.slice(2).to_pylist()}
+    assert rows["D/r/a"]["frame_index"] == 9
+    assert rows["D/m/c"]["fake_probability"] is None
+    assert (rows["D/m/c"]["reason"], rows["D/m/c"]["label"]) == ("no_face", 1)
+    again = read_scores(tmp_path / "s.parquet")
+    assert again.coverage == file.coverage
+    assert again.facts == {"name": "x"}
+    # A filtered copy is measured as far as it goes.
+    for chosen, expected in (([True, False, False, True], (2, 1)), ([True, True, True, False], (2, 2))):
+        pq.write_table(stored.filter(pa.array(chosen)), tmp_path / "part.parquet")
+        part = read_scores(tmp_path / "part.parquet").coverage
+        assert (part.videos_expected, part.videos_scored) == expected
+        assert scored(tmp_path / "part.parquet").coverage == part

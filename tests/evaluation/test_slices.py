@@ -106,5 +106,22 @@ def test_a_column_that_tells_nothing_apart_is_left_out_unless_asked_for():
 def test_an_unknown_column_is_named():
     with pytest.raises(OptionError, match="slice: the scores have no column 'age'; choose of: blur"):
         evaluated({"blur": lambda n: n}, slice_by=("age",))
-    with pytest.raises(OptionError, match="choose of: none, there are no further columns"):
-        evaluated({}, slice_by=("age",))
+
+
+def test_every_column_can_slice():
+    evaluation = evaluated({}, slice_by=("method", "label", "method"))
+    assert list(evaluation.slices) == ["method", "label"]
+    assert rows(evaluation, "method") == [("Deepfakes", 0, 12), ("youtube", 12, 0)]
+    assert rows(evaluation, "label") == [("0", 12, 0), ("1", 0, 12)]
+    assert evaluation.slices["method"][0].metrics["apcer"].value == pytest.approx(1 / 3)
+
+
+def test_of_many_texts_the_commonest_are_kept():
+    def camera(numbers):
+        return np.array([f"camera {max(0, number - 9):02d}" for number in numbers])
+
+    evaluation = evaluated({"camera": camera}, slice_by=("camera",), num_videos=80)
+    found = rows(evaluation, "camera")
+    assert len(found) == 50
+    assert found[0] == ("camera 00", 5, 5)
+    assert found[-1] == ("(others)", 11, 11)

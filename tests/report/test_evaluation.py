@@ -13,12 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores
+from deepfake_detect.evaluation import Coverage, Evaluation, ScoreTable, evaluate_scores
+from deepfake_detect.evaluation.compare import NamedScores, compare_scores
 from deepfake_detect.evaluation.robustness import Robustness, RobustnessPoint
 from deepfake_detect.evaluation.score_files import read_scores
 from deepfake_detect.metrics import METRIC_NAMES, Interval
+from deepfake_detect.report.compare import write_comparison
 from deepfake_detect.report.evaluation import ReportContext, write_evaluation
 from deepfake_detect.report.faces import CropSource
+from deepfake_detect.report.figures import methods_figure, reliability_figure, slices_figure
 from deepfake_detect.report.words import METRIC_WORDS
 
 
@@ -216,8 +219,103 @@ def test_the_paper_table_is_markdown(tmp_path: Path) -> None:
     evaluation = written(tmp_path / "out", made_scores(tmp_path), seen=["seen"])
     text = (tmp_path / "out" / "report.md").read_text()
     rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
-    assert len({len(row) for row in rows}) == 1
-    assert [row[2].strip() for row in rows[2:6]] == ["all", "<b>Swap\\|$x$", "Deepfakes", "mean over methods"]
+    assert len({len(row) for row in rows[:14]}) == 1
+    slices = [row[1:3] for row in rows[14:]]
+    assert slices[0] == [" native_size ", " real + fake videos "]
+    assert slices[2] == [" below 100 ", " 2 + 2 "]
+    names = ["all", "&lt;b&gt;Swap\\|$x$", "Deepfakes", "mean over methods"]
+    assert [(row[1].strip(), row[2].strip()) for row in rows[2:14]] == [
+        (level, name) for level in ("video", "track", "frame") for name in names
+    ]
     assert rows[2][4].strip() == evaluation.video.metrics["auc"].text()
     assert "**Warning: seen**" in text
     assert "24 of 24 videos scored" in text
+
+
+def test_scores_that_are_used_again_keep_the_warning(tmp_path: Path) -> None:
+    written(tmp_path / "out", made_scores(tmp_path), seen=["m: seen before"])
+    assert read_scores(tmp_path / "out").facts["seen"] == ["m: seen before"]
+
+
+def test_slices_are_tables_too(tmp_path: Path) -> None:
+    evaluation = written(tmp_path / "out", made_scores(tmp_path))
+    words = Page((tmp_path / "out" / "report.html").read_text()).words
+    first = evaluation.slices["native_size"][0]
+    start = words.index("below 100")
+    assert words[start + 1 : start + 3] == ["2 + 2", first.metrics["auc"].text()]
+
+
+def titles(evaluation: Evaluation, table: ScoreTable, *, has_logits: bool) -> list[str]:
+    figure = reliability_figure(evaluation, table, has_logits=has_logits)
+    return [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
+
+
+def test_reliability_before_calibration_needs_logits_of_our_own(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    evaluation = written(tmp_path / "out", table)
+    before = "faces, before calibration"
+    assert titles(evaluation, table, has_logits=True) == [before, "faces", "videos"]
+    assert titles(evaluation, table, has_logits=False) == ["faces", "videos"]
+    for odd in (np.full(48, "high", object), np.where(np.arange(48) == 3, np.nan, 1.0)):
+        other = replace(table, details={**table.details, "logit": odd})
+        assert titles(evaluation, other, has_logits=True) == ["faces", "videos"]
+        written(tmp_path / "other", other)  # a text column of that name is no matter
+
+
+def test_without_tracks_the_report_says_so(tmp_path: Path) -> None:
+    table = replace(made_scores(tmp_path), has_tracks=False)
+    written(tmp_path / "out", table)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "No track level: the scores have no column track_id" in text
+        assert "| track |" not in text
+        assert "track: all" not in text
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    names = np.where(table.label == 1, "\u6362\u8138\x07\n" + "x" * 90, "youtube").astype(object)
+    written(tmp_path / "out", replace(table, method=names))  # a warning would be an error here
+    first, *_ = (line for line in (tmp_path / "out" / "report.md").read_text().splitlines() if "xxx" in line)
+    assert first.startswith("| video | \u6362\u8138\x07 xxx")
+
+
+def test_figures_of_many_rows_are_cut_and_tables_are_not(tmp_path: Path) -> None:
+    table = made_scores(tmp_path, num_videos=120)
+    numbers = np.repeat(np.arange(120), 2)
+    many = np.array([f"m{number:03d}" if number % 2 else "youtube" for number in numbers], object)
+    evaluation = written(tmp_path / "out", replace(table, method=many))
+    labels = [text.get_text() for text in methods_figure(evaluation).axes[0].get_yticklabels()]
+    assert len(labels) == 40
+    assert labels[-1] == "mean over methods (21 not drawn)"
+    assert len(evaluation.per_method) == 60
+    assert "video: m119" in Page((tmp_path / "out" / "report.html").read_text()).words
+    slices = (evaluation.slices["native_size"][0],) * 70
+    assert len(slices_figure("x", slices).axes[0].get_yticklabels()) == 40
+
+
+def test_a_face_in_a_tar_links_to_the_tar(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    (tmp_path / "crops.tar").write_bytes(b"")
+    inside = np.array([f"crops.tar/{row}.png" for row in range(48)], object)
+    table = replace(table, details={**table.details, "path": inside})
+    written(tmp_path / "out", table, crops=CropSource(tmp_path, {}))
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert page.links == [(tmp_path / "crops.tar").as_uri()] * 5
+    assert "Faces link to their crops (--index: clips)." in " ".join(page.words)
+
+
+def test_a_comparison_shows_coverage_and_warnings(tmp_path: Path) -> None:
+    table = made_scores(tmp_path)
+    coverage = Coverage.of(24, {"x": "no_face", **{f"y{n}": "cut short" for n in range(9)}})
+    first = NamedScores("a", table, 0.5, "mean", coverage=coverage, seen=["m: trained on 3"])
+    second = NamedScores("b\x07", table, 0.5, "mean")
+    write_comparison(tmp_path / "out", compare_scores([first, second], num_draws=5))
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert '<p class="red">a: m: trained on 3</p>' in page
+    assert '<p class="red">a: the comparison holds 24 of its 34 videos' in page
+    text = (tmp_path / "out" / "compare.md").read_text()
+    assert "| a | 24 of 34 videos scored, 1 without a face, 9 failed | 0.5 | mean |" in text
+    assert "**Warning: a: m: trained on 3**" in text
+    stored = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert stored["detectors"]["a"]["coverage"]["videos_without_face"] == 1

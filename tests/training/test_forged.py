@@ -142,6 +142,8 @@ def test_the_learning_rate_is_searched_on_blends(reals: Path, tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("ignore:every verdict will be 'uncertain':UserWarning")
+@pytest.mark.filterwarnings("ignore:the probabilities stay uncalibrated:UserWarning")
 def test_the_tool_trains_on_reals_alone(
     reals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
