@@ -32,7 +32,7 @@ from deepfake_detect.report.words import METRIC_WORDS
 
 _PAPER_COLUMNS = ("auc", "average_precision", "eer", "tpr_at_1pct_fpr", "balanced_accuracy", "log_loss")
 _RULE_COLUMNS = ("auc", "eer", "balanced_accuracy", "log_loss")
-_ROBUSTNESS_HEADER = ["corruption and level", "AUC", "less unchanged"]
+_ROBUSTNESS_HEADER = ["corruption and level", "AUC", "against unchanged"]
 _SLICE_COLUMNS = ("auc", "eer", "balanced_accuracy", "apcer", "bpcer", "log_loss")
 _MOST_UNSCORED = 200
 

@@ -19,9 +19,10 @@ p.small, caption, figcaption { color: #555; font-size: .86rem; }
 .red { background: #b3261e; color: #fff; padding: .7rem 1rem; border-radius: .3rem; font-weight: 600; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6e6e6; white-space: nowrap; }
+th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6e6e6; }
 th { background: #f5f6f8; }
-th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; min-width: 6rem; max-width: 18rem;
+       overflow-wrap: break-word; }
 img { max-width: 100%; height: auto; }
 figure { margin: 0; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
@@ -59,9 +60,15 @@ def paragraph(text: str, *, kind: str = "") -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
     """Return a table of plain text; the first column is set to the left, numbers to the right."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(row)) + "</tr>" for row in rows)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<div class="wide"><table>{named}<tr>{head}</tr>\n{body}\n</table></div>'
+
+
+def _cells(row: Sequence[str]) -> list[str]:
+    """Return a row's text as HTML; a number is broken in front of its interval alone."""
+    first, *numbers = map(escape, row)
+    return [first, *(text.replace(" ", "&nbsp;").replace("&nbsp;[", " [") for text in numbers)]
 
 
 def picture(data: bytes, *, words: str, kind: str = "png") -> str:
