@@ -33,8 +33,11 @@ _NUMBERS = (
     ("steps", int, "steps in place of epochs"),
     ("batch-size", int, "real pictures a step"),
     ("learning-rate", float, "of both networks' Adam"),
-    ("generator-learning-rate", float, "of the generator's (default: the same)"),
-    ("generator-warmup-steps", int, "over which it grows (default: conv 1000, else 0)"),
+    (
+        "generator-learning-rate",
+        float,
+        "of the generator's (default: conv a quarter of the other, else the same)",
+    ),
     ("beta1", float, "of both networks' Adam"),
     ("beta2", float, "of both networks' Adam"),
     ("average-decay", float, "of the moving average of weights that samples come from, 0 is off"),

@@ -12,7 +12,7 @@ GanPrecision = Literal["auto", "no", "bf16"]
 MNIST_WORD = "mnist"
 MNIST_VARIABLE = "DEEPFAKE_DETECT_MNIST"  # of the environment: the folder with MNIST's files
 DEFAULT_SHARES = (0.8, 0.1, 0.1)  # of a fake set in train, val and test
-_DEFAULT_WARMUPS = {"conv": 1000}
+_GENERATOR_SHARES = {"conv": 0.25}  # of the discriminator's learning rate
 _DEFAULT_SIZES: dict[str, int] = {"dense": 28, "conv": 28, "dcgan": 64}
 
 
@@ -28,11 +28,9 @@ class GanConfig:
         steps: In place of ``epochs``, how many steps are taken.
         batch_size: Real images a step, and as many made ones.
         learning_rate, beta1, beta2: Of both networks' Adam. The defaults are those of Radford et al.
-        generator_learning_rate: Of the generator's Adam where it is another than ``learning_rate``.
-        generator_warmup_steps: Over which the generator's rate grows to its full height; ``None`` is
-            1,000 for conv, else 0. With half the full rate from the first step on, conv's wide
-            generator without batch norm was seen to run into black pictures within 60 steps, where a
-            tanh has no slope; a quarter of it all along learns slowly.
+        generator_learning_rate: Of the generator's Adam where it is another. ``None``: for conv a
+            quarter of ``learning_rate``. At half of it, or the whole, conv's wide generator without
+            batch norm was seen to run into black pictures within 60 steps, where a tanh has no slope.
         average_decay: Share that a step keeps of the moving average of the generator's weights,
             which samples come from; 0 for none.
         precision: ``"bf16"``, ``"no"`` for float32, or ``"auto"``: bf16 where the hardware
@@ -56,7 +54,6 @@ class GanConfig:
     batch_size: int = 128
     learning_rate: float = 2e-4
     generator_learning_rate: float | None = None
-    generator_warmup_steps: int | None = None
     beta1: float = 0.5
     beta2: float = 0.999
     average_decay: float = 0.999
@@ -77,8 +74,6 @@ class GanConfig:
                 raise OptionError(option, f"is {getattr(self, option)}", "pass 1 or more")
         if self.steps is not None and self.steps < 1:
             raise OptionError("steps", f"is {self.steps}", "pass 1 or more")
-        if self.generator_warmup_steps is not None and self.generator_warmup_steps < 0:
-            raise OptionError("generator_warmup_steps", f"is {self.generator_warmup_steps}", "pass 0 or more")
         if self.batch_size < 2:
             raise OptionError("batch_size", f"is {self.batch_size}", "pass 2 or more")
         for option in ("learning_rate", "generator_learning_rate"):
@@ -98,20 +93,10 @@ class GanConfig:
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Learning rates of generator and discriminator at their full height."""
-        of_generator = self.generator_learning_rate
-        return self.learning_rate if of_generator is None else of_generator, self.learning_rate
-
-    def generator_rate(self, step: int) -> float:
-        """Return the generator's learning rate in a step, counted from 1.
-
-        Example:
-            >>> [GanConfig(arch="conv").generator_rate(step) for step in (250, 500, 5000)]
-            [5e-05, 0.0001, 0.0002]
-        """
-        warmup = self.generator_warmup_steps
-        num_steps = _DEFAULT_WARMUPS.get(self.arch, 0) if warmup is None else warmup
-        return self.rates[0] * min(1.0, step / max(1, num_steps))
+        """Learning rates of generator and discriminator."""
+        if self.generator_learning_rate is not None:
+            return self.generator_learning_rate, self.learning_rate
+        return self.learning_rate * _GENERATOR_SHARES.get(self.arch, 1.0), self.learning_rate
 
     def spec(self, channels: int) -> GanSpec:
         """Return the description of networks for images of 1 or 3 channels."""

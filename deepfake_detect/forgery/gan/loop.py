@@ -177,8 +177,6 @@ class _Run:
         config, number = self.config, len(self.history) + 1
         batch = torch.from_numpy(self.images[chosen].transpose(0, 3, 1, 2)).to(self.device)
         latent = draw_latent(len(chosen), config.latent_size, config.seed, number, stream=_LATENT)
-        for group in self.gan.generator_optimizer.param_groups:
-            group["lr"] = config.generator_rate(number)
         record = gan_step(
             self.gan,
             to_tanh_range(batch).contiguous(memory_format=torch.channels_last),

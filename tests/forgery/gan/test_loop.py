@@ -240,24 +240,9 @@ def test_files_that_hold_no_generator_are_refused(tmp_path: Path) -> None:
 
 
 def test_rates_of_both_networks() -> None:
-    assert small().rates == (2e-4, 2e-4)
+    assert small().rates == (5e-5, 2e-4)
+    assert small(arch="dense").rates == (2e-4, 2e-4)
     assert small(generator_learning_rate=1e-5).rates == (1e-5, 2e-4)
-
-
-def test_the_generators_rate_grows(tmp_path: Path) -> None:
-    assert [small().generator_rate(step) for step in (500, 1000, 2000)] == [1e-4, 2e-4, 2e-4]
-    assert small(arch="dense").generator_rate(1) == 2e-4
-    slow = small(generator_warmup_steps=4, generator_learning_rate=4e-3)
-    assert [slow.generator_rate(step) for step in (1, 2, 4)] == [1e-3, 2e-3, 4e-3]
-    # Adam's first step is as long as the rate: with next to none the weights stay where they began.
-    for warmup in (0, 10**6):
-        run(tmp_path / str(warmup), small(steps=1, generator_warmup_steps=warmup))
-    fast, still = (
-        torch.load(tmp_path / str(warmup) / "state.pt", weights_only=True)["gan"]["generator"]
-        for warmup in (0, 10**6)
-    )
-    moved = max(float((fast[name] - still[name]).abs().max()) for name in fast)
-    assert moved == pytest.approx(2e-4, rel=0.01)
 
 
 def history(on_real: float, on_fake: float, count: int = loop.COLLAPSE_STEPS) -> list[StepRecord]:
@@ -292,7 +277,6 @@ def test_a_discriminator_that_has_won_or_learned_nothing_is_told(
         ({"batch_size": 1}, "batch_size: is 1; pass 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
         ({"generator_learning_rate": 0.0}, "generator_learning_rate: is 0.0; pass a number above 0"),
-        ({"generator_warmup_steps": -1}, "generator_warmup_steps: is -1; pass 0 or more"),
         ({"beta1": 1.0}, "beta1: is 1.0; pass 0 up to below 1"),
         ({"beta2": -0.1}, "beta2: is -0.1"),
         ({"average_decay": 1.0}, "average_decay: is 1.0"),
