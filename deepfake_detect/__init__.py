@@ -18,6 +18,7 @@ The rooms, in the order in which they may import one another:
     forgery      making fakes: blends of reals, GANs
     models       crop -> logit, pretrained weights, the detector file
     training     manifest -> detector
+    explain      where a network looks, what its layers answer to, Deep Dream
     evaluation   scores -> metrics with intervals, aggregation over a clip, calibration
     report       pictures and annotated clips from finished numbers
     extraction   dataset -> crops and manifest, resumable and parallel

@@ -36,6 +36,9 @@ COMMANDS = {
     "compare": "deepfake_detect.cli.compare",
     "protocols": "deepfake_detect.cli.protocols",
     "submission": "deepfake_detect.cli.submission",
+    "explain": "deepfake_detect.cli.explain",
+    "filters": "deepfake_detect.cli.filters",
+    "dream": "deepfake_detect.cli.dream",
 }
 SUMMARIES = {
     "score-video": "tell whether the faces in clips were forged",
@@ -57,6 +60,9 @@ SUMMARIES = {
     "compare": "put several detectors side by side",
     "protocols": "list the protocols that a manifest can serve",
     "submission": "answer the pictures of the FaceForensics++ benchmark",
+    "explain": "show where in a face a detector finds its evidence",
+    "filters": "draw a network's filters, or its answers to a picture",
+    "dream": "change a picture until layers answer more strongly",
 }
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130

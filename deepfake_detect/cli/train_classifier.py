@@ -1,7 +1,8 @@
 """Train any network to name the class of small images, such as MNIST's digits.
 
 Images are held in memory: MNIST's idx files, or train and test with a folder for each class. Test
-images are measured after each epoch and select nothing. Leaves classifier.safetensors and run.json.
+images are measured after each epoch and select nothing. Leaves classifier.safetensors and run.json,
+and with --save-epochs the weights of those epochs.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
+from deepfake_detect.errors import OptionError
 from deepfake_detect.training.config import Optimizer
+from deepfake_detect.training.kept_epochs import epoch_file, parse_epochs, save_weights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--learning-rate", type=float, default=1.0, help="(default 1)")
     parser.add_argument("--flips-and-shifts", action="store_true", help="mirror and move training images")
+    parser.add_argument(
+        "--save-epochs", metavar="N,N,...", help="epochs whose weights are kept, 0 being before the first"
+    )
     parser.add_argument("--seed", type=int, default=0, help="(default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
@@ -41,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = vars(arguments)
     config = ClassifyConfig(**{name: options[name] for name in ClassifyConfig.__dataclass_fields__})
+    kept = _epochs_to_keep(arguments)
     images = read_labelled(arguments.data)
     _, height, width, channels = images.train_images.shape
     if height != width:
@@ -53,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{arguments.backbone}: {num_parameters:,} parameters; {len(images.train_labels):,} training images"
     )
-    history = train_classifier(model, images, config)
+    history = train_classifier(
+        model, images, config, after_epoch=lambda epoch, network: _keep(arguments.out, kept, epoch, network)
+    )
     for record in history:
         print(
             f"epoch {record.epoch:>3}: loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.4f}; "
@@ -63,8 +75,25 @@ def run(arguments: argparse.Namespace) -> int:
         "backbone": arguments.backbone,
         "num_parameters": num_parameters,
         "class_names": images.class_names,
+        "image_size": height,
         "history": [asdict(record) for record in history],
     }
     save_run(arguments.out, model, config, facts)
     print(f"wrote {arguments.out / 'classifier.safetensors'}")
     return 0
+
+
+def _epochs_to_keep(arguments: argparse.Namespace) -> tuple[int, ...]:
+    if arguments.save_epochs is None:
+        return ()
+    epochs = parse_epochs(arguments.save_epochs)
+    if epochs[-1] > arguments.epochs:
+        cause = f"names epoch {epochs[-1]} of a run of {arguments.epochs}"
+        raise OptionError("--save-epochs", cause, f"pass 0 to {arguments.epochs}")
+    return epochs
+
+
+def _keep(folder: Path, kept: tuple[int, ...], epoch: int, network: nn.Module) -> None:
+    """Write the weights of an epoch that is to be kept."""
+    if epoch in kept:
+        save_weights(epoch_file(folder, epoch), network)

@@ -19,9 +19,7 @@ _SMALL = {"vgg19": 64, "xception": 96, "efficientnet_b4_sbi": 96}
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_completes_a_run(recipe: Path, tmp_path: Path) -> None:
-    manifest = face_manifest(
-        tmp_path / "data", {"train": 2, "val": 2}, fakes={"train": 2, "val": 2}, side=96
-    )
+    manifest = face_manifest(tmp_path / "data", {"train": 2, "val": 2}, fakes={"train": 2, "val": 2}, side=96)
     written = read_config(recipe, manifest=manifest, out=tmp_path / "run")
     sizes: dict[str, object] = {"image_size": _SMALL[recipe.stem]} if recipe.stem in _SMALL else {}
     run = read_config(

@@ -1,0 +1,91 @@
+"""Heat maps beside their crops, and grids of filters or activations side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.explain.crops import Explanation
+from deepfake_detect.records import FAKE
+from deepfake_detect.report.drawing import drawn_name, new_figure, save_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PAIRS_A_ROW = 3
+_PAIR_INCHES = (3.7, 2.15)
+_GAP = 6
+_LABEL_COLOURS = {True: "#D55E00", False: "#0B3C8C", None: "#333333"}
+
+
+def save_heat_map_sheet(
+    explanations: Sequence[Explanation],
+    names: Sequence[str],
+    labels: Sequence[int | None],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """Draw each crop beside its overlay, with its name, its label and what the detector says of it.
+
+    Args:
+        explanations: At least one.
+        names, labels: One for each; a label is 1 for fake, 0 for real, ``None`` where not known.
+        path: PNG to write.
+        title: Over the sheet.
+
+    Raises:
+        OptionError: There is none to draw.
+    """
+    if not explanations:
+        raise OptionError("explanations", "are none", "draw one or more")
+    columns = min(_PAIRS_A_ROW, len(explanations))
+    rows = -(-len(explanations) // columns)
+    figure = new_figure(_PAIR_INCHES[0] * columns, _PAIR_INCHES[1] * rows + 0.9)
+    cells = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axes in cells:
+        axes.axis("off")
+    for axes, one, name, label in zip(cells, explanations, names, labels, strict=False):
+        _draw_pair(axes, one, name, label)
+    figure.suptitle(title, parse_math=False, fontsize=9, wrap=True)
+    save_png(figure, path)
+
+
+def save_grids(grids: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:
+    """Draw pictures side by side, each with its name above it.
+
+    Args:
+        grids: Name and RGB uint8 (H, W, 3), at least one.
+        path: PNG to write.
+        title: Over all.
+
+    Raises:
+        OptionError: There is none to draw.
+    """
+    if not grids:
+        raise OptionError("grids", "are none", "draw one or more")
+    figure = new_figure(4.6 * len(grids), 5.2)
+    for axes, (name, picture) in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids, strict=True):
+        axes.imshow(picture, interpolation="nearest")
+        axes.axis("off")
+        axes.set_title(drawn_name(name), fontsize=9, parse_math=False)
+    figure.suptitle(title, parse_math=False, fontsize=10)
+    save_png(figure, path)
+
+
+def _draw_pair(axes: Axes, one: Explanation, name: str, label: int | None) -> None:
+    gap = np.full((one.crop.shape[0], max(1, one.crop.shape[1] * _GAP // 160), 3), 255, np.uint8)
+    axes.imshow(np.hstack([one.crop, gap, one.overlay]))
+    is_fake = None if label is None else label == FAKE
+    said = "" if is_fake is None else f"{'fake' if is_fake else 'real'}: "
+    axes.set_title(
+        f"{drawn_name(name, longest=44)}\n{said}fake probability {one.fake_probability:.3f}",
+        fontsize=8,
+        loc="left",
+        color=_LABEL_COLOURS[is_fake],
+        parse_math=False,
+    )
