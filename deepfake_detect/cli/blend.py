@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     num_reals = rows.where("label = 0").num_rows
     made = write_blends(rows, arguments.out, words, seed=arguments.seed, device=arguments.device)
     num_made = made.num_rows // 2
-    print(f"{num_made:,} fakes of {num_reals:,} reals, {num_reals - num_made:,} left out (no face found)")
+    left_out = f"{num_reals - num_made:,} left out (no face that can be blended)"
+    print(f"{num_made:,} fakes of {num_reals:,} reals, {left_out}")
     print(f"wrote {made.path} and {arguments.out / SHEET_NAME}")
     return 0

@@ -20,7 +20,7 @@ from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import FAKE, REAL, CropGeometry, Preprocessing
 
 _SAME_MARGIN = 0.01
-_NO_IDENTITY = -1
+NO_IDENTITY = -1  # code of a row whose person is not known
 
 # A row to read, or a row with the seed of its augmentation.
 Draw = int | tuple[int, int]
@@ -194,13 +194,13 @@ class PairedBatchSampler(Sampler[list[int]]):
                 "manifest", f"holds {len(reals)} real and {len(fakes)} fake crops", "both classes are needed"
             )
         self._larger, smaller = (fakes, reals) if len(fakes) >= len(reals) else (reals, fakes)
-        identities = _identity_codes(target_ids)
+        identities = identity_codes(target_ids)
         self._smaller = smaller[np.argsort(identities[smaller], kind="stable")]
         # The partners of larger[k] are smaller[first[k] : first[k] + count[k]], possibly none.
         known = identities[self._smaller]
         self._first_partner = np.searchsorted(known, identities[self._larger], side="left")
         last = np.searchsorted(known, identities[self._larger], side="right")
-        self._num_partners = np.where(identities[self._larger] == _NO_IDENTITY, 0, last - self._first_partner)
+        self._num_partners = np.where(identities[self._larger] == NO_IDENTITY, 0, last - self._first_partner)
         self._pairs_per_batch = batch_size // 2
         self._seed = seed
         self.epoch = 0
@@ -338,9 +338,9 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
                 place = next(places, None)
 
 
-def _identity_codes(target_ids: np.ndarray | pa.ChunkedArray) -> np.ndarray:
-    """Return a number per identity, int32 (N,), ``_NO_IDENTITY`` where it is absent."""
+def identity_codes(target_ids: np.ndarray | pa.ChunkedArray) -> np.ndarray:
+    """Return a number per identity, int32 (N,), ``NO_IDENTITY`` where it is absent."""
     values = target_ids if isinstance(target_ids, pa.ChunkedArray) else pa.chunked_array([target_ids])
     encoded = values.dictionary_encode().unify_dictionaries()
-    codes = [chunk.indices.fill_null(_NO_IDENTITY).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+    codes = [chunk.indices.fill_null(NO_IDENTITY).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
     return np.concatenate([np.zeros(0, np.int32), *codes])

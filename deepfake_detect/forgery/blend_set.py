@@ -20,11 +20,10 @@ from deepfake_detect.data.manifest import (
     write_manifest,
 )
 from deepfake_detect.data.sheets import contact_sheet, save_image
-from deepfake_detect.errors import ManifestError
+from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.files import atomic_path, make_folder, only_one
 from deepfake_detect.forgery.blended_crops import Blender, Forgery, landmark_shares
 from deepfake_detect.forgery.blends import BlendWord
-from deepfake_detect.forgery.inputs import MIN_SIDE
 from deepfake_detect.forgery.single import SelfBlendPair
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
@@ -63,18 +62,24 @@ def write_blends(
 
     Raises:
         ManifestError: There is no real of which a blend can be made.
-        OptionError: ``cross`` is named and there are not two people.
+        OptionError: ``cross`` is named and a split has not two people, or ``out`` is the folder of
+            the manifest that is read.
         OutputError: The folder cannot be written to, or another process writes there.
     """
+    if out.resolve() == rows.root.resolve():
+        raise OptionError("out", "is the folder of the manifest that is read", "pass another folder")
     with only_one(make_folder(out), what="blending"):
-        reals = rows.where(f"label = {REAL}")
+        blenders = [
+            (part, Blender(part, landmark_shares(part, device=device, show_progress=show_progress), words))
+            for part in _splits(rows.where(f"label = {REAL}"))
+        ]
+        # While crops are replaced there is no manifest that could say wrong things of them.
+        (out / MANIFEST_NAME).unlink(missing_ok=True)
         written: list[dict[str, Any]] = []
         shown: list[SelfBlendPair] = []
-        for part in _splits(reals):
-            shares = landmark_shares(part, device=device, show_progress=show_progress)
-            blender = Blender(part, shares, words)
-            with progress_bar(enabled=show_progress) as progress:
-                task = progress.add_task("blends", total=len(blender.rows), note="")
+        with progress_bar(enabled=show_progress) as progress:
+            task = progress.add_task("blends", total=sum(len(one.rows) for _, one in blenders), note="")
+            for part, blender in blenders:
                 for real, forgery in _forgeries(part, blender, seed):
                     written += _written(real, f"{len(written) // 2:08d}", forgery, out)
                     shown += [forgery.pair] if len(shown) < _NUM_ON_SHEET else []
@@ -101,9 +106,10 @@ def _forgeries(reals: Manifest, blender: Blender, seed: int) -> Iterator[tuple[d
             image = read_crop(reals.root / real["path"])
         except ManifestError:
             continue  # it was gone after its landmarks were read
-        if min(image.shape[:2]) >= MIN_SIDE:
-            name = zlib.crc32(real["path"].encode())
-            yield real, blender.make(row, image, np.random.default_rng([seed, name]))
+        name = zlib.crc32(real["path"].encode())
+        forgery = blender.make(row, image, np.random.default_rng([seed, name]))
+        if forgery is not None:
+            yield real, forgery
 
 
 def _written(real: dict[str, Any], name: str, forgery: Forgery, out: Path) -> list[dict[str, Any]]:

@@ -17,21 +17,23 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from deepfake_detect.data.crops import (
+    NO_IDENTITY,
     CropBatch,
     CropDataset,
     CropItem,
     Draw,
     PairedBatchSampler,
     collate_readable,
+    identity_codes,
     read_crop,
     row_and_seed,
 )
+from deepfake_detect.data.identities import identity_sql
 from deepfake_detect.data.manifest import Manifest
-from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.errors import ImageError, ManifestError, OptionError
 from deepfake_detect.forgery.blends import BlendWord
 from deepfake_detect.forgery.cross import cross_blend
 from deepfake_detect.forgery.find import find_landmarks
-from deepfake_detect.forgery.inputs import MIN_SIDE
 from deepfake_detect.forgery.landmarks import (
     crop_landmarks,
     face_outlines,
@@ -80,6 +82,8 @@ def landmark_shares(
                 shares[number] = points + 0.5
                 progress.advance(task)
         readable: list[tuple[int, tuple[int, ...]]] = []
+        if not unknown:
+            return shares
         images = _readable(rows, columns["path"], unknown, readable)
         for found, (number, (height, width, _)) in zip(find_landmarks(images, device=device), readable):  # noqa: B905
             if found is not None:
@@ -137,44 +141,65 @@ class Blender:
     """
 
     def __init__(self, rows: Manifest, shares: np.ndarray, words: Sequence[BlendWord]) -> None:
-        columns = rows.columns(["label", "target_id", "path"])
+        columns = rows.query(
+            f"select label, path, target_id, {identity_sql('target_id')} as person from rows "
+            "order by file_row_number"
+        )
         self._paths, self._root, self._words = columns["path"], rows.root, tuple(words)
-        self._people = columns["target_id"].to_numpy()
+        self._names, self._people = columns["target_id"], identity_codes(columns["person"])
         self._shares, self._poses = shares, normalised_landmarks(shares)
-        is_known = _can_be_blended(shares) & (columns["label"].to_numpy() == REAL)
-        self.rows: np.ndarray = np.flatnonzero(is_known)
-        if "cross" in words and len(set(self._people[self.rows].tolist())) < 2:
-            raise OptionError("forgery", "cross needs faces of two people", "choose sbi, or add reals")
+        can_be_blended = _can_be_blended(shares) & (columns["label"].to_numpy() == REAL)
+        if "cross" in words:
+            # Another person's face is asked for, and of the nameless nobody knows whose theirs is.
+            can_be_blended &= self._people != NO_IDENTITY
+        self.rows: np.ndarray = np.flatnonzero(can_be_blended)
+        if "cross" in words and len(np.unique(self._people[self.rows])) < 2:
+            raise OptionError(
+                "forgery",
+                "cross needs faces of two people whose names are known, in each split",
+                "choose sbi, or add reals",
+            )
 
-    def make(self, row: int, image: np.ndarray, rng: np.random.Generator) -> Forgery:
+    def make(self, row: int, image: np.ndarray, rng: np.random.Generator) -> Forgery | None:
         """Make a fake of a real.
 
         Args:
             row: One of ``rows``.
-            image: Its crop, RGB uint8 (H, W, 3), H and W from 32.
+            image: Its crop, RGB uint8 (H, W, 3).
             rng: Draws everything.
 
-        Raises:
-            ManifestError: The other person's crop cannot be read.
+        Returns:
+            The fake; ``None`` where none can be made of this crop: it is too small, its face is seen
+            edge on or lies at its border, or no crop of another person can be read.
         """
-        points = self._points(row, image)
         word = self._words[rng.integers(len(self._words))]
-        if word == "sbi":
-            return Forgery(self_blend_pair(image, points, rng=rng), word, None)
-        other = self._other(row, rng)
+        partners = [row] if word == "sbi" else self._partners(row, rng)
+        for other in partners:
+            try:
+                return self._blend(row, image, other, rng)
+            except (ManifestError, ImageError, OptionError):
+                continue  # whoever asked names the row when no partner is left
+        return None
+
+    def _blend(self, row: int, image: np.ndarray, other: int, rng: np.random.Generator) -> Forgery:
+        """Blend another's face into a real, or its own where the other is the real itself."""
+        points = self._points(row, image)
+        if other == row:
+            return Forgery(self_blend_pair(image, points, rng=rng), "sbi", None)
         face = read_crop(self._root / self._paths[other].as_py())
         blended, mask = cross_blend(image, points, face, self._points(other, face), rng=rng)
-        return Forgery(SelfBlendPair(image, blended, mask), word, self._people[other])
+        return Forgery(SelfBlendPair(image, blended, mask), "cross", self._names[other].as_py())
 
     def _points(self, row: int, image: np.ndarray) -> np.ndarray:
         points: np.ndarray = self._shares[row] * image.shape[1::-1] - 0.5
         return points
 
-    def _other(self, row: int, rng: np.random.Generator) -> int:
-        """Draw a real of another person whose head is held alike."""
+    def _partners(self, row: int, rng: np.random.Generator) -> list[int]:
+        """Return reals of other people whose heads are held alike, in a drawn order."""
         others = self.rows[self._people[self.rows] != self._people[row]]
         nearest = nearest_normalised(self._poses[row], self._poses[others], k=min(_NUM_ALIKE, len(others)))
-        return int(others[rng.choice(nearest)])
+        drawn: list[int] = others[rng.permutation(nearest)].tolist()
+        return drawn
 
 
 def _can_be_blended(shares: np.ndarray) -> np.ndarray:
@@ -208,15 +233,15 @@ class BlendedCrops(Dataset[tuple[CropItem, ...]]):
             return (self._crops[draw],)
         row = ~code
         image = self._crops.image(row)
-        if image is None or min(image.shape[:2]) < MIN_SIDE:
+        forgery = None if image is None else self._blender.make(row, image, np.random.default_rng(seed))
+        if forgery is None:
             return (CropItem(None, REAL, row),)
-        pair = self._blender.make(row, image, np.random.default_rng(seed)).pair
-        sides = ((pair.real, REAL), (pair.blended, FAKE))
+        sides = ((forgery.pair.real, REAL), (forgery.pair.blended, FAKE))
         return tuple(self._crops.item(side, label, row, seed) for side, label in sides)
 
 
 class RealsAndBlends(Dataset[tuple[CropItem, ...]]):
-    """Every real once as it is, then a blend of each, always the same: to look at and to check with.
+    """The real of each pair, then the blend of each: always the same, to look at and to check with.
 
     Args:
         blended: Makes them.

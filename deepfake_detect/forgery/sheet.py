@@ -64,6 +64,10 @@ def blended_sheet(
         captions.append("stored")
         for _ in range(num_times):
             forgery, chance = blender.make(row, crop, rng), int(rng.integers(2**32))
+            if forgery is None:
+                raise ManifestError(
+                    some.root / paths[row].as_py(), "cannot be blended", "choose another --seed"
+                )
             for side, word in ((forgery.pair.real, "real"), (forgery.pair.blended, forgery.method)):
                 augment.reseed(chance)
                 images.append(augment(side))

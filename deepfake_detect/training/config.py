@@ -247,6 +247,10 @@ class TrainingConfig:
             )
         if self.temporal and (self.head != "dropout" or self.pooling is not None):
             raise OptionError("head", "is that of the sequence model", "leave out head and pooling")
+        if self.balance == "pairs" and self.batch_size % 2:
+            raise OptionError(
+                "batch_size", f"{self.batch_size} cannot hold pairs", "pass an even number from 2"
+            )
         if self.balance == "pairs" and self.temporal:
             raise OptionError("balance", "sequences are not paired", "choose sampler, weight or none")
         if (self.mixup or self.cutmix) and self.temporal:
@@ -303,6 +307,8 @@ def _converted(name: str, value: Any, source: str) -> Any:
     kind = str(TrainingConfig.__dataclass_fields__[name].type)
     refused = OptionError(name, f"is {value!r} in {source}", f"pass {kind.replace('bool', 'true or false')}")
     if name == "allow_leak":
+        if not isinstance(value, (str, list, tuple, type(None))):
+            raise refused
         return (value,) if isinstance(value, str) else tuple(value or ())
     if value is None and kind.endswith("None"):
         return None

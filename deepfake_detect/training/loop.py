@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, broadcast_object_list, gather_object, set_seed
+from accelerate.utils import (
+    InitProcessGroupKwargs,
+    broadcast,
+    broadcast_object_list,
+    gather_object,
+    set_seed,
+)
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -34,7 +41,7 @@ from deepfake_detect.errors import (
     OptionError,
     SanityError,
 )
-from deepfake_detect.files import atomic_path, only_one, read_json, write_json
+from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
 from deepfake_detect.forgery.blended_crops import Blender
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
@@ -44,8 +51,8 @@ from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.training import sanity
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.feed import Feed, has_fakes, training_splits
-from deepfake_detect.training.forged import make_blender, val_blends, write_val_blends
+from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.forged import make_blender, selects_on_blends, val_blends, write_val_blends
 from deepfake_detect.training.history import (
     EpochRecord,
     TrainingResult,
@@ -68,7 +75,8 @@ from deepfake_detect.training.regimes import Part, freeze, head_part, parse_regi
 DETECTOR_NAME = "detector.safetensors"
 _STATE_NAME = "state.pt"
 _CONFIG_NAME = "config.json"
-_STATE_VERSION = 2
+_LONGEST_WAIT = timedelta(hours=12)
+_STATE_VERSION = 3
 # What a run may go on with in another form: none of it changes what is learned.
 _FREE_TO_CHANGE = {
     *("manifest", "out", "device", "num_workers", "allow_leak"),
@@ -108,9 +116,10 @@ def train(
         OptionError: The folder holds a run with another config, or ``config.where`` cannot be read.
         OutputError: Another process trains in the folder.
     """
-    run = _Run(config, show_progress=show_progress, say=say)
+    run = _Run(config, show_progress=show_progress)
     is_main = run.accelerator.is_main_process
-    with only_one(config.out, what="training") if is_main else nullcontext():
+    with only_one(make_folder(config.out), what="training") if is_main else nullcontext():
+        run.prepare(say)
         return run.finish()
 
 
@@ -149,11 +158,9 @@ class _Stage:
 
 
 class _Run:
-    """The state of one run, from the first step to the last."""
+    """The state of one run, from the first step to the last; making it writes nothing."""
 
-    def __init__(
-        self, config: TrainingConfig, *, show_progress: bool, say: Callable[[str], None] | None
-    ) -> None:
+    def __init__(self, config: TrainingConfig, *, show_progress: bool) -> None:
         device = choose_device(config.device)
         if device.type == "cpu":
             keep_freed_memory()
@@ -162,7 +169,11 @@ class _Run:
         if config.sam and precision == "fp16":
             precision = "no"  # it needs two exact gradients a step
         AcceleratorState._reset_state()  # an earlier run of this program may have had another precision
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+        # While the main process looks for leaks and faces, the others wait for it.
+        patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+        self.accelerator = Accelerator(
+            mixed_precision=precision, cpu=device.type == "cpu", kwargs_handlers=[patience]
+        )
         is_main = self.accelerator.is_main_process
         self.shows_progress = show_progress and is_main
         rows = read_manifest(config.manifest)
@@ -172,6 +183,16 @@ class _Run:
         set_seed(config.seed)
         self.model = create_network(config)
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
+        self.average = averaged(self.model, config.ema) if config.ema else None
+        self.history: list[EpochRecord] = []
+        self.named_unreadable: set[Path] = set()
+        self.num_blended = 0  # reals of which fakes are made
+
+    def prepare(self, say: Callable[[str], None] | None) -> None:
+        """Open the folder of the run, and make ready what it reads."""
+        config, is_main = self.config, self.accelerator.is_main_process
+        wanted = self._wanted_config()
+        self._refuse_other_run(wanted)
         blender = self._make_fakes()
         self.feed = Feed(
             config,
@@ -184,11 +205,12 @@ class _Run:
             blender=blender,
         )
         self.fake_weight = class_weight(self.feed.train_labels) if config.balance == "weight" else 1.0
-        self.average = averaged(self.model, config.ema) if config.ema else None
-        self._open_folder()
+        if is_main:
+            write_json(config.out / _CONFIG_NAME, wanted)
+        self.accelerator.wait_for_everyone()
         self.journal = Journal(config.out, echo=say, is_silent=not is_main, tensorboard=config.tensorboard)
-        self.history: list[EpochRecord] = []
-        self.named_unreadable: set[Path] = set()
+        if blender is not None:
+            self.num_blended = len(blender.rows)
 
     def _refuse_leaks(self, rows: Manifest) -> None:
         """End every process of the run where splits leak; the main process alone looks."""
@@ -207,18 +229,16 @@ class _Run:
         """Return what makes fakes of the training reals, and see to it that validation has fakes.
 
         The main process looks for faces and writes; the others read what it leaves."""
-        selects_on_blends = not has_fakes(self.val_rows)
+        own_fakes = selects_on_blends(self.config, self.val_rows)
         is_main, shown = self.accelerator.is_main_process, self.shows_progress
-        goes_on = (self.config.out / _CONFIG_NAME).exists()
 
         def make() -> Blender | None:
-            if selects_on_blends and is_main:
-                write_val_blends(self.config, self.val_rows, reuse=goes_on, show_progress=shown)
-            reuse = goes_on or not is_main
-            return make_blender(self.config, self.train_rows, keep=is_main, reuse=reuse, show_progress=shown)
+            if own_fakes and is_main:
+                write_val_blends(self.config, self.val_rows, show_progress=shown)
+            return make_blender(self.config, self.train_rows, keep=is_main, show_progress=shown)
 
         blender: Blender | None = self._first_in_main(make)
-        if selects_on_blends:
+        if own_fakes:
             self.val_rows = val_blends(self.config)
         return blender
 
@@ -250,11 +270,15 @@ class _Run:
         gates: tuple[sanity.GateResult, ...] = ()
         if state is None:
             self.journal.say(f"{self.config.backbone}, regime {self.config.regime}, {_size(self.model)}")
+            if self.config.forgery:
+                made_of = f"{self.num_blended:,} of {self._num_train_reals():,} training reals"
+                self.journal.say(f"fakes ({self.config.forgery}) are made of {made_of}")
             gates = self._check_sanity(stages[-1].parts) if self.config.sanity else ()
+            torch.manual_seed(self.config.seed)  # whatever the gates have drawn
             self._recalibrate_batchnorm(self.config.num_recalibration_batches)
         else:
             self.journal.say(
-                f"goes on in epoch {state['epoch']} after {state['progress']['num_batches']} batches"
+                f"goes on in epoch {state['epoch']} after {state['progress'][0]['num_batches']} batches"
             )
         for stage in stages:
             if (state is None or state["epoch"] <= stage.last) and not self._is_stalled():
@@ -328,6 +352,9 @@ class _Run:
         self._require_both_classes(np.concatenate([np.zeros(0, int), *labels]), f"{split} crops looked at")
         return np.concatenate(features), np.concatenate(labels), np.concatenate(rows)
 
+    def _num_train_reals(self) -> int:
+        return self.train_rows.where(f"label = {REAL}").num_rows
+
     def _require_both_classes(self, labels: np.ndarray, of: str) -> None:
         """Refuse to go on where no crop of a class can be read."""
         for label, word in ((REAL, "real"), (FAKE, "fake")):
@@ -335,25 +362,25 @@ class _Run:
                 cause = f"no {word} one of the {of} can be read"
                 raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
-    def _open_folder(self) -> None:
-        """Write the config, or refuse a folder that holds another run."""
-        path = self.config.out / _CONFIG_NAME
+    def _wanted_config(self) -> dict[str, str]:
+        """Return what tells this run from others: its options, and which videos it reads."""
         wanted = {key: str(value) for key, value in asdict(self.config).items()}
         wanted["train_videos_sha256"] = self.train_rows.video_ids_sha256()
         wanted["val_videos_sha256"] = self.val_rows.video_ids_sha256()
-        if path.exists():
-            stored = read_json(path)
-            compared = wanted.keys() - _FREE_TO_CHANGE
-            changed = sorted(key for key in compared if stored.get(key, wanted[key]) != wanted[key])
-            if changed:
-                raise OptionError(
-                    self.config.out,
-                    f"holds a run with other values of {', '.join(changed)}",
-                    "pass another --out, or the same options to go on with it",
-                )
-        elif self.accelerator.is_main_process:
-            write_json(path, wanted)
-        self.accelerator.wait_for_everyone()
+        return wanted
+
+    def _refuse_other_run(self, wanted: dict[str, str]) -> None:
+        """Refuse a folder that holds another run."""
+        path = self.config.out / _CONFIG_NAME
+        stored = read_json(path) if path.exists() else {}
+        compared = wanted.keys() - _FREE_TO_CHANGE
+        changed = sorted(key for key in compared if stored.get(key, wanted[key]) != wanted[key])
+        if changed:
+            raise OptionError(
+                self.config.out,
+                f"holds a run with other values of {', '.join(changed)}",
+                "pass another --out, or the same options to go on with it",
+            )
 
     def _stored_state(self) -> dict[str, Any] | None:
         """Load network and history as the run left them when it was stopped, if it was."""
@@ -396,7 +423,8 @@ class _Run:
             optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
-            first, progress = state["epoch"], _Epoch(**state["progress"])
+            own = state["progress"][self.accelerator.process_index]
+            first, progress = state["epoch"], _Epoch(**own)
         for epoch in range(first, stage.last + 1):
             if self._is_stalled():
                 break
@@ -421,7 +449,8 @@ class _Run:
         started = time.perf_counter()
         self._train_epoch(epoch, stage, model, optimizer, progress)
         self._require_readable(progress.losses, "training")
-        self._require_both_trained(progress)
+        num_right, num_fake, num_images = self._total(progress)
+        self._require_both_trained(num_fake, num_images)
         self._share_statistics()
         trained = [p for part in stage.parts for p in part.parameters]
         num_unreadable = self._name_unreadable(self.train_rows, progress.unreadable, "training")
@@ -439,7 +468,7 @@ class _Run:
             loading_share=progress.loading_seconds / progress.seconds,
             learning_rate=optimizer.param_groups[0]["lr"],
             trained_parameters=sum(parameter.numel() for parameter in trained),
-            train_accuracy=progress.num_right / progress.num_images,
+            train_accuracy=num_right / num_images,
             val_accuracy=float(np.mean((logits > 0) == (labels == FAKE))),
         )
         self._keep(record, stage, optimizer)
@@ -608,6 +637,9 @@ class _Run:
         logits_of_rows = np.array([by_row[row] for row in rows])
         columns = self.val_rows.columns(["label", "video_id"]).take(rows)
         self._require_both_classes(columns["label"].to_numpy(), "validation crops")
+        if not np.isfinite(logits_of_rows).all():
+            cause = "the network answers validation crops with values that are not finite"
+            raise SanityError(self.config.out, cause, "pass another --out and a lower --learning-rate")
         return logits_of_rows, columns["label"].to_numpy(), columns["video_id"].to_numpy()
 
     def _name_unreadable(self, rows: Manifest, own: set[int], purpose: str) -> int:
@@ -616,9 +648,10 @@ class _Run:
         if found and self.accelerator.is_main_process:
             names = rows.columns(["path"])["path"].take(found).to_pylist()
             paths = [rows.root / name for name in names]
+            cause = "cannot be read or blended" if self.config.forgery else "cannot be read"
             for path in dict.fromkeys(paths):
                 if path not in self.named_unreadable:
-                    warnings.warn(f"left out of {purpose}, cannot be read: {path}", stacklevel=2)
+                    warnings.warn(f"left out of {purpose}, {cause}: {path}", stacklevel=2)
             self.named_unreadable.update(paths)
         return len(found)
 
@@ -627,10 +660,14 @@ class _Run:
             cause = f"not one of its {purpose} crops can be read"
             raise ManifestError(self.config.manifest, cause, "extract the videos again")
 
-    def _require_both_trained(self, progress: _Epoch) -> None:
-        """Refuse to go on with a network that no process showed both classes."""
-        counts = gather_object([(progress.num_fake, progress.num_images)])
-        num_fake, num_images = (sum(of) for of in zip(*counts, strict=True))
+    def _total(self, progress: _Epoch) -> tuple[int, int, int]:
+        """Return of all processes how many crops were named right, were fake, and were seen."""
+        counts = gather_object([(progress.num_right, progress.num_fake, progress.num_images)])
+        num_right, num_fake, num_images = (sum(of) for of in zip(*counts, strict=True))
+        return num_right, num_fake, num_images
+
+    def _require_both_trained(self, num_fake: int, num_images: int) -> None:
+        """Refuse to go on with a network that was shown one class alone."""
         for word, count in (("fake", num_fake), ("real", num_images - num_fake)):
             if not count:
                 cause = f"no {word} one of its training crops can be read"
@@ -673,7 +710,7 @@ class _Run:
             "epoch": epoch,
             "stage": stage.name,
             "num_processes": self.accelerator.num_processes,
-            "progress": asdict(progress),
+            "progress": gather_object([asdict(progress)]),  # of each process
             "model": self.model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -721,6 +758,7 @@ class _Run:
                 "regime": self.config.regime,
                 "forgery": self.config.forgery,
                 "forgery_share": self.config.forgery_share if self.config.forgery else 0.0,
+                "num_blended_reals": self.num_blended,
                 "datasets": datasets["dataset"].to_pylist(),
                 "where": self.config.where,
                 "allow_leak": sorted(self.config.allow_leak),

@@ -77,9 +77,10 @@ def find_learning_rate(
     optimizer = make_optimizer(parts, config)
     rates = np.geomspace(_LOWEST, _HIGHEST, num_steps)
     losses: list[float] = []
+    feed = _feed(config, model, device, show_progress=show_progress)
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("learning rate", total=num_steps, note="")
-        for rate, batch in zip(rates, _endless(config, model, device), strict=False):
+        for rate, batch in zip(rates, _endless(config, feed), strict=False):
             for part, group in zip(parts, optimizer.param_groups, strict=True):
                 group["lr"] = rate * config.layer_decay**part.depth
             losses.append(_step(model, optimizer, batch, device, config))
@@ -121,12 +122,11 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.array(values)
 
 
-def _endless(config: TrainingConfig, model: Any, device: torch.device) -> Iterator[CropBatch]:
-    """Yield training batches, epoch after epoch."""
+def _feed(config: TrainingConfig, model: Any, device: torch.device, *, show_progress: bool) -> Feed:
     rows = read_manifest(config.manifest)
     rows = rows if config.where is None else rows.where(config.where)
     train_rows, val_rows = training_splits(rows, needs_fakes=config.trains_on_stored_fakes)
-    feed = Feed(
+    return Feed(
         config,
         train_rows,
         val_rows,
@@ -134,8 +134,12 @@ def _endless(config: TrainingConfig, model: Any, device: torch.device) -> Iterat
         rank=0,
         num_processes=1,
         pins_memory=device.type == "cuda",
-        blender=make_blender(config, train_rows, keep=False, reuse=False, show_progress=True),
+        blender=make_blender(config, train_rows, keep=False, show_progress=show_progress),
     )
+
+
+def _endless(config: TrainingConfig, feed: Feed) -> Iterator[CropBatch]:
+    """Yield training batches, epoch after epoch."""
     for epoch in itertools.count(1):
         num_readable = 0
         for batch in feed.train_batches(epoch):

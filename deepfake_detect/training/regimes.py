@@ -32,7 +32,7 @@ REGIMES: tuple[RegimeWord, ...] = get_args(RegimeWord)
 # These say all that is trained, so nothing can be added to them.
 _WHOLE = ("features", "full", "scratch")
 # From so many samples on a data set counts as large: a fine-tuned MobileNetV2 gains over frozen
-# features from a few thousand DFDC crops on (benchmarks/studies).
+# features from a few thousand DFDC crops on.
 _LARGE = 2_000
 
 

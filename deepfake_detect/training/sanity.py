@@ -91,19 +91,19 @@ def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool =
     Args:
         labels_of_splits: int (N,), 1 = fake, both classes present.
         is_balanced: Whether the run makes both classes of train count alike, by sampling or weight;
-            then a class that outweighs the other is told and let pass.
+            then a class that outweighs the other is told and let pass there, as it is in other splits.
     """
     counts = {
         name: (int((of == FAKE).sum()), int((of != FAKE).sum())) for name, of in labels_of_splits.items()
     }
     finding = "; ".join(f"{name} {real:,} real, {fake:,} fake" for name, (fake, real) in counts.items())
-    worst = max(max(pair) / min(pair) for pair in counts.values())
-    is_even = worst <= _MOST_OUTWEIGHING
+    shares = {name: max(pair) / min(pair) for name, pair in counts.items()}
+    is_even = max(shares.values()) <= _MOST_OUTWEIGHING
     if not is_even:
-        finding += f"; one class outweighs the other {worst:.0f} times"
+        finding += f"; one class outweighs the other {max(shares.values()):.0f} times"
     return GateResult(
         "labels",
-        is_even or is_balanced,
+        is_balanced or shares["train"] <= _MOST_OUTWEIGHING,
         finding,
         "train with --balance sampler or weight, or extract more of the rarer class",
         is_doubtful=not is_even,

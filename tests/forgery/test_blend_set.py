@@ -57,7 +57,7 @@ def test_what_cannot_be_blended_is_counted(
     (crops / "train0.png").unlink()
     cv2.imwrite(str(crops / "train1.png"), np.zeros((16, 16, 3), np.uint8))
     assert main(["blend", "--manifest", str(manifest), "--out", str(tmp_path / "out")]) == 0
-    assert "6 fakes of 8 reals, 2 left out (no face found)" in capsys.readouterr().out
+    assert "6 fakes of 8 reals, 2 left out (no face that can be blended)" in capsys.readouterr().out
     for crop in crops.glob("*.png"):
         crop.unlink()
     with pytest.raises(ManifestError, match="has no real crop with a face in it"):
@@ -73,6 +73,8 @@ def test_bad_options(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     ):
         assert main([*options, *more]) == 2
         assert message in capsys.readouterr().err
+    assert main(["blend", "--manifest", str(manifest), "--out", str(manifest.parent)]) == 2
+    assert "is the folder of the manifest that is read; pass another" in capsys.readouterr().err
     out = make_folder(tmp_path / "busy")
     with only_one(out, what="blending"), pytest.raises(OutputError, match="another blending is writing"):
         write_blends(read_manifest(manifest), out, ("sbi",), show_progress=False)

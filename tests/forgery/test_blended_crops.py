@@ -4,6 +4,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ from deepfake_detect.forgery.blended_crops import (
 )
 from deepfake_detect.forgery.blends import BLENDS, parse_blends
 from deepfake_detect.records import CropGeometry, Preprocessing
-from tests.forgery.faces import GEOMETRY, LANDMARKS_IN_CROP, SIDE, face_manifest
+from tests.forgery.faces import GEOMETRY, LANDMARKS_IN_CROP, SIDE, face_manifest, smooth_picture
 
 PREPROCESSING = Preprocessing(image_size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -113,11 +115,46 @@ def test_another_persons_face_is_blended_in(rows: Manifest) -> None:
     blender = Blender(rows, landmark_shares(rows), ("cross",))
     image = np.full((SIDE, SIDE, 3), 128, np.uint8)
     made = [blender.make(0, image, np.random.default_rng(seed)) for seed in range(12)]
-    assert "train0" not in {forgery.source_id for forgery in made}
-    assert len({forgery.source_id for forgery in made}) > 1
+    sources = {forgery.source_id for forgery in made if forgery is not None}
+    assert "train0" not in sources
+    assert len(sources) > 1
+    for other in sorted(sources)[1:]:  # type: ignore[type-var]
+        (rows.root / "crops" / f"{other}.png").unlink()
+    for seed in range(12):
+        found = blender.make(0, image, np.random.default_rng(seed))
+        assert found is not None
+        assert (rows.root / "crops" / f"{found.source_id}.png").exists()
     one = read_manifest(face_manifest(rows.root / "one", {"train": 1}))
     with pytest.raises(OptionError, match="cross needs faces of two people"):
         Blender(one, landmark_shares(one), ("cross",))
+
+
+def test_a_face_whose_name_is_unknown_is_not_taken_for_anothers(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    table = pq.read_table(face_manifest(folder, {"train": 5}))
+    names = pa.array(["a", "", None, "b", "a"], pa.string())
+    table = table.set_column(table.column_names.index("target_id"), "target_id", names)
+    pq.write_table(table, folder / "manifest.parquet")
+    rows = read_manifest(folder)
+    shares = landmark_shares(rows)
+    assert Blender(rows, shares, ("sbi",)).rows.tolist() == [0, 1, 2, 3, 4]
+    blender = Blender(rows, shares, ("cross",))
+    assert blender.rows.tolist() == [0, 3, 4]
+    image = smooth_picture(0)
+    for row, other in ((0, "b"), (4, "b"), (3, "a")):
+        forgery = blender.make(row, image, np.random.default_rng(row))
+        assert forgery is not None
+        assert forgery.source_id == other
+
+
+def test_a_face_seen_edge_on_is_told_and_left_out(rows: Manifest) -> None:
+    shares = landmark_shares(rows)
+    shares[1, :, 0] = 0.5 + 0.02 * np.arange(5)  # known, and too narrow to be blended
+    crops = CropDataset(rows, PREPROCESSING, geometry=GEOMETRY)
+    blender = Blender(rows, shares, ("sbi",))
+    assert 1 in blender.rows
+    (item,) = BlendedCrops(crops, blender)[(~1, 0)]
+    assert item.image is None
 
 
 def test_reals_and_their_blends_to_look_at(rows: Manifest) -> None:

@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -110,16 +109,55 @@ def test_gates_look_at_blends(reals: Path, tmp_path: Path) -> None:
     assert labels == "pass  labels: train 20 real, 20 fake; val 10 real, 10 fake"
 
 
-def test_what_is_left_from_another_run_is_not_taken(reals: Path, tmp_path: Path) -> None:
-    """Landmarks and blends are used again by the run that made them only."""
+def test_what_was_made_of_other_rows_is_not_taken(reals: Path, both: Path, tmp_path: Path) -> None:
+    """A start that ended before its first step may leave landmarks and blends behind."""
+    run = config(reals, tmp_path / "run", epochs=0)
+    train(run, show_progress=False)
+    kept = {path: path.stat().st_mtime_ns for path in run.out.rglob("*") if path.parent != run.out}
+    assert len(kept) > 20
+    train(run, show_progress=False)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    (run.out / "config.json").unlink()
+    (run.out / "state.pt").unlink()
+    other = config(both, run.out, epochs=0)
+    train(other, show_progress=False)  # of 40 rows, not of 20
+    assert validation_source(other) == (both, None)
+
+
+def test_damaged_landmarks_are_looked_for_again(reals: Path, tmp_path: Path) -> None:
     run = config(reals, tmp_path / "run", epochs=0)
     run.out.mkdir()
-    np.save(run.out / "landmarks.npy", np.zeros((3, 5, 2), np.float32))
+    (run.out / "landmarks.safetensors").write_bytes(b"no landmarks")
     train(run, show_progress=False)
-    assert np.load(run.out / "landmarks.npy").shape == (20, 5, 2)
-    before = (run.out / "val_blends" / "manifest.parquet").stat().st_mtime_ns
-    train(run, show_progress=False)
-    assert (run.out / "val_blends" / "manifest.parquet").stat().st_mtime_ns == before
+    assert (run.out / "landmarks.safetensors").stat().st_size > 20 * 5 * 2 * 4
+
+
+def test_a_refused_start_leaves_another_run_as_it_was(both: Path, tmp_path: Path) -> None:
+    first = config(both, tmp_path / "run", forgery="", epochs=0)
+    train(first, show_progress=False)
+    before = sorted(first.out.iterdir())
+    for changes in ({"forgery": "sbi", "where": "label = 0"}, {"forgery": "sbi", "forgery_share": 0.5}):
+        with pytest.raises(OptionError, match="holds a run with other values of forgery"):
+            train(replace(first, **changes), show_progress=False)  # type: ignore[arg-type]
+    assert sorted(first.out.iterdir()) == before
+    assert validation_source(first) == (both, None)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_crop_that_is_gone_does_not_end_a_run(num_workers: int, reals: Path, tmp_path: Path) -> None:
+    """Neither as the real of a pair, nor as the other person's face."""
+    run = config(reals, tmp_path / "run", forgery="cross", epochs=0, num_workers=num_workers)
+    (reals.parent / "crops" / "train3.png").unlink()
+    with pytest.warns(UserWarning, match="cannot be read"):
+        result = train(run, show_progress=False)
+    assert [record.unreadable for record in result.history] == [1]
+
+
+def test_how_many_reals_are_blended_is_told(reals: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    result = train(config(reals, tmp_path / "run", epochs=0), show_progress=False, say=lines.append)
+    assert "fakes (sbi) are made of 20 of 20 training reals" in lines
+    assert read_detector(result.detector_path)[1].training["num_blended_reals"] == 20
 
 
 def test_two_processes_share_what_the_first_makes(reals: Path, tmp_path: Path) -> None:
@@ -176,6 +214,7 @@ def test_reals_without_a_face(tmp_path: Path, reals: Path) -> None:
         ({"balance": "sampler"}, "forgery: puts each fake beside its real"),
         ({"forgery_share": 0.0}, "forgery_share: is 0.0"),
         ({"forgery_share": 1.5}, "forgery_share: is 1.5"),
+        ({"batch_size": 7}, "batch_size: 7 cannot hold pairs; pass an even number"),
     ],
 )
 def test_options_that_make_no_sense(changes: dict[str, object], message: str, tmp_path: Path) -> None:

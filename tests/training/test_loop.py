@@ -164,7 +164,7 @@ def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
     state = tmp_path / "broken" / "state.pt"
     if stops_at > 2:
         stored = torch.load(state, weights_only=True)
-        assert stored["progress"]["num_batches"] > 0  # in the middle of an epoch
+        assert stored["progress"][0]["num_batches"] > 0  # in the middle of an epoch
     resumed = train(config(manifest, tmp_path / "broken", **changes), show_progress=False)
     assert [r.train_loss for r in resumed.history] == [r.train_loss for r in whole.history]
     for name, tensor in weights_of(whole.detector_path).items():
