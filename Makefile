@@ -9,8 +9,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python tools/score_video.py "$(VIDEO)" --out demo
 
+# Two processes of one thread each: most tests wait for files and children more than they compute.
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
