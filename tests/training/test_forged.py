@@ -162,7 +162,7 @@ def test_how_many_reals_are_blended_is_told(reals: Path, tmp_path: Path) -> None
 
 def test_two_processes_share_what_the_first_makes(reals: Path, tmp_path: Path) -> None:
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29714"),
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *(str(ROOT / "tools" / "train.py"), "--manifest", str(reals), "--out", str(tmp_path / "run")),
         *("--backbone", "test_resnet", "--forgery", "sbi", "--epochs", "1", "--batch-size", "4"),
         *("--augmentation", "none", "--num-workers", "0", "--device", "cpu", "--recalibrate-batches", "2"),

@@ -627,7 +627,7 @@ def two_process_options(manifest: Path, out: Path) -> list[str]:
 def in_two_processes(manifest: Path, out: Path) -> subprocess.CompletedProcess[str]:
     script = ROOT / "tests" / "training" / "watched_train.py"
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713"),
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *(str(script), str(out.parent), *two_process_options(manifest, out)),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
