@@ -28,10 +28,10 @@ The rooms, in the order in which they may import one another:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepfake_detect._version import __version__
+from deepfake_detect.lazy import lazy_names
 
 if TYPE_CHECKING:
     from deepfake_detect.errors import DeepfakeDetectError
@@ -80,12 +80,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ PACKAGE = Path(deepfake_detect.__file__).parent
 # A room may import itself and rooms before it. Rooms on one line do not import each other.
 ORDER = [
     ["_version", "errors", "records"],
-    ["device", "files", "images", "progress", "metrics"],
+    ["device", "files", "images", "lazy", "progress", "metrics"],
     ["video"],
     ["faces"],
     ["data"],

@@ -205,7 +205,7 @@ def _from_scores(arguments: argparse.Namespace) -> _Measured:
 
 def _from_manifest(arguments: argparse.Namespace) -> _Measured:
     from deepfake_detect.evaluation.predict import score_held_out
-    from deepfake_detect.evaluation.seen import seen_notes
+    from deepfake_detect.evaluation.seen import PREFIXES_KEY, seen_notes
     from deepfake_detect.report.evaluation import ReportContext
     from deepfake_detect.report.faces import CropSource
     from deepfake_detect.scoring import load_detector
@@ -232,7 +232,9 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
         seen=seen_notes(config.training, manifest.split(arguments.split)),
         crops=CropSource(manifest.root, clips),
     )
-    told: dict[str, Any] = {"detector_config": asdict(config)}
+    # Which videos it has seen is in its file: thousands of digests, for machines alone.
+    training = {key: value for key, value in config.training.items() if key != PREFIXES_KEY}
+    told: dict[str, Any] = {"detector_config": {**asdict(config), "training": training}}
     if arguments.detector is not None:
         told["detector_sha256"] = sha256_of_file(arguments.detector)
     measure = partial(_robustness, arguments, detector, manifest)

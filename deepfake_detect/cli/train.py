@@ -154,7 +154,7 @@ def _leave_results(config: TrainingConfig, result: TrainingResult) -> None:
         device=config.device,
         options=CalibrationOptions(chooses_aggregation=True),
     )
-    save_history_figure(result.history, config.out / "history.png")
+    save_history_figure(result.history, config.out / "history.png", smooths_labels=config.label_smoothing > 0)
     labels, probabilities = save_predictions(
         result.detector_path,
         manifest,

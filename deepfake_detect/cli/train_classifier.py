@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.training.config import Optimizer
 from deepfake_detect.training.kept_epochs import epoch_file, parse_epochs, save_weights
 
@@ -44,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from deepfake_detect.data.labelled import read_labelled
-    from deepfake_detect.errors import DatasetLayoutError
     from deepfake_detect.models.classifier import create_model
     from deepfake_detect.training.classify import ClassifyConfig, save_run, train_classifier
 

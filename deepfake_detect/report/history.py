@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 _CLASSES = ("real", "fake")
 
 
-def save_history_figure(history: Sequence[EpochRecord], path: Path) -> None:
+def save_history_figure(history: Sequence[EpochRecord], path: Path, *, smooths_labels: bool = False) -> None:
     """Draw losses, accuracies and validation AUC by epoch, and mark where the stages change.
 
     Args:
         history: Records of the epochs, at least one.
         path: PNG to write.
+        smooths_labels: Whether the training loss is of smoothed labels, so not to be compared.
     """
     figure = _figure(13, 3.6)
     losses, accuracies, areas = figure.subplots(1, 3)
     epochs = [record.epoch for record in history]
-    losses.plot(epochs, [record.train_loss for record in history], "o-", label="training (smoothed labels)")
+    words = "training (smoothed labels)" if smooths_labels else "training"
+    losses.plot(epochs, [record.train_loss for record in history], "o-", label=words)
     losses.plot(epochs, [record.val_loss for record in history], "s-", label="validation")
     losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
     accuracies.plot(epochs, [record.train_accuracy for record in history], "o-", label="training")

@@ -18,9 +18,10 @@ from torch import nn
 from deepfake_detect.data.labelled import LabelledImages
 from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path, write_json
+from deepfake_detect.files import write_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.config import Optimizer
+from deepfake_detect.training.kept_epochs import save_weights
 
 _EVALUATED_AT_ONCE = 1000
 _OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
@@ -142,11 +143,7 @@ def measure_classifier(model: nn.Module, images: torch.Tensor, labels: torch.Ten
 
 def save_run(folder: Path, model: nn.Module, config: ClassifyConfig, facts: dict[str, Any]) -> None:
     """Write a network's weights, how it was trained, and facts such as its history, into a folder."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(folder / "classifier.safetensors") as temporary:
-        save_file(tensors, temporary)
+    save_weights(folder / "classifier.safetensors", model)
     write_json(folder / "run.json", {"config": asdict(config), **facts})
 
 

@@ -312,7 +312,7 @@ class _Run:
 
     def _gates(self, parts: Sequence[Part]) -> Iterator[sanity.GateResult]:
         labels = {"train": self.feed.train_labels, "val": self.feed.val_labels}
-        yield sanity.check_labels(labels, is_balanced=self.config.balance != "none")
+        yield sanity.check_labels(labels, is_balanced=self.config.balance in ("sampler", "weight"))
         yield sanity.check_splits(self.leak_notes, self.config.allow_leak)
         batch = self._on_device(self.feed.plain_batch("train", self.config.batch_size))
         out = self.config.out

@@ -90,23 +90,24 @@ def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool =
 
     Args:
         labels_of_splits: int (N,), 1 = fake, both classes present.
-        is_balanced: Whether the run makes both classes of train count alike, by sampling or weight;
-            then a class that outweighs the other is told and let pass there, as it is in other splits.
+        is_balanced: Whether the run was asked to make the classes of train count alike by sampling or
+            weight; then a class that outweighs the other there is told and let pass.
     """
     counts = {
         name: (int((of == FAKE).sum()), int((of != FAKE).sum())) for name, of in labels_of_splits.items()
     }
     finding = "; ".join(f"{name} {real:,} real, {fake:,} fake" for name, (fake, real) in counts.items())
     shares = {name: max(pair) / min(pair) for name, pair in counts.items()}
-    is_even = max(shares.values()) <= _MOST_OUTWEIGHING
-    if not is_even:
+    uneven = {name for name, share in shares.items() if share > _MOST_OUTWEIGHING}
+    if uneven:
         finding += f"; one class outweighs the other {max(shares.values()):.0f} times"
     return GateResult(
         "labels",
-        is_balanced or shares["train"] <= _MOST_OUTWEIGHING,
+        not uneven - ({"train"} if is_balanced else set()),
         finding,
-        "train with --balance sampler or weight, or extract more of the rarer class",
-        is_doubtful=not is_even,
+        "extract more of the rarer class, or sample with --where; train alone may be uneven, with --balance "
+        "sampler or weight",
+        is_doubtful=bool(uneven),
     )
 
 

@@ -190,9 +190,12 @@ def test_epochs_of_a_run_stand_side_by_side(
     save_image(tmp_path / "face.png", portrait)
     assert main([*draw, "--layer", "layers.2", "--image", str(tmp_path / "face.png")]) == 0
     assert main([*draw, "--layer", "layers.2"]) == 2
+    with_detector = [*draw, "--epochs", "0", "--detector", str(run / "no.safetensors")]
+    assert main(with_detector) == 2
     assert main([*draw, "--epochs", "7"]) == 2
     assert main(["filters", "--out", "x.png"]) == 2
     told = capsys.readouterr().err
+    assert "--epochs: are those of a --classifier" in told
     assert "--layer: and --image go together" in told
     assert "epoch 7 was not kept (kept: 0, 1)" in told
     assert "input: is none; pass --detector or --classifier" in told

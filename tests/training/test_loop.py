@@ -580,6 +580,7 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
     assert set(metrics["per_method"]) == {"Made"}
     assert metrics["coverage"]["videos_expected"] == metrics["coverage"]["videos_scored"] == 16
     assert (report / "roc.png").stat().st_size > 10_000
+    assert "video_sha256_prefixes" not in (report / "config.json").read_text()
     for split, use in (("train", "trained"), ("val", "selected")):
         seen = [*arguments, "--split", split, "--allow-leak", "identical-crops"]
         with pytest.warns(UserWarning, match=f"the detector was {use} on [0-9]+ of the"):

@@ -59,6 +59,8 @@ def test_labels_out_of_balance_are_told_with_counts() -> None:
     balanced = sanity.check_labels(uneven, is_balanced=True)
     assert balanced.passed
     assert balanced.is_doubtful
+    uneven["val"] = uneven["train"]
+    assert not sanity.check_labels(uneven, is_balanced=True).passed
 
 
 def test_the_first_loss_must_be_that_of_ignorance() -> None:
