@@ -170,15 +170,19 @@ class Blender:
 
         Returns:
             The fake; ``None`` where none can be made of this crop: it is too small, its face is seen
-            edge on or lies at its border, or no crop of another person can be read.
+            edge on or lies at its border, the blend would change nothing,
+            or no crop of another person can be read.
         """
         word = self._words[rng.integers(len(self._words))]
         partners = [row] if word == "sbi" else self._partners(row, rng)
         for other in partners:
             try:
-                return self._blend(row, image, other, rng)
+                forgery = self._blend(row, image, other, rng)
             except (ManifestError, ImageError, OptionError):
                 continue  # whoever asked names the row when no partner is left
+            # A mask that was bent off the face leaves a real, which must not be called fake.
+            if (forgery.pair.blended != forgery.pair.real).any():
+                return forgery
         return None
 
     def _blend(self, row: int, image: np.ndarray, other: int, rng: np.random.Generator) -> Forgery:

@@ -111,6 +111,19 @@ def test_faces_outside_of_their_crops_are_left_out(rows: Manifest) -> None:
     assert Blender(rows, shares, ("sbi",)).rows.tolist() == [0, 4, 5]
 
 
+def test_what_a_blend_leaves_as_it_was_is_not_called_fake(
+    rows: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.forgery import blended_crops
+
+    def unchanged(target: np.ndarray, *_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:
+        return target.copy(), np.zeros(target.shape[:2], np.float32)
+
+    monkeypatch.setattr(blended_crops, "cross_blend", unchanged)
+    (item,) = blended(rows, ("cross",))[(~0, 0)]
+    assert item.image is None
+
+
 def test_another_persons_face_is_blended_in(rows: Manifest) -> None:
     blender = Blender(rows, landmark_shares(rows), ("cross",))
     image = np.full((SIDE, SIDE, 3), 128, np.uint8)

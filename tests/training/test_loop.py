@@ -27,6 +27,7 @@ from deepfake_detect.data.manifest import (
 )
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError, SanityError
 from deepfake_detect.files import make_folder, only_one
+from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
@@ -654,6 +655,13 @@ def test_two_processes_train_one_network(
         purpose = "training" if name.startswith("train") else "validation"
         told = f"left out of {purpose}, cannot be read: {crops / name}.png"
         assert done.stderr.count(told) == 1, told
+    # One process, measuring the detector they left, finds what the two found together.
+    with open(tmp_path / "run" / "predictions.csv", newline="") as file:
+        alone = list(csv.DictReader(file))
+    labels, scores = (np.array([float(row[name]) for row in alone]) for name in ("label", "fake_probability"))
+    assert len(alone) == 20
+    best = max(float(row["val_frame_auc"]) for row in rows)
+    assert roc_auc(labels, scores) == pytest.approx(best, abs=1e-9)
     # Both validate with the statistics that are kept, and only two processes go on with it.
     of_ranks = [json.loads((tmp_path / f"statistics-{rank}.json").read_text()) for rank in range(2)]
     assert of_ranks[0] == of_ranks[1]
