@@ -16,9 +16,9 @@ from deepfake_detect.records import Preprocessing
 if TYPE_CHECKING:
     import torch
 
-Augmentation = Literal["none", "light", "strong", "dfdc", "compression"]
+Augmentation = Literal["none", "light", "strong", "dfdc", "compression", "robust"]
 _CRF_RANGE = (18, 42)
-AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "light", "strong", "dfdc", "compression")
+AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "light", "strong", "dfdc", "compression", "robust")
 
 
 def resize_square(image: np.ndarray, size: int) -> np.ndarray:
@@ -70,6 +70,8 @@ class TrainingAugmentation:
     manner of the DFDC winner's: it goes further and puts out parts of the face, so that no single
     trace decides. ``compression`` leaves the face in place and is hard on what a forger's traces
     must survive: each crop goes through JPEG or H.264, most through rescaling, blur or noise too.
+    ``robust`` is for detectors that are to meet anything: the zooms and colours of ``strong``, grey
+    pictures and covered parts among them, then the degradations of ``compression``, a fifth spared.
 
     Args:
         name: One of ``AUGMENTATIONS``.
@@ -142,21 +144,25 @@ def _strong() -> list[Any]:
     ]
     return [
         A.HorizontalFlip(p=0.5),
-        # Zooming out down to 0.7 stands for crops cut wider than the training data's.
-        A.Affine(
-            scale=(0.7, 1.25),
-            translate_percent=(-0.08, 0.08),
-            keep_ratio=True,
-            rotate=(-8, 8),
-            border_mode=cv2.BORDER_REFLECT_101,
-            p=0.8,
-        ),
+        _other_crop(),
         A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.4),
         A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=15, p=0.3),
         A.OneOf(degradations, p=0.4),
         A.GaussNoise(std_range=(0.01, 0.05), p=0.15),
         A.ImageCompression(quality_range=(30, 95), p=0.6),
     ]
+
+
+def _other_crop() -> Any:
+    """Return a step that moves and zooms: out down to 0.7, for crops cut wider than the training data's."""
+    return _albumentations().Affine(
+        scale=(0.7, 1.25),
+        translate_percent=(-0.08, 0.08),
+        keep_ratio=True,
+        rotate=(-8, 8),
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=0.8,
+    )
 
 
 def _dfdc() -> list[Any]:
@@ -201,6 +207,29 @@ def _compression() -> list[Any]:
     ]
 
 
+def _robust() -> list[Any]:
+    A = _albumentations()
+
+    degradations = [
+        A.Downscale(scale_range=(0.25, 0.8)),
+        A.GaussianBlur(sigma_limit=(0.3, 3.0), blur_limit=0),
+        A.MotionBlur(blur_limit=(3, 7)),
+        A.GaussNoise(std_range=(0.01, 0.08)),
+    ]
+    return [
+        A.HorizontalFlip(p=0.5),
+        _other_crop(),
+        A.RandomBrightnessContrast(brightness_limit=0.3, contrast_limit=0.3, p=0.5),
+        A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=30, val_shift_limit=15, p=0.3),
+        A.ToGray(p=0.1),
+        A.CoarseDropout(
+            num_holes_range=(1, 4), hole_height_range=(0.08, 0.25), hole_width_range=(0.08, 0.25), p=0.15
+        ),
+        A.OneOf(degradations, p=0.5),
+        A.OneOf([A.ImageCompression(quality_range=(20, 95)), _h264_compression()], p=0.8),
+    ]
+
+
 def _h264_compression() -> Any:
     """Return a step that sends an image through H.264 with a constant rate factor from 18 to 42."""
     A = _albumentations()
@@ -225,4 +254,5 @@ _PRESETS: dict[Augmentation, Callable[[], list[Any]]] = {
     "strong": _strong,
     "dfdc": _dfdc,
     "compression": _compression,
+    "robust": _robust,
 }

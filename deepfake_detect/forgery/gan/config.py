@@ -12,7 +12,10 @@ GanPrecision = Literal["auto", "no", "bf16"]
 MNIST_WORD = "mnist"
 MNIST_VARIABLE = "DEEPFAKE_DETECT_MNIST"  # of the environment: the folder with MNIST's files
 DEFAULT_SHARES = (0.8, 0.1, 0.1)  # of a fake set in train, val and test
+_DEFAULT_RATE, _DEFAULT_RATES = 2e-4, {"conv": 8e-4}
 _GENERATOR_SHARES = {"conv": 0.25}  # of the discriminator's learning rate
+_DEFAULT_WARMUPS = {"conv": 1000}
+_FIRST_SHARE = 0.25  # of both rates, in the first step of a warm-up
 _DEFAULT_SIZES: dict[str, int] = {"dense": 28, "conv": 28, "dcgan": 64}
 
 
@@ -27,9 +30,13 @@ class GanConfig:
         epochs: How often all images are seen.
         steps: In place of ``epochs``, how many steps are taken.
         batch_size: Real images a step, and as many made ones.
-        learning_rate, beta1, beta2: Of both networks' Adam. The defaults are those of Radford et al.
+        learning_rate: Of both networks' Adam at its full height. ``None`` is 2e-4, that of Radford et
+            al., and 8e-4 for conv, whose weak discriminator has to learn faster to be of use.
+        beta1, beta2: Of both networks' Adam. The defaults are those of Radford et al.
         generator_learning_rate: Of the generator's Adam where it is another. ``None``: for conv a
-            quarter of ``learning_rate``. At half of it, or the whole, conv's wide generator without
+            quarter of ``learning_rate``.
+        warmup_steps: Over which both rates grow from a quarter to their full height; ``None`` is 1,000
+            for conv, else 0. At the full height from the first step on, conv's wide generator without
             batch norm was seen to run into black pictures within 60 steps, where a tanh has no slope.
         average_decay: Share that a step keeps of the moving average of the generator's weights,
             which samples come from; 0 for none.
@@ -52,8 +59,9 @@ class GanConfig:
     epochs: int = 20
     steps: int | None = None
     batch_size: int = 128
-    learning_rate: float = 2e-4
+    learning_rate: float | None = None
     generator_learning_rate: float | None = None
+    warmup_steps: int | None = None
     beta1: float = 0.5
     beta2: float = 0.999
     average_decay: float = 0.999
@@ -74,6 +82,8 @@ class GanConfig:
                 raise OptionError(option, f"is {getattr(self, option)}", "pass 1 or more")
         if self.steps is not None and self.steps < 1:
             raise OptionError("steps", f"is {self.steps}", "pass 1 or more")
+        if self.warmup_steps is not None and self.warmup_steps < 0:
+            raise OptionError("warmup_steps", f"is {self.warmup_steps}", "pass 0 or more")
         if self.batch_size < 2:
             raise OptionError("batch_size", f"is {self.batch_size}", "pass 2 or more")
         for option in ("learning_rate", "generator_learning_rate"):
@@ -93,10 +103,23 @@ class GanConfig:
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Learning rates of generator and discriminator."""
-        if self.generator_learning_rate is not None:
-            return self.generator_learning_rate, self.learning_rate
-        return self.learning_rate * _GENERATOR_SHARES.get(self.arch, 1.0), self.learning_rate
+        """Learning rates of generator and discriminator at their full height."""
+        rate = self.learning_rate or _DEFAULT_RATES.get(self.arch, _DEFAULT_RATE)
+        return self.generator_learning_rate or rate * _GENERATOR_SHARES.get(self.arch, 1.0), rate
+
+    def rates_in_step(self, step: int) -> tuple[float, float]:
+        """Return both learning rates in a step, counted from 1.
+
+        Example:
+            >>> config = GanConfig(arch="conv", learning_rate=4e-4, warmup_steps=101)
+            >>> [config.rates_in_step(step) for step in (1, 101, 500)]
+            [(2.5e-05, 0.0001), (0.0001, 0.0004), (0.0001, 0.0004)]
+        """
+        warmup = _DEFAULT_WARMUPS.get(self.arch, 0) if self.warmup_steps is None else self.warmup_steps
+        grown = min(1.0, (step - 1) / (warmup - 1)) if warmup > 1 else 1.0
+        share = _FIRST_SHARE + (1 - _FIRST_SHARE) * grown
+        of_generator, of_discriminator = self.rates
+        return of_generator * share, of_discriminator * share
 
     def spec(self, channels: int) -> GanSpec:
         """Return the description of networks for images of 1 or 3 channels."""

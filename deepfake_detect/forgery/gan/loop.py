@@ -177,6 +177,10 @@ class _Run:
         config, number = self.config, len(self.history) + 1
         batch = torch.from_numpy(self.images[chosen].transpose(0, 3, 1, 2)).to(self.device)
         latent = draw_latent(len(chosen), config.latent_size, config.seed, number, stream=_LATENT)
+        optimizers = (self.gan.generator_optimizer, self.gan.discriminator_optimizer)
+        for optimizer, rate in zip(optimizers, config.rates_in_step(number), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         record = gan_step(
             self.gan,
             to_tanh_range(batch).contiguous(memory_format=torch.channels_last),
