@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from deepfake_detect.faces import detect_faces
     from deepfake_detect.models.classifier import create_model
     from deepfake_detect.models.sequence import create_sequence_model
-    from deepfake_detect.records import FAKE, REAL, ClipScore, Face
-    from deepfake_detect.scoring import Detector, load_detector, score_video
+    from deepfake_detect.records import FAKE, REAL, Face
+    from deepfake_detect.scoring import ClipScore, Detector, load_detector, score_video
     from deepfake_detect.training.regimes import recommend_regime
     from deepfake_detect.video import read_frames, read_metadata
 
@@ -55,7 +55,7 @@ _HOMES = {
     "create_model": "models.classifier",
     "create_sequence_model": "models.sequence",
     "recommend_regime": "training.regimes",
-    "ClipScore": "records",
+    "ClipScore": "scoring",
     "Detector": "scoring",
     "load_detector": "scoring",
     "score_video": "scoring",

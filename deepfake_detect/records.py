@@ -91,12 +91,14 @@ class FaceScore:
         track_id: Number of the person's track in this clip, from 0.
         detection_score: Of the face detector, 0 to 1.
         fake_probability: Calibrated probability that the face was forged, 0 to 1.
+        sharpness: Of the crop, see :func:`scoring.limits.sharpness_of`; ``None`` where not measured.
     """
 
     box_xyxy: np.ndarray
     track_id: int
     detection_score: float
     fake_probability: float
+    sharpness: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +119,29 @@ class TrackScore:
         num_frames: Sampled frames in which the person was seen.
         fake_probability: Mean of the face probabilities of the track, 0 to 1.
         decides: Whether the clip's probability is this track's.
+        verdict: On this person alone, as for a clip; ``None`` where no detector's words were asked for.
+        fake_probability_interval: 95 % interval of the mean over the frames, as for a clip.
     """
 
     track_id: int
     num_frames: int
     fake_probability: float
     decides: bool
+    verdict: Verdict | None = None
+    fake_probability_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Something about a clip that makes its verdict less sure than its number says.
+
+    Attributes:
+        kind: One of ``scoring.limits.KINDS``.
+        text: The same in a layman's words, with what was measured.
+    """
+
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -157,6 +176,10 @@ class ClipScore:
         frames: Every sampled frame, with its faces.
         tracks: Every person followed, by number.
         detector: Which detector spoke.
+        fake_probability_interval: How far the probability moves with the choice of frames: 95 %
+            bootstrap interval over the scored frames. It tells nothing of how often the detector is
+            wrong. ``None`` when fewer than two frames have a face.
+        limits: What makes the verdict less sure.
     """
 
     video: str
@@ -166,6 +189,13 @@ class ClipScore:
     frames: tuple[FrameScore, ...]
     tracks: tuple[TrackScore, ...]
     detector: DetectorInfo
+    fake_probability_interval: tuple[float, float] | None = None
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def deciding_track(self) -> TrackScore | None:
+        """The person whose probability is the clip's; ``None`` when all share in it or there is no face."""
+        return next((track for track in self.tracks if track.decides), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as the JSON file holds them."""
@@ -173,6 +203,7 @@ class ClipScore:
             "video": self.video,
             "verdict": self.verdict,
             "fake_probability": self.fake_probability,
+            "fake_probability_interval": _as_list(self.fake_probability_interval),
             "num_frames_scored": self.num_frames_scored,
             "frames": [
                 {
@@ -184,19 +215,28 @@ class ClipScore:
                             "track_id": face.track_id,
                             "detection_score": face.detection_score,
                             "fake_probability": face.fake_probability,
+                            "sharpness": face.sharpness,
                         }
                         for face in frame.faces
                     ],
                 }
                 for frame in self.frames
             ],
-            "tracks": [vars(track) for track in self.tracks],
+            "tracks": [
+                {**vars(track), "fake_probability_interval": _as_list(track.fake_probability_interval)}
+                for track in self.tracks
+            ],
+            "limits": [vars(limit) for limit in self.limits],
             "detector": vars(self.detector),
         }
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as indented JSON text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepfake_detect.files import atomic_path
 from deepfake_detect.records import ClipScore
+from deepfake_detect.report.drawing import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LONG_ENOUGH_TO_NAME = 12
 
@@ -19,11 +24,13 @@ def save_timeline_figure(score: ClipScore, path: Path) -> None:
         score: A scored clip; one without a face gives an empty timeline that says so.
         path: PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with atomic_path(path) as temporary:
+        timeline_figure(score).savefig(temporary, dpi=120, format="png")
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+
+def timeline_figure(score: ClipScore) -> Figure:
+    """Return the figure of :func:`save_timeline_figure`."""
+    figure = new_figure(10, 4.2)
     axes = figure.subplots()
     detector = score.detector
     end = max((frame.time_seconds for frame in score.frames), default=0.0)
@@ -39,8 +46,7 @@ def save_timeline_figure(score: ClipScore, path: Path) -> None:
         axes.text(0.5, 0.5, "no face found", transform=axes.transAxes, ha="center", fontsize=16, color="grey")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=8, frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    return figure
 
 
 def _title(score: ClipScore) -> str:

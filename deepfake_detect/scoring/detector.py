@@ -1,4 +1,4 @@
-"""The short pipeline: clip -> verdict."""
+"""A detector with clips: the short pipeline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ import torch
 
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import CheckpointError
-from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
+from deepfake_detect.evaluation.aggregation import (
+    aggregate_clip,
+    check_rule,
+    clip_faces,
+    frames_interval,
+)
 from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks, follow_faces
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.inference import CropScorer
-from deepfake_detect.records import ClipScore, DetectorInfo, FaceScore, FrameScore, Verdict
-from deepfake_detect.video import EvenlySpaced, Sampling, read_frames
+from deepfake_detect.records import DetectorInfo, FaceScore, FrameScore, TrackScore, Verdict
+from deepfake_detect.scoring.clip_score import ClipScore
+from deepfake_detect.scoring.limits import limits_of, sharpness_of
+from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
 
 DEFAULT_NUM_FRAMES = 32
 _BUNDLED = "default.safetensors"
@@ -81,7 +88,7 @@ class Detector(CropScorer):
         with closing(frames):
             followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
             scored = self._score_frames(followed, on_frame)
-        return self._clip_score(str(video), _people_only(scored), rule)
+        return self._clip_score(video, _people_only(scored), rule)
 
     def check_options(self, *, num_frames: int, aggregation_rule: str | None, min_face: float | None) -> None:
         """Raise OptionError for what :meth:`score_video` would refuse of every clip alike."""
@@ -132,33 +139,59 @@ class Detector(CropScorer):
         )
         return [_frame_score(frame, [next(probabilities) for _ in frame.faces]) for frame in frames]
 
-    def _clip_score(self, video: str, frames: tuple[FrameScore, ...], rule: str) -> ClipScore:
+    def _clip_score(
+        self, video: str | os.PathLike[str], frames: tuple[FrameScore, ...], rule: str
+    ) -> ClipScore:
         faces = [face for frame in frames for face in frame.faces]
         info = _info(self.config, rule)
         if not faces:
-            return ClipScore(video, "no_face", None, 0, frames, (), info)
-        clip = aggregate_clip(
-            np.array([face.track_id for face in faces]),
-            np.array([face.fake_probability for face in faces]),
-            rule=rule,
-            frame_indices=np.array([frame.frame_index for frame in frames for _ in frame.faces]),
-            weights=self.config.aggregation_weights,
-        )
+            return ClipScore(str(video), "no_face", None, 0, frames, (), info, made_by=self)
+        of_faces: dict[str, Any] = {
+            "track_ids": np.array([face.track_id for face in faces]),
+            "probabilities": np.array([face.fake_probability for face in faces]),
+            "frame_indices": np.array([frame.frame_index for frame in frames for _ in frame.faces]),
+            "weights": self.config.aggregation_weights,
+        }
+        clip = aggregate_clip(**of_faces, rule=rule)
+        interval = frames_interval(clip_faces(**of_faces), rule)
+        tracks = tuple(_judged(track, frames, info) for track in clip.tracks)
         return ClipScore(
-            video=video,
+            video=str(video),
             verdict=verdict_of(clip.fake_probability, info),
             fake_probability=clip.fake_probability,
             num_frames_scored=sum(bool(frame.faces) for frame in frames),
             frames=frames,
-            tracks=clip.tracks,
+            tracks=tracks,
             detector=info,
+            fake_probability_interval=interval,
+            limits=limits_of(
+                frames, tracks, interval, read_metadata(video), num_bytes=Path(video).stat().st_size
+            ),
+            made_by=self,
         )
+
+
+def _judged(track: TrackScore, frames: tuple[FrameScore, ...], info: DetectorInfo) -> TrackScore:
+    """Return a track with its own verdict and interval."""
+    seen = [
+        (frame.frame_index, face.fake_probability)
+        for frame in frames
+        for face in frame.faces
+        if face.track_id == track.track_id
+    ]
+    indices, probabilities = (np.array(values) for values in zip(*seen, strict=True))
+    faces = clip_faces(np.zeros(len(seen), int), probabilities, frame_indices=indices)
+    return replace(
+        track,
+        verdict=verdict_of(track.fake_probability, info),
+        fake_probability_interval=frames_interval(faces, "mean"),
+    )
 
 
 def _frame_score(frame: FollowedFrame, probabilities: list[float]) -> FrameScore:
     """Return a frame with the probability of each of its faces."""
     faces = tuple(
-        FaceScore(one.face.box_xyxy, one.track_id, one.face.score, probability)
+        FaceScore(one.face.box_xyxy, one.track_id, one.face.score, probability, sharpness_of(one.crop))
         for one, probability in zip(frame.faces, probabilities, strict=True)
     )
     return FrameScore(frame.frame_index, frame.time_seconds, faces)

@@ -38,6 +38,13 @@ def test_a_clip_becomes_a_verdict_with_its_evidence(detector: dfd.Detector, port
     assert score.fake_probability == pytest.approx(np.mean(probabilities))
     assert len(set(probabilities)) > 1
     assert score.verdict == verdict_of(score.fake_probability, score.detector)
+    assert track.verdict == score.verdict
+    assert score.deciding_track == track
+    low, high = score.fake_probability_interval
+    assert min(probabilities) <= low < score.fake_probability < high <= max(probabilities)
+    assert track.fake_probability_interval == pytest.approx((low, high), abs=0.3 * (high - low))
+    assert [limit.kind for limit in score.limits] == ["few_frames"]
+    assert all(0 < face.sharpness < 5 for frame in score.frames for face in frame.faces)
 
 
 def test_a_face_in_a_clip_is_scored_as_its_crop_is(detector: dfd.Detector, portrait_clip: Path) -> None:

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import deepfake_detect as dfd
+from deepfake_detect.errors import OptionError, VideoError
+from deepfake_detect.records import CropGeometry, DetectorInfo, FaceScore, FrameScore, Limit, TrackScore
+from deepfake_detect.report.verdicts import CAVEAT
+from deepfake_detect.scoring import moments
+from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
+
+
+@pytest.fixture(scope="module")
+def score(small_detector: Path, portrait_clip: Path) -> dfd.ClipScore:
+    return dfd.load_detector(small_detector, device="cpu").score_video(portrait_clip, num_frames=6)
+
+
+def frames_of(page: str) -> list[dict[str, object]]:
+    start = page.index('<script type="application/json">') + len('<script type="application/json">')
+    frames: list[dict[str, object]] = json.loads(page[start : page.index("</script>", start)])
+    return frames
+
+
+def test_a_report_tells_what_was_found(score: dfd.ClipScore, tmp_path: Path) -> None:
+    steps: list[str] = []
+    page = score.to_html(tmp_path / "report.html", on_step=steps.append)
+    assert (tmp_path / "report.html").read_text("utf-8") == page
+    assert steps == ["reading the faces", "drawing heat maps", "hashing the file", "writing the report"]
+    for words in (
+        *("Most suspicious moments", "Most trustworthy moments", "What limits this verdict"),
+        *("not proof", "neither the clip nor any part of it was sent anywhere", "Technical appendix"),
+        *(f"{score.fake_probability:.2f}", score.detector.name, "h264", "320 x 240 pixels"),
+        *("the face was seen in only 6 of the frames", "Grad-CAM"),
+    ):
+        assert words in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    frames = frames_of(page)
+    assert [frame["index"] for frame in frames] == [0, 5, 9, 14, 18, 23]
+    assert str(frames[0]["words"]).startswith("0.00 s, frame 0: person 0: 0.")
+    assert all(str(frame["image"]).startswith("data:image/jpeg;base64,") for frame in frames)
+    assert page.count("<figure>") == 6
+    assert page.count('alt="heat map of person 0') == 6
+
+
+def test_the_appendix_names_the_very_file(score: dfd.ClipScore) -> None:
+    assert hashlib.sha256(Path(score.video).read_bytes()).hexdigest() in score.to_html()
+
+
+def test_a_detector_is_needed_and_must_be_the_one(score: dfd.ClipScore) -> None:
+    sent = pickle.loads(pickle.dumps(score))
+    assert sent.to_dict() == score.to_dict()
+    assert sent.made_by is None
+    with pytest.raises(OptionError, match="detector: is not known to this score; pass the detector"):
+        sent.to_html()
+    assert "Most suspicious" in sent.to_html(detector=score.made_by)
+    with pytest.raises(OptionError, match="the score was made by .*; pass that one"):
+        sent.to_html(detector=dfd.load_detector(device="cpu"))
+
+
+def test_a_clip_that_is_gone_or_another_is_told(
+    score: dfd.ClipScore, portrait_clip: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(VideoError, match="no such file"):
+        replace(score, video=str(tmp_path / "gone.mp4")).to_html()
+    short = tmp_path / "short.mp4"
+    with VideoWriter(short, width=320, height=240, frames_per_second=12) as writer:
+        for frame in list(read_frames(portrait_clip, sampling=AllFrames()))[:3]:
+            writer.write(frame.image)
+    with pytest.raises(VideoError, match="has no frame .* any more; score it again"):
+        replace(score, video=str(short)).to_html()
+
+
+def test_names_are_text_and_never_markup(score: dfd.ClipScore, tmp_path: Path) -> None:
+    hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"
+    hostile.write_bytes(Path(score.video).read_bytes())
+    shown = replace(score, video=str(hostile), limits=(Limit("few_frames", "</script><b>"),))
+    for page in (shown.to_html(), shown._repr_html_()):
+        assert "<img src=x" not in page
+        assert "<b>" not in page.replace("<b style", "")
+
+
+def test_no_face_has_a_report_without_a_timeline(small_detector: Path, faceless_clip: Path) -> None:
+    found = dfd.load_detector(small_detector, device="cpu").score_video(faceless_clip, num_frames=4)
+    page = found.to_html()
+    assert "No face to judge" in page
+    assert "No face was found in the 4 frames" in page
+    assert "<svg" not in page
+    assert "<svg" not in found._repr_html_()
+
+
+def test_a_picture_is_reported(small_detector: Path, portrait: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), portrait[..., ::-1])
+    found = dfd.load_detector(small_detector, device="cpu").score_video(path)
+    assert found.fake_probability_interval is None
+    assert [limit.kind for limit in found.limits][0] == "single_picture"
+    page = found.to_html()
+    assert "this is one picture" in page
+    assert "NaN" not in page.replace("nan", "")
+
+
+def test_pictures_of_a_score(score: dfd.ClipScore, tmp_path: Path) -> None:
+    (axes,) = score.plot().axes
+    assert score.verdict in axes.get_title()
+    assert score.annotate(tmp_path / "out.mp4") == tmp_path / "out.mp4"
+    assert read_metadata(tmp_path / "out.mp4").num_frames == 24
+    notebook = score._repr_html_()
+    assert "<svg" in notebook
+    assert "data:image" not in notebook
+
+
+def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipScore:
+    box = np.array([0, 0, 50, 50], np.float32)
+    frames = tuple(
+        FrameScore(number, number / 10, (FaceScore(box, track_id, 0.99, value),))
+        for number, value in enumerate(probabilities)
+    )
+    track = TrackScore(track_id, len(frames), float(np.mean(probabilities)), decides=True)
+    detector = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
+    return dfd.ClipScore("a.mp4", "fake", 0.7, len(frames), frames, (track,), detector)
+
+
+def test_moments_are_the_extremes_some_way_apart() -> None:
+    values = [0.5] * 32
+    values[10:13] = [0.9, 0.95, 0.9]
+    values[20], values[30], values[0] = 0.8, 0.7, 0.1
+    picks = moments.pick_moments(clip(values))
+    suspicious = [pick.frame_index for pick in picks if pick.is_suspicious]
+    trustworthy = [pick.frame_index for pick in picks if not pick.is_suspicious]
+    assert suspicious == [11, 20, 30]
+    assert trustworthy[0] == 0
+    assert not set(suspicious) & set(trustworthy)
+    assert len(moments.pick_moments(clip([0.3]))) == 1
+
+
+def test_a_network_without_heat_maps_is_reported_with_the_reason(
+    score: dfd.ClipScore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OptionError("layer", "has no gradient", "choose another")
+
+    monkeypatch.setattr(moments, "explain_crops", refuse)
+    page = score.to_html()
+    assert "There are no heat maps: layer: has no gradient; choose another." in page
+    assert "heat map of" not in page
+    assert page.count("<figure>") == 6
+
+
+def test_turned_crops_are_cut_as_they_were_scored(
+    small_detector: Path, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = dfd.load_detector(small_detector, device="cpu")
+    detector.config = replace(detector.config, geometry=CropGeometry(1.3, aligned=True))
+    found = detector.score_video(portrait_clip, num_frames=3)
+    evidence = moments.gather_evidence(detector, found)
+    assert len(evidence.moments) == 3
+    again = detector.score_crops([moment.crop for moment in evidence.moments])
+    np.testing.assert_allclose(again, [moment.fake_probability for moment in evidence.moments], atol=1e-5)
+
+
+def test_provenance_stands_apart_from_the_verdict(score: dfd.ClipScore) -> None:
+    class Credentials:
+        def rows(self) -> list[tuple[str, str]]:
+            return [("signed by", "A <newspaper>")]
+
+    page = score.to_html(provenance=Credentials())
+    assert "Where the file says it comes from" in page
+    assert "A &lt;newspaper&gt;" in page
+    assert "Where the file says it comes from" not in score.to_html()
+    assert html.escape(CAVEAT) in page
