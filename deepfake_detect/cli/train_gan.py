@@ -31,7 +31,8 @@ _NUMBERS = (
     ("image-size", int, "side of an image in pixels: 64 or 128 for dcgan (default 28; dcgan 64)"),
     ("epochs", int, "how often all pictures are seen"),
     ("steps", int, "steps in place of epochs"),
-    ("batch-size", int, "real pictures a step"),
+    ("batch-size", int, "pictures made a step, and real ones a step of the discriminator"),
+    ("discriminator-steps", int, "to one of the generator (default: conv 3, else 1)"),
     ("learning-rate", float, "of both networks' Adam (default: conv 8e-4, else 2e-4)"),
     (
         "generator-learning-rate",

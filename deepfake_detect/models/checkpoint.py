@@ -17,10 +17,10 @@ from deepfake_detect.files import atomic_path
 from deepfake_detect.models.backbones import build_encoder
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.sequence import build_untrained
-from deepfake_detect.models.spec import ModelSpec, SequenceSpec
+from deepfake_detect.models.spec import DETECTOR_FORMAT, ModelSpec, SequenceSpec
 from deepfake_detect.records import CropGeometry, Preprocessing
 
-FORMAT = "deepfake_detect.detector"
+FORMAT = DETECTOR_FORMAT
 FORMAT_VERSION = 1
 # What a calibration says beside its method.
 CALIBRATION_KEYS = {"platt": {"slope", "intercept"}, "isotonic": {"logits", "probabilities"}}

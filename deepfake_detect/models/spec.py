@@ -13,6 +13,8 @@ HeadName = Literal["linear", "dropout", "vgg"]
 Pooling = Literal["avg", "flatten"]
 Temporal = Literal["lstm", "transformer"]
 NUM_ATTENTION_HEADS = 4
+DETECTOR_FORMAT = "deepfake_detect.detector"
+"""What a detector's file says it is."""
 
 
 @dataclass(frozen=True)

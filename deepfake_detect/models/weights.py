@@ -17,10 +17,12 @@ from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
 from deepfake_detect.files import make_folder, sha256_of_file
+from deepfake_detect.models.spec import DETECTOR_FORMAT
 from deepfake_detect.progress import progress_bar
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
+_ENCODER = "encoder."  # in front of the backbone's tensors in a detector's file
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ def _download(url: str, partial: Path) -> None:
 def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
     """Read a state dict from ``.safetensors`` or from a torch file of plain tensors.
 
+    Of a detector's file its backbone is taken, with the input it was trained for.
+
     Raises:
         WeightsError: The file is missing, damaged, or holds something else than named tensors.
     """
@@ -166,8 +170,32 @@ def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
     if not file.is_file():
         raise WeightsError(file, "there is no such file", "check the path of the weights")
     tensors, metadata = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file)
+    if metadata.get("format") == DETECTOR_FORMAT:
+        tensors, metadata = _backbone_of(file, tensors, metadata)
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return WeightsFile(floats, metadata)
+
+
+def _backbone_of(
+    file: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return a detector's backbone as its own file would hold it."""
+    try:
+        model = json.loads(metadata["config"])["model"]
+        told, options, sequence = (model[key] for key in ("preprocessing", "backbone_options", "sequence"))
+        hints = {"input_size": json.dumps([3, told["image_size"], told["image_size"]])}
+        hints |= {f"input_{key}": json.dumps(told[key]) for key in ("mean", "std")}
+        hints |= {key: value for key, value in options.items() if key == "pad_type"}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            file, f"is a detector whose config is damaged ({error!r})", "fetch it again"
+        ) from error
+    backbone = {
+        name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
+    }
+    if not backbone or sequence is not None:
+        raise WeightsError(file, "is a detector whose backbone does not stand alone", "pass another file")
+    return backbone, hints
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 from deepfake_detect.errors import WeightsError
 from deepfake_detect.models import weights
+from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.models.weights import PublishedWeights, cache_folder, fetch_weights, read_weights_file
@@ -195,3 +197,32 @@ def test_half_precision_files_become_single_precision(tmp_path: Path) -> None:
     file = read_weights_file(tmp_path / "w.safetensors")
     assert file.tensors["a"].dtype == torch.float32
     assert file.tensors["n"].dtype == torch.int64
+
+
+def test_a_detector_lends_its_backbone(small_detector: Path) -> None:
+    detector, config = read_detector(small_detector)
+    lent = create_model(config.model.backbone, weights=str(small_detector))
+    assert lent.spec.preprocessing == config.model.preprocessing
+    assert lent.spec.backbone_options == config.model.backbone_options
+    theirs = detector.encoder.state_dict()
+    for name, tensor in lent.encoder.state_dict().items():
+        assert torch.equal(tensor, theirs[name]), name
+    assert not torch.equal(lent.head[-1].weight, detector.head[-1].weight)
+    with pytest.raises(WeightsError, match="does not fit resnet18.*pass its own weights"):
+        create_model("resnet18", weights=str(small_detector))
+
+
+def test_a_detector_with_a_damaged_config_lends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "detector.safetensors"
+    for config in ("{}", "[", '{"model": {"preprocessing": 3, "backbone_options": {}, "sequence": null}}'):
+        metadata = {"format": "deepfake_detect.detector", "config": config}
+        save_file({"encoder.weight": torch.zeros(2)}, path, metadata=metadata)
+        with pytest.raises(WeightsError, match="is a detector whose config is damaged"):
+            read_weights_file(path)
+    whole = {"preprocessing": {"image_size": 8, "mean": [0], "std": [1]}, "backbone_options": {}}
+    for sequence, name in ((None, "head.weight"), ({"temporal": "lstm"}, "encoder.weight")):
+        config = json.dumps({"model": {**whole, "sequence": sequence}})
+        metadata = {"format": "deepfake_detect.detector", "config": config}
+        save_file({name: torch.zeros(2)}, path, metadata=metadata)
+        with pytest.raises(WeightsError, match="whose backbone does not stand alone"):
+            read_weights_file(path)

@@ -171,12 +171,15 @@ class _Run:
             if epoch != of_epoch:
                 order = _chance(self.config.seed, _ORDER, epoch).permutation(len(self.images))
                 of_epoch = epoch
-            yield np.sort(order[place * self.config.batch_size :][: self.config.batch_size])
+            yield order[place * self.config.reals_a_step :][: self.config.reals_a_step]
 
     def _step(self, chosen: np.ndarray) -> None:
         config, number = self.config, len(self.history) + 1
+        if number <= config.num_warmup_steps:
+            chosen = chosen[: config.batch_size]  # one step of the discriminator
         batch = torch.from_numpy(self.images[chosen].transpose(0, 3, 1, 2)).to(self.device)
-        latent = draw_latent(len(chosen), config.latent_size, config.seed, number, stream=_LATENT)
+        count = min(len(chosen), config.batch_size)
+        latent = draw_latent(count, config.latent_size, config.seed, number, stream=_LATENT)
         optimizers = (self.gan.generator_optimizer, self.gan.discriminator_optimizer)
         for optimizer, rate in zip(optimizers, config.rates_in_step(number), strict=True):
             for group in optimizer.param_groups:

@@ -127,8 +127,8 @@ def gan_step(
 
     Args:
         gan: Changed in place.
-        real: float32 (N, C, S, S) in [-1, 1].
-        latent: float32 (N, Z); one batch of images is made of it and serves both networks.
+        real: float32 (K * N, C, S, S) in [-1, 1]: the discriminator takes K steps, each on N others.
+        latent: float32 (N, Z); one batch of images is made of it and serves all these steps.
         step: Number of the step, from 1, for the record and the average.
         loss: ``"bce"`` or ``"hinge"``.
         seed: Of dropout.
@@ -153,9 +153,15 @@ def gan_step(
         torch.manual_seed(seed)
         with autocast:
             fake = gan.generator(latent).float()
-            on_real, on_fake = (gan.discriminator(images).float() for images in (real, fake.detach()))
-        discriminator_loss = on_discriminator(on_real, on_fake)
-        _descend(gan.discriminator_optimizer, discriminator_loss)
+        opinions = []
+        for part in real.split(len(latent)):
+            with autocast:
+                on_real, on_fake = (gan.discriminator(images).float() for images in (part, fake.detach()))
+            discriminator_loss = on_discriminator(on_real, on_fake)
+            _descend(gan.discriminator_optimizer, discriminator_loss)
+            opinions.append(
+                [discriminator_loss.detach(), (on_real > 0).float().mean(), (on_fake < 0).float().mean()]
+            )
         # The generator's gradient passes through the discriminator, whose own weights need none.
         gan.discriminator.requires_grad_(False)
         with autocast:
@@ -163,14 +169,9 @@ def gan_step(
         _descend(gan.generator_optimizer, generator_loss)
         gan.discriminator.requires_grad_(True)
     _follow(gan, step)
+    seen, accuracy_on_real, accuracy_on_fake = (float(value) for value in opinions[0])
     return _checked(
-        StepRecord(
-            step,
-            float(discriminator_loss.detach()),
-            float(generator_loss.detach()),
-            float((on_real > 0).float().mean()),
-            float((on_fake < 0).float().mean()),
-        )
+        StepRecord(step, seen, float(generator_loss.detach()), accuracy_on_real, accuracy_on_fake)
     )
 
 

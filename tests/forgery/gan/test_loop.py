@@ -32,6 +32,7 @@ def small(**changes: object) -> GanConfig:
         image_size=8,
         steps=9,
         batch_size=4,
+        discriminator_steps=1,
         device="cpu",
         sample_every=4,
         save_every=2,
@@ -263,6 +264,25 @@ def test_both_rates_grow_from_a_quarter(tmp_path: Path) -> None:
             assert distance == pytest.approx(rate * share, rel=0.01)
 
 
+def test_the_discriminator_steps_more_often_once_it_is_warm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    real_step = loop.gan_step
+
+    def note(gan: object, real: torch.Tensor, latent: torch.Tensor, **more: object) -> StepRecord:
+        taken.append((len(real), len(latent)))
+        return real_step(gan, real, latent, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "gan_step", note)
+    run(tmp_path / "conv", small(steps=4, warmup_steps=2, discriminator_steps=3))
+    run(tmp_path / "once", small(steps=1, warmup_steps=0))
+    assert taken == [(4, 4), (4, 4), (12, 4), (12, 4), (4, 4)]
+    assert GanConfig(arch="conv").reals_a_step == 384
+    assert GanConfig(arch="dense").reals_a_step == 128
+    assert small(epochs=2, steps=None, discriminator_steps=3).num_steps(30) == 4
+
+
 def stepped(out: Path, config: GanConfig) -> dict[str, dict[str, torch.Tensor]]:
     run(out, config)
     networks: dict[str, dict[str, torch.Tensor]] = torch.load(out / "state.pt", weights_only=True)["gan"]
@@ -300,6 +320,7 @@ def test_a_discriminator_that_has_won_or_learned_nothing_is_told(
         ({"steps": 0}, "steps: is 0"),
         ({"batch_size": 1}, "batch_size: is 1; pass 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
+        ({"discriminator_steps": 0}, "discriminator_steps: is 0; pass 1 or more"),
         ({"warmup_steps": -1}, "warmup_steps: is -1; pass 0 or more"),
         ({"generator_learning_rate": 0.0}, "generator_learning_rate: is 0.0; pass a number above 0"),
         ({"beta1": 1.0}, "beta1: is 1.0; pass 0 up to below 1"),

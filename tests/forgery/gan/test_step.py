@@ -51,6 +51,24 @@ def test_dropout_draws_from_the_seed() -> None:
     assert losses[0] != losses[1]
 
 
+def test_the_discriminator_takes_a_step_on_each_part_of_the_reals() -> None:
+    gan, twin = small_gan("dense"), small_gan("dense")
+    real, latent = batch_for(gan, count=6)
+    record = gan_step(gan, real, latent[:2], step=1)
+    losses = []
+    fakes = twin.generator(latent[:2]).detach()
+    for part in (real[:2], real[2:4], real[4:]):
+        on_real, on_fake = twin.discriminator(part), twin.discriminator(fakes)
+        loss = (nn.functional.softplus(-on_real).mean() + nn.functional.softplus(on_fake).mean()) / 2
+        losses.append(loss.item())
+        twin.discriminator_optimizer.zero_grad()
+        loss.backward()
+        twin.discriminator_optimizer.step()
+    assert record.discriminator_loss == pytest.approx(losses[0])  # before any change
+    for mine, theirs in zip(weights(gan.discriminator), weights(twin.discriminator), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 @pytest.mark.parametrize("loss", ["bce", "hinge"])
 def test_losses_and_gradients_are_those_of_the_papers(loss: GanLoss) -> None:
     """A slow twin with plain formulas and gradient descent in place of Adam."""
