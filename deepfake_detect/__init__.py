@@ -23,6 +23,7 @@ The rooms, in the order in which they may import one another:
     report       pictures and annotated clips from finished numbers
     extraction   dataset -> crops and manifest, resumable and parallel
     scoring      clip -> verdict
+    web          a page and an HTTP interface for clips, on this computer
     cli          the command line, also behind tools/
 """
 

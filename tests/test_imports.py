@@ -16,20 +16,21 @@ PACKAGE = Path(deepfake_detect.__file__).parent
 # A room may import itself and rooms before it. Rooms on one line do not import each other.
 ORDER = [
     ["_version", "errors", "records"],
-    ["device", "files", "images", "lazy", "progress", "metrics"],
+    ["device", "files", "images", "lazy", "progress", "provenance", "metrics"],
     ["video"],
     ["faces"],
     ["data"],
     ["forgery"],
     ["models"],
     ["training"],
-    ["features"],
     ["explain"],
     ["evaluation"],
     ["report"],
     ["weights"],
+    ["features"],
     ["extraction", "scoring"],
-    ["app"],
+    ["clips"],
+    ["web"],
     ["cli"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

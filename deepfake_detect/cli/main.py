@@ -18,6 +18,7 @@ from deepfake_detect.errors import DeepfakeDetectError
 # Command to module; imported only when its command is asked for, so that --help is quick.
 COMMANDS = {
     "score-video": "deepfake_detect.cli.score_video",
+    "app": "deepfake_detect.cli.app",
     "datasets": "deepfake_detect.cli.datasets",
     "index": "deepfake_detect.cli.index",
     "extract-faces": "deepfake_detect.cli.extract_faces",
@@ -27,6 +28,7 @@ COMMANDS = {
     "audit": "deepfake_detect.cli.audit",
     "show-batch": "deepfake_detect.cli.show_batch",
     "models": "deepfake_detect.cli.models",
+    "card": "deepfake_detect.cli.card",
     "train": "deepfake_detect.cli.train",
     "train-classifier": "deepfake_detect.cli.train_classifier",
     "train-gan": "deepfake_detect.cli.train_gan",
@@ -39,9 +41,15 @@ COMMANDS = {
     "explain": "deepfake_detect.cli.explain",
     "filters": "deepfake_detect.cli.filters",
     "dream": "deepfake_detect.cli.dream",
+    "extract-features": "deepfake_detect.cli.extract_features",
+    "train-features": "deepfake_detect.cli.train_features",
+    "neighbours": "deepfake_detect.cli.neighbours",
+    "clusters": "deepfake_detect.cli.clusters",
+    "export-weights": "deepfake_detect.cli.export_weights",
 }
 SUMMARIES = {
     "score-video": "tell whether the faces in clips were forged",
+    "app": "serve a page on this computer that judges clips",
     "datasets": "list the dataset layouts that can be read",
     "index": "list a dataset's videos with labels, identities and splits",
     "extract-faces": "cut faces out of a dataset's videos, with a manifest",
@@ -51,6 +59,7 @@ SUMMARIES = {
     "audit": "look for what the splits of a manifest share and should not",
     "show-batch": "draw crops as training would see them",
     "models": "list backbones with their size, input and weights",
+    "card": "show a detector's data, figures, failures and use",
     "train": "train a detector on a manifest",
     "train-classifier": "train a network to name the class of small images",
     "blend": "make a fake of each real crop by blending",
@@ -63,6 +72,11 @@ SUMMARIES = {
     "explain": "show where in a face a detector finds its evidence",
     "filters": "draw a network's filters, or its answers to a picture",
     "dream": "change a picture until layers answer more strongly",
+    "extract-features": "keep what a network makes of crops in an HDF5 file",
+    "train-features": "train an SVM, forest or the like on features, as a detector",
+    "neighbours": "find the faces that are most like a face",
+    "clusters": "group like faces and draw them on a map to zoom into",
+    "export-weights": "write the weights of a detector as HDF5",
 }
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130

@@ -78,14 +78,15 @@ def test_good_clips_are_scored_among_bad_ones_and_the_exit_code_tells(
 ) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video\n")
-    clips = [tmp_path / "absent.mp4", portrait_clip, text, faceless_clip, tmp_path]
+    (tmp_path / "nothing").mkdir()
+    clips = [tmp_path / "absent.mp4", portrait_clip, text, faceless_clip, tmp_path / "nothing"]
     assert score(*clips, "--detector", small_detector, "--json", tmp_path / "r.json") == 2
     values = json.loads((tmp_path / "r.json").read_text())
     assert [one["video"] for one in values] == [str(portrait_clip), str(faceless_clip)]
     assert values[1]["verdict"] == "no_face"
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    for line, clip in zip(lines, (clips[0], text, tmp_path), strict=True):
+    for line, clip in zip(lines, (clips[0], text, clips[-1]), strict=True):
         assert line.startswith(f"error: {clip}: ")
         assert "; " in line  # cause; remedy
 
@@ -98,7 +99,8 @@ def bad_files(folder: Path, whole: Path) -> dict[str, Path]:
     shutil.copyfile(whole, files["cut"])
     media.cut_off(files["cut"], keep=0.5)
     media.write_sound(files["sound"])
-    return {**files, "folder": folder}
+    (folder / "of_nothing").mkdir()
+    return {**files, "folder": folder / "of_nothing"}
 
 
 @pytest.mark.parametrize("kind", ["absent", "text", "empty", "cut", "sound", "folder"])

@@ -1,0 +1,352 @@
+// The page: upload, progress, result. All text from outside goes in as text, never as HTML.
+
+import { Timeline, clock, percent, tone } from "/timeline.js";
+
+const POLL_MILLISECONDS = 400;
+const SHOW_MOMENT_MILLISECONDS = 1; // a hair past the frame's start, so that rounding shows no frame before
+const SIGNS = { fake: "!", real: "✓", uncertain: "?", no_face: "–" };
+const MAP_WORDS = "Beside each face: which places spoke most for a forgery, red the most, relative to the strongest place "
+  + "of that face (Grad-CAM). It tells where the detector looks, not where the picture was changed.";
+const MOST_MOMENTS = 6; // of each kind; the report has them all
+const at = (id) => document.getElementById(id);
+
+let limits = null;
+let job = null; // { id, name, isPicture, timeline, player, timer }
+let upload = null;
+
+function make(name, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...children);
+  return element;
+}
+
+function show(...ids) {
+  for (const id of ["start", "problem", "work", "result"]) at(id).hidden = !ids.includes(id);
+}
+
+function showProblem(refusal) {
+  at("problem-came").textContent = `${refusal.what}: ${refusal.came}.`;
+  at("problem-do").textContent = `What to do: ${refusal.do}.`;
+  at("problem-allowed").textContent = refusal.allowed ? `Allowed: ${refusal.allowed}.` : "";
+  show("problem");
+  at("problem-heading").focus();
+}
+
+function lostServer() {
+  return { what: "The program", came: "does not answer", allowed: "", do: "see whether it still runs, then try again" };
+}
+
+async function refusalOf(response) {
+  const body = await response.json().catch(() => null);
+  return body && body.came ? body : lostServer();
+}
+
+// ---- upload ----
+
+function begin(file) {
+  if (!file) return;
+  if (limits && file.size > limits.max_upload_bytes) {
+    const size = (file.size / 2 ** 20).toFixed(0);
+    showProblem({ what: file.name, came: `has ${size} MB`, allowed: sentence(), do: "send a shorter piece of it" });
+    return;
+  }
+  at("work-name").textContent = file.name;
+  showStage("uploading", 0, "");
+  show("work");
+  at("work-heading").focus();
+  send(file);
+}
+
+function send(file) {
+  const form = new FormData();
+  form.append("file", file);
+  upload = new XMLHttpRequest();
+  upload.open("POST", "/jobs");
+  upload.responseType = "json";
+  upload.upload.onprogress = (event) => {
+    const share = event.lengthComputable ? event.loaded / event.total : 0;
+    showStage("uploading", share, `${Math.round(100 * share)} % of ${(file.size / 2 ** 20).toFixed(1)} MB`);
+  };
+  upload.onerror = () => showProblem(lostServer());
+  upload.onload = () => {
+    const { status, response } = upload;
+    upload = null;
+    if (status !== 202) { showProblem(response?.came ? response : lostServer()); return; }
+    job = { id: response.id, name: response.name };
+    follow(job);
+  };
+  upload.send(form);
+}
+
+// ---- progress ----
+
+function showStage(stage, share, note) {
+  let isPast = true;
+  for (const item of at("stages").children) {
+    const isNow = item.dataset.stage === stage;
+    if (isNow) isPast = false;
+    item.className = isNow ? "now" : isPast ? "past" : "";
+    if (isNow) item.setAttribute("aria-current", "step"); else item.removeAttribute("aria-current");
+  }
+  if (share === null) at("bar").removeAttribute("value"); else at("bar").value = share;
+  at("work-note").textContent = note;
+}
+
+function describe(status) {
+  if (status.stage === "waiting") return [null, status.place > 1 ? `${status.place - 1} before you` : "You are next"];
+  if (status.stage !== "looking" || !status.frames_total) return [null, ""];
+  const { frames_done: done, frames_total: total } = status;
+  return [done / total, `${done} of ${total} frames`];
+}
+
+async function follow(current) {
+  let failures = 0;
+  while (job === current) {
+    let response;
+    try {
+      response = await fetch(`/jobs/${current.id}`);
+      failures = 0;
+    } catch {
+      failures += 1;
+      if (failures > 10) { forget(); showProblem(lostServer()); return; }
+    }
+    if (job !== current) return;
+    if (response && !response.ok) { const refusal = await refusalOf(response); job = null; showProblem(refusal); return; }
+    if (response) {
+      const status = await response.json();
+      if (job !== current) return;
+      if (status.stage === "failed") { forget(); showProblem(status.error ?? lostServer()); return; }
+      if (status.stage === "done") { current.isPicture = status.is_picture; await finish(current); return; }
+      showStage(status.stage, ...describe(status));
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
+  }
+}
+
+async function finish(current) {
+  const response = await fetch(`/jobs/${current.id}/result`).catch(() => null);
+  if (job !== current) return;
+  if (!response?.ok) { const refusal = response ? await refusalOf(response) : lostServer(); forget(); showProblem(refusal); return; }
+  const { score, page } = await response.json();
+  if (job !== current) return;
+  show("result");
+  showVerdict(score, page);
+  showPlayer(score);
+  showPeople(score, page);
+  const isStill = score.frames.length === 1;
+  const moments = page.moments.toSorted((one, other) => other.fake_probability - one.fake_probability);
+  at("suspicious-heading").textContent = isStill ? "Faces" : "Most suspicious";
+  showMoments("suspicious", moments.filter((one) => one.is_suspicious));
+  showMoments("trustworthy", moments.filter((one) => !one.is_suspicious).reverse());
+  at("moments-part").hidden = !page.moments.length;
+  at("map-words").textContent = page.why_no_maps ? `There are no heat maps: ${page.why_no_maps}.` : MAP_WORDS;
+  showNumbers(score);
+  offerDownloads(score);
+  current.timer = setTimeout(() => expire(current), limits.keep_seconds * 1000);
+  window.scrollTo(0, 0);
+  at("headline").focus({ preventScroll: true });
+}
+
+// ---- result ----
+
+function showVerdict(score, page) {
+  const { uncertain_low: low, uncertain_high: high } = score.detector;
+  at("verdict").className = `card verdict tone-${score.verdict}`;
+  at("sign").textContent = SIGNS[score.verdict];
+  at("clip-name").textContent = score.video;
+  at("headline").textContent = page.headline;
+  at("meaning").textContent = page.meaning;
+  at("limits-part").hidden = !score.limits.length;
+  at("limits").replaceChildren(...score.limits.map((limit) => make("li", { textContent: limit.text })));
+  at("caveat").textContent = page.caveat;
+  at("scale").hidden = at("scale-ends").hidden = score.fake_probability === null;
+  at("scale-band").style.left = `${100 * low}%`;
+  at("scale-band").style.width = `${100 * (high - low)}%`;
+  at("scale-mark").style.left = `${100 * (score.fake_probability ?? 0)}%`;
+}
+
+function showPlayer(score) {
+  const address = `/jobs/${job.id}/video`;
+  at("unplayable").hidden = true;
+  const hasTimeline = score.frames.length > 1 && score.tracks.length > 0;
+  at("timeline-part").hidden = !hasTimeline;
+  at("clip-heading").textContent = job.isPicture ? "The picture" : "The clip, moment by moment";
+  if (job.isPicture) {
+    at("stage").replaceChildren(make("img", { src: address, alt: "the picture that was judged" }));
+  } else {
+    job.player = make("video", { controls: true, playsInline: true, preload: "auto", src: address });
+    job.player.onerror = () => { at("unplayable").hidden = !job; };
+    at("stage").replaceChildren(job.player);
+  }
+  if (hasTimeline) linkTimeline(score);
+}
+
+function linkTimeline(score) {
+  const { player } = job;
+  const timeline = new Timeline(at("timeline"), score, jump);
+  job.timeline = timeline;
+  at("legend").replaceChildren(...score.tracks.map((track) => legendButton(track, timeline)));
+  at("legend").hidden = score.tracks.length < 2;
+  if (!player) return;
+  player.onloadedmetadata = () => timeline.setDuration(player.duration);
+  const tick = () => {
+    timeline.setTime(player.currentTime);
+    if (!player.paused && !player.ended) requestAnimationFrame(tick);
+  };
+  player.onplay = player.onseeked = player.onseeking = player.ontimeupdate = tick;
+}
+
+function legendButton(track, timeline) {
+  const button = make("button", { type: "button", textContent: `Person ${track.track_id}` });
+  button.style.setProperty("--tone", tone(track.track_id));
+  button.setAttribute("aria-pressed", "false");
+  button.onclick = () => {
+    const isAlone = button.getAttribute("aria-pressed") === "true";
+    for (const other of at("legend").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-pressed", String(!isAlone));
+    timeline.showAlone(isAlone ? null : track.track_id);
+  };
+  return make("li", {}, button);
+}
+
+function jump(seconds) {
+  job?.timeline?.setTime(seconds);
+  if (!job?.player) return;
+  job.player.pause();
+  job.player.currentTime = seconds + SHOW_MOMENT_MILLISECONDS / 1000;
+}
+
+function showPeople(score, page) {
+  at("people-part").hidden = !score.tracks.length;
+  const people = score.tracks.toSorted((one, other) => other.decides - one.decides || other.num_frames - one.num_frames);
+  at("people").replaceChildren(...people.map((track) => {
+    const portrait = page.moments.find((one) => one.track_id === track.track_id);
+    const decides = track.decides && score.tracks.length > 1 ? "the verdict is about this person" : "";
+    const frames = score.frames.length > 1 ? `seen in ${track.num_frames} of ${score.frames.length} frames` : "";
+    const words = make("div", {},
+      make("p", {}, make("strong", { textContent: `Person ${track.track_id}` })),
+      make("p", { textContent: `${page.verdicts[track.track_id]} (${percent(track.fake_probability)})` }),
+      make("p", { className: "quiet", textContent: frames }),
+      make("p", { className: "quiet", textContent: decides }));
+    const item = make("li", {}, words);
+    item.style.setProperty("--tone", tone(track.track_id));
+    item.prepend(portrait
+      ? make("img", { className: "portrait", src: portrait.face, alt: `face of person ${track.track_id}` })
+      : make("span", { className: "portrait", textContent: track.track_id }));
+    return item;
+  }));
+}
+
+function showMoments(kind, moments) {
+  at(`${kind}-part`).hidden = !moments.length;
+  at(kind).replaceChildren(...moments.slice(0, MOST_MOMENTS).map((moment) => {
+    const who = `person ${moment.track_id} at ${clock(moment.time_seconds)}`;
+    const button = make("button", { type: "button", className: "button", textContent: `▶ ${clock(moment.time_seconds)}` });
+    button.setAttribute("aria-label", `Show ${who} in the player`);
+    button.onclick = () => { jump(moment.time_seconds); at("stage").scrollIntoView({ block: "center" }); };
+    return make("li", {},
+      make("div", { className: "pair" },
+        make("img", { src: moment.face, alt: `face of ${who}` }),
+        ...(moment.heat_map ? [make("img", { src: moment.heat_map, alt: `where the evidence lies in the face of ${who}` })] : [])),
+      make("div", { className: "row" },
+        make("span", { textContent: `Person ${moment.track_id}: ${percent(moment.fake_probability)}` }),
+        ...(job.player ? [button] : [])));
+  }));
+}
+
+function showNumbers(score) {
+  const { detector } = score;
+  const facts = {
+    "probability of a fake": score.fake_probability === null ? "none: no face" : score.fake_probability.toFixed(3),
+    "frames with a face": `${score.num_frames_scored} of ${score.frames.length} looked at`,
+    "called fake from": detector.threshold.toFixed(3),
+    "called uncertain between": `${detector.uncertain_low.toFixed(3)} and ${detector.uncertain_high.toFixed(3)}`,
+    "brought together by": detector.aggregation_rule.replaceAll("_", " "),
+    detector: `${detector.name} ${detector.version}`,
+  };
+  at("facts").replaceChildren(...Object.entries(facts).flatMap(
+    ([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
+  const rows = score.frames.flatMap((frame) => (frame.faces.length ? frame.faces : [null]).map((face) => make("tr", {},
+    ...[clock(frame.time_seconds), frame.frame_index, face ? face.track_id : "–", face ? face.fake_probability.toFixed(3) : "no face"]
+      .map((text) => make("td", { textContent: text })))));
+  at("table").tBodies[0].replaceChildren(...rows);
+}
+
+function offerDownloads(score) {
+  const stem = score.video.replace(/\.[^.]*$/, "");
+  at("report").href = `/jobs/${job.id}/report.html`;
+  at("report").download = `${stem}-report.html`;
+  at("report").removeAttribute("aria-disabled");
+  URL.revokeObjectURL(at("json").href);
+  at("json").href = URL.createObjectURL(new Blob([JSON.stringify(score, null, 2)], { type: "application/json" }));
+  at("json").download = `${stem}.json`;
+  const end = new Date(Date.now() + limits.keep_seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  at("forgotten").textContent = `The clip and its report are deleted here at ${end}, or when you leave the page.`;
+}
+
+// ---- end ----
+
+function expire(current) {
+  if (job !== current) return;
+  at("stage").replaceChildren();
+  at("report").removeAttribute("href");
+  at("report").setAttribute("aria-disabled", "true");
+  at("forgotten").textContent = "The clip and its report have been deleted here. What the page shows stays until you leave it.";
+  job.player = null;
+}
+
+function forget() {
+  upload?.abort();
+  upload = null;
+  if (!job) return;
+  clearTimeout(job.timer);
+  job.timeline?.close();
+  at("stage").replaceChildren();
+  fetch(`/jobs/${job.id}`, { method: "DELETE" }).catch(() => null); // the server deletes it in time by itself
+  job = null;
+}
+
+function restart() {
+  forget();
+  at("file").value = "";
+  show("start");
+  window.scrollTo(0, 0);
+  at("file").focus();
+}
+
+// ---- start ----
+
+function sentence() {
+  return `a video or picture of up to ${+(limits.max_upload_bytes / 2 ** 20).toFixed(1)} MB and ${limits.max_seconds / 60 >= 1
+    ? `${+(limits.max_seconds / 60).toFixed(1)} minutes` : `${limits.max_seconds} seconds`}`;
+}
+
+async function start() {
+  const health = await fetch("/health").then((response) => response.json()).catch(() => null);
+  if (!health) { showProblem(lostServer()); return; }
+  limits = health.limits;
+  at("version").textContent = `deepfake_detect ${health.version}`;
+  at("allowed").textContent = `${sentence()[0].toUpperCase()}${sentence().slice(1)}`;
+  at("keep").textContent = `${+(limits.keep_seconds / 60).toFixed(1)} minutes`;
+}
+
+function acceptDrops() {
+  const isBusy = () => !at("work").hidden;
+  addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) at("drop").classList.remove("over"); });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    at("drop").classList.remove("over");
+    const file = event.dataTransfer?.files[0];
+    if (!file || isBusy()) return;
+    forget();
+    begin(file);
+  });
+}
+
+at("file").onchange = () => begin(at("file").files[0]);
+at("cancel").onclick = at("again").onclick = at("another").onclick = restart;
+addEventListener("pagehide", () => { if (job) navigator.sendBeacon(`/jobs/${job.id}/leave`); });
+addEventListener("pageshow", (event) => { if (event.persisted) { job = null; restart(); } });
+acceptDrops();
+start();

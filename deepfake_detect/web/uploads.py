@@ -1,0 +1,269 @@
+"""A request's body onto the disk, in pieces: never in memory, and never more than is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from deepfake_detect.web.limits import Limits
+from deepfake_detect.web.media import HEAD_BYTES, MediaKind, media_kind
+from deepfake_detect.web.refusals import Refusal
+
+FIELD = "file"
+"""Name of the form's field that holds the clip."""
+
+_FORM = f"one file in the field {FIELD!r} of a multipart/form-data body"
+_MOST_FORM_BYTES = 64 * 1024  # of a form besides its file: boundaries, headers, other fields
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that came whole.
+
+    Attributes:
+        path: Where it lies; chosen here.
+        name: What its sender calls it, for display only.
+        kind: By its content.
+        num_bytes: Its size.
+    """
+
+    path: Path
+    name: str
+    kind: MediaKind
+    num_bytes: int
+
+
+class Body:
+    """The pieces of a request's body.
+
+    Args:
+        receive: Of the ASGI request.
+        max_silence_seconds: Between two pieces.
+    """
+
+    def __init__(
+        self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], *, max_silence_seconds: float
+    ) -> None:
+        self._receive = receive
+        self._max_silence_seconds = max_silence_seconds
+        self._is_whole = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield what has not been read yet.
+
+        Raises:
+            ClientDisconnect: The client left in the middle.
+            Refusal: Nothing came for too long.
+        """
+        while not self._is_whole:
+            try:
+                message = await asyncio.wait_for(self._receive(), self._max_silence_seconds)
+            except asyncio.TimeoutError as error:
+                raise Refusal(
+                    "body",
+                    f"nothing came for {self._max_silence_seconds:g} s",
+                    "send the file again",
+                    "a body that comes without long pauses",
+                    408,
+                ) from error
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self._is_whole = not message.get("more_body", False)
+            yield message.get("body", b"")
+
+    async def until_gone(self) -> None:
+        """Wait until the client, whose body has come, has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+class _FilePart:
+    """The file of a multipart form, written as it comes; other fields are passed over.
+
+    Args:
+        file: Open for writing.
+        content_type: Of the request.
+        limits: Which to keep.
+
+    Raises:
+        Refusal: The body is no multipart form.
+    """
+
+    def __init__(self, file: BinaryIO, content_type: str, limits: Limits) -> None:
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not boundary:
+            raise Refusal(
+                "body", f"is {content_type[:80] or 'of no type'!r}", "send it as a form", _FORM, 415
+            )
+        self.num_bytes = 0
+        self.name = ""
+        self.head = b""
+        self._file = file
+        self._limits = limits
+        self._num_received = 0
+        self._num_files = 0
+        self._is_inside = self._is_whole = False
+        self._field, self._value, self._disposition = b"", b"", b""
+        callbacks: Any = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._more_field,
+            "on_header_value": self._more_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+            "on_part_data": self._data,
+            "on_end": self._end,
+        }
+        self._parser = MultipartParser(boundary, callbacks)
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the body.
+
+        Raises:
+            Refusal: The form is malformed, holds several files, or is too large.
+        """
+        self._num_received += len(piece)
+        if self._num_received > self._limits.max_upload_bytes + _MOST_FORM_BYTES:
+            raise self.too_large(f"more than {self._limits.max_upload_bytes:,} bytes")
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise _malformed("is no well-formed form") from error
+        if self._num_received - self.num_bytes > _MOST_FORM_BYTES + len(piece):
+            raise _malformed("holds much besides the file")
+
+    def finish(self) -> MediaKind:
+        """Check that a whole file came and return what it is.
+
+        Raises:
+            Refusal: It did not, or it is no video or picture.
+        """
+        if not self._is_whole:
+            raise _malformed("ends in the middle")
+        if not self._num_files:
+            raise _malformed(f"has no field {FIELD!r} that holds a file")
+        if not self.num_bytes:
+            raise Refusal(
+                self.name, "is empty (0 bytes)", "choose another file", self._limits.sentence(), 400
+            )
+        kind = media_kind(self.head)
+        if kind is None:
+            raise Refusal(
+                self.name,
+                "is no video or picture that is known here",
+                "send an MP4, MOV, WebM, MKV, AVI, MPEG, FLV, WMV, JPEG, PNG, GIF or WebP file",
+                self._limits.sentence(),
+                415,
+            )
+        return kind
+
+    def too_large(self, came: str) -> Refusal:
+        """Return the refusal of a body of a size."""
+        return Refusal(
+            self.name or "file", f"has {came}", "send a shorter piece of it", self._limits.sentence(), 413
+        )
+
+    def _begin(self) -> None:
+        self._field = self._value = self._disposition = b""
+
+    def _more_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _more_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._field = self._value = b""
+
+    def _end_headers(self) -> None:
+        _, options = parse_options_header(self._disposition.decode("latin-1"))
+        self._is_inside = options.get(b"name") == FIELD.encode() and b"filename" in options
+        if not self._is_inside:
+            return
+        self._num_files += 1
+        if self._num_files > 1:
+            raise _malformed("holds several files")
+        self.name = display_name(options[b"filename"])
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_inside:
+            return
+        self.num_bytes += end - start
+        if self.num_bytes > self._limits.max_upload_bytes:
+            raise self.too_large(f"more than {self._limits.max_upload_bytes:,} bytes")
+        if len(self.head) < HEAD_BYTES:
+            self.head += data[start:end]
+        self._file.write(data[start:end])
+
+    def _end(self) -> None:
+        self._is_whole = True
+
+
+def display_name(raw: bytes) -> str:
+    r"""Return what a sender calls a file, fit to be shown: no folders, no control characters.
+
+    Example:
+        >>> display_name(b"C:\\clips\\..\\a\tb.mp4"), display_name(b"/")
+        ('a b.mp4', 'upload')
+    """
+    last = raw.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+    shown = "".join(letter if letter.isprintable() else " " for letter in last).strip(" .")
+    return shown[-_LONGEST_NAME:] or "upload"
+
+
+async def receive_upload(body: Body, headers: Mapping[str, str], folder: Path, limits: Limits) -> Upload:
+    """Write the file of a form into a folder.
+
+    Args:
+        body: Of the request.
+        headers: Of the request, by lower-case name.
+        folder: Where to; the file's name there is random.
+        limits: Which to keep.
+
+    Returns:
+        The file; whoever called deletes it.
+
+    Raises:
+        Refusal: The body is not what is allowed; nothing stays in the folder.
+        ClientDisconnect: The client left in the middle; likewise.
+    """
+    path = folder / secrets.token_hex(16)
+    try:
+        with open(path, "xb", buffering=HEAD_BYTES) as file:
+            part = _FilePart(file, headers.get("content-type", ""), limits)
+            declared = headers.get("content-length", "")
+            if declared.isdigit() and int(declared) > limits.max_upload_bytes + _MOST_FORM_BYTES:
+                raise part.too_large(f"{int(declared):,} bytes")
+            async for piece in body.pieces():
+                await asyncio.to_thread(part.feed, piece)  # a slow disk must not hold up the others
+        kind = part.finish()
+        stored = path.rename(path.with_suffix(kind.suffix))
+        return Upload(stored, part.name, kind, part.num_bytes)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _cannot_store(error) from error
+    except BaseException:  # also when the task is cancelled
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _malformed(cause: str) -> Refusal:
+    return Refusal("body", cause, "send the form anew", _FORM, 400)
+
+
+def _cannot_store(error: OSError) -> Refusal:
+    cause = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
+    return Refusal("upload", f"cannot be stored ({cause})", "try again later", "as much as fits", 507)

@@ -1,0 +1,189 @@
+"""The process that scores, with a real detector and real files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import deepfake_detect as dfd
+from deepfake_detect.errors import CheckpointError, VideoUnreadableError, WorkerError
+from deepfake_detect.web import worker as worker_module
+from deepfake_detect.web.jobs import Progress, Task
+from deepfake_detect.web.limits import Limits
+from deepfake_detect.web.refusals import Refusal
+from deepfake_detect.web.worker import WorkerProcess, check_media
+from tests import media
+from tests.web.serving import refuse_to_start
+
+LIMITS = Limits()
+
+
+def task(path: Path, *, name: str = "theirs.mp4", wants_page: bool = False) -> Task:
+    return Task(path, name, False, 3, wants_page)
+
+
+@pytest.fixture(scope="module")
+def worker(small_detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    one = WorkerProcess(str(small_detector), "cpu", LIMITS, tmp_path_factory.mktemp("uploads"))
+    yield one
+    one.close()
+
+
+def score(worker: WorkerProcess, path: Path, *, wants_page: bool = False) -> tuple[dict, list[Progress]]:
+    told: list[Progress] = []
+    clip = worker.score(task(path, wants_page=wants_page), told.append, lambda: False)
+    return vars(clip), told
+
+
+def test_the_numbers_are_those_of_the_library(
+    worker: WorkerProcess, small_detector: Path, portrait_clip: Path
+) -> None:
+    clip, told = score(worker, portrait_clip)
+    detector = dfd.load_detector(small_detector, device="cpu")
+    own = replace(detector.score_video(portrait_clip, num_frames=3), video="theirs.mp4").to_dict()
+    probabilities = [clip["score"].pop("fake_probability"), own.pop("fake_probability")]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
+    assert clip["score"].keys() == own.keys()
+    assert str(portrait_clip.parent) not in str(clip)
+    assert told == [
+        Progress("checking"),
+        *(Progress("looking", done, 3) for done in range(4)),
+    ]
+    assert (clip["page"], clip["report_html"]) == ({}, "")
+
+
+def test_the_page_gets_words_faces_and_a_report(worker: WorkerProcess, portrait_clip: Path) -> None:
+    clip, told = score(worker, portrait_clip, wants_page=True)
+    assert told[-1] == Progress("explaining")
+    page = clip["page"]
+    assert page["headline"]
+    assert page["verdicts"].keys() == {"0"}
+    assert {moment["is_suspicious"] for moment in page["moments"]} == {True, False}
+    assert all(moment["face"].startswith("data:image/jpeg;base64,") for moment in page["moments"])
+    assert all(moment["heat_map"] != moment["face"] for moment in page["moments"])
+    assert page["headline"] in clip["report_html"]
+    assert "theirs.mp4" in clip["report_html"]
+    assert str(portrait_clip) not in clip["report_html"]
+
+
+def test_a_clip_without_a_face_has_a_page_too(worker: WorkerProcess, faceless_clip: Path) -> None:
+    clip, _ = score(worker, faceless_clip, wants_page=True)
+    assert (clip["score"]["verdict"], clip["page"]["moments"]) == ("no_face", [])
+
+
+def test_bad_files_are_told_under_their_own_names(worker: WorkerProcess, tmp_path: Path) -> None:
+    text = tmp_path / "x.mp4"
+    text.write_text("hello, world\n" * 50)
+    with pytest.raises(Refusal, match="^theirs.mp4: is") as told:
+        score(worker, text)
+    assert told.value.status == 422
+    cut = media.cut_off(media.write_clip(tmp_path / "cut.mkv", num_frames=60), keep=0.5)
+    with pytest.raises(Refusal, match="send the whole file"):
+        score(worker, cut)
+
+
+def test_a_job_stops_when_its_sender_leaves(worker: WorkerProcess, portrait_clip: Path) -> None:
+    with pytest.raises(Refusal, match="was stopped"):
+        worker.score(task(portrait_clip), lambda progress: None, lambda: True)
+    assert score(worker, portrait_clip)[0]["score"]["num_frames_scored"] == 3
+
+
+def test_a_crash_and_a_hang_cost_one_clip_each(worker: WorkerProcess, portrait_clip: Path) -> None:
+    """A fault of a decoder ends its process; so does what ends it from outside."""
+
+    def crash(progress: Progress) -> None:
+        os.kill(worker._process.pid or 0, signal.SIGSEGV)
+
+    with pytest.raises(Refusal, match="theirs.mp4: made its decoder crash; convert it"):
+        worker.score(task(portrait_clip), crash, lambda: False)
+    assert score(worker, portrait_clip)[0]["score"]["num_frames_scored"] == 3
+    worker._limits = replace(LIMITS, max_job_seconds=1e-9)
+    with pytest.raises(Refusal, match="was not done after 1e-09 s; shorten it"):
+        score(worker, portrait_clip)
+    worker.close()
+    with pytest.raises(WorkerError, match="worker: was closed"):
+        score(worker, portrait_clip)
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "words"),
+    [
+        (abs, WorkerError, "died while it started"),  # it takes no such arguments
+        (refuse_to_start, CheckpointError, "there is no such detector file"),
+    ],
+)
+def test_a_worker_that_does_not_start(
+    target: object, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker_module, "_serve", target)
+    with pytest.raises(error, match=words):
+        WorkerProcess(None, "cpu", LIMITS, tmp_path)
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_worker_whose_parent_was_killed_deletes_the_uploads(
+    is_busy: bool,
+    small_detector: Path,
+    portrait_clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    (folder / "theirs.mp4").write_bytes(b"x")
+    ours, theirs = multiprocessing.Pipe()
+    if is_busy:
+        ours.send(task(portrait_clip))
+    ours.close()
+    worker_module._serve(theirs, threading.Event(), str(small_detector), "cpu", LIMITS, folder)
+    theirs.close()
+    assert not folder.exists()
+
+
+def png(path: Path, width: int, height: int) -> Path:
+    """Write a PNG that says a size and holds next to nothing of it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_picture_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="a.png: has frames of 8000 x 8000 pixels; scale it down"):
+        check_media(png(tmp_path / "large.png", 8000, 8000), "a.png", LIMITS)
+    with pytest.raises(VideoUnreadableError, match="has an absurd number of pixels"):
+        check_media(png(tmp_path / "bomb.png", 60_000, 60_000), "a.png", LIMITS)
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    with pytest.raises(VideoUnreadableError, match="is a damaged picture"):
+        check_media(damaged, "a.png", LIMITS)
+
+
+def test_clips_within_and_outside_the_limits(
+    portrait_clip: Path, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    import cv2
+
+    assert check_media(portrait_clip, "a", LIMITS) == 24
+    cv2.imwrite(str(tmp_path / "a.jpg"), portrait)
+    assert check_media(tmp_path / "a.jpg", "a", LIMITS) == 1
+    with pytest.raises(Refusal, match="a: has frames of 320 x 240 pixels"):
+        check_media(portrait_clip, "a", replace(LIMITS, max_pixels=320 * 240 - 1))
+    with pytest.raises(Refusal, match="a: is 2.0 s long; cut out the part that matters"):
+        check_media(portrait_clip, "a", replace(LIMITS, max_seconds=1.9))
