@@ -21,6 +21,7 @@ The rooms, in the order in which they may import one another:
     explain      where a network looks, what its layers answer to, Deep Dream
     evaluation   scores -> metrics with intervals, aggregation over a clip, calibration
     report       pictures and annotated clips from finished numbers
+    features     features kept in HDF5, classical classifiers, like faces, maps
     extraction   dataset -> crops and manifest, resumable and parallel
     scoring      clip -> verdict
     web          a page and an HTTP interface for clips, on this computer

@@ -34,7 +34,12 @@ ORDER = [
     ["cli"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-SINGLE_IMPORTERS = {"matplotlib": {"report"}, "h5py": {"features"}, "av": {"video"}, "duckdb": {"data"}}
+SINGLE_IMPORTERS = {
+    "matplotlib": {"report"},
+    "h5py": {"features", "models"},
+    "av": {"video"},
+    "duckdb": {"data"},
+}
 
 
 def modules() -> list[Path]:

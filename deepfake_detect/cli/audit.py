@@ -12,6 +12,7 @@ not one can be read.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-crops", action="store_true", help="compare names only, read no crop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw duplicate crops side by side")
+    parser.add_argument(
+        "--features", type=Path, metavar="FILE", help="of extract-features: compare faces by them too"
+    )
+    parser.add_argument(
+        "--min-similarity", type=float, default=0.98, help="cosine of features from which faces are alike"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="threads that read crops (default: cores)")
 
 
@@ -48,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.where is not None:
         rows = rows.where(arguments.where)
     report = audit_rows(rows, compare_crops=not arguments.no_crops, num_workers=arguments.workers)
+    if arguments.features is not None:
+        report = _with_similar_faces(report, rows.root, arguments)
     for table in (_balance_table(report), _size_table(report), _overlap_table(report)):
         if table.row_count:
             Console(soft_wrap=True).print(table)
@@ -59,6 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sheet is not None:
         print(_draw(report, rows.root, arguments.sheet))
     return _conclude(report)
+
+
+def _with_similar_faces(report: AuditReport, root: Path, arguments: argparse.Namespace) -> AuditReport:
+    """Return a report with what looks alike in two splits by the features of a file."""
+    from deepfake_detect.features.across import similar_across_splits
+    from deepfake_detect.features.feature_file import FeatureFile
+
+    file = FeatureFile(arguments.features)
+    found = similar_across_splits(file, min_similarity=arguments.min_similarity, root=root)
+    crops = report.crops and replace(report.crops, pairs=(*report.crops.pairs, *found.pairs))
+    notes = (*report.notes, f"faces are compared by the features of {arguments.features} too")
+    return replace(report, overlaps=(*report.overlaps, *found.overlaps), crops=crops, notes=notes)
 
 
 def _check_outputs(arguments: argparse.Namespace, audited: Path) -> None:

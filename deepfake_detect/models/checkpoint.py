@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from deepfake_detect.records import CropGeometry, Preprocessing
 
 FORMAT = DETECTOR_FORMAT
 FORMAT_VERSION = 1
+CLASSIFIER_KEY = "feature_classifier"
+"""Of a file's metadata, there alone where a classical classifier is in it: see ``features.detector``."""
 # What a calibration says beside its method.
 CALIBRATION_KEYS = {"platt": {"slope", "intercept"}, "isotonic": {"logits", "probabilities"}}
 
@@ -70,15 +73,23 @@ class DetectorConfig:
                 raise OptionError(name, f"is {getattr(self, name)}", "it must be from 0 to 1")
 
 
-def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config: DetectorConfig) -> None:
+def save_detector(
+    path: str | os.PathLike[str],
+    model: ForgeryClassifier,
+    config: DetectorConfig,
+    *,
+    told: Mapping[str, str] | None = None,
+) -> None:
     """Write a detector file atomically; the tensors read back bit for bit.
 
     Args:
         path: File to write, by custom ``detector.safetensors``.
         model: The trained network.
         config: What belongs to it.
+        told: More metadata, such as ``CLASSIFIER_KEY``.
     """
     metadata = {
+        **(told or {}),
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "config": json.dumps(asdict(config), allow_nan=False),
@@ -104,12 +115,17 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
         raise CheckpointError(file, "there is no such detector file", "pass a detector.safetensors")
     try:
         with safe_open(file, framework="pt") as reader:
-            config = _parse_config(file, reader.metadata() or {})
+            metadata = reader.metadata() or {}
+            config = parse_config(file, metadata)
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors of this library"
         ) from error
+    if CLASSIFIER_KEY in metadata:
+        raise CheckpointError(
+            file, "has a classical classifier, and this needs a network alone", "score or explain with it"
+        )
     try:
         model = build_untrained(config.model, build_encoder(config.model))
     except OptionError as error:
@@ -134,7 +150,12 @@ def update_detector(path: str | os.PathLike[str], **changes: Any) -> DetectorCon
     return changed
 
 
-def _parse_config(file: Path, metadata: dict[str, str]) -> DetectorConfig:
+def parse_config(file: Path, metadata: dict[str, str]) -> DetectorConfig:
+    """Return the config that a detector file's metadata hold.
+
+    Raises:
+        CheckpointError: They are of another library or a later version, or damaged.
+    """
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             file,

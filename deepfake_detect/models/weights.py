@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
 from deepfake_detect.files import make_folder, sha256_of_file
+from deepfake_detect.models.hdf5_weights import read_weights_h5
 from deepfake_detect.models.spec import DETECTOR_FORMAT
 from deepfake_detect.progress import progress_bar
 
@@ -159,7 +160,8 @@ def _download(url: str, partial: Path) -> None:
 
 
 def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
-    """Read a state dict from ``.safetensors`` or from a torch file of plain tensors.
+    """Read a state dict from ``.safetensors``, ``.h5`` (see :mod:`hdf5_weights`) or a torch file of
+    plain tensors.
 
     Of a detector's file its backbone is taken, with the input it was trained for.
 
@@ -169,7 +171,8 @@ def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(file, "there is no such file", "check the path of the weights")
-    tensors, metadata = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file)
+    readers = {".safetensors": _read_safetensors, ".h5": read_weights_h5}
+    tensors, metadata = readers.get(file.suffix, _read_torch)(file)
     if metadata.get("format") == DETECTOR_FORMAT:
         tensors, metadata = _backbone_of(file, tensors, metadata)
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}

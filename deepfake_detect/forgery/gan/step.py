@@ -154,7 +154,7 @@ def gan_step(
         with autocast:
             fake = gan.generator(latent).float()
         opinions = []
-        for part in real.split(len(latent)):
+        for part in torch.split(real, len(latent)):
             with autocast:
                 on_real, on_fake = (gan.discriminator(images).float() for images in (part, fake.detach()))
             discriminator_loss = on_discriminator(on_real, on_fake)

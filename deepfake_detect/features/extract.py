@@ -1,0 +1,353 @@
+"""Manifest -> feature file, a row per crop, resumable.
+
+Rows are kept in parts beside the file (``features.h5.parts``), each whole or not there, and become
+part of it at the end in one step: a run that is killed at any moment loses what came after its last
+part, and the file is never half written. The next run takes the parts up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from deepfake_detect._version import __version__
+from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable, read_crop, reading_worker
+from deepfake_detect.data.identities import identity_key
+from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.transforms import crop_to_tensor
+from deepfake_detect.device import choose_device, keep_freed_memory
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.features.extractor import NamedExtractor
+from deepfake_detect.features.feature_file import (
+    UNSPLIT,
+    FeatureFile,
+    FeatureInfo,
+    FeatureTable,
+    FeatureWriter,
+    concatenate,
+)
+from deepfake_detect.files import atomic_path, make_folder, only_one, sha256_of_file
+from deepfake_detect.progress import progress_bar
+
+_COLUMNS = (
+    *("dataset", "split", "method", "label", "video_id", "frame_index", "track_id", "target_id", "path"),
+)
+_MAX_NAMED = 20
+
+
+@dataclass(frozen=True)
+class ExtractedFeatures:
+    """What a run did.
+
+    Attributes:
+        num_new: Rows added.
+        num_known: Rows that were there already, in the file or in parts of a killed run.
+        unreadable: Paths of crops that could not be read; the next run tries them again.
+    """
+
+    num_new: int
+    num_known: int
+    unreadable: tuple[str, ...]
+
+
+def extract_features(
+    manifest: Manifest,
+    extractor: NamedExtractor,
+    out: str | os.PathLike[str],
+    *,
+    batch_size: int = 32,
+    rows_per_part: int = 4096,
+    num_workers: int | None = None,
+    device: str | torch.device = "cpu",
+    show_progress: bool = True,
+) -> ExtractedFeatures:
+    """Add the features of a manifest's crops to a file, those that it does not hold yet.
+
+    A row is known again by video, track and frame. Memory holds one part of features, the columns of
+    the manifest, and 16 bytes for each row of the file, whatever its features.
+
+    Args:
+        manifest: Rows wanted.
+        extractor: Of ``build_extractor``.
+        out: The HDF5 file, made where it is not there.
+        batch_size: Crops at a time, from 1.
+        rows_per_part: Rows that a kill can cost at most, from 1.
+        num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
+        device: As for ``load_detector``.
+        show_progress: Whether to draw a progress bar.
+
+    Returns:
+        Counts.
+
+    Raises:
+        OptionError: The file holds features of another network, layer or cut; a number is out of range.
+        ManifestError: The file is damaged; known rows have another label, split or method now; not one
+            crop can be read.
+        OutputError: It cannot be written there, or another run is writing.
+    """
+    for name, value in {"batch_size": batch_size, "rows_per_part": rows_per_part}.items():
+        if value < 1:
+            raise OptionError(name, f"is {value}", "pass 1 or more")
+    target, place = Path(out), choose_device(device)
+    if place.type == "cpu":
+        keep_freed_memory()
+    extractor.network.to(place).to(memory_format=torch.channels_last)
+    info = _info_of(manifest, extractor)
+    parts = make_folder(target.parent / f"{target.name}.parts")
+    with only_one(parts, what="extraction of features"):
+        stored, known = _known_rows(target, parts, info)
+        columns = manifest.columns(_COLUMNS)
+        wanted = _unknown_rows(manifest, columns, known)
+        unreadable: list[int] = []
+        with progress_bar(enabled=show_progress) as progress:
+            task = progress.add_task("crops", total=len(wanted), note="")
+            batches = _batches(manifest, info, wanted, batch_size, num_workers)
+            read = _readable(batches, unreadable, lambda count: progress.advance(task, count))
+            tables = (_table(batch, extractor, columns, place) for batch in read)
+            placed = (_with_paths(table, manifest.root, target.parent) for table in tables)
+            stored += _write_parts(_gathered(placed, rows_per_part), parts, info, stored)
+        if not stored and len(unreadable) == len(columns) > 0:
+            raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
+        _merge(target, info, stored, manifest)
+    shutil.rmtree(parts, ignore_errors=True)
+    _warn_of(manifest, columns, unreadable)
+    paths = columns["path"].take(pa.array(unreadable, pa.int64())).to_pylist()
+    return ExtractedFeatures(len(wanted) - len(unreadable), len(columns) - len(wanted), tuple(paths))
+
+
+def picture_features(extractor: NamedExtractor, paths: Sequence[Path]) -> np.ndarray:
+    """Return the features (N, ...), float32, of pictures that are crops already, on the CPU.
+
+    Args:
+        extractor: Of ``build_extractor``.
+        paths: Image files, one or more, cut as the crops that the features are compared with.
+
+    Raises:
+        ManifestError: One cannot be read.
+    """
+    preprocessing = extractor.network.model.spec.preprocessing
+    with torch.inference_mode():
+        features = [extractor.network(crop_to_tensor(read_crop(path), preprocessing)[None]) for path in paths]
+    found: np.ndarray = torch.cat(features).float().numpy()
+    return found
+
+
+def _info_of(manifest: Manifest, extractor: NamedExtractor) -> FeatureInfo:
+    network = extractor.network
+    return FeatureInfo(
+        source=extractor.source_facts,
+        card=extractor.card,
+        preprocessing=network.model.spec.preprocessing,
+        geometry=extractor.geometry or manifest.geometry,
+        feature_shape=network.feature_shape,
+    )
+
+
+def _known_rows(target: Path, parts: Path, info: FeatureInfo) -> tuple[list[Path], np.ndarray]:
+    """Return the parts of a killed run that are still to be merged, and the keys of all rows there are."""
+    known = np.zeros((0, 2), np.uint64)
+    if target.exists():
+        file = FeatureFile(target)
+        _refuse_another(file, info)
+        known = _keys_of_file(file)
+    unmerged = []
+    for part in sorted(parts.glob("part-*.h5")):
+        try:
+            file = FeatureFile(part)
+            keys = _keys_of_file(file)
+        except ManifestError as error:
+            warnings.warn(f"{part.name} of an earlier run is extracted again: {error.cause}", stacklevel=3)
+            part.unlink()
+            continue
+        _refuse_another(file, info)
+        if np.isin(keys[:, 0], known[:, 0]).all():
+            part.unlink()  # the run was killed after the merge
+        else:
+            unmerged.append(part)
+            known = np.concatenate([known, keys])
+    return unmerged, known
+
+
+def _refuse_another(file: FeatureFile, info: FeatureInfo) -> None:
+    for name in ("source", "preprocessing", "geometry", "feature_shape"):
+        there, wanted = getattr(file.info, name), getattr(info, name)
+        if name == "source":  # the same weights may lie elsewhere by now
+            there, wanted = (
+                {key: one[key] for key in ("weights_sha256", "layer", "is_spatial")}
+                for one in (there, wanted)
+            )
+        if there != wanted:
+            raise OptionError(
+                "out", f"{file.path} holds features with {name} {there}, not {wanted}", "name another file"
+            )
+
+
+def _keys_of_file(file: FeatureFile) -> np.ndarray:
+    keys = [
+        _keys(t.video_ids, t.track_ids, t.frame_indices, t.splits, t.methods, t.labels)
+        for t in file.columns()
+    ]
+    return np.concatenate([np.zeros((0, 2), np.uint64), *keys])
+
+
+def _keys(
+    videos: Iterable[str], tracks: Any, frames: Any, splits: Any, methods: Any, labels: Any
+) -> np.ndarray:
+    """Return uint64 (N, 2): a hash of which crop a row is, and one of what is said of it."""
+    numbers = zip(np.asarray(tracks).tolist(), np.asarray(frames).tolist(), strict=True)
+    which = [f"{video}\n{track}\n{frame}" for video, (track, frame) in zip(videos, numbers, strict=True)]
+    said = zip(splits, methods, np.asarray(labels).tolist(), strict=True)
+    return np.array(
+        [
+            (_hash(crop), _hash(f"{crop}\n{split}\n{method}\n{label}"))
+            for crop, (split, method, label) in zip(which, said, strict=True)
+        ],
+        np.uint64,
+    ).reshape(-1, 2)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _unknown_rows(manifest: Manifest, columns: pa.Table, known: np.ndarray) -> np.ndarray:
+    """Return the rows whose crop is not known, int64 rising."""
+    videos, methods = columns["video_id"].to_pylist(), columns["method"].to_pylist()
+    splits = [split or UNSPLIT for split in columns["split"].to_pylist()]
+    numbers = [columns[name].to_numpy() for name in ("track_id", "frame_index", "label")]
+    keys = _keys(videos, numbers[0], numbers[1], splits, methods, numbers[2])
+    is_known = np.isin(keys[:, 0], known[:, 0])
+    changed = is_known & ~np.isin(keys[:, 1], known[:, 1])
+    if changed.any():
+        video = videos[int(np.flatnonzero(changed)[0])]
+        raise ManifestError(
+            manifest.path,
+            f"{changed.sum():,} crops, such as of {video}, had another split, method or label when their "
+            "features were taken",
+            "extract into another file",
+        )
+    return np.flatnonzero(~is_known)
+
+
+def _batches(
+    manifest: Manifest, info: FeatureInfo, wanted: np.ndarray, batch_size: int, num_workers: int | None
+) -> Iterable[CropBatch]:
+    dataset = CropDataset(manifest, info.preprocessing, geometry=info.geometry)
+    workers = min(8, os.cpu_count() or 1) if num_workers is None else num_workers
+    return DataLoader(
+        Subset(dataset, wanted.tolist()),
+        batch_size=batch_size,
+        num_workers=workers if len(wanted) else 0,
+        collate_fn=collate_readable,
+        worker_init_fn=reading_worker,
+    )
+
+
+def _readable(
+    batches: Iterable[CropBatch], unreadable: list[int], on_rows: Callable[[int], None]
+) -> Iterator[CropBatch]:
+    """Yield batches that hold a crop; rows that cannot be read are gathered."""
+    for batch in batches:
+        unreadable += batch.unreadable_rows.tolist()
+        if len(batch.rows):
+            yield batch
+        on_rows(len(batch.rows) + len(batch.unreadable_rows))
+
+
+def _table(
+    batch: CropBatch, extractor: NamedExtractor, columns: pa.Table, device: torch.device
+) -> FeatureTable:
+    """Return the features of a batch with their columns; paths as the manifest has them."""
+    images = batch.images.to(device, non_blocking=True)
+    with torch.inference_mode():
+        features = extractor.network(images.contiguous(memory_format=torch.channels_last))
+    rows = columns.take(batch.rows.numpy()).to_pydict()
+    people = zip(rows["dataset"], rows["target_id"], strict=True)
+    return FeatureTable(
+        features=features.float().cpu().numpy(),
+        labels=np.array(rows["label"], np.int8),
+        video_ids=_texts(rows["video_id"]),
+        frame_indices=np.array(rows["frame_index"], np.int32),
+        track_ids=np.array(rows["track_id"], np.int32),
+        identities=_texts(identity_key(dataset, one) if one else "" for dataset, one in people),
+        paths=_texts(rows["path"]),
+        splits=_texts(split or UNSPLIT for split in rows["split"]),
+        methods=_texts(rows["method"]),
+    )
+
+
+def _texts(values: Iterable[str]) -> np.ndarray:
+    return np.array(list(values), dtype=object)
+
+
+def _with_paths(table: FeatureTable, root: Path, folder: Path) -> FeatureTable:
+    """Return a table whose paths, relative to ``root``, are relative to ``folder``."""
+    home, place = root.resolve(), folder.resolve()
+    return replace(table, paths=_texts(os.path.relpath(home / path, place) for path in table.paths))
+
+
+def _write_parts(
+    tables: Iterator[FeatureTable], folder: Path, info: FeatureInfo, earlier: Sequence[Path]
+) -> list[Path]:
+    """Write each table as a part behind those there are; return the new ones."""
+    first = 1 + max((int(part.stem.rsplit("-", 1)[-1]) for part in earlier), default=0)
+    written = []
+    for number, table in enumerate(tables, start=first):
+        part = folder / f"part-{number:06d}.h5"
+        with atomic_path(part) as temporary, FeatureWriter.create(temporary, info) as writer:
+            writer.append(table)
+        written.append(part)
+    return written
+
+
+def _gathered(tables: Iterator[FeatureTable], num_rows: int) -> Iterator[FeatureTable]:
+    """Put tables together until each has so many rows; the last may have fewer."""
+    pending: list[FeatureTable] = []
+    for table in tables:
+        pending.append(table)
+        if sum(map(len, pending)) >= num_rows:
+            yield concatenate(pending)
+            pending = []
+    if pending:
+        yield concatenate(pending)
+
+
+def _merge(target: Path, info: FeatureInfo, parts: Sequence[Path], manifest: Manifest) -> None:
+    """Put parts into the file in one step; with none, a file that is there stays as it is."""
+    if not parts and target.exists():
+        return
+    run = {
+        "path": str(manifest.path),
+        "sha256": sha256_of_file(manifest.path),
+        "where": list(manifest.filters),
+        "library_version": __version__,
+    }
+    with atomic_path(target) as temporary:
+        if target.exists():
+            shutil.copyfile(target, temporary)
+            opened = FeatureWriter.extend(temporary, manifests=[run])
+        else:
+            opened = FeatureWriter.create(temporary, info, manifests=[run])
+        with opened as writer:
+            for part in parts:
+                for table in FeatureFile(part).batches():
+                    writer.append(table)
+
+
+def _warn_of(manifest: Manifest, columns: pa.Table, unreadable: Sequence[int]) -> None:
+    if not unreadable:
+        return
+    paths = columns["path"].take(pa.array(unreadable[:_MAX_NAMED], pa.int64())).to_pylist()
+    named = ", ".join(str(manifest.root / path) for path in paths)
+    warnings.warn(f"{len(unreadable):,} crops cannot be read and are left out: {named}", stacklevel=3)

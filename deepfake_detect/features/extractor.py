@@ -1,0 +1,207 @@
+"""Crops -> features: any backbone or detector, any layer, pooled or as maps."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.evaluation.seen import PREFIXES_KEY
+from deepfake_detect.explain.layers import as_map, find_layer, last_map_layer, layout_of, outputs_of
+from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
+from deepfake_detect.models.classifier import ForgeryClassifier, create_model
+from deepfake_detect.models.weights import read_weights_file
+from deepfake_detect.records import CropGeometry
+
+_SEED = 0  # of a network without weights: features of two runs are to be alike
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Which network makes the features, and where in it they are taken.
+
+    Attributes:
+        backbone: A name, as for ``create_model``; ``None`` where a detector is given.
+        weights: As for ``create_model``; ``None`` for random ones.
+        detector: A detector file, whose network is taken in place of a backbone.
+        layer: Name of a layer, such as ``"blocks.5"``; ``None`` for what the encoder gives.
+        is_spatial: Whether maps are kept as they are, in place of their mean over all places.
+
+    Raises:
+        OptionError: Neither or both of backbone and detector are given, or weights for a detector.
+    """
+
+    backbone: str | None = None
+    weights: str | None = None
+    detector: str | None = None
+    layer: str | None = None
+    is_spatial: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.backbone is None) == (self.detector is None):
+            raise OptionError("backbone", "is to come with no detector", "pass one of them")
+        if self.detector is not None and self.weights is not None:
+            raise OptionError("weights", "a detector has its own", "pass a backbone, or leave them out")
+
+
+class FeatureExtractor(nn.Module):
+    """Normalised images (N, 3, S, S) in, features out: (N, F), or (N, C, h, w) of maps.
+
+    Args:
+        model: Whose encoder is used.
+        layer: Name of a layer, see ``explain.layers.named_layers``; ``None`` for the encoder's output.
+        is_spatial: Whether maps are kept; without a layer, those of the last that has any.
+
+    Attributes:
+        layer: The name, also where it was left open but maps are wanted.
+        feature_shape: (F,) or (C, h, w).
+
+    Raises:
+        OptionError: There is no such layer (near names are listed), or it gives no map.
+
+    Example:
+        >>> extractor = FeatureExtractor(create_model("resnet18", image_size=64), layer="layer2")
+        >>> tuple(extractor(torch.zeros(2, 3, 64, 64)).shape)
+        (2, 128)
+    """
+
+    def __init__(
+        self, model: ForgeryClassifier, *, layer: str | None = None, is_spatial: bool = False
+    ) -> None:
+        super().__init__()
+        self.model = model.eval()
+        size = model.spec.preprocessing.image_size
+        sample = torch.zeros(1, model.spec.in_chans, size, size)
+        self.layer = last_map_layer(model, sample) if is_spatial and layer is None else layer
+        self.is_spatial = is_spatial
+        if self.layer is not None:
+            find_layer(model, self.layer)
+            self._layout = layout_of(model, sample.shape)
+        with torch.inference_mode():
+            self.feature_shape = tuple(self(sample).shape[1:])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features of normalised images (N, 3, S, S)."""
+        if self.layer is None:
+            features: torch.Tensor = self.model.encoder(images)
+            return features
+        output = outputs_of(self.model, [self.layer], images)[self.layer]
+        if output.ndim == 2 and not self.is_spatial:
+            return output
+        maps = as_map(output, self._layout)
+        return maps if self.is_spatial else maps.mean((2, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class NamedExtractor:
+    """An extractor with what is to be told of it.
+
+    Attributes:
+        network: On the CPU.
+        source: What it was built from.
+        weights_sha256: Hash of the encoder's tensors by name.
+        card: The network in words.
+        geometry: How its crops are to be cut; ``None`` where any cut will do.
+    """
+
+    network: FeatureExtractor
+    source: FeatureSource
+    weights_sha256: str
+    card: dict[str, Any]
+    geometry: CropGeometry | None
+
+    @property
+    def source_facts(self) -> dict[str, Any]:
+        """The source as plain values, with ``weights_sha256``."""
+        return {**asdict(self.source), "weights_sha256": self.weights_sha256}
+
+
+def build_extractor(source: FeatureSource) -> NamedExtractor:
+    """Build the network of a source.
+
+    A backbone without weights is drawn at random, alike each time, with a warning.
+
+    Raises:
+        OptionError: An unknown backbone or layer.
+        WeightsError, CheckpointError: Weights or detector cannot be read.
+    """
+    config: DetectorConfig | None = None
+    if source.detector is not None:
+        model, config = read_detector(source.detector)
+    else:
+        model = _from_backbone(source)
+    network = FeatureExtractor(model, layer=source.layer, is_spatial=source.is_spatial)
+    card = {
+        "backbone": model.spec.backbone,
+        "num_parameters": sum(parameter.numel() for parameter in model.encoder.parameters()),
+        **(_weights_card(source.weights) if config is None else _detector_card(config)),
+    }
+    return NamedExtractor(
+        network=network,
+        source=replace(source, layer=network.layer),
+        weights_sha256=state_sha256(model.encoder.state_dict()),
+        card=card,
+        geometry=None if config is None else config.geometry,
+    )
+
+
+def rebuild_extractor(facts: Mapping[str, Any]) -> NamedExtractor:
+    """Build the network that features are of.
+
+    Args:
+        facts: ``FeatureInfo.source`` of their file.
+
+    Raises:
+        CheckpointError: The file of its weights has other ones now.
+        OptionError, WeightsError: As for :func:`build_extractor`.
+    """
+    values = dict(facts)
+    expected = values.pop("weights_sha256")
+    extractor = build_extractor(FeatureSource(**values))
+    if extractor.weights_sha256 != expected:
+        where = extractor.source.detector or extractor.source.weights or extractor.source.backbone
+        raise CheckpointError(where, "holds other weights than those the features are of", "extract again")
+    return extractor
+
+
+def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """Return a hash of tensors by name, types and values.
+
+    Example:
+        >>> state_sha256({"a": torch.zeros(2)}) == state_sha256({"b": torch.zeros(2)})
+        False
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _from_backbone(source: FeatureSource) -> ForgeryClassifier:
+    assert source.backbone is not None
+    if source.weights is not None:
+        return create_model(source.backbone, weights=source.weights)
+    warnings.warn(f"{source.backbone} has random weights: its features mean little", stacklevel=3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return create_model(source.backbone)
+
+
+def _weights_card(weights: str | None) -> dict[str, Any]:
+    told = {} if weights is None or not Path(weights).is_file() else read_weights_file(weights).metadata
+    return {"weights": weights, "weights_metadata": dict(told)}
+
+
+def _detector_card(config: DetectorConfig) -> dict[str, Any]:
+    """Return a detector's config without the digests of the videos it has seen: thousands of them."""
+    training = {key: value for key, value in config.training.items() if key != PREFIXES_KEY}
+    return {"detector_config": asdict(replace(config, training=training))}

@@ -1,0 +1,407 @@
+"""HDF5 of features by split and method, read a part at a time.
+
+``/train/Deepfakes/features`` is float32 (N, ...), beside it ``labels``, ``video_ids``,
+``frame_indices``, ``track_ids``, ``identities`` and ``paths``, all of length N and extendable. Rows
+without a split are under ``unsplit``. Attributes of the root tell what the features are of.
+
+A file is written beside its place and renamed, so it is whole or not there. One that was cut short
+later is refused: HDF5 knows its length, and each chunk of numbers carries a checksum.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.records import CropGeometry, Preprocessing
+
+FORMAT = "deepfake_detect.features"
+UNSPLIT = "unsplit"
+"""Name of the group of rows without a split."""
+_CHUNK_VALUES = 1 << 18  # about 1 MB of float32 a chunk
+_CHUNK_ROWS = 4096  # of the columns beside the features
+_CACHE_BYTES = 64 << 20
+_TEXT = h5py.string_dtype("utf-8")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Rows of features, a row per crop; every array has the same length N.
+
+    Attributes:
+        features: float32 (N, F) pooled, or (N, C, h, w) as maps.
+        labels: int8 (N,), 1 = fake.
+        video_ids: text (N,), object dtype.
+        frame_indices: int32 (N,), from 0.
+        track_ids: int32 (N,), the person's track within the video, from 0.
+        identities: text (N,), the person seen, unique over datasets; ``""`` where unknown.
+        paths: text (N,), of the crop, relative to the folder of the feature file.
+        splits, methods: text (N,); a split is ``"unsplit"`` where there is none.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    video_ids: np.ndarray
+    frame_indices: np.ndarray
+    track_ids: np.ndarray
+    identities: np.ndarray
+    paths: np.ndarray
+    splits: np.ndarray
+    methods: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> FeatureTable:
+        """Return some rows: int (M,) or bool (N,)."""
+        return FeatureTable(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+# Dtype of each stored column beside the features.
+_COLUMNS: dict[str, Any] = {
+    "labels": np.int8,
+    "video_ids": _TEXT,
+    "frame_indices": np.int32,
+    "track_ids": np.int32,
+    "identities": _TEXT,
+    "paths": _TEXT,
+}
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What the features of a file are of; equal in all of its rows.
+
+    Attributes:
+        source: How to build the network again, see :class:`extractor.FeatureSource`, as plain values.
+        card: The network in words: its weights' metadata, or the detector's config.
+        preprocessing: Of the crops.
+        geometry: How the crops were cut.
+        feature_shape: (F,), or (C, h, w) of maps.
+    """
+
+    source: dict[str, Any]
+    card: dict[str, Any]
+    preprocessing: Preprocessing
+    geometry: CropGeometry
+    feature_shape: tuple[int, ...]
+
+
+class Group(NamedTuple):
+    """Rows of one split and method."""
+
+    split: str
+    method: str
+    num_rows: int
+
+
+class FeatureFile:
+    """A feature file, opened for each question and never held.
+
+    Args:
+        path: The HDF5 file.
+
+    Attributes:
+        info: What the features are of.
+        manifests: For each run that added rows: the manifest's ``path``, ``sha256`` and ``where``,
+            and ``library_version``.
+        groups: In the order of their names.
+
+    Raises:
+        ManifestError: It is missing, cut short, damaged or of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "features.h5"
+        >>> info = FeatureInfo({}, {}, Preprocessing(8, (0, 0, 0), (1, 1, 1)), CropGeometry(), (2,))
+        >>> with FeatureWriter.create(path, info) as writer:
+        ...     writer.append(feature_table(np.ones((3, 2)), split="val", method="Deepfakes"))
+        >>> FeatureFile(path).groups, FeatureFile(path).read("val").features.shape
+        ((Group(split='val', method='Deepfakes', num_rows=3),), (3, 2))
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ManifestError(self.path, "there is no such feature file", "make it with extract-features")
+        with self._open() as file:
+            self.info = _read_info(file)
+            self.manifests: list[dict[str, Any]] = json.loads(file.attrs["manifests"])
+            self.groups = tuple(
+                Group(_plain(split), _plain(method), len(group["labels"]))
+                for split, methods in file.items()
+                for method, group in methods.items()
+            )
+
+    @property
+    def root(self) -> Path:
+        """Folder that the paths of crops are relative to."""
+        return self.path.parent
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all groups."""
+        return sum(group.num_rows for group in self.groups)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that occur, by name."""
+        return tuple(sorted({group.split for group in self.groups}))
+
+    def choose(self, split: str | None = None, method: str | None = None) -> tuple[Group, ...]:
+        """Return the groups of a split and a method; ``None`` takes all.
+
+        Raises:
+            OptionError: There is none.
+        """
+        chosen = tuple(
+            one for one in self.groups if split in (None, one.split) and method in (None, one.method)
+        )
+        if not chosen:
+            wanted = "/".join(name or "*" for name in (split, method))
+            there = ", ".join(f"{one.split}/{one.method}" for one in self.groups)
+            raise OptionError("split", f"{self.path} has no rows of {wanted}", f"there are {there}")
+        return chosen
+
+    def read(self, split: str | None = None, method: str | None = None) -> FeatureTable:
+        """Return all rows of a split and a method in memory; ``None`` takes all. Errors as of
+        :meth:`choose` and the class."""
+        tables = list(self.batches(split, method, batch_size=max(self.num_rows, 1)))
+        return concatenate(tables)
+
+    def batches(
+        self, split: str | None = None, method: str | None = None, *, batch_size: int = 4096
+    ) -> Iterator[FeatureTable]:
+        """Yield rows in the order of the file, at most ``batch_size`` of one group at a time.
+
+        Raises:
+            OptionError: There are no such rows, or ``batch_size`` is below 1.
+            ManifestError: A chunk is damaged.
+        """
+        if batch_size < 1:
+            raise OptionError("batch_size", f"is {batch_size}", "pass 1 or more")
+        chosen = self.choose(split, method)
+        with self._open() as file:
+            for group in chosen:
+                stored = file[_quoted(group.split)][_quoted(group.method)]
+                for start in range(0, group.num_rows, batch_size):
+                    yield _read_rows(stored, slice(start, start + batch_size), group)
+
+    def columns(self) -> Iterator[FeatureTable]:
+        """Yield each group's rows without their features, whose array is (N, 0)."""
+        with self._open() as file:
+            for group in self.groups:
+                stored = file[_quoted(group.split)][_quoted(group.method)]
+                yield _read_rows(stored, slice(None), group, with_features=False)
+
+    def dataset(self, split: str | None = None, method: str | None = None) -> FeatureDataset:
+        """Return rows as a torch dataset; errors as of :meth:`choose`."""
+        return FeatureDataset(self, self.choose(split, method))
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.File]:
+        try:
+            with h5py.File(self.path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
+                if file.attrs.get("format") != FORMAT:
+                    raise ManifestError(
+                        self.path, "is no feature file", "pass the file of extract-features --out"
+                    )
+                yield file
+        except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ManifestError(
+                self.path, f"is cut short or damaged ({reason})", "delete it and extract again"
+            ) from error
+
+
+class FeatureDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Map-style dataset of (float32 tensor, label); each process opens the file for itself.
+
+    Neighbouring rows are quick, as they share compressed chunks; rows in random order are not: read
+    what fits into memory with :meth:`FeatureFile.read`.
+    """
+
+    def __init__(self, file: FeatureFile, groups: tuple[Group, ...]) -> None:
+        self._path = file.path
+        self._names = [f"{_quoted(group.split)}/{_quoted(group.method)}" for group in groups]
+        self._ends = np.cumsum([group.num_rows for group in groups])
+        self._handle: tuple[int, h5py.File] | None = None
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        group = self._file()[self._names[number]]
+        place = row - (int(self._ends[number - 1]) if number else 0)
+        return torch.from_numpy(group["features"][place]), int(group["labels"][place])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None}
+
+    def _file(self) -> h5py.File:
+        # HDF5 must not be shared with a forked process.
+        if self._handle is None or self._handle[0] != os.getpid():
+            self._handle = (os.getpid(), h5py.File(self._path, "r", rdcc_nbytes=_CACHE_BYTES))
+        return self._handle[1]
+
+
+class FeatureWriter:
+    """Adds rows to an open file; see :meth:`create` and :meth:`extend`.
+
+    It writes to the very path: give it a temporary one (``files.atomic_path``).
+    """
+
+    def __init__(self, file: h5py.File, feature_shape: tuple[int, ...]) -> None:
+        self._file = file
+        self._shape = feature_shape
+
+    @classmethod
+    @contextmanager
+    def create(
+        cls, path: Path, info: FeatureInfo, *, manifests: Iterable[Mapping[str, Any]] = ()
+    ) -> Iterator[FeatureWriter]:
+        """Give the writer of a new file."""
+        with h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES) as file:
+            file.attrs["format"] = FORMAT
+            for name, value in asdict(info).items():
+                file.attrs[name] = json.dumps(value, allow_nan=False)
+            _write_manifests(file, list(manifests))
+            yield cls(file, info.feature_shape)
+
+    @classmethod
+    @contextmanager
+    def extend(cls, path: Path, *, manifests: Iterable[Mapping[str, Any]] = ()) -> Iterator[FeatureWriter]:
+        """Give the writer of a file that is there, and note the manifests of the new rows."""
+        with h5py.File(path, "r+", rdcc_nbytes=_CACHE_BYTES) as file:
+            _write_manifests(file, [*json.loads(file.attrs["manifests"]), *manifests])
+            yield cls(file, tuple(json.loads(file.attrs["feature_shape"])))
+
+    def append(self, table: FeatureTable) -> None:
+        """Add rows of any splits and methods, each to the end of its group."""
+        names = np.char.add(np.char.add(table.splits.astype(str), "\n"), table.methods.astype(str))
+        for name in np.unique(names):
+            split, method = name.split("\n")
+            self._append_to(split, method, table.take(np.flatnonzero(names == name)))
+
+    def _append_to(self, split: str, method: str, table: FeatureTable) -> None:
+        group = self._file.require_group(f"{_quoted(split)}/{_quoted(method)}")
+        if "labels" not in group:
+            self._create_columns(group)
+        start = len(group["labels"])
+        for name in ("features", *_COLUMNS):
+            group[name].resize(start + len(table), axis=0)
+            group[name][start:] = getattr(table, name)
+
+    def _create_columns(self, group: h5py.Group) -> None:
+        # Level 1: on floating point the higher ones take several times as long for a percent.
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+        rows = max(1, _CHUNK_VALUES // int(np.prod(self._shape)))
+        group.create_dataset(
+            "features",
+            (0, *self._shape),
+            np.float32,
+            maxshape=(None, *self._shape),
+            chunks=(rows, *self._shape),
+            **packed,
+        )
+        for name, kind in _COLUMNS.items():
+            # HDF5 keeps texts of free length apart from their chunk, where its filters do not reach.
+            filters = {} if kind is _TEXT else packed
+            group.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(_CHUNK_ROWS,), **filters)
+
+
+def feature_table(
+    features: np.ndarray, *, split: str | None, method: str, label: int = 0, video_ids: Iterable[str] = ()
+) -> FeatureTable:
+    """Return features that come from nowhere but here as a table, such as synthetic ones.
+
+    Args:
+        features: (N, ...), converted to float32.
+        split, method, label: Of all rows; label 1 is fake.
+        video_ids: One a row; without them each row is a video of its own.
+    """
+    count = len(features)
+    names = list(video_ids) or [f"{method}/{number}" for number in range(count)]
+    whole = np.zeros(count, np.int32)
+    return FeatureTable(
+        features=np.asarray(features, np.float32),
+        labels=np.full(count, label, np.int8),
+        video_ids=np.array(names, dtype=object),
+        frame_indices=whole,
+        track_ids=whole,
+        identities=np.full(count, "", dtype=object),
+        paths=np.full(count, "", dtype=object),
+        splits=np.full(count, split or UNSPLIT, dtype=object),
+        methods=np.full(count, method, dtype=object),
+    )
+
+
+def concatenate(tables: Iterable[FeatureTable]) -> FeatureTable:
+    """Return tables, one or more of one feature shape, one below the other."""
+    parts = list(tables)
+    if len(parts) == 1:
+        return parts[0]
+    return FeatureTable(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(FeatureTable)
+        }
+    )
+
+
+def _write_manifests(file: h5py.File, manifests: list[Mapping[str, Any]]) -> None:
+    file.attrs["manifests"] = json.dumps(manifests)
+    if manifests:
+        file.attrs["manifest_sha256"] = manifests[-1]["sha256"]
+        file.attrs["library_version"] = manifests[-1]["library_version"]
+
+
+def _read_info(file: h5py.File) -> FeatureInfo:
+    values = {field.name: json.loads(file.attrs[field.name]) for field in fields(FeatureInfo)}
+    preprocessing = values.pop("preprocessing")
+    return FeatureInfo(
+        preprocessing=Preprocessing(
+            preprocessing["image_size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+        ),
+        geometry=CropGeometry(**values.pop("geometry")),
+        feature_shape=tuple(values.pop("feature_shape")),
+        **values,
+    )
+
+
+def _read_rows(stored: h5py.Group, rows: slice, group: Group, *, with_features: bool = True) -> FeatureTable:
+    columns: dict[str, Any] = {
+        name: stored[name].asstr()[rows] if kind is _TEXT else stored[name][rows]
+        for name, kind in _COLUMNS.items()
+    }
+    count = len(columns["labels"])
+    features = stored["features"][rows] if with_features else np.zeros((count, 0), np.float32)
+    places = {
+        "splits": np.full(count, group.split, dtype=object),
+        "methods": np.full(count, group.method, dtype=object),
+    }
+    return FeatureTable(features=features, **columns, **places)
+
+
+def _quoted(name: str) -> str:
+    """Return a name that HDF5 takes for one group: ``/`` and ``.`` have a meaning there."""
+    quoted = name.replace("%", "%25").replace("/", "%2F")
+    return quoted.replace(".", "%2E") if set(quoted) == {"."} else quoted
+
+
+def _plain(quoted: str) -> str:
+    return quoted.replace("%2F", "/").replace("%2E", ".").replace("%25", "%")

@@ -1,0 +1,203 @@
+"""The nearest faces of a face, and how often they are of the same person.
+
+Which faces are near is for the features to say: those of a network trained on identities put a
+person's faces together, those of a detector faces with the same traces.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.metrics import Interval
+from deepfake_detect.metrics.bootstrap import CONFIDENCE
+
+_ROWS_AT_ONCE = 1024
+# Unit vectors float32 (Q, F) and a number to rows (Q, number).
+_Search = Callable[[np.ndarray, int], np.ndarray]
+_TIES = 16  # candidates beyond those asked for: float32 may swap what is all but equally near
+
+
+def has_faiss() -> bool:
+    """Tell whether faiss is installed."""
+    return importlib.util.find_spec("faiss") is not None
+
+
+class FaceIndex:
+    """Features to look up the nearest of, by the cosine between them.
+
+    With faiss installed it searches, else scikit-learn; both are exact, and candidates are put in
+    order by their cosine in float64, then by row, so that the answers are the same.
+
+    Args:
+        features: float (N, F), N >= 1.
+        use_faiss: Whether to search with faiss; where it is installed when ``None``.
+
+    Raises:
+        OptionError: Features are no vectors, not finite, or there are none; faiss is asked for and
+            not installed.
+
+    Example:
+        >>> index = FaceIndex(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]]))
+        >>> index.nearest(np.array([[2.0, 0.1]]), count=2)[0].tolist()
+        [[2, 0]]
+    """
+
+    def __init__(self, features: np.ndarray, *, use_faiss: bool | None = None) -> None:
+        if features.ndim != 2 or len(features) == 0:
+            raise OptionError("features", f"have the shape {features.shape}", "pass one or more vectors")
+        if use_faiss and not has_faiss():
+            raise OptionError("use_faiss", "faiss is not installed", "pip install faiss-cpu, or leave it out")
+        self._points = unit_vectors(features)
+        self._use_faiss = has_faiss() if use_faiss is None else use_faiss
+        self._search = self._faiss_search() if self._use_faiss else self._sklearn_search()
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def nearest(
+        self, queries: np.ndarray, *, count: int, without: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows nearest to each query, the nearest first.
+
+        Args:
+            queries: float (Q, F).
+            count: Of each query, from 1; no more than there are rows.
+            without: int (Q,), a row that is no answer to the query, such as itself.
+
+        Returns:
+            Rows int64 (Q, count) and their cosines float64 (Q, count), -1 to 1.
+
+        Raises:
+            OptionError: ``count`` is out of range, or queries are of another length.
+        """
+        most = len(self) - (without is not None)
+        if not 1 <= count <= most:
+            raise OptionError("count", f"is {count}", f"pass 1 to {most}")
+        if queries.ndim != 2 or queries.shape[1] != self._points.shape[1]:
+            raise OptionError(
+                "queries", f"have the shape {queries.shape}", f"pass (Q, {self._points.shape[1]})"
+            )
+        units = unit_vectors(queries)
+        wanted = min(len(self), count + _TIES + (without is not None))
+        found = [
+            self._block(units[start : start + _ROWS_AT_ONCE], wanted, count, start, without)
+            for start in range(0, len(units), _ROWS_AT_ONCE)
+        ]
+        empty = (np.zeros((0, count), np.int64), np.zeros((0, count)))
+        rows, cosines = zip(empty, *found, strict=True)
+        return np.concatenate(rows), np.concatenate(cosines)
+
+    def _block(
+        self, units: np.ndarray, wanted: int, count: int, start: int, without: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        candidates = self._search(units.astype(np.float32), wanted)
+        cosines = np.einsum("qcf,qf->qc", self._points[candidates].astype(np.float64), units)
+        if without is not None:
+            cosines[candidates == without[start : start + len(units), None]] = -np.inf
+        order = np.lexsort((candidates, -cosines))[:, :count]
+        rows = np.take_along_axis(candidates, order, axis=1).astype(np.int64)
+        return rows, np.clip(np.take_along_axis(cosines, order, axis=1), -1, 1)
+
+    def _faiss_search(self) -> _Search:
+        import faiss
+
+        index = faiss.IndexFlatIP(self._points.shape[1])
+        index.add(self._points.astype(np.float32))
+        return lambda units, count: index.search(units, count)[1]
+
+    def _sklearn_search(self) -> _Search:
+        from sklearn.neighbors import NearestNeighbors
+
+        # Of unit vectors the nearest by distance are the nearest by cosine.
+        index = NearestNeighbors(algorithm="brute").fit(self._points.astype(np.float32))
+        return lambda units, count: index.kneighbors(units, count, return_distance=False)
+
+
+def unit_vectors(features: np.ndarray) -> np.ndarray:
+    """Return vectors (N, F) divided by their length, float64; a vector of zeros stays as it is.
+
+    Raises:
+        OptionError: A value is not finite.
+    """
+    wide = np.asarray(features, np.float64)
+    if not np.isfinite(wide).all():
+        raise OptionError("features", "hold values that are not finite", "extract them again")
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    units: np.ndarray = wide / np.where(lengths > 0, lengths, 1)
+    return units
+
+
+@dataclass(frozen=True)
+class RetrievalPrecision:
+    """How often the nearest faces of a face are of the same person.
+
+    Attributes:
+        count: Nearest faces looked at, k.
+        num_queries: Faces whose person has another face; all others are among the answers alone.
+        hit: Share of queries with the person among the k.
+        precision: Mean share of the k that are the person, of as many as there are faces of them.
+        chance: ``hit`` expected of faces in random order.
+    """
+
+    count: int
+    num_queries: int
+    hit: Interval
+    precision: float
+    chance: float
+
+
+def retrieval_precision(
+    features: np.ndarray, identities: np.ndarray, *, count: int = 5, num_draws: int = 1000, seed: int = 0
+) -> RetrievalPrecision:
+    """Measure how well features find a person again.
+
+    Args:
+        features: float (N, F).
+        identities: text (N,), ``""`` where unknown, which is nobody's.
+        count: Nearest faces looked at, from 1.
+        num_draws: Bootstrap draws of whole people, for the interval of ``hit``.
+        seed: Of them.
+
+    Raises:
+        OptionError: Nobody has two faces, or ``count`` is out of range.
+
+    Example:
+        >>> faces = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+        >>> retrieval_precision(faces, np.array(["a", "a", "b", "b"]), count=1).hit.value
+        1.0
+    """
+    people, codes, sizes = np.unique(identities.astype(str), return_inverse=True, return_counts=True)
+    others = np.where(people[codes] == "", 0, sizes[codes] - 1)
+    queries = np.flatnonzero(others > 0)
+    if len(queries) == 0:
+        raise OptionError("identities", "nobody has two faces", "choose other rows")
+    rows, _ = FaceIndex(features).nearest(features[queries], count=count, without=queries)
+    is_same = codes[rows] == codes[queries][:, None]
+    hits = is_same.any(1)
+    reachable = np.minimum(others[queries], count)
+    misses = np.ones(len(queries))
+    for step in range(count):  # drawn without replacement, none of them the person
+        left = len(codes) - 1 - step
+        misses *= np.clip(left - others[queries], 0, None) / left
+    return RetrievalPrecision(
+        count=count,
+        num_queries=len(queries),
+        hit=_share_with_interval(hits, codes[queries], num_draws, seed),
+        precision=float((is_same.sum(1) / reachable).mean()),
+        chance=float(1 - misses.mean()),
+    )
+
+
+def _share_with_interval(hits: np.ndarray, people: np.ndarray, num_draws: int, seed: int) -> Interval:
+    _, codes = np.unique(people, return_inverse=True)
+    num_hits, num_faces = np.bincount(codes, hits), np.bincount(codes)
+    drawn = np.random.default_rng(seed).integers(len(num_faces), size=(num_draws, len(num_faces)))
+    shares = num_hits[drawn].sum(1) / num_faces[drawn].sum(1)
+    edge = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(shares, [edge, 1 - edge])
+    return Interval(float(hits.mean()), float(low), float(high))

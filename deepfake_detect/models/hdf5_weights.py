@@ -1,0 +1,100 @@
+"""Weights of a network in HDF5: a dataset per tensor, with what a detector file says beside them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from deepfake_detect.errors import WeightsError
+from deepfake_detect.files import atomic_path
+
+_GROUP = "weights"
+_BFLOAT16 = "bfloat16"  # HDF5 has no such type: it is kept as the 16 bits it is
+
+
+def export_weights_h5(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+    """Write the tensors and metadata of a safetensors file, such as a detector, as HDF5, atomically.
+
+    Tensor ``a.b`` is the dataset ``/weights/a.b``; metadata are texts under ``/metadata``. Tensors come
+    back bit for bit.
+
+    Args:
+        source: ``detector.safetensors``, or bare weights.
+        out: File to write.
+
+    Returns:
+        Number of tensors.
+
+    Raises:
+        WeightsError: The source is missing, or no whole safetensors file.
+        OutputError: It cannot be written there.
+
+    Example:
+        >>> import tempfile
+        >>> from safetensors.torch import save_file
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save_file({"a": torch.ones(2)}, folder / "w.safetensors", metadata={"who": "me"})
+        >>> export_weights_h5(folder / "w.safetensors", folder / "w.h5")
+        1
+        >>> read_weights_h5(folder / "w.h5")
+        ({'a': tensor([1., 1.])}, {'who': 'me'})
+    """
+    file = Path(source)
+    if not file.is_file():
+        raise WeightsError(file, "there is no such file", "pass a detector.safetensors")
+    try:
+        with safe_open(file, framework="pt") as reader:
+            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+            metadata = reader.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors"
+        ) from error
+    with atomic_path(out) as temporary, h5py.File(temporary, "w") as target:
+        group = target.create_group(_GROUP)
+        for name, tensor in tensors.items():
+            _write(group, name, tensor)
+        for key, value in metadata.items():
+            # No attributes: HDF5 refuses those above 64 KB, which the videos that a detector saw reach.
+            target.create_dataset(f"metadata/{key}", data=value, dtype=h5py.string_dtype("utf-8"))
+    return len(tensors)
+
+
+def read_weights_h5(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read what :func:`export_weights_h5` wrote: tensors by name, and metadata.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another kind.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(file, "there is no such file", "check the path of the weights")
+    try:
+        with h5py.File(file, "r") as source:
+            if _GROUP not in source:
+                raise WeightsError(file, "holds no weights", "make it with export-weights")
+            tensors = {name: _read(dataset) for name, dataset in source[_GROUP].items()}
+            metadata = {key: dataset.asstr()[()] for key, dataset in source.get("metadata", {}).items()}
+    except (OSError, RuntimeError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(file, f"is cut short or damaged ({reason})", "export it again") from error
+    return tensors, metadata
+
+
+def _write(group: h5py.Group, name: str, tensor: torch.Tensor) -> None:
+    is_bfloat16 = tensor.dtype == torch.bfloat16
+    values = (tensor.view(torch.int16) if is_bfloat16 else tensor).contiguous().numpy()
+    # A number alone cannot be compressed or checked by HDF5.
+    packed = {} if values.ndim == 0 else {"compression": "gzip", "shuffle": True, "fletcher32": True}
+    dataset = group.create_dataset(name, data=values, **packed)
+    dataset.attrs["dtype"] = _BFLOAT16 if is_bfloat16 else str(tensor.dtype).removeprefix("torch.")
+
+
+def _read(dataset: h5py.Dataset) -> torch.Tensor:
+    values = torch.from_numpy(np.array(dataset[()]))
+    return values.view(torch.bfloat16) if dataset.attrs["dtype"] == _BFLOAT16 else values

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.base import clone
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline as pipeline_of
+
+from deepfake_detect.cli import main
+from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.data.seen import video_digests
+from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
+from deepfake_detect.evaluation.predict import score_manifest
+from deepfake_detect.features import classifiers
+from deepfake_detect.features.classifiers import (
+    CLASSIFIERS,
+    GRIDS,
+    Classifier,
+    detector_of,
+    fit_classifier,
+    head_logits,
+    held_out_auc,
+    make_pipeline,
+)
+from deepfake_detect.features.detector import FeatureClassifier, read_any_detector, save_feature_detector
+from deepfake_detect.features.extract import extract_features
+from deepfake_detect.features.feature_file import FeatureFile, FeatureTable, feature_table
+from deepfake_detect.features.heads import HEADS, head_of
+from deepfake_detect.models.checkpoint import CLASSIFIER_KEY, read_detector
+from deepfake_detect.scoring import Detector, load_detector
+from tests.features.data import extractor_of, write_crops, write_features
+
+
+def two_classes(count: int, seed: int, *, width: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes that a curve parts better than a line."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(count, width)).astype(np.float32)
+    labels = (features[:, 0] + 0.5 * features[:, 1] ** 2 + 0.3 * rng.normal(size=count) > 0.5).astype(
+        np.int64
+    )
+    return features, labels
+
+
+def tables_of(split: str, count: int, seed: int) -> list[FeatureTable]:
+    features, labels = two_classes(count, seed)
+    made = []
+    for label in (0, 1):
+        rows = np.flatnonzero(labels == label)
+        names = [f"{split}/{row}" for row in rows]
+        table = feature_table(features[rows], split=split, method="fs"[label], label=label, video_ids=names)
+        # Two videos are of one person.
+        people = np.array([f"p{row // 2}" for row in rows], dtype=object)
+        made.append(replace(table, identities=people))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def short_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, grid in GRIDS.items():
+        monkeypatch.setitem(GRIDS, name, {key: values[-2:] for key, values in grid.items()})
+    monkeypatch.setitem(GRIDS, "knn", {"pca": [12], "n_neighbors": [15, 3]})
+    monkeypatch.setattr(classifiers, "_NUM_TREES", 12)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> FeatureFile:
+    return FeatureFile(
+        write_features(tmp_path / "f.h5", [*tables_of("train", 200, 0), *tables_of("val", 120, 1)])
+    )
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_arrays_say_what_scikit_learn_says(classifier: Classifier) -> None:
+    features, labels = two_classes(150, 0)
+    settings = {key: values[0] for key, values in GRIDS[classifier].items()}
+    pipeline = make_pipeline(classifier, settings, features.shape)
+    pipeline.fit(features.astype(np.float64), labels)
+    new = two_classes(70, 1)[0]
+    logits = head_logits(head_of(pipeline)[1], new)
+    if hasattr(pipeline, "decision_function"):
+        np.testing.assert_allclose(logits, pipeline.decision_function(new.astype(np.float64)), atol=1e-6)
+    shares = pipeline.predict_proba(new)[:, 1] if hasattr(pipeline, "predict_proba") else logits
+    np.testing.assert_array_equal(np.argsort(shares, kind="stable"), np.argsort(logits, kind="stable"))
+    assert ((logits > 0) == labels_of(new)).mean() > 0.7
+
+
+def labels_of(features: np.ndarray) -> np.ndarray:
+    result: np.ndarray = features[:, 0] + 0.5 * features[:, 1] ** 2 > 0.5
+    return result
+
+
+def test_validation_chooses_and_train_is_what_is_fitted(file: FeatureFile) -> None:
+    fitted = fit_classifier(file, "logistic", show_progress=False)
+    assert (fitted.selected_on, len(fitted.grid)) == ("val", 2)
+    assert fitted.auc == max(point.auc for point in fitted.grid)
+    train, val = file.read("train"), file.read("val")
+    by_hand = clone(make_pipeline("logistic", fitted.settings, train.features.shape))
+    by_hand.fit(train.features.astype(np.float64), train.labels)
+    expected = by_hand.decision_function(val.features.astype(np.float64))
+    np.testing.assert_allclose(fitted.logits, expected, atol=1e-6)
+    interval = held_out_auc(fitted, num_draws=100)
+    assert interval.low < interval.value < interval.high
+    assert interval.value == pytest.approx(fitted.auc)
+
+
+def test_test_rows_are_never_looked_at(file: FeatureFile, tmp_path: Path) -> None:
+    nonsense = [replace(one, labels=1 - one.labels) for one in tables_of("test", 80, 3)]
+    with_test = write_features(
+        tmp_path / "t.h5", [*tables_of("train", 200, 0), *tables_of("val", 120, 1), *nonsense]
+    )
+    plain = fit_classifier(file, "linear-svm", show_progress=False)
+    other = fit_classifier(FeatureFile(with_test), "linear-svm", show_progress=False)
+    np.testing.assert_array_equal(plain.logits, other.logits)
+
+
+def test_without_val_whole_people_are_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_features(tmp_path / "f.h5", tables_of("train", 120, 0))
+    train = FeatureFile(path).read("train")
+    seen: list[set[str]] = []
+    fit = classifiers._fit
+
+    def watched(kind: Classifier, settings: dict[str, object], rows: FeatureTable, seed: int):  # type: ignore[no-untyped-def]
+        seen.append(set(rows.identities))
+        return fit(kind, settings, rows, seed)
+
+    monkeypatch.setattr(classifiers, "_fit", watched)
+    fitted = fit_classifier(FeatureFile(path), "logistic", show_progress=False)
+    assert fitted.selected_on == "folds of train"
+    assert len(seen) == 2 * 5 + 1
+    held_out = [set(train.identities) - people for people in seen[:5]]
+    assert sum(len(people) for people in held_out) == len(set(train.identities))
+    assert seen[-1] == set(train.identities)
+
+
+def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'magic' is unknown; choose logistic, linear-svm"):
+        fit_classifier(file, "magic")  # type: ignore[arg-type]
+    maps = write_features(
+        tmp_path / "m.h5", [feature_table(np.ones((2, 3, 2, 2)), split="train", method="a")]
+    )
+    with pytest.raises(OptionError, match="holds maps, no vectors"):
+        fit_classifier(FeatureFile(maps), "knn")
+    alone = write_features(tmp_path / "a.h5", tables_of("train", 50, 0)[:1])
+    with pytest.raises(ManifestError, match="train has one class alone"):
+        fit_classifier(FeatureFile(alone), "knn")
+    of_one = [replace(t, identities=np.full(len(t), "p", object)) for t in tables_of("train", 50, 0)]
+    with pytest.raises(OptionError, match="train is of one person, and there is no val"):
+        fit_classifier(FeatureFile(write_features(tmp_path / "o.h5", of_one)), "knn")
+    with pytest.raises(OptionError, match="RidgeClassifier cannot be stored"):
+        head_of(pipeline_of(RidgeClassifier()).fit(*two_classes(20, 0)))
+
+
+def test_a_release_of_scikit_learn_that_stores_otherwise_is_noticed(
+    file: FeatureFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(pipeline: object):  # type: ignore[no-untyped-def]
+        name, head = head_of(pipeline)
+        return name, HEADS[name]({**head.tensors(), "bias": head.tensors()["bias"] + 1})
+
+    monkeypatch.setattr(classifiers, "head_of", shifted)
+    with pytest.raises(OptionError, match="differs by 1 once stored"):
+        fit_classifier(file, "logistic", show_progress=False)
+
+
+def test_what_has_no_gradient_says_so() -> None:
+    pipeline = make_pipeline("knn", {"n_neighbors": 3}, (20, 12)).fit(*two_classes(20, 0))
+    features = torch.zeros(1, 12, requires_grad=True)
+    with pytest.raises(OptionError, match="neighbours and trees have no gradient; ask for scorecam"):
+        head_of(pipeline)[1](features)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("linear", {"weight": torch.ones(3)}, "weight and bias that do not fit"),
+        ("linear", {"scale": torch.ones(5)}, "shift, scale and projection that do not fit"),
+        ("linear", {"weight": torch.full((4,), torch.nan)}, "values in weight that are not finite"),
+        ("linear", {"extra": torch.ones(1)}, "has the tensors bias, extra, scale, shift, weight, not"),
+        ("rbf", {"dual": torch.ones(3)}, "support, dual, gamma and bias that do not fit"),
+        ("neighbours", {"count": torch.tensor(3)}, "points, labels and count that do not fit"),
+        ("trees", {"left": torch.tensor([0, 0, 2])}, "nodes of trees that do not fit"),
+        ("trees", {"right": torch.tensor([9, 1, 2])}, "nodes of trees that do not fit"),
+        ("trees", {"feature": torch.tensor([4, 0, 0])}, "nodes of trees that do not fit"),
+        ("trees", {"roots": torch.tensor([3])}, "nodes of trees that do not fit"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    name: str, changes: dict[str, torch.Tensor], message: str
+) -> None:
+    one = torch.tensor(1.0).double()
+    whole: dict[str, dict[str, torch.Tensor]] = {
+        "linear": {"weight": torch.ones(4), "bias": one},
+        "rbf": {"support": torch.ones(2, 4), "dual": torch.ones(2), "gamma": one, "bias": one},
+        "neighbours": {"points": torch.ones(2, 4), "labels": torch.ones(2), "count": torch.tensor(2)},
+        "trees": {
+            "feature": torch.zeros(3).long(),
+            "threshold": torch.zeros(3),
+            "left": torch.tensor([1, 1, 2]),
+            "right": torch.tensor([2, 1, 2]),
+            "value": torch.tensor([0.0, -1.0, 1.0]).double(),
+            "roots": torch.tensor([0]),
+            "bias": one,
+            "is_forest": torch.tensor(False),
+        },
+    }
+    tensors = {"shift": torch.zeros(4), "scale": torch.ones(4), **whole[name]}
+    HEADS[name](tensors)
+    with pytest.raises(OptionError, match=message):
+        HEADS[name]({**tensors, **changes})
+
+
+@pytest.fixture
+def trained(small_detector: Path, tmp_path: Path) -> tuple[Path, Manifest, FeatureFile]:
+    """A kNN on the middle of a small network, saved, and what it was trained on."""
+    rows = [(f"{split}{n}", split, n % 2, 0) for split in ("train", "val") for n in range(40)]
+    manifest = read_manifest(write_crops(tmp_path, rows))
+    extractor = extractor_of(small_detector, layer="layer2")
+    extract_features(manifest, extractor, tmp_path / "f.h5", num_workers=0, show_progress=False)
+    file = FeatureFile(tmp_path / "f.h5")
+    fitted = fit_classifier(file, "knn", show_progress=False)
+    model, config = detector_of(file, fitted, extractor)
+    save_feature_detector(tmp_path / "d.safetensors", model, fitted.head_name, config)
+    return tmp_path / "d.safetensors", manifest, file
+
+
+def test_the_stored_detector_scores_as_the_classifier(
+    trained: tuple[Path, Manifest, FeatureFile], portrait_clip: Path
+) -> None:
+    path, manifest, file = trained
+    model, config = read_any_detector(path)
+    detector = Detector(model, config, device=torch.device("cpu"))
+    table, _ = score_manifest(detector, manifest, split="val", num_workers=0, show_progress=False)
+    val = file.read("val")
+    assert isinstance(model, FeatureClassifier)
+    logits = dict(zip(val.video_ids, head_logits(model.head, val.features), strict=True))  # type: ignore[arg-type]
+    np.testing.assert_allclose(table.details["logit"], [logits[name] for name in table.video_id], atol=1e-6)
+    assert ((table.fake_probability > config.threshold) == table.label).all()
+    assert config.calibration["method"] == "platt"
+    assert config.name == "test_resnet-knn"
+    assert config.training["video_sha256_prefixes"] == {
+        split: video_digests(manifest.split(split)) for split in ("train", "val")
+    }
+    assert detector.score_video(portrait_clip, num_frames=2).fake_probability is not None
+
+
+def test_other_detectors_are_read_as_they_were(small_detector: Path, tmp_path: Path) -> None:
+    ours, theirs = read_any_detector(small_detector)[0], read_detector(small_detector)[0]
+    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+    with pytest.raises(CheckpointError, match="there is no such detector file"):
+        read_any_detector(tmp_path / "absent.safetensors")
+
+
+def test_it_is_a_detector_like_any_other(
+    trained: tuple[Path, Manifest, FeatureFile],
+    portrait_clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, manifest, _ = trained
+    arguments = ["--manifest", str(manifest.path), "--split", "val", "--out", str(tmp_path / "out")]
+    with pytest.warns(UserWarning, match="the detector was selected on 40 of the 40 measured videos"):
+        assert main(["evaluate", "--detector", str(path), *arguments, "--num-workers", "0"]) == 0
+    assert load_detector(path, device="cpu").score_video(portrait_clip, num_frames=2).verdict != "no_face"
+    assert main(["explain", str(portrait_clip), "--detector", str(path), "--out", str(tmp_path / "e")]) == 2
+    assert "neighbours and trees have no gradient" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="has a classical classifier, and this needs a network alone"):
+        read_detector(path)
+
+
+def rewrite(path: Path, classifier: str, **changes: torch.Tensor) -> None:
+    with safe_open(path, framework="pt") as reader:
+        tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+        metadata = {**reader.metadata(), CLASSIFIER_KEY: classifier}
+    save_file({**tensors, **changes}, path, metadata=metadata)
+
+
+def test_a_file_that_contradicts_itself_is_refused(trained: tuple[Path, Manifest, FeatureFile]) -> None:
+    path = trained[0]
+    whole = path.read_bytes()
+    for classifier in (
+        '{"head": "magic", "layer": null}',
+        "[]",
+        "{",
+        '{"head": "linear", "layer": "layer2"}',
+    ):
+        rewrite(path, classifier)
+        with pytest.raises(CheckpointError, match="does not fit its own description"):
+            read_any_detector(path)
+        path.write_bytes(whole)
+    rewrite(path, '{"head": "neighbours", "layer": "layer3"}')
+    with pytest.raises(CheckpointError, match=r"takes 48 features, the network gives \(\d+,\)"):
+        read_any_detector(path)
+    path.write_bytes(whole)
+    rewrite(path, '{"head": "neighbours", "layer": "layer2"}', **{"encoder.conv1.weight": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="does not fit its own description"):
+        read_any_detector(path)
+    path.write_bytes(whole[:-10])
+    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+        read_any_detector(path)

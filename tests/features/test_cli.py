@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from deepfake_detect.cli import main
+from deepfake_detect.features.feature_file import FeatureFile
+from tests.features.data import VIDEOS, write_crops
+
+
+@pytest.fixture
+def features(small_detector: Path, tmp_path: Path) -> Path:
+    manifest, out = write_crops(tmp_path / "crops"), tmp_path / "features.h5"
+    command = ["extract-features", "--manifest", str(manifest), "--detector", str(small_detector)]
+    assert main([*command, "--out", str(out), "--num-workers", "0", "--device", "cpu"]) == 0
+    return out
+
+
+def test_extraction_tells_what_is_there(
+    capsys: pytest.CaptureFixture[str], features: Path, small_detector: Path, tmp_path: Path
+) -> None:
+    printed = capsys.readouterr().out
+    assert "train Deepfakes: 6 rows" in printed
+    assert "added 24 rows" in printed
+    more = write_crops(tmp_path / "crops", [*VIDEOS, ("more", "val", 0, 0)])
+    command = ["extract-features", "--detector", str(small_detector), "--out", str(features)]
+    assert main([*command, "--manifest", str(more), "--where", "split = 'val'", "--num-workers", "0"]) == 0
+    assert "added 1 rows" in capsys.readouterr().out
+    assert FeatureFile(features).manifests[1]["where"] == ["split = 'val'"]
+
+
+def test_classifiers_become_a_detector(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    command = ["train-features", "--features", str(features), "--out", str(tmp_path / "run")]
+    assert main([*command, "--classifier", "logistic", "linear-svm", "--name", "mine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("logistic: video AUC 1.000 [")
+    assert lines[2].startswith(f"wrote {tmp_path / 'run' / 'detector.safetensors'} (logistic;")
+    grid = json.loads((tmp_path / "run" / "grid.json").read_text())
+    assert {one["classifier"] for one in grid} == {"logistic", "linear-svm"}
+    assert all(0 <= one["auc"] <= 1 and one["settings"] for one in grid)
+
+
+def test_nearest_faces_of_pictures_and_of_a_video(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["neighbours", "--features", str(features), "--count", "3"]
+    crop, found = tmp_path / "crops" / "val1-0.png", tmp_path / "found.json"
+    sheet = tmp_path / "sheet.png"
+    assert main([*command, "--crops", str(crop), "--json", str(found), "--sheet", str(sheet)]) == 0
+    nearest = json.loads(found.read_text())
+    assert [one["video_id"] for one in nearest][0] == "val1"
+    assert nearest[0]["cosine"] == pytest.approx(1, abs=1e-5)
+    assert cv2.imread(str(sheet)) is not None
+    capsys.readouterr()
+    assert main([*command, "--video", "val1", "--split", "val", "--json", str(found)]) == 0
+    assert capsys.readouterr().out.startswith("val1 frame 0\n")
+    asked = {(one["query"][-1], one["frame_index"]) for one in json.loads(found.read_text())
+             if one["video_id"] == "val1"}  # fmt: skip
+    assert asked <= {("0", 9), ("9", 0)}  # never itself
+
+
+def test_precision_and_what_splits_share(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    command = ["neighbours", "--features", str(features)]
+    found = tmp_path / "found.json"
+    assert main([*command, "--precision", "--json", str(found)]) == 0
+    assert "of 24 faces whose person has another" in capsys.readouterr().out
+    assert json.loads(found.read_text())["count"] == 5
+    assert (
+        main([*command, "--across-splits", "0.5", "--json", str(found), "--sheet", str(tmp_path / "s.png")])
+        == 1
+    )
+    assert json.loads(found.read_text())["overlaps"][0]["count"] == 12
+    assert (tmp_path / "s.png").is_file()
+    assert main([*command, "--across-splits", "1"]) == 0
+    assert "train and val: nothing alike" in capsys.readouterr().out
+
+
+def test_the_map_of_several_files(features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    out = tmp_path / "out" / "map.html"
+    command = [
+        "clusters",
+        "--features",
+        str(features),
+        str(features),
+        "--out",
+        str(out),
+        "--num-clusters",
+        "2",
+    ]
+    assert main([*command, "--projection", "pca", "--most", "30"]) == 0
+    assert "30 faces" in out.read_text()
+    assert "cluster 0: " in capsys.readouterr().out
+
+
+def test_weights_are_written_as_hdf5(
+    small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export-weights", str(small_detector), "--out", str(tmp_path / "w.h5")]) == 0
+    assert "tensors to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("neighbours --features F --video nobody", "has no row of 'nobody'"),
+        ("neighbours --features F --crops absent.png", "absent.png: "),
+        ("neighbours --features absent.h5 --precision", "there is no such feature file"),
+        ("clusters --features F --out O/m.html --most 2", "most: is 2; pass 3 or more"),
+        ("clusters --features F --out O/m.html --cluster x", "method: 'x' is unknown"),
+        ("clusters --features F M --out O/m.html", "are of several networks or layers, or maps"),
+        ("neighbours --features M --precision", "holds maps, no vectors"),
+        ("train-features --features absent.h5 --out O", "there is no such feature file"),
+        ("extract-features --manifest absent --backbone x --out O/f.h5", "there is no such manifest"),
+        ("export-weights absent --out O/w.h5", "there is no such file"),
+    ],
+)
+def test_bad_input_is_one_line(
+    command: str, message: str, features: Path, small_detector: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    maps = tmp_path / "maps.h5"
+    if " M " in command:
+        extract = [
+            "extract-features",
+            "--manifest",
+            str(tmp_path / "crops"),
+            "--detector",
+            str(small_detector),
+        ]
+        assert main([*extract, "--spatial", "--out", str(maps), "--num-workers", "0"]) == 0
+    capsys.readouterr()
+    places = {"F": features, "M": maps, "O": tmp_path / "o", "O/m.html": tmp_path / "o" / "m.html",
+              "O/f.h5": tmp_path / "o" / "f.h5", "O/w.h5": tmp_path / "o" / "w.h5"}  # fmt: skip
+    assert main([str(places.get(word, word)) for word in command.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

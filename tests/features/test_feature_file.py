@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.features.feature_file import FeatureFile, FeatureWriter, Group, feature_table
+from tests.features.data import write_features
+
+
+def tables(count: int = 700):  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    made = [
+        feature_table(rng.normal(size=(count, 6)), split=split, method=method, label=label)
+        for split, method, label in (("train", "a/b", 1), ("train", "..", 0), (None, "50%2F", 0))
+    ]
+    return [replace(one, paths=one.video_ids, identities=one.video_ids) for one in made]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_features(tmp_path / "features.h5", tables())
+
+
+def test_rows_come_back_by_split_and_method(path: Path) -> None:
+    file = FeatureFile(path)
+    assert set(file.groups) == {
+        Group("train", "a/b", 700), Group("train", "..", 700), Group("unsplit", "50%2F", 700)
+    }  # fmt: skip
+    for made in tables():
+        read = file.read(made.splits[0], made.methods[0])
+        for name in vars(made):
+            np.testing.assert_array_equal(getattr(read, name), getattr(made, name), err_msg=name)
+        assert read.features.dtype == np.float32
+    assert len(file.read("train")) == 1400
+    assert len(file.read()) == file.num_rows == 2100
+
+
+def test_the_file_is_laid_out_as_others_read_it(path: Path) -> None:
+    with h5py.File(path) as file:
+        features = file["train/a%2Fb/features"]
+        assert (features.compression, features.shuffle, features.maxshape) == ("gzip", True, (None, 6))
+        assert file["train/a%2Fb/labels"][0] == 1
+        assert file["train/a%2Fb/video_ids"].asstr()[3] == "a/b/3"
+        assert set(file.attrs) >= {"source", "card", "preprocessing", "manifests"}
+
+
+def test_batches_are_the_rows_in_pieces(path: Path) -> None:
+    file = FeatureFile(path)
+    pieces = list(file.batches("train", batch_size=300))
+    assert [len(one) for one in pieces] == [300, 300, 100, 300, 300, 100]
+    whole = np.concatenate([one.features for one in pieces])
+    np.testing.assert_array_equal(whole, file.read("train").features)
+
+
+def test_the_torch_dataset_is_the_same_rows_also_in_workers(path: Path) -> None:
+    file = FeatureFile(path)
+    dataset = file.dataset("train")
+    read = file.read("train")
+    for row in (0, 699, 700, 1399):
+        features, label = dataset[row]
+        np.testing.assert_array_equal(features.numpy(), read.features[row])
+        assert label == read.labels[row]
+    assert len(pickle.loads(pickle.dumps(dataset))) == 1400
+    loaded = torch.cat([x for x, _ in DataLoader(dataset, batch_size=500, num_workers=1)])
+    np.testing.assert_array_equal(loaded.numpy(), read.features)
+    with pytest.raises(IndexError, match="1400"):
+        dataset[1400]
+
+
+def test_rows_are_added_behind_those_there_are(path: Path) -> None:
+    more = feature_table(np.ones((5, 6)), split="train", method="a/b", label=1)
+    note = {"path": "m", "sha256": "0", "where": [], "library_version": "1"}
+    with FeatureWriter.extend(path, manifests=[note]) as writer:
+        writer.append(more)
+    file = FeatureFile(path)
+    assert file.manifests == [note]
+    read = file.read("train", "a/b")
+    assert len(read) == 705
+    np.testing.assert_array_equal(read.features[700:], more.features)
+    np.testing.assert_array_equal(read.features[:700], tables()[0].features)
+
+
+def test_what_is_not_there_is_told(path: Path) -> None:
+    file = FeatureFile(path)
+    with pytest.raises(OptionError, match=r"has no rows of test/\*; there are .*train/a/b"):
+        file.read("test")
+    with pytest.raises(OptionError, match="batch_size: is 0"):
+        next(file.batches(batch_size=0))
+    with pytest.raises(ManifestError, match="there is no such feature file"):
+        FeatureFile(path.with_name("absent.h5"))
+    with h5py.File(path.with_name("other.h5"), "w") as other:
+        other["a"] = 1
+    with pytest.raises(ManifestError, match="is no feature file"):
+        FeatureFile(path.with_name("other.h5"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.6, 0.9, 0.999])
+def test_a_file_that_was_cut_short_is_refused(path: Path, share: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ManifestError, match="is cut short or damaged .*; delete it and extract again"):
+        FeatureFile(path).read()
+
+
+def test_a_changed_byte_is_noticed(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        stored = file["train/a%2Fb/features"]
+        chunk = stored.id.get_chunk_info(0)
+    whole[chunk.byte_offset + chunk.size // 2] ^= 0xFF
+    path.write_bytes(bytes(whole))
+    with pytest.raises(ManifestError, match="is cut short or damaged"):
+        FeatureFile(path).read("train", "a/b")
+
+
+def test_maps_are_kept_as_they_are(tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).normal(size=(3, 4, 2, 2))
+    path = write_features(tmp_path / "maps.h5", [feature_table(maps, split="val", method="m")])
+    np.testing.assert_array_equal(FeatureFile(path).read().features, maps.astype(np.float32))
