@@ -1,31 +1,50 @@
 """Tell whether the faces in clips were forged.
 
-Prints a line per clip. Exit code 0 when every clip was judged, 2 when one or more could not be
-(told on standard error; the others are judged all the same).
+A CLIP is a video or picture, a folder (all videos and pictures in it and below), an address (with
+--allow-url), or - for a file on standard input. Prints a line per clip, in their order. Exit code 0
+when every clip was judged, 2 when one or more could not be (told on standard error; the others are
+judged all the same). With --live a camera or stream is judged until it ends or Ctrl-C is pressed.
+
+Nothing leaves this machine: only --allow-url and --live open a connection, to the address given.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import os
+import shutil
+import signal
 import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
+from deepfake_detect.cli.score_table import print_score
+from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.files import make_folder, write_json
 from deepfake_detect.progress import progress_bar
 
 if TYPE_CHECKING:
-    from deepfake_detect.records import ClipScore
-    from deepfake_detect.scoring import Detector
+    from rich.progress import Progress
+
+    from deepfake_detect.clips import ClipResult, ClipSource, LiveVerdict, ResultsTable, ScoringOptions
+    from deepfake_detect.provenance import Provenance
+    from deepfake_detect.scoring import ClipScore, Detector
+
+_NOT_LIVE = ("json", "out", "report", "annotate", "results")
+_OFTEN = 50
+_LINE_SECONDS = 1.0
+_EXIT_TERMINATED = 143
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "clips", nargs="+", metavar="CLIP", help="video files (a picture is a clip of one frame)"
-    )
+    parser.add_argument("clips", nargs="*", metavar="CLIP", help="what to judge: see above")
     parser.add_argument(
         "--json",
         metavar="FILE",
@@ -34,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="leave NAME.json, NAME_timeline.png, NAME_annotated.mp4 there"
     )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="of one clip: write a report as HTML")
+    parser.add_argument(
+        "--annotate", type=Path, metavar="FILE", help="of one clip: write it as MP4 with boxes and numbers"
+    )
+    _add_many_arguments(parser)
     parser.add_argument("--frames", type=int, default=32, help="evenly spaced frames to look at (default 32)")
     parser.add_argument("--detector", metavar="PATH", help="detector.safetensors (default: the bundled one)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
@@ -50,93 +74,338 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_many_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="a table (.csv or .parquet) with a row a clip, written as clips end; run again, only clips "
+        "that are not in it or have changed are judged",
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="judge also those that failed, by --results"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="clips at the same time, a process each (default: cores, at most 4; 1 for fewer than 3 clips "
+        "and on a GPU)",
+    )
+    parser.add_argument(
+        "--allow-url", action="store_true", help="fetch clips whose address is given (extra: url)"
+    )
+    parser.add_argument(
+        "--live", metavar="SOURCE", help="judge a camera (0, /dev/video0) or a stream (rtsp or http address)"
+    )
+    parser.add_argument(
+        "--live-seconds",
+        type=float,
+        default=10.0,
+        help="how far back the verdict of --live looks (default 10)",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    # So that fetched clips are cleared away too when the process is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))
+    if arguments.live is not None:
+        return _run_live(arguments)
+    with tempfile.TemporaryDirectory(prefix="deepfake_detect_") as scratch:
+        return _run_clips(arguments, Path(scratch))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    if arguments.live is None and not arguments.clips:
+        raise OptionError("CLIP", "none is named", "name a file, a folder or an address, or pass --live")
+    if arguments.live is not None:
+        others = [f"--{name}" for name in _NOT_LIVE if getattr(arguments, name) is not None]
+        if arguments.clips or others:
+            named = ", ".join([*arguments.clips, *others])
+            raise OptionError("--live", f"judges a stream alone, and here are {named}", "leave these out")
+    if arguments.retry_failed and arguments.results is None:
+        raise OptionError("--retry-failed", "is about a table of results", "pass --results FILE too")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise OptionError("--workers", f"is {arguments.workers}", "pass 1 or more")
+
+
+def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
+    from deepfake_detect.clips import find_clips
+
+    sources = find_clips(
+        arguments.clips, scratch=scratch, allow_addresses=arguments.allow_url, leave_out=arguments.out
+    )
+    if any(source.is_address for source in sources):
+        from deepfake_detect.clips.fetch import check_fetching
+
+        check_fetching()
+    outputs = _output_paths(arguments, sources)
+    detector, options = _detector(arguments)
+    with _table(arguments.results, options, detector) as table:
+        waiting = [
+            source
+            for source in sources
+            if table is None or table.needs(source, retry_failed=arguments.retry_failed)
+        ]
+        if len(waiting) < len(sources):
+            print(f"{len(sources) - len(waiting)} of {len(sources)} clips are done already", file=sys.stderr)
+        judging = _Judging(detector, options, scratch, outputs, arguments.workers)
+        told = _Told(arguments, table)
+        with closing(judging.results(waiting)) as results:
+            for position, result in results:
+                told.take(position, result)
+    return told.end(len(waiting))
+
+
+def _detector(arguments: argparse.Namespace) -> tuple[Detector, ScoringOptions]:
+    from deepfake_detect.clips import ScoringOptions
     from deepfake_detect.scoring import load_detector
 
-    outputs = _output_paths(arguments)
-    detector = load_detector(arguments.detector, device=arguments.device)
-    detector.check_options(
-        num_frames=arguments.frames, aggregation_rule=arguments.aggregation, min_face=arguments.min_face
+    options = ScoringOptions(
+        detector=arguments.detector,
+        device=arguments.device,
+        num_frames=arguments.frames,
+        aggregation_rule=arguments.aggregation,
+        min_face=arguments.min_face,
+        allow_truncated=arguments.allow_truncated,
+        with_file_facts=arguments.results is not None,
     )
-    results: list[dict[str, Any]] = []
-    num_failed = 0
-    for clip in arguments.clips:
+    detector = load_detector(options.detector, device=options.device)
+    detector.check_options(
+        num_frames=options.num_frames, aggregation_rule=options.aggregation_rule, min_face=options.min_face
+    )
+    return detector, options
+
+
+def _table(
+    path: Path | None, options: ScoringOptions, detector: Detector
+) -> AbstractContextManager[ResultsTable | None]:
+    if path is None:
+        return nullcontext()
+    from deepfake_detect.clips import ResultsTable, settings_of
+
+    return ResultsTable(path, settings_of(options, detector.config))
+
+
+_Outputs = Mapping[str, Mapping[str, Path]]
+"""Name of a clip -> kind of file -> where it is left."""
+
+
+@dataclass
+class _Judging:
+    """How clips are judged: here, or in processes of their own."""
+
+    detector: Detector
+    options: ScoringOptions
+    scratch: Path
+    outputs: _Outputs
+    num_workers: int | None
+
+    def results(self, sources: Sequence[ClipSource]) -> Generator[tuple[int, ClipResult], None, None]:
+        """Yield the position of each clip and its result, as clips end."""
+        from deepfake_detect.clips import default_num_workers, judge_clips
+
+        num_cores = 1 if self.detector.device.type == "cuda" else os.cpu_count() or 1
+        num_workers = self.num_workers or default_num_workers(len(sources), num_cores)
+        with progress_bar() as progress:
+            clips = progress.add_task("clips", total=len(sources), note="", visible=len(sources) > 1)
+            results = (
+                self._here(sources, progress)
+                if num_workers == 1
+                else judge_clips(
+                    sources,
+                    self.options,
+                    num_workers=num_workers,
+                    scratch=self.scratch,
+                    finish=functools.partial(_leave, self.outputs, None),
+                )
+            )
+            with closing(results):
+                for position, result in results:
+                    progress.update(clips, advance=1, note=Path(result.source.name).name)
+                    yield position, result
+
+    def _here(
+        self, sources: Sequence[ClipSource], progress: Progress
+    ) -> Generator[tuple[int, ClipResult], None, None]:
+        for position, source in enumerate(sources):
+            yield position, self._judge(source, progress)
+
+    def _judge(self, source: ClipSource, progress: Progress) -> ClipResult:
+        from deepfake_detect.clips import Judge
+
+        task = progress.add_task(f"scoring {Path(source.name).name}", total=None, note="")
+        judge = Judge(
+            self.detector,
+            self.options,
+            self.scratch,
+            functools.partial(_leave, self.outputs, progress),
+            on_step=lambda done, total, unit: progress.update(task, completed=done, total=total, note=unit),
+        )
         try:
-            score = _score(detector, clip, arguments)
-            results.append(score.to_dict())
-            print(_line(score), file=sys.stderr if arguments.json == "-" else sys.stdout, flush=True)
-            if clip in outputs:
-                _leave(score, outputs[clip])
-        except OutputError:
-            raise  # the place is wrong for every clip alike
-        except DeepfakeDetectError as error:
-            print(f"error: {error}", file=sys.stderr)
-            num_failed += 1
-        _write_results(results, arguments)  # after each clip: what is judged is kept
-    if arguments.json == "-" and (results or len(arguments.clips) > 1):
-        print(json.dumps(_document(results, arguments), indent=2))
-    return 2 if num_failed else 0
+            return judge.judge(source)
+        finally:
+            progress.remove_task(task)
 
 
-def _document(results: list[dict[str, Any]], arguments: argparse.Namespace) -> Any:
-    return results[0] if len(arguments.clips) == 1 else results
+class _Told:
+    """What the user is told of results: printed and written to JSON in the clips' order."""
+
+    def __init__(self, arguments: argparse.Namespace, table: ResultsTable | None) -> None:
+        self._json = arguments.json
+        self._is_single = len(arguments.clips) == 1 and not os.path.isdir(arguments.clips[0])
+        self._results_path = arguments.results
+        self._table = table
+        self._documents: list[dict[str, Any]] = []
+        self._early: dict[int, ClipResult] = {}
+        self._next = self._num_failed = 0
+        self._stream_name = "stderr" if self._json == "-" else "stdout"
+        self._stream = getattr(sys, self._stream_name)
+
+    def take(self, position: int, result: ClipResult) -> None:
+        """Keep a result at once in the table; tell of it when all clips before it were told of."""
+        if self._table is not None:
+            self._table.add(result)
+        self._early[position] = result
+        while self._next in self._early:
+            self._tell(self._early.pop(self._next))
+            self._next += 1
+            if len(self._documents) < _OFTEN or len(self._documents) % _OFTEN == 0:
+                self._write_json()
+
+    def end(self, num_judged: int) -> int:
+        """Tell how it ended; return the exit code."""
+        if self._json == "-" and (self._documents or not self._is_single):
+            print(json.dumps(self._document(), indent=2))
+        self._write_json()
+        if self._num_failed and self._results_path is not None:
+            failed = f"{self._num_failed} of {num_judged} clips could not be judged"
+            print(f"{failed}; why is in {self._results_path}", file=sys.stderr)
+        return 2 if self._num_failed else 0
+
+    def _tell(self, result: ClipResult) -> None:
+        if result.score is not None:
+            self._documents.append(_document(result.score, result.provenance))
+            lines = [_line(result.score)]
+            lines += [f"  content credentials: {result.credentials}"] if result.credentials else []
+            # While a progress bar is drawn, rich has its own stream in the place of both: right for
+            # a terminal, where lines belong above the bar, and wrong for a file.
+            stream = getattr(sys, self._stream_name) if self._stream.isatty() else self._stream
+            print("\n".join(lines), file=stream, flush=True)
+            if self._is_single:
+                print_score(result.score, seconds=result.seconds, file=stream)
+        if result.error is not None:
+            print(f"error: {result.error}", file=sys.stderr)
+            self._num_failed += 1
+
+    def _document(self) -> Any:
+        return self._documents[0] if self._is_single else self._documents
+
+    def _write_json(self) -> None:
+        if self._json not in (None, "-") and (self._documents or not self._is_single):
+            write_json(self._json, self._document())
 
 
-def _write_results(results: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
-    if arguments.json in (None, "-") or (len(arguments.clips) == 1 and not results):
+def _document(score: ClipScore, provenance: Provenance | None) -> dict[str, Any]:
+    return {**score.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
+
+
+def _leave(
+    outputs: _Outputs,
+    progress: Progress | None,
+    source: ClipSource,
+    score: ClipScore,
+    provenance: Provenance | None,
+) -> None:
+    """Leave the files about a clip; called where it was judged, ``score.video`` being its file."""
+    paths = outputs.get(source.name, {})
+    named = replace(score, video=source.name)
+    if "json" in paths:
+        write_json(paths["json"], _document(named, provenance))
+    if "timeline" in paths:
+        from deepfake_detect.report.timeline import save_timeline_figure
+
+        save_timeline_figure(named, paths["timeline"])
+    if "report" in paths:
+        _report(score, paths["report"], source, provenance, progress)
+    for kind in ("annotated", "annotate"):
+        if kind in paths:
+            _annotate(score, paths[kind], source, progress)
+
+
+def _report(
+    score: ClipScore,
+    path: Path,
+    source: ClipSource,
+    provenance: Provenance | None,
+    progress: Progress | None,
+) -> None:
+    if progress is None:
+        score.to_html(path, provenance=provenance, name=source.name)
         return
-    write_json(arguments.json, _document(results, arguments))
+    task = progress.add_task(f"report on {Path(source.name).name}", total=None, note="")
+    score.to_html(
+        path,
+        provenance=provenance,
+        name=source.name,
+        on_step=lambda step: progress.update(task, note=step),
+    )
+    progress.remove_task(task)
 
 
-def _score(detector: Detector, clip: str, arguments: argparse.Namespace) -> ClipScore:
-    with progress_bar() as progress:
-        task = progress.add_task(f"scoring {Path(clip).name}", total=arguments.frames, note="frames")
-        return detector.score_video(
-            clip,
-            num_frames=arguments.frames,
-            aggregation_rule=arguments.aggregation,
-            min_face=arguments.min_face,
-            allow_truncated=arguments.allow_truncated,
-            on_frame=lambda done: progress.update(task, completed=done),
-        )
-
-
-def _leave(score: ClipScore, outputs: dict[str, Path]) -> None:
+def _annotate(score: ClipScore, path: Path, source: ClipSource, progress: Progress | None) -> None:
     from deepfake_detect.report.annotate import annotate_video
-    from deepfake_detect.report.timeline import save_timeline_figure
 
-    write_json(outputs["json"], score.to_dict())
-    save_timeline_figure(score, outputs["timeline"])
-    with progress_bar() as progress:
-        task = progress.add_task(f"annotating {Path(score.video).name}", total=None, note="frames")
-        annotate_video(
-            score,
-            outputs["annotated"],
-            on_frame=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    if progress is None:
+        annotate_video(score, path)
+        return
+    task = progress.add_task(f"annotating {Path(source.name).name}", total=None, note="frames")
+    annotate_video(
+        score, path, on_frame=lambda done, total: progress.update(task, completed=done, total=total)
+    )
+    progress.remove_task(task)
 
 
-def _output_paths(arguments: argparse.Namespace) -> dict[str, dict[str, Path]]:
-    """Choose each clip's files under --out; none may replace a clip or another result.
+def _output_paths(arguments: argparse.Namespace, sources: Sequence[ClipSource]) -> _Outputs:
+    """Choose each clip's files; none may replace a clip or another result.
 
     Clips of one name, as FaceForensics++ has them, get a number behind the second and later.
     """
-    taken = {Path(clip).resolve(): "a clip" for clip in arguments.clips}
-    if arguments.json not in (None, "-"):
-        _take(taken, Path(arguments.json), "--json")
-        make_folder(Path(arguments.json).parent)
+    taken = {Path(source.path).resolve(): "a clip" for source in sources if source.path is not None}
+    for option in ("json", "results", "report", "annotate"):
+        place = getattr(arguments, option)
+        if place is not None and place != "-":
+            _take(taken, Path(place), f"--{option}")
+            make_folder(Path(place).parent)
+    outputs = _in_folder(arguments.out, sources, taken) if arguments.out is not None else {}
+    for option in ("report", "annotate"):
+        place = getattr(arguments, option)
+        if place is not None:
+            if len(sources) != 1:
+                raise OptionError(
+                    f"--{option}",
+                    f"is for one clip, and there are {len(sources)}",
+                    "pass --out DIR for several",
+                )
+            outputs.setdefault(sources[0].name, {})[option] = place
+    return outputs
+
+
+def _in_folder(
+    folder: Path, sources: Sequence[ClipSource], taken: dict[Path, str]
+) -> dict[str, dict[str, Path]]:
     outputs: dict[str, dict[str, Path]] = {}
     counts: dict[str, int] = {}
-    for clip in dict.fromkeys(arguments.clips if arguments.out is not None else ()):
-        stem = Path(clip).stem
-        counts[stem] = counts.get(stem, 0) + 1
-        name = stem if counts[stem] == 1 else f"{stem}_{counts[stem]}"
-        endings = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
-        outputs[clip] = {kind: arguments.out / f"{name}{ending}" for kind, ending in endings.items()}
-        for path in outputs[clip].values():
+    endings = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
+    for source in sources:
+        counts[source.stem] = counts.get(source.stem, 0) + 1
+        number = counts[source.stem]
+        name = source.stem if number == 1 else f"{source.stem}_{number}"
+        outputs[source.name] = {kind: folder / f"{name}{ending}" for kind, ending in endings.items()}
+        for path in outputs[source.name].values():
             _take(taken, path, "--out")
-    if outputs:
-        make_folder(arguments.out)
+    make_folder(folder)
     return outputs
 
 
@@ -159,3 +428,45 @@ def _line(score: ClipScore) -> str:
         f"in {score.num_frames_scored} of {len(score.frames)} frames; "
         f"highest {peak:.2f} at {time_seconds:.1f} s)"
     )
+
+
+def _run_live(arguments: argparse.Namespace) -> int:
+    """Show the rolling verdict: one line drawn anew on a terminal, else a line a second."""
+    from deepfake_detect.clips import live_frames, watch
+
+    detector, options = _detector(arguments)
+    screen, verdict = _LiveLine(), None
+    try:
+        with closing(live_frames(arguments.live)) as frames:
+            for verdict in watch(
+                frames,
+                detector,
+                window_seconds=arguments.live_seconds,
+                aggregation_rule=options.aggregation_rule,
+                min_face=options.min_face,
+            ):
+                screen.show(verdict)
+    except KeyboardInterrupt:
+        pass  # that is how a stream without an end is ended
+    screen.end(verdict)
+    return 0
+
+
+class _LiveLine:
+    """One line of a terminal that is drawn anew; where there is no terminal, lines now and then."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._last_seconds = -_LINE_SECONDS
+
+    def show(self, verdict: LiveVerdict) -> None:
+        if self._is_terminal:
+            width = shutil.get_terminal_size().columns
+            print(f"\r\x1b[2K{verdict.line()[: width - 1]}", end="", flush=True)
+        elif verdict.elapsed_seconds - self._last_seconds >= _LINE_SECONDS:
+            self._last_seconds = verdict.elapsed_seconds
+            print(verdict.line(), flush=True)
+
+    def end(self, verdict: LiveVerdict | None) -> None:
+        words = "nothing was seen" if verdict is None else f"last verdict: {verdict.line()}"
+        print(f"\r\x1b[2K{words}" if self._is_terminal else words, flush=True)

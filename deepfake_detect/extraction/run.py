@@ -152,7 +152,7 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")  # forking after torch has threads deadlocks
     threads = max(1, (os.cpu_count() or 1) // num_workers)
     waiting = iter(jobs)
-    with ProcessPoolExecutor(num_workers, context, _start_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(num_workers, context, start_worker, (threads,)) as pool:
         try:
             # Few jobs are handed over at a time, so that an interrupt ends the run soon.
             running = {pool.submit(_extract_one, job, device) for job in islice(waiting, 2 * num_workers)}
@@ -172,7 +172,8 @@ def _extract_one(job: Job, device: str) -> str:
     return name
 
 
-def _start_worker(num_threads: int) -> None:
+def start_worker(num_threads: int) -> None:
+    """Set up a process of a pool, which ends when the main process does."""
     keep_freed_memory()
     torch.set_num_threads(num_threads)
     cv2.setNumThreads(num_threads)

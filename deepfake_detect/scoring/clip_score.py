@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.records import ClipScore as ClipRecord
 
 if TYPE_CHECKING:
+    from deepfake_detect.report.clip import Words
     from deepfake_detect.scoring.detector import Detector
 
 
@@ -66,7 +67,8 @@ class ClipScore(ClipRecord):
         path: str | os.PathLike[str] | None = None,
         *,
         detector: Detector | None = None,
-        provenance: Any = None,
+        provenance: Words | None = None,
+        name: str | None = None,
         on_step: Callable[[str], None] = lambda step: None,
     ) -> str:
         """Return a report that needs no other file, and write it where a path is given.
@@ -77,6 +79,7 @@ class ClipScore(ClipRecord):
             path: HTML to write.
             detector: The detector that spoke, where the score does not know it any more.
             provenance: Of the file, as :func:`provenance.read_provenance` returned it.
+            name: What the clip is called in the report, where it is not its file's name.
             on_step: Called with what is being done.
 
         Raises:
@@ -105,7 +108,8 @@ class ClipScore(ClipRecord):
             )
         evidence = gather_evidence(speaker, self, on_step=on_step)
         on_step("writing the report")
-        text = clip_report(self, evidence, provenance=provenance)
+        shown = self if name is None else replace(self, video=name)
+        text = clip_report(shown, evidence, provenance=provenance)
         if path is not None:
             write_text(Path(path), text)
         return text
