@@ -15,8 +15,8 @@ import deepfake_detect
 PACKAGE = Path(deepfake_detect.__file__).parent
 # A room may import itself and rooms before it. Rooms on one line do not import each other.
 ORDER = [
-    ["_version", "errors", "records"],
-    ["device", "files", "images", "lazy", "progress", "provenance", "metrics"],
+    ["_version", "errors", "lazy", "records"],
+    ["device", "files", "images", "progress", "provenance", "metrics"],
     ["video"],
     ["faces"],
     ["data"],

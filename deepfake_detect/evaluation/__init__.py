@@ -22,31 +22,63 @@ All but the last six know no network and no video: numbers in, numbers out. The 
 ``deepfake_detect.metrics``, the figures in ``deepfake_detect.report``.
 """
 
-from deepfake_detect.evaluation.aggregation import (
-    AGGREGATION_RULES,
-    AggregationRule,
-    ClipAggregate,
-    aggregate_clip,
-)
-from deepfake_detect.evaluation.calibration import (
-    choose_threshold,
-    choose_uncertain_band,
-    fit_temperature,
-)
-from deepfake_detect.evaluation.evaluate import (
-    LEVELS,
-    RESAMPLE_CHOICES,
-    Evaluation,
-    EvaluationSettings,
-    Level,
-    LevelResult,
-    MethodResult,
-    Resample,
-    evaluate_scores,
-)
-from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
-from deepfake_detect.evaluation.slices import DEFAULT_SLICES, SliceResult
-from deepfake_detect.evaluation.terminal import format_table
+from typing import TYPE_CHECKING
+
+from deepfake_detect.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from deepfake_detect.evaluation.aggregation import (
+        AGGREGATION_RULES,
+        AggregationRule,
+        ClipAggregate,
+        aggregate_clip,
+    )
+    from deepfake_detect.evaluation.calibration import (
+        choose_threshold,
+        choose_uncertain_band,
+        fit_temperature,
+    )
+    from deepfake_detect.evaluation.evaluate import (
+        LEVELS,
+        RESAMPLE_CHOICES,
+        Evaluation,
+        EvaluationSettings,
+        Level,
+        LevelResult,
+        MethodResult,
+        Resample,
+        evaluate_scores,
+    )
+    from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
+    from deepfake_detect.evaluation.slices import DEFAULT_SLICES, SliceResult
+    from deepfake_detect.evaluation.terminal import format_table
+
+# Loaded on first use: a verdict needs the rules alone, and scikit-learn takes its time.
+_HOMES = {
+    "AGGREGATION_RULES": "aggregation",
+    "AggregationRule": "aggregation",
+    "ClipAggregate": "aggregation",
+    "aggregate_clip": "aggregation",
+    "choose_threshold": "calibration",
+    "choose_uncertain_band": "calibration",
+    "fit_temperature": "calibration",
+    "LEVELS": "evaluate",
+    "RESAMPLE_CHOICES": "evaluate",
+    "Evaluation": "evaluate",
+    "EvaluationSettings": "evaluate",
+    "Level": "evaluate",
+    "LevelResult": "evaluate",
+    "MethodResult": "evaluate",
+    "Resample": "evaluate",
+    "evaluate_scores": "evaluate",
+    "Coverage": "score_table",
+    "ScoreTable": "score_table",
+    "VideoSamples": "score_table",
+    "video_samples": "score_table",
+    "DEFAULT_SLICES": "slices",
+    "SliceResult": "slices",
+    "format_table": "terminal",
+}
 
 __all__ = [
     "AGGREGATION_RULES",
@@ -73,3 +105,10 @@ __all__ = [
     "format_table",
     "video_samples",
 ]
+
+
+__getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

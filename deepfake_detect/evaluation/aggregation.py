@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics import PROBABILITY_EPSILON
@@ -134,6 +133,8 @@ def confident(faces: ClipFaces) -> tuple[float, int | None]:
 
 def logistic(faces: ClipFaces) -> tuple[float, int | None]:
     """Return what a logistic regression on :func:`clip_features` says, fitted on validation."""
+    from scipy.special import expit  # a quarter of a second that no other rule needs
+
     features = clip_features(faces)
     if len(faces.weights) != len(features) + 1:
         raise OptionError(
@@ -149,6 +150,8 @@ def clip_features(faces: ClipFaces) -> np.ndarray:
 
     In logits: mean and median of all faces, the most suspicious track, the mean of the top quarter.
     """
+    from scipy.special import logit
+
     values = [rule(faces)[0] for rule in (mean, median, most_suspicious_track, top_k_mean)]
     features: np.ndarray = logit(np.clip(values, PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON))
     return features

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from deepfake_detect.records import Face
 
@@ -78,9 +77,7 @@ class Tracker:
         if not faces or not self._open:
             return []
         distances = np.array([[t.distance(f.box_xyxy, self._num_frames) for t in self._open] for f in faces])
-        # Pairs out of reach cost alike, so that they never push a good pair aside.
-        rows, columns = linear_sum_assignment(np.minimum(distances, _MAX_DISTANCE * 10))
-        return [(r, c) for r, c in zip(rows, columns, strict=True) if distances[r, c] <= _MAX_DISTANCE]
+        return [(r, c) for r, c in _assigned(distances) if distances[r, c] <= _MAX_DISTANCE]
 
     def _start(self, face: Face) -> int:
         track = _OpenTrack(self._num_tracks, face.box_xyxy, self._num_frames, np.zeros(4))
@@ -111,3 +108,14 @@ def main_track(faces: Iterable[tuple[int, Face]]) -> int | None:
         left, top, right, bottom = face.box_xyxy
         areas[track_id] += float((right - left) * (bottom - top))
     return min(areas, key=lambda track_id: (-areas[track_id], track_id)) if areas else None
+
+
+def _assigned(distances: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs of rows and columns whose distances have the least sum."""
+    if distances.size == 1:
+        return [(0, 0)]  # most clips show one person, and scipy takes half a second to load
+    from scipy.optimize import linear_sum_assignment
+
+    # Pairs out of reach cost alike, so that they never push a good pair aside.
+    rows, columns = linear_sum_assignment(np.minimum(distances, _MAX_DISTANCE * 10))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))

@@ -20,39 +20,80 @@ A number that the samples leave undefined is NaN, never a made-up value: what co
 NaN when one is absent; APCER needs a fake and BPCER a real.
 """
 
-from deepfake_detect.metrics.bootstrap import (
-    CONFIDENCE,
-    METRIC_NAMES,
-    Interval,
-    bootstrap_differences,
-    bootstrap_intervals,
-    check_draws,
-    draw_groups,
-    intervals_of,
-    metric_draws,
-)
-from deepfake_detect.metrics.decisions import accuracy, acer, apcer, balanced_accuracy, bpcer
-from deepfake_detect.metrics.delong import AucDifference, delong_test
-from deepfake_detect.metrics.probabilities import (
-    NUM_RELIABILITY_BINS,
-    PROBABILITY_EPSILON,
-    ReliabilityBins,
-    brier_score,
-    expected_calibration_error,
-    log_loss,
-    reliability_bins,
-)
-from deepfake_detect.metrics.ranking import (
-    PARTIAL_AUC_MAX_FPR,
-    RocCurve,
-    average_precision,
-    equal_error_rate,
-    partial_auc,
-    roc_auc,
-    roc_curve,
-    tpr_at_fpr,
-)
-from deepfake_detect.metrics.samples import check_threshold
+from typing import TYPE_CHECKING
+
+from deepfake_detect.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from deepfake_detect.metrics.bootstrap import (
+        CONFIDENCE,
+        METRIC_NAMES,
+        Interval,
+        bootstrap_differences,
+        bootstrap_intervals,
+        check_draws,
+        draw_groups,
+        intervals_of,
+        metric_draws,
+    )
+    from deepfake_detect.metrics.decisions import accuracy, acer, apcer, balanced_accuracy, bpcer
+    from deepfake_detect.metrics.delong import AucDifference, delong_test
+    from deepfake_detect.metrics.probabilities import (
+        NUM_RELIABILITY_BINS,
+        PROBABILITY_EPSILON,
+        ReliabilityBins,
+        brier_score,
+        expected_calibration_error,
+        log_loss,
+        reliability_bins,
+    )
+    from deepfake_detect.metrics.ranking import (
+        PARTIAL_AUC_MAX_FPR,
+        RocCurve,
+        average_precision,
+        equal_error_rate,
+        partial_auc,
+        roc_auc,
+        roc_curve,
+        tpr_at_fpr,
+    )
+    from deepfake_detect.metrics.samples import check_threshold
+
+# Loaded on first use: a verdict needs one number of them, and scipy takes its time.
+_HOMES = {
+    "CONFIDENCE": "bootstrap",
+    "METRIC_NAMES": "bootstrap",
+    "Interval": "bootstrap",
+    "bootstrap_differences": "bootstrap",
+    "bootstrap_intervals": "bootstrap",
+    "check_draws": "bootstrap",
+    "draw_groups": "bootstrap",
+    "intervals_of": "bootstrap",
+    "metric_draws": "bootstrap",
+    "accuracy": "decisions",
+    "acer": "decisions",
+    "apcer": "decisions",
+    "balanced_accuracy": "decisions",
+    "bpcer": "decisions",
+    "AucDifference": "delong",
+    "delong_test": "delong",
+    "NUM_RELIABILITY_BINS": "probabilities",
+    "PROBABILITY_EPSILON": "probabilities",
+    "ReliabilityBins": "probabilities",
+    "brier_score": "probabilities",
+    "expected_calibration_error": "probabilities",
+    "log_loss": "probabilities",
+    "reliability_bins": "probabilities",
+    "PARTIAL_AUC_MAX_FPR": "ranking",
+    "RocCurve": "ranking",
+    "average_precision": "ranking",
+    "equal_error_rate": "ranking",
+    "partial_auc": "ranking",
+    "roc_auc": "ranking",
+    "roc_curve": "ranking",
+    "tpr_at_fpr": "ranking",
+    "check_threshold": "samples",
+}
 
 __all__ = [
     "CONFIDENCE",
@@ -88,3 +129,10 @@ __all__ = [
     "roc_curve",
     "tpr_at_fpr",
 ]
+
+
+__getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -127,7 +127,9 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
             file, "has a classical classifier, and this needs a network alone", "score or explain with it"
         )
     try:
-        model = build_untrained(config.model, build_encoder(config.model))
+        encoder = build_encoder(config.model)
+        known = _known_features(encoder, tensors)
+        model = build_untrained(config.model, encoder, num_features=known)
     except OptionError as error:
         raise CheckpointError(file, f"its network cannot be built ({error})", "train it again") from error
     try:
@@ -140,6 +142,16 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         raise CheckpointError(file, "holds weights that are not finite", "train it again")
     return model.eval(), config
+
+
+def _known_features(encoder: Any, tensors: Mapping[str, torch.Tensor]) -> int | None:
+    """Return how many features encoder and stored head agree on; ``None`` where they do not say.
+
+    Counting them takes as long as the rest of reading a small detector.
+    """
+    weights = [tensor for name, tensor in tensors.items() if name.startswith("head.") and tensor.ndim == 2]
+    told = getattr(encoder, "head_hidden_size", None)
+    return told if weights and weights[0].shape[1] == told else None
 
 
 def update_detector(path: str | os.PathLike[str], **changes: Any) -> DetectorConfig:

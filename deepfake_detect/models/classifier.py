@@ -38,13 +38,17 @@ class ForgeryClassifier(nn.Module):
         spec: How to build this network again.
         encoder: Images (N, C, H, W) to features (N, F).
         head: Features (N, F) to logits (N, num_classes).
+
+    Args:
+        spec, encoder: As above.
+        num_features: F where it is known; counted by a run of the encoder's shapes where not.
     """
 
-    def __init__(self, spec: ModelSpec, encoder: nn.Module) -> None:
+    def __init__(self, spec: ModelSpec, encoder: nn.Module, *, num_features: int | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.encoder = encoder
-        self.head = self._make_head(_count_features(spec, encoder))
+        self.head = self._make_head(num_features or _count_features(spec, encoder))
         self._only_size = spec.preprocessing.image_size if is_flattened(spec) else None
 
     def _make_head(self, num_features: int) -> nn.Module:

@@ -173,9 +173,12 @@ def create_sequence_model(
     return SequenceClassifier(replace(spec, dropout=chosen_dropout, sequence=sequence), encoder).train()
 
 
-def build_untrained(spec: ModelSpec, encoder: nn.Module) -> ForgeryClassifier:
+def build_untrained(
+    spec: ModelSpec, encoder: nn.Module, *, num_features: int | None = None
+) -> ForgeryClassifier:
     """Return the network of a spec around an encoder: of clips where the spec says so, else of crops."""
-    return (ForgeryClassifier if spec.sequence is None else SequenceClassifier)(spec, encoder)
+    build = ForgeryClassifier if spec.sequence is None else SequenceClassifier
+    return build(spec, encoder, num_features=num_features)
 
 
 def _checked_lengths(lengths: torch.Tensor | None, num_clips: int, num_steps: int) -> torch.Tensor:

@@ -22,7 +22,6 @@ from deepfake_detect.evaluation.aggregation import (
     frames_interval,
 )
 from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks, follow_faces
-from deepfake_detect.features.detector import read_any_detector
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.records import DetectorInfo, FaceScore, FrameScore, TrackScore, Verdict
@@ -260,6 +259,8 @@ def load_detector(
     else:
         if Path(path).is_dir():
             raise CheckpointError(path, "is a folder", "pass the detector.safetensors in it")
+        from deepfake_detect.features.detector import read_any_detector  # not needed by the bundled one
+
         model, config = read_any_detector(path)
     return Detector(model, config, device=target)
 
