@@ -138,6 +138,18 @@ def test_permuted_labels_predict_only_what_leaks() -> None:
     assert "no better than chance" in aimless.finding
 
 
+def test_classes_far_apart_are_no_leak() -> None:
+    """Such as a GAN's blurred samples beside photographs: meaningless labels rank whole classes."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    features = [rng.normal(size=(200, 20)) + 40 * labels[:, None] for _ in range(2)]
+    for seed in range(5):
+        found = sanity.check_signal(
+            (features[0], labels), (features[1], labels), num_val_videos=(100, 100), seed=seed
+        )
+        assert found.passed, found.finding
+
+
 def test_gates_stop_at_the_first_that_fails() -> None:
     said: list[str] = []
     passed, failed = (sanity.GateResult(f"gate {n}", n == 0, "found", "mend it") for n in (0, 1))
