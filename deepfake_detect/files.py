@@ -43,6 +43,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if str(path) == "" or target.is_dir():
         raise OutputError(path or "output", "is no file name", "name a file to write")
+    if target.exists() and not target.is_file():
+        raise OutputError(path, "is a device, which a file would take the place of", "name a file to write")
     make_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(

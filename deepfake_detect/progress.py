@@ -28,12 +28,12 @@ def progress_bar(*, enabled: bool = True) -> Progress:
     is_shown = enabled and console.is_terminal
     console.quiet = not is_shown  # older rich ends even an undrawn display with an empty line
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         disable=not is_shown,
         transient=True,

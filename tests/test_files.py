@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import stat
 from pathlib import Path
@@ -95,3 +96,11 @@ def test_pictures_of_every_kind_become_one_kind() -> None:
     assert rgb_uint8(Image.fromarray(image[..., 0])).shape == (4, 5, 3)  # PIL knows what grey means
     with pytest.raises(ImageError, match="half: is a bfloat16 tensor"):
         rgb_uint8(torch.zeros(4, 5, 3, dtype=torch.bfloat16), subject="half")
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="is a device, which a file would take the place of; name a file"):
+        atomic_path(pipe).__enter__()
+    assert pipe.is_fifo()

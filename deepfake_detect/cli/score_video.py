@@ -29,6 +29,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.files import make_folder, write_json
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.report.verdicts import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -41,6 +42,7 @@ _NOT_LIVE = ("json", "out", "report", "annotate", "results")
 _OFTEN = 50
 _LINE_SECONDS = 1.0
 _EXIT_TERMINATED = 143
+_LONGEST_STEM = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +128,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise OptionError("--live", f"judges a stream alone, and here are {named}", "leave these out")
     if arguments.retry_failed and arguments.results is None:
         raise OptionError("--retry-failed", "is about a table of results", "pass --results FILE too")
+    if arguments.annotate is not None and arguments.annotate.suffix.lower() != ".mp4":
+        raise OptionError("--annotate", f"{arguments.annotate} does not end in .mp4", "give it this ending")
     if arguments.workers is not None and arguments.workers < 1:
         raise OptionError("--workers", f"is {arguments.workers}", "pass 1 or more")
 
@@ -146,7 +150,10 @@ def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
         waiting = [
             source
             for source in sources
-            if table is None or table.needs(source, retry_failed=arguments.retry_failed)
+            if table is None
+            or table.needs(
+                source, retry_failed=arguments.retry_failed, leaves=outputs.get(source.name, {}).values()
+            )
         ]
         if len(waiting) < len(sources):
             print(f"{len(sources) - len(waiting)} of {len(sources)} clips are done already", file=sys.stderr)
@@ -296,7 +303,7 @@ class _Told:
             if self._is_single:
                 print_score(result.score, seconds=result.seconds, file=stream)
         if result.error is not None:
-            print(f"error: {result.error}", file=sys.stderr)
+            print(f"error: {printable(str(result.error))}", file=sys.stderr)
             self._num_failed += 1
 
     def _document(self) -> Any:
@@ -396,12 +403,16 @@ def _in_folder(
     folder: Path, sources: Sequence[ClipSource], taken: dict[Path, str]
 ) -> dict[str, dict[str, Path]]:
     outputs: dict[str, dict[str, Path]] = {}
-    counts: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    names = set[str]()
     endings = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
     for source in sources:
-        counts[source.stem] = counts.get(source.stem, 0) + 1
-        number = counts[source.stem]
-        name = source.stem if number == 1 else f"{source.stem}_{number}"
+        # No name of a file is longer than 255 bytes; cut, there is room for number and ending.
+        stem = name = os.fsdecode(os.fsencode(source.stem)[:_LONGEST_STEM])
+        while name in names:  # a clip may be called what another's number makes of its name
+            numbers[stem] = numbers.get(stem, 1) + 1
+            name = f"{stem}_{numbers[stem]}"
+        names.add(name)
         outputs[source.name] = {kind: folder / f"{name}{ending}" for kind, ending in endings.items()}
         for path in outputs[source.name].values():
             _take(taken, path, "--out")
@@ -413,17 +424,25 @@ def _take(taken: dict[Path, str], path: Path, option: str) -> None:
     if path.resolve() in taken or path.is_dir():
         other = taken.get(path.resolve(), "a folder")
         raise OptionError(option, f"would write to {path}, which is {other}", "choose another place")
+    if path.exists() and not path.is_file():
+        # A finished file takes the place of what is there: of a device too, for who may do that.
+        raise OptionError(
+            option,
+            f"would take the place of {path}, which is no regular file",
+            "name a file",
+        )
     taken[path.resolve()] = f"written by {option}"
 
 
 def _line(score: ClipScore) -> str:
+    name = printable(score.video)
     if score.fake_probability is None:
-        return f"{score.video}: no_face (none found in {len(score.frames)} frames)"
+        return f"{name}: no_face (none found in {len(score.frames)} frames)"
     peak, time_seconds = max(
         (face.fake_probability, frame.time_seconds) for frame in score.frames for face in frame.faces
     )
     return (
-        f"{score.video}: {score.verdict}, fake probability {score.fake_probability:.3f} "
+        f"{name}: {score.verdict}, fake probability {score.fake_probability:.3f} "
         f"({len(score.tracks)} {'person' if len(score.tracks) == 1 else 'people'} "
         f"in {score.num_frames_scored} of {len(score.frames)} frames; "
         f"highest {peak:.2f} at {time_seconds:.1f} s)"

@@ -123,7 +123,7 @@ class Judge:
         seconds = time.perf_counter() - started
         if score is None:
             return ClipResult(source, None, error, seconds, facts)
-        provenance, credentials = _provenance(path)
+        provenance, credentials = read_credentials(path)
         _, error = _tried(lambda: self.finish(source, score, provenance), source, path)
         named = replace(score, video=source.name)
         return ClipResult(source, named, error, seconds, facts, provenance, credentials)
@@ -191,8 +191,13 @@ def modified_time(path: str | os.PathLike[str]) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def _provenance(path: str) -> tuple[Provenance | None, str]:
-    """Return a clip's content credentials and what they say, or why they are not read."""
+def read_credentials(path: str | os.PathLike[str]) -> tuple[Provenance | None, str]:
+    """Return a clip's content credentials and what they say in a line, or why they are not read.
+
+    Example:
+        >>> read_credentials("examples/demo.mp4")
+        (None, '')
+    """
     try:
         provenance = read_provenance(path)
     except OptionError as error:

@@ -130,17 +130,22 @@ class ResultsTable:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def needs(self, source: ClipSource, *, retry_failed: bool = False) -> bool:
+    def needs(self, source: ClipSource, *, retry_failed: bool = False, leaves: Iterable[Path] = ()) -> bool:
         """Tell whether a clip is still to be judged.
 
         It is when it has no row, or its file has other bytes than those that were judged, or it
-        failed and ``retry_failed``. What is behind an address is not looked at again, and a file
-        that is gone keeps its row.
+        failed and ``retry_failed``, or one of the files it ``leaves`` when it is judged is not
+        there. What is behind an address is not looked at again for change, and a file that is gone
+        keeps its row.
         """
         row = self._rows.get(_key(source))
         if row is None or source.name == STANDARD_INPUT or (retry_failed and row["error"]):
             return True
-        if source.path is None or not os.path.isfile(source.path):
+        if source.path is not None and not os.path.isfile(source.path):
+            return False
+        if not row["error"] and not all(path.exists() for path in leaves):
+            return True
+        if source.path is None:
             return False
         if os.path.getsize(source.path) != row["size_bytes"]:
             return True
@@ -283,9 +288,14 @@ def _store_of(path: Path) -> _CsvStore | _ParquetStore:
 
 
 def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
+    return b"".join(map(_line, rows))
+
+
+def _line(row: Iterable[Any]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8")
+    # The writer quotes the marks of its own line's end alone, and a name may hold either of both.
+    csv.writer(text, lineterminator="\r\n").writerow(row)
+    return text.getvalue().removesuffix("\r\n").encode("utf-8") + b"\n"
 
 
 def _parsed(line: list[str]) -> Row:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from deepfake_detect.records import ClipScore
+from deepfake_detect.records import ClipScore, Frame
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 _REAL_COLOUR, _MIDDLE_COLOUR, _FAKE_COLOUR = (30, 160, 70), (235, 170, 30), (215, 40, 40)  # RGB
@@ -24,7 +26,8 @@ def annotate_video(
 
     Between two scored frames a person's box moves in a straight line, and the probability shown
     is that of the nearest scored frame. Nothing is drawn where a person was not seen in two
-    scored frames in a row.
+    scored frames in a row. Pictures come at the clip's average rate: one that varies has pictures
+    repeated and left out, so that each is where its sound is.
 
     Args:
         score: A clip scored by this library; the clip must still be at ``score.video``.
@@ -36,21 +39,42 @@ def annotate_video(
     """
     metadata = read_metadata(score.video)
     people = _people(score)
+    rate = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
     writer = VideoWriter(
         path,
         width=metadata.width,
         height=metadata.height,
-        frames_per_second=metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND,
+        frames_per_second=rate,
         audio_from=score.video,
     )
-    with writer:
-        for frame in read_frames(score.video, sampling=AllFrames(), allow_truncated=True):
-            image = frame.image.copy()
-            for person in people:
-                _draw_person(image, person, frame.time_seconds)
-            _draw_verdict(image, score)
-            writer.write(image)
+    frames = read_frames(score.video, sampling=AllFrames(), allow_truncated=True)
+    with writer, closing(frames):
+        for frame, count in _at_even_times(frames, rate, metadata.num_frames):
+            if count:
+                image = frame.image.copy()
+                for person in people:
+                    _draw_person(image, person, frame.time_seconds)
+                _draw_verdict(image, score)
+            for _ in range(count):
+                writer.write(image)
             on_frame(frame.frame_index + 1, metadata.num_frames)
+
+
+def _at_even_times(frames: Iterable[Frame], rate: float, num_frames: int) -> Iterator[tuple[Frame, int]]:
+    """Yield each frame and how many pictures of the given rate show it, ``num_frames`` in all."""
+    shown: Frame | None = None
+    num_done = 0
+    for frame in frames:
+        # A frame without a time is a picture of its own.
+        is_timed = math.isfinite(frame.time_seconds)
+        due = round(frame.time_seconds * rate) if is_timed else frame.frame_index
+        if shown is not None:
+            count = max(0, min(due, num_frames - 1) - num_done)
+            num_done += count
+            yield shown, count
+        shown = frame
+    if shown is not None:
+        yield shown, num_frames - num_done
 
 
 @dataclass(frozen=True, eq=False)

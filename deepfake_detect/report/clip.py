@@ -18,7 +18,14 @@ from deepfake_detect._version import __version__
 from deepfake_detect.records import ClipScore, TrackScore, VideoMetadata
 from deepfake_detect.report.clip_timeline import TIMELINE_STYLE, timeline_html
 from deepfake_detect.report.page import page, paragraph, section, table
-from deepfake_detect.report.verdicts import CAVEAT, HEADLINES, LOCAL, explain_verdict, steadiness
+from deepfake_detect.report.verdicts import (
+    CAVEAT,
+    HEADLINES,
+    LOCAL,
+    explain_verdict,
+    printable,
+    steadiness,
+)
 
 _JPEG_QUALITY = 88
 _SHOWN_SIDE = 224
@@ -251,5 +258,4 @@ def _appendix(score: ClipScore, evidence: ClipEvidence) -> str:
 
 
 def _shown_name(score: ClipScore) -> str:
-    # A name may hold bytes that are no text.
-    return Path(score.video).name.encode(errors="backslashreplace").decode()
+    return printable(Path(score.video).name)

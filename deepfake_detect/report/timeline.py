@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from deepfake_detect.files import atomic_path
 from deepfake_detect.records import ClipScore
 from deepfake_detect.report.drawing import new_figure
+from deepfake_detect.report.verdicts import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +26,9 @@ def save_timeline_figure(score: ClipScore, path: Path) -> None:
         score: A scored clip; one without a face gives an empty timeline that says so.
         path: PNG to write.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        # Of a name in letters that the font does not have; they are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         timeline_figure(score).savefig(temporary, dpi=120, format="png")
 
 
@@ -35,7 +39,8 @@ def timeline_figure(score: ClipScore) -> Figure:
     detector = score.detector
     end = max((frame.time_seconds for frame in score.frames), default=0.0)
     axes.set(xlim=(-0.01 * max(end, 0.1), max(end, 0.1) * 1.01), ylim=(-0.03, 1.03))
-    axes.set(xlabel="time (s)", ylabel="fake probability (1 = fake)", title=_title(score))
+    axes.set(xlabel="time (s)", ylabel="fake probability (1 = fake)")
+    axes.set_title(_title(score), parse_math=False)  # a name may hold dollars
     axes.axhline(detector.threshold, color="black", linewidth=0.9, linestyle="--", label="threshold")
     if detector.uncertain_low < detector.uncertain_high:
         axes.axhspan(
@@ -50,7 +55,7 @@ def timeline_figure(score: ClipScore) -> Figure:
 
 
 def _title(score: ClipScore) -> str:
-    name = Path(score.video).name
+    name = printable(Path(score.video).name)
     if score.fake_probability is None:
         return f"{name}: no face"
     return f"{name}: {score.verdict} (fake probability {score.fake_probability:.2f})"

@@ -67,6 +67,16 @@ def steadiness(score: ClipScore) -> str:
     )
 
 
+def printable(name: str) -> str:
+    r"""Return a clip's name fit to be shown: line ends, and marks that a terminal obeys, as escapes.
+
+    Example:
+        >>> print(printable("a\nb\x1b[31m.mp4"))
+        a\nb\x1b[31m.mp4
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def _whose(score: ClipScore) -> str:
     track = score.deciding_track
     if track is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import OptionError, VideoError
 from deepfake_detect.records import ClipScore as ClipRecord
 
 if TYPE_CHECKING:
@@ -25,9 +25,20 @@ class ClipScore(ClipRecord):
     Attributes:
         made_by: The detector that spoke, for heat maps; ``None`` in a score that came from another
             process.
+        file_stamp: Of the file when it was scored, see :func:`file_stamp`; ``None`` where not known.
     """
 
     made_by: Detector | None = field(default=None, repr=False)
+    file_stamp: tuple[int, int] | None = field(default=None, repr=False)
+
+    def check_file(self) -> None:
+        """Make sure that the file is still the one that was scored.
+
+        Raises:
+            VideoError: It was written to, or another took its place.
+        """
+        if self.file_stamp is not None and self.file_stamp != file_stamp(self.video):
+            raise VideoError(self.video, "was changed since it was read to be scored", "score it again")
 
     def __getstate__(self) -> dict[str, Any]:
         # A network is nothing to send to another process beside each verdict.
@@ -55,10 +66,11 @@ class ClipScore(ClipRecord):
             on_frame: Called after each frame with (frames done, frames in all).
 
         Raises:
-            VideoError: The clip can no longer be read.
+            VideoError: The clip can no longer be read, or is another one by now.
         """
         from deepfake_detect.report.annotate import annotate_video
 
+        self.check_file()
         annotate_video(self, Path(path), on_frame=on_frame)
         return Path(path)
 
@@ -83,7 +95,7 @@ class ClipScore(ClipRecord):
             on_step: Called with what is being done.
 
         Raises:
-            VideoError: The clip can no longer be read.
+            VideoError: The clip can no longer be read, or was changed since it was scored.
             OptionError: The detector is not known, or is another one.
 
         Example:
@@ -118,3 +130,11 @@ class ClipScore(ClipRecord):
         from deepfake_detect.report.clip import clip_summary
 
         return clip_summary(self)
+
+
+def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return a file's length in bytes and when it was written to, in nanoseconds; ``None`` without one."""
+    if not os.path.exists(path):
+        return None
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns

@@ -25,9 +25,10 @@ from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks,
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.records import DetectorInfo, FaceScore, FrameScore, TrackScore, Verdict
-from deepfake_detect.scoring.clip_score import ClipScore
-from deepfake_detect.scoring.limits import limits_of, sharpness_of
+from deepfake_detect.scoring.clip_score import ClipScore, file_stamp
+from deepfake_detect.scoring.limits import limits_of, limits_of_rule, sharpness_of
 from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
+from deepfake_detect.video.metadata import checked_path
 
 DEFAULT_NUM_FRAMES = 32
 _BUNDLED = "default.safetensors"
@@ -72,7 +73,7 @@ class Detector(CropScorer):
             Verdict and numbers. A clip without a face has no probability, never a made-up one.
 
         Raises:
-            VideoError: The file is missing, unreadable or truncated.
+            VideoError: The file is missing, unreadable or truncated, or was changed meanwhile.
             OptionError: An option is out of range.
 
         Example:
@@ -84,11 +85,15 @@ class Detector(CropScorer):
         faces = FaceDetector(device=self.device, min_face=min_face)
         policy = EvenlySpaced(num_frames) if sampling is None else sampling
         rule = self._rule(aggregation_rule)
-        frames = read_frames(video, sampling=policy, allow_truncated=allow_truncated)
+        path = checked_path("video", video)
+        stamp = file_stamp(path)
+        frames = read_frames(path, sampling=policy, allow_truncated=allow_truncated)
         with closing(frames):
             followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
             scored = self._score_frames(followed, on_frame)
-        return self._clip_score(video, _people_only(scored), rule)
+        score = replace(self._clip_score(video, _people_only(scored), rule), file_stamp=stamp)
+        score.check_file()
+        return score
 
     def check_options(self, *, num_frames: int, aggregation_rule: str | None, min_face: float | None) -> None:
         """Raise OptionError for what :meth:`score_video` would refuse of every clip alike."""
@@ -153,8 +158,11 @@ class Detector(CropScorer):
             "weights": self.config.aggregation_weights,
         }
         clip = aggregate_clip(**of_faces, rule=rule)
-        interval = frames_interval(clip_faces(**of_faces), rule)
-        tracks = tuple(_judged(track, frames, info) for track in clip.tracks)
+        # A sequence has one probability, whose frames cannot be drawn again one by one.
+        interval = None if self.is_sequential else frames_interval(clip_faces(**of_faces), rule)
+        tracks = tuple(
+            _judged(track, frames, info, has_interval=not self.is_sequential) for track in clip.tracks
+        )
         return ClipScore(
             video=str(video),
             verdict=verdict_of(clip.fake_probability, info),
@@ -164,14 +172,19 @@ class Detector(CropScorer):
             tracks=tracks,
             detector=info,
             fake_probability_interval=interval,
-            limits=limits_of(
-                frames, tracks, interval, read_metadata(video), num_bytes=Path(video).stat().st_size
+            limits=(
+                *limits_of(
+                    frames, tracks, interval, read_metadata(video), num_bytes=Path(video).stat().st_size
+                ),
+                *limits_of_rule(rule, self.config.aggregation_rule),
             ),
             made_by=self,
         )
 
 
-def _judged(track: TrackScore, frames: tuple[FrameScore, ...], info: DetectorInfo) -> TrackScore:
+def _judged(
+    track: TrackScore, frames: tuple[FrameScore, ...], info: DetectorInfo, *, has_interval: bool
+) -> TrackScore:
     """Return a track with its own verdict and interval."""
     seen = [
         (frame.frame_index, face.fake_probability)
@@ -184,7 +197,7 @@ def _judged(track: TrackScore, frames: tuple[FrameScore, ...], info: DetectorInf
     return replace(
         track,
         verdict=verdict_of(track.fake_probability, info),
-        fake_probability_interval=frames_interval(faces, "mean"),
+        fake_probability_interval=frames_interval(faces, "mean") if has_interval else None,
     )
 
 

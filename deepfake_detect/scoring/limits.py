@@ -17,6 +17,7 @@ KINDS = {
     "unsure_faces": "faces of which the face detector itself is unsure",
     "heavy_compression": "few bits a pixel, which wipes out traces and leaves others",
     "frames_disagree": "a probability that moves much with the choice of frames",
+    "another_rule": "another rule from faces to clip than the detector's limits were fitted with",
 }
 """Every kind of limit, in few words."""
 
@@ -85,6 +86,21 @@ def limits_of(
         *_of_interval(interval),
     ]
     return tuple(found)
+
+
+def limits_of_rule(rule: str, own_rule: str) -> Iterator[Limit]:
+    """Yield what limits a verdict that came about by another rule than the detector's own.
+
+    Args:
+        rule: From faces to the clip.
+        own_rule: With which the detector's threshold and uncertain band were fitted.
+    """
+    if rule != own_rule:
+        yield Limit(
+            "another_rule",
+            f"the clip's probability was found by {rule}; where forged and undecided begin was measured "
+            f"with {own_rule}",
+        )
 
 
 def _of_frames(num_seen: int, metadata: VideoMetadata) -> Iterator[Limit]:

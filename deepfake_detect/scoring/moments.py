@@ -13,18 +13,21 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoError
 from deepfake_detect.explain.crops import explain_crops
-from deepfake_detect.faces import FaceDetector
+from deepfake_detect.faces import FaceDetector, default_min_face
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.files import sha256_of_file
 from deepfake_detect.models.inference import CropScorer
-from deepfake_detect.records import ClipScore, Face, FaceScore, Frame, VideoMetadata
+from deepfake_detect.records import ClipScore as ClipRecord
+from deepfake_detect.records import Face, FaceScore, Frame, VideoMetadata
 from deepfake_detect.report.clip import ClipEvidence, Moment
+from deepfake_detect.scoring.clip_score import ClipScore
 from deepfake_detect.video import read_frames, read_metadata
 
 _NUM_MOMENTS = 3  # of each kind and person
 _MOST_PEOPLE = 4
 _MOST_THUMBNAILS = 64
 _THUMBNAIL_WIDTH = 192
+_LEAST_FACE = 12.0  # that can be found at all
 # Two moments of one kind lie at least this share of the clip apart, so that they are not the same one.
 _LEAST_DISTANCE = 1 / 16
 
@@ -62,7 +65,7 @@ def gather_evidence(
         on_step: Called with what is being done.
 
     Raises:
-        VideoError: The clip can no longer be read.
+        VideoError: The clip can no longer be read, or was changed since it was scored.
     """
     on_step("reading the faces")
     picks = pick_moments(score)
@@ -71,7 +74,8 @@ def gather_evidence(
         of_frame.setdefault(pick.frame_index, []).append(pick)
     shown = _evenly([frame.frame_index for frame in score.frames], _MOST_THUMBNAILS)
     wanted = _Chosen(tuple(sorted({*of_frame, *shown})))
-    finder = FaceDetector(device=detector.device) if detector.config.geometry.aligned else None
+    metadata = read_metadata(score.video)
+    finder = _finder(detector, picks, metadata) if detector.config.geometry.aligned else None
     thumbnails, crops = {}, {}
     frames = read_frames(score.video, sampling=wanted, allow_truncated=True)
     with closing(frames):
@@ -86,10 +90,12 @@ def gather_evidence(
     on_step("drawing heat maps")
     moments, why_no_maps = _explained(detector, picks, [crops[id(pick)] for pick in picks])
     on_step("hashing the file")
+    sha256 = sha256_of_file(score.video)
+    score.check_file()  # the report vouches for the very bytes that were judged
     return ClipEvidence(
-        metadata=read_metadata(score.video),
+        metadata=metadata,
         num_bytes=Path(score.video).stat().st_size,
-        sha256=sha256_of_file(score.video),
+        sha256=sha256,
         made_at=datetime.now(UTC),
         moments=moments,
         why_no_maps=why_no_maps,
@@ -98,7 +104,7 @@ def gather_evidence(
     )
 
 
-def pick_moments(score: ClipScore) -> list[_Pick]:
+def pick_moments(score: ClipRecord) -> list[_Pick]:
     """Return each person's most suspicious and most trustworthy faces, some way apart."""
     people = sorted(score.tracks, key=lambda track: (not track.decides, -track.num_frames))
     picks: list[_Pick] = []
@@ -141,15 +147,31 @@ def _small(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
 
 
+def _finder(detector: CropScorer, picks: Sequence[_Pick], metadata: VideoMetadata) -> FaceDetector:
+    """Return a face detector that finds faces as small as those that were scored."""
+    sides = [float((pick.face.box_xyxy[2:] - pick.face.box_xyxy[:2]).max()) for pick in picks]
+    usual = default_min_face(metadata.height, metadata.width)
+    return FaceDetector(device=detector.device, min_face=max(_LEAST_FACE, min([usual, *sides])))
+
+
 def _found(frame: Frame, face: FaceScore, finder: FaceDetector | None) -> Face:
     """Return a scored face as the crop needs it; where crops are turned, landmarks are found again."""
+    level = Face(face.box_xyxy, face.detection_score, np.zeros((5, 2), np.float32))
     if finder is None:
-        return Face(face.box_xyxy, face.detection_score, np.zeros((5, 2), np.float32))
-    middle = (face.box_xyxy[:2] + face.box_xyxy[2:]) / 2
+        return level
+    # In a clip a face may have been followed to where it is not found in one frame alone.
     return min(
-        finder.detect(frame.image),
-        key=lambda one: float(np.abs((one.box_xyxy[:2] + one.box_xyxy[2:]) / 2 - middle).sum()),
+        (one for one in finder.detect(frame.image) if _distance(one, face) < 0.5),
+        key=lambda one: _distance(one, face),
+        default=level,
     )
+
+
+def _distance(found: Face, scored: FaceScore) -> float:
+    """Return how far apart the middles of two boxes are, in sides of the second."""
+    box = scored.box_xyxy
+    between = (found.box_xyxy[:2] + found.box_xyxy[2:] - box[:2] - box[2:]) / 2
+    return float((np.abs(between) / (box[2:] - box[:2])).max())
 
 
 def _explained(

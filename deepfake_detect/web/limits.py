@@ -23,6 +23,7 @@ class Limits:
         keep_seconds: For how long a scored clip stays for the page's player.
         max_job_seconds: After which the scoring of one clip is given up.
         max_silence_seconds: Between two pieces of an upload.
+        max_upload_seconds: For all of an upload, so that one which drips in does not hold its place.
 
     Raises:
         OptionError: A limit is not above 0, or ``num_frames`` is above ``max_num_frames``.
@@ -41,6 +42,7 @@ class Limits:
     keep_seconds: float = 900.0
     max_job_seconds: float = 1800.0
     max_silence_seconds: float = 30.0
+    max_upload_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -11,10 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from deepfake_detect.clips.judge import read_credentials
 from deepfake_detect.models.inference import CropScorer
-from deepfake_detect.records import ClipScore
 from deepfake_detect.report.clip import ClipEvidence, Moment, clip_report, jpeg_url
 from deepfake_detect.report.verdicts import CAVEAT, HEADLINES, explain_verdict, steadiness
+from deepfake_detect.scoring import ClipScore
 from deepfake_detect.scoring.moments import gather_evidence
 from deepfake_detect.web.jobs import ScoredClip
 
@@ -34,10 +35,13 @@ def scored_clip(detector: CropScorer, score: ClipScore, *, name: str, wants_page
         VideoError: The clip can no longer be read.
     """
     named = replace(score, video=name)
+    provenance, credentials = read_credentials(score.video)
+    numbers = {**named.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
     if not wants_page:
-        return ScoredClip(named.to_dict())
+        return ScoredClip(numbers)
     evidence = gather_evidence(detector, score)
-    return ScoredClip(named.to_dict(), _page(named, evidence), clip_report(named, evidence))
+    page = {**_page(named, evidence), "credentials": credentials}
+    return ScoredClip(numbers, page, clip_report(named, evidence, provenance=provenance))
 
 
 def _page(score: ClipScore, evidence: ClipEvidence) -> dict[str, Any]:

@@ -58,6 +58,7 @@ _REFUSALS = {
     400: "The form is malformed, or its file is empty.",
     403: "The request comes from another page, or is for another host.",
     404: "No such job, or no longer.",
+    408: "The body comes too slowly.",
     409: "The job is not done.",
     410: "The job was deleted while it waited.",
     413: "The file is too large.",
@@ -129,7 +130,7 @@ def _add_interface(app: FastAPI, limits: Limits) -> None:
 
     @app.post("/score", openapi_extra={"requestBody": _FORM_SCHEMA}, responses=_refusals(400, 413, 415, 422))
     async def score(request: Request, frames: int = frames_query) -> JSONResponse:
-        """Judge a clip and answer with the JSON of `ClipScore.to_dict()`; the upload is deleted."""
+        """Judge a clip and answer with its JSON, that of `score_video --json`; the upload is deleted."""
         body = _body(request)
         job = await _take_in(request, body, num_frames=frames, wants_page=False)
         try:
@@ -184,7 +185,7 @@ def _add_results(app: FastAPI) -> None:
 
     @app.get("/jobs/{job_id}/result", responses=_refusals(404, 409, 422))
     async def result(request: Request, job_id: str) -> JSONResponse:
-        """Answer with `score`, the JSON of `ClipScore.to_dict()`, and `page`, what the page shows."""
+        """Answer with `score`, the JSON of `score_video --json`, and `page`, what the page shows."""
         clip = _finished(_book(request).find(job_id))
         return JSONResponse({"score": clip.score, "page": clip.page})
 
@@ -255,7 +256,12 @@ def _book(request: Request) -> JobBook:
 
 
 def _body(request: Request) -> Body:
-    return Body(request.receive, max_silence_seconds=_book(request).limits.max_silence_seconds)
+    limits = _book(request).limits
+    return Body(
+        request.receive,
+        max_silence_seconds=limits.max_silence_seconds,
+        max_seconds=limits.max_upload_seconds,
+    )
 
 
 def _frames_query(limits: Limits) -> Any:
@@ -264,7 +270,7 @@ def _frames_query(limits: Limits) -> Any:
 
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    always = (403, 503, 507) if 413 in statuses else (403,)
+    always = (403, 408, 503, 507) if 413 in statuses else (403,)
     return {
         status: {
             "description": _REFUSALS[status],

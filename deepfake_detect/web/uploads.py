@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +51,19 @@ class Body:
     Args:
         receive: Of the ASGI request.
         max_silence_seconds: Between two pieces.
+        max_seconds: For all of them.
     """
 
     def __init__(
-        self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], *, max_silence_seconds: float
+        self,
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        *,
+        max_silence_seconds: float,
+        max_seconds: float,
     ) -> None:
         self._receive = receive
         self._max_silence_seconds = max_silence_seconds
+        self._max_seconds = max_seconds
         self._is_whole = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -64,19 +71,17 @@ class Body:
 
         Raises:
             ClientDisconnect: The client left in the middle.
-            Refusal: Nothing came for too long.
+            Refusal: Nothing came for too long, or all of it takes too long.
         """
+        deadline = time.monotonic() + self._max_seconds
         while not self._is_whole:
+            if time.monotonic() >= deadline:
+                raise _slow(f"was not whole after {self._max_seconds:g} s", "a body that comes in time")
             try:
                 message = await asyncio.wait_for(self._receive(), self._max_silence_seconds)
             except asyncio.TimeoutError as error:
-                raise Refusal(
-                    "body",
-                    f"nothing came for {self._max_silence_seconds:g} s",
-                    "send the file again",
-                    "a body that comes without long pauses",
-                    408,
-                ) from error
+                silence = f"nothing came for {self._max_silence_seconds:g} s"
+                raise _slow(silence, "a body that comes without long pauses") from error
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             self._is_whole = not message.get("more_body", False)
@@ -262,6 +267,10 @@ async def receive_upload(body: Body, headers: Mapping[str, str], folder: Path, l
 
 def _malformed(cause: str) -> Refusal:
     return Refusal("body", cause, "send the form anew", _FORM, 400)
+
+
+def _slow(cause: str, allowed: str) -> Refusal:
+    return Refusal("body", cause, "send the file again", allowed, 408)
 
 
 def _cannot_store(error: OSError) -> Refusal:

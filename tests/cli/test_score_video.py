@@ -194,6 +194,11 @@ def test_an_address_without_the_extra_is_refused_before_the_work(
         (["a.mp4", "--workers", "0"], "--workers: is 0; pass 1 or more"),
         (["a.mp4", "--results", "a.txt"], "--results: 'a.txt' is neither .csv nor .parquet"),
         (["a.mp4", "b.mp4", "--report", "r.html"], "--report: is for one clip, and there are 2"),
+        (["a.mp4", "--annotate", "r.avi"], "--annotate: r.avi does not end in .mp4; give it this ending"),
+        (
+            ["a.mp4", "--json", "/dev/tty"],  # who may write to /dev would lose the device
+            "--json: would take the place of /dev/tty, which is no regular file; name a file",
+        ),
         (["a.mp4", "b.mp4", "--annotate", "r.mp4"], "--annotate: is for one clip, and there are 2"),
         (
             ["--live", "0", "a.mp4", "--json", "-"],
@@ -283,3 +288,33 @@ def test_a_terminal_has_one_line_drawn_anew(
     assert out.count("\r\x1b[2K") == 3
     assert out.endswith("nothing was seen\n")
     assert out.count("\n") == 1
+
+
+def test_a_report_of_a_clip_that_is_in_the_table_is_written(
+    folder: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, report = tmp_path / "r.csv", tmp_path / "r.html"
+    clip = folder / "sub" / "a.mp4"
+    assert score(clip, "--results", table, *options) == 0
+    assert score(clip, "--results", table, "--report", report, *options) == 0
+    assert report.read_text().startswith("<!doctype html>")
+    capsys.readouterr()
+    assert score(clip, "--results", table, "--report", report, *options) == 0
+    assert capsys.readouterr().err == "1 of 1 clips are done already\n"
+
+
+def test_names_of_clips_that_a_number_or_an_ending_would_spoil(
+    faceless_clip: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "é" * 122  # two bytes each, and a file's name has at most 255
+    names = ("1/c.mp4", "2/c.mp4", "3/c_2.mp4", f"4/{long}.mp4", "5/$x^{$字.mp4", "6/line\nend\x1b[31m.mp4")
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        shutil.copyfile(faceless_clip, tmp_path / name)
+    out = tmp_path / "out"
+    assert score(*(tmp_path / name for name in names), "--out", out, *options) == 0
+    left = {path.name.removesuffix(".json") for path in out.glob("*.json")}
+    assert left == {"c", "c_2", "c_2_2", long[:100], "$x^{$字", "line\nend\x1b[31m"}
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(names)
+    assert "/line\\nend\\x1b[31m.mp4: no_face" in lines[-1]

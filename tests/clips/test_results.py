@@ -228,12 +228,13 @@ def test_an_ending_that_is_none_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_that_are_no_text_or_hold_line_ends(kind: str, tmp_path: Path) -> None:
     table = tmp_path / f"r.{kind}"
-    sources = [clip(tmp_path, os.fsdecode(b"\xff.mp4")), clip(tmp_path, 'line\nend, "quoted".mp4')]
+    names = [os.fsdecode(b"\xff.mp4"), 'line\nend, "quoted".mp4', "carriage\rreturn.mp4", "both\r\n.mp4"]
+    sources = [clip(tmp_path, name) for name in names]
     with ResultsTable(table, SETTINGS) as results:
         for source in sources:
             results.add(judged(source))
     with ResultsTable(table, SETTINGS) as results:
-        assert [results.needs(source) for source in sources] == [False, False]
+        assert [results.needs(source) for source in sources] == [False] * 4
     assert rows(table)[0]["path"].endswith("\\udcff.mp4")
 
 
@@ -246,3 +247,21 @@ def test_no_room_on_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match=r"r.csv: cannot be written \(No space left on device\)"):
         results.add(judged(clip(tmp_path, "a.mp4")))
+
+
+def test_a_clip_is_needed_for_files_that_are_not_there(tmp_path: Path) -> None:
+    """Who asks for a report of a clip that is in the table gets one."""
+    source, bad, report = clip(tmp_path, "a.mp4"), clip(tmp_path, "b.mp4"), tmp_path / "r.html"
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        results.add(judged(source))
+        results.add(failed(bad))
+        assert results.needs(source, leaves=[report])
+        assert not results.needs(bad, leaves=[report])  # it would fail again
+        report.touch()
+        assert not results.needs(source, leaves=[report])
+        address = ClipSource("https://example.org/a.mp4", None)
+        results.add(judged(address))
+        assert results.needs(address, leaves=[tmp_path / "s.html"])
+        assert not results.needs(address, leaves=[report])
+        Path(source.name).unlink()
+        assert not results.needs(source, leaves=[tmp_path / "s.html"])

@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +84,7 @@ def test_a_clip_that_is_gone_or_another_is_told(
 
 def test_names_are_text_and_never_markup(score: dfd.ClipScore, tmp_path: Path) -> None:
     hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"
-    hostile.write_bytes(Path(score.video).read_bytes())
+    shutil.copy2(score.video, hostile)  # with its times: a file that was changed has no report
     shown = replace(score, video=str(hostile), limits=(Limit("few_frames", "</script><b>"),))
     for page in (shown.to_html(), shown._repr_html_()):
         assert "<img src=x" not in page
@@ -166,6 +168,39 @@ def test_turned_crops_are_cut_as_they_were_scored(
     assert len(evidence.moments) == 3
     again = detector.score_crops([moment.crop for moment in evidence.moments])
     np.testing.assert_allclose(again, [moment.fake_probability for moment in evidence.moments], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1000, 1000)])
+def test_turned_crops_of_faces_that_are_not_found_again(
+    size: tuple[int, int], small_detector: Path, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    """Small ones are looked for as small as they were scored; one that is nowhere stays level."""
+    path, canvas = tmp_path / "a.png", np.full((size[1], size[0], 3), 90, np.uint8)
+    canvas[:120, :120] = cv2.resize(portrait, (120, 120), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(path), canvas[..., ::-1])
+    detector = dfd.load_detector(small_detector, device="cpu")
+    detector.config = replace(detector.config, geometry=CropGeometry(1.3, aligned=True))
+    found = detector.score_video(path, min_face=20)
+    (moment,) = moments.gather_evidence(detector, found).moments
+    assert detector.score_crops([moment.crop])[0] == pytest.approx(moment.fake_probability, abs=1e-5)
+    box = np.array([150, 150, 200, 200], np.float32)
+    face = replace(found.frames[0].faces[0], box_xyxy=box)
+    elsewhere = replace(found, frames=(replace(found.frames[0], faces=(face,)),))
+    assert moments.gather_evidence(detector, elsewhere).moments[0].crop.std() < 5
+
+
+def test_a_file_that_was_changed_since_has_no_report(
+    score: dfd.ClipScore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report must not vouch, by its hash, for a file that was never judged."""
+    path = shutil.copy2(score.video, tmp_path / "a.mp4")
+    assert replace(score, video=str(path)).to_html()
+    os.utime(path, ns=(0, 10**18))
+    with pytest.raises(VideoError, match="a.mp4: was changed since it was read to be scored; score it"):
+        replace(score, video=str(path)).to_html()
+    assert score.made_by is not None
+    with pytest.raises(VideoError, match="was changed since"):
+        score.made_by.score_video(path, num_frames=2, on_frame=lambda done: os.utime(path, ns=(0, done)))
 
 
 def test_provenance_stands_apart_from_the_verdict(score: dfd.ClipScore) -> None:

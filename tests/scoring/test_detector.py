@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import (
@@ -16,8 +17,11 @@ from deepfake_detect.errors import (
     VideoUnreadableError,
 )
 from deepfake_detect.faces import crop_face
-from deepfake_detect.records import ClipScore, DetectorInfo
+from deepfake_detect.models.checkpoint import DetectorConfig
+from deepfake_detect.models.sequence import create_sequence_model
+from deepfake_detect.records import ClipScore, CropGeometry, DetectorInfo
 from deepfake_detect.scoring import verdict_of
+from deepfake_detect.scoring.limits import KINDS
 from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
 from tests import media
 
@@ -226,3 +230,38 @@ def test_real_clips_of_real_people(detector: dfd.Detector, real_data: Path) -> N
     score = detector.score_video(real_data / "videos" / "anndvqgoko.mp4", num_frames=4)
     assert score.num_frames_scored >= 3
     assert max(track.num_frames for track in score.tracks) >= 3
+
+
+def test_sequences_have_no_interval_over_their_frames(portrait_clip: Path) -> None:
+    """All of a sequence's faces share one probability: drawn again they would seem sure of it."""
+    model = create_sequence_model("test_resnet", temporal="lstm", hidden=8, image_size=64)
+    config = DetectorConfig("s", "1", model.spec, CropGeometry())
+    detector = dfd.Detector(model, config, device=torch.device("cpu"))
+    score = detector.score_video(portrait_clip, num_frames=4)
+    assert score.fake_probability is not None
+    assert score.fake_probability_interval is None
+    assert [track.fake_probability_interval for track in score.tracks] == [None]
+
+
+def test_another_rule_than_the_detectors_limits_a_verdict(
+    detector: dfd.Detector, portrait_clip: Path
+) -> None:
+    own = detector.score_video(portrait_clip, num_frames=8)
+    assert "another_rule" not in {limit.kind for limit in own.limits}
+    other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
+    (limit,) = (limit for limit in other.limits if limit.kind == "another_rule")
+    assert limit.kind in KINDS
+    assert "found by median; where forged and undecided begin was measured with most_sus" in limit.text
+
+
+def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detector, tmp_path: Path) -> None:
+    times = [*range(0, 500, 20), *range(600, 3600, 200)]  # 25 pictures in the first half second of 3.4
+    clip = media.write_clip(tmp_path / "a.mp4", times_ms=times, width=320, height=240)
+    detector.score_video(clip, num_frames=2).annotate(tmp_path / "b.mp4")
+    drawn = list(dfd.read_frames(tmp_path / "b.mp4"))
+    assert len(drawn) == len(times)
+    rate = dfd.read_metadata(clip).frames_per_second
+    assert media.read_number(drawn[-1].image) == len(times) - 1
+    for frame in drawn[:-1]:
+        last = max(n for n, time in enumerate(times) if time / 1000 <= frame.time_seconds + 0.5 / rate)
+        assert media.read_number(frame.image) == last

@@ -94,8 +94,11 @@ class Browser:
             return result
 
     def open(self, address: str) -> None:
+        num_before = len(self.events)
         self.call("Page.navigate", url=address)
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        # Not asked of the page: a question to one that is just being replaced is an error.
+        while all(event.get("method") != "Page.loadEventFired" for event in self.events[num_before:]):
+            self.events.append(json.loads(self._socket.recv(timeout=_WAIT_SECONDS)))
 
     def value(self, script: str) -> Any:
         """Return what an expression comes to; a promise is awaited."""

@@ -145,7 +145,7 @@ def form(content: bytes, *, name: str = "a.mp4", field: str = "file") -> tuple[b
     )
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
     """Wait until a condition holds and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

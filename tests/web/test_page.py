@@ -54,6 +54,7 @@ class PageScorer(FakeScorer):
             "caveat": "No proof.",
             "verdicts": {"0": "Undecided", "1": "Undecided"},
             "why_no_maps": "",
+            "credentials": "signed by <i>A</i>",
             "moments": [{**moment, "is_suspicious": True, "face": PIXEL, "heat_map": PIXEL}],
         }
         return ScoredClip(score, page, "<p>the report</p>")
@@ -95,6 +96,8 @@ def test_from_upload_to_download(page: tuple[Browser, Served], portrait_clip: Pa
     served.scorer.gate.set()
     browser.until(is_shown("result"))
     assert browser.value("document.getElementById('headline').textContent") == "Undecided <b>here</b>"
+    words = browser.value("document.getElementById('credentials-part').innerText")
+    assert words.endswith("no part in the verdict: signed by <i>A</i>")
     assert browser.value("document.querySelectorAll('#people li').length") == 2
     assert browser.value("document.querySelectorAll('#suspicious img').length") == 2
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
@@ -260,6 +261,24 @@ def test_a_client_that_falls_silent(tmp_path: Path, limits: Limits) -> None:
         head = (f"Content-Type: {form(CLIP)[1]}", "Content-Length: 9999")
         with served.open_request("/score", *head, body=form(CLIP)[0][:100]) as connection:
             assert connection.recv(2**16).startswith(b"HTTP/1.1 408")
+        assert served.uploads() == []
+
+
+def test_a_client_that_drips(tmp_path: Path, limits: Limits) -> None:
+    limits = replace(limits, max_upload_seconds=0.5)
+    with Served(FakeScorer(), limits, tmp_path / "uploads") as served:
+        head = (f"Content-Type: {form(CLIP)[1]}", "Content-Length: 9999")
+        with served.open_request("/score", *head, body=form(CLIP)[0][:100]) as connection:
+            connection.settimeout(0.1)
+            answer = b""
+            for _ in range(100):
+                with suppress(TimeoutError):
+                    if not answer:
+                        connection.sendall(b"\0")
+                    answer += connection.recv(2**16)
+                if b"was not whole after 0.5 s" in answer:
+                    break
+            assert answer.startswith(b"HTTP/1.1 408")
         assert served.uploads() == []
 
 

@@ -23,6 +23,7 @@ from deepfake_detect.web.limits import Limits
 from deepfake_detect.web.refusals import Refusal
 from deepfake_detect.web.worker import WorkerProcess, check_media
 from tests import media
+from tests.test_provenance import Notary
 from tests.web.serving import refuse_to_start
 
 LIMITS = Limits()
@@ -51,6 +52,7 @@ def test_the_numbers_are_those_of_the_library(
     clip, told = score(worker, portrait_clip)
     detector = dfd.load_detector(small_detector, device="cpu")
     own = replace(detector.score_video(portrait_clip, num_frames=3), video="theirs.mp4").to_dict()
+    own["provenance"] = None
     probabilities = [clip["score"].pop("fake_probability"), own.pop("fake_probability")]
     assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
     assert clip["score"].keys() == own.keys()
@@ -74,6 +76,16 @@ def test_the_page_gets_words_faces_and_a_report(worker: WorkerProcess, portrait_
     assert page["headline"] in clip["report_html"]
     assert "theirs.mp4" in clip["report_html"]
     assert str(portrait_clip) not in clip["report_html"]
+
+
+def test_content_credentials_are_told_beside_the_verdict(
+    worker: WorkerProcess, portrait_clip: Path, tmp_path: Path
+) -> None:
+    signed = Notary().sign(portrait_clip, tmp_path / "a.mp4")
+    clip, _ = score(worker, signed, wants_page=True)
+    assert clip["score"]["provenance"]["signature_holds"] is True
+    assert clip["page"]["credentials"] == clip["score"]["provenance"]["summary"]
+    assert "Where the file says it comes from" in clip["report_html"]
 
 
 def test_a_clip_without_a_face_has_a_page_too(worker: WorkerProcess, faceless_clip: Path) -> None:

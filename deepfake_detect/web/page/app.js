@@ -159,6 +159,8 @@ function showVerdict(score, page) {
   at("limits-part").hidden = !score.limits.length;
   at("limits").replaceChildren(...score.limits.map((limit) => make("li", { textContent: limit.text })));
   at("caveat").textContent = page.caveat;
+  at("credentials-part").hidden = !page.credentials;
+  at("credentials").textContent = page.credentials;
   at("scale").hidden = at("scale-ends").hidden = score.fake_probability === null;
   at("scale-band").style.left = `${100 * low}%`;
   at("scale-band").style.width = `${100 * (high - low)}%`;
