@@ -31,6 +31,7 @@ COMMANDS = {
     "card": "deepfake_detect.cli.card",
     "train": "deepfake_detect.cli.train",
     "train-classifier": "deepfake_detect.cli.train_classifier",
+    "compare-backbones": "deepfake_detect.cli.compare_backbones",
     "train-gan": "deepfake_detect.cli.train_gan",
     "blend": "deepfake_detect.cli.blend",
     "calibrate": "deepfake_detect.cli.calibrate",
@@ -62,6 +63,7 @@ SUMMARIES = {
     "card": "show a detector's data, figures, failures and use",
     "train": "train a detector on a manifest",
     "train-classifier": "train a network to name the class of small images",
+    "compare-backbones": "train several backbones by one protocol, and rank them",
     "blend": "make a fake of each real crop by blending",
     "train-gan": "train a GAN and write its samples as a labelled fake set",
     "calibrate": "fit a detector's probabilities and threshold on validation",
@@ -144,7 +146,7 @@ def _plain_warnings() -> Iterator[None]:
 
 def _overview(arguments: list[str]) -> int:
     """Answer a call without a known command."""
-    lines = "\n".join(f"  {name:<16} {summary}" for name, summary in SUMMARIES.items())
+    lines = "\n".join(f"  {name:<17} {summary}" for name, summary in SUMMARIES.items())
     parser = argparse.ArgumentParser(
         prog="deepfake-detect",
         description="Tell whether the face in a video was forged.",

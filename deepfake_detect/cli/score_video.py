@@ -110,11 +110,14 @@ def _add_many_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     # So that fetched clips are cleared away too when the process is told to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))
-    if arguments.live is not None:
-        return _run_live(arguments)
-    with tempfile.TemporaryDirectory(prefix="deepfake_detect_") as scratch:
-        return _run_clips(arguments, Path(scratch))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))
+    try:
+        if arguments.live is not None:
+            return _run_live(arguments)
+        with tempfile.TemporaryDirectory(prefix="deepfake_detect_") as scratch:
+            return _run_clips(arguments, Path(scratch))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check(arguments: argparse.Namespace) -> None:

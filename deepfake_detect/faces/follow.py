@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ class FaceFollower:
 def follow_faces(
     frames: Iterable[Frame], *, detector: FaceDetector, geometry: CropGeometry
 ) -> Iterator[FollowedFrame]:
-    """Detect, link and crop the faces of a clip's frames, one frame in memory at a time.
+    """Detect, link and crop the faces of a clip's frames, a few frames in memory at a time.
 
     Every detection is yielded; :func:`confirmed_tracks` tells at the end which tracks are people.
 
@@ -86,8 +87,15 @@ def follow_faces(
         OptionError: The margin is outside 0.5 to 4.
     """
     follower = FaceFollower(geometry)
-    for frame in frames:
-        yield follower.follow(frame, detector.detect(frame.image))
+    held: deque[Frame] = deque()  # read already, while faces of the ones before are looked for
+
+    def images() -> Iterator[np.ndarray]:
+        for frame in frames:
+            held.append(frame)
+            yield frame.image
+
+    for faces in detector.detect_each(images()):
+        yield follower.follow(held.popleft(), faces)
 
 
 def confirmed_tracks(detections: Iterable[tuple[int, float]]) -> set[int]:

@@ -45,4 +45,4 @@ def test_a_recipe_completes_a_run(recipe: Path, tmp_path: Path) -> None:
 
 def test_there_are_recipes_for_the_detectors_people_ask_for() -> None:
     names = {path.stem for path in RECIPES}
-    assert names == {"clip_norm", "efficientnet_b4_sbi", "facenet", "vgg19", "xception"}
+    assert names == {"clip_norm", "efficientnet_b4_sbi", "facenet", "gan_and_blends", "vgg19", "xception"}

@@ -1,0 +1,159 @@
+"""Learning curves: validation AUC of each regime by the number of training crops.
+
+    python benchmarks/studies/learning_curves.py --manifest manifest.parquet --backbone mobilenetv2_100 \\
+        --weights weights.safetensors --out learning_curves
+
+The shares are of people, each one's crops whole, and a smaller one is part of a larger one. Every run
+is one of ``training.loop.train``: its epoch is selected on the validation videos it is measured on,
+the same for all. Other options of training come from a YAML file, ``--config``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's package
+
+from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, write_table  # noqa: E402
+from deepfake_detect.cli.leaks import add_row_arguments  # noqa: E402
+from deepfake_detect.data.manifest import read_manifest  # noqa: E402
+from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
+from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.report.studies import MeanCurve, save_curves_figure  # noqa: E402
+from deepfake_detect.training.config import TrainingConfig, read_config  # noqa: E402
+from deepfake_detect.training.loop import train  # noqa: E402
+
+_PARTS = 1024  # into which people are divided
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--manifest", type=Path, required=True, help="with the splits train and val")
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--weights", help="path or published name (default: random)")
+    parser.add_argument("--config", type=Path, help="YAML file of options of training")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--regimes", nargs="+", default=["features", "top", "full"], metavar="REGIME")
+    parser.add_argument(
+        "--shares",
+        nargs="+",
+        type=float,
+        default=[1 / 64, 1 / 16, 1 / 4, 1.0],
+        metavar="SHARE",
+        help="of the training people, above 0 to 1 (default 1/64, 1/16, 1/4 and 1)",
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each (default 3)")
+    add_row_arguments(
+        parser, where="condition on the manifest's rows", allow_leak="train although splits leak"
+    )
+    arguments = parser.parse_args()
+    try:
+        _run(arguments)
+    except DeepfakeDetectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    config = read_config(
+        arguments.config,
+        manifest=arguments.manifest,
+        backbone=arguments.backbone,
+        out=arguments.out,
+        allow_leak=arguments.allow_leak,
+    )
+    config = replace(config, weights=arguments.weights or config.weights, where=arguments.where)
+    conditions = [_condition(share, config.where) for share in sorted(set(arguments.shares))]
+    counts = [_num_train(config, condition) for condition in conditions]
+    variants = [
+        Variant(f"{regime} {count}", training={"regime": regime, "where": condition})
+        for condition, count in zip(conditions, counts, strict=True)
+        for regime in dict.fromkeys(arguments.regimes)
+    ]
+
+    def measure(variant: Variant, seed: int, folder: Path) -> History:
+        return _train_once(config, variant, seed, folder)
+
+    facts = {
+        "study": "Learning curves",
+        "data": "faces",
+        "backbone": config.backbone,
+        "weights": "random" if config.weights is None else Path(config.weights).name,
+        "epochs": config.head_epochs + config.epochs,
+        "batch_size": config.batch_size,
+        "image_size": config.image_size,
+        "num_test": read_manifest(config.manifest).where(conditions[-1]).split("val").num_rows,
+    }
+    found = run_grid(arguments.out, variants, arguments.seeds, measure, facts=facts)
+    curves = _by_regime(found, arguments.regimes)
+    write_table(arguments.out / "table.csv", curves, by="num_train")
+    _draw(curves, arguments, facts["weights"])
+    write_json(
+        arguments.out / "study.json", {**facts, "num_train": max(counts), "num_seeds": arguments.seeds}
+    )
+    print(f"wrote {arguments.out / 'table.csv'} and figure.png")
+
+
+def _condition(share: float, where: str | None) -> str:
+    """Return the condition on rows that keeps all of val and a share of the people of train.
+
+    Raises:
+        OptionError: The share is not above 0 up to 1.
+    """
+    if not 0 < share <= 1:
+        raise OptionError("--shares", f"holds {share:g}", "pass shares above 0 up to 1")
+    part = f"(split <> 'train' or hash(target_id) % {_PARTS} < {math.ceil(share * _PARTS)})"
+    return part if where is None else f"({where}) and {part}"
+
+
+def _num_train(config: TrainingConfig, condition: str) -> int:
+    return read_manifest(config.manifest).where(condition).split("train").num_rows
+
+
+def _train_once(config: TrainingConfig, variant: Variant, seed: int, folder: Path) -> History:
+    """Train on a share, or go on with a run that was stopped."""
+    regime, where = variant.training["regime"], variant.training["where"]
+    weights = None if regime == "scratch" else config.weights
+    run = replace(config, out=folder, regime=regime, where=where, seed=seed, weights=weights)
+    result = train(run)
+    count = float(_num_train(config, where))
+    return [{"num_train": count, "val_video_auc": result.best.val_video_auc}]
+
+
+def _by_regime(found: dict[str, list[History]], regimes: Sequence[str]) -> dict[str, list[History]]:
+    """Join the points of each regime, fewest crops first, into one history a seed."""
+    joined: dict[str, list[History]] = {}
+    for regime in dict.fromkeys(regimes):
+        points = [histories for name, histories in found.items() if name.rsplit(" ", 1)[0] == regime]
+        joined[regime] = [[one[0] for one in of_seed] for of_seed in zip(*points, strict=True)]
+    return joined
+
+
+def _draw(curves: dict[str, list[History]], arguments: argparse.Namespace, weights: str) -> None:
+    lines = [
+        MeanCurve(
+            name,
+            np.array([line["num_train"] for line in histories[0]]),
+            *over_seeds(histories, "val_video_auc"),
+        )
+        for name, histories in curves.items()
+    ]
+    save_curves_figure(
+        {"Validation AUC over videos": lines},
+        arguments.out / "figure.png",
+        title=f"{arguments.backbone} from {weights}, {arguments.seeds} seeds",
+        x_label="training crops",
+        is_log=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
