@@ -40,6 +40,10 @@ _STYLE = (
 .moments img { width: 7.5rem; border-radius: .25rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; font-size: .9rem; }
 dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
+@media print {
+  h2 { break-after: avoid; } body { margin: 0; max-width: none; }
+  .moments { gap: .7rem; } .moments figure { width: 12.4rem; } .moments img { width: 6rem; }
+}
 """
     + TIMELINE_STYLE
 )

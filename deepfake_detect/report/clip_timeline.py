@@ -21,7 +21,7 @@ TIMELINE_STYLE = """
        border-radius: .3rem; padding: .4rem; font-size: .85rem; box-shadow: 0 2px 8px #0003; z-index: 1; }
 .timeline .hint img { display: block; max-width: 12rem; margin-bottom: .3rem; }
 .timeline .legend span { margin-right: 1.2rem; font-size: .88rem; display: inline-block; }
-@media print { .timeline .hint { display: none; } section { break-inside: avoid; } }
+@media print { .timeline .hint { display: none; } .timeline { break-inside: avoid; } }
 """
 
 _SCRIPT = """
