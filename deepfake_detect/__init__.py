@@ -25,7 +25,7 @@ The rooms, in the order in which they may import one another:
     extraction   dataset -> crops and manifest, resumable and parallel
     scoring      clip -> verdict
     clips        many clips, addresses, streams: what to judge, tables of results
-    web          a page and an HTTP interface for clips, on this computer
+    app          a page and an HTTP interface for clips, on this computer
     cli          the command line, also behind tools/
 """
 

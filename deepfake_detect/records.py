@@ -164,7 +164,7 @@ class DetectorInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class ClipScore:
+class ClipRecord:
     """What the detector found in a clip.
 
     Attributes:

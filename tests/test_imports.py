@@ -30,7 +30,7 @@ ORDER = [
     ["features"],
     ["extraction", "scoring"],
     ["clips"],
-    ["web"],
+    ["app"],
     ["cli"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise OptionError("app", f"needs {', '.join(missing)}", "run: pip install 'deepfake_detect[app]'")
-    from deepfake_detect.web.limits import Limits
-    from deepfake_detect.web.serve import serve
+    from deepfake_detect.app.limits import Limits
+    from deepfake_detect.app.serve import serve
 
     limits = Limits(
         max_upload_bytes=int(arguments.max_upload_mb * 2**20),

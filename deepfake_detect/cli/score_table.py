@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TextIO
 from deepfake_detect.report.verdicts import HEADLINES
 
 if TYPE_CHECKING:
-    from deepfake_detect.records import ClipScore
+    from deepfake_detect.records import ClipRecord
 
 _MOST_PEOPLE = 8
 
 
-def print_score(score: ClipScore, *, seconds: float, file: TextIO) -> None:
+def print_score(score: ClipRecord, *, seconds: float, file: TextIO) -> None:
     """Print what a person wants to know of a clip first.
 
     Args:
@@ -32,7 +32,7 @@ def print_score(score: ClipScore, *, seconds: float, file: TextIO) -> None:
     Console(file=file, highlight=False).print(table)
 
 
-def score_rows(score: ClipScore, *, seconds: float) -> list[tuple[str, str]]:
+def score_rows(score: ClipRecord, *, seconds: float) -> list[tuple[str, str]]:
     """Return the table's rows: name and value."""
     rows = [("verdict", f"{score.verdict}: {HEADLINES[score.verdict].lower()}")]
     if score.fake_probability is not None:
@@ -49,7 +49,7 @@ def score_rows(score: ClipScore, *, seconds: float) -> list[tuple[str, str]]:
     return rows
 
 
-def _people(score: ClipScore) -> str:
+def _people(score: ClipRecord) -> str:
     if len(score.tracks) == 1:
         return "1 person"
     shown = sorted(score.tracks, key=lambda track: (not track.decides, -track.fake_probability))

@@ -32,7 +32,7 @@ _NUMBERS = (
     ("epochs", int, "how often all pictures are seen"),
     ("steps", int, "steps in place of epochs"),
     ("batch-size", int, "pictures made a step, and real ones a step of the discriminator"),
-    ("discriminator-steps", int, "to one of the generator (default: conv 3, else 1)"),
+    ("discriminator-steps", int, "to one of the generator, once warm"),
     ("learning-rate", float, "of both networks' Adam (default: conv 8e-4, else 2e-4)"),
     (
         "generator-learning-rate",
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spectral-norm",
         action=argparse.BooleanOptionalAction,
-        help="normalise dcgan's discriminator by singular values, not batches (default: dcgan yes)",
+        help="divide the discriminator's weights by singular values: conv, dcgan (default: dcgan yes)",
     )
     for name, kind, text in _NUMBERS:
         default: Any = GanConfig.__dataclass_fields__[name.replace("-", "_")].default

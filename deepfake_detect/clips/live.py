@@ -20,7 +20,8 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip
-from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks, follow_faces
+from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks
+from deepfake_detect.faces.follow import FaceFollower
 from deepfake_detect.records import DetectorInfo, Frame, Verdict
 from deepfake_detect.scoring import Detector, verdict_of
 
@@ -97,8 +98,10 @@ def watch(
         *(config.name, config.version, config.threshold, config.uncertain_low, config.uncertain_high), rule
     )
     faces = FaceDetector(device=detector.device, min_face=min_face)
+    follower = FaceFollower(config.geometry)
     window: deque[_Seen] = deque()
-    for followed in follow_faces(frames, detector=faces, geometry=config.geometry):
+    for frame in frames:  # one at a time: frames that are looked at together wait for one another
+        followed = follower.follow(frame, faces.detect(frame.image))
         window.append(_Seen(followed, detector.score_crops([face.crop for face in followed.faces])))
         while window[-1].time_seconds - window[0].time_seconds > window_seconds:
             window.popleft()

@@ -18,7 +18,6 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,7 +31,7 @@ from deepfake_detect.clips.sources import STANDARD_INPUT, ClipSource
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.files import atomic_path, make_folder, sha256_of_file
 from deepfake_detect.models.checkpoint import DetectorConfig
-from deepfake_detect.scoring import ClipScore
+from deepfake_detect.scoring import ClipScore, bundled_detector
 
 Row = dict[str, Any]
 SCHEMA = pa.schema(
@@ -71,8 +70,7 @@ def settings_of(options: ScoringOptions, config: DetectorConfig) -> dict[str, st
         options: Of the run.
         config: Of its detector.
     """
-    bundled = resources.files("deepfake_detect.weights") / "default.safetensors"
-    with nullcontext(options.detector) if options.detector else resources.as_file(bundled) as path:
+    with nullcontext(Path(options.detector)) if options.detector else bundled_detector() as path:
         detector_sha256 = sha256_of_file(path)
     min_face = "a tenth of the frame" if options.min_face is None else f"{options.min_face:g} px"
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_detect.records import ClipScore, Verdict
+from deepfake_detect.records import ClipRecord, Verdict
 
 HEADLINES: dict[Verdict, str] = {
     "fake": "Probably forged",
@@ -25,7 +25,7 @@ LOCAL = "Everything was computed on this computer; neither the clip nor any part
 """Where the work was done."""
 
 
-def explain_verdict(score: ClipScore) -> str:
+def explain_verdict(score: ClipRecord) -> str:
     """Return what a clip's verdict means, in a few sentences.
 
     Args:
@@ -56,7 +56,7 @@ def explain_verdict(score: ClipScore) -> str:
     )
 
 
-def steadiness(score: ClipScore) -> str:
+def steadiness(score: ClipRecord) -> str:
     """Return what the interval over frames says; empty where there is none."""
     if score.fake_probability_interval is None:
         return ""
@@ -77,7 +77,7 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _whose(score: ClipScore) -> str:
+def _whose(score: ClipRecord) -> str:
     track = score.deciding_track
     if track is None:
         return "the clip"

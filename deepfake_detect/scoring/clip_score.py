@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.errors import OptionError, VideoError
-from deepfake_detect.records import ClipScore as ClipRecord
+from deepfake_detect.records import ClipRecord
 
 if TYPE_CHECKING:
     from deepfake_detect.report.clip import Words

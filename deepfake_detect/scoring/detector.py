@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -245,6 +245,11 @@ def _info(config: DetectorConfig, rule: str) -> DetectorInfo:
     )
 
 
+def bundled_detector() -> AbstractContextManager[Path]:
+    """Return a context that gives the file of the detector that comes with the library."""
+    return resources.as_file(resources.files("deepfake_detect.weights") / _BUNDLED)
+
+
 def load_detector(
     path: str | os.PathLike[str] | None = None, *, device: str | torch.device = "auto"
 ) -> Detector:
@@ -267,7 +272,7 @@ def load_detector(
     """
     target = choose_device(device)
     if path is None:
-        with resources.as_file(resources.files("deepfake_detect.weights") / _BUNDLED) as bundled:
+        with bundled_detector() as bundled:
             model, config = read_detector(bundled)
     else:
         if Path(path).is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
@@ -17,8 +17,7 @@ from deepfake_detect.faces import FaceDetector, default_min_face
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.files import sha256_of_file
 from deepfake_detect.models.inference import CropScorer
-from deepfake_detect.records import ClipScore as ClipRecord
-from deepfake_detect.records import Face, FaceScore, Frame, VideoMetadata
+from deepfake_detect.records import ClipRecord, Face, FaceScore, Frame, VideoMetadata
 from deepfake_detect.report.clip import ClipEvidence, Moment
 from deepfake_detect.scoring.clip_score import ClipScore
 from deepfake_detect.video import read_frames, read_metadata
@@ -96,7 +95,7 @@ def gather_evidence(
         metadata=metadata,
         num_bytes=Path(score.video).stat().st_size,
         sha256=sha256,
-        made_at=datetime.now(UTC),
+        made_at=datetime.now(timezone.utc),
         moments=moments,
         why_no_maps=why_no_maps,
         thumbnails=thumbnails,

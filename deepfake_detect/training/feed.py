@@ -152,23 +152,26 @@ def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
     return columns["label"].to_numpy(), columns["target_id"]
 
 
-def training_splits(rows: Manifest, *, needs_fakes: bool = True) -> tuple[Manifest, Manifest]:
+def training_splits(rows: Manifest, config: TrainingConfig) -> tuple[Manifest, Manifest]:
     """Return the train and val rows.
+
+    Where stored fakes are not trained on, train is the reals alone. A run that makes fakes makes
+    those of a val without any, too.
 
     Args:
         rows: Of a manifest.
-        needs_fakes: Whether fakes of the manifest are trained on. Else train is its reals alone, and
-            val may lack fakes.
+        config: Of the run.
 
     Raises:
-        ManifestError: A split lacks a class.
+        ManifestError: A split lacks a class that the run needs there.
     """
     splits = {name: rows.split(name) for name in ("train", "val")}
-    if not needs_fakes:
+    needs_fakes = {"train": config.trains_on_stored_fakes, "val": not config.forgery}
+    if not needs_fakes["train"]:
         splits["train"] = splits["train"].where(f"label = {REAL}")
     for name, part in splits.items():
         absent = {REAL, FAKE} - _labels_present(part)
-        if absent if needs_fakes else REAL in absent:
+        if absent if needs_fakes[name] else REAL in absent:
             words = " and ".join("fake" if label == FAKE else "real" for label in sorted(absent))
             raise ManifestError(
                 rows.path, f"split {name} has no {words} crop", "extract videos of both classes"

@@ -75,7 +75,7 @@ def _stored_shares(path: Path, digest: str) -> np.ndarray | None:
 
 def selects_on_blends(config: TrainingConfig, val_rows: Manifest) -> bool:
     """Tell whether a run makes its own validation fakes, because the manifest has none."""
-    return bool(config.forgery) and not config.trains_on_stored_fakes and not has_fakes(val_rows)
+    return bool(config.forgery) and not has_fakes(val_rows)
 
 
 def write_val_blends(config: TrainingConfig, val_rows: Manifest, *, show_progress: bool) -> None:

@@ -178,7 +178,7 @@ class _Run:
         self.shows_progress = show_progress and is_main
         rows = read_manifest(config.manifest)
         rows = rows if config.where is None else rows.where(config.where)
-        self.train_rows, self.val_rows = training_splits(rows, needs_fakes=config.trains_on_stored_fakes)
+        self.train_rows, self.val_rows = training_splits(rows, config)
         self._refuse_leaks(rows)
         set_seed(config.seed)
         self.model = create_network(config)

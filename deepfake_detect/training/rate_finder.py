@@ -125,7 +125,7 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
 def _feed(config: TrainingConfig, model: Any, device: torch.device, *, show_progress: bool) -> Feed:
     rows = read_manifest(config.manifest)
     rows = rows if config.where is None else rows.where(config.where)
-    train_rows, val_rows = training_splits(rows, needs_fakes=config.trains_on_stored_fakes)
+    train_rows, val_rows = training_splits(rows, config)
     return Feed(
         config,
         train_rows,

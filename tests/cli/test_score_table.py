@@ -4,18 +4,18 @@ import io
 from dataclasses import replace
 
 from deepfake_detect.cli.score_table import print_score, score_rows
-from deepfake_detect.records import ClipScore, DetectorInfo, FrameScore, Limit, TrackScore
+from deepfake_detect.records import ClipRecord, DetectorInfo, FrameScore, Limit, TrackScore
 
 INFO = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
 
 
-def score(num_people: int = 1) -> ClipScore:
+def score(num_people: int = 1) -> ClipRecord:
     tracks = tuple(
         TrackScore(number, 4, 0.7 - number / 100, number == 0, "fake") for number in range(num_people)
     )
     frames = tuple(FrameScore(number, number / 4, ()) for number in range(8))
     limits = (Limit("few_frames", "seen in 4 [frames]"),)
-    return ClipScore("a.mp4", "fake", 0.7, 4, frames, tracks, INFO, (0.6, 0.8), limits)
+    return ClipRecord("a.mp4", "fake", 0.7, 4, frames, tracks, INFO, (0.6, 0.8), limits)
 
 
 def test_the_table_tells_what_matters_first() -> None:

@@ -40,6 +40,20 @@ def test_the_verdict_looks_back_over_the_window_alone(detector: dfd.Detector, po
     assert [one.span_seconds for one in verdicts[:6]] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]
 
 
+def test_a_frame_is_judged_before_the_next_is_waited_for(
+    detector: dfd.Detector, portrait: np.ndarray
+) -> None:
+    taken = []
+
+    def camera() -> Iterator[Frame]:
+        for frame in stream([np.ascontiguousarray(portrait[20:260, 60:380])] * 3):
+            taken.append(frame.frame_index)
+            yield frame
+
+    seen = [(len(taken), verdict.elapsed_seconds) for verdict in watch(camera(), detector, window_seconds=9)]
+    assert seen == [(1, 0.0), (2, 0.5), (3, 1.0)]
+
+
 def test_the_rolling_probability_is_that_of_a_clip_of_those_frames(
     detector: dfd.Detector, portrait: np.ndarray, portrait_clip: Path
 ) -> None:

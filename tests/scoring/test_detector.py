@@ -19,7 +19,7 @@ from deepfake_detect.errors import (
 from deepfake_detect.faces import crop_face
 from deepfake_detect.models.checkpoint import DetectorConfig
 from deepfake_detect.models.sequence import create_sequence_model
-from deepfake_detect.records import ClipScore, CropGeometry, DetectorInfo
+from deepfake_detect.records import CropGeometry, DetectorInfo
 from deepfake_detect.scoring import verdict_of
 from deepfake_detect.scoring.limits import KINDS
 from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
@@ -220,7 +220,7 @@ def test_a_timeline_without_a_face_can_be_drawn(
     from deepfake_detect.report.annotate import annotate_video
     from deepfake_detect.report.timeline import save_timeline_figure
 
-    score: ClipScore = detector.score_video(faceless_clip, num_frames=3)
+    score: dfd.ClipScore = detector.score_video(faceless_clip, num_frames=3)
     save_timeline_figure(score, tmp_path / "t.png")
     annotate_video(score, tmp_path / "a.mp4")
     assert dfd.read_metadata(tmp_path / "a.mp4").num_frames == 12

@@ -76,6 +76,17 @@ def test_stored_fakes_are_not_learned_unless_asked_for(both: Path, tmp_path: Pat
     assert all(0 < record.unreadable < 20 for record in found.history)
 
 
+def test_a_val_without_fakes_gets_blends_beside_stored_fakes_too(both: Path, tmp_path: Path) -> None:
+    """Such as a GAN's samples in train alone: in val they would choose the epoch by themselves."""
+    run = config(both, tmp_path / "run", where="label = 0 or split = 'train'", forgery_share=0.5)
+    result = train(run, show_progress=False)
+    assert validation_source(run) == (run.out / "val_blends" / "manifest.parquet", None)
+    stored = read_detector(result.detector_path)[1].training
+    assert (stored["num_train_crops"], stored["num_val_crops"]) == (40, 20)
+    with pytest.raises(ManifestError, match="split val has no fake crop"):
+        train(replace(run, out=tmp_path / "none", forgery="", forgery_share=1.0), show_progress=False)
+
+
 def test_a_killed_run_ends_as_the_unbroken_one(
     reals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

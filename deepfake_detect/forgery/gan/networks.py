@@ -16,7 +16,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from deepfake_detect.forgery.gan.spec import GanSpec
 
 _DENSE_WIDTH = 128
-_CONV_WIDTHS = (128, 64)  # of generator and discriminator
+_CONV_WIDTH = 128  # of the generator, and of a discriminator with spectral norm
+_CONV_NARROW = 64  # of the recipe's discriminator, which has dropout
 _DCGAN_WIDTH = 64
 _DCGAN_DEVIATION = 0.02  # of first weights, from Radford et al.
 
@@ -66,9 +67,8 @@ def _dense(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
 
 
 def _conv(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
-    """The recipe's convolutional version."""
-    wide, narrow = _CONV_WIDTHS
-    side = spec.image_size // 4
+    """The recipe's convolutional version; with spectral norm its discriminator is a stronger one."""
+    wide, side = _CONV_WIDTH, spec.image_size // 4
     generator = nn.Sequential(
         nn.Linear(spec.latent_size, wide * side * side),
         nn.LeakyReLU(0.2),
@@ -80,10 +80,12 @@ def _conv(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
         nn.Conv2d(wide, spec.channels, 7, padding=3),
         FullTanh(),
     )
+    width = wide if spec.spectral_norm else _CONV_NARROW
     layers: list[nn.Module] = []
-    for before in (spec.channels, narrow):
-        layers += [nn.Conv2d(before, narrow, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(0.4)]
-    return generator, nn.Sequential(*layers, nn.Flatten(), *_logit(narrow * side * side))
+    for before in (spec.channels, width):
+        layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers += [] if spec.spectral_norm else [nn.Dropout(0.4)]
+    return generator, nn.Sequential(*layers, nn.Flatten(), *_logit(width * side * side))
 
 
 def _dcgan(spec: GanSpec) -> tuple[nn.Module, nn.Module]:

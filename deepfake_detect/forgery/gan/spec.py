@@ -22,8 +22,9 @@ class GanSpec:
         image_size: Side S of an image in pixels: any for dense, a multiple of 4 for conv, 64 or 128
             for dcgan.
         channels: 1 (grey) or 3 (RGB); dcgan makes RGB alone.
-        spectral_norm: Whether dcgan's discriminator is normalised by its largest singular values
-            (Miyato et al. 2018, arXiv:1802.05957) in place of its batches.
+        spectral_norm: Whether the discriminator's convolutions are divided by their largest singular
+            values (Miyato et al. 2018, arXiv:1802.05957). That stands in place of dcgan's batch norm,
+            and of conv's dropout; conv's discriminator is then twice as wide. Dense has none.
 
     Raises:
         OptionError: One of them is not possible.
@@ -42,8 +43,8 @@ class GanSpec:
             raise OptionError("latent_size", f"is {self.latent_size}", "pass 1 or more")
         if self.channels not in (1, 3) or (self.arch == "dcgan" and self.channels != 3):
             raise OptionError("channels", f"{self.arch} has no {self.channels}", "pass 3, or 1 but for dcgan")
-        if self.spectral_norm and self.arch != "dcgan":
-            raise OptionError("spectral_norm", f"{self.arch} has none", "leave it out, or choose dcgan")
+        if self.spectral_norm and self.arch == "dense":
+            raise OptionError("spectral_norm", "dense has none", "leave it out, or choose conv or dcgan")
         self._check_size()
 
     def _check_size(self) -> None:

@@ -32,7 +32,6 @@ def small(**changes: object) -> GanConfig:
         image_size=8,
         steps=9,
         batch_size=4,
-        discriminator_steps=1,
         device="cpu",
         sample_every=4,
         save_every=2,
@@ -278,8 +277,8 @@ def test_the_discriminator_steps_more_often_once_it_is_warm(
     run(tmp_path / "conv", small(steps=4, warmup_steps=2, discriminator_steps=3))
     run(tmp_path / "once", small(steps=1, warmup_steps=0))
     assert taken == [(4, 4), (4, 4), (12, 4), (12, 4), (4, 4)]
-    assert GanConfig(arch="conv").reals_a_step == 384
-    assert GanConfig(arch="dense").reals_a_step == 128
+    assert GanConfig(discriminator_steps=3).reals_a_step == 384
+    assert GanConfig().reals_a_step == 128
     assert small(epochs=2, steps=None, discriminator_steps=3).num_steps(30) == 4
 
 

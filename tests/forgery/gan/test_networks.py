@@ -7,7 +7,7 @@ from torch import nn
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.gan.networks import create_gan
 from deepfake_detect.forgery.gan.scaling import from_tanh_range, to_tanh_range
-from deepfake_detect.forgery.gan.spec import GanSpec
+from deepfake_detect.forgery.gan.spec import Arch, GanSpec
 
 # Layer by layer, from the recipes' own words: weights and biases.
 DENSE_GENERATOR = (100 * 128 + 128) + (128 * 784 + 784)
@@ -99,17 +99,29 @@ def test_scaling_has_an_inverse() -> None:
     assert from_tanh_range(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
 
 
-def test_spectral_norm_bounds_every_layer() -> None:
+@pytest.mark.parametrize(
+    ("spec", "num_convs"), [(GanSpec("dcgan", 4, 64, 3, True), 5), (GanSpec("conv", 4, 28, 1, True), 2)]
+)
+def test_spectral_norm_bounds_every_convolution(spec: GanSpec, num_convs: int) -> None:
     torch.manual_seed(0)
-    discriminator = create_gan(GanSpec("dcgan", 4, 64, 3, True))[1]
+    discriminator = create_gan(spec)[1]
     for _ in range(15):  # an iteration of its power method a pass
-        discriminator(torch.zeros(1, 3, 64, 64))
+        discriminator(torch.zeros(1, spec.channels, spec.image_size, spec.image_size))
     weights = [layer.weight for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     norms = [float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) for weight in weights]
-    assert norms == pytest.approx([1.0] * 5, abs=0.15)
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
-    plain = create_gan(GanSpec("dcgan", 4, 64, 3, False))[1]
-    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in plain.modules()) == 3
+    assert norms == pytest.approx([1.0] * num_convs, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "channels", "replaced", "count"),
+    [("dcgan", 64, 3, nn.BatchNorm2d, 3), ("conv", 28, 1, nn.Dropout, 2)],
+)
+def test_spectral_norm_stands_in_place_of_another(
+    arch: Arch, size: int, channels: int, replaced: type[nn.Module], count: int
+) -> None:
+    for has_norm, num_others in ((False, count), (True, 0)):
+        discriminator = create_gan(GanSpec(arch, 4, size, channels, has_norm))[1]
+        assert sum(isinstance(layer, replaced) for layer in discriminator.modules()) == num_others
 
 
 @pytest.mark.parametrize(
@@ -119,7 +131,7 @@ def test_spectral_norm_bounds_every_layer() -> None:
         ({"arch": "conv", "latent_size": 0}, "latent_size: is 0; pass 1 or more"),
         ({"arch": "conv", "channels": 2}, "channels: conv has no 2"),
         ({"arch": "dcgan", "image_size": 64}, "channels: dcgan has no 1"),
-        ({"arch": "conv", "spectral_norm": True}, "spectral_norm: conv has none"),
+        ({"arch": "dense", "spectral_norm": True}, "spectral_norm: dense has none; leave it out, or choose"),
         ({"arch": "conv", "image_size": 30}, "conv makes none of 30 pixels; pass a multiple of 4"),
         ({"arch": "dcgan", "channels": 3, "image_size": 96}, "dcgan makes none of 96 pixels; pass 64 or 128"),
         ({"arch": "dense", "image_size": 0}, "dense makes none of 0 pixels; pass 1 or more"),

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from deepfake_detect.web import uploads
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.uploads import display_name
-from tests.web.serving import CLIP, FakeScorer, Served, form, until
+from deepfake_detect.app import uploads
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.uploads import display_name
+from tests.app.serving import CLIP, FakeScorer, Served, form, until
 
 KEYS = {"error", "what", "came", "allowed", "do"}
 
@@ -66,7 +66,7 @@ def test_the_page_comes_whole_and_from_here(served: Served) -> None:
         addresses = answer.body.replace(b"http://www.w3.org/2000/svg", b"")
         assert b"http://" not in addresses
         assert b"https://" not in addresses
-    for path in ("/app.py", "/page/app.css", "/../web/server.py", "/%2e%2e/server.py", "/docs", "/redoc"):
+    for path in ("/app.py", "/page/app.css", "/../app/server.py", "/%2e%2e/server.py", "/docs", "/redoc"):
         assert served.ask("GET", path).status == 404
 
 
@@ -189,8 +189,9 @@ def test_a_large_file_is_refused_while_it_comes_without_a_size(served: Served) -
     chunks = [body[start : start + 2**16] for start in range(0, len(body), 2**16)]
     coded = b"".join(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" for chunk in chunks) + b"0\r\n\r\n"
     head = (f"Content-Type: {kind}", "Transfer-Encoding: chunked")
-    with served.open_request("/score", *head, body=coded[: 2 * 2**20]) as connection:
-        until(lambda: served.app.state.book._places)
+    with served.open_request("/score", *head, body=coded[: 2**18]) as connection:
+        until(lambda: served.app.state.book._places)  # and it keeps its place while the rest is held back
+        connection.sendall(coded[2**18 : 2 * 2**20])
         until(lambda: not served.app.state.book._places)  # it is refused by now
         for start in range(2 * 2**20, len(coded), 2**18):
             connection.sendall(coded[start : start + 2**18])
@@ -384,7 +385,7 @@ def test_health_and_the_description_tell_the_limits(served: Served) -> None:
 
 
 def test_kept_clips_expire_and_the_end_deletes_the_folder(tmp_path: Path, limits: Limits) -> None:
-    from deepfake_detect.web import server
+    from deepfake_detect.app import server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "_EXPIRE_SECONDS", 0.05)

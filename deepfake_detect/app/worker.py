@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
+from deepfake_detect.app.jobs import Progress, ScoredClip, Task
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.refusals import Refusal, refusal_of
 from deepfake_detect.errors import DeepfakeDetectError, WorkerError
-from deepfake_detect.web.jobs import Progress, ScoredClip, Task
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.refusals import Refusal, refusal_of
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _POLL_SECONDS = 0.1
@@ -178,7 +178,7 @@ class _Judge:
         self._detector = load_detector(detector, device=device)
 
     def __call__(self, task: Task, on_progress: Callable[[Progress], None]) -> ScoredClip:
-        from deepfake_detect.web.results import scored_clip
+        from deepfake_detect.app.results import scored_clip
 
         on_progress(Progress("checking"))
         num_frames = min(task.num_frames, check_media(task.path, task.name, self.limits))

@@ -14,13 +14,13 @@ from typing import Any
 
 import uvicorn
 
+from deepfake_detect.app.guard import HostNames
+from deepfake_detect.app.jobs import Progress, ScoredClip, Scorer, Task
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.app.serve import bind
+from deepfake_detect.app.server import create_app
 from deepfake_detect.errors import CheckpointError, VideoUnreadableError
-from deepfake_detect.web.guard import HostNames
-from deepfake_detect.web.jobs import Progress, ScoredClip, Scorer, Task
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.refusals import Refusal
-from deepfake_detect.web.serve import bind
-from deepfake_detect.web.server import create_app
 
 CLIP = b"\0\0\0\x18ftypmp42" + bytes(2000)
 """What passes for an MP4 by its first bytes."""

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 import deepfake_detect as dfd
+from deepfake_detect.app import worker as worker_module
+from deepfake_detect.app.jobs import Progress, Task
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.app.worker import WorkerProcess, check_media
 from deepfake_detect.errors import CheckpointError, VideoUnreadableError, WorkerError
-from deepfake_detect.web import worker as worker_module
-from deepfake_detect.web.jobs import Progress, Task
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.refusals import Refusal
-from deepfake_detect.web.worker import WorkerProcess, check_media
 from tests import media
+from tests.app.serving import refuse_to_start
 from tests.test_provenance import Notary
-from tests.web.serving import refuse_to_start
 
 LIMITS = Limits()
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from deepfake_detect.web.guard import HostNames, foreign_request
+from deepfake_detect.app.guard import HostNames, foreign_request
 
 LOCAL = HostNames("127.0.0.1")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import uvicorn
 
+from deepfake_detect.app.guard import HostNames
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.server import create_app
+from deepfake_detect.app.worker import WorkerProcess
 from deepfake_detect.errors import OptionError
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.web.guard import HostNames
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.server import create_app
-from deepfake_detect.web.worker import WorkerProcess
 
 _LARGEST_PORT = 65535
 _SHUTDOWN_SECONDS = 3

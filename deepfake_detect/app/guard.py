@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepfake_detect.web.refusals import Refusal
+from deepfake_detect.app.refusals import Refusal
 
 SECURITY_HEADERS = {
     "content-security-policy": (

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from deepfake_detect.app.fair_queue import Owner
+from deepfake_detect.app.jobs import Job, JobBook
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.media import MediaKind
+from deepfake_detect.app.refusals import Refusal, refusal_of
+from deepfake_detect.app.uploads import Upload
 from deepfake_detect.errors import OptionError, VideoTruncatedError, WorkerError
-from deepfake_detect.web.fair_queue import Owner
-from deepfake_detect.web.jobs import Job, JobBook
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.media import MediaKind
-from deepfake_detect.web.refusals import Refusal, refusal_of
-from deepfake_detect.web.uploads import Upload
-from tests.web.serving import FakeScorer, until
+from tests.app.serving import FakeScorer, until
 
 ME, YOU = Owner("10.0.0.1", "a"), Owner("10.0.0.2", "b")
 

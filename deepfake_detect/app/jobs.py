@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from deepfake_detect.app.fair_queue import FairQueue, Owner
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.refusals import Refusal, refusal_of
+from deepfake_detect.app.uploads import Upload
 from deepfake_detect.errors import DeepfakeDetectError
-from deepfake_detect.web.fair_queue import FairQueue, Owner
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.refusals import Refusal, refusal_of
-from deepfake_detect.web.uploads import Upload
 
 Stage = Literal["waiting", "checking", "looking", "explaining", "done", "failed"]
 # One part in so many of the places is kept for those who have none yet.

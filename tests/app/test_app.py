@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from deepfake_detect.app import worker
+from deepfake_detect.app.serve import bind
 from deepfake_detect.cli import main
 from deepfake_detect.errors import OptionError
-from deepfake_detect.web import worker
-from deepfake_detect.web.serve import bind
+from tests.app.serving import form, refuse_to_start
 from tests.conftest import ROOT
-from tests.web.serving import form, refuse_to_start
 
 
 @contextmanager

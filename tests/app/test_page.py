@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.web.jobs import Progress, ScoredClip, Task
-from deepfake_detect.web.limits import Limits
-from tests.web.browser import CHROMIUM, Browser
-from tests.web.serving import FakeScorer, Served, until
+from deepfake_detect.app.jobs import Progress, ScoredClip, Task
+from deepfake_detect.app.limits import Limits
+from tests.app.browser import CHROMIUM, Browser
+from tests.app.serving import FakeScorer, Served, until
 
 pytest.importorskip("websockets", reason="the browser is driven over a web socket: pip install websockets")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

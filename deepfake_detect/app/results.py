@@ -11,13 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from deepfake_detect.app.jobs import ScoredClip
 from deepfake_detect.clips.judge import read_credentials
 from deepfake_detect.models.inference import CropScorer
 from deepfake_detect.report.clip import ClipEvidence, Moment, clip_report, jpeg_url
 from deepfake_detect.report.verdicts import CAVEAT, HEADLINES, explain_verdict, steadiness
 from deepfake_detect.scoring import ClipScore
 from deepfake_detect.scoring.moments import gather_evidence
-from deepfake_detect.web.jobs import ScoredClip
 
 _SIDE = 208
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_detect.web.media import HEAD_BYTES, media_kind
+from deepfake_detect.app.media import HEAD_BYTES, media_kind
 from tests import media
 
 

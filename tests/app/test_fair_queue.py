@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from deepfake_detect.web.fair_queue import FairQueue, Owner
+from deepfake_detect.app.fair_queue import FairQueue, Owner
 
 
 def taken(queue: FairQueue[str]) -> list[str]:

@@ -16,12 +16,12 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from deepfake_detect._version import __version__
-from deepfake_detect.web.fair_queue import Owner
-from deepfake_detect.web.guard import Guard, HostNames
-from deepfake_detect.web.jobs import Job, JobBook, ScoredClip, Scorer
-from deepfake_detect.web.limits import Limits
-from deepfake_detect.web.refusals import Refusal
-from deepfake_detect.web.uploads import FIELD, Body, receive_upload
+from deepfake_detect.app.fair_queue import Owner
+from deepfake_detect.app.guard import Guard, HostNames
+from deepfake_detect.app.jobs import Job, JobBook, ScoredClip, Scorer
+from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.app.uploads import FIELD, Body, receive_upload
 
 _COOKIE = "client"
 _EXPIRE_SECONDS = 5.0
@@ -290,7 +290,7 @@ def _description(limits: Limits) -> str:
 
 
 def _page_files() -> dict[str, tuple[bytes, str]]:
-    folder = resources.files("deepfake_detect.web") / "page"
+    folder = resources.files("deepfake_detect.app") / "page"
     return {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _PAGE_FILES.items()}
 
 
