@@ -12,6 +12,8 @@ training -> evaluation; and the short way, clip -> verdict:
 The rooms, in the order in which they may import one another:
 
     errors, records, metrics     what goes wrong, what crosses rooms, numbers about numbers
+    cluster      tasks -> results, by workers on many machines
+    urls         folders behind URLs
     video        file -> frames
     faces        frames -> faces -> crops, people followed over time
     data         dataset layouts, official splits, the manifest, crops as tensors

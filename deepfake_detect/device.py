@@ -72,3 +72,11 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 256 * 2**20)
+
+
+def limit_threads(num_threads: int) -> None:
+    """Let torch and OpenCV compute with so many threads in this process."""
+    import cv2
+
+    torch.set_num_threads(num_threads)
+    cv2.setNumThreads(num_threads)

@@ -17,7 +17,7 @@ PACKAGE = Path(deepfake_detect.__file__).parent
 ORDER = [
     ["_version", "errors", "lazy", "records"],
     ["device", "files", "images", "progress", "provenance", "metrics"],
-    ["video"],
+    ["cluster", "urls", "video"],
     ["faces"],
     ["data"],
     ["forgery"],
@@ -29,6 +29,7 @@ ORDER = [
     ["weights"],
     ["features"],
     ["extraction", "scoring"],
+    ["runtimes"],
     ["clips"],
     ["app"],
     ["cli"],
@@ -39,6 +40,11 @@ SINGLE_IMPORTERS = {
     "h5py": {"features", "models"},
     "av": {"video"},
     "duckdb": {"data"},
+    "onnx": {"runtimes"},
+    "onnxruntime": {"runtimes"},
+    "openvino": {"runtimes"},
+    "fsspec": {"urls"},
+    "ray": {"cluster"},
 }
 
 

@@ -11,8 +11,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, device_of
 from deepfake_detect.cli.listing import (
     add_reading_arguments,
     print_listing,
@@ -20,6 +21,7 @@ from deepfake_detect.cli.listing import (
     read_listing,
     refuse_reading_arguments,
 )
+from deepfake_detect.cli.places import listed_below, local_places, place
 from deepfake_detect.data.failures import missing_path, read_failures, write_failures
 from deepfake_detect.data.index import read_index
 from deepfake_detect.data.layouts import recognise_layout
@@ -27,6 +29,9 @@ from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.errors import OptionError
 from deepfake_detect.files import make_folder
 from deepfake_detect.records import CropGeometry, DatasetVideo
+
+if TYPE_CHECKING:
+    from deepfake_detect.extraction.remote import Remote
 
 _MAX_NAMED_FAILURES = 10
 # Datasets that come in several compressions of the same videos: the one most papers train on.
@@ -38,18 +43,21 @@ _DEFAULT_QUALITY = 95
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "root", type=Path, help="the dataset as downloaded, a CSV file, or an index of videos (.parquet)"
+        "root",
+        type=place,
+        help="the dataset as downloaded, its URL, a CSV file, or an index of videos (.parquet)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for crops and manifest")
+    parser.add_argument("--out", type=place, required=True, help="folder for crops and manifest, or its URL")
     add_reading_arguments(parser, kind_flags=["--dataset", "--kind"])
     parser.add_argument("--where", metavar="EXPR", help="of an index: condition that videos fulfil")
     parser.add_argument("--frames", type=int, default=32, help="evenly spaced frames a video (default 32)")
     parser.add_argument(
         "--workers",
         type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="videos at the same time: processes, or threads beside a GPU (default: cores, at most 8)",
+        help="videos at the same time: processes, or threads beside a GPU (default: cores, at most 8); "
+        "on Ray: workers in all (default: as many as there is room for)",
     )
+    add_engine_arguments(parser)
     parser.add_argument("--margin", type=float, default=1.3, help="crop side over face box (default 1.3)")
     parser.add_argument("--align", action="store_true", help="turn each face upright by its landmarks")
     parser.add_argument(
@@ -87,11 +95,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from deepfake_detect.device import choose_device
+    with local_places(arguments) as remote:
+        return _run(arguments, remote)
+
+
+def _run(arguments: argparse.Namespace, remote: Remote) -> int:
     from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 
     codec = _codec(arguments)
-    videos = _videos(arguments)
+    videos = listed_below(_videos(arguments), arguments.root, remote)
     config = ExtractionConfig(
         num_frames=arguments.frames,
         geometry=CropGeometry(margin=arguments.margin, aligned=arguments.align),
@@ -106,13 +118,16 @@ def run(arguments: argparse.Namespace) -> int:
         videos,
         arguments.out,
         config,
-        num_workers=arguments.workers,
-        device=str(choose_device(arguments.device)),
+        num_workers=_num_workers(arguments),
+        device=device_of(arguments),
+        cluster=cluster_of(arguments),
+        remote=remote,
     )
+    out = arguments.out if remote.out is None else remote.out.url
     print(
         f"{report.num_extracted} videos extracted, {report.num_done_before} done before, "
         f"{report.num_without_face} without a face, {report.num_failed} failed; "
-        f"{report.num_crops} crops in {arguments.out / 'manifest.parquet'}"
+        f"{report.num_crops} crops in {out}/{MANIFEST_NAME}"
     )
     if report.num_without_mask:
         print(
@@ -122,8 +137,13 @@ def run(arguments: argparse.Namespace) -> int:
     for path, message in report.failures[:_MAX_NAMED_FAILURES]:
         print(f"error: {path}: {message}", file=sys.stderr)
     if report.num_failed > _MAX_NAMED_FAILURES:
-        print(f"... all {report.num_failed} are in {arguments.out / 'failures.csv'}", file=sys.stderr)
+        print(f"... all {report.num_failed} are in {out}/failures.csv", file=sys.stderr)
     return 2 if report.num_failed else 0
+
+
+def _num_workers(arguments: argparse.Namespace) -> int:
+    given: int | None = arguments.workers
+    return min(8, os.cpu_count() or 1) if given is None else given
 
 
 def _codec(arguments: argparse.Namespace) -> str:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
-import cv2
-import torch
-
+from deepfake_detect.cluster import RayOptions, ray_cluster
 from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import DatasetLayoutError, OptionError, WorkerError
 from deepfake_detect.extraction.config import ExtractionConfig, check_config
+from deepfake_detect.extraction.engines import (
+    in_processes,
+    in_streams,
+    make_extractor,
+    on_cluster,
+    one_by_one,
+)
 from deepfake_detect.extraction.person import LARGEST
-from deepfake_detect.extraction.pipeline import extract_videos
+from deepfake_detect.extraction.remote import Remote, fetch_ended, fetch_index, publish, publish_summaries
 from deepfake_detect.extraction.store import assemble, failure_path, index_path, is_done, open_folder
-from deepfake_detect.extraction.video import Job
-from deepfake_detect.faces import FaceDetector
+from deepfake_detect.extraction.video import Job, VideoExtraction
 from deepfake_detect.files import make_folder, only_one, read_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
-
-_GPU_RUN_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,8 @@ def extract_dataset(
     *,
     num_workers: int = 1,
     device: str = "cpu",
+    cluster: RayOptions | None = None,
+    remote: Remote | None = None,
     show_progress: bool = True,
 ) -> ExtractionReport:
     """Cut the faces of videos out, skipping what an earlier run completed.
@@ -74,6 +74,11 @@ def extract_dataset(
         num_workers: Videos read at the same time: by a process each on the CPU; on CUDA by threads
             of one process, whose frames share the detector's batches.
         device: Where the face networks run.
+        cluster: Where videos are read by the workers of a Ray cluster, in place of ``num_workers``.
+            All its machines need the videos and ``out`` under the same paths. The crops and the
+            manifest are the same; a video that three workers died of is written down as failed.
+        remote: Which of videos and crops are behind a URL. ``out`` is then a scratch folder here that
+            ends up with manifest and index alone, and the others are the same as without.
         show_progress: Whether to draw a progress bar.
 
     Returns:
@@ -82,16 +87,17 @@ def extract_dataset(
     Raises:
         OptionError: ``out`` holds crops cut otherwise, or an option is out of range.
         DatasetLayoutError: A video's id would lead out of ``out``, or is hidden or given twice.
-        OutputError: ``out`` cannot be written to, or another extraction holds it.
-        WorkerError: A worker process died.
+        OutputError: ``out`` or the URL cannot be written to, or another extraction holds ``out``.
+        WorkerError: A worker process died; on a cluster, none comes up.
     """
     if num_workers < 1:
         raise OptionError("workers", f"is {num_workers}", "pass 1 or more")
     check_config(config)
     _check_ids(videos)
     with only_one(make_folder(out), what="extraction"):
-        open_folder(out, config)
-        return _extract_missing(videos, out, config, num_workers, device, show_progress)
+        run = _Run(videos, out, config, num_workers, device, cluster, remote or Remote())
+        with nullcontext() if cluster is None else ray_cluster(cluster):
+            return run.extract_missing(show_progress=show_progress)
 
 
 def _check_ids(videos: Sequence[DatasetVideo]) -> None:
@@ -107,85 +113,65 @@ def _check_ids(videos: Sequence[DatasetVideo]) -> None:
         seen.add(video.video_id)
 
 
-def _extract_missing(
-    videos: Sequence[DatasetVideo],
-    out: Path,
-    config: ExtractionConfig,
-    num_workers: int,
-    device: str,
-    show_progress: bool,
-) -> ExtractionReport:
-    jobs = [Job(video, out, config) for video in videos if not is_done(out, video)]
-    num_done = len(videos) - len(jobs)
-    keep_freed_memory()  # a new frame's pages, asked of the system, cost a tenth of reading the frame
-    is_shared = num_workers == 1 or choose_device(device).type == "cuda"
-    extract = _in_this_process if is_shared else _in_processes
-    try:
-        with progress_bar(enabled=show_progress) as progress:
-            task = progress.add_task("videos", total=len(videos), completed=num_done, note="")
-            for name in extract(jobs, config, num_workers, device):
-                progress.update(task, advance=1, note=name)
-    finally:
-        assemble(out, config, videos)
-    return _report(videos, out, config, num_done)
+@dataclass(frozen=True)
+class _Run:
+    """An extraction whose options are checked."""
 
+    videos: Sequence[DatasetVideo]
+    out: Path
+    config: ExtractionConfig
+    num_workers: int
+    device: str
+    cluster: RayOptions | None
+    remote: Remote
 
-def _in_this_process(
-    jobs: Sequence[Job], config: ExtractionConfig, num_streams: int, device: str
-) -> Iterator[str]:
-    return extract_videos(
-        jobs,
-        detector=_detector(config, device),
-        num_streams=num_streams,
-        run_length=_GPU_RUN_LENGTH if choose_device(device).type == "cuda" else 1,
-    )
-
-
-def _detector(config: ExtractionConfig, device: str) -> FaceDetector | None:
-    return None if config.already_cropped else FaceDetector(device=device, min_face=config.min_face)
-
-
-def _in_processes(
-    jobs: Sequence[Job], config: ExtractionConfig, num_workers: int, device: str
-) -> Iterator[str]:
-    """Run a video a job, each in a process of its own pool; yield ids as videos end."""
-    context = multiprocessing.get_context("spawn")  # forking after torch has threads deadlocks
-    threads = max(1, (os.cpu_count() or 1) // num_workers)
-    waiting = iter(jobs)
-    with ProcessPoolExecutor(num_workers, context, start_worker, (threads,)) as pool:
+    def extract_missing(self, *, show_progress: bool) -> ExtractionReport:
+        there = None if self.remote.out is None else fetch_index(self.remote.out, self.out)
+        open_folder(self.out, self.config)
+        jobs = [
+            Job(video, self.out, self.config)
+            for video in self.videos
+            if not is_done(self.out, video, there=there)
+        ]
+        num_done = len(self.videos) - len(jobs)
+        keep_freed_memory()  # a new frame's pages, asked of the system, cost a tenth of reading the frame
         try:
-            # Few jobs are handed over at a time, so that an interrupt ends the run soon.
-            running = {pool.submit(_extract_one, job, device) for job in islice(waiting, 2 * num_workers)}
-            while running:
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    running |= {pool.submit(_extract_one, job, device) for job in islice(waiting, 1)}
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise WorkerError(
-                "extraction", "a worker process died", "run again with fewer --workers (memory?) to go on"
-            ) from error
+            with progress_bar(enabled=show_progress) as progress:
+                task = progress.add_task("videos", total=len(self.videos), completed=num_done, note="")
+                for name in self._ends(jobs):
+                    progress.update(task, advance=1, note=name)
+        finally:
+            self._sum_up([job.video for job in jobs])
+        return _report(self.videos, self.out, self.config, num_done)
 
+    def _ends(self, jobs: Sequence[Job]) -> Iterator[str]:
+        """Extract; yield ids as videos end."""
+        make_worker = partial(make_extractor, self.config, self.device, self.remote)
+        if self.cluster is not None:
+            for job, lost in on_cluster(
+                jobs, partial(make_worker, self.cluster.cpus_per_worker), self.cluster
+            ):
+                if lost is not None:
+                    self._write_off(job, lost)
+                yield job.video.video_id
+        elif self.num_workers > 1 and choose_device(self.device).type != "cuda":
+            yield from in_processes(jobs, make_worker, self.num_workers)
+        elif self.remote != Remote():
+            yield from one_by_one(jobs, make_worker(None))
+        else:
+            yield from in_streams(jobs, self.config, self.num_workers, self.device)
 
-def _extract_one(job: Job, device: str) -> str:
-    (name,) = extract_videos([job], detector=_detector(job.config, device))
-    return name
+    def _write_off(self, job: Job, error: WorkerError) -> None:
+        VideoExtraction(job).end(error)
+        if self.remote.out is not None:
+            publish(self.remote.out, job)
 
-
-def start_worker(num_threads: int) -> None:
-    """Set up a process of a pool, which ends when the main process does."""
-    keep_freed_memory()
-    torch.set_num_threads(num_threads)
-    cv2.setNumThreads(num_threads)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """End this worker when the main process is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    def _sum_up(self, tried: Sequence[DatasetVideo]) -> None:
+        if self.remote.out is not None:
+            fetch_ended(self.remote.out, self.out, tried)
+        assemble(self.out, self.config, self.videos)
+        if self.remote.out is not None:
+            publish_summaries(self.remote.out, self.out)
 
 
 def _report(

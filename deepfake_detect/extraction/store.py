@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -145,8 +145,14 @@ def write_failure(out: Path, video: DatasetVideo, reason: str, message: str) -> 
     write_json(failure_path(out, video), {key: values[key] for key in FAILURE_COLUMNS})
 
 
-def is_done(out: Path, video: DatasetVideo) -> bool:
-    """Tell whether the video's rows stand and every crop they name does too."""
+def is_done(out: Path, video: DatasetVideo, *, there: Collection[str] | None = None) -> bool:
+    """Tell whether the video's rows stand and every crop they name does too.
+
+    Args:
+        out: Folder of the extraction.
+        video: Which.
+        there: Names of the files at the crops' place, where that is another than ``out``.
+    """
     index = index_path(out, video)
     if not index.is_file():
         return False
@@ -154,7 +160,9 @@ def is_done(out: Path, video: DatasetVideo) -> bool:
         paths = pq.read_table(index, columns=["path"], partitioning=None)["path"].to_pylist()
     except (pa.ArrowInvalid, OSError):
         return False  # damaged from outside: extracted anew
-    return all(is_stored(out / path) for path in paths)
+    if there is None:
+        return all(is_stored(out / path) for path in paths)
+    return all(path in there or path.rpartition("/")[0] in there for path in paths)  # a file, or in a tar
 
 
 def open_folder(out: Path, config: ExtractionConfig) -> None:

@@ -29,11 +29,18 @@ class Job:
         video: What to read.
         out: Folder of the extraction.
         config: How to cut.
+        local: The same video with paths of this machine, where those of ``video`` are not.
     """
 
     video: DatasetVideo
     out: Path
     config: ExtractionConfig
+    local: DatasetVideo | None = None
+
+    @property
+    def readable(self) -> DatasetVideo:
+        """The video with paths that can be opened here."""
+        return self.local or self.video
 
 
 def open_frames(job: Job) -> Generator[Frame, None, None]:
@@ -43,10 +50,11 @@ def open_frames(job: Job) -> Generator[Frame, None, None]:
         VideoError: It cannot be read, or not to the end.
     """
     sampling = EvenlySpaced(job.config.num_frames)
-    sequence = find_sequence(job.video.path)
+    path = job.readable.path
+    sequence = find_sequence(path)
     if sequence is not None:
         return read_sequence(sequence, sampling)
-    return read_frames(job.video.path, sampling=sampling, allow_truncated=job.config.allow_truncated)
+    return read_frames(path, sampling=sampling, allow_truncated=job.config.allow_truncated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +159,7 @@ class VideoExtraction:
             for crop in self._crops
             if crop.face is not None
         ]
-        people, choice = choose_people(seen, self._job.video, self._job.config.person)
+        people, choice = choose_people(seen, self._job.readable, self._job.config.person)
         return [crop for crop in self._crops if crop.track_id in people], choice
 
 

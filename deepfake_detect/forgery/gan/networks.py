@@ -16,8 +16,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from deepfake_detect.forgery.gan.spec import GanSpec
 
 _DENSE_WIDTH = 128
-_CONV_WIDTH = 128  # of the generator, and of a discriminator with spectral norm
-_CONV_NARROW = 64  # of the recipe's discriminator, which has dropout
+_CONV_WIDTHS = (128, 64)  # of generator and discriminator
+_NORMED_WIDTHS = (64, 128, 256)  # of a discriminator with spectral norm
 _DCGAN_WIDTH = 64
 _DCGAN_DEVIATION = 0.02  # of first weights, from Radford et al.
 
@@ -45,7 +45,7 @@ def create_gan(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
         network.apply(_draw_dcgan_weights if spec.arch == "dcgan" else _draw_weights)
     if spec.spectral_norm:
         for layer in discriminator.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 spectral_norm(layer)
     return generator.train(), discriminator.train()
 
@@ -67,8 +67,9 @@ def _dense(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
 
 
 def _conv(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
-    """The recipe's convolutional version; with spectral norm its discriminator is a stronger one."""
-    wide, side = _CONV_WIDTH, spec.image_size // 4
+    """The recipe's convolutional version; with spectral norm its discriminator is another."""
+    wide, narrow = _CONV_WIDTHS
+    side = spec.image_size // 4
     generator = nn.Sequential(
         nn.Linear(spec.latent_size, wide * side * side),
         nn.LeakyReLU(0.2),
@@ -80,12 +81,26 @@ def _conv(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
         nn.Conv2d(wide, spec.channels, 7, padding=3),
         FullTanh(),
     )
-    width = wide if spec.spectral_norm else _CONV_NARROW
+    if spec.spectral_norm:
+        return generator, nn.Sequential(*_normed_discriminator(spec))
     layers: list[nn.Module] = []
-    for before in (spec.channels, width):
+    for before in (spec.channels, narrow):
+        layers += [nn.Conv2d(before, narrow, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(0.4)]
+    return generator, nn.Sequential(*layers, nn.Flatten(), *_logit(narrow * side * side))
+
+
+def _normed_discriminator(spec: GanSpec) -> list[nn.Module]:
+    """Three convolutions and a hidden layer that sees the whole picture.
+
+    The recipe's two convolutions look at patches of 7 pixels, whose evidence its last layer adds up:
+    it can tell strokes from blots, but not a digit from strokes that make none.
+    """
+    layers: list[nn.Module] = []
+    for before, width in zip((spec.channels, *_NORMED_WIDTHS), _NORMED_WIDTHS, strict=False):
         layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        layers += [] if spec.spectral_norm else [nn.Dropout(0.4)]
-    return generator, nn.Sequential(*layers, nn.Flatten(), *_logit(width * side * side))
+    side, last = -(-spec.image_size // 8), _NORMED_WIDTHS[-1]
+    hidden = [nn.Flatten(), nn.Linear(last * side * side, last), nn.LeakyReLU(0.2)]
+    return [*layers, *hidden, *_logit(last)]
 
 
 def _dcgan(spec: GanSpec) -> tuple[nn.Module, nn.Module]:

@@ -22,9 +22,9 @@ class GanSpec:
         image_size: Side S of an image in pixels: any for dense, a multiple of 4 for conv, 64 or 128
             for dcgan.
         channels: 1 (grey) or 3 (RGB); dcgan makes RGB alone.
-        spectral_norm: Whether the discriminator's convolutions are divided by their largest singular
-            values (Miyato et al. 2018, arXiv:1802.05957). That stands in place of dcgan's batch norm,
-            and of conv's dropout; conv's discriminator is then twice as wide. Dense has none.
+        spectral_norm: Whether the discriminator's weights are divided by their largest singular values
+            (Miyato et al. 2018, arXiv:1802.05957). That stands in place of dcgan's batch norm; conv's
+            discriminator is then a deeper one without dropout. Dense has none.
 
     Raises:
         OptionError: One of them is not possible.

@@ -1,0 +1,145 @@
+"""Videos read from, and crops written to, an object store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepfake_detect.cli import main
+from deepfake_detect.urls import RemoteFolder
+from tests.extraction.helpers import contents
+
+pytest.importorskip("s3fs")
+moto_server = pytest.importorskip("moto.server")
+BUCKET = "s3://faces"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    one = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    one.start()
+    host, port = one.get_host_and_port()
+    yield f"http://{host}:{port}"
+    one.stop()
+
+
+@pytest.fixture
+def store(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteFolder]:
+    """An empty bucket."""
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    system = s3fs.S3FileSystem()
+    system.mkdir(BUCKET)
+    yield RemoteFolder(BUCKET)
+    system.rm(BUCKET, recursive=True)
+
+
+def upload(tree: Path, store: RemoteFolder, name: str) -> str:
+    for path in tree.rglob("*"):
+        if path.is_file():
+            store.put(path, f"{name}/{path.relative_to(tree).as_posix()}")
+    return f"{store.url}/{name}"
+
+
+def fetched(url: str, folder: Path) -> dict[str, bytes]:
+    there = RemoteFolder(url)
+    for name in there.files():
+        there.fetch(name, folder / name)
+    return contents(folder)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_from_url_to_url_as_from_folder_to_folder(
+    tree: Path, store: RemoteFolder, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--frames", "2", "--compression", "c23", "--workers", str(workers)]
+    assert main(["extract-faces", str(tree), "--out", str(tmp_path / "here"), *options]) == 2  # one is broken
+    root = upload(tree, store, "ff")
+    assert main(["extract-faces", root, "--out", f"{BUCKET}/crops", *options]) == 2
+    assert f"8 crops in {BUCKET}/crops/manifest.parquet" in capsys.readouterr().out
+    here, there = contents(tmp_path / "here"), fetched(f"{BUCKET}/crops", tmp_path / "there")
+    assert sorted(there) == sorted(here)
+    # Files that name where a video was differ in that.
+    naming = {name for name in here if name.endswith((".failure.json", "failures.csv", "missing.csv"))}
+    assert {name for name in here if here[name] != there[name]} <= naming
+
+
+def test_a_second_run_does_what_is_missing(
+    tree: Path, store: RemoteFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (next(tree.rglob("Deepfakes/c23/videos/003_000.mp4"))).unlink()
+    arguments = ["extract-faces", str(tree), "--out", f"{BUCKET}/crops", "--frames", "2", "--workers", "1"]
+    assert main(arguments) == 0
+    before = RemoteFolder(f"{BUCKET}/crops").files()
+    crop = next(name for name in before if name.endswith(".png"))
+    store.remove(f"crops/{crop}")
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "1 videos extracted, 4 done before, 1 without a face" in capsys.readouterr().out
+    assert RemoteFolder(f"{BUCKET}/crops").files().keys() == before.keys()
+    assert main([*arguments, "--margin", "1.5"]) == 2
+    assert "holds crops cut with" in capsys.readouterr().err
+
+
+def test_a_video_that_goes_meanwhile_fails_alone(
+    tree: Path, store: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = upload(tree, store, "ff")
+    fetch = RemoteFolder.fetch
+
+    def one_is_gone(self: RemoteFolder, name: str, target: Path) -> None:
+        if "FaceSwap" in name:
+            self.remove(name)
+        fetch(self, name, target)
+
+    monkeypatch.setattr(RemoteFolder, "fetch", one_is_gone)
+    out = tmp_path / "out"
+    assert main(["extract-faces", root, "--out", str(out), "--frames", "2", "--workers", "1"]) == 2
+    failures = (out / "failures.csv").read_text()
+    assert "cannot be fetched" in failures
+    assert len(list(out.glob("crops/**/*.png"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("root", "out", "message"),
+    [
+        (f"{BUCKET}/absent", "out", "holds no file, or is not there; check the URL"),
+        ("s3://no-such-bucket/a", "out", "cannot be listed"),
+        ("nowhere://a", "out", "is no URL that fsspec knows"),
+        (f"{BUCKET}/index.parquet", "out", "is a file; pass the folder of videos, or copy the file"),
+        (None, "s3://no-such-bucket/a", "cannot be"),
+    ],
+)
+def test_urls_that_lead_nowhere(
+    root: str | None,
+    out: str,
+    message: str,
+    tree: Path,
+    store: RemoteFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["extract-faces", root or str(tree), "--out", out, "--frames", "1", "--workers", "1"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len([line for line in error.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_folders_of_frames_come_whole(store: RemoteFolder, tmp_path: Path, portrait_clip: Path) -> None:
+    store.put(portrait_clip, "a/b/1.mp4")
+    store.put(portrait_clip, "a/b/2.mp4")
+    store.fetch("a/b", tmp_path / "b")
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["1.mp4", "2.mp4"]
+    shutil.rmtree(tmp_path / "b")
