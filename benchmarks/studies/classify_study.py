@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, write_table
-from benchmarks.studies.images import add_image_arguments, read_images
+from benchmarks.studies.images import add_image_arguments, images_sha256, read_images
 from deepfake_detect.data.labelled import LabelledImages
 from deepfake_detect.errors import DeepfakeDetectError
 from deepfake_detect.files import write_json
@@ -66,6 +66,7 @@ def _run(name: str, variants: Sequence[Variant], arguments: argparse.Namespace) 
         "image_size": images.train_images.shape[1],
         "epochs": config.epochs,
         "batch_size": config.batch_size,
+        "images_sha256": images_sha256(images),
     }
 
     def measure(variant: Variant, seed: int, _: Path) -> History:

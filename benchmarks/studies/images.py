@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,15 @@ def read_images(arguments: argparse.Namespace) -> tuple[str, LabelledImages]:
         test_images=images.test_images[test],
         test_labels=images.test_labels[test],
     )
+
+
+def images_sha256(images: LabelledImages) -> str:
+    """Return a hash of images and labels, to tell whether finished runs were of the same."""
+    digest = hashlib.sha256()
+    for values in (images.train_images, images.train_labels, images.test_images, images.test_labels):
+        digest.update(f"{values.shape} {values.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()
 
 
 def _chosen(num_images: int, count: int) -> np.ndarray:

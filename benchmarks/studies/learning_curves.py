@@ -14,7 +14,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,14 @@ from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, writ
 from deepfake_detect.cli.leaks import add_row_arguments  # noqa: E402
 from deepfake_detect.data.manifest import read_manifest  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.files import sha256_of_file, write_json  # noqa: E402
 from deepfake_detect.report.studies import MeanCurve, save_curves_figure  # noqa: E402
 from deepfake_detect.training.config import TrainingConfig, read_config  # noqa: E402
 from deepfake_detect.training.loop import train  # noqa: E402
 
 _PARTS = 1024  # into which people are divided
+# Options that runs have of their own, or that change nothing that is learned.
+_APART = {"manifest", "out", "weights", "regime", "where", "seed", "device", "num_workers", "save_every"}
 
 
 def main() -> int:
@@ -73,6 +75,9 @@ def _run(arguments: argparse.Namespace) -> None:
     config = replace(config, weights=arguments.weights or config.weights, where=arguments.where)
     conditions = [_condition(share, config.where) for share in sorted(set(arguments.shares))]
     counts = [_num_train(config, condition) for condition in conditions]
+    if len(set(counts)) < len(counts):
+        cause = f"hold {', '.join(map(str, counts))} crops, and some of them the same"
+        raise OptionError("--shares", cause, "pass shares further apart")
     variants = [
         Variant(f"{regime} {count}", training={"regime": regime, "where": condition})
         for condition, count in zip(conditions, counts, strict=True)
@@ -91,6 +96,8 @@ def _run(arguments: argparse.Namespace) -> None:
         "batch_size": config.batch_size,
         "image_size": config.image_size,
         "num_test": read_manifest(config.manifest).where(conditions[-1]).split("val").num_rows,
+        "options": {name: str(value) for name, value in asdict(config).items() if name not in _APART},
+        "manifest_sha256": sha256_of_file(config.manifest),
     }
     found = run_grid(arguments.out, variants, arguments.seeds, measure, facts=facts)
     curves = _by_regime(found, arguments.regimes)

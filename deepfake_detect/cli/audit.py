@@ -12,6 +12,7 @@ not one can be read.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +24,14 @@ from deepfake_detect.records import FAKE, REAL
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepfake_detect.data.audit import AuditReport, Balance, SizeBalance
+    from deepfake_detect.data.audit import AuditReport, Balance, DuplicatePair, LeakKind, SizeBalance
+    from deepfake_detect.data.rows import Rows
+    from deepfake_detect.features.feature_file import FeatureFile
 
 EXIT_LEAK = 1
 _MAX_NAMED = 5
+_MIN_SIMILARITY = 0.98
+_ALIKE: dict[str, LeakKind] = {"pictures": "near-duplicate-crops", "people": "identities"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features", type=Path, metavar="FILE", help="of extract-features: compare faces by them too"
     )
     parser.add_argument(
-        "--min-similarity", type=float, default=0.98, help="cosine of features from which faces are alike"
+        "--min-similarity",
+        type=float,
+        metavar="COSINE",
+        help=f"of features from which faces are alike (default {_MIN_SIMILARITY})",
+    )
+    parser.add_argument(
+        "--alike-are",
+        choices=_ALIKE,
+        help="what faces alike by features are: the picture once more, or, by a network trained on "
+        "identities, the person (default pictures)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads that read crops (default: cores)")
 
@@ -50,13 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.data.audit import audit_rows
     from deepfake_detect.data.index import read_rows
 
+    features = _features_of(arguments)
     rows = read_rows(arguments.manifest)
     _check_outputs(arguments, rows.path)  # refused before the work, not after it
     if arguments.where is not None:
         rows = rows.where(arguments.where)
     report = audit_rows(rows, compare_crops=not arguments.no_crops, num_workers=arguments.workers)
-    if arguments.features is not None:
-        report = _with_similar_faces(report, rows.root, arguments)
+    pairs = () if report.crops is None else report.crops.pairs
+    if features is not None:
+        report, found = _with_similar_faces(report, rows, features, arguments)
+        pairs += found
     for table in (_balance_table(report), _size_table(report), _overlap_table(report)):
         if table.row_count:
             Console(soft_wrap=True).print(table)
@@ -66,20 +83,40 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, report.to_dict())
         print(f"wrote {arguments.json}")
     if arguments.sheet is not None:
-        print(_draw(report, rows.root, arguments.sheet))
+        print(_draw(pairs, rows.root, arguments.sheet))
     return _conclude(report)
 
 
-def _with_similar_faces(report: AuditReport, root: Path, arguments: argparse.Namespace) -> AuditReport:
-    """Return a report with what looks alike in two splits by the features of a file."""
-    from deepfake_detect.features.across import similar_across_splits
+def _features_of(arguments: argparse.Namespace) -> FeatureFile | None:
+    """Return the file of features, where there is one, and refuse what is about it where there is none."""
+    if arguments.features is None:
+        for option in ("min_similarity", "alike_are"):
+            if getattr(arguments, option) is not None:
+                cause = "has no meaning without --features"
+                raise OptionError(f"--{option.replace('_', '-')}", cause, "leave it out")
+        return None
     from deepfake_detect.features.feature_file import FeatureFile
 
-    file = FeatureFile(arguments.features)
-    found = similar_across_splits(file, min_similarity=arguments.min_similarity, root=root)
+    return FeatureFile(arguments.features)
+
+
+def _with_similar_faces(
+    report: AuditReport, rows: Rows, features: FeatureFile, arguments: argparse.Namespace
+) -> tuple[AuditReport, tuple[DuplicatePair, ...]]:
+    """Return a report with what looks alike in two splits by features, and the pairs that do."""
+    from deepfake_detect.features.across import similar_across_splits
+
+    bound = _MIN_SIMILARITY if arguments.min_similarity is None else arguments.min_similarity
+    kind = _ALIKE[arguments.alike_are or "pictures"]
+    found = similar_across_splits(features, min_similarity=bound, kind=kind, rows=rows)
     crops = report.crops and replace(report.crops, pairs=(*report.crops.pairs, *found.pairs))
-    notes = (*report.notes, f"faces are compared by the features of {arguments.features} too")
-    return replace(report, overlaps=(*report.overlaps, *found.overlaps), crops=crops, notes=notes)
+    num_rows = report.num_rows - report.num_rows_without_split
+    note = (
+        f"{kind} are looked for by the features of {features.path} too, which holds {found.num_rows:,} of "
+        f"the {num_rows:,} rows with a split; alike from a cosine of {bound:g}"
+    )
+    overlaps = (*report.overlaps, *found.overlaps)
+    return replace(report, overlaps=overlaps, crops=crops, notes=(*report.notes, note)), found.pairs
 
 
 def _check_outputs(arguments: argparse.Namespace, audited: Path) -> None:
@@ -96,10 +133,9 @@ def _check_outputs(arguments: argparse.Namespace, audited: Path) -> None:
         make_folder(path.parent)
 
 
-def _draw(report: AuditReport, root: Path, path: Path) -> str:
+def _draw(pairs: Sequence[DuplicatePair], root: Path, path: Path) -> str:
     from deepfake_detect.report.duplicates import save_duplicate_sheet
 
-    pairs = report.crops.pairs if report.crops else ()
     if not pairs:
         return f"{path} is not written: no duplicate crops to draw"
     num_drawn = save_duplicate_sheet(pairs, root, path)
@@ -201,7 +237,9 @@ def _overlap_table(report: AuditReport) -> Table:
     table = _new_table("Shared between splits", ["Splits", *kinds])
     pairs = dict.fromkeys((overlap.first, overlap.second) for overlap in report.overlaps)
     for first, second in pairs:
-        counts = [f"{one.count:,}" for one in report.overlaps if (one.first, one.second) == (first, second)]
+        found = [one for one in report.overlaps if (one.first, one.second) == (first, second)]
+        # Of one kind there are two where features are compared too.
+        counts = [" + ".join(f"{one.count:,}" for one in found if one.kind == kind) for kind in kinds]
         table.add_row(_plain(f"{first}, {second}"), *counts)
     return table
 

@@ -77,26 +77,35 @@ def _rows(arguments: argparse.Namespace) -> FeatureTable:
 
     import numpy as np
 
+    from deepfake_detect.features.face_map import MOST_FACES
     from deepfake_detect.features.feature_file import FeatureFile, concatenate
 
     files = [FeatureFile(path) for path in arguments.features]
-    kinds = {(file.info.source["weights_sha256"], file.info.source["layer"]) for file in files}
+    kinds = {
+        (one.source["weights_sha256"], one.source["layer"], one.feature_shape)
+        for one in (file.info for file in files)
+    }
     if len(kinds) > 1 or len(files[0].info.feature_shape) != 1:
         raise OptionError(
             "features", "are of several networks or layers, or maps", "pass pooled files of one network"
         )
-    if arguments.most < 3:
-        raise OptionError("most", f"is {arguments.most}", "pass 3 or more")
-    tables = []
+    if not 3 <= arguments.most <= MOST_FACES:
+        raise OptionError("most", f"is {arguments.most}", f"pass 3 to {MOST_FACES:,}")
+    chosen = (arguments.split, arguments.method)
+    num_rows = sum(group.num_rows for file in files for group in file.choose(*chosen))
+    drawn = np.arange(num_rows)
+    if num_rows > arguments.most:
+        lot = np.random.default_rng(arguments.seed)
+        drawn = np.sort(lot.choice(num_rows, arguments.most, replace=False))
+    # Part by part: a file may be larger than memory, what is drawn is not.
+    tables, first = [], 0
     for file in files:
-        read = file.read(arguments.split, arguments.method)
-        paths = np.array([str(file.root / path) for path in read.paths], dtype=object)
-        tables.append(replace(read, paths=paths))
-    table = concatenate(tables)
-    if len(table) <= arguments.most:
-        return table
-    drawn = np.random.default_rng(arguments.seed).choice(len(table), arguments.most, replace=False)
-    return table.take(np.sort(drawn))
+        for batch in file.batches(*chosen):
+            taken = batch.take(drawn[(drawn >= first) & (drawn < first + len(batch))] - first)
+            paths = np.array([str(file.root / path) for path in taken.paths], dtype=object)
+            tables.append(replace(taken, paths=paths))
+            first += len(batch)
+    return concatenate(tables)
 
 
 def _cluster_lines(table: FeatureTable, clusters: np.ndarray) -> list[str]:
@@ -108,10 +117,11 @@ def _cluster_lines(table: FeatureTable, clusters: np.ndarray) -> list[str]:
     for number in numbers[:_MOST_LISTED]:
         rows = clusters == number
         methods, counts = np.unique(table.methods[rows].astype(str), return_counts=True)
-        people = len(set(table.identities[rows]))
+        num_people = len(set(table.identities[rows]) - {""})
+        people = f"{num_people:,} known people" if num_people else "nobody known"
         name = "in no cluster" if number < 0 else f"cluster {number}"
         lines.append(
-            f"{name}: {rows.sum():,} faces of {people:,} people, {table.labels[rows].mean():.0%} fake, "
+            f"{name}: {rows.sum():,} faces of {people}, {table.labels[rows].mean():.0%} fake, "
             f"mostly {methods[counts.argmax()]}"
         )
     if len(numbers) > _MOST_LISTED:

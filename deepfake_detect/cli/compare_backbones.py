@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # What the study itself chooses, what has no meaning over many runs, and what is no text.
 _OWN = {
     *("manifest", "out", "backbone", "regime", "weights", "where", "allow_leak", "name", "version"),
-    *("temporal", "clip_frames", "sanity", "tensorboard"),
+    *("temporal", "clip_frames", "sanity", "tensorboard", "save_epochs"),
 }
 _HEADER = (
     *("backbone", "regime", "weights", "val AUC", "test AUC", "per seed", "parameters", "trained"),

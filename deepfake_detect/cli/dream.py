@@ -75,13 +75,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _parse_layers(text: str) -> dict[str, float]:
     """Return the weight of each layer of ``name=weight,name=weight``; a weight left out is 1."""
-    layers = {}
+    layers: dict[str, float] = {}
     for part in text.split(","):
         name, _, weight = part.partition("=")
         try:
-            layers[name.strip()] = float(weight or 1)
+            number = float(weight or 1)
         except ValueError as error:
             raise OptionError("--layers", f"{part!r} has no number", "write name=weight,...") from error
+        if name.strip() in layers:
+            raise OptionError("--layers", f"names {name.strip()} twice", "give each layer one weight")
+        layers[name.strip()] = number
     return layers
 
 

@@ -1,9 +1,10 @@
 """Draw a network's first-layer filters, or what a layer answers to a picture.
 
-Several networks stand side by side, such as the first and the last epoch of a run, which
-train-classifier keeps with --save-epochs:
+Several networks stand side by side, such as the first and the last epoch of a run, which train and
+train-classifier keep with --save-epochs:
 
     deepfake-detect filters --classifier RUN --epochs 0,12 --out filters.png
+    deepfake-detect filters --detector RUN --epochs 0,6 --out filters.png
 
 Filters are scaled each by its largest weight: mid grey is 0.
 """
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classifier", nargs="+", type=Path, default=[], metavar="PATH", help="runs of train-classifier"
     )
     parser.add_argument(
-        "--epochs", metavar="N,N,...", help="kept epochs of each --classifier (default: its result)"
+        "--epochs", metavar="N,N,...", help="epochs that each of these runs kept (default: its result)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="picture to write")
     parser.add_argument("--layer", metavar="NAME", help="draw the answers of this layer in place of filters")
@@ -48,14 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not arguments.detector and not arguments.classifier:
         raise OptionError("input", "is none", "pass --detector or --classifier")
-    if arguments.epochs is not None and arguments.detector:
-        raise OptionError("--epochs", "are those of a --classifier", "pass the files of --detector by name")
     if (arguments.layer is None) != (arguments.image is None):
         raise OptionError("--layer", "and --image go together", "pass both for answers, none for filters")
-    networks = [detector_network(path) for path in arguments.detector]
-    for path in arguments.classifier:
-        files = [path] if arguments.epochs is None else epoch_files(path, arguments.epochs)
-        networks += [classifier_network(file) for file in files]
+    networks = [
+        read(file)
+        for paths, read in (
+            (arguments.detector, detector_network),
+            (arguments.classifier, classifier_network),
+        )
+        for path in paths
+        for file in ([path] if arguments.epochs is None else epoch_files(path, arguments.epochs))
+    ]
     what = (
         "First-layer filters" if arguments.layer is None else f"{arguments.layer} of {arguments.image.name}"
     )

@@ -26,10 +26,20 @@ if TYPE_CHECKING:
 
 EXIT_ALIKE = 1
 _MOST_LISTED = 20
+_COUNT = 5
+# What has no meaning for a question, and would be passed over without a word.
+_NOT_OF = {
+    "across_splits": ("split", "method", "count", "weights"),
+    "precision": ("sheet", "weights"),
+    "video": ("weights",),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="of extract-features")
+    parser.add_argument(
+        "--weights", metavar="PATH", help="file of the features' network, where it lies elsewhere by now"
+    )
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--crops", nargs="+", type=Path, metavar="FILE", help="pictures that are face crops")
     asked.add_argument("--video", metavar="ID", help="video of the file whose faces are looked up")
@@ -39,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", help="rows to search in (default: all)")
     parser.add_argument("--method", help="of the rows to search in (default: all)")
-    parser.add_argument("--count", type=int, default=5, help="nearest faces (default 5)")
+    parser.add_argument("--count", type=int, help=f"nearest faces (default {_COUNT})")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw each face beside those found")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON")
 
@@ -47,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.features.feature_file import FeatureFile
 
+    _refuse_what_is_not_asked(arguments)
     file = FeatureFile(arguments.features)
     if arguments.across_splits is not None:
         return _across(file, arguments)
@@ -58,6 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
     return _look_up(file, table, arguments)
 
 
+def _refuse_what_is_not_asked(arguments: argparse.Namespace) -> None:
+    for question, options in _NOT_OF.items():
+        if getattr(arguments, question) in (None, False):
+            continue
+        for option in options:
+            if getattr(arguments, option) is not None:
+                cause = f"has no meaning with --{question.replace('_', '-')}"
+                raise OptionError(f"--{option}", cause, "leave it out")
+    if arguments.count is None:
+        arguments.count = _COUNT
+
+
 def _across(file: FeatureFile, arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
@@ -66,6 +89,8 @@ def _across(file: FeatureFile, arguments: argparse.Namespace) -> int:
     from deepfake_detect.report.duplicates import save_duplicate_sheet
 
     found = similar_across_splits(file, min_similarity=arguments.across_splits)
+    if not found.overlaps:
+        print(f"there are not two splits to compare in {file.path}")
     for overlap in found.overlaps:
         print(overlap.sentence() if overlap.count else f"{overlap.first} and {overlap.second}: nothing alike")
     for pair in found.pairs[:_MOST_LISTED]:
@@ -128,7 +153,9 @@ def _queries(
         from deepfake_detect.features.extract import picture_features
         from deepfake_detect.features.extractor import rebuild_extractor
 
-        features = picture_features(rebuild_extractor(file.info.source), arguments.crops)
+        features = picture_features(
+            rebuild_extractor(file.info.source, path=arguments.weights), arguments.crops
+        )
         return [str(path) for path in arguments.crops], features, arguments.crops, None
     own = np.flatnonzero(table.video_ids == arguments.video)
     if len(own) == 0:

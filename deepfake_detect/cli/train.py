@@ -4,7 +4,8 @@ Before the first step it is made sure that data and network are fit to be traine
 splits share videos, people or pictures is refused. Then the head is trained on a frozen backbone,
 then what --regime names; the epoch with the best validation AUC over videos is kept. A run that was
 stopped goes on when started again with the same options. Leaves detector.safetensors, history.csv,
-history.png, confusion.png, predictions.csv, batch.png, config.json and log.txt in the folder.
+history.png, confusion.png, predictions.csv, batch.png, config.json and log.txt in the folder, and with
+--save-epochs detectors of those epochs, for filters to draw side by side.
 """
 
 from __future__ import annotations
@@ -95,6 +96,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, help=text + _default_of(name))
     for name, choices, text in _CHOICES:
         parser.add_argument(f"--{name}", choices=choices, help=text + _default_of(name))
+    parser.add_argument(
+        "--save-epochs",
+        metavar="N,N,...",
+        help="epochs whose detectors are kept too, 0 being before the first, head epochs counted",
+    )
     parser.add_argument("--device", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--name", help="of the detector")
     parser.add_argument("--detector-version", dest="version", help="of the detector")

@@ -12,9 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.training.config import Optimizer
-from deepfake_detect.training.kept_epochs import epoch_file, parse_epochs, save_weights
+from deepfake_detect.training.kept_epochs import (
+    epoch_file,
+    forget_epochs,
+    parse_epochs,
+    require_epochs,
+    save_weights,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{arguments.backbone}: {num_parameters:,} parameters; {len(images.train_labels):,} training images"
     )
+    forget_epochs(arguments.out)
     history = train_classifier(
         model, images, config, after_epoch=lambda epoch, network: _keep(arguments.out, kept, epoch, network)
     )
@@ -85,10 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _epochs_to_keep(arguments: argparse.Namespace) -> tuple[int, ...]:
     if arguments.save_epochs is None:
         return ()
-    epochs = parse_epochs(arguments.save_epochs)
-    if epochs[-1] > arguments.epochs:
-        cause = f"names epoch {epochs[-1]} of a run of {arguments.epochs}"
-        raise OptionError("--save-epochs", cause, f"pass 0 to {arguments.epochs}")
+    epochs = parse_epochs(arguments.save_epochs, option="save_epochs")
+    require_epochs(epochs, arguments.epochs)
     return epochs
 
 

@@ -20,6 +20,9 @@ _ALL = ("logistic", "linear-svm", "rbf-svm", "knn", "random-forest", "gradient-b
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="of extract-features")
+    parser.add_argument(
+        "--weights", metavar="PATH", help="file of the features' network, where it lies elsewhere by now"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--classifier",
@@ -41,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.files import make_folder, write_json
 
     file = FeatureFile(arguments.features)
-    extractor = rebuild_extractor(file.info.source)  # refused before the work, not after it
+    # Refused before the work, not after it.
+    extractor = rebuild_extractor(file.info.source, path=arguments.weights)
     make_folder(arguments.out)
     fitted = []
     for name in dict.fromkeys(arguments.classifier):

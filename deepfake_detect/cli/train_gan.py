@@ -33,13 +33,17 @@ _NUMBERS = (
     ("steps", int, "steps in place of epochs"),
     ("batch-size", int, "pictures made a step, and real ones a step of the discriminator"),
     ("discriminator-steps", int, "to one of the generator, once warm"),
-    ("learning-rate", float, "of both networks' Adam (default: conv 8e-4, else 2e-4)"),
+    ("learning-rate", float, "of the discriminator's Adam (default: conv 8e-4, else 2e-4)"),
     (
         "generator-learning-rate",
         float,
-        "of the generator's (default: conv a quarter of the other, else the same)",
+        "of the generator's (default: as the other; conv a quarter of it, with --batch-norm twice)",
     ),
-    ("warmup-steps", int, "over which both rates grow from a quarter (default: conv 1000, else 0)"),
+    (
+        "warmup-steps",
+        int,
+        "over which both rates grow from a quarter (default: conv without --batch-norm 1000, else 0)",
+    ),
     ("beta1", float, "of both networks' Adam"),
     ("beta2", float, "of both networks' Adam"),
     ("average-decay", float, "of the moving average of weights that samples come from, 0 is off"),
@@ -68,7 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spectral-norm",
         action=argparse.BooleanOptionalAction,
-        help="divide the discriminator's weights by singular values: conv, dcgan (default: dcgan yes)",
+        help="normalise dcgan's discriminator by singular values, not batches (default: dcgan yes)",
+    )
+    parser.add_argument(
+        "--batch-norm",
+        action="store_true",
+        help="conv: batch norm in the generator, and a deeper discriminator without dropout",
     )
     for name, kind, text in _NUMBERS:
         default: Any = GanConfig.__dataclass_fields__[name.replace("-", "_")].default
@@ -123,6 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         rgb=config.arch == "dcgan",
         mnist_root=arguments.mnist_root,
         where=arguments.where,
+        out=arguments.out,
     )
     journal = Journal(arguments.out, echo=print, is_silent=False, tensorboard=False)
     result = train_gan(pictures, config, arguments.out, say=journal.say)

@@ -141,7 +141,7 @@ class DuplicatePair:
         kind: ``"identical-crops"`` or ``"near-duplicate-crops"``.
         first_split, second_split: Their splits.
         first_path, second_path: As the manifest has them.
-        distance: Bits in which their perceptual hashes differ.
+        distance: Bits in which their perceptual hashes differ; ``None`` where features found the pair.
         likeness: 0 to 1, see :func:`data.crop_hashes.likeness`.
     """
 
@@ -150,7 +150,7 @@ class DuplicatePair:
     second_split: str
     first_path: str
     second_path: str
-    distance: int = 0
+    distance: int | None = None
     likeness: float = 1.0
 
 

@@ -6,8 +6,10 @@ import gc
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import crop_to_tensor
 from deepfake_detect.device import choose_device
-from deepfake_detect.errors import DeepfakeDetectError, OptionError
+from deepfake_detect.errors import DeepfakeDetectError, ManifestError, OptionError
 from deepfake_detect.evaluation.predict import score_held_out, score_manifest
 from deepfake_detect.evaluation.score_table import video_samples
 from deepfake_detect.files import read_json, sha256_of_file, write_json
@@ -166,12 +168,17 @@ def measure_speeds(
 
     Args:
         paths: Detector files; all are held in memory.
-        rows: Crops, of which the first 16 are the batch, each network's at its own input size.
+        rows: Crops, of which the first 16 that can be read are the batch, each network's at its own
+            input size.
         device: Where to run.
         num_rounds: After one round that is not measured.
+
+    Raises:
+        ManifestError: Not one crop can be read.
     """
-    names = rows.columns(["path"])["path"].to_pylist()[:_TIMED_CROPS]
-    crops = [read_crop(rows.root / name) for name in names]
+    crops = list(islice(_readable_crops(rows), _TIMED_CROPS))
+    if not crops:
+        raise ManifestError(rows.path, "not one of its crops can be read", "extract the videos again")
     ready = []
     for path in paths:
         scorer = CropScorer(*read_detector(path), device=device)
@@ -185,6 +192,13 @@ def measure_speeds(
             if number:
                 taken.append(time.perf_counter() - started)
     return [len(crops) / statistics.median(taken) for taken in seconds]
+
+
+def _readable_crops(rows: Manifest) -> Iterator[np.ndarray]:
+    """Yield the crops that can be read, as training went by without the others too."""
+    for name in rows.columns(["path"])["path"].to_pylist():
+        with suppress(ManifestError):
+            yield read_crop(rows.root / name)
 
 
 class _Study:
@@ -260,13 +274,19 @@ class _Study:
         """Return labels and probabilities of a split's videos, read where this detector left them."""
         detector = config.out / "detector.safetensors"
         path = config.out / f"{split}_scores.json"
-        digest = sha256_of_file(detector)
-        if path.exists() and (stored := read_json(path))["detector_sha256"] == digest:
-            return dict(stored)
-        scorer = CropScorer(*read_detector(detector), device=choose_device(config.device))
         manifest, where = validation_source(config) if split == "val" else (config.manifest, config.where)
         rows = read_manifest(manifest)
         rows = rows if where is None else rows.where(where)
+        # The manifest may have other test videos by now; those of training are the loop's to refuse.
+        judged = rows.split(split)
+        about = {
+            "detector_sha256": sha256_of_file(detector),
+            "videos_sha256": judged.video_ids_sha256(),
+            "num_crops": judged.num_rows,
+        }
+        if path.exists() and about.items() <= (stored := read_json(path)).items():
+            return dict(stored)
+        scorer = CropScorer(*read_detector(detector), device=choose_device(config.device))
         shown = {"split": split, "num_workers": config.num_workers, "show_progress": self.show_progress}
         if split == "val":
             table, _ = score_manifest(scorer, rows, **shown)  # type: ignore[arg-type]
@@ -274,7 +294,7 @@ class _Study:
             table, _ = score_held_out(scorer, rows, allow_leak=config.allow_leak, **shown)  # type: ignore[arg-type]
         videos = video_samples(table, aggregation_rule="mean")
         scores = {
-            "detector_sha256": digest,
+            **about,
             "labels": videos.label.tolist(),
             "probabilities": videos.fake_probability.tolist(),
         }

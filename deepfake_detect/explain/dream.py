@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +69,9 @@ def dream(
 
     Raises:
         ImageError: The image is no RGB image.
-        OptionError: A layer is unknown, none is named or all weigh 0, an option is out of range, the
-            smallest size is too small for the network, or it takes no other size than its own.
+        OptionError: A layer is unknown, none is named or all weigh 0, a weight is not finite, an
+            option is out of range, the smallest size is too small for the network, or it takes no
+            other size than its own.
 
     Example:
         >>> from deepfake_detect.models.classifier import create_model
@@ -195,6 +197,8 @@ def _climb(
 def _check_network(model: ForgeryClassifier, layers: Mapping[str, float]) -> None:
     if model.spec.in_chans != 3:
         raise OptionError("network", f"reads {model.spec.in_chans} channels", "pass one of RGB images")
+    if odd := [name for name, weight in layers.items() if not math.isfinite(weight)]:
+        raise OptionError("layers", f"{odd[0]} weighs {layers[odd[0]]}", "pass numbers")
     if not any(layers.values()):
         raise OptionError("layers", "none is named with a weight", "pass such as {'layer2': 1.0}")
     for name in layers:

@@ -1,4 +1,4 @@
-"""Trained networks to look into: a detector file, or what a train-classifier run left."""
+"""Trained networks to look into: of a run of train or train-classifier, or a detector file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 from deepfake_detect.records import Preprocessing
 from deepfake_detect.training.kept_epochs import epoch_file, parse_epochs
 
-_CLASSIFIER, _RUN = "classifier.safetensors", "run.json"
+_DETECTOR, _CLASSIFIER, _RUN = "detector.safetensors", "classifier.safetensors", "run.json"
 # Classifiers of small images are trained on plain [0, 1], whatever their backbone was published with.
 _PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -55,7 +55,7 @@ def detector_network(path: Path) -> NamedNetwork:
     Raises:
         CheckpointError: It is missing, damaged, or of another library.
     """
-    file = path / "detector.safetensors" if path.is_dir() else path
+    file = path / _DETECTOR if path.is_dir() else path
     model, config = read_detector(file)
     return NamedNetwork(_name_of(path), model, config.model.preprocessing)
 
@@ -95,11 +95,13 @@ def classifier_network(path: Path) -> NamedNetwork:
 def _name_of(path: Path) -> str:
     """Return the part of a path that tells one run, or one epoch of it, from another."""
     whole = path.resolve()
+    if whole.name in (_DETECTOR, _CLASSIFIER):
+        return whole.parent.name
     return f"{whole.parent.parent.name} {whole.stem}" if whole.parent.name == "epochs" else whole.stem
 
 
 def epoch_files(run: Path, epochs: str) -> list[Path]:
-    """Return the files of epochs that a run kept.
+    """Return the files of epochs that a run of train or train-classifier kept.
 
     Args:
         run: Its folder.

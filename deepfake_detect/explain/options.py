@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -50,10 +51,10 @@ class DreamOptions:
     def __post_init__(self) -> None:
         least = {"octaves": 1, "steps": 1, "jitter": 0, "total_variation": 0, "l2": 0, "frame_every": 0}
         for option, value in least.items():
-            if not getattr(self, option) >= value:
+            if not math.inf > getattr(self, option) >= value:
                 raise OptionError(option, f"is {getattr(self, option)}", f"pass {value} or more")
         for option, value in {"octave_scale": 1, "rate": 0}.items():
-            if not getattr(self, option) > value:
+            if not math.inf > getattr(self, option) > value:
                 raise OptionError(option, f"is {getattr(self, option)}", f"pass a number above {value}")
         if not 0 <= self.seed < 2**32:
             raise OptionError("seed", f"is {self.seed}", "pass 0 up to below 2**32")

@@ -7,15 +7,16 @@ person; with general ones and a high bound, the same picture stored anew.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
 from deepfake_detect.data.audit import MAX_EXAMPLES, DuplicatePair, LeakExample, LeakKind, Overlap
+from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import OptionError
-from deepfake_detect.features.feature_file import UNSPLIT, FeatureFile, FeatureTable
+from deepfake_detect.features.feature_file import UNSPLIT, FeatureFile, FeatureTable, concatenate
 from deepfake_detect.features.neighbours import FaceIndex
 
 _USUAL_ORDER = ("train", "val", "test")
@@ -28,10 +29,12 @@ class SimilarFaces:
     Attributes:
         overlaps: One for each pair of splits; its count is of rows of the second split.
         pairs: The most similar, the most similar first; ``likeness`` is the cosine of their features.
+        num_rows: Rows of features that were compared.
     """
 
     overlaps: tuple[Overlap, ...]
     pairs: tuple[DuplicatePair, ...]
+    num_rows: int
 
 
 def similar_across_splits(
@@ -39,7 +42,7 @@ def similar_across_splits(
     *,
     min_similarity: float,
     kind: LeakKind = "near-duplicate-crops",
-    root: Path | None = None,
+    rows: Rows | None = None,
     max_pairs: int = 100,
 ) -> SimilarFaces:
     """Return what looks alike in two splits.
@@ -50,15 +53,18 @@ def similar_across_splits(
         file: Pooled features; those of two splits are held in memory.
         min_similarity: Cosine from which two faces are alike, above -1, to 1.
         kind: What the audit is to call it: ``"near-duplicate-crops"`` or ``"identities"``.
-        root: Folder that the paths of the result are relative to, such as the manifest's; that of
-            the feature file when ``None``.
+        rows: Of a manifest whose crops alone are compared, by its splits, which may have changed
+            since the features were taken; paths of the result are relative to its folder. ``None``
+            compares all rows of the file by their own splits, and paths are relative to the file's.
         max_pairs: Of each pair of splits, from 1.
 
     Raises:
-        OptionError: A number is out of range, or features are maps.
+        OptionError: A number is out of range, features are maps or not finite, or none is of a crop
+            of ``rows``.
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from deepfake_detect.features.feature_file import FeatureInfo, FeatureWriter, feature_table
         >>> from deepfake_detect.records import CropGeometry, Preprocessing
         >>> path = Path(tempfile.mkdtemp()) / "features.h5"
@@ -73,18 +79,20 @@ def similar_across_splits(
         raise OptionError("min_similarity", f"is {min_similarity}", "pass a number above -1, up to 1")
     if max_pairs < 1:
         raise OptionError("max_pairs", f"is {max_pairs}", "pass 1 or more")
+    source = _Source(file, rows)
     splits = sorted(
-        (split for split in file.splits if split != UNSPLIT),
+        source.sizes,
         key=lambda split: (_USUAL_ORDER.index(split) if split in _USUAL_ORDER else 3, split),
     )
     overlaps: list[Overlap] = []
     pairs: list[DuplicatePair] = []
     for first, second in combinations(splits, 2):
-        tables = _read(file, first, root), _read(file, second, root)
+        tables = source.read(first), source.read(second)
         overlap, found = _compare(*tables, min_similarity, kind, max_pairs)
         overlaps.append(overlap)
         pairs += found
-    return SimilarFaces(tuple(overlaps), tuple(sorted(pairs, key=lambda pair: -pair.likeness)))
+    by_likeness = sorted(pairs, key=lambda pair: -pair.likeness)
+    return SimilarFaces(tuple(overlaps), tuple(by_likeness), sum(source.sizes.values()))
 
 
 def _compare(
@@ -116,11 +124,43 @@ def _compare(
     return Overlap(kind, *names, len(theirs), len(ours) + len(theirs), num_videos, examples), pairs
 
 
-def _read(file: FeatureFile, split: str, root: Path | None) -> FeatureTable:
-    """Return the rows of a split, their paths relative to ``root``."""
-    table = file.read(split)
-    if root is None:
-        return table
-    home, place = file.root.resolve(), root.resolve()
-    paths = np.array([os.path.relpath(home / path, place) for path in table.paths], dtype=object)
-    return replace(table, paths=paths)
+class _Source:
+    """Rows of features by split: as the file has them, or as the rows of a manifest have their crops.
+
+    Attributes:
+        sizes: How many rows of features each split has.
+    """
+
+    def __init__(self, file: FeatureFile, rows: Rows | None) -> None:
+        self._file = file
+        self._root = None if rows is None else rows.root
+        self._split_of = None if rows is None else _splits_by_path(rows)
+        self.sizes: Counter[str] = Counter()
+        for table in file.columns():
+            self.sizes.update(self._placed(table).splits.tolist())
+        del self.sizes[UNSPLIT]
+        if rows is not None and not self.sizes:
+            cause = f"none of {file.path} is of a crop that has a split in {rows.path}"
+            raise OptionError("features", cause, "extract those of this manifest")
+
+    def read(self, split: str) -> FeatureTable:
+        """Return the rows of a split."""
+        if self._split_of is None:
+            return self._file.read(split)
+        tables = (self._placed(table) for table in self._file.batches())
+        return concatenate(table.take(table.splits == split) for table in tables)
+
+    def _placed(self, table: FeatureTable) -> FeatureTable:
+        """Return a table with the paths and splits of the manifest; crops it lacks have no split."""
+        if self._root is None or self._split_of is None:
+            return table
+        home, place = self._file.root.resolve(), self._root.resolve()
+        paths = [os.path.relpath(home / path, place) for path in table.paths]
+        splits = [self._split_of.get(path, UNSPLIT) for path in paths]
+        return replace(table, paths=np.array(paths, object), splits=np.array(splits, object))
+
+
+def _splits_by_path(rows: Rows) -> dict[str, str]:
+    columns = rows.columns(["path", "split"]).to_pydict()
+    named = zip(columns["path"], columns["split"], strict=True)
+    return {os.path.normpath(path): split for path, split in named if split}

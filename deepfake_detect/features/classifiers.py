@@ -104,7 +104,8 @@ def fit_classifier(
     Raises:
         OptionError: An unknown classifier; features that are maps; no train split; fewer than two
             people in train where there is no val.
-        ManifestError: A split has one class alone.
+        ManifestError: A split has one class alone, or features that are not finite; or whole people
+            cannot be held out, and both classes be left on either side.
     """
     if classifier not in CLASSIFIERS:
         raise OptionError("classifier", f"{classifier!r} is unknown", f"choose {', '.join(CLASSIFIERS)}")
@@ -115,7 +116,10 @@ def fit_classifier(
     for name, table in {"train": train, "val": held_out}.items():
         if len(np.unique(table.labels)) < 2:
             raise ManifestError(file.path, f"{name} has one class alone", "extract reals and fakes")
-    folds = _folds(train, held_out)
+        if num_odd := int((~np.isfinite(table.features).all(1)).sum()):
+            cause = f"{num_odd:,} of the {len(table):,} rows of {name} hold values that are not finite"
+            raise ManifestError(file.path, cause, "extract them again, with sound weights")
+    folds = _folds(file, train, held_out)
     tried = []
     settings_of_grid = list(_settings(classifier))
     with progress_bar(enabled=show_progress) as progress:
@@ -144,8 +148,10 @@ def _settings(classifier: Classifier) -> Iterator[dict[str, Any]]:
     yield from ParameterGrid(GRIDS[classifier])
 
 
-def _folds(train: FeatureTable, held_out: FeatureTable) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return rows to fit on and rows to judge, pair by pair."""
+def _folds(
+    file: FeatureFile, train: FeatureTable, held_out: FeatureTable
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return rows to fit on and rows to judge, pair by pair, each with both classes."""
     from sklearn.model_selection import GroupKFold
 
     if held_out is not train:
@@ -155,8 +161,13 @@ def _folds(train: FeatureTable, held_out: FeatureTable) -> list[tuple[np.ndarray
     num_people = len(np.unique(people))
     if num_people < 2:
         raise OptionError("features", "train is of one person, and there is no val", "extract more people")
-    splitter = GroupKFold(min(_NUM_FOLDS, num_people))
-    return list(splitter.split(train.labels, groups=people))
+    # Of few people a fold may lack a class; fewer and larger folds may not.
+    for num_folds in range(min(_NUM_FOLDS, num_people), 1, -1):
+        folds = list(GroupKFold(num_folds).split(train.labels, groups=people))
+        if all(len(np.unique(train.labels[rows])) == 2 for fold in folds for rows in fold):
+            return folds
+    cause = f"its {num_people} people of train cannot be held out so that both classes are on either side"
+    raise ManifestError(file.path, cause, "extract more people, or a val split")
 
 
 def _try(
@@ -177,7 +188,7 @@ def _try(
         logits[judged] = head_logits(head, held_out.features[judged])
         areas.append(_video_auc(held_out.take(judged), logits[judged]))
         progress.advance(task)
-    return GridPoint(settings, float(np.nanmean(areas))), logits
+    return GridPoint(settings, float(np.mean(areas))), logits
 
 
 def _video_auc(table: FeatureTable, logits: np.ndarray) -> float:

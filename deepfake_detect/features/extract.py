@@ -92,13 +92,17 @@ def extract_features(
 
     Raises:
         OptionError: The file holds features of another network, layer or cut; a number is out of range.
-        ManifestError: The file is damaged; known rows have another label, split or method now; not one
-            crop can be read.
+        ManifestError: There is no row; the file is damaged; known rows have another label, split or
+            method now; not one crop can be read.
         OutputError: It cannot be written there, or another run is writing.
     """
+    if manifest.num_rows == 0:
+        raise ManifestError(manifest.path, "holds no row to extract", "choose other rows")
     for name, value in {"batch_size": batch_size, "rows_per_part": rows_per_part}.items():
         if value < 1:
             raise OptionError(name, f"is {value}", "pass 1 or more")
+    if num_workers is not None and num_workers < 0:
+        raise OptionError("num_workers", f"is {num_workers}", "pass 0 or more")
     target, place = Path(out), choose_device(device)
     if place.type == "cpu":
         keep_freed_memory()

@@ -152,11 +152,12 @@ def build_extractor(source: FeatureSource) -> NamedExtractor:
     )
 
 
-def rebuild_extractor(facts: Mapping[str, Any]) -> NamedExtractor:
+def rebuild_extractor(facts: Mapping[str, Any], *, path: str | None = None) -> NamedExtractor:
     """Build the network that features are of.
 
     Args:
         facts: ``FeatureInfo.source`` of their file.
+        path: Where its weights, or its detector, lie by now; where they lay when ``None``.
 
     Raises:
         CheckpointError: The file of its weights has other ones now.
@@ -164,6 +165,8 @@ def rebuild_extractor(facts: Mapping[str, Any]) -> NamedExtractor:
     """
     values = dict(facts)
     expected = values.pop("weights_sha256")
+    if path is not None:
+        values["weights" if values["detector"] is None else "detector"] = path
     extractor = build_extractor(FeatureSource(**values))
     if extractor.weights_sha256 != expected:
         where = extractor.source.detector or extractor.source.weights or extractor.source.backbone

@@ -20,7 +20,7 @@ from deepfake_detect.report.page import page, paragraph, write_text
 _SIDE = 56  # of a thumbnail in pixels
 _JPEG_QUALITY = 78
 _GREY = 200
-_MOST_FACES = 20_000  # the sheet of thumbnails stays below the 16,384 pixels that browsers draw
+MOST_FACES = 20_000  # the sheet of thumbnails stays below the 16,384 pixels that browsers draw
 
 
 def read_thumbnails(root: Path, paths: Sequence[str]) -> np.ndarray:
@@ -70,8 +70,8 @@ def write_face_map(
         True
     """
     count = len(places)
-    if not 1 <= count <= _MOST_FACES:
-        raise OptionError("map", f"would show {count:,} faces", f"choose 1 to {_MOST_FACES:,}")
+    if not 1 <= count <= MOST_FACES:
+        raise OptionError("map", f"would show {count:,} faces", f"choose 1 to {MOST_FACES:,}")
     lengths = {len(thumbnails), *(len(values) for values in columns.values())}
     if not columns or lengths != {count} or places.shape != (count, 2) or not np.isfinite(places).all():
         raise OptionError("map", "has places, faces and columns that do not fit", "pass one of each a face")
@@ -82,8 +82,8 @@ def write_face_map(
         "perRow": num_columns,
         "columns": {name: [str(value) for value in values] for name, values in columns.items()},
     }
-    # In a script "</" would end it, whatever the quotes around it.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    # In a script "</" would end it and "<!--" might keep it from ending, whatever the quotes around it.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = [
         f"<style>{_STYLE}</style>",
         paragraph(note, kind="small") if note else "",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from deepfake_detect.errors import ImageError
+from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.forgery.batch_draws import SelfBlendDraws, colour_maps, draw_self_blends
 from deepfake_detect.forgery.batch_masks import draw_masks
 from deepfake_detect.forgery.config import SelfBlendConfig
@@ -40,6 +40,7 @@ class BlendBatch(NamedTuple):
     masks: torch.Tensor
 
 
+@torch.no_grad()
 def blend_batch(
     images: torch.Tensor,
     landmarks_xy: Any,
@@ -53,7 +54,8 @@ def blend_batch(
     results; single pictures differ, as other numbers are drawn.
 
     Args:
-        images: RGB (N, 3, H, W), uint8, or float32 in [0, 1]; H and W from 32.
+        images: RGB (N, 3, H, W), uint8, or float32 in [0, 1]; H and W from 32. No gradient passes
+            through a blend.
         landmarks_xy: (N, K, 2) array or tensor in pixels of the images, K >= 5; best on the CPU.
         generator: Its state alone decides; on the CPU or on the images' device.
         config: Every step and limit.
@@ -64,7 +66,7 @@ def blend_batch(
     Raises:
         ImageError: The images are no such tensor.
         OptionError: Landmarks are of another shape, not finite, collapsed, or of a face whose middle
-            is outside of the picture; the message tells which image's.
+            is outside of the picture; the message tells which image's. Or ``generator`` is none.
 
     Example:
         >>> images = torch.randint(256, (4, 3, 96, 96), dtype=torch.uint8)
@@ -74,6 +76,8 @@ def blend_batch(
         True
     """
     _check_images(images)
+    if not isinstance(generator, torch.Generator):
+        raise OptionError("generator", f"is a {type(generator).__name__}", "pass a torch.Generator")
     count, _, height, width = images.shape
     outlines = face_outlines(check_landmark_batch(landmarks_xy, count))
     check_outlines(outlines, height, width)

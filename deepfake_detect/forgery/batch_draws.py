@@ -83,13 +83,15 @@ def draw_self_blends(
     scale = _between(config.scale, lots[14:16].T)
     moved = signed[16:18].T * (config.translate_x, config.translate_y) * size[::-1]
     shares = {"source": 1.0, "target": 0.0, "either": 0.5}
-    hsv_limits = (2 * config.hue_shift, config.saturation_shift / 255, config.value_shift / 255)
+    levels = signed[5:8].T * (config.hue_shift, config.saturation_shift, config.value_shift)
+    # As in 8-bit HSV, where one picture at a time is shifted: whole levels, hues rounded down.
+    levels = np.column_stack([np.floor(levels[:, 0]), np.trunc(levels[:, 1:])])
     return SelfBlendDraws(
         changes_source=lots[0] < shares[config.changed],
         rgb_shift=signed[1:4].T
         * (config.rgb_shift / 255)
         * (lots[4] < config.rgb_shift_probability)[:, None],
-        hsv_shift=signed[5:8].T * hsv_limits,
+        hsv_shift=levels * (2, 1 / 255, 1 / 255),
         brightness=signed[8] * config.brightness_limit,
         contrast=1 + signed[9] * config.contrast_limit,
         factor=np.where(is_sharpened, 1, factors[np.minimum(which, len(factors) - 1)]),

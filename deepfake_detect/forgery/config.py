@@ -61,7 +61,8 @@ class SelfBlendConfig(MaskConfig):
         rgb_shift: In grey levels of 255, drawn for each channel.
         rgb_shift_probability: 0 to 1.
         hue_shift, saturation_shift, value_shift: In levels of 8-bit HSV as OpenCV has it (hue 0 to
-            179, the others 0 to 255). The authors' 0.3 is therefore a change of a level at most.
+            179, the others 0 to 255), cut to whole levels: the authors' 0.3 lowers the hue by one as
+            often as not, and leaves the others.
         brightness_limit: Share of white that is added.
         contrast_limit: Share by which every value is multiplied up or down.
         downscale_factors: The picture is made so many times smaller and large again, or sharpened:

@@ -10,7 +10,7 @@ from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
 
 MIN_SIDE = 32
-_MIN_SHARE = 0.05
+_MIN_SHARE, _MOST_SHARE = 0.05, 20.0
 
 
 def checked_crop(image: Any, *, subject: str = "image") -> np.ndarray:
@@ -51,18 +51,19 @@ def as_generator(rng: np.random.Generator | int) -> np.random.Generator:
 
 
 def check_outlines(outlines_xy: np.ndarray, height: int, width: int) -> None:
-    """Refuse faces (N, P, 2) whose middle lies outside of a picture of this size, and tiny ones.
+    """Refuse faces (N, P, 2) whose middle lies outside of a picture of this size, tiny and huge ones.
 
     Raises:
         OptionError: The message tells which.
     """
     middles = (outlines_xy.min(1) + outlines_xy.max(1)) / 2
-    sizes = np.ptp(outlines_xy, axis=1).min(1) / max(height, width)
-    for number in np.flatnonzero(sizes < _MIN_SHARE):
+    extents = np.ptp(outlines_xy, axis=1) / max(height, width)
+    sizes = np.where(extents.max(1) > _MOST_SHARE, extents.max(1), extents.min(1))
+    for number in np.flatnonzero((sizes < _MIN_SHARE) | (sizes > _MOST_SHARE)):
         raise OptionError(
             f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy",
             f"the face is {100 * sizes[number]:.1f} % of the picture's side",
-            f"pass a crop of the face, {100 * _MIN_SHARE:.0f} % or more",
+            f"pass a crop of the face, {100 * _MIN_SHARE:.0f} % to {100 * _MOST_SHARE:,.0f} %",
         )
     outside = ((middles < 0) | (middles > (width - 1, height - 1))).any(1)
     for number in np.flatnonzero(outside):

@@ -14,6 +14,7 @@ from deepfake_detect.records import CropGeometry, Face
 
 NUM_DETECTOR_LANDMARKS = 5
 _MIN_EXTENT = 4.0  # px, both ways
+_FARTHEST = 1e6  # px
 _NUM_OUTLINE_POINTS = 32
 # A face in units of the way from the middle of the eyes down to the middle of the mouth: half its
 # width, how far down it is widest, and where forehead and chin end. Adults' proportions, fitted by
@@ -35,8 +36,8 @@ def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.n
         subject: What to call them in an error.
 
     Raises:
-        OptionError: They are ``None``, of another shape or type, not finite, or collapsed to a
-            point or a line.
+        OptionError: They are ``None``, of another shape or type, not finite, over a million pixels
+            away, or collapsed to a point or a line.
 
     Example:
         >>> check_landmarks([(30, 40), (60, 40), (45, 58), (33, 75), (57, 75)]).shape
@@ -45,10 +46,7 @@ def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.n
     wanted = "pass (K, 2) numbers in pixels of the picture, K >= 5; find_landmarks finds five in a crop"
     if landmarks_xy is None:
         raise OptionError(subject, "is None: no face is known here", wanted)
-    try:
-        points = np.asarray(landmarks_xy, np.float64)
-    except (TypeError, ValueError) as error:
-        raise OptionError(subject, f"is no array of numbers ({error})", wanted) from error
+    points = _as_numbers(landmarks_xy, subject, wanted)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < NUM_DETECTOR_LANDMARKS:
         raise OptionError(subject, f"has the shape {points.shape}", wanted)
     _check_spread(points[None], subject)
@@ -61,22 +59,29 @@ def check_landmark_batch(landmarks_xy: Any, num_images: int) -> np.ndarray:
     Raises:
         OptionError: As there, or they are not those of N images; the message tells which image's.
     """
-    points = np.asarray(landmarks_xy.detach().cpu() if hasattr(landmarks_xy, "detach") else landmarks_xy)
-    is_number = np.issubdtype(points.dtype, np.number)
-    if not is_number or points.ndim != 3 or points.shape[::2] != (num_images, 2) or points.shape[1] < 5:
-        raise OptionError(
-            "landmarks_xy",
-            f"is of shape {points.shape} and dtype {points.dtype} for {num_images} images",
-            f"pass ({num_images}, K, 2) numbers, K >= 5",
-        )
-    points = points.astype(np.float64)
+    wanted = f"pass ({num_images}, K, 2) numbers, K >= 5"
+    points = _as_numbers(landmarks_xy, "landmarks_xy", wanted)
+    if points.ndim != 3 or points.shape[::2] != (num_images, 2) or points.shape[1] < 5:
+        raise OptionError("landmarks_xy", f"is of shape {points.shape} for {num_images} images", wanted)
     _check_spread(points, "landmarks_xy")
     return points
 
 
+def _as_numbers(landmarks_xy: Any, subject: str, wanted: str) -> np.ndarray:
+    """Return an array or tensor of real numbers as float64."""
+    given = landmarks_xy.detach().cpu() if hasattr(landmarks_xy, "detach") else landmarks_xy
+    try:
+        points = np.asarray(given)
+        if np.iscomplexobj(points):
+            raise TypeError("complex")
+        return points.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(subject, f"is no array of numbers ({error})", wanted) from error
+
+
 def _check_spread(points: np.ndarray, subject: str) -> None:
-    """Refuse points (N, K, 2) that are not finite or span no area."""
-    finite = np.isfinite(points).all((1, 2))
+    """Refuse points (N, K, 2) that are not finite, are far off or span no area."""
+    finite = (np.abs(points) <= _FARTHEST).all((1, 2))  # false for NaN too
     # The spread along the smaller of the principal axes.
     usable = np.where(finite[:, None, None], points, 0.0)
     centred = usable - usable.mean(1, keepdims=True)
@@ -86,7 +91,8 @@ def _check_spread(points: np.ndarray, subject: str) -> None:
     for number in np.flatnonzero(~finite | (extent < _MIN_EXTENT)):
         which = f"{subject}[{number}]" if len(points) > 1 else subject
         if not finite[number]:
-            raise OptionError(which, "holds values that are not finite", "leave this face out")
+            cause = f"holds values that are not finite, or beyond {_FARTHEST:,.0f} pixels"
+            raise OptionError(which, cause, "leave this face out")
         raise OptionError(which, "has collapsed to a point or a line", "leave this face out")
 
 

@@ -94,7 +94,8 @@ def _draw_pair(axes: Axes, pair: DuplicatePair, root: Path) -> None:
     if pair.kind == "identical-crops":
         words = "the same bytes"
     else:
-        words = f"{pair.distance} bits apart, likeness {pair.likeness:.3f}"
+        apart = "" if pair.distance is None else f"{pair.distance} bits apart, "
+        words = f"{apart}likeness {pair.likeness:.3f}"
     # A name may hold a dollar sign, which is no formula.
     axes.set_title("\n".join([*names, words]), fontsize=8, loc="left", parse_math=False)
 

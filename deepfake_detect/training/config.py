@@ -13,6 +13,7 @@ from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
 from deepfake_detect.models.spec import HeadName, Pooling, Temporal
+from deepfake_detect.training.kept_epochs import parse_epochs, require_epochs
 from deepfake_detect.training.regimes import parse_regime
 
 PRECISIONS = ("auto", "no", "bf16", "fp16")
@@ -136,6 +137,8 @@ class TrainingConfig:
         seed: Of initialisation, order and augmentation.
         save_every: Steps after which the run's state is written, beside that after each epoch; a run
             that is killed goes on from there. 0 writes after epochs alone.
+        save_epochs: Epochs whose network is kept in ``epochs`` beside the selected one, counted over
+            both stages; 0 is before the first step.
         sanity: Whether to make sure, before the first step, that data and network are fit to be
             trained; see :mod:`training.sanity`.
         tensorboard: Whether to write TensorBoard's event files beside ``history.csv``.
@@ -192,6 +195,7 @@ class TrainingConfig:
     device: str = "auto"
     seed: int = 0
     save_every: int = 500
+    save_epochs: tuple[int, ...] = ()
     sanity: bool = True
     tensorboard: bool = False
     name: str = "detector"
@@ -216,6 +220,7 @@ class TrainingConfig:
                     raise OptionError(option, f"is {value}", f"pass {least} or more")
         if self.head_epochs + self.epochs == 0:
             raise OptionError("epochs", "is 0 and so is head_epochs", "train for at least one epoch")
+        require_epochs(self.save_epochs, self.head_epochs + self.epochs)
         self._check_together()
         check_leak_kinds(self.allow_leak)
 
@@ -310,6 +315,10 @@ def _converted(name: str, value: Any, source: str) -> Any:
         if not isinstance(value, (str, list, tuple, type(None))):
             raise refused
         return (value,) if isinstance(value, str) else tuple(value or ())
+    if name == "save_epochs":
+        # YAML reads one epoch as a number and several as text, or as a list.
+        listed = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+        return parse_epochs(",".join(map(str, listed)), option=name) if listed else ()
     if value is None and kind.endswith("None"):
         return None
     if name == "precision" and value is False:

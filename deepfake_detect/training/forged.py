@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from deepfake_detect.data.manifest import MANIFEST_NAME, Manifest, read_manifest
 from deepfake_detect.errors import ManifestError
@@ -48,7 +48,7 @@ def make_blender(
         shares = landmark_shares(train_rows, device=config.device, show_progress=show_progress)
         if keep:
             with atomic_path(path) as temporary:
-                save_file({"shares": shares}, temporary, metadata={"rows_sha256": digest})
+                temporary.write_bytes(save({"shares": shares}, metadata={"rows_sha256": digest}))
     blender = Blender(train_rows, shares, parse_blends(config.forgery))
     if not len(blender.rows):
         raise ManifestError(config.manifest, "has no real crop with a face in it", "extract faces of reals")
@@ -57,7 +57,7 @@ def make_blender(
 
 def _rows_sha256(rows: Manifest) -> str:
     """Return a hash of what landmarks depend on."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((str(rows.root.resolve()), rows.geometry)).encode())
     for batch in rows.columns(["path", "label", "box_xyxy", "landmarks_xy"]).to_batches(10_000):
         digest.update(repr(batch.to_pylist()).encode())
     return digest.hexdigest()

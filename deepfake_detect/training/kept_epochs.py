@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def parse_epochs(text: str) -> tuple[int, ...]:
+def parse_epochs(text: str, *, option: str = "epochs") -> tuple[int, ...]:
     """Return the epochs of a list such as ``"0,1,12"``, rising; 0 is before the first.
+
+    Args:
+        text: Numbers with commas between.
+        option: What an error calls it.
 
     Raises:
         OptionError: It is no such list.
@@ -24,8 +29,33 @@ def parse_epochs(text: str) -> tuple[int, ...]:
     """
     words = [word.strip() for word in text.split(",")]
     if not all(word.isascii() and word.isdigit() for word in words):
-        raise OptionError("epochs", f"{text!r} is no list of them", "write such as 0,1,12")
+        raise OptionError(option, f"{text!r} is no list of them", "write such as 0,1,12")
     return tuple(sorted({int(word) for word in words}))
+
+
+def require_epochs(epochs: Sequence[int], num_epochs: int) -> None:
+    """Refuse epochs that a run will not come to.
+
+    Args:
+        epochs: To be kept, 0 being before the first.
+        num_epochs: Of the run.
+
+    Raises:
+        OptionError: One of them is out of range.
+
+    Example:
+        >>> require_epochs((0, 2), num_epochs=2)
+    """
+    for epoch in epochs:
+        if not 0 <= epoch <= num_epochs:
+            cause = f"names epoch {epoch} of a run of {num_epochs}"
+            raise OptionError("save_epochs", cause, f"choose of 0 to {num_epochs}")
+
+
+def forget_epochs(run: Path) -> None:
+    """Remove the epochs that an earlier run kept in a folder: they are of another network."""
+    for file in (run / "epochs").glob("epoch-*.safetensors"):
+        file.unlink()
 
 
 def epoch_file(run: Path, epoch: int) -> Path:
@@ -40,8 +70,9 @@ def epoch_file(run: Path, epoch: int) -> Path:
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write a network's weights as safetensors, atomically."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    written = save(tensors)  # in memory: safetensors hides from what a write to a full disk failed
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 import time
 import warnings
@@ -61,6 +62,7 @@ from deepfake_detect.training.history import (
     write_history,
 )
 from deepfake_detect.training.journal import Journal
+from deepfake_detect.training.kept_epochs import epoch_file
 from deepfake_detect.training.objectives import class_weight, loss_of, mix_batch
 from deepfake_detect.training.optimisation import (
     SharpnessAware,
@@ -80,7 +82,7 @@ _STATE_VERSION = 3
 # What a run may go on with in another form: none of it changes what is learned.
 _FREE_TO_CHANGE = {
     *("manifest", "out", "device", "num_workers", "allow_leak"),
-    *("save_every", "sanity", "tensorboard"),
+    *("save_every", "save_epochs", "sanity", "tensorboard"),
 }
 _HEAD = "head"
 _SMOOTHING_BATCHES = 50  # over which the loss shown beside the progress bar is averaged
@@ -94,7 +96,8 @@ def train(
     First it is made sure that the run is worth starting (:mod:`training.sanity`). Then the head is
     trained alone on the frozen backbone, then what ``config.regime`` names. After each epoch the
     validation AUC over videos is measured; the best epoch's network is kept as
-    ``detector.safetensors``. ``history.csv``, ``config.json`` and ``log.txt`` are written beside it.
+    ``detector.safetensors``. ``history.csv``, ``config.json`` and ``log.txt`` are written beside it,
+    and in ``epochs`` detectors of the epochs that ``config.save_epochs`` names.
 
     A run that was stopped, by whatever, goes on when started again with the same config and ends,
     on a CPU, with the weights of the unbroken run bit for bit. On a GPU the seed settles order,
@@ -113,7 +116,8 @@ def train(
         ManifestError: A split lacks a class, or splits of the manifest leak into one another by a
             kind that ``config.allow_leak`` does not name, see :mod:`data.audit`.
         SanityError: A gate did not pass.
-        OptionError: The folder holds a run with another config, or ``config.where`` cannot be read.
+        OptionError: The folder holds a run with another config, or one that has gone past an epoch
+            that is to be kept; ``config.where`` cannot be read.
         OutputError: Another process trains in the folder.
     """
     run = _Run(config, show_progress=show_progress)
@@ -276,6 +280,7 @@ class _Run:
             gates = self._check_sanity(stages[-1].parts) if self.config.sanity else ()
             torch.manual_seed(self.config.seed)  # whatever the gates have drawn
             self._recalibrate_batchnorm(self.config.num_recalibration_batches)
+            self._keep_epoch(0, self.model)
         else:
             self.journal.say(
                 f"goes on in epoch {state['epoch']} after {state['progress'][0]['num_batches']} batches"
@@ -405,11 +410,19 @@ class _Run:
                 f"{self.accelerator.num_processes}",
                 "go on with as many, or pass another --out",
             )
+        self._refuse_past_epochs(state["epoch"])
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.history = [EpochRecord(**record) for record in state["history"]]
         return state
+
+    def _refuse_past_epochs(self, current: int) -> None:
+        """Refuse to keep an epoch that has gone by."""
+        for epoch in self.config.save_epochs:
+            if epoch < current and not epoch_file(self.config.out, epoch).is_file():
+                cause = f"names epoch {epoch}, which the run in {self.config.out} has gone past"
+                raise OptionError("save_epochs", cause, "leave it out, or pass another --out")
 
     def _run_stage(self, stage: _Stage, state: dict[str, Any] | None) -> None:
         """Run the epochs of a stage, or those of them that ``state`` lacks."""
@@ -454,7 +467,7 @@ class _Run:
         self._share_statistics()
         trained = [p for part in stage.parts for p in part.parameters]
         num_unreadable = self._name_unreadable(self.train_rows, progress.unreadable, "training")
-        logits, labels, videos = self._validate(self.model if self.average is None else self.average.module)
+        logits, labels, videos = self._validate(self._validated())
         record = EpochRecord(
             epoch=epoch,
             stage=stage.name,
@@ -718,8 +731,11 @@ class _Run:
             "history": [asdict(one) for one in self.history],
         }
         if self.accelerator.is_main_process:
+            # Put together in memory: torch hides from what a write to a full disk failed.
+            written = io.BytesIO()
+            torch.save(state, written)
             with atomic_path(self.config.out / _STATE_NAME) as temporary:
-                torch.save(state, temporary)
+                temporary.write_bytes(written.getbuffer())
         self.accelerator.wait_for_everyone()
 
     def _keep(self, record: EpochRecord, stage: _Stage, optimizer: Any) -> None:
@@ -728,8 +744,9 @@ class _Run:
         self.history.append(record)
         if self.accelerator.is_main_process:
             if is_best:
-                self._save_detector(record)
+                self._save_best(record)
             write_history(self.config.out / "history.csv", self.history)
+        self._keep_epoch(record.epoch, self._validated())
         self._save_state(record.epoch + 1, stage, optimizer, _Epoch())
         figures = {key: value for key, value in asdict(record).items() if isinstance(value, (int, float))}
         self.journal.record(figures, step=record.epoch)
@@ -739,14 +756,28 @@ class _Run:
             f"{record.loading_share:.0%} of it waiting for crops" + (", best so far" if is_best else "")
         )
 
-    def _save_detector(self, record: EpochRecord) -> None:
-        model: Any = self.model if self.average is None else self.average.module
+    def _validated(self) -> Any:
+        """Return the network that is validated and kept: the average, where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def _save_best(self, record: EpochRecord) -> None:
+        told = {"selected_epoch": record.epoch, "val_video_auc": record.val_video_auc}
+        self._save_detector(self.config.out / DETECTOR_NAME, self._validated(), told)
+
+    def _keep_epoch(self, epoch: int, model: Any) -> None:
+        """Write the detector of an epoch that is to be kept; 0 is before the first step."""
+        if epoch in self.config.save_epochs and self.accelerator.is_main_process:
+            path = epoch_file(self.config.out, epoch)
+            self._save_detector(path, model, {"kept_epoch": epoch})
+
+    def _save_detector(self, path: Path, model: Any, told: dict[str, Any]) -> None:
+        """Write a network as a detector file, ``told`` being what sets it apart from others of the run."""
         if "lora" in parse_regime(self.config.regime):
             model = copy.deepcopy(model)
             merge_lora(model)
-        save_detector(self.config.out / DETECTOR_NAME, model, self._detector_config(record))
+        save_detector(path, model, self._detector_config(told))
 
-    def _detector_config(self, record: EpochRecord) -> DetectorConfig:
+    def _detector_config(self, told: dict[str, Any]) -> DetectorConfig:
         datasets = self.train_rows.query("select distinct dataset from rows order by dataset")
         return DetectorConfig(
             name=self.config.name,
@@ -770,8 +801,7 @@ class _Run:
                 },
                 "num_train_crops": self.train_rows.num_rows,
                 "num_val_crops": self.val_rows.num_rows,
-                "selected_epoch": record.epoch,
-                "val_video_auc": record.val_video_auc,
+                **told,
             },
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,9 +15,11 @@ from deepfake_detect.data.audit import DuplicatePair
 from deepfake_detect.data.index import IndexOrigin, write_index
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.features.feature_file import feature_table
 from deepfake_detect.records import CropGeometry, DatasetVideo
 from deepfake_detect.report.duplicates import save_duplicate_sheet
 from tests.data.trees import crop_manifest, textured_crops
+from tests.features.data import write_features
 
 
 @pytest.fixture
@@ -73,6 +76,79 @@ def test_crops_can_be_left_out(leaking: Path, tmp_path: Path, capsys: pytest.Cap
 def test_rows_can_be_chosen(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert audit(leaking, "--where", "path <> 'crops/test1.png'") == 0
     assert "11 rows of 11 videos" in capsys.readouterr().out
+
+
+@pytest.fixture
+def looks(clean: Path) -> Path:
+    """Features by which train0 and test2 are alike; taken when test2 was still of train."""
+    rng, tables = np.random.default_rng(0), []
+    rows = read_manifest(clean).columns(["path", "split"]).to_pylist()
+    common = rng.normal(size=16)
+    for row in rows:
+        is_alike = row["path"] in ("crops/train0.png", "crops/test2.png")
+        features = common + 0.05 * rng.normal(size=16) if is_alike else rng.normal(size=16)
+        split = "train" if is_alike else row["split"]
+        table = feature_table(features[None], split=split, method="m", video_ids=[row["path"]])
+        tables.append(replace(table, paths=np.array([f"m/{row['path']}"], object)))
+    stranger = replace(
+        feature_table(common[None], split="test", method="m"), paths=np.array(["x.png"], object)
+    )
+    return write_features(clean.parents[1] / "features.h5", [*tables, stranger])
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "shared"),
+    [
+        ([], "near-duplicate-crops", ["0", "0", "0", "0", "+", "1"]),
+        (["--alike-are", "people"], "identities", ["0", "0", "+", "1", "0", "0"]),
+    ],
+)
+def test_faces_alike_by_their_features_are_a_leak(
+    options: list[str], kind: str, shared: list[str], clean: Path, looks: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    result, sheet = tmp_path / "audit.json", tmp_path / "pairs.png"
+    command = [clean, "--features", looks, *options, "--json", result, "--sheet", sheet]
+    assert audit(*command, "--min-similarity", "0.9") == 1
+    lines = capsys.readouterr().out.splitlines()
+    (leak,) = json.loads(result.read_text())["leaks"]
+    assert (leak["kind"], leak["first"], leak["second"], leak["count"]) == (kind, "train", "test", 1)
+    assert (leak["examples"][0]["first"], leak["examples"][0]["second"]) == (
+        "crops/train0.png",
+        "crops/test2.png",
+    )
+    (told,) = [line for line in lines if line.strip().startswith("train, test")]
+    assert told.split()[2:] == shared
+    assert any(f"note: {kind} are looked for by the features of" in line and "12 of the 12 rows" in line
+               for line in lines)  # fmt: skip
+    assert lines[-1].startswith(f"LEAK: {kind} in {clean}")
+    assert cv2.imread(str(sheet)).shape[1] > 1000
+    sheet.unlink()
+    # Without reading crops, what features say is still told and drawn.
+    assert audit(*command, "--min-similarity", "0.9", "--no-crops") == 1
+    assert sheet.is_file()
+    assert audit(clean, "--features", looks, *options, "--min-similarity", "0.9999") == 0
+    # Rows that are not asked for do not leak.
+    where = ["--where", "path <> 'crops/test2.png'"]
+    assert audit(clean, "--features", looks, *options, "--min-similarity", "0.9", *where) == 0
+    assert "11 of the 11 rows" in capsys.readouterr().out
+
+
+def test_features_of_other_crops_are_refused(
+    clean: Path, looks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = crop_manifest(tmp_path / "other", textured_crops(2, "train") + textured_crops(2, "test", seed=1))
+    for command, message in (
+        ([other, "--features", looks], "is of a crop that has a split in"),
+        ([clean, "--features", tmp_path / "absent.h5"], "there is no such feature file"),
+        ([clean, "--features", looks, "--min-similarity", "2"], "min_similarity: is 2.0"),
+        ([clean, "--min-similarity", "0.9"], "--min-similarity: has no meaning without --features"),
+        ([clean, "--alike-are", "people"], "--alike-are: has no meaning without --features"),
+    ):
+        assert audit(*command) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_what_should_be_looked_at_is_said(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation import backbone_study
 from deepfake_detect.evaluation.backbone_study import compare_backbones
 from deepfake_detect.metrics import roc_auc
@@ -98,6 +99,13 @@ def test_the_test_split_is_measured_on_request(
     (row,) = rows(out)
     assert float(row["test_auc_low"]) <= float(row["test_auc"]) <= float(row["test_auc_high"])
     assert "| test AUC |" in (out / "comparison.md").read_text()
+    # A manifest with more test videos: what was scored of the fewer is not taken for them.
+    more = [textured_crops(count, split, seed=seed) for count, split, seed in
+            ((8, "train", 1), (6, "val", 2), (6, "test", 3))]  # fmt: skip
+    grown = crop_manifest(tmp_path / "grown", sum(more, []))
+    assert call(grown, out, "--backbones", "test_resnet", "--regimes", "full", "--test") == 0
+    (scores,) = out.glob("runs/*/test_scores.json")
+    assert len(json.loads(scores.read_text())["labels"]) == 12
 
 
 def test_what_runs_out_of_memory_is_a_row(
@@ -177,7 +185,7 @@ def test_every_network_takes_its_turn_in_every_round(
 
     def watched(self: Any, images: torch.Tensor) -> Any:
         turns.append(id(self))
-        assert len(images) == 12
+        assert len(images) == 11  # one of 12 cannot be read
         return real(self, images)
 
     monkeypatch.setattr(backbone_study.CropScorer, "batch_logits", watched)
@@ -189,9 +197,14 @@ def test_every_network_takes_its_turn_in_every_round(
     config = DetectorConfig(name="made", version="1.0", model=model.spec, geometry=geometry, training={})
     save_detector(tmp_path / "made.safetensors", model, config)
     rows_of_val = read_manifest(manifest).split("val")
+    (manifest.parent / rows_of_val.columns(["path"])["path"][0].as_py()).write_bytes(b"no picture")
     speeds = backbone_study.measure_speeds(
         [tmp_path / "made.safetensors"] * 2, rows_of_val, device=torch.device("cpu"), num_rounds=2
     )
     assert len(speeds) == 2
     assert min(speeds) > 0
     assert turns == turns[:2] * 3
+    for path in rows_of_val.columns(["path"])["path"].to_pylist():
+        (manifest.parent / path).write_bytes(b"no picture")
+    with pytest.raises(ManifestError, match="not one of its crops can be read"):
+        backbone_study.measure_speeds([], rows_of_val, device=torch.device("cpu"))

@@ -110,6 +110,8 @@ def test_vggs_layers_have_keras_names(photo: np.ndarray) -> None:
         ({"total_variation": -1.0}, "total_variation: is -1.0; pass 0 or more"),
         ({"l2": float("nan")}, "l2: is nan; pass 0 or more"),
         ({"octave_scale": 1.0}, "octave_scale: is 1.0; pass a number above 1"),
+        ({"rate": float("inf")}, "rate: is inf"),
+        ({"l2": float("inf")}, "l2: is inf"),
         ({"rate": 0.0}, "rate: is 0.0; pass a number above 0"),
         ({"frame_every": -1}, "frame_every: is -1"),
         ({"seed": -1}, r"seed: is -1; pass 0 up to below 2\*\*32"),
@@ -126,6 +128,8 @@ def test_options_out_of_range_are_refused(
 def test_what_cannot_be_dreamt_is_refused(network: ForgeryClassifier, photo: np.ndarray) -> None:
     with pytest.raises(OptionError, match="test_resnet has none named 'block5_conv1'; choose conv1, layer1"):
         dream(network, layers={"block5_conv1": 1.0})
+    with pytest.raises(OptionError, match="layers: layer1 weighs nan; pass numbers"):
+        dream(network, layers={"layer1": float("nan")})
     with pytest.raises(OptionError, match="layers: none is named with a weight"):
         dream(network, layers={"layer1": 0.0})
     with pytest.raises(ImageError, match="greyscale"):

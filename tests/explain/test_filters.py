@@ -130,9 +130,15 @@ def test_damaged_runs_are_refused(tmp_path: Path) -> None:
         classifier_network(tmp_path)
 
 
-def test_a_detector_is_read_from_its_run_too(small_detector: Path, portrait: np.ndarray) -> None:
+def test_a_detector_is_read_from_its_run_too(
+    small_detector: Path, portrait: np.ndarray, tmp_path: Path
+) -> None:
     found = detector_network(small_detector)
     assert found.name == "small"
     assert found.input_of(portrait).shape == (3, 64, 64)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "detector.safetensors").write_bytes(small_detector.read_bytes())
+    for path in (tmp_path / "run", tmp_path / "run" / "detector.safetensors"):
+        assert detector_network(path).name == "run"
     with pytest.raises(CheckpointError, match="there is no such detector file"):
         detector_network(small_detector.parent)

@@ -138,6 +138,23 @@ def test_without_val_whole_people_are_held_out(tmp_path: Path, monkeypatch: pyte
     assert seen[-1] == set(train.identities)
 
 
+def test_of_few_people_each_fold_has_both_classes(tmp_path: Path) -> None:
+    def file_of(name: str, people: list[list[str]]) -> FeatureFile:
+        reals, fakes = tables_of("train", 60, 0)
+        placed = [
+            replace(table, identities=np.array([of[n % len(of)] for n in range(len(table))], object))
+            for table, of in zip((reals, fakes), people, strict=True)
+        ]
+        return FeatureFile(write_features(tmp_path / name, placed))
+
+    # Held out one by one, nobody of these four would leave a fold of both classes.
+    fitted = fit_classifier(file_of("four.h5", [["a", "b"], ["c", "d"]]), "logistic", show_progress=False)
+    assert fitted.selected_on == "folds of train"
+    assert all(0 <= point.auc <= 1 for point in fitted.grid)
+    with pytest.raises(ManifestError, match="its 2 people of train cannot be held out so that both classes"):
+        fit_classifier(file_of("two.h5", [["a"], ["b"]]), "logistic", show_progress=False)
+
+
 def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'magic' is unknown; choose logistic, linear-svm"):
         fit_classifier(file, "magic")  # type: ignore[arg-type]
@@ -152,6 +169,14 @@ def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
     of_one = [replace(t, identities=np.full(len(t), "p", object)) for t in tables_of("train", 50, 0)]
     with pytest.raises(OptionError, match="train is of one person, and there is no val"):
         fit_classifier(FeatureFile(write_features(tmp_path / "o.h5", of_one)), "knn")
+    for split, number in (("train", 0), ("val", 1)):
+        broken = {"train": tables_of("train", 50, 0), "val": tables_of("val", 50, 1)}
+        broken[split][number].features[3, 1] = np.nan
+        path = write_features(tmp_path / f"{split}.h5", [*broken["train"], *broken["val"]])
+        with pytest.raises(
+            ManifestError, match=rf"1 of the \d+ rows of {split} hold values that are not fin"
+        ):
+            fit_classifier(FeatureFile(path), "random-forest")
     with pytest.raises(OptionError, match="RidgeClassifier cannot be stored"):
         head_of(pipeline_of(RidgeClassifier()).fit(*two_classes(20, 0)))
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.features.feature_file import FeatureFile
-from tests.features.data import VIDEOS, write_crops
+from deepfake_detect.features.feature_file import FeatureFile, feature_table
+from tests.features.data import VIDEOS, write_crops, write_features
 
 
 @pytest.fixture
@@ -44,6 +47,24 @@ def test_classifiers_become_a_detector(
     grid = json.loads((tmp_path / "run" / "grid.json").read_text())
     assert {one["classifier"] for one in grid} == {"logistic", "linear-svm"}
     assert all(0 <= one["auc"] <= 1 and one["settings"] for one in grid)
+
+
+def test_the_network_may_lie_elsewhere_by_now(
+    small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, other, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "features.h5"
+    first.write_bytes(small_detector.read_bytes())
+    extract = ["extract-features", "--manifest", str(write_crops(tmp_path / "crops"))]
+    assert main([*extract, "--detector", str(first), "--out", str(out), "--num-workers", "0"]) == 0
+    first.rename(other)
+    for command in (
+        ["train-features", "--out", str(tmp_path / "run"), "--classifier", "logistic"],
+        ["neighbours", "--crops", str(tmp_path / "crops" / "val1-0.png")],
+    ):
+        capsys.readouterr()
+        assert main([*command, "--features", str(out)]) == 2
+        assert "a.safetensors: there is no such detector file" in capsys.readouterr().err
+        assert main([*command, "--features", str(out), "--weights", str(other)]) == 0
 
 
 def test_nearest_faces_of_pictures_and_of_a_video(
@@ -84,7 +105,9 @@ def test_precision_and_what_splits_share(
     assert "train and val: nothing alike" in capsys.readouterr().out
 
 
-def test_the_map_of_several_files(features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_map_of_several_files(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     capsys.readouterr()
     out = tmp_path / "out" / "map.html"
     command = [
@@ -97,9 +120,43 @@ def test_the_map_of_several_files(features: Path, tmp_path: Path, capsys: pytest
         "--num-clusters",
         "2",
     ]
+    read = FeatureFile.batches
+    monkeypatch.setattr(  # a file larger than memory is read in parts
+        FeatureFile, "batches", lambda self, *chosen: read(self, *chosen, batch_size=5)
+    )
+    monkeypatch.delattr(FeatureFile, "read")
     assert main([*command, "--projection", "pca", "--most", "30"]) == 0
-    assert "30 faces" in out.read_text()
+    text = out.read_text()
+    assert "30 faces" in text
     assert "cluster 0: " in capsys.readouterr().out
+    found = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    videos = json.loads(found[1])["columns"]["video"]
+    assert len(videos) == 30
+    assert len(set(videos)) > 9  # of 12: drawn by lot, not the first
+
+
+def test_groups_say_how_many_people_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = [
+        feature_table(np.eye(2)[[side] * 4] + 0.01 * np.arange(8).reshape(4, 2), split="val", method="m")
+        for side in (0, 1)
+    ]
+    people = [["", "", "", ""], ["ann", "ann", "bob", ""]]
+    named = [replace(t, identities=np.array(p, object)) for t, p in zip(tables, people, strict=True)]
+    source = {"weights_sha256": "0", "layer": None}
+    path = write_features(tmp_path / "f.h5", named, source=source)
+    command = ["clusters", "--features", str(path), "--out", str(tmp_path / "m.html"), "--projection", "pca"]
+    assert main([*command, "--num-clusters", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "4 faces of nobody known, 0% fake" in told
+    assert "4 faces of 2 known people, 0% fake" in told
+    # Alike in network and layer, and yet of another shape.
+    wide = write_features(tmp_path / "w.h5", [feature_table(np.ones((4, 3)), split="val", method="m")],
+                          source=source)  # fmt: skip
+    assert main([*command[:2], str(path), str(wide), *command[3:]]) == 2
+    assert "are of several networks or layers, or maps" in capsys.readouterr().err
+    assert main(["neighbours", "--features", str(path), "--across-splits", "0.9"]) == 0
+    assert "there are not two splits to compare" in capsys.readouterr().out
 
 
 def test_weights_are_written_as_hdf5(
@@ -115,10 +172,18 @@ def test_weights_are_written_as_hdf5(
         ("neighbours --features F --video nobody", "has no row of 'nobody'"),
         ("neighbours --features F --crops absent.png", "absent.png: "),
         ("neighbours --features absent.h5 --precision", "there is no such feature file"),
-        ("clusters --features F --out O/m.html --most 2", "most: is 2; pass 3 or more"),
+        ("clusters --features F --out O/m.html --most 2", "most: is 2; pass 3 to 20,000"),
         ("clusters --features F --out O/m.html --cluster x", "method: 'x' is unknown"),
         ("clusters --features F M --out O/m.html", "are of several networks or layers, or maps"),
         ("neighbours --features M --precision", "holds maps, no vectors"),
+        ("clusters --features F --out O/m.html --most 20001", "most: is 20001; pass 3 to 20,000"),
+        ("clusters --features F --out O/m.html --split x", "has no rows of x/*; there are train/Deepfakes"),
+        (
+            "neighbours --features F --across-splits 0.9 --split val",
+            "--split: has no meaning with --across-s",
+        ),
+        ("neighbours --features F --across-splits 0.9 --count 3", "--count: has no meaning with --across-sp"),
+        ("neighbours --features F --precision --sheet s.png", "--sheet: has no meaning with --precision"),
         ("train-features --features absent.h5 --out O", "there is no such feature file"),
         ("extract-features --manifest absent --backbone x --out O/f.h5", "there is no such manifest"),
         ("export-weights absent --out O/w.h5", "there is no such file"),

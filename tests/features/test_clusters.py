@@ -83,11 +83,12 @@ def test_the_page_holds_all_it_shows(tmp_path: Path) -> None:
     for number in range(5):
         thumbnails[number] = (50 * number, 0, 250 - 50 * number)
     places = np.array([[0, 0], [10, 0], [10, 5], [0, 5], [5, 2.5]], float)
-    nasty = ["a", "</script><b>", '"', "ü", ""]
+    nasty = ["a", "</script><b>", '"', "<!--<script>", ""]
     write_face_map(tmp_path / "m.html", places, thumbnails, {"person": nasty, "n": "01234"}, title="<Map>")
     page = (tmp_path / "m.html").read_text("utf-8")
     assert not re.search(r"(src|href)=.?(https?:)?//", page)
     assert "&lt;Map&gt;" in page
+    assert "<!--" not in page
     data = data_of(page)
     assert data["columns"] == {"person": nasty, "n": list("01234")}
     assert data["places"] == [[0, 0.25], [1, 0.25], [1, 0.75], [0, 0.75], [0.5, 0.5]]

@@ -103,6 +103,11 @@ def test_another_network_layer_or_number_is_refused(
         extract(manifest, small_detector, out, batch_size=0)
     with pytest.raises(OptionError, match="rows_per_part: is 0"):
         extract(manifest, small_detector, out, rows_per_part=0)
+    with pytest.raises(OptionError, match="num_workers: is -1; pass 0 or more"):
+        extract_features(manifest, other, out, num_workers=-1, show_progress=False)
+    with pytest.raises(ManifestError, match="holds no row to extract; choose other rows"):
+        extract(manifest.where("label = 7"), small_detector, tmp_path / "none.h5")
+    assert not (tmp_path / "none.h5").exists()
 
 
 def test_crops_that_cannot_be_read_are_named_and_tried_again(

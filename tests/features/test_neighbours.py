@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from deepfake_detect.data.audit import DuplicatePair
+from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features import neighbours
 from deepfake_detect.features.across import similar_across_splits
 from deepfake_detect.features.feature_file import FeatureFile, feature_table
 from deepfake_detect.features.neighbours import FaceIndex, retrieval_precision, unit_vectors
+from deepfake_detect.records import CropGeometry
 from tests.features.data import write_features
 
 HAS_FAISS = [
@@ -126,11 +128,24 @@ def test_what_two_splits_share_is_told_in_the_words_of_the_audit(file: FeatureFi
     assert len(similar_across_splits(file, min_similarity=0.99, max_pairs=1).pairs) == 1
 
 
-def test_paths_can_be_those_of_the_manifest(file: FeatureFile, tmp_path: Path) -> None:
-    found = similar_across_splits(file, min_similarity=0.99, kind="identities", root=tmp_path / "crops")
-    assert found.pairs[0].first_path == "train11.png"
+def test_crops_and_splits_can_be_those_of_a_manifest(file: FeatureFile, tmp_path: Path) -> None:
+    listed = [
+        {"dataset": "x", "video_id": f"{split}{n}", "method": "m", "label": 0, "split": now,
+         "frame_index": 0, "track_id": 0, "path": f"{split}{n}.png"}
+        for split, n, now in (("train", 11, "train"), ("val", 2, "test"), ("val", 7, None))
+    ]  # fmt: skip
+    write_manifest(tmp_path / "crops" / "m.parquet", rows_to_table(listed), geometry=CropGeometry())
+    rows = read_manifest(tmp_path / "crops" / "m.parquet")
+    found = similar_across_splits(file, min_similarity=0.99, kind="identities", rows=rows)
+    (pair,) = found.pairs
+    assert (pair.first_path, pair.second_split, pair.second_path) == ("train11.png", "test", "val2.png")
     assert found.overlaps[0].examples[0].second == "val2.png"
     assert found.overlaps[0].kind == "identities"
+    assert found.num_rows == 2
+    with pytest.raises(
+        OptionError, match="is of a crop that has a split in .*extract those of this manifest"
+    ):
+        similar_across_splits(file, min_similarity=0.99, rows=rows.where("split is null"))
 
 
 def test_bounds_out_of_range(file: FeatureFile) -> None:

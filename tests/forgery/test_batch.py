@@ -10,6 +10,7 @@ import torch
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.forgery import PAPER, SelfBlendConfig, blend_batch, self_blend_pair
 from deepfake_detect.forgery.batch_draws import _hue_maps
+from tests.forgery.test_single import NO_CHANGE
 
 _COUNT = 256
 
@@ -166,6 +167,36 @@ def test_one_colour_stays_one_colour_at_the_border(landmarks: torch.Tensor) -> N
     _, blended, masks = blend_batch(flat, points, generator=generator(), config=config)
     assert (blended == 200).all()
     assert (masks.amax((1, 2)) > 0.2).all()
+
+
+def test_small_shifts_of_hue_saturation_and_value_are_the_same(
+    images: torch.Tensor, landmarks: torch.Tensor
+) -> None:
+    """Brightness and sharpness would drown what the papers' 0.3 of a level does."""
+    config = replace(NO_CHANGE, hue_shift=0.3, saturation_shift=0.3, value_shift=0.3, blend_ratios=(1.0,))
+    image = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())
+    singles = [self_blend_pair(image, landmarks[0].numpy(), rng=n, config=config) for n in range(40)]
+    several = blend_batch(images[:40], landmarks[:40], generator=generator(), config=config)
+    made = several.blended.permute(0, 2, 3, 1).numpy()
+    tints = [
+        [(fake.astype(float) - image)[mask > 0.9].mean(0) for fake, mask in fakes]
+        for fakes in (
+            [(pair.blended, pair.mask) for pair in singles],
+            list(zip(made, several.masks.numpy(), strict=True)),
+        )
+    ]
+    one, other = (np.mean(found, axis=0) for found in tints)
+    assert one[1] < -0.8  # a hue rounded down makes red skin redder
+    np.testing.assert_allclose(other, one, atol=0.8)  # of which half a level is 8-bit HSV's rounding
+
+
+def test_no_gradient_is_asked_for(images: torch.Tensor, landmarks: torch.Tensor) -> None:
+    learned = (images[:2].float() / 255).requires_grad_()
+    blended = blend_batch(learned, landmarks[:2].clone().requires_grad_(), generator=generator()).blended
+    assert not blended.requires_grad
+    for wrong in (None, 3):
+        with pytest.raises(OptionError, match="generator: is a .*; pass a torch.Generator"):
+            blend_batch(images[:2], landmarks[:2], generator=wrong)  # type: ignore[arg-type]
 
 
 def test_an_empty_batch_stays_empty() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from deepfake_detect import forgery
 from deepfake_detect.errors import ImageError, OptionError
@@ -152,6 +153,8 @@ def test_other_kinds_of_picture_are_taken(crop: np.ndarray, five: np.ndarray) ->
     expected, _ = self_blend(crop, five, rng=0)
     floating, _ = self_blend(crop / 255, five.tolist(), rng=0)
     assert (floating == expected).all()
+    predicted = torch.tensor(five, dtype=torch.float64, requires_grad=True)
+    assert (self_blend(crop, predicted, rng=0)[0] == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,10 @@ def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
         self_blend(crop, five + 400, rng=0)
     with pytest.raises(OptionError, match=r"the face is \d\.\d % of the picture's side; pass a crop"):
         self_blend(np.zeros((900, 900, 3), np.uint8), five / 7, rng=0)
+    with pytest.raises(
+        OptionError, match=r"the face is \d+\.\d % of .*; pass a crop of the face, 5 % to 2,000 %"
+    ):
+        self_blend(crop, (five - 112) * 90 + 112, rng=0)
     with pytest.raises(OptionError, match="changed: 'either' gives another real too; call self_blend_pair"):
         self_blend(crop, five, rng=0, config=PAPER)
     for rng in (None, -1, "seed"):

@@ -80,12 +80,19 @@ def test_values_after_an_epoch_are_without_dropout_and_the_run_is_repeatable() -
     assert train_once(same, Variant("plain"), config) == history
 
 
-def test_faces_come_from_train_and_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_come_from_train_and_val(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = crop_manifest(tmp_path / "data", textured_crops(8, "train", seed=1) + textured_crops(4, "val"))
     options = ["--manifest", str(manifest), "--face-size", "16", "--epochs", "1", "--seeds", "1"]
     out = tmp_path / "out"
     assert run(monkeypatch, (Variant("plain"),), *options, "--out", str(out), "--device", "cpu") == 0
     assert '"num_train": 16,\n  "num_test": 8,\n  "image_size": 16' in (out / "study.json").read_text()
+    # As many crops, and others: the finished run is not taken for one of them.
+    (tmp_path / "other").mkdir()
+    other = crop_manifest(tmp_path / "other", textured_crops(8, "train", seed=5) + textured_crops(4, "val"))
+    changed = ["--manifest", str(other), *options[2:], "--out", str(out), "--device", "cpu"]
+    assert "holds a run of other options" in refused(monkeypatch, capsys, *changed)
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> str:
@@ -138,6 +145,12 @@ def test_learning_curves_grow_by_people(
     page.write_text(PAGE)
     assert update_page.main([str(out)], page=page) == 0
     assert "| features | 48 | " in page.read_text()
+    config.write_text(config.read_text() + "learning_rate: 2e-4\n")
+    assert learning_curves.main() == 2
+    assert "holds a run of other options" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [*options, "--shares", "1", "0.9999"])
+    assert learning_curves.main() == 2
+    assert "--shares: hold 48, 48 crops, and some of them the same" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", [*options, "--shares", "0"])
     assert learning_curves.main() == 2
     assert "--shares: holds 0; pass shares above 0 up to 1" in capsys.readouterr().err

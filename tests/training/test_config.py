@@ -28,6 +28,16 @@ def test_a_file_and_what_stands_above_it(tmp_path: Path) -> None:
     assert config.image_size == 96
 
 
+@pytest.mark.parametrize(
+    ("written_as", "epochs"),
+    [("4", (4,)), ("4,0,4", (0, 4)), ("[0, 6]", (0, 6)), ("[]", ()), ("", ())],
+)
+def test_epochs_to_keep_may_be_written_in_any_way(
+    written_as: str, epochs: tuple[int, ...], tmp_path: Path
+) -> None:
+    assert read_config(written(tmp_path, f"{BASE}save_epochs: {written_as}\n")).save_epochs == epochs
+
+
 BASE = "manifest: m\nout: o\nbackbone: b\n"
 
 
@@ -47,6 +57,8 @@ BASE = "manifest: m\nout: o\nbackbone: b\n"
         (BASE + "ema: 1.0\n", "ema: is 1.0; pass 0 up to below 1"),
         (BASE + "accumulate: 0\n", "accumulate: is 0; pass 1 or more"),
         (BASE + "loss: hinge\n", "loss: 'hinge' is unknown; choose bce, focal"),
+        (BASE + "save_epochs: [0, x]\n", "save_epochs: '0,x' is no list of them; write such as 0,1,12"),
+        (BASE + "save_epochs: 7\n", "save_epochs: names epoch 7 of a run of 6; choose of 0 to 6"),
     ],
 )
 def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -6,15 +6,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from deepfake_detect.cli import main
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.manifest import read_manifest, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.forgery.blended_crops import landmark_shares
 from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.forged import validation_source
+from deepfake_detect.training.forged import make_blender, validation_source
 from deepfake_detect.training.loop import train
 from deepfake_detect.training.rate_finder import find_learning_rate
 from tests.conftest import ROOT
@@ -133,6 +137,20 @@ def test_what_was_made_of_other_rows_is_not_taken(reals: Path, both: Path, tmp_p
     other = config(both, run.out, epochs=0)
     train(other, show_progress=False)  # of 40 rows, not of 20
     assert validation_source(other) == (both, None)
+
+
+def test_landmarks_of_crops_that_were_cut_otherwise_are_not_taken(reals: Path, tmp_path: Path) -> None:
+    run = config(reals, tmp_path / "run")
+    run.out.mkdir()
+    wider = tmp_path / "wider" / "manifest.parquet"
+    wider.parent.mkdir()
+    write_manifest(wider, read_manifest(reals).table, geometry=CropGeometry(2.0))
+    found = []
+    for manifest in (reals, wider):
+        assert make_blender(run, read_manifest(manifest), keep=True, show_progress=False) is not None
+        found.append(load_file(run.out / "landmarks.safetensors")["shares"])
+    np.testing.assert_array_equal(found[1], landmark_shares(read_manifest(wider), show_progress=False))
+    assert (found[0] != found[1]).any()
 
 
 def test_damaged_landmarks_are_looked_for_again(reals: Path, tmp_path: Path) -> None:

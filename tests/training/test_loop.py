@@ -33,6 +33,7 @@ from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.feed import labels_and_people
+from deepfake_detect.training.kept_epochs import epoch_file
 from deepfake_detect.training.loop import train
 from tests.conftest import ROOT
 from tests.data.trees import crop_manifest, textured_crops
@@ -82,6 +83,51 @@ def test_a_run_learns_and_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -
     assert stored.training["train_videos_sha256"] == read_manifest(manifest).split("train").video_ids_sha256()
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_chosen_epochs_are_kept_and_drawn_side_by_side(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, plain = tmp_path / "run", tmp_path / "plain"
+    result = train(config(manifest, run, save_epochs=(0, 1, 3)), show_progress=False)
+    assert sorted(file.name for file in (run / "epochs").iterdir()) == [
+        f"epoch-000{epoch}.safetensors" for epoch in (0, 1, 3)
+    ]
+    kept = {epoch: read_detector(epoch_file(run, epoch)) for epoch in (0, 1, 3)}
+    assert [config.training["kept_epoch"] for _, config in kept.values()] == [0, 1, 3]
+    first, headed, last = (model.state_dict() for model, _ in kept.values())
+    # The head's epoch moves nothing else; the later ones move all.
+    changed = {name for name in first if not torch.equal(first[name], headed[name])}
+    assert {name.split(".")[0] for name in changed} == {"head"}
+    assert not torch.equal(first["encoder.conv1.0.weight"], last["encoder.conv1.0.weight"])
+    # To keep them changes nothing that is learned.
+    unkept = train(config(manifest, plain), show_progress=False)
+    assert [one.train_loss for one in unkept.history] == [one.train_loss for one in result.history]
+    if result.best.epoch == 3:
+        assert all(torch.equal(one, last[name]) for name, one in weights_of(result.detector_path).items())
+    draw = ["filters", "--detector", str(run), "--out", str(tmp_path / "filters.png")]
+    assert main([*draw, "--epochs", "0,3"]) == 0
+    assert "run epoch-0000, run epoch-0003" in capsys.readouterr().out
+    assert main([*draw, "--epochs", "2"]) == 2
+    assert "epoch 2 was not kept (kept: 0, 1, 3)" in capsys.readouterr().err
+
+
+def test_a_stopped_run_keeps_the_epochs_that_are_still_to_come(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_detect.training import loop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_is_stalled", lambda self: len(self.history) == 2)
+        train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), show_progress=False)
+    assert not epoch_file(tmp_path / "run", 3).exists()
+    with pytest.raises(OptionError, match=r"save_epochs: names epoch 2, which the run in .* has gone past"):
+        train(config(manifest, tmp_path / "run", save_epochs=(1, 2, 3)), show_progress=False)
+    train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), show_progress=False)
+    whole = train(config(manifest, tmp_path / "whole", save_epochs=(3,)), show_progress=False)
+    assert whole.history[-1].epoch == 3
+    for name, tensor in weights_of(epoch_file(tmp_path / "whole", 3)).items():
+        assert torch.equal(tensor, weights_of(epoch_file(tmp_path / "run", 3))[name]), name
 
 
 def test_the_head_stage_leaves_the_backbone_as_it_was(manifest: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ GanPrecision = Literal["auto", "no", "bf16"]
 MNIST_WORD = "mnist"
 MNIST_VARIABLE = "DEEPFAKE_DETECT_MNIST"  # of the environment: the folder with MNIST's files
 DEFAULT_SHARES = (0.8, 0.1, 0.1)  # of a fake set in train, val and test
-_DEFAULT_RATE, _DEFAULT_RATES = 2e-4, {"conv": 8e-4}
-_GENERATOR_SHARES = {"conv": 0.25}  # of the discriminator's learning rate
-_DEFAULT_WARMUPS = {"conv": 1000}
+_DEFAULT_RATES = (2e-4, 2e-4)  # of generator and discriminator
+_CONV_RATES, _CONV_WARMUP = (2e-4, 8e-4), 1000
+_NORMED_CONV_RATES = (4e-4, 2e-4)
 _FIRST_SHARE = 0.25  # of both rates, in the first step of a warm-up
 _DEFAULT_SIZES: dict[str, int] = {"dense": 28, "conv": 28, "dcgan": 64}
 
@@ -24,23 +24,23 @@ class GanConfig:
     """Options of a run.
 
     Attributes:
-        arch, latent_size, image_size, spectral_norm: Of the networks, see :class:`GanSpec`;
-            ``image_size`` ``None`` is 28, and 64 for dcgan.
+        arch, latent_size, image_size, spectral_norm, batch_norm: Of the networks, see
+            :class:`GanSpec`; ``image_size`` ``None`` is 28, and 64 for dcgan.
         loss: ``"bce"`` or ``"hinge"``.
         epochs: How often all images are seen.
         steps: In place of ``epochs``, how many steps are taken.
         batch_size: Made images a step, and as many real ones a step of the discriminator.
         discriminator_steps: How many steps the discriminator takes, on other real images each, to one
             of the generator, once warm (Arjovsky et al. 2017, arXiv:1701.07875, take five).
-        learning_rate: Of both networks' Adam at its full height. ``None`` is 2e-4, that of Radford et
-            al., and 8e-4 for conv, whose weak discriminator has to learn faster to be of use.
+        learning_rate: Of the discriminator's Adam at its full height. ``None`` is 2e-4, that of Radford
+            et al., and 8e-4 for conv, whose weak discriminator has to learn faster to be of use.
         beta1, beta2: Of both networks' Adam. The defaults are those of Radford et al.
-        generator_learning_rate: Of the generator's Adam where it is another. ``None``: for conv a
-            quarter of ``learning_rate``.
+        generator_learning_rate: Of the generator's. ``None`` is ``learning_rate``, for conv a quarter
+            of it, and with batch norm twice as much.
         warmup_steps: Over which both rates grow from a quarter to their full height, the discriminator
-            taking one step to one; ``None`` is 1,000 for conv, else 0. With full rates, or more steps
-            of the discriminator, from the start on, conv's wide generator without batch norm was seen
-            to run into black pictures within 150 steps, where a tanh has no slope.
+            taking one step to one; ``None`` is 1,000 for conv without batch norm, else 0. With full
+            rates, or more steps of the discriminator, from the start on, its wide generator was seen to
+            run into black pictures within 150 steps, where a tanh has no slope.
         average_decay: Share that a step keeps of the moving average of the generator's weights,
             which samples come from; 0 for none.
         precision: ``"bf16"``, ``"no"`` for float32, or ``"auto"``: bf16 where the hardware
@@ -58,6 +58,7 @@ class GanConfig:
     latent_size: int = 100
     image_size: int | None = None
     spectral_norm: bool = False
+    batch_norm: bool = False
     loss: GanLoss = "bce"
     epochs: int = 20
     steps: int | None = None
@@ -110,8 +111,11 @@ class GanConfig:
     @property
     def rates(self) -> tuple[float, float]:
         """Learning rates of generator and discriminator at their full height."""
-        rate = self.learning_rate or _DEFAULT_RATES.get(self.arch, _DEFAULT_RATE)
-        return self.generator_learning_rate or rate * _GENERATOR_SHARES.get(self.arch, 1.0), rate
+        of_generator, of_discriminator = _DEFAULT_RATES
+        if self.arch == "conv":
+            of_generator, of_discriminator = _NORMED_CONV_RATES if self.batch_norm else _CONV_RATES
+        rate = self.learning_rate or of_discriminator
+        return self.generator_learning_rate or rate * (of_generator / of_discriminator), rate
 
     def rates_in_step(self, step: int) -> tuple[float, float]:
         """Return both learning rates in a step, counted from 1.
@@ -130,7 +134,9 @@ class GanConfig:
     @property
     def num_warmup_steps(self) -> int:
         """Steps of the warm-up."""
-        return _DEFAULT_WARMUPS.get(self.arch, 0) if self.warmup_steps is None else self.warmup_steps
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return _CONV_WARMUP if self.arch == "conv" and not self.batch_norm else 0
 
     @property
     def reals_a_step(self) -> int:
@@ -139,7 +145,7 @@ class GanConfig:
 
     def spec(self, channels: int) -> GanSpec:
         """Return the description of networks for images of 1 or 3 channels."""
-        return GanSpec(self.arch, self.latent_size, self.side, channels, self.spectral_norm)
+        return GanSpec(self.arch, self.latent_size, self.side, channels, self.spectral_norm, self.batch_norm)
 
     def num_steps(self, num_images: int) -> int:
         """Return how many steps the run takes on a number of images."""

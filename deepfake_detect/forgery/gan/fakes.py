@@ -40,7 +40,7 @@ class FakeSetOptions:
         seed: Of the choice of real pictures and of their splits.
 
     Raises:
-        OptionError: A share is negative, or they do not add up to 1.
+        OptionError: A share is negative or no number, or they do not add up to 1.
     """
 
     method: str
@@ -49,7 +49,7 @@ class FakeSetOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+        if not (all(share >= 0 for share in self.shares) and abs(sum(self.shares) - 1) <= 1e-6):
             words = " ".join(f"{share:g}" for share in self.shares)
             raise OptionError("splits", f"are {words}", "pass shares of train, val and test that add up to 1")
 
@@ -92,6 +92,8 @@ def write_fake_set(
             for number, split, person in zip(chosen, splits, people, strict=True)
         ]
         images += list(pictures.images[chosen])
+    # While crops are replaced there is no manifest that could say wrong things of them.
+    (out / MANIFEST_NAME).unlink(missing_ok=True)
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("fake set", total=len(rows), note="")
         for row, image in zip(rows, images, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
-from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError
 from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
 from deepfake_detect.forgery.gan.config import GanConfig
 from deepfake_detect.forgery.gan.networks import create_gan
@@ -38,6 +39,7 @@ _STATE_VERSION = 1
 _FREE_TO_CHANGE = {"epochs", "steps", "device", "sample_every", "save_every"}
 # Streams of chance, each its own so that a step draws the same whatever was drawn before it.
 _ORDER, _LATENT, _DROPOUT, _GRID, _SAMPLES = range(5)
+_GRID_NAMES = "step-*.png"
 _GRID_COLUMNS = 4
 _GRID_SIDE = 84  # pixels; a smaller image is shown enlarged by a whole number
 _SAMPLED_AT_ONCE = 250
@@ -149,8 +151,8 @@ class _Run:
             f"{min(self.config.batch_size, len(self.images))} images, "
             f"{'bf16' if self.uses_bf16 else 'float32'}"
         )
-        if not done:
-            self._draw_grid(0)
+        if not done or not _grids(self.out):
+            self._draw_grid(done)
         with progress_bar(enabled=self.show_progress) as progress:
             task = progress.add_task("steps", total=self.num_steps, completed=done, note="")
             for chosen in self._batches(done):
@@ -184,7 +186,7 @@ class _Run:
         for optimizer, rate in zip(optimizers, config.rates_in_step(number), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        record = gan_step(
+        _, record = gan_step(
             self.gan,
             to_tanh_range(batch).contiguous(memory_format=torch.channels_last),
             latent.to(self.device),
@@ -192,6 +194,7 @@ class _Run:
             loss=config.loss,
             seed=int(_chance(config.seed, _DROPOUT, number).integers(2**62)),
             bf16=self.uses_bf16,
+            in_place=True,
         )
         self.history.append(record)
         if number % config.sample_every == 0 or number == self.num_steps:
@@ -215,15 +218,15 @@ class _Run:
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             is_known = state["state_version"] == _STATE_VERSION
-            self.gan.load_state_dict(state["gan"])
-            rows = state["history"].tolist()
+            if is_known:
+                self.gan.load_state_dict(state["gan"])
+                self.history = [StepRecord(int(step), *values) for step, *values in state["history"].tolist()]
         except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
             remedy = "delete the folder of the run, or pass another"
             raise CheckpointError(path, "is damaged", remedy) from error
         if not is_known:
             remedy = "finish the run with it, or pass another folder"
             raise CheckpointError(path, "was written by another version", remedy)
-        self.history = [StepRecord(int(step), *values) for step, *values in rows]
 
     def _save(self) -> None:
         """Write the run's state, and say how it stands."""
@@ -232,8 +235,11 @@ class _Run:
             "gan": self.gan.state_dict(),
             "history": torch.tensor(self.history, dtype=torch.float64),
         }
+        # Put together in memory: torch hides from what a write to a full disk failed.
+        written = io.BytesIO()
+        torch.save(state, written)
         with atomic_path(self.out / _STATE_NAME) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(written.getbuffer())
         _write_history(self.out / HISTORY_NAME, self.history)
         step = len(self.history)
         self.say(f"step {step:,} of {self.num_steps:,}: {_in_words(self.history[-_SMOOTHING_STEPS:])}")
@@ -314,8 +320,9 @@ def as_rgb(images: np.ndarray) -> np.ndarray:
 def save_generator(path: Path, generator: nn.Module, spec: GanSpec) -> None:
     """Write a generator's weights with its description, atomically, as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    written = save(tensors, metadata={"format": _FORMAT, "spec": json.dumps(asdict(spec))})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": _FORMAT, "spec": json.dumps(asdict(spec))})
+        temporary.write_bytes(written)
 
 
 def read_generator(path: Path) -> tuple[nn.Module, GanSpec]:
@@ -349,6 +356,8 @@ def _open_folder(out: Path, config: GanConfig, pictures: GanPictures, *, uses_bf
         write_json(path, wanted)
         return
     stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise OutputError(path, "is damaged (it holds no options)", "delete it, or choose another folder")
     changed = sorted(key for key in wanted if key not in _FREE_TO_CHANGE and stored.get(key) != wanted[key])
     if changed:
         cause = f"holds a run with other values of {', '.join(changed)}"
@@ -380,9 +389,21 @@ def _write_history(path: Path, history: Sequence[StepRecord]) -> None:
         writer.writerows(history)
 
 
+def _grids(out: Path) -> list[Path]:
+    """Return the files of the grids of samples in their order."""
+    return sorted((out / "samples").glob(_GRID_NAMES))
+
+
+def _read_grid(path: Path) -> np.ndarray:
+    try:
+        return read_crop(path)
+    except ManifestError as error:
+        raise OutputError(path, "is damaged", "delete it, and start the run again") from error
+
+
 def _animate(out: Path) -> None:
     """Play the grids of samples in their order."""
-    sheets = [read_crop(path) for path in sorted((out / "samples").glob("step-*.png"))]
+    sheets = [_read_grid(path) for path in _grids(out)]
     height, width = sheets[0].shape[:2]
     with VideoWriter(
         out / "samples.mp4", width=width, height=height, frames_per_second=_GRIDS_A_SECOND

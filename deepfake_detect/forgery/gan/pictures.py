@@ -65,6 +65,7 @@ def read_gan_pictures(
     rgb: bool = False,
     mnist_root: Path | None = None,
     where: str | None = None,
+    out: Path | None = None,
     show_progress: bool = True,
 ) -> GanPictures:
     """Read what a GAN shall learn from.
@@ -79,14 +80,16 @@ def read_gan_pictures(
         mnist_root: Where MNIST lies for ``"mnist"``; the environment's ``DEEPFAKE_DETECT_MNIST``
             when ``None``.
         where: SQL condition for rows of a manifest, in place of split train.
+        out: Folder of the run. It must not lie in a folder of pictures, where the next run would
+            take its samples for real ones.
         show_progress: Whether to draw a progress bar.
 
     Raises:
         DatasetLayoutError: There is no such folder, it holds fewer than two pictures, or one of
             them cannot be read or is smaller than a quarter of ``image_size``.
         ManifestError: The manifest cannot be read, or has no such real crop.
-        OptionError: MNIST's folder is not told, ``where`` goes with no manifest, or the pictures
-            would take more than 16 GiB of memory.
+        OptionError: MNIST's folder is not told, ``where`` goes with no manifest, ``out`` lies in
+            the folder of pictures, or these would take more than 16 GiB of memory.
     """
     path = _mnist_folder(mnist_root) if str(data) == MNIST_WORD else Path(data)
     is_manifest = path.suffix == ".parquet" or (path / MANIFEST_NAME).is_file()
@@ -98,6 +101,9 @@ def read_gan_pictures(
         raise DatasetLayoutError(path, "is no folder", "pass mnist, a folder of pictures or a manifest")
     if next(path.rglob(_MNIST_FILES), None):
         return _read_mnist(path, image_size, rgb)
+    if out is not None and out.resolve().is_relative_to(path.resolve()):
+        cause = f"lies in the pictures of {path}: samples would be taken for real ones"
+        raise OptionError("out", cause, "pass another folder")
     return _read_folder(path, image_size, rgb, show_progress)
 
 

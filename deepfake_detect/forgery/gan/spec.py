@@ -22,9 +22,10 @@ class GanSpec:
         image_size: Side S of an image in pixels: any for dense, a multiple of 4 for conv, 64 or 128
             for dcgan.
         channels: 1 (grey) or 3 (RGB); dcgan makes RGB alone.
-        spectral_norm: Whether the discriminator's weights are divided by their largest singular values
-            (Miyato et al. 2018, arXiv:1802.05957). That stands in place of dcgan's batch norm; conv's
-            discriminator is then a deeper one without dropout. Dense has none.
+        spectral_norm: Whether dcgan's discriminator is normalised by its largest singular values
+            (Miyato et al. 2018, arXiv:1802.05957) in place of its batches.
+        batch_norm: Whether conv's generator is normalised by its batches, as dcgan's always is; its
+            discriminator is then a deeper one without dropout.
 
     Raises:
         OptionError: One of them is not possible.
@@ -35,6 +36,7 @@ class GanSpec:
     image_size: int = 28
     channels: int = 1
     spectral_norm: bool = False
+    batch_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.arch not in get_args(Arch):
@@ -43,8 +45,9 @@ class GanSpec:
             raise OptionError("latent_size", f"is {self.latent_size}", "pass 1 or more")
         if self.channels not in (1, 3) or (self.arch == "dcgan" and self.channels != 3):
             raise OptionError("channels", f"{self.arch} has no {self.channels}", "pass 3, or 1 but for dcgan")
-        if self.spectral_norm and self.arch == "dense":
-            raise OptionError("spectral_norm", "dense has none", "leave it out, or choose conv or dcgan")
+        for option, arch in (("spectral_norm", "dcgan"), ("batch_norm", "conv")):
+            if getattr(self, option) and self.arch != arch:
+                raise OptionError(option, f"is not for {self.arch}", f"leave it out, or choose {arch}")
         self._check_size()
 
     def _check_size(self) -> None:

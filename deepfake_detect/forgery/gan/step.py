@@ -6,6 +6,7 @@ say, and stays inside. A sample written to disk has the library's label, fake = 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,61 +119,65 @@ def gan_step(
     loss: GanLoss = "bce",
     seed: int = 0,
     bf16: bool = False,
-) -> StepRecord:
-    """Train the discriminator on a batch, then the generator against it.
+    in_place: bool = False,
+) -> tuple[Gan, StepRecord]:
+    """Train the discriminator on a batch, then the generator against it: a pure function.
 
-    The same inputs give the same weights on a CPU: dropout draws from ``seed``, and torch's global
-    generator is left as it was found. Source: Goodfellow et al. 2014, arXiv:1406.2661, with the
-    generator's loss that does not saturate; hinge loss: Lim and Ye 2017, arXiv:1705.02894.
+    What is passed in stays as it was. The same inputs give the same result on a CPU: dropout draws
+    from ``seed``, and torch's global generator is left as it was found. Source: Goodfellow et al.
+    2014, arXiv:1406.2661, with the generator's loss that does not saturate; hinge loss: Lim and Ye
+    2017, arXiv:1705.02894.
 
     Args:
-        gan: Changed in place.
+        gan: Left as it is, unless ``in_place``.
         real: float32 (K * N, C, S, S) in [-1, 1]: the discriminator takes K steps, each on N others.
         latent: float32 (N, Z); one batch of images is made of it and serves all these steps.
         step: Number of the step, from 1, for the record and the average.
         loss: ``"bce"`` or ``"hinge"``.
         seed: Of dropout.
         bf16: Whether the networks compute in bfloat16.
+        in_place: Whether to change ``gan`` itself and return it: the same step, as a training takes
+            it, without a copy of all weights.
 
     Returns:
-        Losses and accuracies before the change.
+        The GAN after the step, and losses and accuracies before it.
 
     Raises:
         SanityError: A loss is not finite.
 
     Example:
         >>> gan = prepare_gan(GanSpec("dense"), learning_rates=(2e-4, 2e-4), betas=(0.5, 0.999))
-        >>> record = gan_step(gan, torch.zeros(8, 1, 28, 28), torch.zeros(8, 100), step=1)
+        >>> after, record = gan_step(gan, torch.zeros(8, 1, 28, 28), torch.zeros(8, 100), step=1)
         >>> 0 <= record.accuracy <= 1
         True
     """
+    after = gan if in_place else copy.deepcopy(gan)
     devices = [real.device] if real.device.type == "cuda" else []
     autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=bf16)
     on_discriminator, on_generator = _LOSSES[loss]
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         with autocast:
-            fake = gan.generator(latent).float()
+            fake = after.generator(latent).float()
         opinions = []
         for part in torch.split(real, len(latent)):
             with autocast:
-                on_real, on_fake = (gan.discriminator(images).float() for images in (part, fake.detach()))
+                on_real, on_fake = (after.discriminator(images).float() for images in (part, fake.detach()))
             discriminator_loss = on_discriminator(on_real, on_fake)
-            _descend(gan.discriminator_optimizer, discriminator_loss)
+            _descend(after.discriminator_optimizer, discriminator_loss)
             opinions.append(
                 [discriminator_loss.detach(), (on_real > 0).float().mean(), (on_fake < 0).float().mean()]
             )
         # The generator's gradient passes through the discriminator, whose own weights need none.
-        gan.discriminator.requires_grad_(False)
+        after.discriminator.requires_grad_(False)
         with autocast:
-            generator_loss = on_generator(gan.discriminator(fake).float())
-        _descend(gan.generator_optimizer, generator_loss)
-        gan.discriminator.requires_grad_(True)
-    _follow(gan, step)
+            generator_loss = on_generator(after.discriminator(fake).float())
+        _descend(after.generator_optimizer, generator_loss)
+        after.discriminator.requires_grad_(True)
+    _follow(after, step)
     seen, accuracy_on_real, accuracy_on_fake = (float(value) for value in opinions[0])
-    return _checked(
-        StepRecord(step, seen, float(generator_loss.detach()), accuracy_on_real, accuracy_on_fake)
-    )
+    record = StepRecord(step, seen, float(generator_loss.detach()), accuracy_on_real, accuracy_on_fake)
+    return after, _checked(record)
 
 
 def _bce_of_discriminator(on_real: torch.Tensor, on_fake: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,8 @@ import pytest
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.crops import read_crop
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import OptionError, OutputError
+from deepfake_detect.forgery.gan import fakes
 from deepfake_detect.forgery.gan.fakes import FakeSetOptions, write_fake_set
 from deepfake_detect.records import CropGeometry
 from tests.forgery.gan.data import pictures
@@ -86,3 +87,18 @@ def test_a_detector_is_trained_against_the_set(tmp_path: Path, capsys: pytest.Ca
     ]
     assert main(arguments) == 0, capsys.readouterr().err
     assert (tmp_path / "run" / "detector.safetensors").is_file()
+
+
+def test_while_crops_are_replaced_there_is_no_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = FakeSetOptions("gan-conv")
+    write_fake_set(tmp_path, samples(4), pictures(), options, show_progress=False)
+
+    def full(path: Path, image: np.ndarray) -> None:
+        raise OutputError(path, "cannot be written", "choose another place")
+
+    monkeypatch.setattr(fakes, "save_image", full)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_fake_set(tmp_path, samples(2), pictures(), options, show_progress=False)
+    assert not (tmp_path / "manifest.parquet").exists()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from deepfake_detect.forgery.gan import loop
 from deepfake_detect.forgery.gan.config import GanConfig
 from deepfake_detect.forgery.gan.loop import collapse_note, read_generator, sample_images, train_gan
 from deepfake_detect.forgery.gan.spec import GanSpec
-from deepfake_detect.forgery.gan.step import StepRecord
+from deepfake_detect.forgery.gan.step import Gan, StepRecord
 from deepfake_detect.video import read_metadata
 from tests.forgery.gan.data import pictures
 
@@ -269,7 +271,7 @@ def test_the_discriminator_steps_more_often_once_it_is_warm(
     taken = []
     real_step = loop.gan_step
 
-    def note(gan: object, real: torch.Tensor, latent: torch.Tensor, **more: object) -> StepRecord:
+    def note(gan: Gan, real: torch.Tensor, latent: torch.Tensor, **more: object) -> tuple[Gan, StepRecord]:
         taken.append((len(real), len(latent)))
         return real_step(gan, real, latent, **more)  # type: ignore[arg-type]
 
@@ -280,6 +282,52 @@ def test_the_discriminator_steps_more_often_once_it_is_warm(
     assert GanConfig(discriminator_steps=3).reals_a_step == 384
     assert GanConfig().reals_a_step == 128
     assert small(epochs=2, steps=None, discriminator_steps=3).num_steps(30) == 4
+
+
+def test_a_run_whose_grids_are_gone_or_damaged(tmp_path: Path) -> None:
+    run(tmp_path, small(steps=2))
+    (tmp_path / "samples" / "step-0000002.png").write_bytes(b"no picture")
+    with pytest.raises(OutputError, match="step-0000002.png: is damaged; delete it, and start"):
+        run(tmp_path, small(steps=2))
+    shutil.rmtree(tmp_path / "samples")
+    run(tmp_path, small(steps=2))
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step-0000002.png"]
+    assert read_metadata(tmp_path / "samples.mp4").num_frames == 1
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path) -> None:
+    config = small(arch="dense", image_size=28, steps=2, sample_every=9)
+    options = {"pictures": pictures(8, 28), "out": tmp_path, "show_progress": False}
+    train_gan(config=replace(config, steps=1), **options)  # type: ignore[arg-type]
+    before = (tmp_path / "state.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))  # more than a grid takes
+    try:
+        with pytest.raises(OutputError, match=r"state.pt: cannot be written \(File too large\)"):
+            train_gan(config=config, **options)  # type: ignore[arg-type]
+        with pytest.raises(OutputError, match=r"g.safetensors: cannot be written \(File too large\)"):
+            loop.save_generator(tmp_path / "g.safetensors", *large_generator())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".state*"))
+    assert len(train_gan(config=config, **options).history) == 2  # type: ignore[arg-type]
+
+
+def large_generator() -> tuple[torch.nn.Module, GanSpec]:
+    spec = GanSpec("dense", 100, 28)
+    return loop.create_gan(spec)[0], spec
+
+
+def test_a_folder_of_another_version_or_without_options_is_told(tmp_path: Path) -> None:
+    run(tmp_path, small(steps=1))
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save({**state, "state_version": 9, "gan": {"generator": {}}}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match="was written by another version; finish the run with it"):
+        run(tmp_path, small(steps=2))
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(OutputError, match="config.json: is damaged .it holds no options.; delete it"):
+        run(tmp_path, small(steps=2))
 
 
 def stepped(out: Path, config: GanConfig) -> dict[str, dict[str, torch.Tensor]]:

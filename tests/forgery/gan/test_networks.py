@@ -7,7 +7,7 @@ from torch import nn
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.gan.networks import create_gan
 from deepfake_detect.forgery.gan.scaling import from_tanh_range, to_tanh_range
-from deepfake_detect.forgery.gan.spec import Arch, GanSpec
+from deepfake_detect.forgery.gan.spec import GanSpec
 
 # Layer by layer, from the recipes' own words: weights and biases.
 DENSE_GENERATOR = (100 * 128 + 128) + (128 * 784 + 784)
@@ -56,6 +56,7 @@ def test_networks_have_the_recipes_parameters(
         GanSpec("dense", latent_size=7, image_size=9, channels=3),
         GanSpec("conv", latent_size=1, image_size=32, channels=3),
         GanSpec("conv"),
+        GanSpec("conv", image_size=12, batch_norm=True),
         GanSpec("dcgan", 5, 64, 3, True),
         GanSpec("dcgan", 3, 64, 3, False),
         GanSpec("dcgan", 2, 128, 3, True),
@@ -99,29 +100,37 @@ def test_scaling_has_an_inverse() -> None:
     assert from_tanh_range(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
 
 
-@pytest.mark.parametrize(
-    ("spec", "num_convs"), [(GanSpec("dcgan", 4, 64, 3, True), 5), (GanSpec("conv", 4, 28, 1, True), 2)]
-)
-def test_spectral_norm_bounds_every_convolution(spec: GanSpec, num_convs: int) -> None:
+def test_spectral_norm_bounds_every_layer() -> None:
     torch.manual_seed(0)
-    discriminator = create_gan(spec)[1]
+    discriminator = create_gan(GanSpec("dcgan", 4, 64, 3, True))[1]
     for _ in range(15):  # an iteration of its power method a pass
-        discriminator(torch.zeros(1, spec.channels, spec.image_size, spec.image_size))
+        discriminator(torch.zeros(1, 3, 64, 64))
     weights = [layer.weight for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     norms = [float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) for weight in weights]
-    assert norms == pytest.approx([1.0] * num_convs, abs=0.15)
+    assert norms == pytest.approx([1.0] * 5, abs=0.15)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
+    plain = create_gan(GanSpec("dcgan", 4, 64, 3, False))[1]
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in plain.modules()) == 3
 
 
-@pytest.mark.parametrize(
-    ("arch", "size", "channels", "replaced", "count"),
-    [("dcgan", 64, 3, nn.BatchNorm2d, 3), ("conv", 28, 1, nn.Dropout, 2)],
-)
-def test_spectral_norm_stands_in_place_of_another(
-    arch: Arch, size: int, channels: int, replaced: type[nn.Module], count: int
-) -> None:
-    for has_norm, num_others in ((False, count), (True, 0)):
-        discriminator = create_gan(GanSpec(arch, 4, size, channels, has_norm))[1]
-        assert sum(isinstance(layer, replaced) for layer in discriminator.modules()) == num_others
+def test_with_batch_norm_the_discriminator_sees_the_whole_picture() -> None:
+    """Every pixel has a say about every other: a hidden unit depends on opposite corners at once."""
+    torch.manual_seed(0)
+    generator, deeper = create_gan(GanSpec("conv", batch_norm=True))
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in generator.modules()) == 3
+    assert not any(isinstance(layer, nn.Dropout) for layer in deeper.modules())
+    flat = create_gan(GanSpec("conv"))[1].eval()
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in create_gan(GanSpec("conv"))[0].modules())
+
+    def interaction(network: nn.Module) -> float:
+        corners = torch.zeros(4, 1, 28, 28)
+        corners[1, :, :6, :6] = corners[2, :, -6:, -6:] = 1
+        corners[3] = corners[1] + corners[2]
+        with torch.no_grad():
+            none, one, other, both = network(corners).double()
+        return float((both - one - other + none).abs())
+
+    assert interaction(flat) < 1e-6 < 1e-4 < interaction(deeper)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,11 @@ def test_spectral_norm_stands_in_place_of_another(
         ({"arch": "conv", "latent_size": 0}, "latent_size: is 0; pass 1 or more"),
         ({"arch": "conv", "channels": 2}, "channels: conv has no 2"),
         ({"arch": "dcgan", "image_size": 64}, "channels: dcgan has no 1"),
-        ({"arch": "dense", "spectral_norm": True}, "spectral_norm: dense has none; leave it out, or choose"),
+        (
+            {"arch": "conv", "spectral_norm": True},
+            "spectral_norm: is not for conv; leave it out, or choose dcgan",
+        ),
+        ({"arch": "dense", "batch_norm": True}, "batch_norm: is not for dense; leave it out, or choose conv"),
         ({"arch": "conv", "image_size": 30}, "conv makes none of 30 pixels; pass a multiple of 4"),
         ({"arch": "dcgan", "channels": 3, "image_size": 96}, "dcgan makes none of 96 pixels; pass 64 or 128"),
         ({"arch": "dense", "image_size": 0}, "dense makes none of 0 pixels; pass 1 or more"),

@@ -140,3 +140,13 @@ def test_a_manifest_without_splits_serves_with_all_of_its_reals(tmp_path: Path) 
     reals = read_manifest(path).where("label = 0")
     assert len(found.images) == reals.num_rows
     assert list(found.people) == reals.columns(["video_id"])["video_id"].to_pylist()
+
+
+def test_samples_are_not_written_among_the_pictures(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "faces", 2)
+    for out in (folder, folder / "run" / "1", tmp_path / "faces" / ".." / "faces" / "run"):
+        with pytest.raises(OptionError, match="out: lies in the pictures of .*: samples would be taken for"):
+            read_gan_pictures(folder, image_size=16, out=out)
+    assert len(read_gan_pictures(folder, image_size=16, out=tmp_path / "faces2").images) == 2
+    root = write_mnist(tmp_path / "raw", zipped=False)  # its files alone are read
+    assert read_gan_pictures(root, image_size=28, out=root / "run").dataset == "MNIST"

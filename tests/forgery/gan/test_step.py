@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 from deepfake_detect.errors import SanityError
 from deepfake_detect.forgery.gan.spec import GanLoss, GanSpec
-from deepfake_detect.forgery.gan.step import Gan, gan_step, prepare_gan
+from deepfake_detect.forgery.gan.step import Gan, StepRecord, gan_step, prepare_gan
 
 
 def small_gan(arch: str = "conv", *, decay: float = 0.0, latent_size: int = 4) -> Gan:
@@ -25,6 +27,13 @@ def batch_for(gan: Gan, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return real, torch.randn(count, gan.spec.latent_size, generator=chance)
 
 
+def advance(gan: Gan, real: torch.Tensor, latent: torch.Tensor, **options: Any) -> StepRecord:
+    """Take a step in place."""
+    after, record = gan_step(gan, real, latent, in_place=True, **options)
+    assert after is gan
+    return record
+
+
 def weights(network: nn.Module) -> list[torch.Tensor]:
     return [value.clone() for value in network.state_dict().values()]
 
@@ -36,25 +45,52 @@ def test_a_step_depends_on_its_arguments_alone(arch: str) -> None:
         gan = small_gan(arch)
         torch.manual_seed(globally)
         before = torch.get_rng_state()
-        record = gan_step(gan, *batch_for(gan), step=1, seed=9)
+        record = advance(gan, *batch_for(gan), step=1, seed=9)
         assert torch.equal(torch.get_rng_state(), before)
         found.append((record, weights(gan.generator) + weights(gan.discriminator)))
     assert found[0][0] == found[1][0]
     assert all(torch.equal(one, other) for one, other in zip(found[0][1], found[1][1], strict=True))
 
 
+@pytest.mark.parametrize("arch", ["dense", "conv", "dcgan"])
+def test_a_step_changes_nothing_that_it_is_given(arch: str) -> None:
+    gan = small_gan(arch, decay=0.9)
+    advance(gan, *batch_for(gan), step=1)  # so that the optimizers have a state
+    real, latent = batch_for(gan)
+    given, before = (real.clone(), latent.clone()), copy.deepcopy(gan.state_dict())
+    after, record = gan_step(gan, real, latent, step=2, seed=9)
+    assert torch.equal(real, given[0])
+    assert torch.equal(latent, given[1])
+    assert_equal(gan.state_dict(), before)
+    again, same_record = gan_step(gan, real, latent, step=2, seed=9)
+    assert record == same_record
+    assert_equal(after.state_dict(), again.state_dict())
+    assert any(
+        (one != other).any()
+        for one, other in zip(*map(weights, (after.generator, gan.generator)), strict=True)
+    )
+    # The step in place is the same one, and the result can take the next.
+    assert advance(gan, real, latent, step=2, seed=9) == record
+    assert_equal(gan.state_dict(), after.state_dict())
+    assert gan_step(after, real, latent, step=3)[1] == advance(gan, real, latent, step=3)
+
+
+def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_dropout_draws_from_the_seed() -> None:
     losses = []
     for seed in (1, 2):
         gan = small_gan("conv")
-        losses.append(gan_step(gan, *batch_for(gan), step=1, seed=seed).discriminator_loss)
+        losses.append(advance(gan, *batch_for(gan), step=1, seed=seed).discriminator_loss)
     assert losses[0] != losses[1]
 
 
 def test_the_discriminator_takes_a_step_on_each_part_of_the_reals() -> None:
     gan, twin = small_gan("dense"), small_gan("dense")
     real, latent = batch_for(gan, count=6)
-    record = gan_step(gan, real, latent[:2], step=1)
+    record = advance(gan, real, latent[:2], step=1)
     losses = []
     fakes = twin.generator(latent[:2]).detach()
     for part in (real[:2], real[2:4], real[4:]):
@@ -79,7 +115,7 @@ def test_losses_and_gradients_are_those_of_the_papers(loss: GanLoss) -> None:
     ):
         setattr(gan, one, torch.optim.SGD(network.parameters(), lr=0.1))
     real, latent = batch_for(gan)
-    record = gan_step(gan, real, latent, step=1, loss=loss)
+    record = advance(gan, real, latent, step=1, loss=loss)
 
     fake = twin.generator(latent)
     on_real, on_fake = twin.discriminator(real), twin.discriminator(fake.detach())
@@ -114,7 +150,7 @@ def test_losses_at_chance() -> None:
         gan = small_gan("dense")
         for parameter in gan.discriminator.parameters():
             nn.init.zeros_(parameter)
-        record = gan_step(gan, *batch_for(gan), step=1, loss=loss)  # type: ignore[arg-type]
+        record = advance(gan, *batch_for(gan), step=1, loss=loss)  # type: ignore[arg-type]
         assert record.discriminator_loss == pytest.approx(expected)
 
 
@@ -123,7 +159,7 @@ def test_the_discriminator_learns_real_as_one() -> None:
     real, latent = torch.ones(8, 1, 8, 8), torch.zeros(8, 4)
     for number in range(1, 4):
         gan.generator.load_state_dict(small_gan("dense").generator.state_dict())  # it stands still
-        record = gan_step(gan, real, latent, step=number)
+        record = advance(gan, real, latent, step=number)
     assert record.accuracy_on_real == record.accuracy_on_fake == 1
     assert (gan.discriminator(real) > 0).all()
     assert (gan.discriminator(small_gan("dense").generator(latent)) < 0).all()
@@ -133,7 +169,7 @@ def test_the_average_follows_the_generator() -> None:
     gan = small_gan("dense", decay=0.9)
     expected = [value.clone() for value in gan.generator.parameters()]
     for number in range(1, 4):
-        gan_step(gan, *batch_for(gan), step=number)
+        advance(gan, *batch_for(gan), step=number)
         decay = min(0.9, number / (number + 10))
         new = list(gan.generator.parameters())
         expected = [decay * old + (1 - decay) * one for old, one in zip(expected, new, strict=True)]
@@ -144,14 +180,14 @@ def test_the_average_follows_the_generator() -> None:
 
 def test_the_average_takes_over_batch_statistics() -> None:
     gan = small_gan("dcgan", decay=0.9)
-    gan_step(gan, *batch_for(gan, 2), step=1)
+    advance(gan, *batch_for(gan, 2), step=1)
     for one, other in zip(gan.average.buffers(), gan.generator.buffers(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_bf16_computes_in_it_and_keeps_weights_in_float32() -> None:
     plain, half = (small_gan("conv") for _ in range(2))
-    records = [gan_step(gan, *batch_for(gan), step=1, bf16=gan is half) for gan in (plain, half)]
+    records = [advance(gan, *batch_for(gan), step=1, bf16=gan is half) for gan in (plain, half)]
     assert records[0].generator_loss != records[1].generator_loss
     assert records[0].generator_loss == pytest.approx(records[1].generator_loss, rel=0.05)
     assert {parameter.dtype for parameter in half.generator.parameters()} == {torch.float32}
@@ -161,4 +197,4 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
     gan = small_gan("dense")
     real, latent = batch_for(gan)
     with pytest.raises(SanityError, match="GAN: a loss is not finite at step 7; pass another --out"):
-        gan_step(gan, real * math.nan, latent, step=7)
+        advance(gan, real * math.nan, latent, step=7)
