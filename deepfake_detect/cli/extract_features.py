@@ -13,6 +13,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, device_of
+from deepfake_detect.errors import OptionError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
@@ -31,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="crops at a time (default 32)")
     parser.add_argument("--num-workers", type=int, help="processes that read crops (default: cores)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument("--workers", type=int, help="on Ray: workers in all (default: as many as have room)")
+    add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.features.extractor import FeatureSource, build_extractor
     from deepfake_detect.features.feature_file import FeatureFile
 
+    cluster = cluster_of(arguments)
+    if cluster is None and arguments.workers is not None:
+        raise OptionError(
+            "--workers", "is for --engine ray", "pass --num-workers for processes that read crops"
+        )
     rows = read_manifest(arguments.manifest)
     rows = rows if arguments.where is None else rows.where(arguments.where)
     fields = ("backbone", "weights", "detector", "layer")
@@ -51,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
-        device=arguments.device,
+        device=device_of(arguments),
+        cluster=cluster,
     )
     for split, method, num_rows in FeatureFile(arguments.out).groups:
         print(f"{split} {method}: {num_rows:,} rows")

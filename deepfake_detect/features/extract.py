@@ -13,8 +13,9 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,14 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from deepfake_detect._version import __version__
+from deepfake_detect.cluster import Lost, RayOptions, map_on_ray, ray_cluster
 from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable, read_crop, reading_worker
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import crop_to_tensor
-from deepfake_detect.device import choose_device, keep_freed_memory
+from deepfake_detect.device import choose_device, keep_freed_memory, limit_threads
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.features.extractor import NamedExtractor
+from deepfake_detect.features.extractor import FeatureSource, NamedExtractor, build_extractor
 from deepfake_detect.features.feature_file import (
     UNSPLIT,
     FeatureFile,
@@ -70,6 +72,7 @@ def extract_features(
     rows_per_part: int = 4096,
     num_workers: int | None = None,
     device: str | torch.device = "cpu",
+    cluster: RayOptions | None = None,
     show_progress: bool = True,
 ) -> ExtractedFeatures:
     """Add the features of a manifest's crops to a file, those that it does not hold yet.
@@ -85,6 +88,9 @@ def extract_features(
         rows_per_part: Rows that a kill can cost at most, from 1.
         num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
         device: As for ``load_detector``.
+        cluster: Where crops are read and features computed by the workers of a Ray cluster, in place of
+            ``num_workers``. All its machines need the crops, and the weights, under the
+            same paths; the file is written here. Crops that three workers died of count as unreadable.
         show_progress: Whether to draw a progress bar.
 
     Returns:
@@ -103,10 +109,7 @@ def extract_features(
             raise OptionError(name, f"is {value}", "pass 1 or more")
     if num_workers is not None and num_workers < 0:
         raise OptionError("num_workers", f"is {num_workers}", "pass 0 or more")
-    target, place = Path(out), choose_device(device)
-    if place.type == "cpu":
-        keep_freed_memory()
-    extractor.network.to(place).to(memory_format=torch.channels_last)
+    target = Path(out)
     info = _info_of(manifest, extractor)
     parts = make_folder(target.parent / f"{target.name}.parts")
     with only_one(parts, what="extraction of features"):
@@ -116,9 +119,14 @@ def extract_features(
         unreadable: list[int] = []
         with progress_bar(enabled=show_progress) as progress:
             task = progress.add_task("crops", total=len(wanted), note="")
-            batches = _batches(manifest, info, wanted, batch_size, num_workers)
-            read = _readable(batches, unreadable, lambda count: progress.advance(task, count))
-            tables = (_table(batch, extractor, columns, place) for batch in read)
+            if cluster is None:
+                batches = _batches(manifest, info, wanted, batch_size, num_workers)
+                computed = _computed(batches, extractor, choose_device(device))
+            else:
+                blocks = np.split(wanted, range(batch_size, len(wanted), batch_size))
+                computed = _computed_on(cluster, manifest, extractor, info, blocks, str(device))
+            read = _readable(computed, unreadable, lambda count: progress.advance(task, count))
+            tables = (_table(rows, features, columns) for rows, features in read)
             placed = (_with_paths(table, manifest.root, target.parent) for table in tables)
             stored += _write_parts(_gathered(placed, rows_per_part), parts, info, stored)
         if not stored and len(unreadable) == len(columns) > 0:
@@ -258,28 +266,86 @@ def _batches(
     )
 
 
-def _readable(
-    batches: Iterable[CropBatch], unreadable: list[int], on_rows: Callable[[int], None]
-) -> Iterator[CropBatch]:
-    """Yield batches that hold a crop; rows that cannot be read are gathered."""
+_Computed: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows, their features, and rows that cannot be read."""
+
+
+def _computed(
+    batches: Iterable[CropBatch], extractor: NamedExtractor, device: torch.device
+) -> Iterator[_Computed]:
+    if device.type == "cpu":
+        keep_freed_memory()
+    network = extractor.network.to(device).to(memory_format=torch.channels_last)
     for batch in batches:
-        unreadable += batch.unreadable_rows.tolist()
+        features = np.zeros((0, *network.feature_shape), np.float32)
         if len(batch.rows):
-            yield batch
-        on_rows(len(batch.rows) + len(batch.unreadable_rows))
+            images = batch.images.to(device, non_blocking=True)
+            with torch.inference_mode():
+                features = network(images.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+        yield batch.rows.numpy(), features, batch.unreadable_rows.numpy()
 
 
-def _table(
-    batch: CropBatch, extractor: NamedExtractor, columns: pa.Table, device: torch.device
-) -> FeatureTable:
-    """Return the features of a batch with their columns; paths as the manifest has them."""
-    images = batch.images.to(device, non_blocking=True)
-    with torch.inference_mode():
-        features = extractor.network(images.contiguous(memory_format=torch.channels_last))
-    rows = columns.take(batch.rows.numpy()).to_pydict()
+def _computed_on(
+    cluster: RayOptions,
+    manifest: Manifest,
+    extractor: NamedExtractor,
+    info: FeatureInfo,
+    blocks: Sequence[np.ndarray],
+    device: str,
+) -> Iterator[_Computed]:
+    """Compute blocks on a cluster; yield them in their order, so that the file is that of one machine.
+
+    What ends before its turn is held until then.
+    """
+    make_worker = partial(_BlockWorker, manifest, extractor.source, info, cluster.cpus_per_worker, device)
+    early: dict[int, _Computed] = {}
+    turn = 0
+    with ray_cluster(cluster):
+        for (number, rows), result in map_on_ray(enumerate(blocks), make_worker, cluster):
+            if isinstance(result, Lost):
+                which = f"rows {rows[0]:,} to {rows[-1]:,}"
+                warnings.warn(f"{result.num_attempts} workers died of {which} ({result.cause})", stacklevel=2)
+                result = rows[:0], np.zeros((0, *info.feature_shape), np.float32), rows
+            early[number] = result
+            while turn in early:
+                yield early.pop(turn)
+                turn += 1
+
+
+class _BlockWorker:
+    """Computes the features of the rows it is given, in a process of a cluster."""
+
+    def __init__(
+        self, manifest: Manifest, source: FeatureSource, info: FeatureInfo, num_threads: int, device: str
+    ) -> None:
+        limit_threads(num_threads)
+        self._extractor = build_extractor(source)
+        self._crops = CropDataset(manifest, info.preprocessing, geometry=info.geometry)
+        self._device = choose_device(device)
+
+    def __call__(self, block: tuple[int, np.ndarray]) -> _Computed:
+        batch = collate_readable([self._crops[int(row)] for row in block[1]])
+        (computed,) = _computed([batch], self._extractor, self._device)
+        return computed
+
+
+def _readable(
+    computed: Iterable[_Computed], unreadable: list[int], on_rows: Callable[[int], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows with their features; rows that cannot be read are gathered."""
+    for rows, features, others in computed:
+        unreadable += others.tolist()
+        if len(rows):
+            yield rows, features
+        on_rows(len(rows) + len(others))
+
+
+def _table(numbers: np.ndarray, features: np.ndarray, columns: pa.Table) -> FeatureTable:
+    """Return features with the columns of their rows; paths as the manifest has them."""
+    rows = columns.take(numbers).to_pydict()
     people = zip(rows["dataset"], rows["target_id"], strict=True)
     return FeatureTable(
-        features=features.float().cpu().numpy(),
+        features=features,
         labels=np.array(rows["label"], np.int8),
         video_ids=_texts(rows["video_id"]),
         frame_indices=np.array(rows["frame_index"], np.int32),
