@@ -26,6 +26,7 @@ The rooms, in the order in which they may import one another:
     features     features kept in HDF5, classical classifiers, like faces, maps
     extraction   dataset -> crops and manifest, resumable and parallel
     scoring      clip -> verdict
+    runtimes     detectors in ONNX Runtime and OpenVINO, without PyTorch
     clips        many clips, addresses, streams: what to judge, tables of results
     app          a page and an HTTP interface for clips, on this computer
     cli          the command line, also behind tools/

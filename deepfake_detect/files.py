@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from deepfake_detect.errors import DeepfakeDetectError, OutputError
 
 
@@ -96,6 +94,8 @@ def only_one(folder: Path, *, what: str) -> Iterator[None]:
     Raises:
         OutputError: Another process holds it.
     """
+    from filelock import FileLock, Timeout  # here, since a slim installation has no need of it
+
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)

@@ -20,7 +20,6 @@ from typing import Any
 from deepfake_detect.errors import OptionError, OutputError, VideoUnreadableError
 from deepfake_detect.files import atomic_path
 
-
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

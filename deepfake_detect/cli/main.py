@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deepfake_detect._version import __version__
+from deepfake_detect.clips.missing import missing_library
 from deepfake_detect.errors import DeepfakeDetectError
 
 # Command to module; imported only when its command is asked for, so that --help is quick.
@@ -28,6 +29,7 @@ COMMANDS = {
     "audit": "deepfake_detect.cli.audit",
     "show-batch": "deepfake_detect.cli.show_batch",
     "models": "deepfake_detect.cli.models",
+    "average": "deepfake_detect.cli.average",
     "card": "deepfake_detect.cli.card",
     "train": "deepfake_detect.cli.train",
     "train-classifier": "deepfake_detect.cli.train_classifier",
@@ -46,6 +48,7 @@ COMMANDS = {
     "train-features": "deepfake_detect.cli.train_features",
     "neighbours": "deepfake_detect.cli.neighbours",
     "clusters": "deepfake_detect.cli.clusters",
+    "export": "deepfake_detect.cli.export",
     "export-weights": "deepfake_detect.cli.export_weights",
 }
 SUMMARIES = {
@@ -60,6 +63,7 @@ SUMMARIES = {
     "audit": "look for what the splits of a manifest share and should not",
     "show-batch": "draw crops as training would see them",
     "models": "list backbones with their size, input and weights",
+    "average": "average the weights of detectors fine-tuned from the same ones",
     "card": "show a detector's data, figures, failures and use",
     "train": "train a detector on a manifest",
     "train-classifier": "train a network to name the class of small images",
@@ -78,6 +82,7 @@ SUMMARIES = {
     "train-features": "train an SVM, forest or the like on features, as a detector",
     "neighbours": "find the faces that are most like a face",
     "clusters": "group like faces and draw them on a map to zoom into",
+    "export": "write a detector as ONNX, OpenVINO or torch.export, without PyTorch to run",
     "export-weights": "write the weights of a detector as HDF5",
 }
 EXIT_BAD_INPUT = 2
@@ -105,18 +110,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = arguments[0].replace("_", "-") if arguments else ""
     if command not in COMMANDS:
         return _overview(arguments)
-    module = importlib.import_module(COMMANDS[command])
-    parser = argparse.ArgumentParser(
-        prog=f"deepfake-detect {command}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
     try:
         with _plain_warnings():
-            return int(module.run(parser.parse_args(arguments[1:])))
+            return _run(command, arguments[1:])
     except DeepfakeDetectError as error:
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        if (error.name or "deepfake_detect").startswith("deepfake_detect"):
+            raise
+        print(f"error: {missing_library(command, error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -125,6 +128,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read standard output is gone; Python must not write to it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
+
+
+def _run(command: str, arguments: Sequence[str]) -> int:
+    module = importlib.import_module(COMMANDS[command])
+    parser = argparse.ArgumentParser(
+        prog=f"deepfake-detect {command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(arguments)))
 
 
 @contextmanager

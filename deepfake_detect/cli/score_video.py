@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -22,22 +23,36 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from deepfake_detect.cli.score_table import print_score
+from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
+from deepfake_detect.cli.plain import LineProgress
+from deepfake_detect.cli.score_table import print_score, score_rows
+from deepfake_detect.clips.missing import missing_library
+from deepfake_detect.clips.sources import STANDARD_INPUT
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
-from deepfake_detect.files import make_folder, write_json
-from deepfake_detect.progress import progress_bar
 from deepfake_detect.report.verdicts import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from deepfake_detect.clips import ClipResult, ClipSource, LiveVerdict, ResultsTable, ScoringOptions
+    from deepfake_detect.cluster import RayOptions
     from deepfake_detect.provenance import Provenance
-    from deepfake_detect.scoring import ClipScore, Detector
+    from deepfake_detect.scoring import ClipDetector, ClipScore
 
+    AnyProgress = Progress | LineProgress
+
+_RUNTIMES = ("torch", "onnx", "openvino")
+# What an option needs beside the libraries that a verdict needs.
+_NEEDS = {
+    "out": ("filelock", "matplotlib", "av"),
+    "report": ("torch", "av"),
+    "annotate": ("av",),
+    "results": ("filelock", "pyarrow"),
+}
+_EXPORTED = {".onnx": "onnx", ".xml": "openvino"}
 _NOT_LIVE = ("json", "out", "report", "annotate", "results")
 _OFTEN = 50
 _LINE_SECONDS = 1.0
@@ -62,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_many_arguments(parser)
     parser.add_argument("--frames", type=int, default=32, help="evenly spaced frames to look at (default 32)")
     parser.add_argument("--detector", metavar="PATH", help="detector.safetensors (default: the bundled one)")
+    parser.add_argument(
+        "--runtime",
+        choices=_RUNTIMES,
+        default="torch",
+        help="what runs the networks (default torch); onnx and openvino take detectors of tools/export.py "
+        "and load no PyTorch, which need not be installed",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
         "--aggregation",
@@ -91,8 +113,9 @@ def _add_many_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         help="clips at the same time, a process each (default: cores, at most 4; 1 for fewer than 3 clips "
-        "and on a GPU)",
+        "and on a GPU); on Ray: workers in all",
     )
+    add_engine_arguments(parser)
     parser.add_argument(
         "--allow-url", action="store_true", help="fetch clips whose address is given (extra: url)"
     )
@@ -135,18 +158,57 @@ def _check(arguments: argparse.Namespace) -> None:
         raise OptionError("--annotate", f"{arguments.annotate} does not end in .mp4", "give it this ending")
     if arguments.workers is not None and arguments.workers < 1:
         raise OptionError("--workers", f"is {arguments.workers}", "pass 1 or more")
+    _check_runtime(arguments)
+
+
+def _check_runtime(arguments: argparse.Namespace) -> None:
+    """Refuse what the chosen runtime or this installation cannot do, before the work."""
+    exported = _EXPORTED.get(Path(arguments.detector or "").suffix)
+    if arguments.runtime == "torch" and exported is not None:
+        raise OptionError("--detector", f"{arguments.detector} is an export", f"pass --runtime {exported}")
+    if arguments.runtime != "torch" and arguments.report is not None:
+        raise OptionError("--report", "has heat maps, which need PyTorch", "leave out --runtime")
+    for option, libraries in _NEEDS.items():
+        missing = [name for name in libraries if not _is_installed(name)]
+        if getattr(arguments, option) is not None and missing:
+            raise missing_library(f"--{option}", ModuleNotFoundError(name=missing[0]))
+    if arguments.runtime == "torch" and not _is_installed("torch"):
+        raise OptionError(
+            "--runtime",
+            "is torch, which is not installed",
+            "pass --runtime onnx, or install all of the library",
+        )
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ModuleNotFoundError:  # a finder may refuse it
+        return False
+
+
+def _progress_bar() -> AbstractContextManager[AnyProgress]:
+    """Return the library's display, or lines where there is no rich to draw it."""
+    if not _is_installed("rich"):
+        return LineProgress()
+    from deepfake_detect.progress import progress_bar
+
+    return progress_bar()
 
 
 def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
     from deepfake_detect.clips import find_clips
 
+    cluster = cluster_of(arguments)
+    if cluster is not None and STANDARD_INPUT in arguments.clips:
+        raise OptionError(STANDARD_INPUT, "is read here, and not on a cluster", "name a file")
     sources = find_clips(
         arguments.clips, scratch=scratch, allow_addresses=arguments.allow_url, leave_out=arguments.out
     )
     if any(source.is_address for source in sources):
         from deepfake_detect.clips.fetch import check_fetching
 
-        check_fetching()
+        check_fetching([source.name for source in sources if source.is_address])
     outputs = _output_paths(arguments, sources)
     detector, options = _detector(arguments)
     with _table(arguments.results, options, detector) as table:
@@ -160,28 +222,29 @@ def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
         ]
         if len(waiting) < len(sources):
             print(f"{len(sources) - len(waiting)} of {len(sources)} clips are done already", file=sys.stderr)
-        judging = _Judging(detector, options, scratch, outputs, arguments.workers)
-        told = _Told(arguments, table)
+        judging = _Judging(detector, options, scratch, outputs, arguments.workers, cluster)
+        told = _Told(arguments, table, sources)
         with closing(judging.results(waiting)) as results:
             for position, result in results:
                 told.take(position, result)
     return told.end(len(waiting))
 
 
-def _detector(arguments: argparse.Namespace) -> tuple[Detector, ScoringOptions]:
+def _detector(arguments: argparse.Namespace) -> tuple[ClipDetector, ScoringOptions]:
     from deepfake_detect.clips import ScoringOptions
-    from deepfake_detect.scoring import load_detector
+    from deepfake_detect.clips.judge import ready_detector
 
     options = ScoringOptions(
         detector=arguments.detector,
         device=arguments.device,
+        runtime=arguments.runtime,
         num_frames=arguments.frames,
         aggregation_rule=arguments.aggregation,
         min_face=arguments.min_face,
         allow_truncated=arguments.allow_truncated,
         with_file_facts=arguments.results is not None,
     )
-    detector = load_detector(options.detector, device=options.device)
+    detector = ready_detector(options)
     detector.check_options(
         num_frames=options.num_frames, aggregation_rule=options.aggregation_rule, min_face=options.min_face
     )
@@ -189,7 +252,7 @@ def _detector(arguments: argparse.Namespace) -> tuple[Detector, ScoringOptions]:
 
 
 def _table(
-    path: Path | None, options: ScoringOptions, detector: Detector
+    path: Path | None, options: ScoringOptions, detector: ClipDetector
 ) -> AbstractContextManager[ResultsTable | None]:
     if path is None:
         return nullcontext()
@@ -206,43 +269,45 @@ _Outputs = Mapping[str, Mapping[str, Path]]
 class _Judging:
     """How clips are judged: here, or in processes of their own."""
 
-    detector: Detector
+    detector: ClipDetector
     options: ScoringOptions
     scratch: Path
     outputs: _Outputs
     num_workers: int | None
+    cluster: RayOptions | None
 
     def results(self, sources: Sequence[ClipSource]) -> Generator[tuple[int, ClipResult], None, None]:
         """Yield the position of each clip and its result, as clips end."""
-        from deepfake_detect.clips import default_num_workers, judge_clips
-
-        num_cores = 1 if self.detector.device.type == "cuda" else os.cpu_count() or 1
-        num_workers = self.num_workers or default_num_workers(len(sources), num_cores)
-        with progress_bar() as progress:
+        with _progress_bar() as progress:
             clips = progress.add_task("clips", total=len(sources), note="", visible=len(sources) > 1)
-            results = (
-                self._here(sources, progress)
-                if num_workers == 1
-                else judge_clips(
-                    sources,
-                    self.options,
-                    num_workers=num_workers,
-                    scratch=self.scratch,
-                    finish=functools.partial(_leave, self.outputs, None),
-                )
-            )
-            with closing(results):
+            with closing(self._results(sources, progress)) as results:
                 for position, result in results:
                     progress.update(clips, advance=1, note=Path(result.source.name).name)
                     yield position, result
 
+    def _results(
+        self, sources: Sequence[ClipSource], progress: AnyProgress
+    ) -> Generator[tuple[int, ClipResult], None, None]:
+        from deepfake_detect.clips import default_num_workers, judge_clips, judge_on_cluster
+
+        finish = functools.partial(_leave, self.outputs, None)
+        if self.cluster is not None:
+            return judge_on_cluster(sources, self.options, self.cluster, finish=finish)
+        num_cores = 1 if self.detector.is_on_gpu else os.cpu_count() or 1
+        num_workers = self.num_workers or default_num_workers(len(sources), num_cores)
+        if num_workers == 1:
+            return self._here(sources, progress)
+        return judge_clips(
+            sources, self.options, num_workers=num_workers, scratch=self.scratch, finish=finish
+        )
+
     def _here(
-        self, sources: Sequence[ClipSource], progress: Progress
+        self, sources: Sequence[ClipSource], progress: AnyProgress
     ) -> Generator[tuple[int, ClipResult], None, None]:
         for position, source in enumerate(sources):
             yield position, self._judge(source, progress)
 
-    def _judge(self, source: ClipSource, progress: Progress) -> ClipResult:
+    def _judge(self, source: ClipSource, progress: AnyProgress) -> ClipResult:
         from deepfake_detect.clips import Judge
 
         task = progress.add_task(f"scoring {Path(source.name).name}", total=None, note="")
@@ -262,9 +327,12 @@ class _Judging:
 class _Told:
     """What the user is told of results: printed and written to JSON in the clips' order."""
 
-    def __init__(self, arguments: argparse.Namespace, table: ResultsTable | None) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, table: ResultsTable | None, sources: Sequence[ClipSource]
+    ) -> None:
         self._json = arguments.json
-        self._is_single = len(arguments.clips) == 1 and not os.path.isdir(arguments.clips[0])
+        is_named_itself = [source.name for source in sources] == arguments.clips
+        self._is_single = len(arguments.clips) == 1 and is_named_itself and not os.path.isdir(sources[0].name)
         self._results_path = arguments.results
         self._table = table
         self._documents: list[dict[str, Any]] = []
@@ -304,7 +372,7 @@ class _Told:
             stream = getattr(sys, self._stream_name) if self._stream.isatty() else self._stream
             print("\n".join(lines), file=stream, flush=True)
             if self._is_single:
-                print_score(result.score, seconds=result.seconds, file=stream)
+                _print_score(result.score, seconds=result.seconds, file=stream)
         if result.error is not None:
             print(f"error: {printable(str(result.error))}", file=sys.stderr)
             self._num_failed += 1
@@ -314,7 +382,18 @@ class _Told:
 
     def _write_json(self) -> None:
         if self._json not in (None, "-") and (self._documents or not self._is_single):
+            from deepfake_detect.files import write_json
+
             write_json(self._json, self._document())
+
+
+def _print_score(score: ClipScore, *, seconds: float, file: TextIO) -> None:
+    """Print the table of a clip, or its rows as lines where there is no rich to draw it."""
+    if _is_installed("rich"):
+        print_score(score, seconds=seconds, file=file)
+        return
+    for name, value in score_rows(score, seconds=seconds):
+        print(f"{name}: {printable(value)}", file=file)
 
 
 def _document(score: ClipScore, provenance: Provenance | None) -> dict[str, Any]:
@@ -323,7 +402,7 @@ def _document(score: ClipScore, provenance: Provenance | None) -> dict[str, Any]
 
 def _leave(
     outputs: _Outputs,
-    progress: Progress | None,
+    progress: AnyProgress | None,
     source: ClipSource,
     score: ClipScore,
     provenance: Provenance | None,
@@ -332,6 +411,8 @@ def _leave(
     paths = outputs.get(source.name, {})
     named = replace(score, video=source.name)
     if "json" in paths:
+        from deepfake_detect.files import write_json
+
         write_json(paths["json"], _document(named, provenance))
     if "timeline" in paths:
         from deepfake_detect.report.timeline import save_timeline_figure
@@ -349,7 +430,7 @@ def _report(
     path: Path,
     source: ClipSource,
     provenance: Provenance | None,
-    progress: Progress | None,
+    progress: AnyProgress | None,
 ) -> None:
     if progress is None:
         score.to_html(path, provenance=provenance, name=source.name)
@@ -364,7 +445,7 @@ def _report(
     progress.remove_task(task)
 
 
-def _annotate(score: ClipScore, path: Path, source: ClipSource, progress: Progress | None) -> None:
+def _annotate(score: ClipScore, path: Path, source: ClipSource, progress: AnyProgress | None) -> None:
     from deepfake_detect.report.annotate import annotate_video
 
     if progress is None:
@@ -386,6 +467,8 @@ def _output_paths(arguments: argparse.Namespace, sources: Sequence[ClipSource]) 
     for option in ("json", "results", "report", "annotate"):
         place = getattr(arguments, option)
         if place is not None and place != "-":
+            from deepfake_detect.files import make_folder
+
             _take(taken, Path(place), f"--{option}")
             make_folder(Path(place).parent)
     outputs = _in_folder(arguments.out, sources, taken) if arguments.out is not None else {}
@@ -405,6 +488,8 @@ def _output_paths(arguments: argparse.Namespace, sources: Sequence[ClipSource]) 
 def _in_folder(
     folder: Path, sources: Sequence[ClipSource], taken: dict[Path, str]
 ) -> dict[str, dict[str, Path]]:
+    from deepfake_detect.files import make_folder
+
     outputs: dict[str, dict[str, Path]] = {}
     numbers: dict[str, int] = {}
     names = set[str]()

@@ -1,4 +1,4 @@
-"""What an address names -> a file, by yt-dlp, the optional extra ``url``.
+"""What an address names -> a file: of the web by yt-dlp, the extra ``url``; of a store by ``urls``.
 
 A direct link to a video is taken as it is; of the page of a site that yt-dlp knows, the best
 pictures up to 1080 lines, without sound where they come apart from it. yt-dlp's own configuration,
@@ -7,7 +7,7 @@ cookies and cache play no part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,20 @@ _FORMAT = "bv*[height<=1080]/bv*/b"
 _TIMEOUT_SECONDS = 20
 
 
-def check_fetching() -> None:
-    """Raise OptionError when the extra is not installed: before the work, not in it."""
-    _youtube_dl()
+def check_fetching(addresses: Iterable[str]) -> None:
+    """Raise OptionError when the web's extra is needed and not installed: before the work, not in it."""
+    if any(is_web(address) for address in addresses):
+        _youtube_dl()
+
+
+def is_web(address: str) -> bool:
+    """Tell whether an address is one of the web.
+
+    Example:
+        >>> is_web("https://example.org/a.mp4"), is_web("s3://bucket/a.mp4")
+        (True, False)
+    """
+    return address.lower().startswith(("http://", "https://"))
 
 
 def fetch(
@@ -28,7 +39,7 @@ def fetch(
     """Download the clip of an address.
 
     Args:
-        address: http or https.
+        address: http, https, or of an object store.
         folder: Existing empty folder to leave it in.
         on_bytes: Called with the bytes that are there, and how many there will be where that is known.
 
@@ -36,9 +47,11 @@ def fetch(
         The file.
 
     Raises:
-        OptionError: The extra ``url`` is not installed.
+        OptionError: The extra ``url``, or ``remote``, is not installed.
         VideoUnreadableError: There is no clip, or it cannot be had.
     """
+    if not is_web(address):
+        return _from_store(address, folder)
     options = {
         "format": _FORMAT,
         "outtmpl": {"default": str(folder / "clip.%(ext)s")},
@@ -67,6 +80,14 @@ def fetch(
             address, f"gave {len(files)} files, not one", "pass the address of one clip"
         )
     return files[0]
+
+
+def _from_store(address: str, folder: Path) -> Path:
+    from deepfake_detect.urls import RemoteFolder
+
+    place, _, name = address.rpartition("/")
+    RemoteFolder(place).fetch(name, folder / name)
+    return folder / name
 
 
 def _youtube_dl() -> tuple[Any, type[Exception]]:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from deepfake_detect.clips.fetch import fetch
+from deepfake_detect.clips.missing import missing_library
 from deepfake_detect.clips.sources import ClipSource
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError, WorkerError
-from deepfake_detect.files import sha256_of_file
 from deepfake_detect.provenance import Provenance, read_provenance
-from deepfake_detect.scoring import ClipScore, Detector
+from deepfake_detect.scoring import ClipDetector, ClipScore
 
 _T = TypeVar("_T")
 Finish = Callable[[ClipSource, ClipScore, Provenance | None], None]
@@ -32,17 +32,43 @@ class ScoringOptions:
     Attributes:
         detector: Detector file; the bundled one when ``None``.
         device: Where it runs.
+        runtime: What runs it: ``"torch"``, or a name of ``runtimes.RUNTIMES``.
         num_frames, aggregation_rule, min_face, allow_truncated: As there.
         with_file_facts: Whether the file is hashed, which reads it once more.
     """
 
     detector: str | None = None
     device: str = "auto"
+    runtime: str = "torch"
     num_frames: int = 32
     aggregation_rule: str | None = None
     min_face: float | None = None
     allow_truncated: bool = False
     with_file_facts: bool = False
+
+
+def ready_detector(options: ScoringOptions, *, num_threads: int | None = None) -> ClipDetector:
+    """Return the detector of a run, loaded into its runtime.
+
+    Args:
+        options: Of the run.
+        num_threads: Of a runtime other than torch; as many as cores when ``None``.
+
+    Raises:
+        CheckpointError, DeviceError, OptionError: As ``scoring.load_detector`` and
+            ``runtimes.load_runtime``; or a runtime for CPUs is asked for on a GPU.
+    """
+    if options.runtime == "torch":
+        from deepfake_detect.scoring import load_detector
+
+        return load_detector(options.detector, device=options.device)
+    from deepfake_detect.runtimes import load_runtime
+
+    if options.device not in ("auto", "cpu"):
+        raise OptionError(
+            "device", f"is {options.device}, and {options.runtime} runs on the CPU", "use --runtime torch"
+        )
+    return load_runtime(options.detector, runtime=options.runtime, num_threads=num_threads)
 
 
 @dataclass(frozen=True)
@@ -96,7 +122,7 @@ class Judge:
             ``"frames"``, or ``"bytes"`` of a download.
     """
 
-    detector: Detector
+    detector: ClipDetector
     options: ScoringOptions
     scratch: Path
     finish: Finish
@@ -169,6 +195,8 @@ def _tried(
         if error.subject != path or path == source.name:
             return None, error
         return None, type(error)(source.name, error.cause, error.remedy)
+    except ModuleNotFoundError as error:  # this much of the clip's work needs a fuller installation
+        return None, missing_library(source.name, error)
     except Exception as error:  # a fault of ours in one clip must not cost the verdicts of the others
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return None, WorkerError(source.name, f"judging it failed inside ({reason})", "report this as a bug")
@@ -181,6 +209,8 @@ def file_facts(path: str | os.PathLike[str]) -> FileFacts:
         >>> file_facts("examples/demo.mp4").size_bytes > 100_000
         True
     """
+    from deepfake_detect.files import sha256_of_file  # which brings more than a verdict needs
+
     return FileFacts(sha256_of_file(path), os.path.getsize(path), modified_time(path))
 
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip
-from deepfake_detect.faces import FaceDetector, FollowedFrame, confirmed_tracks
+from deepfake_detect.faces import FollowedFrame, confirmed_tracks
 from deepfake_detect.faces.follow import FaceFollower
 from deepfake_detect.records import DetectorInfo, Frame, Verdict
-from deepfake_detect.scoring import Detector, verdict_of
+from deepfake_detect.scoring import ClipDetector, verdict_of
 
 _TIMEOUT_MILLISECONDS = 10_000
 _PATIENCE_SECONDS = 2.0
@@ -67,7 +67,7 @@ class LiveVerdict:
 
 def watch(
     frames: Iterable[Frame],
-    detector: Detector,
+    detector: ClipDetector,
     *,
     window_seconds: float,
     aggregation_rule: str | None = None,
@@ -97,7 +97,7 @@ def watch(
     info = DetectorInfo(
         *(config.name, config.version, config.threshold, config.uncertain_low, config.uncertain_high), rule
     )
-    faces = FaceDetector(device=detector.device, min_face=min_face)
+    faces = detector.face_finder(min_face)
     follower = FaceFollower(config.geometry)
     window: deque[_Seen] = deque()
     for frame in frames:  # one at a time: frames that are looked at together wait for one another

@@ -17,10 +17,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from deepfake_detect.clips.judge import ClipResult, Finish, Judge, ScoringOptions
+from deepfake_detect.clips.judge import ClipResult, Finish, Judge, ScoringOptions, ready_detector
 from deepfake_detect.clips.sources import ClipSource
 from deepfake_detect.errors import DeepfakeDetectError, WorkerError
-from deepfake_detect.scoring import load_detector
 
 _CONTEXT = multiprocessing.get_context("spawn")  # forking after torch has threads deadlocks
 _MOST_WORKERS = 4
@@ -50,7 +49,7 @@ def judge_clips(
 
     Args:
         sources: The clips.
-        options: What all have in common. The detector must load: see :func:`scoring.load_detector`.
+        options: What all have in common. The detector must load: see :func:`judge.ready_detector`.
         num_workers: Processes, from 1.
         scratch: Existing folder for fetched clips.
         finish: Called with each verdict in its process; a function of a module, as it is pickled.
@@ -132,13 +131,13 @@ class _Worker:
 
 
 def _work(connection: Any, options: ScoringOptions, scratch: Path, finish: Finish) -> None:
-    from deepfake_detect.extraction.run import start_worker
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is half done is cleared away
-    start_worker(1)
-    detector = load_detector(options.detector, device=options.device)
-    judge = Judge(detector, options, scratch, finish)
+    if options.runtime == "torch":
+        from deepfake_detect.extraction.engines import start_worker
+
+        start_worker(1)
+    judge = Judge(ready_detector(options, num_threads=1), options, scratch, finish)
     # Without the main process there is nothing left to do, nor after the signal.
     with suppress(EOFError, BrokenPipeError, ConnectionResetError, SystemExit):
         while True:

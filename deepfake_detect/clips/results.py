@@ -30,8 +30,9 @@ from deepfake_detect.clips.judge import ClipResult, ScoringOptions, modified_tim
 from deepfake_detect.clips.sources import STANDARD_INPUT, ClipSource
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.files import atomic_path, make_folder, sha256_of_file
-from deepfake_detect.models.checkpoint import DetectorConfig
+from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.scoring import ClipScore, bundled_detector
+from deepfake_detect.scoring.pipeline import BUNDLED_ONNX
 
 Row = dict[str, Any]
 SCHEMA = pa.schema(
@@ -70,7 +71,8 @@ def settings_of(options: ScoringOptions, config: DetectorConfig) -> dict[str, st
         options: Of the run.
         config: Of its detector.
     """
-    with nullcontext(Path(options.detector)) if options.detector else bundled_detector() as path:
+    bundled = bundled_detector() if options.runtime == "torch" else bundled_detector(BUNDLED_ONNX)
+    with nullcontext(Path(options.detector)) if options.detector else bundled as path:
         detector_sha256 = sha256_of_file(path)
     min_face = "a tenth of the frame" if options.min_face is None else f"{options.min_face:g} px"
     return {

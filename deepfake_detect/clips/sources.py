@@ -16,6 +16,7 @@ from deepfake_detect.errors import OptionError
 STANDARD_INPUT = "-"
 # Beside those that datasets come in: what cameras, phones, recorders and the web write.
 _MORE_SUFFIXES = frozenset({".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".gif"})
+_WEB, _STORES = ("http", "https"), ("s3", "gs", "gcs", "hf", "abfs", "az")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -61,7 +62,8 @@ def find_clips(
     folder without any is kept as it is, so that judging it tells what is wrong.
 
     Args:
-        names: Files, folders, addresses (http, https) and ``"-"``, which is read to its end here.
+        names: Files, folders, addresses (http, https; files and folders of object stores: s3, gs, hf,
+            abfs) and ``"-"``, which is read to its end here.
         scratch: Existing folder for what standard input holds.
         allow_addresses: Whether addresses may be fetched.
         leave_out: Folder whose files do not count as found in a folder around it (results).
@@ -92,8 +94,9 @@ def _clips_of(
     if name == STANDARD_INPUT:
         yield _from_standard_input(scratch)
     elif address is not None:
-        _check_address(name, address[1].lower(), is_allowed=allow_addresses)
-        yield ClipSource(name, None)
+        scheme = address[1].lower()
+        _check_address(name, scheme, is_allowed=allow_addresses)
+        yield from _in_store(name) if scheme in _STORES else [ClipSource(name, None)]
     elif os.path.isdir(name):
         yield from [ClipSource(path, path) for path in _files_below(name, leave_out)] or [
             ClipSource(name, name)
@@ -103,14 +106,36 @@ def _clips_of(
 
 
 def _check_address(name: str, scheme: str, *, is_allowed: bool) -> None:
-    if scheme not in ("http", "https"):
+    if scheme not in _WEB + _STORES:
         raise OptionError(
-            name, f"{scheme} addresses are not fetched", "pass http or https; a stream goes to --live"
+            name,
+            f"{scheme} addresses are not fetched",
+            f"pass {', '.join(_WEB + _STORES)}; a stream goes to --live",
         )
     if not is_allowed:
         raise OptionError(
             name, "is an address, and nothing is fetched unless you say so", "pass --allow-url to fetch it"
         )
+
+
+def _in_store(address: str) -> list[ClipSource]:
+    """Return the clips of a folder of an object store, or the one that is named itself."""
+    from deepfake_detect.urls import RemoteFolder
+
+    if os.path.splitext(address)[1].lower() in _media_suffixes():
+        return [ClipSource(address, None)]
+    names = sorted(RemoteFolder(address).files())
+    found = [name for name in names if os.path.splitext(name)[1].lower() in _media_suffixes()]
+    if not found:
+        raise OptionError(address, "holds no clip, or is not there", "check the address")
+    return [ClipSource(f"{address.rstrip('/')}/{name}", None) for name in found]
+
+
+def _media_suffixes() -> frozenset[str]:
+    # Imported here: the readers of datasets take a tenth of a second, which a single clip can spare.
+    from deepfake_detect.data.layouts.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+    return frozenset(VIDEO_SUFFIXES | IMAGE_SUFFIXES | _MORE_SUFFIXES)
 
 
 def _from_standard_input(scratch: Path) -> ClipSource:
@@ -126,10 +151,7 @@ def _from_standard_input(scratch: Path) -> ClipSource:
 
 
 def _files_below(folder: str, leave_out: Path | None) -> list[str]:
-    # Imported here: the readers of datasets take a tenth of a second, which a single clip can spare.
-    from deepfake_detect.data.layouts.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES | _MORE_SUFFIXES
+    suffixes = _media_suffixes()
     root = os.path.realpath(folder)
     skipped = None if leave_out is None else os.path.realpath(leave_out)
     found = []

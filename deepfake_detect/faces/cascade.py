@@ -8,18 +8,31 @@ Thresholds, overlaps, roundings and their order are those of facenet-pytorch 2.5
 the same. What is computed in another way, with the same result, is how pixels reach the networks
 (sums, mosaic) and how the first network runs (networks).
 
-All functions take frames of one size together, on one device.
+All functions take frames of one size together, on one device. What runs the networks is not known
+here: tables, boxes and answers are torch's tensors, or arrays where another runtime has them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import torch
-from torchvision.ops import batched_nms
 
+from deepfake_detect.faces.arrays import (
+    Array,
+    as_float32,
+    as_int64,
+    as_numpy,
+    device_of,
+    is_on_gpu,
+    joined,
+    library,
+    places_of,
+    surest,
+)
 from deepfake_detect.faces.mosaic import (
     CELL_SIZE,
     CELL_STRIDE,
@@ -28,7 +41,6 @@ from deepfake_detect.faces.mosaic import (
     mosaic_plan,
     strip_pixels,
 )
-from deepfake_detect.faces.networks import CropNetwork, Networks, ProposalNetwork
 from deepfake_detect.faces.sums import crop_windows
 from deepfake_detect.records import Face
 
@@ -40,6 +52,54 @@ _LIKELY_LOG_ODDS = math.log(_PROPOSAL_THRESHOLD / (1 - _PROPOSAL_THRESHOLD)) - 1
 _REFINE_SIDE, _OUTPUT_SIDE = 24, 48
 
 
+class ProposalNetwork(Protocol):
+    """The first network, which looks through every window of a mosaic."""
+
+    def features(self, pixels: Array, seams: Array) -> Array:
+        """Return float32 (B, cells, F) of pixels (B, 3, H, W), cells row by row.
+
+        Args:
+            pixels: float32, channels last in memory; H and W even.
+            seams: int64 (S,): places among the first layer's (H - 2) * (W - 2) answers that no
+                pooling window is to see.
+        """
+        ...
+
+    def log_odds(self, features: Array) -> Array:
+        """Return log(P(face) / P(no face)) of features (..., F)."""
+        ...
+
+    def heads(self, features: Array) -> tuple[Array, Array]:
+        """Return P(face) (N,) and the box's corrections (N, 4) of features (N, F)."""
+        ...
+
+
+class CropNetwork(Protocol):
+    """The second or third network."""
+
+    def __call__(self, crops: Array) -> tuple[Array, ...]:
+        """Return P(face) (N,), the box's corrections (N, 4) and, from the third network, landmarks
+        (N, 10) of crops float32 (N, 3, side, side), channels last in memory."""
+        ...
+
+
+class Networks(Protocol):
+    """The three networks, of whatever runs them."""
+
+    @property
+    def proposal(self) -> ProposalNetwork: ...
+
+    @property
+    def refine(self) -> CropNetwork: ...
+
+    @property
+    def output(self) -> CropNetwork: ...
+
+    def frames(self, images: Sequence[np.ndarray]) -> Array:
+        """Return RGB uint8 arrays (H, W, 3) of one size as the networks want them, (B, H, W, 3)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """Windows through which the first network saw what may be a face.
@@ -48,13 +108,13 @@ class Windows:
         image_numbers: int64 (N,), which frame.
         scale_numbers: int64 (N,), which of the frame's sizes.
         boxes_xyxy: float32 (N, 4), the window in whole pixels of the frame.
-        features: float32 (N, 32), what the network's heads look at.
+        features: float32 (N, F), what the network's heads look at.
     """
 
-    image_numbers: torch.Tensor
-    scale_numbers: torch.Tensor
-    boxes_xyxy: torch.Tensor
-    features: torch.Tensor
+    image_numbers: Array
+    scale_numbers: Array
+    boxes_xyxy: Array
+    features: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,24 +127,23 @@ class Boxes:
         image_numbers: int64 (N,), which frame.
     """
 
-    boxes_xyxy: torch.Tensor
-    scores: torch.Tensor
-    image_numbers: torch.Tensor
+    boxes_xyxy: Array
+    scores: Array
+    image_numbers: Array
 
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, chosen: torch.Tensor) -> Boxes:
+    def __getitem__(self, chosen: Array) -> Boxes:
         return Boxes(self.boxes_xyxy[chosen], self.scores[chosen], self.image_numbers[chosen])
 
 
-@torch.inference_mode()
-def search_everywhere(tables: torch.Tensor, networks: Networks, *, smallest: float) -> list[list[Face]]:
+def search_everywhere(tables: Array, networks: Networks, *, smallest: float) -> list[list[Face]]:
     """Find the faces of frames of one size.
 
     Args:
         tables: The frames' summed-area tables (B, H + 1, W + 1, 3), on the networks' device.
-        networks: Of :func:`load_networks`.
+        networks: All three.
         smallest: Side in pixels of the smallest window that the first network looks through.
 
     Returns:
@@ -94,11 +153,11 @@ def search_everywhere(tables: torch.Tensor, networks: Networks, *, smallest: flo
     scales = frame_scales(height, width, smallest=smallest, factor=PYRAMID_FACTOR)
     if not scales:
         return [[] for _ in tables]
-    plan = mosaic_plan(height, width, scales, is_whole=tables.is_cuda, device=tables.device)
+    plan = mosaic_plan(height, width, scales, is_whole=is_on_gpu(tables), device=device_of(tables))
     return faces_of(likely_windows(tables, plan, networks.proposal), tables, networks)
 
 
-def faces_of(windows: Windows, tables: torch.Tensor, networks: Networks) -> list[list[Face]]:
+def faces_of(windows: Windows, tables: Array, networks: Networks) -> list[list[Face]]:
     """Return the faces of each frame, largest first, that the three networks see in windows."""
     proposals = propose(windows, networks.proposal)
     refined = refine(proposals, tables, networks.refine)
@@ -111,7 +170,7 @@ def longer_side(face: Face) -> float:
     return float(max(right - left, bottom - top))
 
 
-def likely_windows(tables: torch.Tensor, plan: MosaicPlan, network: ProposalNetwork) -> Windows:
+def likely_windows(tables: Array, plan: MosaicPlan, network: ProposalNetwork) -> Windows:
     """Return the windows of frames that may pass the first threshold.
 
     Args:
@@ -129,111 +188,114 @@ def likely_windows(tables: torch.Tensor, plan: MosaicPlan, network: ProposalNetw
         tiles = plan.cell_tiles[cells]
         is_inside = tiles >= 0
         parts.append([some[is_inside] for some in (images, tiles, cells, features)])
-    images, tiles, cells, features = (torch.cat(some) for some in zip(*parts, strict=True))
+    images, tiles, cells, features = (joined(some) for some in zip(*parts, strict=True))
     columns = cells % num_columns - plan.lefts[tiles]
     rows = cells // num_columns - plan.tops[tiles]
     return Windows(images, tiles, cell_boxes(columns, rows, plan.scales[tiles]), features)
 
 
-def likely_cells(features: torch.Tensor, network: ProposalNetwork) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return frame and cell, int64 (N,) each, of features (B, cells, 32) that may pass."""
-    images, cells = (network.log_odds(features) >= _LIKELY_LOG_ODDS).nonzero(as_tuple=True)
+def likely_cells(features: Array, network: ProposalNetwork) -> tuple[Array, Array]:
+    """Return frame and cell, int64 (N,) each, of features (B, cells, F) that may pass."""
+    images, cells = library(features).where(network.log_odds(features) >= _LIKELY_LOG_ODDS)
     return images, cells
 
 
-def cell_boxes(columns: torch.Tensor, rows: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+def cell_boxes(columns: Array, rows: Array, scales: Array) -> Array:
     """Return the windows of the frame, float32 (N, 4) in whole pixels, that cells look through.
 
     Args:
         columns, rows: int64 (N,), of the cell in the shrunk frame.
         scales: float32 (N,), how much it was shrunk.
     """
-    starts = CELL_STRIDE * torch.stack([columns, rows], 1).float()
+    floor = library(scales).floor
+    starts = CELL_STRIDE * as_float32(library(columns).stack([columns, rows], 1))
     scales = scales[:, None]
-    return torch.cat([((starts + 1) / scales).floor(), ((starts + CELL_SIZE) / scales).floor()], 1)
+    return joined([floor((starts + 1) / scales), floor((starts + CELL_SIZE) / scales)], 1)
 
 
 def propose(windows: Windows, network: ProposalNetwork) -> Boxes:
     """Return what the first network takes for faces, moved as it says, the surest of each place."""
     scores, corrections = network.heads(windows.features)
-    passed = (scores >= _PROPOSAL_THRESHOLD).nonzero()[:, 0]
+    passed = scores >= _PROPOSAL_THRESHOLD
     boxes, images = windows.boxes_xyxy[passed], windows.image_numbers[passed]
     scores, corrections = scores[passed], corrections[passed]
     groups = (images << 8) + windows.scale_numbers[passed]  # a frame has fewer than 256 sizes
-    kept = batched_nms(boxes, scores, groups, _OVERLAP_WITHIN_SCALE)
-    kept = kept[batched_nms(boxes[kept], scores[kept], images[kept], _OVERLAP)]
+    kept = surest(boxes, scores, groups, _OVERLAP_WITHIN_SCALE)
+    kept = kept[surest(boxes[kept], scores[kept], images[kept], _OVERLAP)]
     boxes = boxes[kept]
-    sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    return Boxes(_squared(boxes + corrections[kept] * sizes), scores[kept], images[kept])
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    moved = boxes + corrections[kept] * joined([sizes, sizes], 1)
+    return Boxes(_squared(moved), scores[kept], images[kept])
 
 
-def refine(proposals: Boxes, tables: torch.Tensor, network: CropNetwork) -> Boxes:
+def refine(proposals: Boxes, tables: Array, network: CropNetwork) -> Boxes:
     """Return the proposals that the second network takes for faces, moved as it says."""
     proposals, crops = _crops(proposals, tables, _REFINE_SIDE)
     if not len(proposals):
         return proposals
     scores, corrections = network(crops)
-    passed = (scores > _REFINE_THRESHOLD).nonzero()[:, 0]
+    passed = scores > _REFINE_THRESHOLD
     found = Boxes(proposals.boxes_xyxy[passed], scores[passed], proposals.image_numbers[passed])
     kept = _surest_per_image(found)
     boxes = _moved(found.boxes_xyxy[kept], corrections[passed][kept])
     return Boxes(_squared(boxes), found.scores[kept], found.image_numbers[kept])
 
 
-def output(refined: Boxes, tables: torch.Tensor, network: CropNetwork) -> list[list[Face]]:
+def output(refined: Boxes, tables: Array, network: CropNetwork) -> list[list[Face]]:
     """Return what the third network takes for faces, for each frame, largest first."""
     refined, crops = _crops(refined, tables, _OUTPUT_SIDE)
     if not len(refined):
         return [[] for _ in tables]
     scores, corrections, landmarks = network(crops)
-    passed = (scores > _OUTPUT_THRESHOLD).nonzero()[:, 0]
+    passed = scores > _OUTPUT_THRESHOLD
     boxes = refined.boxes_xyxy[passed]
     sizes = boxes[:, 2:] - boxes[:, :2] + 1
-    shares = landmarks[passed].view(-1, 2, 5).transpose(1, 2)  # of the box, (N, 5, 2)
+    shares = library(landmarks).moveaxis(landmarks[passed].reshape(-1, 2, 5), 1, 2)  # of the box, (N, 5, 2)
     points = sizes[:, None] * shares + boxes[:, None, :2] - 1
     moved = _moved(boxes, corrections[passed])
     found = (moved, scores[passed], points, refined.image_numbers[passed])
-    boxes_xyxy, probabilities, landmarks_xy, images = (one.cpu().numpy() for one in found)
+    boxes_xyxy, probabilities, landmarks_xy, images = (as_numpy(one) for one in found)
     return [
         _faces(boxes_xyxy[images == image], probabilities[images == image], landmarks_xy[images == image])
         for image in range(len(tables))
     ]
 
 
-def _crops(found: Boxes, tables: torch.Tensor, side: int) -> tuple[Boxes, torch.Tensor]:
+def _crops(found: Boxes, tables: Array, side: int) -> tuple[Boxes, Array]:
     """Return the boxes that lie in their frames at least in part, and crops of those parts."""
     height, width = tables.shape[1] - 1, tables.shape[2] - 1
-    left, top, right, bottom = found.boxes_xyxy.long().unbind(1)  # rounded towards zero
-    starts = torch.stack([left - 1, top - 1], 1).clamp(min=0)
-    ends = torch.stack([right.clamp(max=width), bottom.clamp(max=height)], 1)
+    whole = as_int64(found.boxes_xyxy)
+    starts = (whole[:, :2] - 1).clip(min=0)
+    stack = library(whole).stack
+    ends = stack([whole[:, 2].clip(max=width), whole[:, 3].clip(max=height)], 1)
     is_inside = (ends > starts).all(1)
-    found, windows = found[is_inside], torch.cat([starts, ends], 1)[is_inside]
+    found, windows = found[is_inside], joined([starts, ends], 1)[is_inside]
     return found, crop_windows(tables, found.image_numbers, windows, side)
 
 
-def _moved(boxes: torch.Tensor, corrections: torch.Tensor) -> torch.Tensor:
+def _moved(boxes: Array, corrections: Array) -> Array:
     """Move the edges of boxes (N, 4) by shares (N, 4) of their size."""
     sizes = boxes[:, 2:] - boxes[:, :2] + 1
-    return boxes + corrections * sizes.repeat(1, 2)
+    return boxes + corrections * joined([sizes, sizes], 1)
 
 
-def _squared(boxes: torch.Tensor) -> torch.Tensor:
+def _squared(boxes: Array) -> Array:
     """Widen boxes (N, 4) to squares around the same centres."""
     sizes = boxes[:, 2:] - boxes[:, :2]
-    longer = sizes.amax(1, keepdim=True)
+    longer = library(sizes).maximum(sizes[:, :1], sizes[:, 1:])
     starts = boxes[:, :2] + sizes * 0.5 - longer * 0.5
-    return torch.cat([starts, starts + longer], 1)
+    return joined([starts, starts + longer], 1)
 
 
-def _surest_per_image(found: Boxes) -> torch.Tensor:
+def _surest_per_image(found: Boxes) -> Array:
     """Return which boxes stay when those that overlap a surer one of their frame go."""
-    kept = [torch.zeros_like(found.image_numbers[:0])]
+    kept = [found.image_numbers[:0]]
     for image in sorted(set(found.image_numbers.tolist())):
-        # One frame at a time: set side by side, as batched_nms does, boxes would be rounded.
-        of_image = (found.image_numbers == image).nonzero()[:, 0]
-        same = torch.zeros_like(of_image)
-        kept.append(of_image[batched_nms(found.boxes_xyxy[of_image], found.scores[of_image], same, _OVERLAP)])
-    return torch.cat(kept)
+        # One frame at a time: set side by side, as torchvision does, boxes would be rounded.
+        of_image = places_of(found.image_numbers == image)
+        same = found.image_numbers[of_image] * 0
+        kept.append(of_image[surest(found.boxes_xyxy[of_image], found.scores[of_image], same, _OVERLAP)])
+    return joined(kept)
 
 
 def _faces(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray) -> list[Face]:

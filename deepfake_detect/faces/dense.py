@@ -25,7 +25,7 @@ from deepfake_detect.faces.cascade import (
     search_everywhere,
 )
 from deepfake_detect.faces.mosaic import CELL_SIZE, CELL_STRIDE, frame_scales, num_cells, shrunk
-from deepfake_detect.faces.networks import Networks, ProposalNetwork
+from deepfake_detect.faces.networks import ProposalNetwork, TorchNetworks
 from deepfake_detect.faces.sums import (
     crop_windows,
     frames_tensor,
@@ -59,7 +59,7 @@ class Follower:
         min_face: Longer side in pixels of the smallest face that is followed.
     """
 
-    def __init__(self, networks: Networks, *, smallest: float, min_face: float) -> None:
+    def __init__(self, networks: TorchNetworks, *, smallest: float, min_face: float) -> None:
         self._networks = networks
         self._smallest = smallest
         self._min_face = min_face
@@ -107,7 +107,7 @@ class Follower:
 
 
 def search_near(
-    known: Sequence[Sequence[Face]], tables: torch.Tensor, networks: Networks, *, smallest: float
+    known: Sequence[Sequence[Face]], tables: torch.Tensor, networks: TorchNetworks, *, smallest: float
 ) -> list[list[Face]]:
     """Return the faces of frames, largest first, that are near known ones and about as large.
 
@@ -210,4 +210,5 @@ def _thumbnails(tables: torch.Tensor) -> torch.Tensor:
     """Return frames shrunk to float32 (B, 3, 16, 16)."""
     numbers = torch.arange(len(tables), device=tables.device)
     whole = numbers.new_tensor([0, 0, tables.shape[2] - 1, tables.shape[1] - 1]).expand(len(tables), 4)
-    return crop_windows(tables, numbers, whole, _THUMBNAIL_SIDE)
+    thumbnails: torch.Tensor = crop_windows(tables, numbers, whole, _THUMBNAIL_SIDE)
+    return thumbnails

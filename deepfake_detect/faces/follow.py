@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.faces.crops import check_geometry, crop_face
-from deepfake_detect.faces.mtcnn import FaceDetector
+from deepfake_detect.faces.finder import FaceFinder
 from deepfake_detect.faces.tracking import Tracker
 from deepfake_detect.records import CropGeometry, Face, Frame
 
@@ -69,7 +69,7 @@ class FaceFollower:
 
 
 def follow_faces(
-    frames: Iterable[Frame], *, detector: FaceDetector, geometry: CropGeometry
+    frames: Iterable[Frame], *, detector: FaceFinder, geometry: CropGeometry
 ) -> Iterator[FollowedFrame]:
     """Detect, link and crop the faces of a clip's frames, a few frames in memory at a time.
 

@@ -23,12 +23,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 
-from deepfake_detect.faces.sums import edge_differences, network_pixels, window_edges, window_weights
+from deepfake_detect.faces.arrays import Array, placed
+from deepfake_detect.faces.sums import (
+    channels_first,
+    edge_differences,
+    network_pixels,
+    window_edges,
+    window_weights,
+)
 
 # Geometry of the first network: it looks through a window of 12 x 12 pixels, moved by 2.
 CELL_SIZE = 12
@@ -36,9 +42,6 @@ CELL_STRIDE = 2
 # Pixels of a strip: the network's widest layer then takes 8 MB. On the CPU measured anything from
 # 50,000 to 250,000 was as fast; at 400,000 the cache no longer held it.
 _STRIP_PIXELS = 130_000
-
-
-_Length = TypeVar("_Length", int, torch.Tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +89,10 @@ class Strip:
 
     height: int
     first_cell_row: int
-    row_edges: torch.Tensor
-    column_edges: torch.Tensor
-    weights: torch.Tensor
-    seams: torch.Tensor
+    row_edges: Array
+    column_edges: Array
+    weights: Array
+    seams: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +108,15 @@ class MosaicPlan:
     """
 
     width: int
-    scales: torch.Tensor
-    tops: torch.Tensor
-    lefts: torch.Tensor
-    cell_tiles: torch.Tensor
+    scales: Array
+    tops: Array
+    lefts: Array
+    cell_tiles: Array
     strips: tuple[Strip, ...]
 
     @property
     def num_cell_columns(self) -> int:
-        return num_cells(self.width)
+        return int(num_cells(self.width))
 
 
 def frame_scales(height: int, width: int, *, smallest: float, factor: float) -> tuple[float, ...]:
@@ -142,8 +145,8 @@ def shrunk(length: int, scale: float) -> int:
     return int(length * scale + 1)
 
 
-def num_cells(length: _Length) -> _Length:
-    """Return how many answers the first network gives along a length of pixels (int or tensor).
+def num_cells(length: Any) -> Any:
+    """Return how many answers the first network gives along a length of pixels (int or array).
 
     Its layers: 3 x 3, pooling by 2 with a last window that may be half empty, 3 x 3, 3 x 3.
     """
@@ -152,7 +155,7 @@ def num_cells(length: _Length) -> _Length:
 
 @functools.lru_cache(maxsize=4)
 def mosaic_plan(
-    height: int, width: int, scales: tuple[float, ...], *, is_whole: bool, device: torch.device
+    height: int, width: int, scales: tuple[float, ...], *, is_whole: bool, device: Any
 ) -> MosaicPlan:
     """Return how frames of a size become mosaics.
 
@@ -163,7 +166,7 @@ def mosaic_plan(
         height, width: Of the frames in pixels.
         scales: Of :func:`frame_scales`, at least one.
         is_whole: Whether the mosaic is one strip instead of several.
-        device: Where the frames are.
+        device: The torch device of the frames; ``None`` where they are arrays.
     """
     tiles, mosaic_height, mosaic_width = _pack(
         [
@@ -183,15 +186,15 @@ def mosaic_plan(
     )
     return MosaicPlan(
         mosaic_width,
-        torch.tensor(scales, dtype=torch.float32, device=device),
-        torch.tensor([tile.top // CELL_STRIDE for tile in tiles], device=device),
-        torch.tensor([tile.left // CELL_STRIDE for tile in tiles], device=device),
-        torch.from_numpy(cell_tiles.reshape(-1)).to(device),
+        placed(np.array(scales, np.float32), device),
+        placed(np.array([tile.top // CELL_STRIDE for tile in tiles]), device),
+        placed(np.array([tile.left // CELL_STRIDE for tile in tiles]), device),
+        placed(cell_tiles.reshape(-1), device),
         tuple(_on_device(strip, device) for strip in strips),
     )
 
 
-def strip_pixels(tables: torch.Tensor, strip: Strip, width: int) -> torch.Tensor:
+def strip_pixels(tables: Array, strip: Strip, width: int) -> Array:
     """Return a strip of the mosaics of frames.
 
     Args:
@@ -202,10 +205,11 @@ def strip_pixels(tables: torch.Tensor, strip: Strip, width: int) -> torch.Tensor
     Returns:
         float32 (B, 3, strip height, width), channels last in memory, as the network takes it.
     """
-    rows = edge_differences(tables, strip.row_edges).flatten(1, 2)  # (B, R * (W + 1), 3)
+    rows = edge_differences(tables, strip.row_edges)  # (B, R, W + 1, 3)
+    rows = rows.reshape(len(tables), -1, 3)
     sums = edge_differences(rows, strip.column_edges)  # (B, P, 3)
     pixels = network_pixels(sums, strip.weights)
-    return pixels.view(-1, strip.height, width, 3).permute(0, 3, 1, 2)
+    return channels_first(pixels.reshape(-1, strip.height, width, 3))
 
 
 def _pack(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
@@ -259,14 +263,14 @@ def _strip(
     return Strip(
         height,
         first_cell_row,
-        torch.from_numpy(row_edges),
-        torch.from_numpy(column_edges.reshape(2, -1)),
-        window_weights(torch.from_numpy(areas)).reshape(-1, 1).expand(-1, 3).contiguous(),
+        row_edges,
+        column_edges.reshape(2, -1),
+        np.repeat(window_weights(areas).reshape(-1, 1), 3, 1),
         _seams(tiles, top, height, width),
     )
 
 
-def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> torch.Tensor:
+def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> np.ndarray:
     """Return places in the first layer's answers to a strip that lie just past a tile of odd size:
     the other half of a pooling window that the tile alone would have left empty."""
     is_seam = np.zeros((height - 2, width - 2), bool)
@@ -276,14 +280,14 @@ def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> torch.Te
             is_seam[end - 2, tile.left : tile.left + tile.width] = True
         if tile.width % 2 and end > 0:
             is_seam[max(0, begin) : end, tile.left + tile.width - 2] = True
-    return torch.from_numpy(np.flatnonzero(is_seam))
+    return np.flatnonzero(is_seam)
 
 
-def _on_device(strip: Strip, device: torch.device) -> Strip:
+def _on_device(strip: Strip, device: Any) -> Strip:
     return replace(
         strip,
-        row_edges=strip.row_edges.to(device),
-        column_edges=strip.column_edges.to(device),
-        weights=strip.weights.to(device),
-        seams=strip.seams.to(device),
+        row_edges=placed(strip.row_edges, device),
+        column_edges=placed(strip.column_edges, device),
+        weights=placed(strip.weights, device),
+        seams=placed(strip.seams, device),
     )

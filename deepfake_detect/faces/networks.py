@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import nn
 from torch.nn import functional
 
 from deepfake_detect.device import keep_freed_memory
+from deepfake_detect.faces.sums import frames_tensor
 
 # Crops of one run: measured fastest on a CPU, whose cache they have to fit into. A GPU takes all.
 _CROPS_PER_RUN = {RNet: 64, ONet: 16}
@@ -110,7 +113,7 @@ class CropNetwork:
 
 
 @dataclass(frozen=True)
-class Networks:
+class TorchNetworks:
     """The three networks on one device."""
 
     proposal: ProposalNetwork
@@ -118,17 +121,27 @@ class Networks:
     output: CropNetwork
     device: torch.device
 
+    def frames(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return RGB uint8 arrays (H, W, 3) of one size as one tensor (B, H, W, 3) on the device."""
+        return frames_tensor(images, self.device)
+
 
 @functools.lru_cache(maxsize=4)
-def load_networks(device: torch.device) -> Networks:
+def load_networks(device: torch.device) -> TorchNetworks:
     """Return the networks on a device; later calls return the same ones."""
     if device.type == "cpu":
         keep_freed_memory()  # a fresh page for every 4 KB of a frame's tables takes longer than filling them
+    with torch.no_grad():
+        proposal, refine, output = (network.to(device) for network in original_networks())
+        return TorchNetworks(ProposalNetwork(proposal), CropNetwork(refine), CropNetwork(output), device)
+
+
+def original_networks() -> tuple[PNet, RNet, ONet]:
+    """Return facenet-pytorch's own networks with its weights, in evaluation mode on the CPU."""
     with warnings.catch_warnings(), torch.no_grad():
         # torch 2.4 and 2.5 warn of the way in which facenet-pytorch reads its own weights.
         warnings.simplefilter("ignore", FutureWarning)
-        proposal, refine, output = (kind().eval().to(device) for kind in (PNet, RNet, ONet))
-        return Networks(ProposalNetwork(proposal), CropNetwork(refine), CropNetwork(output), device)
+        return PNet().eval(), RNet().eval(), ONet().eval()
 
 
 class _FastMaxPool(nn.Module):

@@ -4,16 +4,16 @@ because a small layer does not divide well and each would end with a wait for al
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
-
-import torch
+from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_THREAD_NAME = "faces"
 
 
 def map_in_threads(
@@ -63,11 +63,14 @@ def _submitted(
 
 
 def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
-    """Return running threads in which torch does not start further ones.
+    """Return running threads in which torch, where it is loaded, does not start further ones.
 
     torch.set_num_threads sets the number for the calling thread, and for threads that start
     later; the second is put back.
     """
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return ThreadPoolExecutor(num_threads, thread_name_prefix=_THREAD_NAME)
     outside = torch.get_num_threads()
     everyone = threading.Barrier(num_threads + 1)
 
@@ -76,7 +79,7 @@ def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
         torch.set_num_threads(1)
         everyone.wait()
 
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="faces", initializer=start)
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix=_THREAD_NAME, initializer=start)
     for _ in range(num_threads):
         pool.submit(int)  # a thread starts with the first thing there is to do for it
     everyone.wait()

@@ -113,9 +113,41 @@ def main_track(faces: Iterable[tuple[int, Face]]) -> int | None:
 def _assigned(distances: np.ndarray) -> list[tuple[int, int]]:
     """Return pairs of rows and columns whose distances have the least sum."""
     if distances.size == 1:
-        return [(0, 0)]  # most clips show one person, and scipy takes half a second to load
-    from scipy.optimize import linear_sum_assignment
-
+        return [(0, 0)]
     # Pairs out of reach cost alike, so that they never push a good pair aside.
-    rows, columns = linear_sum_assignment(np.minimum(distances, _MAX_DISTANCE * 10))
-    return list(zip(rows.tolist(), columns.tolist(), strict=True))
+    costs = np.minimum(distances, _MAX_DISTANCE * 10)
+    if len(costs) <= costs.shape[1]:
+        return list(enumerate(_columns_of_rows(costs)))
+    return [(row, column) for column, row in enumerate(_columns_of_rows(costs.T))]
+
+
+def _columns_of_rows(costs: np.ndarray) -> list[int]:
+    """Return each row's column in the assignment of least cost (R, C), R <= C.
+
+    Row by row, along the cheapest path that gives up pairs made before (Hungarian method by shortest
+    augmenting paths, Jonker and Volgenant 1987). No library for it: one that has it takes half a second
+    to load, and an installation that only judges clips has none.
+    """
+    num_columns = costs.shape[1]
+    of_row, of_column = np.zeros(len(costs)), np.zeros(num_columns)  # the dual prices
+    row_of = np.full(num_columns, -1)
+    for start in range(len(costs)):
+        cheapest, before = np.full(num_columns, np.inf), np.full(num_columns, -1)
+        is_done = np.zeros(num_columns, bool)
+        row, column, path_cost = start, -1, 0.0
+        while row >= 0:
+            reached = path_cost + costs[row] - of_row[row] - of_column
+            is_better = ~is_done & (reached < cheapest)
+            cheapest[is_better], before[is_better] = reached[is_better], column
+            column = int(np.argmin(np.where(is_done, np.inf, cheapest)))
+            is_done[column], path_cost, row = True, cheapest[column], row_of[column]
+        slack = path_cost - cheapest[is_done]
+        has_row = is_done & (row_of >= 0)
+        of_row[start] += path_cost
+        of_row[row_of[has_row]] += path_cost - cheapest[has_row]
+        of_column[is_done] -= slack
+        while column >= 0:
+            previous = int(before[column])
+            row_of[column] = start if previous < 0 else row_of[previous]
+            column = previous
+    return [int(np.flatnonzero(row_of == row)[0]) for row in range(len(costs))]

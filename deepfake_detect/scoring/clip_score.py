@@ -13,7 +13,7 @@ from deepfake_detect.records import ClipRecord
 
 if TYPE_CHECKING:
     from deepfake_detect.report.clip import Words
-    from deepfake_detect.scoring.detector import Detector
+    from deepfake_detect.scoring.pipeline import ClipDetector
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class ClipScore(ClipRecord):
         file_stamp: Of the file when it was scored, see :func:`file_stamp`; ``None`` where not known.
     """
 
-    made_by: Detector | None = field(default=None, repr=False)
+    made_by: ClipDetector | None = field(default=None, repr=False)
     file_stamp: tuple[int, int] | None = field(default=None, repr=False)
 
     def check_file(self) -> None:
@@ -78,7 +78,7 @@ class ClipScore(ClipRecord):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        detector: Detector | None = None,
+        detector: ClipDetector | None = None,
         provenance: Words | None = None,
         name: str | None = None,
         on_step: Callable[[str], None] = lambda step: None,
@@ -96,7 +96,8 @@ class ClipScore(ClipRecord):
 
         Raises:
             VideoError: The clip can no longer be read, or was changed since it was scored.
-            OptionError: The detector is not known, or is another one.
+            OptionError: The detector is not known, is another one, or has no heat maps as it runs
+                without PyTorch.
 
         Example:
             >>> import deepfake_detect as dfd
@@ -104,6 +105,7 @@ class ClipScore(ClipRecord):
             >>> score.to_html()[:15]
             '<!doctype html>'
         """
+        from deepfake_detect.models.inference import CropScorer
         from deepfake_detect.report.clip import clip_report
         from deepfake_detect.report.page import write_text
         from deepfake_detect.scoring.moments import gather_evidence
@@ -117,6 +119,10 @@ class ClipScore(ClipRecord):
                 "detector",
                 f"is {' '.join(told)}, the score was made by {self.detector.name} {self.detector.version}",
                 "pass that one",
+            )
+        if not isinstance(speaker, CropScorer):
+            raise OptionError(
+                "detector", "runs without PyTorch, which heat maps need", "pass load_detector(...)"
             )
         evidence = gather_evidence(speaker, self, on_step=on_step)
         on_step("writing the report")

@@ -3,14 +3,17 @@
     metadata.py   read_metadata: what the file declares, checked against the pictures it holds
     sampling.py   which frames of a clip to take: EvenlySpaced, EveryKth, ByRate, AllFrames
     decode.py     read_frames: decode once, in order, and convert only the frames asked for
+    opencv.py     both by OpenCV, where PyAV is not installed
+    choice.py     which of the two
+    files.py      what can be told of a file without decoding it
     sequence.py   frames stored as pictures, in a folder or a tar
     encode.py     VideoWriter: RGB frames to an H.264 file, with the sound of another file
 
-PyAV (FFmpeg's libraries) is the only decoder here. It gives what the others give only in part:
-one pass in presentation order without a seek per frame, exact timestamps, the file's rotation, and
-sight of the packets, which tells how many pictures a file really holds without decoding them.
-FFmpeg's own messages stay off standard error: PyAV drops them unless a program turns them on, and
-every fault comes out as one of the errors of ``deepfake_detect.errors``.
+PyAV (FFmpeg's libraries) is the decoder wherever it is installed. It gives what the others give only
+in part: one pass in presentation order without a seek per frame, exact timestamps, the file's
+rotation, and sight of the packets, which tells how many pictures a file really holds without
+decoding them. FFmpeg's own messages stay off standard error: PyAV drops them unless a program turns
+them on, and every fault comes out as one of the errors of ``deepfake_detect.errors``.
 
 Example:
     >>> from deepfake_detect.video import EvenlySpaced, read_frames
@@ -20,11 +23,30 @@ Example:
 
 from __future__ import annotations
 
-from deepfake_detect.video.decode import read_frames
-from deepfake_detect.video.encode import VideoWriter
-from deepfake_detect.video.metadata import read_metadata
-from deepfake_detect.video.sampling import AllFrames, ByRate, EvenlySpaced, EveryKth, Sampling
-from deepfake_detect.video.sequence import find_sequence, read_sequence
+from typing import TYPE_CHECKING
+
+from deepfake_detect.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from deepfake_detect.video.decode import read_frames
+    from deepfake_detect.video.encode import VideoWriter
+    from deepfake_detect.video.metadata import read_metadata
+    from deepfake_detect.video.sampling import AllFrames, ByRate, EvenlySpaced, EveryKth, Sampling
+    from deepfake_detect.video.sequence import find_sequence, read_sequence
+
+# Loaded on first use: an installation that only judges clips has no PyAV, and cannot write any.
+_HOMES = {
+    "AllFrames": "sampling",
+    "ByRate": "sampling",
+    "EvenlySpaced": "sampling",
+    "EveryKth": "sampling",
+    "Sampling": "sampling",
+    "VideoWriter": "encode",
+    "find_sequence": "sequence",
+    "read_frames": "choice",
+    "read_metadata": "choice",
+    "read_sequence": "sequence",
+}
 
 __all__ = [
     "AllFrames",
@@ -38,3 +60,5 @@ __all__ = [
     "read_metadata",
     "read_sequence",
 ]
+
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -21,8 +21,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from deepfake_detect.errors import OptionError, VideoTruncatedError
-from deepfake_detect.records import Frame, VideoMetadata
+from deepfake_detect.errors import VideoTruncatedError
+from deepfake_detect.records import Frame
+from deepfake_detect.video.files import damaged, truncated
 from deepfake_detect.video.metadata import (
     ScannedVideo,
     decode_packet,
@@ -31,13 +32,10 @@ from deepfake_detect.video.metadata import (
     pictures,
     scan_video,
 )
-from deepfake_detect.video.sampling import AllFrames, Sampling
+from deepfake_detect.video.sampling import AllFrames, Sampling, chosen_indices
 
 _ALL_FRAMES = AllFrames()
 _THREADS_PER_CORE, _MOST_THREADS = 4, 16
-_REMEDY = (
-    "fetch the file again, or pass allow_truncated=True (--allow-truncated) to use the part that is there"
-)
 
 
 def read_frames(
@@ -78,33 +76,9 @@ def read_frames(
     """
     clip = scan_video(path)
     if clip.metadata.is_truncated and not allow_truncated:
-        raise VideoTruncatedError(clip.metadata.path, _what_is_missing(clip.metadata), _REMEDY)
-    wanted = _wanted_indices(sampling, clip)
+        raise truncated(clip.metadata)
+    wanted = chosen_indices(sampling, clip.metadata, clip.times_seconds())
     return _read_wanted(clip, wanted, allow_truncated=allow_truncated)
-
-
-def _what_is_missing(metadata: VideoMetadata) -> str:
-    declared = metadata.num_frames_declared
-    if declared is None or metadata.num_frames >= declared:
-        return (
-            f"the file ends too early ({metadata.num_frames} frames, "
-            f"{metadata.duration_seconds:.2f} s are in it)"
-        )
-    return f"{metadata.num_frames} of {declared} declared frames are in the file"
-
-
-def _wanted_indices(sampling: Sampling, clip: ScannedVideo) -> Sequence[int]:
-    num_frames = clip.metadata.num_frames
-    wanted = sampling.frame_indices(clip.metadata, times_seconds=clip.times_seconds())
-    positions = np.asarray(wanted)
-    is_ascending = bool(np.all(np.diff(positions) > 0))
-    if not is_ascending or (len(positions) and not 0 <= positions[0] <= positions[-1] < num_frames):
-        raise OptionError(
-            "sampling",
-            f"{sampling!r} chose indices that are not ascending within 0 to {num_frames - 1}",
-            "return sorted, unique indices of frames that are there",
-        )
-    return wanted
 
 
 def _read_wanted(
@@ -142,22 +116,14 @@ def _one_pass(clip: ScannedVideo, remaining: deque[int], *, is_tolerant: bool) -
             try:
                 index, picture = next(decoded, (clip.metadata.num_frames, None))
             except av.FFmpegError as error:
-                raise _damaged(clip.metadata, remaining[0]) from error
+                raise damaged(clip.metadata, remaining[0]) from error
             while remaining and remaining[0] < index:
                 if not is_tolerant:
-                    raise _damaged(clip.metadata, remaining[0])
+                    raise damaged(clip.metadata, remaining[0])
                 remaining.popleft()
             if picture is not None and remaining and remaining[0] == index:
                 remaining.popleft()
                 yield to_frame(picture, index)
-
-
-def _damaged(metadata: VideoMetadata, index: int) -> VideoTruncatedError:
-    return VideoTruncatedError(
-        metadata.path,
-        f"is damaged: not all of its {metadata.num_frames} frames decode (seen on the way to frame {index})",
-        _REMEDY,
-    )
 
 
 def _decoded(

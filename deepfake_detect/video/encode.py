@@ -25,7 +25,8 @@ from av.video.stream import VideoStream
 
 from deepfake_detect.errors import ImageError, OptionError, VideoError
 from deepfake_detect.files import atomic_path
-from deepfake_detect.video.metadata import checked_path, cover_pictures_left_out, open_container
+from deepfake_detect.video.files import checked_path
+from deepfake_detect.video.metadata import cover_pictures_left_out, open_container
 
 _ENCODER = "libx264"
 _QUALITY = {"crf": "18"}  # differences to the frames given are hard to see

@@ -10,7 +10,6 @@ that pass meets something odd is the whole file decoded to count.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +25,16 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from deepfake_detect.errors import OptionError, VideoError, VideoNotFoundError, VideoUnreadableError
+from deepfake_detect.errors import VideoUnreadableError
 from deepfake_detect.records import VideoMetadata
+from deepfake_detect.video.files import (
+    check_file,
+    checked_path,
+    file_head,
+    gif_ends,
+    jpeg_ends,
+    unopened,
+)
 
 # Codecs whose packets hold exactly one picture each. In the others a packet may hold a picture
 # that is never shown (VP8), none (MPEG-4 after some AVI writers) or half of one.
@@ -42,9 +49,6 @@ _REORDERING = frozenset({"h264", "hevc"})
 _TAG_OPTIONS: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
-
-# First box of an MP4 or MOV file, behind its length.
-_MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 
 # Not every PyAV keeps FFmpeg's own messages off standard error; each fault has our words instead.
 av.logging.set_level(av.logging.PANIC)
@@ -198,14 +202,14 @@ def open_container(path: Path, *, ignore_edit_list: bool = False) -> Iterator[In
     Raises:
         VideoNotFoundError, VideoUnreadableError: There is no file, or none FFmpeg can open.
     """
-    _check_file(path)
+    check_file(path)
     # A name with %d in it is one picture and not a numbered series.
     options = {"pattern_type": "none", "ignore_editlist": str(int(ignore_edit_list))}
     try:
         # "file:" keeps names with a colon from being taken for a network address.
         container = av.open(f"file:{path}", mode="r", options=options, **_TAG_OPTIONS)
     except av.FFmpegError as error:
-        raise _not_media(path, error) from error
+        raise unopened(path, f"is not a video FFmpeg can open ({error.strerror})") from error
     with container:
         if container.format.name == "tty":
             # FFmpeg would draw the letters of any .txt file as a film.
@@ -291,72 +295,6 @@ def decode_packet(
         if not is_tolerant:
             raise
         return []
-
-
-def checked_path(option: str, path: str | os.PathLike[str]) -> Path:
-    """Return the path that was given.
-
-    Raises:
-        OptionError: It is neither text nor a path.
-    """
-    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
-    if not isinstance(name, str):
-        raise OptionError(option, f"is of type {type(path).__name__}", "pass a path as str or pathlib.Path")
-    return Path(name)
-
-
-def _check_file(path: Path) -> None:
-    """Give the faults that FFmpeg would report in one vague message their own words."""
-    with _own_words(path):
-        mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise VideoUnreadableError(path, "is a folder", "pass one of the video files in it")
-    if not stat.S_ISREG(mode):
-        # A pipe would block until somebody writes to it, and it cannot be read twice.
-        raise VideoUnreadableError(path, "is not a regular file", "save the video to a file first")
-    if not _file_head(path, 1):
-        raise VideoUnreadableError(path, "is empty (0 bytes)", "fetch the file again")
-
-
-@contextmanager
-def _own_words(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about a file into the library's errors."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise _file_error(path, error) from error
-
-
-def _file_error(path: Path, error: OSError | ValueError) -> VideoError:
-    # ValueError: a name that no file can have, such as one with a null character.
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
-        return VideoNotFoundError(path, "there is no such file", "check the path")
-    if isinstance(error, PermissionError):
-        return VideoUnreadableError(
-            path, "may not be read by this user", "give yourself permission to read it"
-        )
-    return VideoUnreadableError(
-        path, f"cannot be read ({error.strerror})", "check its name and the disk it is on"
-    )
-
-
-def _file_head(path: Path, num_bytes: int) -> bytes:
-    """Return the first bytes of a file; -1 for all of them."""
-    with _own_words(path), open(path, "rb") as file:
-        return file.read(num_bytes)
-
-
-def _not_media(path: Path, error: av.FFmpegError) -> VideoUnreadableError:
-    first_box = _file_head(path, 8)[4:]
-    if first_box in _MP4_FIRST_BOXES:
-        return VideoUnreadableError(
-            path,
-            "is an MP4 or MOV file without a usable index (it was cut off or is still being written)",
-            "fetch the file again",
-        )
-    return VideoUnreadableError(
-        path, f"is not a video FFmpeg can open ({error.strerror})", "pass a video or picture file"
-    )
 
 
 def _read_declared(container: InputContainer, stream: VideoStream) -> _Declared:
@@ -460,41 +398,10 @@ def _keeps_order(declared: _Declared) -> bool:
 def _lacks_end(path: Path, declared: _Declared) -> bool:
     """Tell whether a GIF or JPEG stops before its end mark; FFmpeg fills such a picture with grey."""
     if declared.container == "gif":
-        return not _gif_ends(_file_head(path, -1))
+        return not gif_ends(file_head(path, -1))
     if declared.is_still and declared.codec == "mjpeg":
-        return not _jpeg_ends(_file_head(path, -1))
+        return not jpeg_ends(file_head(path, -1))
     return False
-
-
-def _gif_ends(data: bytes) -> bool:
-    """Walk through a GIF's blocks to its end mark; pixels may hold the mark's value by chance."""
-
-    def behind_colors(flags: int, position: int) -> int:
-        return position + (3 << (flags % 8 + 1) if flags & 0x80 else 0)
-
-    try:
-        position = behind_colors(data[10], 13)
-        while data[position] != 0x3B:
-            if data[position] == 0x2C:  # a picture: place, size and flags, colours, then its code size
-                position = behind_colors(data[position + 9], position + 10) + 1
-            else:  # an extension
-                position += 2
-            while data[position]:  # each block says its length; one of 0 is the last
-                position += data[position] + 1
-            position += 1
-    except IndexError:
-        return False
-    return True
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Tell whether the end mark follows a JPEG's pixels; a thumbnail before them has its own."""
-    position = 2
-    # Segments say their length, up to the one (0xDA) in front of the pixels. Those hold no marks.
-    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
-        is_fill = data[position + 1 : position + 2] == b"\xff"
-        position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return data.find(b"\xff\xd9", position) >= 0
 
 
 def _decode_timestamps(path: Path) -> list[int | None]:

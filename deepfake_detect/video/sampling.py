@@ -162,6 +162,27 @@ class ByRate:
         return indices
 
 
+def chosen_indices(
+    sampling: Sampling, metadata: VideoMetadata, times_seconds: Sequence[float] | None
+) -> Sequence[int]:
+    """Return the frames that a policy names, which may be anybody's, checked.
+
+    Raises:
+        OptionError: It named frames that are not there, or not in ascending order.
+    """
+    wanted = sampling.frame_indices(metadata, times_seconds=times_seconds)
+    positions = np.asarray(wanted)
+    last = metadata.num_frames - 1
+    is_ascending = bool(np.all(np.diff(positions) > 0))
+    if not is_ascending or (len(positions) and not 0 <= positions[0] <= positions[-1] <= last):
+        raise OptionError(
+            "sampling",
+            f"{sampling!r} chose indices that are not ascending within 0 to {last}",
+            "return sorted, unique indices of frames that are there",
+        )
+    return wanted
+
+
 def _times_at_constant_rate(metadata: VideoMetadata) -> list[float]:
     if metadata.frames_per_second <= 0:
         raise OptionError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,43 +11,14 @@ from deepfake_detect.cli import main
 from deepfake_detect.urls import RemoteFolder
 from tests.extraction.helpers import contents
 
-pytest.importorskip("s3fs")
-moto_server = pytest.importorskip("moto.server")
 BUCKET = "s3://faces"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    one = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    one.start()
-    host, port = one.get_host_and_port()
-    yield f"http://{host}:{port}"
-    one.stop()
-
-
-@pytest.fixture
-def store(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteFolder]:
-    """An empty bucket."""
-    import s3fs
-
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    system = s3fs.S3FileSystem()
-    system.mkdir(BUCKET)
-    yield RemoteFolder(BUCKET)
-    system.rm(BUCKET, recursive=True)
-
-
-def upload(tree: Path, store: RemoteFolder, name: str) -> str:
+def upload(tree: Path, object_store: RemoteFolder, name: str) -> str:
     for path in tree.rglob("*"):
         if path.is_file():
-            store.put(path, f"{name}/{path.relative_to(tree).as_posix()}")
-    return f"{store.url}/{name}"
+            object_store.put(path, f"{name}/{path.relative_to(tree).as_posix()}")
+    return f"{object_store.url}/{name}"
 
 
 def fetched(url: str, folder: Path) -> dict[str, bytes]:
@@ -60,11 +30,11 @@ def fetched(url: str, folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_from_url_to_url_as_from_folder_to_folder(
-    tree: Path, store: RemoteFolder, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+    tree: Path, object_store: RemoteFolder, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--frames", "2", "--compression", "c23", "--workers", str(workers)]
     assert main(["extract-faces", str(tree), "--out", str(tmp_path / "here"), *options]) == 2  # one is broken
-    root = upload(tree, store, "ff")
+    root = upload(tree, object_store, "ff")
     assert main(["extract-faces", root, "--out", f"{BUCKET}/crops", *options]) == 2
     assert f"8 crops in {BUCKET}/crops/manifest.parquet" in capsys.readouterr().out
     here, there = contents(tmp_path / "here"), fetched(f"{BUCKET}/crops", tmp_path / "there")
@@ -75,14 +45,14 @@ def test_from_url_to_url_as_from_folder_to_folder(
 
 
 def test_a_second_run_does_what_is_missing(
-    tree: Path, store: RemoteFolder, capsys: pytest.CaptureFixture[str]
+    tree: Path, object_store: RemoteFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (next(tree.rglob("Deepfakes/c23/videos/003_000.mp4"))).unlink()
     arguments = ["extract-faces", str(tree), "--out", f"{BUCKET}/crops", "--frames", "2", "--workers", "1"]
     assert main(arguments) == 0
     before = RemoteFolder(f"{BUCKET}/crops").files()
     crop = next(name for name in before if name.endswith(".png"))
-    store.remove(f"crops/{crop}")
+    object_store.remove(f"crops/{crop}")
     capsys.readouterr()
     assert main(arguments) == 0
     assert "1 videos extracted, 4 done before, 1 without a face" in capsys.readouterr().out
@@ -92,9 +62,9 @@ def test_a_second_run_does_what_is_missing(
 
 
 def test_a_video_that_goes_meanwhile_fails_alone(
-    tree: Path, store: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree: Path, object_store: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = upload(tree, store, "ff")
+    root = upload(tree, object_store, "ff")
     fetch = RemoteFolder.fetch
 
     def one_is_gone(self: RemoteFolder, name: str, target: Path) -> None:
@@ -125,7 +95,7 @@ def test_urls_that_lead_nowhere(
     out: str,
     message: str,
     tree: Path,
-    store: RemoteFolder,
+    object_store: RemoteFolder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -137,9 +107,11 @@ def test_urls_that_lead_nowhere(
     assert len([line for line in error.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_folders_of_frames_come_whole(store: RemoteFolder, tmp_path: Path, portrait_clip: Path) -> None:
-    store.put(portrait_clip, "a/b/1.mp4")
-    store.put(portrait_clip, "a/b/2.mp4")
-    store.fetch("a/b", tmp_path / "b")
+def test_folders_of_frames_come_whole(
+    object_store: RemoteFolder, tmp_path: Path, portrait_clip: Path
+) -> None:
+    object_store.put(portrait_clip, "a/b/1.mp4")
+    object_store.put(portrait_clip, "a/b/2.mp4")
+    object_store.fetch("a/b", tmp_path / "b")
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["1.mp4", "2.mp4"]
     shutil.rmtree(tmp_path / "b")

@@ -5,6 +5,7 @@ import pytest
 
 from deepfake_detect.faces import Tracker, confirmed_tracks, crop_face, follow_faces, main_track
 from deepfake_detect.faces.mtcnn import FaceDetector
+from deepfake_detect.faces.tracking import _assigned
 from deepfake_detect.records import CropGeometry, Face, Frame
 
 
@@ -84,3 +85,17 @@ def test_following_keeps_every_frame_and_cuts_from_the_right_one(portrait: np.nd
     for frame, source in zip(followed, frames, strict=True):
         for one in frame.faces:
             np.testing.assert_array_equal(one.crop, crop_face(source.image, one.face, CropGeometry()))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 7), (7, 3), (12, 12)])
+def test_the_assignment_costs_no_more_than_scipys(shape: tuple[int, int]) -> None:
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        distances = rng.exponential(2.0, shape)  # some out of reach
+        costs = np.minimum(distances, 10.0)
+        pairs = _assigned(distances)
+        assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == min(shape)
+        rows, columns = linear_sum_assignment(costs)
+        assert sum(costs[pair] for pair in pairs) == pytest.approx(costs[rows, columns].sum())

@@ -14,8 +14,8 @@ import cv2
 import pytest
 
 from deepfake_detect.errors import OptionError, VideoNotFoundError, VideoTruncatedError, VideoUnreadableError
+from deepfake_detect.video import files, read_frames, read_metadata
 from deepfake_detect.video import metadata as metadata_module
-from deepfake_detect.video import read_frames, read_metadata
 from tests.media import (
     cut_off,
     damage_packets,
@@ -362,9 +362,9 @@ def test_what_the_operating_system_refuses(
         return refuse() if place == "first open" or num_opened == 2 else builtins.open(*args)
 
     if place == "folder":
-        monkeypatch.setattr(metadata_module.os, "stat", refuse)
+        monkeypatch.setattr(files.os, "stat", refuse)
     else:
-        monkeypatch.setattr(metadata_module, "open", count_and_refuse, raising=False)
+        monkeypatch.setattr(files, "open", count_and_refuse, raising=False)
     with pytest.raises(VideoUnreadableError, match=message):
         read_metadata(path)
 

@@ -1,0 +1,195 @@
+"""Faces a second, agreement, size and cold start of each runtime, beside PyTorch in eager mode.
+
+    python benchmarks/bench_runtimes.py CLIP [--slim VENV] [--calibrate MANIFEST] [--batch 32]
+        [--rounds 7] [--cold-rounds 3] [--threads 2] [--json FILE]
+
+The bundled detector is exported to each runtime and judges the same crops, of its own input size, in
+the same rounds. ``eager PyTorch`` is the network in PyTorch's usual memory layout, with the crops
+made tensors one by one; ``PyTorch`` is what this library does. int8 comes with --calibrate only.
+Agreement is with eager PyTorch, on faces of CLIP. A cold start is a fresh process, from its start to
+its end with the verdict on CLIP, which should be one of ten seconds; of --slim, an environment with
+numpy, opencv-python-headless and onnxruntime alone, the same with this checkout's package. Sizes of
+environments are those of all their files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from markers import markdown_table
+from paired import describe_machine, time_in_turn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's package
+
+from deepfake_detect.data.transforms import crop_to_tensor, resize_square  # noqa: E402
+from deepfake_detect.faces import follow_faces  # noqa: E402
+from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.runtimes import export_detector, load_runtime  # noqa: E402
+from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
+from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
+
+_EAGER = "eager PyTorch"
+# Name, format, precision, runtime that reads it.
+_EXPORTS = (
+    ("ONNX Runtime fp32", "onnx", "fp32", "onnx"),
+    ("ONNX Runtime int8", "onnx", "int8", "onnx"),
+    ("OpenVINO fp32", "openvino", "fp32", "openvino"),
+    ("OpenVINO bf16", "openvino", "bf16", "openvino"),
+    ("OpenVINO int8", "openvino", "int8", "openvino"),
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way from crops to probabilities, and the size of its file in bytes."""
+
+    judge: Callable[[list[np.ndarray]], np.ndarray]
+    num_bytes: int
+
+
+def main() -> int:
+    arguments = _parse()
+    torch.set_num_threads(arguments.threads)
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    machine = describe_machine("torch", "onnxruntime", "openvino")
+    print(machine)
+    with tempfile.TemporaryDirectory() as folder:
+        detector = load_detector(device="cpu")
+        crops = _faces(arguments.clip, detector, arguments.batch)
+        ways = _ways(detector, Path(folder), arguments)
+        warm = _warm(ways, crops, arguments.rounds)
+        print(markdown_table(("way", "faces a second", "of eager", "largest difference", "MB"), _words(warm)))
+        cold = _cold(arguments, Path(folder))
+        print(markdown_table(("fresh process", "seconds (spread)"), list(cold.items())))
+    sizes = {name: _megabytes(place) for name, place in _environments(arguments).items()}
+    print(markdown_table(("environment", "MB"), [(name, f"{size:,.0f}") for name, size in sizes.items()]))
+    if arguments.json:
+        write_json(arguments.json, {"machine": machine, "warm": warm, "cold": cold, "megabytes": sizes})
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--slim", type=Path, help="environment without PyTorch")
+    parser.add_argument("--calibrate", type=Path, help="manifest, for int8")
+    for name, default in (("batch", 32), ("rounds", 7), ("cold-rounds", 3), ("threads", 2)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--json", type=Path, help="where to leave the figures")
+    return parser.parse_args()
+
+
+def _faces(clip: Path, detector: Detector, count: int) -> list[np.ndarray]:
+    """Return crops of the network's input size, one after the other until there are enough."""
+    size = detector.config.model.preprocessing.image_size
+    frames = read_frames(clip, sampling=EvenlySpaced(count))
+    with closing(frames):
+        found = follow_faces(frames, detector=detector.face_finder(None), geometry=detector.config.geometry)
+        crops = [resize_square(face.crop, size) for frame in found for face in frame.faces]
+    if not crops:
+        raise SystemExit(f"{clip}: shows no face")
+    return [crops[number % len(crops)] for number in range(count)]
+
+
+def _ways(detector: Detector, folder: Path, arguments: argparse.Namespace) -> dict[str, Way]:
+    preprocessing = detector.config.model.preprocessing
+    eager = copy.deepcopy(detector.model).to(memory_format=torch.contiguous_format)
+
+    def run_eager(crops: list[np.ndarray]) -> np.ndarray:
+        with torch.no_grad():
+            images = torch.stack([crop_to_tensor(crop, preprocessing) for crop in crops])
+            return detector.probabilities(eager(images).double().numpy())
+
+    weights = (ROOT / "deepfake_detect" / "weights" / "default.safetensors").stat().st_size
+    ways = {_EAGER: Way(run_eager, weights), "PyTorch": Way(detector.score_crops, weights)}
+    for name, format, precision, runtime in _EXPORTS:
+        if precision == "int8" and arguments.calibrate is None:
+            continue
+        out = folder / f"{format}_{precision}{'.onnx' if format == 'onnx' else '.xml'}"
+        calibrate = arguments.calibrate if precision == "int8" else None
+        report = export_detector(
+            format=format, precision=precision, out=out, calibrate=calibrate, tolerance=1.0
+        )
+        loaded = load_runtime(out, runtime=runtime, num_threads=arguments.threads)
+        ways[name] = Way(loaded.score_crops, report.num_bytes)
+    return ways
+
+
+def _warm(
+    ways: Mapping[str, Way], crops: list[np.ndarray], num_rounds: int
+) -> dict[str, dict[str, float | str]]:
+    wanted = ways[_EAGER].judge(crops)
+    timings = time_in_turn(
+        {name: (lambda way=way: way.judge(crops)) for name, way in ways.items()}, num_rounds=num_rounds
+    )
+    return {
+        name: {
+            "faces_per_second": len(crops) / timings[name].median,
+            "times_eager": timings[name].times_faster_than(timings[_EAGER]),
+            "largest_difference": float(np.abs(way.judge(crops) - wanted).max()),
+            "megabytes": way.num_bytes / 1e6,
+        }
+        for name, way in ways.items()
+    }
+
+
+def _words(warm: Mapping[str, Mapping[str, float | str]]) -> list[tuple[str, ...]]:
+    return [
+        (
+            name,
+            f"{row['faces_per_second']:.0f}",
+            f"{row['times_eager']:.2f}",
+            f"{row['largest_difference']:.1e}",
+            f"{row['megabytes']:.1f}",
+        )
+        for name, row in warm.items()
+    ]
+
+
+def _cold(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """Time whole processes, in turn."""
+    tool = [str(ROOT / "tools" / "score_video.py"), str(arguments.clip), "--json", "-"]
+    bundled = folder / "openvino_fp32.xml"
+    commands = {
+        "PyTorch": [sys.executable, *tool],
+        "ONNX Runtime": [sys.executable, *tool, "--runtime", "onnx"],
+        "OpenVINO": [sys.executable, *tool, "--runtime", "openvino", "--detector", str(bundled)],
+    }
+    if arguments.slim is not None:
+        python = str(arguments.slim / "bin" / "python")
+        commands["ONNX Runtime, slim environment"] = [python, *tool, "--runtime", "onnx"]
+
+    def run(command: list[str]) -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    timings = time_in_turn(
+        {name: (lambda command=command: run(command)) for name, command in commands.items()},
+        num_rounds=arguments.cold_rounds,
+    )
+    return {name: f"{timing.median:.2f} ({timing.spread()})" for name, timing in timings.items()}
+
+
+def _environments(arguments: argparse.Namespace) -> dict[str, Path]:
+    places = {"full": Path(sys.prefix)}
+    return places if arguments.slim is None else {**places, "slim": arguments.slim}
+
+
+def _megabytes(folder: Path) -> float:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main())

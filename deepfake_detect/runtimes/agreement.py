@@ -1,0 +1,161 @@
+"""An exported detector beside the original: the same crops through both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_detect.data.crops import margin_share, read_crop
+from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.transforms import centre_square, resize_square
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.faces import follow_faces
+from deepfake_detect.metrics import roc_auc
+from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.progress import progress_bar
+from deepfake_detect.records import FAKE, REAL
+from deepfake_detect.runtimes.faces import face_finder
+from deepfake_detect.runtimes.sessions import default_num_threads
+from deepfake_detect.video import EvenlySpaced, read_frames
+
+DEMO_CLIP = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
+"""The clip of a checkout; an installed package has none."""
+_NUM_DEMO_FRAMES = 32
+_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCrops:
+    """Crops as a network takes them.
+
+    Attributes:
+        images: RGB uint8 (N, S, S, 3).
+        labels: int64 (N,), 1 = fake; ``None`` where they are not known.
+        source: What they are of, in words.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an export is from the original.
+
+    Attributes:
+        num_crops: Crops that both judged.
+        source: What they are of.
+        largest_difference: Of the fake probabilities.
+        auc, auc_original: Where real and fake crops are among them, else ``None``.
+    """
+
+    num_crops: int
+    source: str
+    largest_difference: float
+    auc: float | None
+    auc_original: float | None
+
+    @property
+    def auc_difference(self) -> float | None:
+        """How far the AUCs are apart; ``None`` where there are none."""
+        if self.auc is None or self.auc_original is None:
+            return None
+        return abs(self.auc - self.auc_original)
+
+    def line(self) -> str:
+        """Return all of it in one line.
+
+        Example:
+            >>> Agreement(32, "demo.mp4", 0.00012, None, None).line()
+            'largest difference of the probabilities 1.2e-04 on 32 crops of demo.mp4'
+        """
+        words = (
+            f"largest difference of the probabilities {self.largest_difference:.1e} on {self.num_crops:,} "
+            f"crops of {self.source}"
+        )
+        if self.auc is None:
+            return words
+        return f"{words}; AUC {self.auc:.4f}, of the original {self.auc_original:.4f}"
+
+
+def compare(
+    original: Callable[[np.ndarray], np.ndarray],
+    exported: Callable[[np.ndarray], np.ndarray],
+    crops: LabelledCrops,
+) -> Agreement:
+    """Judge crops with two networks.
+
+    Args:
+        original, exported: From uint8 (N, S, S, 3) to fake probabilities (N,).
+        crops: One or more.
+    """
+    batches = [crops.images[n : n + _BATCH_SIZE] for n in range(0, len(crops.images), _BATCH_SIZE)]
+    found: list[list[np.ndarray]] = [[], []]
+    with progress_bar() as progress:
+        task = progress.add_task("comparing", total=len(batches), note="batches of crops")
+        for batch in batches:
+            for probabilities, judge in zip(found, (original, exported), strict=True):
+                probabilities.append(judge(batch).astype(np.float64))
+            progress.advance(task)
+    theirs, ours = (np.concatenate(parts) for parts in found)
+    labels = crops.labels
+    has_both = labels is not None and set(labels.tolist()) == {REAL, FAKE}
+    return Agreement(
+        num_crops=len(ours),
+        source=crops.source,
+        largest_difference=float(np.abs(ours - theirs).max()),
+        auc=float(roc_auc(labels, ours)) if labels is not None and has_both else None,
+        auc_original=float(roc_auc(labels, theirs)) if labels is not None and has_both else None,
+    )
+
+
+def crops_of_manifest(path: str | os.PathLike[str], config: DetectorConfig, *, most: int) -> LabelledCrops:
+    """Read crops of a manifest, evenly over its rows.
+
+    Args:
+        path: Manifest, or its folder.
+        config: Of the detector, for geometry and size.
+        most: Crops at most.
+
+    Raises:
+        ManifestError: It or a crop of it cannot be read.
+        OptionError: Its crops are narrower than the detector's.
+    """
+    manifest = read_manifest(path)
+    if not manifest.num_rows:
+        raise ManifestError(path, "has no row", "pass a manifest with crops")
+    share = margin_share(manifest.geometry, config.geometry)
+    size = config.model.preprocessing.image_size
+    rows = np.unique(np.linspace(0, manifest.num_rows - 1, min(most, manifest.num_rows)).round().astype(int))
+    columns = manifest.columns(["path", "label"]).take(rows)
+    images = [
+        resize_square(centre_square(read_crop(manifest.root / name), share), size)
+        for name in columns["path"].to_pylist()
+    ]
+    labels = columns["label"].to_numpy().astype(np.int64)
+    return LabelledCrops(np.stack(images), labels, Path(path).name)
+
+
+def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabelledCrops:
+    """Cut the faces out of the demonstration clip.
+
+    Raises:
+        OptionError: It is not there, as in an installed package.
+    """
+    if not clip.is_file():
+        raise OptionError(
+            "--verify", "is needed where the demonstration clip is not there", "pass a manifest of real crops"
+        )
+    finder = face_finder("onnx", num_threads=default_num_threads(), min_face=None)
+    size = config.model.preprocessing.image_size
+    frames = read_frames(clip, sampling=EvenlySpaced(_NUM_DEMO_FRAMES))
+    with closing(frames):
+        followed = list(follow_faces(frames, detector=finder, geometry=config.geometry))
+    images = [resize_square(face.crop, size) for frame in followed for face in frame.faces]
+    return LabelledCrops(np.stack(images), None, clip.name)

@@ -1,0 +1,75 @@
+"""A detector as one network: crops as they are cut in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.config import DetectorConfig
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class DetectorGraph(nn.Module):
+    """Normalisation, network and calibration in a row.
+
+    Args:
+        model: The trained network, in evaluation mode on the CPU; taken over, and changed.
+        config: What belongs to it.
+        precision: ``"fp16"`` or ``"bf16"``: what the network computes in, while what is before and
+            behind it stays float32; all of it is float32 in any other.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: ForgeryClassifier, config: DetectorConfig, *, precision: str = "fp32") -> None:
+        super().__init__()
+        self._dtype = _DTYPES.get(precision, torch.float32)
+        self.model = model.to(self._dtype)
+        preprocessing = config.model.preprocessing
+        self.register_buffer("mean", torch.tensor(preprocessing.mean) * 255)
+        self.register_buffer("std", torch.tensor(preprocessing.std) * 255)
+        self.calibration = _Calibration(config)
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return fake probability and raw logit, float32 (N,) each.
+
+        Args:
+            crops: RGB uint8 (N, S, S, 3), S being the network's own input size.
+        """
+        images = ((crops.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+        logits = self.model(images.to(self._dtype)).float()
+        return self.calibration(logits), logits
+
+
+class _Calibration(nn.Module):
+    """``judging.calibrated_probabilities`` in torch."""
+
+    starts: torch.Tensor
+    widths: torch.Tensor
+    first: torch.Tensor
+    rises: torch.Tensor
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self._temperature = config.temperature
+        self._method = config.calibration.get("method")
+        self._slope = config.calibration.get("slope", 1.0)
+        self._intercept = config.calibration.get("intercept", 0.0)
+        logits = torch.tensor(config.calibration.get("logits", ()), dtype=torch.float32)
+        probabilities = torch.tensor(config.calibration.get("probabilities", ()), dtype=torch.float32)
+        self.register_buffer("starts", logits[:-1])
+        # Knots above one another are a step.
+        self.register_buffer("widths", logits.diff().clamp(min=torch.finfo(torch.float32).tiny))
+        self.register_buffer("first", probabilities[:1])
+        self.register_buffer("rises", probabilities.diff())
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return probabilities (N,) of raw logits (N,)."""
+        scaled = logits / self._temperature
+        if self._method == "isotonic":
+            shares = ((scaled[:, None] - self.starts) / self.widths).clamp(0, 1)
+            return self.first + (shares * self.rises).sum(1)
+        return torch.sigmoid(self._slope * scaled + self._intercept)

@@ -1,0 +1,95 @@
+"""Networks of PyTorch as ONNX files, and what is done to such files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+_OPSET = 17  # of 2022: read by every ONNX Runtime from 1.12 and OpenVINO from 2022.3
+_CALIBRATION_BATCH = 8
+
+
+def write_onnx(
+    network: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    path: Path,
+    *,
+    names: Sequence[str],
+    free_axes: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Write a network as ONNX.
+
+    Args:
+        network: In evaluation mode.
+        inputs: An example of what it takes.
+        path: File to write.
+        names: Of its inputs, then of its outputs.
+        free_axes: For inputs and outputs by name, the axes whose length is not that of the example.
+    """
+    with warnings.catch_warnings():
+        # The exporter by way of scripts says that it is the older of two. The other takes ten times as
+        # long, and its graphs are not ones that the quantisation of ONNX Runtime knows.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            inputs,
+            str(path),
+            input_names=list(names[: len(inputs)]),
+            output_names=list(names[len(inputs) :]),
+            dynamic_axes={name: dict(axes) for name, axes in free_axes.items()},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+
+
+def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Write facts into an ONNX file's metadata."""
+    import onnx
+
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.save(model, str(path))
+
+
+def quantise(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:
+    """Write an ONNX network again with 8-bit weights and activations (static quantisation).
+
+    Convolutions and matrix products are quantised, weights per channel; ranges of the activations are
+    those of the given crops.
+
+    Args:
+        path: Of the float32 network, whose input is named ``crops``.
+        out: File to write.
+        crops: Its input, uint8 (S, S, 3) each.
+    """
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        """Gives the crops in batches."""
+
+        def __init__(self) -> None:
+            self._batches: Iterator[np.ndarray] = (
+                np.stack(crops[start : start + _CALIBRATION_BATCH])
+                for start in range(0, len(crops), _CALIBRATION_BATCH)
+            )
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {"crops": batch}
+
+    quantization.quantize_static(
+        str(path),
+        str(out),
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+        per_channel=True,
+        # Without it, processors older than VNNI overflow in products of 8-bit numbers.
+        reduce_range=True,
+    )

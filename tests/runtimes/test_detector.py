@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import deepfake_detect as dfd
+from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.models.config import parse_config
+from deepfake_detect.records import ClipRecord
+from deepfake_detect.runtimes import RUNTIMES, load_runtime
+from deepfake_detect.runtimes.sessions import default_num_threads, open_session
+from tests.conftest import ROOT
+
+WEIGHTS = ROOT / "deepfake_detect" / "weights"
+
+
+def probabilities(score: ClipRecord) -> list[float]:
+    return [face.fake_probability for frame in score.frames for face in frame.faces]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_clip_is_judged_as_by_pytorch(
+    runtime: str, small_onnx: Path, small_detector: Path, portrait_clip: Path
+) -> None:
+    pytest.importorskip("openvino")
+    wanted = dfd.load_detector(small_detector, device="cpu").score_video(portrait_clip, num_frames=4)
+    detector = load_runtime(small_onnx, runtime=runtime, num_threads=1)
+    score = detector.score_video(portrait_clip, num_frames=4)
+    assert (score.verdict, score.tracks[0].num_frames, score.detector) == (wanted.verdict, 4, wanted.detector)
+    np.testing.assert_allclose(probabilities(score), probabilities(wanted), atol=1e-3)
+    assert score.limits == wanted.limits
+    with pytest.raises(OptionError, match="runs without PyTorch, which heat maps need"):
+        score.to_html()
+    with pytest.raises(OptionError, match="judges single crops"):
+        detector.score_sequence([])
+    assert not detector.is_on_gpu
+
+
+def test_the_bundled_file_is_made_of_the_bundled_detector(portrait: np.ndarray) -> None:
+    """After a change of the default detector: tools/export.py --format onnx --out .../default.onnx"""
+    detector = load_runtime(num_threads=1)
+    source = (WEIGHTS / "default.safetensors").read_bytes()
+    assert detector.metadata["source_sha256"] == hashlib.sha256(source).hexdigest()
+    original = dfd.load_detector(device="cpu")
+    assert detector.config == original.config
+    crops = [portrait[60:180, 170:290], portrait[100:400, 100:400], portrait]
+    np.testing.assert_allclose(detector.score_crops(crops), original.score_crops(crops), atol=1e-3)
+    assert (WEIGHTS / "default.onnx").stat().st_size < 10e6
+
+
+def test_a_file_tells_all_that_scoring_must_agree_on(small_onnx: Path, small_detector: Path) -> None:
+    metadata = load_runtime(small_onnx, num_threads=1).metadata
+    assert parse_config(small_onnx, metadata) == dfd.load_detector(small_detector).config
+    assert metadata["precision"] == "fp32"
+    assert json.loads(metadata["agreement"])["num_crops"] == 12
+    assert metadata["exported_by"] == f"deepfake_detect {dfd.__version__}"
+
+
+def test_files_that_are_no_export_are_refused(small_onnx: Path, small_detector: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(small_onnx.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="is no whole ONNX file"):
+        load_runtime(cut)
+    pytest.importorskip("openvino")
+    with pytest.raises(CheckpointError, match="is no whole ONNX or OpenVINO file"):
+        load_runtime(cut, runtime="openvino")
+    with pytest.raises(CheckpointError, match=r"is none of onnx's files .* make one: deepfake-detect export"):
+        load_runtime(small_detector)
+    with pytest.raises(CheckpointError, match=r"there is no such file; pass one of \.xml, \.onnx"):
+        load_runtime(tmp_path / "absent.onnx", runtime="openvino")
+    with pytest.raises(CheckpointError, match="is a folder; pass the exported file in it"):
+        load_runtime(tmp_path)
+    with pytest.raises(CheckpointError, match="was written by another library"):
+        load_runtime(WEIGHTS / "mtcnn_refine.onnx")
+    with pytest.raises(OptionError, match="runtime: 'tvm' is unknown; choose torch, onnx, openvino"):
+        load_runtime(small_onnx, runtime="tvm")
+
+
+def test_a_runtime_that_is_not_installed_is_named(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for runtime, library in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(OptionError, match=f"{library} is not installed; pip install {library}"):
+            open_session(small_onnx, runtime, num_threads=1)
+
+
+def test_threads_are_as_many_as_cores_or_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert default_num_threads() == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    cores = default_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "9999")
+    assert default_num_threads() == cores
