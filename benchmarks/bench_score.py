@@ -14,6 +14,7 @@ turns into probabilities that differ from face to face.
     difference   of the probabilities of faces that both found, the largest; a face is the same
                  when the boxes overlap by more than half
     bundled      `tools/score_video.py` with the detector that comes with it, against the same rival
+    ONNX         the same detectors exported and run by `--runtime onnx`, which loads no PyTorch
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 _SECONDS, _HEIGHT = 10, 720
 _MARGIN, _SIDE = 1.3, 160
 _RIVAL, _OURS, _BUNDLED = "naive", "deepfake_detect, FaceNet", "deepfake_detect, bundled"
+_OURS_ONNX, _BUNDLED_ONNX = f"{_OURS}, ONNX", f"{_BUNDLED}, ONNX"
 _Scored = list[list[tuple[list[float], float]]]
 """For each frame its faces: box (left, top, right, bottom) and fake probability."""
 
@@ -123,6 +125,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
 
     from benchmarks.paired import describe_machine
     from deepfake_detect.files import write_json
+    from deepfake_detect.runtimes import export_detector
     from deepfake_detect.video import read_metadata
 
     console = Console(width=120)
@@ -132,6 +135,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
     _make_clip(arguments.clip, clip)
     _make_detectors(weights, detector, clip, arguments.frames)
     places = _Places(clip, weights, detector)
+    export_detector(detector, format="onnx", out=places.exported)
     rows = [*_cold(places, arguments), *_warm(places, arguments)]
     table = Table("what", "way", "seconds (spread)", "CPU seconds", "times the rival")
     for row in rows:
@@ -143,8 +147,13 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
             f"{row['ratio']:.1f}",
         )
     console.print(table)
-    agreement = _agreement(json.loads((folder / "naive.json").read_text()), folder / "ours.json")
-    console.print(", ".join(f"{name}: {value}" for name, value in agreement.items()))
+    naive = json.loads((folder / "naive.json").read_text())
+    agreement = {
+        way: _agreement(naive, folder / f"{name}.json")
+        for way, name in ((_OURS, "ours"), (_OURS_ONNX, "onnx"))
+    }
+    for way, found in agreement.items():
+        console.print(f"{way}: " + ", ".join(f"{name} {value}" for name, value in found.items()))
     if arguments.json:
         shown = read_metadata(clip)
         facts = {"clip": arguments.clip.name, "width": shown.width, "frames": shown.num_frames}
@@ -203,10 +212,15 @@ class _Places:
     weights: Path
     detector: Path
 
+    @property
+    def exported(self) -> Path:
+        return self.detector.with_suffix(".onnx")
+
 
 def _cold(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     clip, frames = str(places.clip), ["--frames", str(arguments.frames)]
     ours = [sys.executable, str(ROOT / "tools" / "score_video.py"), clip, *frames, "--json", "-"]
+    onnx = ["--runtime", "onnx"]
     rival = [sys.executable, __file__, "--naive", str(places.weights), clip, *frames]
 
     def run(command: list[str], out: str) -> None:
@@ -217,20 +231,26 @@ def _cold(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
         _RIVAL: lambda: run(rival, "naive.json"),
         _OURS: lambda: run([*ours, "--detector", str(places.detector)], "ours.json"),
         _BUNDLED: lambda: run(ours, "bundled.json"),
+        _OURS_ONNX: lambda: run([*ours, *onnx, "--detector", str(places.exported)], "onnx.json"),
+        _BUNDLED_ONNX: lambda: run([*ours, *onnx], "bundled_onnx.json"),
     }
     return _timed("cold", ways, arguments.rounds)
 
 
 def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from deepfake_detect import load_detector
+    from deepfake_detect.runtimes import load_runtime
 
-    naive, ours, bundled = Naive(str(places.weights)), load_detector(places.detector), load_detector()
-    num_frames = arguments.frames
-    ways: dict[str, Callable[[], object]] = {
-        _RIVAL: lambda: naive.score(str(places.clip), num_frames),
-        _OURS: lambda: ours.score_video(places.clip, num_frames=num_frames),
-        _BUNDLED: lambda: bundled.score_video(places.clip, num_frames=num_frames),
+    naive, num_frames = Naive(str(places.weights)), arguments.frames
+    detectors = {
+        _OURS: load_detector(places.detector),
+        _BUNDLED: load_detector(),
+        _OURS_ONNX: load_runtime(places.exported),
+        _BUNDLED_ONNX: load_runtime(),
     }
+    ways: dict[str, Callable[[], object]] = {_RIVAL: lambda: naive.score(str(places.clip), num_frames)}
+    for name, detector in detectors.items():
+        ways[name] = functools.partial(detector.score_video, places.clip, num_frames=num_frames)
     return _timed("warm", ways, arguments.rounds)
 
 

@@ -150,6 +150,8 @@ def test_an_address_without_a_clip_is_the_clips_error(
 
 def test_fetching_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yt_dlp", None)
-    for action in (check_fetching, lambda: fetch("http://127.0.0.1/a.mp4", tmp_path)):
+    check_fetching(["s3://bucket/a.mp4"])  # of a store: by another extra
+    address = "http://127.0.0.1/a.mp4"
+    for action in (lambda: check_fetching([address]), lambda: fetch(address, tmp_path)):
         with pytest.raises(OptionError, match="yt-dlp, which fetches clips, is not installed; pip install"):
             action()
