@@ -11,7 +11,7 @@ import errno
 import functools
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Any
 
 from deepfake_detect.errors import OptionError, OutputError, VideoUnreadableError
 from deepfake_detect.files import atomic_path
+from deepfake_detect.progress import progress_bar
 
+_FILES_AT_ONCE = 256
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -76,6 +78,29 @@ class RemoteFolder:
                 _told(VideoUnreadableError, url, "cannot be fetched", "check that it is there"),
             ):
                 system.get_file(file, str(temporary))
+
+    def fetch_all(self, names: Sequence[str], folder: Path, *, note: str) -> None:
+        """Copy files into a folder of scratch, many at a time, under their names.
+
+        Args:
+            names: Relative to it.
+            folder: Where to.
+            note: What they are, for the progress bar.
+
+        Raises:
+            VideoUnreadableError: One cannot be read.
+        """
+        with progress_bar(enabled=len(names) > _FILES_AT_ONCE) as progress:
+            task = progress.add_task("fetching", total=len(names), note=note)
+            for first in range(0, len(names), _FILES_AT_ONCE):
+                some = names[first : first + _FILES_AT_ONCE]
+                with _told(VideoUnreadableError, self.url, "cannot be fetched", "check that it is there"):
+                    system, root = _opened(self.url)
+                    targets = [folder / name for name in some]
+                    for target in targets:
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                    system.get([f"{root}/{name}" for name in some], [str(target) for target in targets])
+                progress.advance(task, len(some))
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file there.

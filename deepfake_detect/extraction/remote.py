@@ -55,13 +55,13 @@ def mirror_names(videos: RemoteFolder, folder: Path) -> None:
     files = videos.files()
     if not files:
         raise DatasetLayoutError(videos.url, "holds no file, or is not there", "check the URL")
-    for name, size in files.items():
-        target = folder / name
-        if name.endswith(_TOLD_BY) and size <= _LARGEST_TELLING_BYTES:
-            videos.fetch(name, target)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.touch()
+    telling = [
+        name for name, size in files.items() if name.endswith(_TOLD_BY) and size <= _LARGEST_TELLING_BYTES
+    ]
+    videos.fetch_all(telling, folder, note="what the owners tell")
+    for name in files.keys() - set(telling):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
 
 
 def below(video: DatasetVideo, folder: Path) -> DatasetVideo:
@@ -73,21 +73,19 @@ def below(video: DatasetVideo, folder: Path) -> DatasetVideo:
 def fetch_index(out: RemoteFolder, folder: Path) -> set[str]:
     """Fetch what an earlier run left of settings and index; return the names of all files there."""
     names = set(out.files())
-    for name in names:
-        if name == _SETTINGS or name.startswith(_INDEX):
-            out.fetch(name, folder / name)
+    wanted = [name for name in names if name == _SETTINGS or name.startswith(_INDEX)]
+    out.fetch_all(sorted(wanted), folder, note="what is done")
     return names
 
 
 def fetch_ended(out: RemoteFolder, folder: Path, videos: Sequence[DatasetVideo]) -> None:
     """Fetch the index's files of videos that workers have just ended."""
     names = out.files()
-    for video in videos:
-        for path in (index_path(folder, video), failure_path(folder, video)):
-            name = path.relative_to(folder).as_posix()
-            path.unlink(missing_ok=True)
-            if name in names:
-                out.fetch(name, path)
+    places = [place for video in videos for place in (index_path(folder, video), failure_path(folder, video))]
+    for place in places:
+        place.unlink(missing_ok=True)
+    new = [place.relative_to(folder).as_posix() for place in places]
+    out.fetch_all([name for name in new if name in names], folder, note="what was done")
 
 
 def publish_summaries(out: RemoteFolder, folder: Path) -> None:
