@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.files import make_folder
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.urls import RemoteFolder, is_url
 
@@ -43,7 +44,9 @@ def local_places(arguments: argparse.Namespace) -> Iterator[Remote]:
         if is_url(arguments.root):
             if arguments.root.endswith(_FILES):
                 raise OptionError(arguments.root, "is a file", "pass the folder of videos, or copy the file")
-            videos, arguments.root = RemoteFolder(arguments.root), scratch()
+            videos = RemoteFolder(arguments.root)
+            # Named as there: a dataset without a layout of its own is called after its folder.
+            arguments.root = make_folder(scratch() / arguments.root.rstrip("/").rpartition("/")[2])
             mirror_names(videos, arguments.root)
         if is_url(arguments.out):
             out, arguments.out = RemoteFolder(arguments.out), scratch()

@@ -61,6 +61,22 @@ def test_a_second_run_does_what_is_missing(
     assert "holds crops cut with" in capsys.readouterr().err
 
 
+def test_plain_folders_are_called_after_theirs(
+    object_store: RemoteFolder, tmp_path: Path, portrait_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        shutil.copy(portrait_clip, tmp_path / "mine" / label / f"{label}.mp4")
+    root = upload(tmp_path / "mine", object_store, "mine")
+    options = ["--frames", "1", "--workers", "1"]
+    assert main(["extract-faces", str(tmp_path / "mine"), "--out", str(tmp_path / "here"), *options]) == 0
+    for _ in range(2):
+        assert main(["extract-faces", root, "--out", f"{BUCKET}/crops", *options]) == 0
+    assert "0 videos extracted, 2 done before" in capsys.readouterr().out
+    there = fetched(f"{BUCKET}/crops", tmp_path / "there")
+    assert there["manifest.parquet"] == (tmp_path / "here" / "manifest.parquet").read_bytes()
+
+
 def test_a_video_that_goes_meanwhile_fails_alone(
     tree: Path, object_store: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
