@@ -72,6 +72,7 @@ from deepfake_detect.training.optimisation import (
     plateau_share,
     rate_share,
 )
+from deepfake_detect.training.processes import join_restarted_group
 from deepfake_detect.training.regimes import Part, freeze, head_part, parse_regime, set_modes, trained_parts
 
 DETECTOR_NAME = "detector.safetensors"
@@ -173,6 +174,7 @@ class _Run:
         if config.sam and precision == "fp16":
             precision = "no"  # it needs two exact gradients a step
         AcceleratorState._reset_state()  # an earlier run of this program may have had another precision
+        join_restarted_group(device, timeout=_LONGEST_WAIT)
         # While the main process looks for leaks and faces, the others wait for it.
         patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
         self.accelerator = Accelerator(
@@ -393,7 +395,8 @@ class _Run:
         if not path.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            # Onto the CPU: several processes call it "cpu:0" there, which torch cannot load onto.
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             is_known = state["state_version"] == _STATE_VERSION
         except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
             raise CheckpointError(

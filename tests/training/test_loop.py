@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deepfake_detect.cli import main
 from deepfake_detect.data import leaks
@@ -672,12 +674,20 @@ def two_process_options(manifest: Path, out: Path) -> list[str]:
     ]
 
 
-def in_two_processes(manifest: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "tests" / "training" / "watched_train.py"
+def in_two_processes(
+    manifest: Path,
+    out: Path,
+    *,
+    script: str = "watched_train.py",
+    restarts: int = 0,
+    options: Sequence[str] = (),
+) -> subprocess.CompletedProcess[str]:
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *(str(script), str(out.parent), *two_process_options(manifest, out)),
+        *(f"--max-restarts={restarts}", str(ROOT / "tests" / "training" / script), str(out.parent)),
+        *(*two_process_options(manifest, out), *options),
     ]
+    out.parent.mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
 
@@ -715,6 +725,24 @@ def test_two_processes_train_one_network(
     with pytest.warns(UserWarning, match="cannot be read"):
         assert main(["train", *two_process_options(manifest, tmp_path / "run")]) == 2
     assert "was begun by 2 processes, now there are 1; go on with as many" in capsys.readouterr().err
+    assert_a_killed_process_is_replaced(manifest, tmp_path)
+
+
+def assert_a_killed_process_is_replaced(manifest: Path, folder: Path) -> None:
+    """torchrun starts all processes again, which go on from the last state to the weights of ``run``."""
+    done = in_two_processes(
+        manifest,
+        folder / "broken" / "run",
+        script="mortal_train.py",
+        restarts=1,
+        options=("--save-every", "2", "--no-sanity"),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder / "broken" / "killed").exists()
+    assert "goes on in epoch 2 after 2 batches" in done.stdout
+    whole, broken = (load_file(at / "run" / "detector.safetensors") for at in (folder, folder / "broken"))
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(tensor, broken[key]) for key, tensor in whole.items())
 
 
 def test_a_leak_ends_every_process(manifest: Path, tmp_path: Path) -> None:
