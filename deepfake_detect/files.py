@@ -67,6 +67,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Return where downloads are kept: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepfake_detect"
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create a folder and those above it where they are missing.
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.leaks import add_row_arguments
+from deepfake_detect.cli.places import place
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
@@ -47,7 +48,7 @@ _MANIFEST_DEFAULTS = {"split": "test", "device": "auto", "robustness_videos": 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manifest", type=Path, help="manifest.parquet of an extraction")
+    source.add_argument("--manifest", type=place, help="manifest.parquet of an extraction, path or URL")
     source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
     parser.add_argument("--split", help="rows to measure on, or all (default test)")
@@ -242,10 +243,11 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
 
 
 def _chosen_rows(arguments: argparse.Namespace) -> Manifest:
+    from deepfake_detect.data.fetched import local_manifest
     from deepfake_detect.data.manifest import read_manifest
     from deepfake_detect.evaluation.protocols import find_protocol
 
-    manifest = read_manifest(arguments.manifest)
+    manifest = read_manifest(local_manifest(arguments.manifest))
     if arguments.protocol is not None:
         manifest = manifest.where(find_protocol(manifest, arguments.protocol).test)
     return manifest if arguments.where is None else manifest.where(arguments.where)

@@ -14,11 +14,12 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, device_of
+from deepfake_detect.cli.places import place
 from deepfake_detect.errors import OptionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
+    parser.add_argument("--manifest", type=place, required=True, help="manifest.parquet, path or URL")
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("--backbone", help="name of a network, see 'deepfake-detect models'")
     network.add_argument("--detector", metavar="PATH", help="detector.safetensors, whose network is taken")
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from deepfake_detect.data.fetched import local_manifest
     from deepfake_detect.data.manifest import read_manifest
     from deepfake_detect.features.extract import extract_features
     from deepfake_detect.features.extractor import FeatureSource, build_extractor
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(
             "--workers", "is for --engine ray", "pass --num-workers for processes that read crops"
         )
-    rows = read_manifest(arguments.manifest)
+    rows = read_manifest(local_manifest(arguments.manifest))
     rows = rows if arguments.where is None else rows.where(arguments.where)
     fields = ("backbone", "weights", "detector", "layer")
     source = FeatureSource(

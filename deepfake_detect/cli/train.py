@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from deepfake_detect.cli.leaks import add_row_arguments
+from deepfake_detect.cli.places import place
 from deepfake_detect.data.transforms import AUGMENTATIONS
 from deepfake_detect.training.config import (
     PRECISIONS,
@@ -80,7 +81,7 @@ _CHOICES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # so that only options that are given replace a file's
     parser.add_argument("--config", type=Path, help="YAML file of options; flags stand above it")
-    parser.add_argument("--manifest", type=Path, help="manifest.parquet of an extraction (required)")
+    parser.add_argument("--manifest", type=place, help="manifest.parquet, path or URL (required)")
     parser.add_argument("--backbone", help="a name of 'deepfake-detect models' or of timm (required)")
     parser.add_argument("--weights", help="path or published name of pretrained weights (default: random)")
     parser.add_argument("--out", type=Path, help="folder of the run (required)")

@@ -16,7 +16,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
-from deepfake_detect.files import make_folder, sha256_of_file
+from deepfake_detect.files import cache_folder, make_folder, sha256_of_file
 from deepfake_detect.models.hdf5_weights import read_weights_h5
 from deepfake_detect.models.spec import DETECTOR_FORMAT
 from deepfake_detect.progress import progress_bar
@@ -68,14 +68,6 @@ class WeightsFile:
 
     tensors: dict[str, torch.Tensor]
     metadata: dict[str, str]
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
-    chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepfake_detect"
 
 
 def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from deepfake_detect.data.audit import LeakKind
+from deepfake_detect.data.fetched import local_manifest
 from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
@@ -15,6 +16,7 @@ from deepfake_detect.forgery.blends import parse_blends
 from deepfake_detect.models.spec import HeadName, Pooling, Temporal
 from deepfake_detect.training.kept_epochs import parse_epochs, require_epochs
 from deepfake_detect.training.regimes import parse_regime
+from deepfake_detect.urls import is_url
 
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 Loss = Literal["bce", "focal"]
@@ -293,6 +295,8 @@ def read_config(path: Path | None, **changes: Any) -> TrainingConfig:
 def config_from(values: Mapping[str, Any], *, source: str) -> TrainingConfig:
     """Make a configuration of options by name.
 
+    A manifest behind a URL is fetched, see :func:`deepfake_detect.data.fetched.local_manifest`.
+
     Raises:
         OptionError: An option does not exist, is missing or out of range.
     """
@@ -304,6 +308,8 @@ def config_from(values: Mapping[str, Any], *, source: str) -> TrainingConfig:
     if missing := sorted({"manifest", "out", "backbone"} - set(values)):
         raise OptionError(source, f"lacks {', '.join(missing)}", "give them there or as flags")
     typed = {name: _converted(name, value, source) for name, value in values.items()}
+    if is_url(str(values["manifest"])):  # which a path would cut a slash from
+        typed["manifest"] = local_manifest(values["manifest"])
     return TrainingConfig(**typed)
 
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 
 def join_restarted_group(device: torch.device, *, timeout: timedelta) -> None:
@@ -24,10 +26,10 @@ def join_restarted_group(device: torch.device, *, timeout: timedelta) -> None:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    store, rank, num_processes = next(iter(distributed.rendezvous("env://", timeout=timeout)))
+    store, rank, num_processes = next(iter(rendezvous("env://", timeout=timeout)))
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=distributed.PrefixStore(f"restart {restarts}", store),
+        store=PrefixStore(f"restart {restarts}", store),
         rank=rank,
         world_size=num_processes,
         timeout=timeout,

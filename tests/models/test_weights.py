@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import save_file
 
 from deepfake_detect.errors import WeightsError
+from deepfake_detect.files import cache_folder
 from deepfake_detect.models import weights
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.sequence import create_sequence_model
-from deepfake_detect.models.weights import PublishedWeights, cache_folder, fetch_weights, read_weights_file
+from deepfake_detect.models.weights import PublishedWeights, fetch_weights, read_weights_file
 
 BODY = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(BODY).hexdigest()
