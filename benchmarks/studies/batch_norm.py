@@ -14,7 +14,7 @@ from benchmarks.studies.classify_study import classify_study  # noqa: E402
 from benchmarks.studies.grid import Variant  # noqa: E402
 
 VARIANTS = (
-    Variant("without batch norm"),
+    Variant("without batch norm", {"backbone_options": {"batch_norm": False}}),
     Variant("with batch norm", {"backbone_options": {"batch_norm": True}}),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,9 @@ def classify_study(name: str, description: str, variants: Sequence[Variant]) -> 
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each variant (default 3)")
     parser.add_argument("--epochs", type=int, default=12, help="(default 12)")
     parser.add_argument("--batch-size", type=int, default=128, help="where not studied (default 128)")
+    parser.add_argument(
+        "--batch-norm", action="store_true", help="after each convolution, where not studied (default: none)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     arguments = parser.parse_args()
     try:
@@ -66,12 +69,15 @@ def _run(name: str, variants: Sequence[Variant], arguments: argparse.Namespace) 
         "image_size": images.train_images.shape[1],
         "epochs": config.epochs,
         "batch_size": config.batch_size,
+        "batch_norm": arguments.batch_norm,
         "images_sha256": images_sha256(images),
     }
 
     def measure(variant: Variant, seed: int, _: Path) -> History:
         options = {**asdict(config), **variant.training, "seed": seed}
-        return train_once(images, variant, ClassifyConfig(**options))
+        own = {"batch_norm": arguments.batch_norm, **variant.network.get("backbone_options", {})}
+        chosen = replace(variant, network={**variant.network, "backbone_options": own})
+        return train_once(images, chosen, ClassifyConfig(**options))
 
     found = run_grid(arguments.out, variants, arguments.seeds, measure, facts=facts)
     write_table(arguments.out / "table.csv", found, by="epoch")

@@ -56,8 +56,8 @@ def _section(facts: dict[str, Any], folder: Path, target: Path) -> str:
     title = f"{facts['study']}, {facts['data']}"
     sizes = (
         f"{facts['num_train']:,} training and {facts['num_test']:,} test images of {facts['image_size']} "
-        f"pixels, {facts['epochs']} epochs, batches of {facts['batch_size']} where not studied, "
-        f"{facts['num_seeds']} seeds."
+        f"pixels, {facts['epochs']} epochs, batches of {facts['batch_size']}"
+        f"{', batch norm' if facts.get('batch_norm') else ''} where not studied, {facts['num_seeds']} seeds."
     )
     table = _curve_table(rows) if facts["study"] == _CURVES else _last_epoch_table(rows)
     return f"### {title}\n\n{sizes}\n\n{table}\n\n![{title}](figures/{name})"

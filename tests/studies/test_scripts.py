@@ -95,6 +95,20 @@ def test_faces_come_from_train_and_val(
     assert "holds a run of other options" in refused(monkeypatch, capsys, *changed)
 
 
+def test_batch_norm_is_where_a_variant_says_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = crop_manifest(tmp_path / "data", textured_crops(8, "train", seed=1) + textured_crops(4, "val"))
+    options = ["--manifest", str(manifest), "--face-size", "16", "--epochs", "1", "--seeds", "1"]
+    variants = (Variant("silent"), Variant("without", {"backbone_options": {"batch_norm": False}}))
+    losses = []
+    for flags in ([], ["--batch-norm"]):
+        out = tmp_path / f"out{len(flags)}"
+        assert run(monkeypatch, variants, *options, *flags, "--out", str(out), "--device", "cpu") == 0
+        losses.append([float(row["test_loss_mean"]) for row in rows(out / "table.csv")])
+    assert losses[0][0] == losses[0][1] == losses[1][1] != losses[1][0]
+
+
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     assert run(monkeypatch, (Variant("plain"),), *options) == 2
     error = capsys.readouterr().err
