@@ -69,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     make_folder(arguments.out)
     size = _size(arguments, None if image is None else image.shape[:2])
     result = dream(model, layers=layers, image=image, size=size, **options)
-    _leave(arguments, result, {"layers": layers, **options, "size": size})
+    names = ("backbone", "weights", "detector")
+    network = {name: str(value) for name in names if (value := getattr(arguments, name)) is not None}
+    _leave(arguments, result, {**network, "layers": layers, **options, "size": size})
     return 0
 
 

@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.explain.crops import explain_crops
+    from deepfake_detect.explain.heat_maps import check_alpha
     from deepfake_detect.files import make_folder
     from deepfake_detect.scoring import load_detector
 
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise OptionError(name, f"is {getattr(arguments, name)}", "pass 1 or more")
     if not arguments.clips and not arguments.crops and arguments.manifest is None:
         raise OptionError("input", "is none", "pass clips or pictures, --crops or --manifest")
+    check_alpha(arguments.alpha)
     detector = load_detector(arguments.detector, device=arguments.device)
     make_folder(arguments.out)
     people = _people(detector, arguments)

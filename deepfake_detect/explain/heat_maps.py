@@ -78,6 +78,16 @@ def heat_maps(
     return np.clip(np.concatenate(kept), 0, 1)  # type: ignore[no-any-return]
 
 
+def check_alpha(alpha: float) -> None:
+    """Refuse a share of colours that is none.
+
+    Raises:
+        OptionError: It is below 0, above 1 or no number.
+    """
+    if not 0 <= alpha <= 1:
+        raise OptionError("alpha", f"is {alpha}", "pass 0 to 1")
+
+
 def overlay(image: Any, heat: np.ndarray, *, alpha: float = 0.45) -> np.ndarray:
     """Lay a heat map over an image, from blue (0) through green to red (1).
 
@@ -98,8 +108,7 @@ def overlay(image: Any, heat: np.ndarray, *, alpha: float = 0.45) -> np.ndarray:
         (4, 6, 3)
     """
     picture = rgb_uint8(image)
-    if not 0 <= alpha <= 1:
-        raise OptionError("alpha", f"is {alpha}", "pass 0 to 1")
+    check_alpha(alpha)
     if heat.ndim != 2 or 0 in heat.shape or not (heat.min() >= 0 and heat.max() <= 1):
         raise ImageError("heat map", "is not (h, w) with values in [0, 1]", "pass one map of heat_maps")
     height, width = picture.shape[:2]

@@ -113,6 +113,7 @@ def test_pictures_that_are_crops_are_taken_whole(
         (["absent.mp4"], "absent.mp4"),
         ([], "input: is none; pass clips or pictures, --crops or --manifest"),
         (["x.mp4", "--frames", "0"], "frames: is 0; pass 1 or more"),
+        (["x.mp4", "--alpha", "2"], "alpha: is 2.0; pass 0 to 1"),
         (["--crops", "absent.png"], "absent.png"),
         (["--manifest", "absent.parquet"], "there is no such manifest"),
     ],
@@ -210,6 +211,7 @@ def test_a_dream_is_written(
     assert size_of(tmp_path / "dream" / "dream.png") == (64, 51, 3)
     report = json.loads((tmp_path / "dream" / "dream.json").read_text())
     assert report["options"]["layers"] == {"layer2": 1.0, "layer3": 0.5}
+    assert report["options"]["detector"] == str(small_detector)
     assert set(report["mean_square_of_outputs"]["layer3"]) == {"start", "end"}
     assert (tmp_path / "dream" / "dream.mp4").is_file()
     plain = ["dream", "--backbone", "test_resnet", "--out", str(tmp_path / "noise"), "--layers", "layer1"]
