@@ -27,6 +27,7 @@ R = TypeVar("R")
 _MOST_DEATHS_AT_BIRTH = 3  # in a row, of workers that never were ready: they will not start at all
 _STANDALONE = "local"
 _PATIENCE_SECONDS = 10
+_REFUSAL = "AuthenticationError"
 _SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300]  # bounds of the histogram on Ray's dashboard
 
 
@@ -86,7 +87,7 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
     """Join the cluster for the time of a block, or start one of this machine alone.
 
     Raises:
-        OptionError: Ray is not installed, or there is no such cluster.
+        OptionError: Ray is not installed, there is no such cluster, or it wants a token.
 
     Example:
         >>> with ray_cluster(RayOptions()):  # doctest: +SKIP
@@ -109,6 +110,12 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
             include_dashboard=None if options.address else False,
         )
     except (OSError, ValueError, RuntimeError) as error:
+        if _REFUSAL in str(error.__cause__):  # Ray keeps no more than its name
+            raise OptionError(
+                "ray_address",
+                f"{options.address}: the cluster wants a token",
+                "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH as on its machines",
+            ) from error
         reason = _first_line(error)
         raise OptionError(
             "ray_address", f"{options.address}: no cluster answers ({reason})", "start one: ray start --head"

@@ -122,3 +122,18 @@ def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ray_cluster(RayOptions()),
     ):
         pass
+
+
+def test_a_cluster_that_wants_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        cause = RuntimeError("Last connection error: ray.exceptions.AuthenticationError: RPC error")
+        raise ConnectionError("Failed to connect to Ray cluster") from cause
+
+    monkeypatch.setattr("ray.init", refuse)
+    with (
+        pytest.raises(
+            OptionError, match="the cluster wants a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN"
+        ),
+        ray_cluster(RayOptions(address="auto")),
+    ):
+        pass
