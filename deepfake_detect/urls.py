@@ -79,21 +79,24 @@ class RemoteFolder:
             ):
                 system.get_file(file, str(temporary))
 
-    def fetch_all(self, names: Sequence[str], folder: Path, *, note: str) -> None:
-        """Copy files into a folder of scratch, many at a time, under their names.
+    def fetch_all(
+        self, names: Sequence[str], folder: Path, *, note: str, at_once: int = _FILES_AT_ONCE
+    ) -> None:
+        """Copy files into a folder, several at a time, under their names.
 
         Args:
             names: Relative to it.
             folder: Where to.
-            note: What they are, for the progress bar.
+            note: What they are, for the progress bar, which is drawn where there are more than go at once.
+            at_once: Files copied at the same time; few where they are large.
 
         Raises:
             VideoUnreadableError: One cannot be read.
         """
-        with progress_bar(enabled=len(names) > _FILES_AT_ONCE) as progress:
+        with progress_bar(enabled=len(names) > at_once) as progress:
             task = progress.add_task("fetching", total=len(names), note=note)
-            for first in range(0, len(names), _FILES_AT_ONCE):
-                some = names[first : first + _FILES_AT_ONCE]
+            for first in range(0, len(names), at_once):
+                some = names[first : first + at_once]
                 with _told(VideoUnreadableError, self.url, "cannot be fetched", "check that it is there"):
                     system, root = _opened(self.url)
                     targets = [folder / name for name in some]

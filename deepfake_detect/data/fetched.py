@@ -21,6 +21,7 @@ from deepfake_detect.files import cache_folder, make_folder
 from deepfake_detect.urls import RemoteFolder, is_url
 
 _LOCK_NAME = ".lock"
+_SHARDS_AT_ONCE = 2  # each may be of a gigabyte
 
 
 def local_manifest(place: str | os.PathLike[str], *, folder: Path | None = None) -> Path:
@@ -66,13 +67,12 @@ def _fetch(there: RemoteFolder, name: str, folder: Path) -> None:
     if outside := [one for one in wanted if one.startswith("/") or ".." in PurePosixPath(one).parts]:
         raise ManifestError(url, f"names a file outside its folder, {outside[0]}", "mend it")
     if absent := sorted(wanted - sizes.keys()):
-        raise ManifestError(
-            url,
-            f"names {len(absent):,} files that are not there, as {absent[0]}",
-            "copy them",
-        )
+        cause = f"names {len(absent):,} files that are not there, as {absent[0]}"
+        raise ManifestError(url, cause, "copy them")
     stale = [one for one in sorted(wanted) if not _is_whole(folder / one, sizes[one])]
-    there.fetch_all(stale, folder, note="crops" if len(stale) > 1 else "")
+    shards = [one for one in stale if one.endswith(SHARD_SUFFIX)]
+    there.fetch_all(shards, folder, note="shards", at_once=_SHARDS_AT_ONCE)
+    there.fetch_all([one for one in stale if not one.endswith(SHARD_SUFFIX)], folder, note="crops")
 
 
 def _renew_manifest(there: RemoteFolder, name: str, folder: Path) -> None:
