@@ -2,9 +2,10 @@
 
     python benchmarks/bench_detector.py [--detector PATH] [--batch 32] [--threads 2] [--rounds 9] [--json]
 
-``crops`` is the way from 256-pixel crops to probabilities, preprocessing included; ``network`` the
-network alone on tensors; ``eager timm`` the network alone in PyTorch's usual memory layout, without
-the allocator's memory being kept. The largest difference of the logits is told beside the speed.
+The crops are the faces of ``examples/demo.mp4``, at their own sizes. ``crops`` is the way from crops to
+probabilities, preprocessing included; ``network`` the network alone on tensors; ``eager timm`` the network
+alone in PyTorch's usual memory layout. The ways in bf16 are run where the processor has it. Beside each
+stands how far its probabilities are from those of eager timm, largest and mean over the crops.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import copy
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,15 @@ from paired import describe_machine, time_in_turn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
-from deepfake_detect.data.transforms import crop_to_tensor  # noqa: E402
+from deepfake_detect.data.transforms import crops_to_tensor  # noqa: E402
+from deepfake_detect.device import INFERENCE_PRECISIONS, fast_precision  # noqa: E402
+from deepfake_detect.explain.sources import crops_of_clip  # noqa: E402
+from deepfake_detect.models.config import DetectorConfig  # noqa: E402
 from deepfake_detect.scoring import load_detector  # noqa: E402
 
-_CROP_SIDE = 256
+_CLIP = Path(__file__).resolve().parents[1] / "examples" / "demo.mp4"
+_EAGER = "eager timm"
+_CPU = torch.device("cpu")
 _BATCHES_PER_TURN = 4
 
 
@@ -45,39 +52,65 @@ def main() -> int:
         print(json.dumps(figures, indent=2))
         return 0
     print(describe_machine("torch", "timm"))
-    rows = [(way, f"{speed:.0f}") for way, speed in figures["faces_per_second"].items()]
-    print(markdown_table(("way", "faces a second"), rows))
-    print(f"largest difference of the logits: {figures['largest_difference']:.1e}")
+    eager = figures["faces_per_second"][_EAGER]
+    rows = [
+        (
+            way,
+            f"{speed:.0f}",
+            f"{speed / eager:.2f}",
+            *(f"{apart:.1e}" for apart in figures["difference"][way]),
+        )
+        for way, speed in figures["faces_per_second"].items()
+    ]
+    print(markdown_table(("way", "faces a second", "ratio", "largest difference", "mean"), rows))
     return 0
 
 
 def measure(path: str | None, *, batch_size: int, num_rounds: int) -> dict[str, Any]:
-    """Return faces a second of each way, medians over rounds in turn, and how far they differ."""
-    rng = np.random.default_rng(0)
-    crops = list(rng.integers(256, size=(batch_size, _CROP_SIDE, _CROP_SIDE, 3), dtype=np.uint8))
-    detector = load_detector(path, device="cpu")
-    eager = copy.deepcopy(detector.model).to(memory_format=torch.contiguous_format)
-    images = torch.stack([crop_to_tensor(crop, detector.config.model.preprocessing) for crop in crops])
-
-    def run_eager() -> np.ndarray:
-        with torch.no_grad():
-            logits: np.ndarray = eager(images).double().numpy()
-        return logits
-
-    ways = {
-        "crops": lambda: detector.score_crops(crops),
-        "network": lambda: detector.batch_logits(images),
-        "eager timm": run_eager,
-    }
+    """Return faces a second of each way, medians over rounds in turn, and how far each is from eager
+    timm in probabilities, largest and mean."""
+    ways = _ways(path, batch_size)
+    eager = ways[_EAGER]()
+    difference = {}
+    for name, way in ways.items():
+        apart = np.abs(way() - eager)
+        difference[name] = (float(apart.max()), float(apart.mean()))
     repeated = {
         name: (lambda way=way: [way() for _ in range(_BATCHES_PER_TURN)]) for name, way in ways.items()
     }
     timings = time_in_turn(repeated, num_rounds=num_rounds)
     num_faces = batch_size * _BATCHES_PER_TURN
-    return {
-        "faces_per_second": {name: num_faces / timing.median for name, timing in timings.items()},
-        "largest_difference": float(np.abs(detector.batch_logits(images) - run_eager()).max()),
-    }
+    speeds = {name: num_faces / timing.median for name, timing in timings.items()}
+    return {"faces_per_second": speeds, "difference": difference}
+
+
+def _ways(path: str | None, batch_size: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Return what is timed: each gives the probabilities of one batch."""
+    exact = load_detector(path, device="cpu")
+    crops = _crops(batch_size, exact.config)
+    images = crops_to_tensor(crops, exact.config.model.preprocessing).contiguous()
+    eager = copy.deepcopy(exact.model).to(memory_format=torch.contiguous_format)
+
+    def run_eager() -> np.ndarray:
+        with torch.no_grad():
+            return exact.probabilities(eager(images).double().numpy())
+
+    ways: dict[str, Callable[[], np.ndarray]] = {_EAGER: run_eager}
+    for precision in INFERENCE_PRECISIONS:
+        if precision in ("fp32", fast_precision(_CPU)):
+            detector = load_detector(path, device="cpu", precision=precision)
+            ways[f"network, {precision}"] = lambda own=detector: own.probabilities(own.batch_logits(images))
+            ways[f"crops, {precision}"] = lambda own=detector: own.score_crops(crops)
+    return ways
+
+
+def _crops(count: int, config: DetectorConfig) -> list[np.ndarray]:
+    """Return so many face crops of the demo clip, from the start again where it has fewer."""
+    people = crops_of_clip(
+        _CLIP, geometry=config.geometry, num_frames=count, device=_CPU, show_progress=False
+    )
+    found = [crop.picture for person in people for crop in person]
+    return [found[number % len(found)] for number in range(count)]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import torch
 from deepfake_detect.errors import DeviceError, OptionError
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
+InferencePrecision = Literal["fp32", "bf16"]
+INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("fp32", "bf16")
 # Numbers of glibc's mallopt, from its malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -54,6 +56,22 @@ def fast_precision(device: torch.device) -> Literal["no", "bf16", "fp16"]:
         or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
     )
     return "bf16" if supported else "no"
+
+
+def check_inference_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision to score in that is unknown, or that the device does not compute in.
+
+    Raises:
+        DeviceError: The device has no such arithmetic: what stands in for it is slower than fp32.
+        OptionError: The name is none of ``INFERENCE_PRECISIONS``.
+
+    Example:
+        >>> check_inference_precision("fp32", torch.device("cpu"))
+    """
+    if precision not in INFERENCE_PRECISIONS:
+        raise OptionError("precision", f"{precision!r} is unknown", "choose fp32 or bf16")
+    if precision == "bf16" and fast_precision(device) != "bf16":
+        raise DeviceError(str(device), "has no bf16 arithmetic", "leave precision at fp32")
 
 
 @functools.cache

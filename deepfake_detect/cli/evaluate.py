@@ -43,7 +43,7 @@ _DEFAULT_THRESHOLD = 0.5
 _DEFAULT_RULE = "mean"
 # Options that ask something of a detector and its manifest, which scores alone cannot answer.
 _OF_MANIFESTS = ("detector", "where", "allow_leak", "protocol", "index", "num_workers", "robustness")
-_MANIFEST_DEFAULTS = {"split": "test", "device": "auto", "robustness_videos": 200}
+_MANIFEST_DEFAULTS = {"split": "test", "device": "auto", "precision": "fp32", "robustness_videos": 200}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_robustness_arguments(parser)
     parser.add_argument("--num-workers", type=int, help="processes that read crops (default: cores)")
     parser.add_argument("--device", help="auto, cpu or cuda (default auto)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="what the detector computes in (default fp32)"
+    )
 
 
 def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
@@ -214,7 +217,7 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
     for name, default in _MANIFEST_DEFAULTS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
-    detector = load_detector(arguments.detector, device=arguments.device)
+    detector = load_detector(arguments.detector, device=arguments.device, precision=arguments.precision)
     clips = _clips(arguments.index)
     manifest = _chosen_rows(arguments)
     config = detector.config
@@ -236,6 +239,7 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
     # Which videos it has seen is in its file: thousands of digests, for machines alone.
     training = {key: value for key, value in config.training.items() if key != PREFIXES_KEY}
     told: dict[str, Any] = {"detector_config": {**asdict(config), "training": training}}
+    told["precision"] = arguments.precision
     if arguments.detector is not None:
         told["detector_sha256"] = sha256_of_file(arguments.detector)
     measure = partial(_robustness, arguments, detector, manifest)

@@ -86,6 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="what the detector computes in (default fp32); bf16 is about twice as fast where the hardware "
+        "has it, and moves a face's probability by some hundredths",
+    )
+    parser.add_argument(
         "--aggregation",
         metavar="RULE",
         help=f"{', '.join(AGGREGATION_RULES)} (default: the detector's own)",
@@ -237,6 +244,7 @@ def _detector(arguments: argparse.Namespace) -> tuple[ClipDetector, ScoringOptio
     options = ScoringOptions(
         detector=arguments.detector,
         device=arguments.device,
+        precision=arguments.precision,
         runtime=arguments.runtime,
         num_frames=arguments.frames,
         aggregation_rule=arguments.aggregation,

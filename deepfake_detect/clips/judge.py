@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from deepfake_detect.clips.fetch import fetch
 from deepfake_detect.clips.missing import missing_library
@@ -19,6 +19,9 @@ from deepfake_detect.clips.sources import ClipSource
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError, WorkerError
 from deepfake_detect.provenance import Provenance, read_provenance
 from deepfake_detect.scoring import ClipDetector, ClipScore
+
+if TYPE_CHECKING:
+    from deepfake_detect.device import InferencePrecision
 
 _T = TypeVar("_T")
 Finish = Callable[[ClipSource, ClipScore, Provenance | None], None]
@@ -32,6 +35,7 @@ class ScoringOptions:
     Attributes:
         detector: Detector file; the bundled one when ``None``.
         device: Where it runs.
+        precision: What it computes in, with runtime torch.
         runtime: What runs it: ``"torch"``, or a name of ``runtimes.RUNTIMES``.
         num_frames, aggregation_rule, min_face, allow_truncated: As there.
         with_file_facts: Whether the file is hashed, which reads it once more.
@@ -39,6 +43,7 @@ class ScoringOptions:
 
     detector: str | None = None
     device: str = "auto"
+    precision: InferencePrecision = "fp32"
     runtime: str = "torch"
     num_frames: int = 32
     aggregation_rule: str | None = None
@@ -61,7 +66,13 @@ def ready_detector(options: ScoringOptions, *, num_threads: int | None = None) -
     if options.runtime == "torch":
         from deepfake_detect.scoring import load_detector
 
-        return load_detector(options.detector, device=options.device)
+        return load_detector(options.detector, device=options.device, precision=options.precision)
+    if options.precision != "fp32":
+        raise OptionError(
+            "precision",
+            f"is {options.precision}, and an export computes in its own",
+            "export in it: tools/export.py --precision",
+        )
     from deepfake_detect.runtimes import load_runtime
 
     if options.device not in ("auto", "cpu"):

@@ -80,7 +80,9 @@ def settings_of(options: ScoringOptions, config: DetectorConfig) -> dict[str, st
         "detector_sha256": detector_sha256,
         "settings": f"frames={options.num_frames}, "
         f"aggregation={options.aggregation_rule or config.aggregation_rule}, min_face={min_face}, "
-        f"allow_truncated={'yes' if options.allow_truncated else 'no'}",
+        f"allow_truncated={'yes' if options.allow_truncated else 'no'}"
+        # Tables of before there was a choice go on.
+        f"{'' if options.precision == 'fp32' else f', precision={options.precision}'}",
     }
 
 

@@ -4,7 +4,7 @@ augmentation that only training adds before it."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -59,6 +59,29 @@ def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Ten
     std = np.asarray(preprocessing.std, np.float32) * 255
     normalised = (resized - mean) / std  # (H, W, 3)
     return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
+
+
+def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -> torch.Tensor:
+    """Turn face crops into a batch: the values of :func:`crop_to_tensor`, made at once.
+
+    Args:
+        crops: RGB uint8 (H, W, 3), one or more of any sizes.
+        preprocessing: Size and normalisation of the network.
+
+    Returns:
+        float32 tensor (N, 3, image_size, image_size) whose channels lie together in memory.
+
+    Example:
+        >>> prep = Preprocessing(image_size=4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> tuple(crops_to_tensor([np.zeros((9, 9, 3), np.uint8)] * 2, prep).shape)
+        (2, 3, 4, 4)
+    """
+    import torch
+
+    resized = np.stack([resize_square(crop, preprocessing.image_size) for crop in crops])
+    mean, std = (torch.tensor(values) * 255 for values in (preprocessing.mean, preprocessing.std))
+    images = torch.from_numpy(resized).float().sub_(mean).div_(std)  # (N, S, S, 3)
+    return images.permute(0, 3, 1, 2)
 
 
 class TrainingAugmentation:

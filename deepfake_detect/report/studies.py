@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepfake_detect.metrics import Interval
 from deepfake_detect.report.drawing import COLOURS, drawn_name, new_figure, save_png, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,7 @@ def save_curves_figure(
         >>> path.exists()
         True
     """
-    figure = new_figure(5.2 * len(panels), 4.0)
+    figure = new_figure(5.2 * len(panels), 4.4)
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
     for axes, (words, curves) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -75,10 +79,25 @@ def save_curves_figure(
         axes.set(xlabel=x_label)
         axes.set_title(words, loc="left", weight="bold", parse_math=False)
         tidy(axes)
-        for text in axes.legend(frameon=False, fontsize=8).get_texts():
-            text.set_parse_math(False)  # a name may hold a dollar sign
+    _name_curves(figure)
     figure.suptitle(title, parse_math=False)
     save_png(figure, path)
+
+
+def _name_curves(figure: Figure) -> None:
+    """Put one legend for all panels under them, where it covers no curve."""
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    longest = max(map(len, lines))
+    legend = figure.legend(
+        lines.values(),
+        lines.keys(),
+        loc="outside lower center",
+        ncols=max(1, min(len(lines), int(figure.get_figwidth() * 13 / (longest + 8)))),
+        frameon=False,
+        fontsize=8,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold a dollar sign
 
 
 def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path, *, title: str) -> None:

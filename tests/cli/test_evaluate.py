@@ -58,6 +58,7 @@ def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: P
     config = json.loads((out / "config.json").read_text())
     assert config["detector_config"]["name"] == "small"
     assert len(config["detector_sha256"]) == 64
+    assert config["precision"] == "fp32"
     assert json.loads((out / "metrics.json").read_text())["settings"]["resample"] == "identities"
 
 
@@ -72,6 +73,7 @@ def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: P
         (["--scores", "s.csv", "--num-workers", "-1"], "num_workers: is -1"),
         (["--scores", "s.csv", "--split", "val"], "--split: needs a manifest, not scores"),
         (["--scores", "s.csv", "--device", "cpu"], "--device: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--precision", "bf16"], "--precision: needs a manifest, not scores"),
         (["--scores", "s.csv", "--robustness-videos", "4"], "--robustness-videos: needs a manifest"),
         (["--scores", "s.csv", "--bootstrap-draws", "0"], "num_draws: 0 draws give no interval"),
         (["--scores", "s.csv", "--seed", "-1"], "seed: -1 is negative"),

@@ -48,6 +48,10 @@ def test_nothing_is_written_where_there_is_no_terminal(
         (["--detector", "a.xml"], "--detector: a.xml is an export; pass --runtime openvino"),
         (["--runtime", "onnx", "--report", "r.html"], "--report: has heat maps, which need PyTorch"),
         (["--runtime", "onnx", "--device", "cuda"], "device: is cuda, and onnx runs on the CPU"),
+        (
+            ["--runtime", "onnx", "--precision", "bf16"],
+            "precision: is bf16, and an export computes in its own",
+        ),
     ],
 )
 def test_runtimes_refuse_what_they_cannot_do(

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import deepfake_detect as dfd
+from deepfake_detect import device
 from deepfake_detect.clips import ClipSource, Judge, ScoringOptions
 from deepfake_detect.clips.fetch import check_fetching, fetch
+from deepfake_detect.clips.judge import ready_detector
 from deepfake_detect.errors import OptionError, OutputError, VideoUnreadableError, WorkerError
 from tests.clips.servers import serving
 
@@ -23,6 +26,15 @@ def detector(small_detector: Path) -> dfd.Detector:
 
 def judge(detector: Any, scratch: Path, finish: Any = lambda *_: None, **more: Any) -> Judge:
     return Judge(detector, OPTIONS, scratch, finish, **more)
+
+
+def test_a_detector_computes_in_the_precision_asked_for(
+    small_detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "fast_precision", lambda _: "bf16")
+    ready = ready_detector(replace(OPTIONS, detector=str(small_detector), precision="bf16"))
+    assert isinstance(ready, dfd.Detector)
+    assert ready.precision == "bf16"
 
 
 def test_a_clip_comes_with_its_file_and_its_time(

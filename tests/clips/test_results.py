@@ -180,6 +180,7 @@ def test_the_settings_tell_all_that_moves_a_verdict(small_detector: Path) -> Non
         {"aggregation_rule": "mean"},
         {"min_face": 20.0},
         {"allow_truncated": True},
+        {"precision": "bf16"},
     ):
         assert settings_of(replace(plain, **change), config)["settings"] != told["settings"]
     bundled = settings_of(replace(plain, detector=None), config)

@@ -25,6 +25,7 @@ from deepfake_detect.data.transforms import (
     TrainingAugmentation,
     centre_square,
     crop_to_tensor,
+    crops_to_tensor,
     resize_square,
 )
 from deepfake_detect.errors import ManifestError, OptionError
@@ -49,6 +50,13 @@ def test_preprocessing_does_not_depend_on_who_asks(portrait: np.ndarray) -> None
     prep = Preprocessing(96, (0.5,) * 3, (0.5,) * 3)
     resized = TrainingAugmentation("none", 96)(portrait)
     assert torch.equal(crop_to_tensor(resized, prep), crop_to_tensor(portrait, prep))
+
+
+@pytest.mark.parametrize("size", [40, 96, 200])
+def test_a_batch_of_crops_is_that_of_single_ones_bit_for_bit(size: int, portrait: np.ndarray) -> None:
+    crops = [portrait, cv2.resize(portrait, (size, 80))]
+    alone = torch.stack([crop_to_tensor(crop, PREP) for crop in crops])
+    assert torch.equal(crops_to_tensor(crops, PREP), alone)
 
 
 @pytest.mark.parametrize("size", [40, 96, 200])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from deepfake_detect import device
 from deepfake_detect.data.transforms import crop_to_tensor
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import DeviceError, ImageError, OptionError
@@ -48,6 +49,28 @@ def test_temperature_softens_and_never_reorders(scorer: CropScorer) -> None:
     images = crops(8)
     soft_order, sharp_order = scorer.score_crops(images).argsort(), sharp.score_crops(images).argsort()
     np.testing.assert_array_equal(soft_order, sharp_order)
+
+
+def test_bf16_rounds_and_says_the_same(scorer: CropScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        device, "fast_precision", lambda _: "bf16"
+    )  # where it is slow it is right all the same
+    rounded = CropScorer(scorer.model, scorer.config, device=scorer.device, precision="bf16")
+    images = crops(8)
+    apart = np.abs(rounded.score_crops(images) - scorer.score_crops(images))
+    assert 1e-6 < apart.max() < 0.05
+
+
+def test_a_precision_that_is_unknown_or_that_the_device_lacks_is_refused(
+    scorer: CropScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "fast_precision", lambda _: "no")
+    for precision, error, words in (
+        ("bf16", DeviceError, "cpu: has no bf16 arithmetic; leave precision at fp32"),
+        ("int4", OptionError, "precision: 'int4' is unknown; choose fp32 or bf16"),
+    ):
+        with pytest.raises(error, match=words):
+            CropScorer(scorer.model, scorer.config, device=scorer.device, precision=precision)  # type: ignore[arg-type]
 
 
 def test_no_crop_gives_no_probability(scorer: CropScorer) -> None:
