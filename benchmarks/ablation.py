@@ -1,7 +1,7 @@
 """Detectors side by side on a validation split: plain and damaged crops, and reals of other sources.
 
     python benchmarks/ablation.py NAME=detector.safetensors ... --manifest FILE --dataset NAME [--split val]
-        [--allow-test] [--num-draws 1000] [--json FILE]
+        [--allow-test] [--mirrored] [--precision bf16] [--num-draws 1000] [--json FILE]
 
 AUC is that of crops of the dataset named, with a bootstrap interval over videos; the damages are those
 of ``evaluate --robustness``. Rows of other datasets, reals alone, tell how many are called fake at the
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 from benchmarks.markers import markdown_table  # noqa: E402
 from deepfake_detect.data.crops import read_crop  # noqa: E402
 from deepfake_detect.data.manifest import Manifest, read_manifest  # noqa: E402
+from deepfake_detect.device import INFERENCE_PRECISIONS  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
 from deepfake_detect.evaluation.corruptions import Corrupted  # noqa: E402
 from deepfake_detect.files import write_json  # noqa: E402
@@ -40,6 +42,7 @@ _DAMAGES = {
     "half the side": Corrupted("downscale", 0.5),
 }
 _BATCH = 64
+Judge = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 def main() -> int:
@@ -49,6 +52,10 @@ def main() -> int:
     parser.add_argument("--dataset", required=True, help="whose reals are told from its fakes")
     parser.add_argument("--split", default="val")
     parser.add_argument("--allow-test", action="store_true", help="measure on the test split")
+    parser.add_argument(
+        "--mirrored", action="store_true", help="take the mean of the logits of a crop and its mirror image"
+    )
+    parser.add_argument("--precision", choices=INFERENCE_PRECISIONS, default="fp32")
     parser.add_argument("--num-draws", type=int, default=1000)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -68,7 +75,9 @@ def _run(options: argparse.Namespace) -> int:
     rows = read_manifest(options.manifest).split(options.split)
     found = {}
     for name, _, path in named:
-        found[name] = measure(load_detector(path), rows, options.dataset, num_draws=options.num_draws)
+        detector = load_detector(path, precision=options.precision)
+        judge = partial(mirrored, detector) if options.mirrored else detector.score_crops
+        found[name] = measure(judge, rows, options.dataset, num_draws=options.num_draws)
     header = ["detector", *(f"AUC, {name}" for name in _DAMAGES), "other reals called fake"]
     print(markdown_table(header, [[name, *cells(figures)] for name, figures in found.items()]))
     if options.json is not None:
@@ -76,11 +85,17 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def measure(detector: Detector, rows: Manifest, dataset: str, *, num_draws: int) -> dict[str, list[float]]:
+def mirrored(detector: Detector, crops: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a probability a crop, from the mean of its logit and its mirror image's."""
+    logits = (detector.logits(crops) + detector.logits([crop[:, ::-1] for crop in crops])) / 2
+    return detector.probabilities(logits)
+
+
+def measure(judge: Judge, rows: Manifest, dataset: str, *, num_draws: int) -> dict[str, list[float]]:
     """Return AUC, low and high for each damage, and the share of other reals called fake with their number.
 
     Args:
-        detector: What is measured.
+        judge: From crops to the probabilities that are measured.
         rows: One crop a video.
         dataset: Whose rows of both classes are told apart; other rows are reals.
         num_draws: Of the bootstrap.
@@ -99,7 +114,7 @@ def measure(detector: Detector, rows: Manifest, dataset: str, *, num_draws: int)
     figures: dict[str, list[float]] = {}
     for name, damage in _DAMAGES.items():
         chosen = paths if damage is None else [path for path, own in zip(paths, is_own, strict=True) if own]
-        scores = _scores(detector, chosen, damage, name)
+        scores = _scores(judge, chosen, damage, name)
         own_scores = scores[is_own] if damage is None else scores
         own = labels[is_own]
         auc = bootstrap_intervals(own, own_scores, np.arange(len(own)), threshold=0.5, num_draws=num_draws)[
@@ -112,13 +127,13 @@ def measure(detector: Detector, rows: Manifest, dataset: str, *, num_draws: int)
     return figures
 
 
-def _scores(detector: Detector, paths: Sequence[Path], damage: Corrupted | None, note: str) -> np.ndarray:
+def _scores(judge: Judge, paths: Sequence[Path], damage: Corrupted | None, note: str) -> np.ndarray:
     parts = []
     with progress_bar() as progress:
         task = progress.add_task("judging", total=len(paths), note=note)
         for first in range(0, len(paths), _BATCH):
             crops = [read_crop(path) for path in paths[first : first + _BATCH]]
-            parts.append(detector.score_crops(crops if damage is None else [damage(crop) for crop in crops]))
+            parts.append(judge(crops if damage is None else [damage(crop) for crop in crops]))
             progress.advance(task, len(crops))
     return np.concatenate(parts)
 

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import ablation
 from deepfake_detect.data.manifest import read_manifest, write_manifest
+from deepfake_detect.scoring import load_detector
 from tests.data.trees import crop_manifest, textured_crops
 
 
@@ -49,6 +50,26 @@ def test_each_detector_has_its_line(
     assert told["plain"][1] <= told["plain"][0] <= told["plain"][2]
     assert told["plain"] != told["blur sigma 2"]
     assert f"| small | {told['plain'][0]:.3f} [" in capsys.readouterr().out
+
+
+def test_a_mirrored_crop_is_judged_as_the_crop(
+    manifest: Path, small_detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways round give one mean, which is not that of one way."""
+    detector = load_detector(small_detector, device="cpu")
+    crop = textured_crops(1, "val")[0][3]
+    there, back = ablation.mirrored(detector, [crop]), ablation.mirrored(detector, [crop[:, ::-1]])
+    np.testing.assert_allclose(there, back, atol=1e-6)
+    assert abs(detector.score_crops([crop]) - there) > 1e-6
+    judged: list[int] = []
+    monkeypatch.setattr(
+        ablation, "mirrored", lambda own, crops: judged.append(len(crops)) or np.arange(len(crops))
+    )
+    options = ["--manifest", str(manifest), "--dataset", "made", "--num-draws", "50"]
+    assert run(monkeypatch, f"small={small_detector}", *options) == 0
+    assert not judged
+    assert run(monkeypatch, f"small={small_detector}", *options, "--mirrored") == 0
+    assert judged == [14, 12, 12, 12]
 
 
 def test_the_threshold_mistakes_both_classes_alike() -> None:
