@@ -63,7 +63,7 @@ def test_a_mirrored_crop_is_judged_as_the_crop(
     assert abs(detector.score_crops([crop]) - there) > 1e-6
     judged: list[int] = []
     monkeypatch.setattr(
-        ablation, "mirrored", lambda own, crops: judged.append(len(crops)) or np.arange(len(crops))
+        ablation, "mirrored", lambda own, crops: judged.append(len(crops)) or np.linspace(0, 1, len(crops))
     )
     options = ["--manifest", str(manifest), "--dataset", "made", "--num-draws", "50"]
     assert run(monkeypatch, f"small={small_detector}", *options) == 0
