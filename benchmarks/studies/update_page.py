@@ -43,8 +43,9 @@ def main(arguments: Sequence[str] | None = None, *, page: Path = HERE / "README.
         return 2
     done = {(facts["study"], facts["data"]) for facts, _ in studies}
     parts = [_section(facts, folder, page.parent) for facts, folder in studies]
-    text = "\n\n".join([*parts, "### Not run yet\n\n" + "\n".join(_missing(done))])
-    return 0 if replace_between(page, "studies", text) else 2
+    if missing := list(_missing(done)):
+        parts.append("### Not run yet\n\n" + "\n".join(missing))
+    return 0 if replace_between(page, "studies", "\n\n".join(parts)) else 2
 
 
 def _section(facts: dict[str, Any], folder: Path, target: Path) -> str:

@@ -67,6 +67,9 @@ def test_a_study_leaves_table_figure_and_page(
     assert "- Overfitting, mnist: `python benchmarks/studies/overfitting.py --mnist-root DIR" in text
     assert "- Batch size, mnist:" not in text
     assert (tmp_path / "figures" / "batch_size-mnist.png").is_file()
+    monkeypatch.setattr(update_page, "_missing", lambda done: iter(()))
+    assert update_page.main([str(out)], page=page) == 0
+    assert "Not run yet" not in page.read_text()
 
 
 def test_values_after_an_epoch_are_without_dropout_and_the_run_is_repeatable() -> None:
