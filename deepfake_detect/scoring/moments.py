@@ -206,7 +206,10 @@ def _facts(detector: CropScorer) -> tuple[tuple[str, str], ...]:
     config = detector.config
     size = config.model.preprocessing.image_size
     facts = [
-        ("network", f"{config.model.backbone}, input {size} x {size} pixels"),
+        (
+            "network",
+            f"{config.model.backbone}, input {size} x {size} pixels, computed in {detector.precision}",
+        ),
         ("crop", f"{config.geometry.margin:g} times the face box{', turned' * config.geometry.aligned}"),
     ]
     training = config.training

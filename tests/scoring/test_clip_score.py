@@ -40,7 +40,13 @@ def test_a_report_tells_what_was_found(score: dfd.ClipScore, tmp_path: Path) -> 
     for words in (
         *("Most suspicious moments", "Most trustworthy moments", "What limits this verdict"),
         *("not proof", "neither the clip nor any part of it was sent anywhere", "Technical appendix"),
-        *(f"{score.fake_probability:.2f}", score.detector.name, "h264", "320 x 240 pixels"),
+        *(
+            f"{score.fake_probability:.2f}",
+            score.detector.name,
+            "h264",
+            "320 x 240 pixels",
+            "computed in fp32",
+        ),
         *("the face was seen in only 6 of the frames", "Grad-CAM"),
     ):
         assert words in page
