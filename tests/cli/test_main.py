@@ -104,6 +104,18 @@ def bad_files(folder: Path, whole: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["absent", "text", "empty", "cut", "sound", "folder"])
+def test_a_bad_clip_is_one_line_and_exit_code_2(
+    kind: str, portrait_clip: Path, small_detector: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clip = bad_files(tmp_path / "bad", portrait_clip)[kind]
+    assert score(clip, "--detector", small_detector) == 2
+    told = capfd.readouterr()  # FFmpeg's own words, too, would be here
+    assert told.out == ""
+    assert told.err.count("\n") == 1, told.err
+    assert told.err.startswith(f"error: {clip}: ")
+
+
+@pytest.mark.parametrize("kind", ["text", "cut"])
 def test_a_bad_clip_is_one_line_and_exit_code_2_in_a_fresh_process(
     kind: str, portrait_clip: Path, small_detector: Path, tmp_path: Path
 ) -> None:
