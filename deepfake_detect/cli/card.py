@@ -78,8 +78,10 @@ def _facts(config: DetectorConfig) -> dict[str, Any]:
         "threshold": config.threshold,
         "uncertain between": f"{config.uncertain_low:g} and {config.uncertain_high:g}",
     }
+    from deepfake_detect.data.seen import PREFIXES_KEY
+
     # Digests of thousands of videos serve evaluation, not a reader.
-    told = {name: value for name, value in config.training.items() if name != "video_sha256_prefixes"}
+    told = {name: value for name, value in config.training.items() if name != PREFIXES_KEY}
     return facts | {f"training: {name.replace('_', ' ')}": value for name, value in told.items()}
 
 

@@ -208,8 +208,9 @@ def _from_scores(arguments: argparse.Namespace) -> _Measured:
 
 
 def _from_manifest(arguments: argparse.Namespace) -> _Measured:
+    from deepfake_detect.data.seen import PREFIXES_KEY
     from deepfake_detect.evaluation.predict import score_held_out
-    from deepfake_detect.evaluation.seen import PREFIXES_KEY, seen_notes
+    from deepfake_detect.evaluation.seen import seen_notes
     from deepfake_detect.report.evaluation import ReportContext
     from deepfake_detect.report.faces import CropSource
     from deepfake_detect.scoring import load_detector

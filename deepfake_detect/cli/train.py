@@ -42,6 +42,8 @@ _NUMBERS = (
     ("epochs", int, "epochs of fine-tuning after that"),
     ("batch-size", int, "crops a step and process"),
     ("focal-gamma", float, "exponent of the focal loss"),
+    ("distillation", float, "share of the loss that is about the --teachers"),
+    ("distillation-temperature", float, "what divides teachers' and student's logits in it"),
     ("label-smoothing", float, "share moved from each label towards 0.5"),
     ("mixup", float, "parameter of mixup, 0 is off"),
     ("cutmix", float, "parameter of CutMix, 0 is off"),
@@ -92,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_row_arguments(parser, where="condition that rows fulfil", allow_leak="train although the splits leak")
     parser.add_argument(
         "--forgery", help="fakes made of the reals while training: sbi, cross or sbi+cross (default none)"
+    )
+    parser.add_argument(
+        "--teachers",
+        nargs="+",
+        metavar="FILE",
+        help="detectors whose mean logit on each crop is learned beside its label",
     )
     for name, kind, text in _NUMBERS:
         parser.add_argument(f"--{name}", type=kind, help=text + _default_of(name))
@@ -161,7 +169,10 @@ def _leave_results(config: TrainingConfig, result: TrainingResult) -> None:
         device=config.device,
         options=CalibrationOptions(chooses_aggregation=True),
     )
-    save_history_figure(result.history, config.out / "history.png", smooths_labels=config.label_smoothing > 0)
+    learned = (
+        f"{'smoothed ' if config.label_smoothing else ''}labels{' and teachers' if config.teachers else ''}"
+    )
+    save_history_figure(result.history, config.out / "history.png", learned=learned)
     labels, probabilities = save_predictions(
         result.detector_path,
         manifest,

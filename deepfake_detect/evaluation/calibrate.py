@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deepfake_detect.data.manifest import ALL_SPLITS, read_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.seen import PREFIXES_KEY, video_digests
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.calibration import (
@@ -24,7 +24,7 @@ from deepfake_detect.evaluation.calibration import (
 )
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
-from deepfake_detect.evaluation.seen import CALIBRATED_USE, PREFIXES_KEY
+from deepfake_detect.evaluation.seen import CALIBRATED_USE
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
 from deepfake_detect.models.inference import CropScorer, calibrated_probabilities
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from deepfake_detect.data.audit import splits_of
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.seen import PREFIXES_KEY, video_digests
 
-PREFIXES_KEY = "video_sha256_prefixes"
-"""Of ``DetectorConfig.training``: digests of the videos by use, see :func:`data.seen.video_digests`."""
 CALIBRATED_USE = "calibrated"
 _USES = {"train": "trained", "val": "selected", CALIBRATED_USE: "calibrated"}
 _CONSEQUENCE = "these figures do not tell how it does on new ones"

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 
 from deepfake_detect._version import __version__
-from deepfake_detect.data.seen import DIGEST_LENGTH
+from deepfake_detect.data.seen import DIGEST_LENGTH, PREFIXES_KEY
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.calibrate import CalibrationOptions, fit_to_scores
 from deepfake_detect.evaluation.score_table import ScoreTable, video_samples
-from deepfake_detect.evaluation.seen import PREFIXES_KEY
 from deepfake_detect.features.detector import FeatureClassifier
 from deepfake_detect.features.extractor import NamedExtractor
 from deepfake_detect.features.feature_file import FeatureFile, FeatureTable

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from deepfake_detect.data.seen import PREFIXES_KEY
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.evaluation.seen import PREFIXES_KEY
 from deepfake_detect.explain.layers import as_map, find_layer, last_map_layer, layout_of, outputs_of
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model

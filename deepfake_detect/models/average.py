@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from deepfake_detect.data.seen import PREFIXES_KEY, seen_by_all
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier
@@ -96,7 +97,7 @@ def _config(
     training = {
         **{key: value for key, value in first.training.items() if not key.endswith("_videos_sha256")},
         "average_of": {"detectors": parts, "shares": list(weights)},
-        "video_sha256_prefixes": _seen(configs),
+        PREFIXES_KEY: seen_by_all(config.training for config in configs),
     }
     return DetectorConfig(
         name=name or first.name,
@@ -105,13 +106,3 @@ def _config(
         geometry=first.geometry,
         training=training,
     )
-
-
-def _seen(configs: Sequence[DetectorConfig]) -> dict[str, list[str]]:
-    """Return the digests of the videos by split; what one trained on is no other's val."""
-    seen: dict[str, set[str]] = {}
-    for config in configs:
-        for split, digests in config.training.get("video_sha256_prefixes", {}).items():
-            seen.setdefault(split, set()).update(digests)
-    trained = seen.get("train", set())
-    return {split: sorted(found if split == "train" else found - trained) for split, found in seen.items()}

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 _CLASSES = ("real", "fake")
 
 
-def save_history_figure(history: Sequence[EpochRecord], path: Path, *, smooths_labels: bool = False) -> None:
+def save_history_figure(history: Sequence[EpochRecord], path: Path, *, learned: str = "labels") -> None:
     """Draw losses, accuracies and validation AUC by epoch, and mark where the stages change.
 
     Args:
         history: Records of the epochs, at least one.
         path: PNG to write.
-        smooths_labels: Whether the training loss is of smoothed labels, so not to be compared.
+        learned: What the training loss is about where that of validation is about labels, such as
+            ``"smoothed labels"``: then they are not to be compared, and the figure says so.
     """
     figure = _figure(13, 3.6)
     losses, accuracies, areas = figure.subplots(1, 3)
     epochs = [record.epoch for record in history]
-    words = "training (smoothed labels)" if smooths_labels else "training"
+    words = "training" if learned == "labels" else f"training ({learned})"
     losses.plot(epochs, [record.train_loss for record in history], "o-", label=words)
     losses.plot(epochs, [record.val_loss for record in history], "s-", label="validation")
     losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")

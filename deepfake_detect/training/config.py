@@ -55,6 +55,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "dropout": (0, 1, False),
     "seed": (0, 2**32, False),
     "forgery_share": (1e-9, 1, True),
+    "distillation": (1e-9, 1, True),
+    "distillation_temperature": (0.01, 100, True),
 }
 _COUNTS_FROM_0 = (
     "head_epochs",
@@ -100,6 +102,11 @@ class TrainingConfig:
         loss: ``bce`` (binary cross-entropy on logits) or ``focal`` (Lin et al. 2017,
             arXiv:1708.02002).
         focal_gamma: Exponent of the focal loss.
+        teachers: Detector files whose mean logit on each crop is learned beside its label; see
+            :class:`training.teachers.Teachers`.
+        distillation: Share of the loss that is about the teachers, above 0 to 1, where there are any.
+        distillation_temperature: Divides teachers' and student's logits in that part (Hinton et al. 2015,
+            arXiv:1503.02531); the higher it is, the more the teachers' doubts count.
         label_smoothing: Share moved from each label towards 0.5, 0 to 0.5.
         mixup: Parameter of the Beta distribution of mixup (arXiv:1710.09412); 0 is off.
         cutmix: The same of CutMix (arXiv:1905.04899); with both, each batch has one of them.
@@ -171,6 +178,9 @@ class TrainingConfig:
     balance: Balance = "pairs"
     loss: Loss = "bce"
     focal_gamma: float = 2.0
+    teachers: tuple[str, ...] = ()
+    distillation: float = 0.5
+    distillation_temperature: float = 2.0
     label_smoothing: float = 0.04
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -262,6 +272,8 @@ class TrainingConfig:
             raise OptionError("balance", "sequences are not paired", "choose sampler, weight or none")
         if (self.mixup or self.cutmix) and self.temporal:
             raise OptionError("mixup", "mixes crops, not sequences", "leave out mixup and cutmix")
+        if self.teachers and self.temporal:
+            raise OptionError("teachers", "judge crops, not sequences", "leave out teachers, or temporal")
         if self.sam and self.precision == "fp16":
             raise OptionError("sam", "needs two exact gradients a step", "choose precision no or bf16")
 
@@ -317,7 +329,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
     """Return a value as the type of its field: YAML reads 4e-4 and a path as text, and no as false."""
     kind = str(TrainingConfig.__dataclass_fields__[name].type)
     refused = OptionError(name, f"is {value!r} in {source}", f"pass {kind.replace('bool', 'true or false')}")
-    if name == "allow_leak":
+    if name in ("allow_leak", "teachers"):
         if not isinstance(value, (str, list, tuple, type(None))):
             raise refused
         return (value,) if isinstance(value, str) else tuple(value or ())

@@ -33,7 +33,7 @@ from deepfake_detect._version import __version__
 from deepfake_detect.data.crops import CropBatch
 from deepfake_detect.data.leaks import require_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.seen import PREFIXES_KEY, seen_by_all, video_digests
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
 from deepfake_detect.errors import (
     CheckpointError,
@@ -63,7 +63,7 @@ from deepfake_detect.training.history import (
 )
 from deepfake_detect.training.journal import Journal
 from deepfake_detect.training.kept_epochs import epoch_file
-from deepfake_detect.training.objectives import class_weight, loss_of, mix_batch
+from deepfake_detect.training.objectives import class_weight, distillation_loss, loss_of, mix_batch
 from deepfake_detect.training.optimisation import (
     SharpnessAware,
     averaged,
@@ -74,6 +74,7 @@ from deepfake_detect.training.optimisation import (
 )
 from deepfake_detect.training.processes import join_restarted_group
 from deepfake_detect.training.regimes import Part, freeze, head_part, parse_regime, set_modes, trained_parts
+from deepfake_detect.training.teachers import Teachers
 
 DETECTOR_NAME = "detector.safetensors"
 _STATE_NAME = "state.pt"
@@ -84,6 +85,7 @@ _STATE_VERSION = 3
 _FREE_TO_CHANGE = {
     *("manifest", "out", "device", "num_workers", "allow_leak"),
     *("save_every", "save_epochs", "sanity", "tensorboard"),
+    "teachers",  # their hashes tell
 }
 _HEAD = "head"
 _SMOOTHING_BATCHES = 50  # over which the loss shown beside the progress bar is averaged
@@ -197,6 +199,7 @@ class _Run:
     def prepare(self, say: Callable[[str], None] | None) -> None:
         """Open the folder of the run, and make ready what it reads."""
         config, is_main = self.config, self.accelerator.is_main_process
+        self.teachers = self._teachers()
         wanted = self._wanted_config()
         self._refuse_other_run(wanted)
         blender = self._make_fakes()
@@ -217,6 +220,14 @@ class _Run:
         self.journal = Journal(config.out, echo=say, is_silent=not is_main, tensorboard=config.tensorboard)
         if blender is not None:
             self.num_blended = len(blender.rows)
+
+    def _teachers(self) -> Teachers | None:
+        if not self.config.teachers:
+            return None
+        preprocessing, device = self.model.spec.preprocessing, self.accelerator.device
+        teachers = Teachers(self.config.teachers, preprocessing=preprocessing, device=device)
+        teachers.require_unseen(video_digests(self.val_rows))
+        return teachers
 
     def _refuse_leaks(self, rows: Manifest) -> None:
         """End every process of the run where splits leak; the main process alone looks."""
@@ -374,6 +385,7 @@ class _Run:
         wanted = {key: str(value) for key, value in asdict(self.config).items()}
         wanted["train_videos_sha256"] = self.train_rows.video_ids_sha256()
         wanted["val_videos_sha256"] = self.val_rows.video_ids_sha256()
+        wanted["teachers_sha256"] = str([fact["sha256"] for fact in self._teacher_facts()])
         return wanted
 
     def _refuse_other_run(self, wanted: dict[str, str]) -> None:
@@ -603,11 +615,23 @@ class _Run:
             is_last = number == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(model):
                 logits = self._forward(model, batch._replace(images=images))
-                loss = loss_of(config, logits, targets, fake_weight=self.fake_weight)
+                loss = self._loss(logits, targets, images)
                 self.accelerator.backward(loss / len(batches))
             total += float(loss.detach()) / len(batches)
             right += int(((logits.detach() > 0) == (targets > 0.5)).sum())
         return total, right
+
+    def _loss(self, logits: torch.Tensor, targets: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Return what a batch's step minimises: of labels alone, or of labels and teachers."""
+        share = self.config.distillation
+        of_labels = loss_of(self.config, logits, targets, fake_weight=self.fake_weight)
+        if self.teachers is None:
+            return of_labels
+        with self.accelerator.autocast():
+            taught = self.teachers.logits(images)
+        temperature = self.config.distillation_temperature
+        of_teachers = distillation_loss(logits, taught, temperature=temperature)
+        return (1 - share) * of_labels + share * of_teachers
 
     def _forward(self, model: nn.Module, batch: CropBatch) -> torch.Tensor:
         """Return float32 logits (N,) of a batch, computed in the run's precision."""
@@ -798,15 +822,22 @@ class _Run:
                 "allow_leak": sorted(self.config.allow_leak),
                 "train_videos_sha256": self.train_rows.video_ids_sha256(),
                 "val_videos_sha256": self.val_rows.video_ids_sha256(),
-                "video_sha256_prefixes": {
-                    "train": video_digests(self.train_rows),
-                    "val": video_digests(self.val_rows),
-                },
+                **({"teachers": self._teacher_facts()} if self.teachers else {}),
+                PREFIXES_KEY: self._videos_seen(),
                 "num_train_crops": self.train_rows.num_rows,
                 "num_val_crops": self.val_rows.num_rows,
                 **told,
             },
         )
+
+    def _teacher_facts(self) -> list[dict[str, str]]:
+        return [] if self.teachers is None else self.teachers.facts
+
+    def _videos_seen(self) -> dict[str, list[str]]:
+        """Return the digests of what the run was shown, itself or by its teachers."""
+        own = {"train": video_digests(self.train_rows), "val": video_digests(self.val_rows)}
+        told = [] if self.teachers is None else self.teachers.trainings
+        return seen_by_all([{PREFIXES_KEY: own}, *told])
 
 
 def _forget_gradients(parts: Sequence[Part]) -> None:

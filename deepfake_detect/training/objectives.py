@@ -61,6 +61,27 @@ def loss_of(
     )
 
 
+def distillation_loss(logits: torch.Tensor, taught: torch.Tensor, *, temperature: float) -> torch.Tensor:
+    """Return the mean cross-entropy of a student against its teachers, both softened.
+
+    Args:
+        logits: float32 (N,), the student's.
+        taught: float32 (N,), the teachers'.
+        temperature: Divides both, above 0; its square multiplies the loss, so that gradients keep their
+            size (Hinton et al. 2015, arXiv:1503.02531).
+
+    Returns:
+        float32 (), in nats. Its least value, reached where both agree, is not 0 but the teachers' doubt.
+
+    Example:
+        >>> float(distillation_loss(torch.zeros(2), torch.zeros(2), temperature=2.0)).__round__(4)
+        2.7726
+    """
+    softened = (taught / temperature).sigmoid()
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits / temperature, softened)
+    return cross_entropy * temperature**2
+
+
 def class_weight(labels: np.ndarray) -> float:
     """Return the weight of a fake that makes both classes count alike: reals over fakes.
 

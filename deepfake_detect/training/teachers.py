@@ -1,0 +1,102 @@
+"""Teachers: detectors whose judgement of each crop a student learns beside its label."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepfake_detect.data.seen import PREFIXES_KEY
+from deepfake_detect.errors import OptionError
+from deepfake_detect.files import sha256_of_file
+from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.records import Preprocessing
+
+
+class Teachers:
+    """Several detectors as one: the mean of their calibrated logits.
+
+    They judge the very pictures that the student is shown, augmented and mixed as they are: a teacher
+    that saw another view would teach what cannot be seen in this one (Beyer et al. 2022,
+    arXiv:2106.05237).
+
+    Args:
+        paths: Detector files that judge single crops, one or more.
+        preprocessing: Size and normalisation of the pictures, the student's.
+        device: Where they shall run.
+
+    Attributes:
+        facts: Name, version and SHA-256 of each.
+        trainings: ``DetectorConfig.training`` of each.
+
+    Raises:
+        CheckpointError: A file cannot be read.
+        OptionError: A detector judges sequences.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], *, preprocessing: Preprocessing, device: torch.device
+    ) -> None:
+        self._preprocessing = preprocessing
+        self._members: list[tuple[ForgeryClassifier, DetectorConfig]] = []
+        self.facts: list[dict[str, str]] = []
+        for path in paths:
+            model, config = read_detector(path)
+            if config.model.sequence is not None:
+                raise OptionError("teachers", f"{path} judges sequences", "pass detectors of single crops")
+            model.to(device).to(memory_format=torch.channels_last).eval()
+            self._members.append((model, config))
+            told = {"name": config.name, "version": config.version, "sha256": sha256_of_file(path)}
+            self.facts.append(told)
+        self.trainings = [config.training for _, config in self._members]
+
+    @torch.no_grad()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the mean logit float32 (N,) of the student's pictures, float32 (N, 3, S, S)."""
+        answers = [
+            model(self._as_shown_to(config.model.preprocessing, images)).float() / config.temperature
+            for model, config in self._members
+        ]
+        return torch.stack(answers).mean(dim=0)
+
+    def _as_shown_to(self, wanted: Preprocessing, images: torch.Tensor) -> torch.Tensor:
+        """Return the pictures in another size and normalisation."""
+        own = self._preprocessing
+        if (own.mean, own.std) != (wanted.mean, wanted.std):
+            own_mean, own_std, mean, std = (
+                images.new_tensor(values)[:, None, None]
+                for values in (own.mean, own.std, wanted.mean, wanted.std)
+            )
+            images = (images * own_std + own_mean - mean) / std
+        if images.shape[-1] != wanted.image_size:
+            side = (wanted.image_size, wanted.image_size)
+            images = nn.functional.interpolate(images, side, mode="bilinear", antialias=True)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def require_unseen(self, digests: Sequence[str]) -> None:
+        """Refuse teachers that were trained on validation videos: the student would be selected by what
+        it was told.
+
+        Args:
+            digests: Of the validation videos, see :func:`data.seen.video_digests`.
+
+        Raises:
+            OptionError: One was.
+        """
+        for fact, training in zip(self.facts, self.trainings, strict=True):
+            if shared := set(digests) & set(_trained_on(training)):
+                raise OptionError(
+                    "teachers",
+                    f"{fact['name']} {fact['version']} was trained on {len(shared):,} validation videos",
+                    "pass detectors that were trained on this training split",
+                )
+
+
+def _trained_on(training: Mapping[str, Any]) -> Sequence[str]:
+    digests: Sequence[str] = training.get(PREFIXES_KEY, {}).get("train", ())
+    return digests
