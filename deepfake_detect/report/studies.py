@@ -76,6 +76,10 @@ def save_curves_figure(
             axes.fill_between(curve.at, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         if is_log:
             axes.set_xscale("log")
+            # Where something was measured: matplotlib's own marks run into one another over a decade.
+            places = sorted({float(place) for curve in curves for place in curve.at})
+            axes.set_xticks(places, [f"{place:,g}" for place in places])
+            axes.minorticks_off()
         axes.set(xlabel=x_label)
         axes.set_title(words, loc="left", weight="bold", parse_math=False)
         tidy(axes)
