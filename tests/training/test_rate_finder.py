@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from deepfake_detect.cli import main
 from deepfake_detect.errors import OptionError
 from deepfake_detect.records import CropGeometry
+from deepfake_detect.training import rate_finder
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.rate_finder import find_learning_rate, search_of, smoothed
 from tests.data.trees import crop_manifest, textured_crops
@@ -25,12 +27,12 @@ def test_the_suggestion_lies_where_the_loss_falls_and_below_where_it_explodes(
     config = TrainingConfig(
         manifest, tmp_path / "run", "test_resnet", batch_size=8, num_workers=0, device="cpu", optimizer="sgd"
     )
-    search = find_learning_rate(config, num_steps=40, show_progress=False)
+    search = find_learning_rate(config, num_steps=25, show_progress=False)
     assert len(search.rates) == len(search.losses)
     assert search.rates[0] == pytest.approx(1e-7)
     assert 1e-7 < search.suggestion < 1.0
     assert not (tmp_path / "run").exists()
-    again = find_learning_rate(config, num_steps=40, show_progress=False)
+    again = find_learning_rate(config, num_steps=25, show_progress=False)
     assert again.suggestion == search.suggestion
     with pytest.raises(OptionError, match="num_steps: is 3; pass 20 or more"):
         find_learning_rate(config, num_steps=3)
@@ -49,7 +51,10 @@ def test_smoothing_begins_unbiased() -> None:
     assert smoothed([1.0, 0.0])[1] == pytest.approx(0.09 / 0.19)
 
 
-def test_the_tool_draws_it(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tool_draws_it(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_finder, "find_learning_rate", partial(find_learning_rate, num_steps=25))
     options = ["--backbone", "test_resnet", "--batch-size", "8", "--num-workers", "0", "--device", "cpu"]
     arguments = ["--manifest", str(manifest), "--out", str(tmp_path / "run"), *options]
     assert main(["train", *arguments, "--find-learning-rate"]) == 0
