@@ -10,10 +10,9 @@ from typing import Literal
 import torch
 
 from deepfake_detect.errors import DeviceError, OptionError
+from deepfake_detect.records import INFERENCE_PRECISIONS
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
-InferencePrecision = Literal["fp32", "bf16"]
-INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("fp32", "bf16")
 # Numbers of glibc's mallopt, from its malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -63,7 +62,7 @@ def check_inference_precision(precision: str, device: torch.device) -> None:
 
     Raises:
         DeviceError: The device has no such arithmetic: what stands in for it is slower than fp32.
-        OptionError: The name is none of ``INFERENCE_PRECISIONS``.
+        OptionError: The name is none of ``records.INFERENCE_PRECISIONS``.
 
     Example:
         >>> check_inference_precision("fp32", torch.device("cpu"))

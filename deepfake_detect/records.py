@@ -18,6 +18,10 @@ FAKE = 1
 
 Verdict = Literal["real", "fake", "uncertain", "no_face"]
 
+InferencePrecision = Literal["fp32", "bf16"]
+"""What a detector's layers compute in when it judges."""
+INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("fp32", "bf16")
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:

@@ -66,6 +66,8 @@ def detector_card(path: Path) -> str:
 
 
 def _facts(config: DetectorConfig) -> dict[str, Any]:
+    from deepfake_detect.data.seen import PREFIXES_KEY
+
     preprocessing = config.model.preprocessing
     facts: dict[str, Any] = {
         "network": config.model.backbone,
@@ -78,8 +80,6 @@ def _facts(config: DetectorConfig) -> dict[str, Any]:
         "threshold": config.threshold,
         "uncertain between": f"{config.uncertain_low:g} and {config.uncertain_high:g}",
     }
-    from deepfake_detect.data.seen import PREFIXES_KEY
-
     # Digests of thousands of videos serve evaluation, not a reader.
     told = {name: value for name, value in config.training.items() if name != PREFIXES_KEY}
     return facts | {f"training: {name.replace('_', ' ')}": value for name, value in told.items()}

@@ -30,6 +30,7 @@ from deepfake_detect.cli.places import place
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
 from deepfake_detect.files import make_folder, sha256_of_file, write_json
+from deepfake_detect.records import INFERENCE_PRECISIONS
 
 if TYPE_CHECKING:
     from deepfake_detect.data.manifest import Manifest
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-workers", type=int, help="processes that read crops (default: cores)")
     parser.add_argument("--device", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="what the detector computes in (default fp32)"
+        "--precision", choices=INFERENCE_PRECISIONS, help="what the detector computes in (default fp32)"
     )
 
 

@@ -32,6 +32,7 @@ from deepfake_detect.clips.missing import missing_library
 from deepfake_detect.clips.sources import STANDARD_INPUT
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
+from deepfake_detect.records import INFERENCE_PRECISIONS
 from deepfake_detect.report.verdicts import printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
         "--precision",
-        choices=("fp32", "bf16"),
+        choices=INFERENCE_PRECISIONS,
         default="fp32",
         help="what the detector computes in (default fp32); bf16 is about twice as fast where the hardware "
         "has it, and moves a face's probability by some hundredths",

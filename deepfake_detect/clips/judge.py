@@ -11,17 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from deepfake_detect.clips.fetch import fetch
 from deepfake_detect.clips.missing import missing_library
 from deepfake_detect.clips.sources import ClipSource
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError, WorkerError
 from deepfake_detect.provenance import Provenance, read_provenance
+from deepfake_detect.records import InferencePrecision
 from deepfake_detect.scoring import ClipDetector, ClipScore
-
-if TYPE_CHECKING:
-    from deepfake_detect.device import InferencePrecision
 
 _T = TypeVar("_T")
 Finish = Callable[[ClipSource, ClipScore, Provenance | None], None]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from deepfake_detect.device import InferencePrecision, choose_device
+from deepfake_detect.device import choose_device
 from deepfake_detect.errors import CheckpointError
 from deepfake_detect.faces import FaceDetector
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.records import InferencePrecision
 from deepfake_detect.scoring.clip_score import ClipScore
 from deepfake_detect.scoring.pipeline import DEFAULT_NUM_FRAMES, ClipDetector, bundled_detector
 

@@ -224,8 +224,12 @@ class _Run:
     def _teachers(self) -> Teachers | None:
         if not self.config.teachers:
             return None
-        preprocessing, device = self.model.spec.preprocessing, self.accelerator.device
-        teachers = Teachers(self.config.teachers, preprocessing=preprocessing, device=device)
+        teachers = Teachers(
+            self.config.teachers,
+            preprocessing=self.model.spec.preprocessing,
+            geometry=self.train_rows.geometry,
+            device=self.accelerator.device,
+        )
         teachers.require_unseen(video_digests(self.val_rows))
         return teachers
 

@@ -54,7 +54,7 @@ def find_learning_rate(
     """Train for some steps with a rate that grows from 1e-7 to 1, and stop where the loss explodes.
 
     Everything that the regime trains has the same rate, layers below the head less by
-    ``layer_decay``. Nothing is written.
+    ``layer_decay``. The loss is that of the labels, also where there are teachers. Nothing is written.
 
     Args:
         config: Of the run.

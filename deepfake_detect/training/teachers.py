@@ -15,11 +15,11 @@ from deepfake_detect.files import sha256_of_file
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.config import DetectorConfig
-from deepfake_detect.records import Preprocessing
+from deepfake_detect.records import CropGeometry, Preprocessing
 
 
 class Teachers:
-    """Several detectors as one: the mean of their calibrated logits.
+    """Several detectors as one: the mean of their logits, each divided by its temperature.
 
     They judge the very pictures that the student is shown, augmented and mixed as they are: a teacher
     that saw another view would teach what cannot be seen in this one (Beyer et al. 2022,
@@ -28,6 +28,7 @@ class Teachers:
     Args:
         paths: Detector files that judge single crops, one or more.
         preprocessing: Size and normalisation of the pictures, the student's.
+        geometry: How their crops are cut.
         device: Where they shall run.
 
     Attributes:
@@ -36,11 +37,16 @@ class Teachers:
 
     Raises:
         CheckpointError: A file cannot be read.
-        OptionError: A detector judges sequences.
+        OptionError: A detector judges sequences, or crops that are cut otherwise.
     """
 
     def __init__(
-        self, paths: Sequence[str | os.PathLike[str]], *, preprocessing: Preprocessing, device: torch.device
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        preprocessing: Preprocessing,
+        geometry: CropGeometry,
+        device: torch.device,
     ) -> None:
         self._preprocessing = preprocessing
         self._members: list[tuple[ForgeryClassifier, DetectorConfig]] = []
@@ -49,6 +55,9 @@ class Teachers:
             model, config = read_detector(path)
             if config.model.sequence is not None:
                 raise OptionError("teachers", f"{path} judges sequences", "pass detectors of single crops")
+            if config.geometry != geometry:
+                cause = f"{path} judges crops cut with {config.geometry}, these were cut with {geometry}"
+                raise OptionError("teachers", cause, "pass detectors that were trained on such crops")
             model.to(device).to(memory_format=torch.channels_last).eval()
             self._members.append((model, config))
             told = {"name": config.name, "version": config.version, "sha256": sha256_of_file(path)}

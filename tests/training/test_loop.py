@@ -33,12 +33,12 @@ from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
-from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.feed import labels_and_people
 from deepfake_detect.training.kept_epochs import epoch_file
 from deepfake_detect.training.loop import train
 from tests.conftest import ROOT
 from tests.data.trees import crop_manifest, textured_crops
+from tests.training.runs import small_run as config
 
 
 @pytest.fixture
@@ -49,23 +49,6 @@ def manifest(tmp_path: Path) -> Path:
         + textured_crops(8, "test", seed=3)
     )
     return crop_manifest(tmp_path / "data", crops, geometry=CropGeometry(1.1))
-
-
-def config(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
-    base = TrainingConfig(
-        manifest=manifest,
-        out=out,
-        backbone="test_resnet",
-        head_epochs=1,
-        epochs=2,
-        batch_size=16,
-        augmentation="light",
-        recalibrate_batches=2,
-        num_workers=0,
-        device="cpu",
-        sanity=False,  # tested by itself
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:

@@ -24,6 +24,7 @@ from deepfake_detect.training.loop import train
 from deepfake_detect.training.objectives import distillation_loss
 from deepfake_detect.training.teachers import Teachers
 from tests.data.trees import crop_manifest, textured_crops
+from tests.training.runs import small_run
 
 CPU = torch.device("cpu")
 SHOWN = Preprocessing(64, (0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
@@ -52,21 +53,26 @@ def calibrated_logits(path: Path, crops: list[np.ndarray]) -> np.ndarray:
     return CropScorer(model, config, device=CPU).logits(crops) / config.temperature
 
 
+def said_by(paths: list[Path], crops: list[np.ndarray]) -> np.ndarray:
+    teachers = Teachers(paths, preprocessing=SHOWN, geometry=CropGeometry(), device=CPU)
+    return teachers.logits(crops_to_tensor(crops, SHOWN)).numpy()
+
+
 def test_several_teachers_are_the_mean_of_what_each_would_say_by_itself(tmp_path: Path) -> None:
     other = Preprocessing(64, (0.1, 0.5, 0.9), (0.5, 0.5, 0.25))
     paths = [teacher(tmp_path / "a"), teacher(tmp_path / "b", seed=1, preprocessing=other)]
     crops = pictures(4)
-    said = Teachers(paths, preprocessing=SHOWN, device=CPU).logits(crops_to_tensor(crops, SHOWN))
+    said = said_by(paths, crops)
     expected = np.mean([calibrated_logits(path, crops) for path in paths], axis=0)
     assert np.ptp(expected) > 0.01
-    np.testing.assert_allclose(said.numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(said, expected, atol=1e-4)
 
 
 def test_a_teacher_of_another_size_is_shown_the_picture_in_its_own(tmp_path: Path) -> None:
     small = teacher(tmp_path / "a", preprocessing=replace(SHOWN, image_size=32))
     smooth = [np.full((64, 64, 3), level, np.uint8) for level in (10, 120, 240)]
-    said = Teachers([small], preprocessing=SHOWN, device=CPU).logits(crops_to_tensor(smooth, SHOWN))
-    np.testing.assert_allclose(said.numpy(), calibrated_logits(small, smooth), atol=1e-4)
+    said = said_by([small], smooth)
+    np.testing.assert_allclose(said, calibrated_logits(small, smooth), atol=1e-4)
 
 
 def test_the_loss_pulls_to_the_teachers_and_is_at_rest_with_them() -> None:
@@ -89,22 +95,9 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def run_config(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
-    base = TrainingConfig(
-        manifest=manifest,
-        out=out,
-        backbone="test_resnet",
-        head_epochs=0,
-        epochs=5,
-        batch_size=16,
-        learning_rate=3e-3,
-        augmentation="none",
-        recalibrate_batches=0,
-        num_workers=0,
-        device="cpu",
-        precision="no",
-        sanity=False,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    """Return a run whose students see crops as they are, from the first step to the last."""
+    plain = {"head_epochs": 0, "augmentation": "none", "recalibrate_batches": 0, "precision": "no"}
+    return small_run(manifest, out, **{"epochs": 5, "learning_rate": 3e-3, **plain, **changes})
 
 
 def test_a_student_believes_its_teachers_and_not_the_labels(manifest: Path, tmp_path: Path) -> None:
@@ -158,8 +151,11 @@ def test_teachers_that_know_the_validation_videos_are_refused(
 def test_what_is_no_teacher_is_refused(manifest: Path, tmp_path: Path) -> None:
     model = create_sequence_model("test_resnet", temporal="lstm", num_frames=2, image_size=32)
     save_detector(tmp_path / "s", model.eval(), DetectorConfig("s", "1", model.spec, CropGeometry()))
+    other, config = read_detector(teacher(tmp_path / "t"))
+    save_detector(tmp_path / "wide", other, replace(config, geometry=CropGeometry(1.9)))
     for path, error, words in (
         ("s", OptionError, "judges sequences"),
+        ("wide", OptionError, "wide judges crops cut with .*margin=1.9.*, these were cut with"),
         ("absent", CheckpointError, "there is no such detector file"),
     ):
         with pytest.raises(error, match=words):
