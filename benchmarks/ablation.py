@@ -28,7 +28,7 @@ from deepfake_detect.data.crops import read_crop  # noqa: E402
 from deepfake_detect.data.manifest import Manifest, read_manifest  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
 from deepfake_detect.evaluation.corruptions import Corrupted  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.metrics.bootstrap import bootstrap_intervals  # noqa: E402
 from deepfake_detect.progress import progress_bar  # noqa: E402
 from deepfake_detect.records import FAKE, INFERENCE_PRECISIONS  # noqa: E402

@@ -23,7 +23,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
 from benchmarks.paired import describe_machine, time_in_turn  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames, read_metadata  # noqa: E402
 
 try:

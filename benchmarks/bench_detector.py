@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 
 from deepfake_detect.data.transforms import crops_to_tensor  # noqa: E402
 from deepfake_detect.device import fast_precision  # noqa: E402
-from deepfake_detect.explain.sources import crops_of_clip  # noqa: E402
+from deepfake_detect.explanation.sources import crops_of_clip  # noqa: E402
 from deepfake_detect.models.config import DetectorConfig  # noqa: E402
 from deepfake_detect.records import INFERENCE_PRECISIONS  # noqa: E402
 from deepfake_detect.scoring import load_detector  # noqa: E402

@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
 from benchmarks.paired import Timing, describe_machine, time_in_turn  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
 
 _TOOL = ROOT / "tools" / "extract_faces.py"

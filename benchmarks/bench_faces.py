@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 from benchmarks.paired import Timing, describe_machine, time_in_turn  # noqa: E402
 from deepfake_detect import Face, detect_faces  # noqa: E402
 from deepfake_detect.faces import FaceDetector, default_min_face  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.io.files import write_json  # noqa: E402
 
 _PICTURES = {".jpg", ".jpeg", ".png"}
 _SMALLER_HEIGHT = 720

@@ -35,7 +35,7 @@ from deepfake_detect.features.feature_file import (  # noqa: E402
     concatenate,
     feature_table,
 )
-from deepfake_detect.files import atomic_path  # noqa: E402
+from deepfake_detect.io.files import atomic_path  # noqa: E402
 from deepfake_detect.progress import progress_bar  # noqa: E402
 from deepfake_detect.records import CropGeometry, Preprocessing  # noqa: E402
 

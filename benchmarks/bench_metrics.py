@@ -40,18 +40,18 @@ def main() -> int:
     videos = np.repeat(np.arange(arguments.videos), arguments.frames)
     labels = videos % 2
     scores = 1 / (1 + np.exp(-generator.normal(1.5 * labels - 0.7, 1)))
-    times_drawn = draw_groups(arguments.videos, num_draws=arguments.draws, seed=0)
+    resample_counts = draw_groups(arguments.videos, num_draws=arguments.draws, seed=0)
 
     timings = time_in_turn(
         {
-            "ours": lambda: metric_draws(labels, scores, videos, times_drawn, threshold=0.5),
-            "loop": lambda: loop(labels, scores, videos, times_drawn[:_LOOP_DRAWS]),
+            "ours": lambda: metric_draws(labels, scores, videos, resample_counts, threshold=0.5),
+            "loop": lambda: loop(labels, scores, videos, resample_counts[:_LOOP_DRAWS]),
         },
         num_rounds=arguments.rounds,
     )
-    _, ours = metric_draws(labels, scores, videos, times_drawn[:_LOOP_DRAWS], threshold=0.5)
+    _, ours = metric_draws(labels, scores, videos, resample_counts[:_LOOP_DRAWS], threshold=0.5)
     columns = [METRIC_NAMES.index(name) for name in _LOOP_METRICS]
-    difference = np.abs(ours[:, columns] - loop(labels, scores, videos, times_drawn[:_LOOP_DRAWS])).max()
+    difference = np.abs(ours[:, columns] - loop(labels, scores, videos, resample_counts[:_LOOP_DRAWS])).max()
     whole_loop = timings["loop"].median * arguments.draws / _LOOP_DRAWS
     print(describe_machine("numpy", "scikit-learn"))
     print(f"{len(labels):,} frames of {arguments.videos:,} videos, {arguments.draws:,} draws")
@@ -61,11 +61,13 @@ def main() -> int:
     return 0
 
 
-def loop(labels: np.ndarray, scores: np.ndarray, videos: np.ndarray, times_drawn: np.ndarray) -> np.ndarray:
+def loop(
+    labels: np.ndarray, scores: np.ndarray, videos: np.ndarray, resample_counts: np.ndarray
+) -> np.ndarray:
     """Return the metrics of each draw (D, M), one copy of the drawn frames at a time."""
     of_video = np.split(np.arange(len(videos)), np.flatnonzero(np.diff(videos)) + 1)
     found = []
-    for draw in times_drawn:
+    for draw in resample_counts:
         rows = np.concatenate([of_video[n] for n in np.repeat(np.arange(len(draw)), draw)])
         found.append([metric(labels[rows], scores[rows]) for metric in _LOOP_METRICS.values()])
     return np.array(found)

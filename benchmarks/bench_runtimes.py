@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 
 from deepfake_detect.data.transforms import crop_to_tensor, resize_square  # noqa: E402
 from deepfake_detect.faces import follow_faces  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.runtimes import export_detector, load_runtime  # noqa: E402
 from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402

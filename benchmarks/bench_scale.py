@@ -45,8 +45,8 @@ from deepfake_detect.errors import DeepfakeDetectError  # noqa: E402
 from deepfake_detect.extraction import ExtractionConfig  # noqa: E402
 from deepfake_detect.extraction.video import Job, VideoExtraction, open_frames  # noqa: E402
 from deepfake_detect.faces import FaceDetector  # noqa: E402
-from deepfake_detect.faces.follow import FaceFollower  # noqa: E402
-from deepfake_detect.files import write_json  # noqa: E402
+from deepfake_detect.faces.follow import TrackedCropper  # noqa: E402
+from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.progress import progress_bar  # noqa: E402
 from deepfake_detect.records import REAL, DatasetVideo, Face, Frame  # noqa: E402
 from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
@@ -372,7 +372,7 @@ class _Stages:
         return {"decode": decode, "faces": faces, "crops": crops, "judge": judge}
 
     def _judge(self, frames: Sequence[Frame], found: Sequence[Sequence[Face]]) -> None:
-        follower = FaceFollower(self._detector.config.geometry)
+        follower = TrackedCropper(self._detector.config.geometry)
         followed = [follower.follow(frame, faces) for frame, faces in zip(frames, found, strict=True)]
         self._detector.score_crops([face.crop for frame in followed for face in frame.faces])
 
@@ -475,8 +475,8 @@ def _check_table(measured: _Measured, num_videos: int) -> str:
     return f"{num_videos} videos on {cores} cores:\n\n{markdown_table(header, rows)}"
 
 
-def _error(modelled: float, measured: float) -> str:
-    return f"{100 * (modelled / measured - 1):+.0f} %"
+def _error(modeled: float, measured: float) -> str:
+    return f"{100 * (modeled / measured - 1):+.0f} %"
 
 
 def _limit_table(measured: _Measured, options: argparse.Namespace) -> str:

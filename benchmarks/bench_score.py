@@ -124,7 +124,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
     from rich.table import Table
 
     from benchmarks.paired import describe_machine
-    from deepfake_detect.files import write_json
+    from deepfake_detect.io.files import write_json
     from deepfake_detect.runtimes import export_detector
     from deepfake_detect.video import read_metadata
 

@@ -128,7 +128,7 @@ _STATISTICS = ("mask area", "mask mean", "mask's steepest edge", "change inside"
 
 
 def statistics(real: np.ndarray, blended: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
-    """Return ``_STATISTICS``: shares, shares a pixel, and grey levels of 255."""
+    """Return ``_STATISTICS``: shares, shares a pixel, and gray levels of 255."""
     change, share = blended.astype(float) - real, mask / mask.max()
     return (
         float((share > 0.05).mean()),

@@ -32,62 +32,7 @@ The rooms, in the order in which they may import one another:
     cli          the command line, also behind tools/
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from deepfake_detect._version import __version__
-from deepfake_detect.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from deepfake_detect.errors import DeepfakeDetectError
-    from deepfake_detect.faces import detect_faces
-    from deepfake_detect.models.classifier import create_model
-    from deepfake_detect.models.sequence import create_sequence_model
-    from deepfake_detect.records import FAKE, REAL, Face
-    from deepfake_detect.scoring import ClipScore, Detector, load_detector, score_video
-    from deepfake_detect.training.regimes import recommend_regime
-    from deepfake_detect.video import read_frames, read_metadata
-
-# Loaded on first use: importing torch takes seconds, which `import deepfake_detect` should not.
-_HOMES = {
-    "DeepfakeDetectError": "errors",
-    "REAL": "records",
-    "FAKE": "records",
-    "Face": "records",
-    "read_frames": "video",
-    "read_metadata": "video",
-    "detect_faces": "faces",
-    "create_model": "models.classifier",
-    "create_sequence_model": "models.sequence",
-    "recommend_regime": "training.regimes",
-    "ClipScore": "scoring",
-    "Detector": "scoring",
-    "load_detector": "scoring",
-    "score_video": "scoring",
-}
-
-__all__ = [
-    "FAKE",
-    "REAL",
-    "ClipScore",
-    "DeepfakeDetectError",
-    "Detector",
-    "Face",
-    "__version__",
-    "create_model",
-    "create_sequence_model",
-    "detect_faces",
-    "load_detector",
-    "read_frames",
-    "read_metadata",
-    "recommend_regime",
-    "score_video",
-]
-
-
-__getattr__ = lazy_names(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return __all__
+# The names stand in __init__.pyi and load on first use: importing torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

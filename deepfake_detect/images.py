@@ -37,7 +37,7 @@ def rgb_uint8(image: Any, *, subject: str = "image") -> np.ndarray:
     if not isinstance(image, np.ndarray):
         raise ImageError(subject, f"is a {type(image).__name__}", _WANTED)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        hint = {2: "for greyscale, stack it three times: np.stack([image] * 3, axis=-1)"}.get(
+        hint = {2: "for grayscale, stack it three times: np.stack([image] * 3, axis=-1)"}.get(
             image.ndim, _WANTED
         )
         raise ImageError(subject, f"has the shape {image.shape}", hint)

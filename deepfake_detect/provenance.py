@@ -36,7 +36,7 @@ _ACTIONS = {
     "c2pa.trimmed": "trimmed",
     "c2pa.dubbed": "given another voice",
     "c2pa.filtered": "filtered",
-    "c2pa.color_adjustments": "colours adjusted",
+    "c2pa.color_adjustments": "colors adjusted",
     "c2pa.drawing": "drawn on",
     "c2pa.placed": "another file placed in it",
     "c2pa.removed": "a part removed",
@@ -70,7 +70,7 @@ class Provenance:
 
     Attributes:
         signer: Name in the signing certificate; ``None`` when it holds none.
-        issuer: Organisation in the certificate, or ``None``.
+        issuer: Organization in the certificate, or ``None``.
         signed_time: When a time-stamping authority saw the signature, as ISO 8601 text; ``None``
             when none did.
         tool: Program that wrote the credentials, or ``None``.

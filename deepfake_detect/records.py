@@ -136,7 +136,7 @@ class TrackScore:
 
 
 @dataclass(frozen=True)
-class Limit:
+class QualityWarning:
     """Something about a clip that makes its verdict less sure than its number says.
 
     Attributes:
@@ -194,7 +194,7 @@ class ClipRecord:
     tracks: tuple[TrackScore, ...]
     detector: DetectorInfo
     fake_probability_interval: tuple[float, float] | None = None
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[QualityWarning, ...] = ()
 
     @property
     def deciding_track(self) -> TrackScore | None:
@@ -258,7 +258,7 @@ class CropGeometry:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a crop becomes a network's input: resized to a square, scaled to [0, 1], normalised.
+    """How a crop becomes a network's input: resized to a square, scaled to [0, 1], normalized.
 
     Attributes:
         image_size: Side of the square input in pixels.

@@ -14,7 +14,7 @@ The forged half goes on in the same way, but its face is swapped in the manner o
 autoencoder face swaps. The face put in is a disguise of the same face, so nobody else's face is used:
 
 1. the portrait's face is mirrored (so its light falls from the wrong side), given other proportions
-   (closer and larger eyes, a broader nose, a narrower jaw, a smaller smile) and other colours;
+   (closer and larger eyes, a broader nose, a narrower jaw, a smaller smile) and other colors;
 2. it is brought down to the 64 x 64 pixels that such a network put out, with no more detail than
    32 x 32 hold; it follows the mouth only half and never blinks;
 3. in each frame it is fitted to the five landmarks that MTCNN finds there (so it trembles with
@@ -47,7 +47,7 @@ NUM_FRAMES = 8 * FRAMES_PER_SECOND
 FIRST_FORGED = NUM_FRAMES // 2
 
 # Where things are in the portrait, in its pixels (x, y).
-VIEW_CENTRE, VIEW_WIDTH = (246.0, 139.0), 456.0
+VIEW_CENTER, VIEW_WIDTH = (246.0, 139.0), 456.0
 NECK = (226.0, 186.0)
 HEAD, HEAD_RADII = (226.0, 92.0), (82.0, 98.0)
 EYES = ((202.5, 101.5), (247.5, 103.5))
@@ -56,10 +56,10 @@ MOUTH, MOUTH_HALF_WIDTH = (224.3, 149.0), 19.0
 TEETH_EDGE_BEND = 8.5  # the corners of the smile lie this much higher than its middle
 MOUTH_INSIDE = (58, 22, 22)
 
-NOISE = 1.0  # standard deviation in grey levels
+NOISE = 1.0  # standard deviation in gray levels
 NETWORK_SIDE = 64
 NETWORK_DETAIL = 32
-COLOUR_SHIFT = (1.0, 0.955, 0.95)  # of RGB: a skin pinker and a little darker than the neck
+COLOR_SHIFT = (1.0, 0.955, 0.95)  # of RGB: a skin pinker and a little darker than the neck
 OVERSAMPLING = 4  # sampled finer than the network's pixels, then averaged, as a resize would
 # Eyes, nose and mouth corners in the network's square, in pixels of it.
 NETWORK_LANDMARKS = np.array([(19.5, 18), (44.5, 18), (32, 33.5), (21, 42), (43, 42)], float)
@@ -165,7 +165,7 @@ def render(portrait: np.ndarray, pose: Pose) -> np.ndarray:
     x, y = (columns - (WIDTH - 1) / 2) * scale, (rows - (HEIGHT - 1) / 2) * scale
     cos, sin = np.cos(pose.tilt), np.sin(pose.tilt)
     x, y = cos * x - sin * y, sin * x + cos * y
-    x, y = x + VIEW_CENTRE[0] + pose.shift[0], y + VIEW_CENTRE[1] + pose.shift[1]
+    x, y = x + VIEW_CENTER[0] + pose.shift[0], y + VIEW_CENTER[1] + pose.shift[1]
     return pose.exposure * sample(portrait, *still_head(x, y, pose), pose)
 
 
@@ -182,18 +182,18 @@ def still_head(x: np.ndarray, y: np.ndarray, pose: Pose) -> tuple[np.ndarray, np
 
 
 def sample(portrait: np.ndarray, x: np.ndarray, y: np.ndarray, pose: Pose) -> np.ndarray:
-    """Take the portrait's colours at points of the face at rest, with the pose's expression."""
+    """Take the portrait's colors at points of the face at rest, with the pose's expression."""
     x = x - pose.smile * (bump(x, y, 205, 141, 9, 8) - bump(x, y, 243, 142, 9, 8))
     y, gap = open_mouth(x, y, pose.mouth)
-    picture = colours(portrait, x, y)
+    picture = colors(portrait, x, y)
     picture += gap[..., None] * (np.float32(MOUTH_INSIDE) - picture)
     if pose.blink > 0:
         rows, cover = close_eyes(x, y, pose.blink)
-        picture += cover[..., None] * (colours(portrait, x, rows) - picture)
+        picture += cover[..., None] * (colors(portrait, x, rows) - picture)
     return picture
 
 
-def colours(portrait: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def colors(portrait: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     maps = x.astype(np.float32), y.astype(np.float32)
     # The view stays inside the portrait; the reflection is for seeds with larger motion.
     return cv2.remap(portrait.astype(np.float32), *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
@@ -229,7 +229,7 @@ def close_eyes(x: np.ndarray, y: np.ndarray, closed: float) -> tuple[np.ndarray,
 
 
 def with_noise(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add what a sensor adds: the same grain in all colours, as cameras smooth colour more."""
+    """Add what a sensor adds: the same grain in all colors, as cameras smooth color more."""
     grain = cv2.GaussianBlur(rng.standard_normal(picture.shape[:2]), (0, 0), 0.6)
     return to_bytes(picture + (NOISE / grain.std() * grain)[..., None])
 
@@ -265,7 +265,7 @@ def disguise(portrait: np.ndarray, source: np.ndarray, pose: Pose) -> np.ndarray
     # Such networks did not fill their own pixels.
     soft = cv2.resize(small, (NETWORK_SIDE, NETWORK_SIDE), interpolation=cv2.INTER_CUBIC)
     flat = soft.mean(axis=(0, 1)) + 0.88 * (soft - soft.mean(axis=(0, 1)))
-    return flat * np.float32(COLOUR_SHIFT)
+    return flat * np.float32(COLOR_SHIFT)
 
 
 def other_proportions(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -304,7 +304,7 @@ def blend(frame: np.ndarray, face: np.ndarray, mask: np.ndarray, target: np.ndar
     backwards = cv2.invertAffineTransform(target)
     size = (frame.shape[1], frame.shape[0])
     large = cv2.warpAffine(face, backwards, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    # The mask's pixels are OVERSAMPLING times finer, counted from their centres.
+    # The mask's pixels are OVERSAMPLING times finer, counted from their centers.
     finer = np.array([[1, 0, 0.5], [0, 1, 0.5]]) / OVERSAMPLING - np.array([[0, 0, 0.5], [0, 0, 0.5]])
     shares = cv2.warpAffine(mask, backwards @ np.vstack([finer, (0, 0, 1)]), size)[..., None]
     return to_bytes(frame + shares * (large - frame))
@@ -322,10 +322,10 @@ def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
 
 
 def bump(
-    x: np.ndarray, y: np.ndarray, centre_x: float, centre_y: float, width: float, height: float
+    x: np.ndarray, y: np.ndarray, center_x: float, center_y: float, width: float, height: float
 ) -> np.ndarray:
     """Return a round hill of height 1."""
-    return np.exp(-0.5 * (((x - centre_x) / width) ** 2 + ((y - centre_y) / height) ** 2))
+    return np.exp(-0.5 * (((x - center_x) / width) ** 2 + ((y - center_y) / height) ** 2))
 
 
 def smooth_step(value: np.ndarray) -> np.ndarray:

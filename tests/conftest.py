@@ -12,7 +12,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from deepfake_detect.urls import RemoteFolder
+    from deepfake_detect.io.remote import RemoteDir
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -112,11 +112,11 @@ def object_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteFolder]:
+def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteDir]:
     """The empty bucket ``s3://faces`` of that server."""
     import s3fs
 
-    from deepfake_detect.urls import RemoteFolder
+    from deepfake_detect.io.remote import RemoteDir
 
     for name, value in {
         "AWS_ENDPOINT_URL": object_server,
@@ -127,5 +127,5 @@ def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
         monkeypatch.setenv(name, value)
     system = s3fs.S3FileSystem()
     system.mkdir("s3://faces")
-    yield RemoteFolder("s3://faces")
+    yield RemoteDir("s3://faces")
     system.rm("s3://faces", recursive=True)

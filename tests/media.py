@@ -26,7 +26,7 @@ def numbered_image(number: int, *, width: int = 96, height: int = 64) -> np.ndar
     """Return RGB uint8 (height, width, 3) that shows ``number`` (0 to 255).
 
     The upper half holds eight blocks, black for 0 and white for 1, most significant bit on the
-    left; the lower half is a colour ramp from left to right, so no two orientations are alike.
+    left; the lower half is a color ramp from left to right, so no two orientations are alike.
     """
     image = np.zeros((height, width, 3), dtype=np.uint8)
     ramp = np.linspace(40, 200, width).astype(np.uint8)
@@ -149,7 +149,7 @@ def opencv_frames(path: Path) -> list[np.ndarray]:
 
 
 def opencv_converts_alike() -> bool:
-    """Tell whether OpenCV was built with the same generation of FFmpeg's colour conversion as PyAV."""
+    """Tell whether OpenCV was built with the same generation of FFmpeg's color conversion as PyAV."""
     versions = re.search(r"swscale: +YES \((\d+)\.", cv2.getBuildInformation())
     return versions is not None and int(versions[1]) == av.library_versions["libswscale"][0]
 

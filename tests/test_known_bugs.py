@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deepfake_detect.data.audit import audit_rows
-from deepfake_detect.data.crops import margin_share
+from deepfake_detect.data.crops import crop_fraction
 from deepfake_detect.data.index import IndexOrigin, VideoIndex, write_index
 from deepfake_detect.data.layouts import read_dataset
 from deepfake_detect.data.layouts.ffpp import FORGERY_METHODS, official_split_pairs
@@ -124,7 +124,7 @@ def test_the_first_line_of_a_list_counts_and_one_means_real_there(tmp_path: Path
         read_dataset(root)
 
 
-def test_a_misspelt_folder_is_no_silent_class(tmp_path: Path) -> None:
+def test_a_misspelled_folder_is_no_silent_class(tmp_path: Path) -> None:
     root = make_celebdf_v2(tmp_path / "Celeb-DF-v2")
     (root / "YouTube-real").rename(root / "Youtube-real")
     with pytest.raises(DatasetLayoutError, match="Youtube-real: is no folder.*rename it to YouTube-real"):
@@ -134,4 +134,4 @@ def test_a_misspelt_folder_is_no_silent_class(tmp_path: Path) -> None:
 def test_crops_of_another_margin_or_alignment_are_refused() -> None:
     for stored in (CropGeometry(1.0), CropGeometry(1.3, aligned=True)):
         with pytest.raises(OptionError, match="crop geometry: the crops were cut with"):
-            margin_share(stored, CropGeometry(1.3))
+            crop_fraction(stored, CropGeometry(1.3))

@@ -51,7 +51,7 @@ def sk_equal_error_rate(labels, scores, sample_weight=None):
     false_positive, true_positive, _ = sk.roc_curve(
         labels, scores, sample_weight=sample_weight, drop_intermediate=False
     )
-    # Parametrised by the length along the curve, so that vertical parts are found as well.
+    # Parametrized by the length along the curve, so that vertical parts are found as well.
     position = np.concatenate([[0.0], np.cumsum(np.diff(false_positive) + np.diff(true_positive))])
 
     def excess(at):
@@ -342,14 +342,14 @@ def test_one_class_keeps_the_metrics_that_do_not_compare():
 
 def test_a_slice_measured_on_the_draws_of_the_whole_leaves_out_groups_without_samples():
     labels, scores, groups = grouped_samples()
-    times_drawn = metrics.draw_groups(15, num_draws=30, seed=0)
+    resample_counts = metrics.draw_groups(15, num_draws=30, seed=0)
     chosen = groups % 4 < 2
     values, draws = metrics.metric_draws(
-        labels[chosen], scores[chosen], groups[chosen], times_drawn, threshold=THRESHOLD
+        labels[chosen], scores[chosen], groups[chosen], resample_counts, threshold=THRESHOLD
     )
     for column, (name, metric) in enumerate(METRICS.items()):
         assert values[column] == pytest.approx(metric(labels[chosen], scores[chosen]), abs=1e-12), name
-        weights = times_drawn[3][groups[chosen]]
+        weights = resample_counts[3][groups[chosen]]
         expected = metric(labels[chosen], scores[chosen], weights=weights)
         assert draws[3, column] == pytest.approx(expected, abs=1e-12), name
 
@@ -485,7 +485,9 @@ def test_refuses_samples_that_are_none(metric, labels, scores, weights, message)
         metrics.brier_score,
         metrics.expected_calibration_error,
         metrics.reliability_bins,
-        partial(metrics.metric_draws, groups=[0, 1], times_drawn=np.ones((1, 2), np.uint8), threshold=0.5),
+        partial(
+            metrics.metric_draws, groups=[0, 1], resample_counts=np.ones((1, 2), np.uint8), threshold=0.5
+        ),
     ],
 )
 @pytest.mark.parametrize("scores", [[-0.1, 0.5], [0.5, 1.1]])

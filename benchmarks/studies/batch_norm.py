@@ -1,4 +1,4 @@
-"""Batch normalisation after each convolution of the small CNN, on and off.
+"""Batch normalization after each convolution of the small CNN, on and off.
 
 python benchmarks/studies/batch_norm.py --mnist-root DIR --out batch_norm
 """
@@ -19,4 +19,4 @@ VARIANTS = (
 )
 
 if __name__ == "__main__":
-    sys.exit(classify_study("Batch normalisation", __doc__, VARIANTS))
+    sys.exit(classify_study("Batch normalization", __doc__, VARIANTS))

@@ -14,12 +14,12 @@ from torch import nn
 
 from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, write_table
 from benchmarks.studies.images import add_image_arguments, images_sha256, read_images
-from deepfake_detect.data.labelled import LabelledImages
 from deepfake_detect.errors import DeepfakeDetectError
-from deepfake_detect.files import write_json
+from deepfake_detect.io.files import write_json
+from deepfake_detect.lab.classifier import ClassifyConfig, measure_classifier, train_classifier
+from deepfake_detect.lab.labeled_images import LabeledImages
+from deepfake_detect.lab.study_figures import MeanCurve, save_curves_figure
 from deepfake_detect.models.classifier import create_model
-from deepfake_detect.report.studies import MeanCurve, save_curves_figure
-from deepfake_detect.training.classify import ClassifyConfig, measure_classifier, train_classifier
 
 _PANELS = {
     "Cross-entropy (nats)": ("fitted_loss", "test_loss"),
@@ -90,7 +90,7 @@ def _run(name: str, variants: Sequence[Variant], arguments: argparse.Namespace) 
     print(f"wrote {arguments.out / 'table.csv'} and figure.png")
 
 
-def train_once(images: LabelledImages, variant: Variant, config: ClassifyConfig) -> History:
+def train_once(images: LabeledImages, variant: Variant, config: ClassifyConfig) -> History:
     """Train the small CNN as a variant says.
 
     Returns:

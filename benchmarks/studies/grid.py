@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
+from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
 from deepfake_detect.progress import progress_bar
 
 CONFIDENCE = 0.95
@@ -62,7 +62,7 @@ def run_grid(
     if num_seeds < 1:
         raise OptionError("--seeds", f"is {num_seeds}", "pass 1 or more")
     found: dict[str, list[History]] = {variant.name: [] for variant in variants}
-    with only_one(make_folder(out), what="study"), progress_bar() as progress:
+    with file_lock(make_folder(out), what="study"), progress_bar() as progress:
         task = progress.add_task("runs", total=num_seeds * len(variants), note="")
         # Seeds outermost: a study that is stopped has whole rounds.
         for seed in range(num_seeds):

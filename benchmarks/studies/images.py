@@ -12,10 +12,10 @@ import numpy as np
 
 from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.data.crops import read_crop
-from deepfake_detect.data.labelled import LabelledImages, read_labelled
-from deepfake_detect.data.leaks import require_no_leak
+from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.errors import DatasetLayoutError, ManifestError, OptionError
+from deepfake_detect.lab.labeled_images import LabeledImages, read_labeled
 
 _SUBSET_SEED = 0  # the same images for every variant and seed
 
@@ -32,7 +32,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     add_row_arguments(parser, where="condition on the manifest's rows", allow_leak="let splits leak")
 
 
-def read_images(arguments: argparse.Namespace) -> tuple[str, LabelledImages]:
+def read_images(arguments: argparse.Namespace) -> tuple[str, LabeledImages]:
     """Return the name of the data and a subset of it that is the same in every call.
 
     Raises:
@@ -48,7 +48,7 @@ def read_images(arguments: argparse.Namespace) -> tuple[str, LabelledImages]:
     name, root = (
         ("mnist", arguments.mnist_root) if arguments.mnist_root else ("cifar10", arguments.cifar_root)
     )
-    images = read_labelled(root)
+    images = read_labeled(root)
     _, height, width, _ = images.train_images.shape
     if height != width:
         raise DatasetLayoutError(root, f"has images of {width} x {height}", "make them square")
@@ -65,7 +65,7 @@ def read_images(arguments: argparse.Namespace) -> tuple[str, LabelledImages]:
     )
 
 
-def images_sha256(images: LabelledImages) -> str:
+def images_sha256(images: LabeledImages) -> str:
     """Return a hash of images and labels, to tell whether finished runs were of the same."""
     digest = hashlib.sha256()
     for values in (images.train_images, images.train_labels, images.test_images, images.test_labels):
@@ -78,15 +78,15 @@ def _chosen(num_images: int, count: int) -> np.ndarray:
     return np.random.default_rng(_SUBSET_SEED).permutation(num_images)[:count]
 
 
-def _read_faces(arguments: argparse.Namespace, counts: tuple[int, int]) -> LabelledImages:
+def _read_faces(arguments: argparse.Namespace, counts: tuple[int, int]) -> LabeledImages:
     rows = read_manifest(arguments.manifest)
     rows = rows if arguments.where is None else rows.where(arguments.where)
-    require_no_leak(rows, allowed=arguments.allow_leak)
+    check_no_leak(rows, allowed=arguments.allow_leak)
     train, test = (
         _read_split(rows.split(split), count, arguments.face_size)
         for split, count in zip(("train", "val"), counts, strict=True)
     )
-    return LabelledImages(*train, *test, ("real", "fake"))
+    return LabeledImages(*train, *test, ("real", "fake"))
 
 
 def _read_split(rows: Manifest, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -25,14 +25,14 @@ from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, writ
 from deepfake_detect.cli.leaks import add_row_arguments  # noqa: E402
 from deepfake_detect.data.manifest import read_manifest  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
-from deepfake_detect.files import sha256_of_file, write_json  # noqa: E402
-from deepfake_detect.report.studies import MeanCurve, save_curves_figure  # noqa: E402
+from deepfake_detect.io.files import sha256_of_file, write_json  # noqa: E402
+from deepfake_detect.lab.study_figures import MeanCurve, save_curves_figure  # noqa: E402
 from deepfake_detect.training.config import TrainingConfig, read_config  # noqa: E402
 from deepfake_detect.training.loop import train  # noqa: E402
 
 _PARTS = 1024  # into which people are divided
 # Options that runs have of their own, or that change nothing that is learned.
-_APART = {"manifest", "out", "weights", "regime", "where", "seed", "device", "num_workers", "save_every"}
+_APART = {"manifest", "out", "weights", "finetune", "where", "seed", "device", "num_workers", "save_every"}
 
 
 def main() -> int:
@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> None:
         cause = f"hold {', '.join(map(str, counts))} crops, and some of them the same"
         raise OptionError("--shares", cause, "pass shares further apart")
     variants = [
-        Variant(f"{regime} {count}", training={"regime": regime, "where": condition})
+        Variant(f"{regime} {count}", training={"finetune": regime, "where": condition})
         for condition, count in zip(conditions, counts, strict=True)
         for regime in dict.fromkeys(arguments.regimes)
     ]
@@ -127,9 +127,9 @@ def _num_train(config: TrainingConfig, condition: str) -> int:
 
 def _train_once(config: TrainingConfig, variant: Variant, seed: int, folder: Path) -> History:
     """Train on a share, or go on with a run that was stopped."""
-    regime, where = variant.training["regime"], variant.training["where"]
+    regime, where = variant.training["finetune"], variant.training["where"]
     weights = None if regime == "scratch" else config.weights
-    run = replace(config, out=folder, regime=regime, where=where, seed=seed, weights=weights)
+    run = replace(config, out=folder, finetune=regime, where=where, seed=seed, weights=weights)
     result = train(run)
     count = float(_num_train(config, where))
     return [{"num_train": count, "val_video_auc": result.best.val_video_auc}]

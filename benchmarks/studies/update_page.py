@@ -20,13 +20,13 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 
 from benchmarks.markers import markdown_table, replace_between  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError  # noqa: E402
-from deepfake_detect.files import make_folder, read_json  # noqa: E402
+from deepfake_detect.io.files import make_folder, read_json  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 _SCRIPTS = {
     "Overfitting": "overfitting",
     "Batch size": "batch_size",
-    "Batch normalisation": "batch_norm",
+    "Batch normalization": "batch_norm",
     "Augmentation": "augmentation",
 }
 _SOURCES = {"mnist": "--mnist-root DIR", "cifar10": "--cifar-root DIR", "faces": "--manifest FILE"}
@@ -72,7 +72,7 @@ def _last_epoch_table(rows: list[_Row]) -> str:
 
 
 def _curve_table(rows: list[_Row]) -> str:
-    header = ["regime", "training crops", "validation AUC"]
+    header = ["finetune", "training crops", "validation AUC"]
     lines = [[row["variant"], f"{float(row['num_train']):,.0f}", _text(row, "val_video_auc")] for row in rows]
     return markdown_table(header, lines)
 

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 
 from deepfake_detect.app.jobs import ScoredClip
-from deepfake_detect.clips.judge import read_credentials
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.report.clip import ClipEvidence, Moment, clip_report, jpeg_url
 from deepfake_detect.report.verdicts import CAVEAT, HEADLINES, explain_verdict, steadiness
 from deepfake_detect.scoring import ClipScore
-from deepfake_detect.scoring.moments import gather_evidence
+from deepfake_detect.scoring.clip_scorer import read_credentials
+from deepfake_detect.scoring.key_frames import collect_key_frames
 
 _SIDE = 208
 
 
-def scored_clip(detector: CropScorer, score: ClipScore, *, name: str, wants_page: bool) -> ScoredClip:
+def scored_clip(detector: TorchDetector, score: ClipScore, *, name: str, wants_page: bool) -> ScoredClip:
     """Return what is sent back for a clip.
 
     Args:
@@ -39,7 +39,7 @@ def scored_clip(detector: CropScorer, score: ClipScore, *, name: str, wants_page
     numbers = {**named.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
     if not wants_page:
         return ScoredClip(numbers)
-    evidence = gather_evidence(detector, score)
+    evidence = collect_key_frames(detector, score)
     page = {**_page(named, evidence), "credentials": credentials}
     return ScoredClip(numbers, page, clip_report(named, evidence, provenance=provenance))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import make_folder, write_json
+from deepfake_detect.io.files import make_folder, write_json
 from deepfake_detect.records import FAKE, REAL
 
 if TYPE_CHECKING:

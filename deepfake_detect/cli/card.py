@@ -47,7 +47,7 @@ def detector_card(path: Path) -> str:
     Raises:
         CheckpointError: It is no detector.
     """
-    from deepfake_detect.files import sha256_of_file
+    from deepfake_detect.io.files import sha256_of_file
     from deepfake_detect.models.checkpoint import read_detector
 
     model, config = read_detector(path)
@@ -66,7 +66,7 @@ def detector_card(path: Path) -> str:
 
 
 def _facts(config: DetectorConfig) -> dict[str, Any]:
-    from deepfake_detect.data.seen import PREFIXES_KEY
+    from deepfake_detect.data.video_digests import PREFIXES_KEY
 
     preprocessing = config.model.preprocessing
     facts: dict[str, Any] = {

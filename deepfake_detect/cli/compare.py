@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deepfake_detect.cli.evaluate import add_bootstrap_arguments
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import make_folder
+from deepfake_detect.io.files import make_folder
 
 _DEFAULT_THRESHOLD = 0.5
 _DEFAULT_RULE = "mean"

@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING
 from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.errors import OptionError
 from deepfake_detect.training.config import TrainingConfig, config_from
-from deepfake_detect.training.regimes import REGIMES
+from deepfake_detect.training.finetune import FINETUNE_MODES
 
 if TYPE_CHECKING:
-    from deepfake_detect.evaluation.backbone_study import BackboneComparison, BackboneRow
+    from deepfake_detect.training.backbone_study import BackboneComparison, BackboneRow
 
 # What the study itself chooses, what has no meaning over many runs, and what is no text.
 _OWN = {
-    *("manifest", "out", "backbone", "regime", "weights", "where", "allow_leak", "name", "version"),
+    *("manifest", "out", "backbone", "finetune", "weights", "where", "allow_leak", "name", "version"),
     *("temporal", "clip_frames", "sanity", "tensorboard", "save_epochs"),
 }
 _HEADER = (
-    *("backbone", "regime", "weights", "val AUC", "test AUC", "per seed", "parameters", "trained"),
+    *("backbone", "finetune", "weights", "val AUC", "test AUC", "per seed", "parameters", "trained"),
     *("MB", "faces/s", "training s", "failed"),
 )
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["features", "top", "full"],
         metavar="REGIME",
-        help=f"of {', '.join(REGIMES)}, also joined by + (default features top full)",
+        help=f"of {', '.join(FINETUNE_MODES)}, also joined by + (default features top full)",
     )
     parser.add_argument(
         "--weights",
@@ -75,10 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from deepfake_detect.evaluation.backbone_study import compare_backbones
-    from deepfake_detect.files import make_folder, only_one
+    from deepfake_detect.io.files import file_lock, make_folder
+    from deepfake_detect.training.backbone_study import compare_backbones
 
-    with only_one(make_folder(arguments.out), what="study"):
+    with file_lock(make_folder(arguments.out), what="study"):
         comparison = compare_backbones(
             _template(arguments),
             arguments.backbones,
@@ -124,7 +124,7 @@ def _weights(words: Sequence[str]) -> dict[str, str]:
 
 def _cells(row: BackboneRow) -> list[str]:
     """Return a row of the table as text, in the order of the header."""
-    first = [row.backbone, row.regime, row.weights]
+    first = [row.backbone, row.finetune, row.weights]
     if row.reason:
         return [*first, *[""] * (len(_HEADER) - len(first) - 1), row.reason]
     return [
@@ -165,8 +165,8 @@ def _sentence(comparison: BackboneComparison) -> str:
 
 
 def _write(out: Path, comparison: BackboneComparison) -> None:
+    from deepfake_detect.lab.study_figures import save_speed_figure
     from deepfake_detect.report import page
-    from deepfake_detect.report.studies import save_speed_figure
 
     header, rows = _shown(comparison)
     table = page.markdown_table(header, rows)
@@ -181,10 +181,10 @@ def _write(out: Path, comparison: BackboneComparison) -> None:
 
 
 def _write_csv(path: Path, rows: Sequence[BackboneRow]) -> None:
-    from deepfake_detect.files import atomic_path
+    from deepfake_detect.io.files import atomic_path
 
     header = (
-        *("backbone", "regime", "weights", "val_auc", "val_auc_low", "val_auc_high"),
+        *("backbone", "finetune", "weights", "val_auc", "val_auc_low", "val_auc_high"),
         *("test_auc", "test_auc_low", "test_auc_high", "num_parameters", "trained_parameters"),
         *("megabytes", "faces_per_second", "training_seconds", "reason"),
     )
@@ -192,7 +192,7 @@ def _write_csv(path: Path, rows: Sequence[BackboneRow]) -> None:
         writer = csv.writer(file)
         writer.writerow(header)
         for row in rows:
-            first = [row.backbone, row.regime, row.weights]
+            first = [row.backbone, row.finetune, row.weights]
             if row.reason:
                 writer.writerow([*first, *[""] * (len(header) - len(first) - 1), row.reason])
                 continue

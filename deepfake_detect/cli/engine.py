@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deepfake_detect.errors import OptionError
 
 if TYPE_CHECKING:
-    from deepfake_detect.cluster import RayOptions
+    from deepfake_detect.work import RayOptions
 
 _OF_RAY = ("ray_address", "cpus_per_worker", "gpus_per_worker")
 
@@ -39,7 +39,7 @@ def cluster_of(arguments: argparse.Namespace) -> RayOptions | None:
             flag = f"--{given[0].replace('_', '-')}"
             raise OptionError(flag, "is for --engine ray", "pass that too, or leave it out")
         return None
-    from deepfake_detect.cluster import RayOptions
+    from deepfake_detect.work import RayOptions
 
     return RayOptions(
         address=arguments.ray_address,

@@ -29,7 +29,7 @@ from deepfake_detect.cli.leaks import add_row_arguments
 from deepfake_detect.cli.places import place
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
-from deepfake_detect.files import make_folder, sha256_of_file, write_json
+from deepfake_detect.io.files import make_folder, sha256_of_file, write_json
 from deepfake_detect.records import INFERENCE_PRECISIONS
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _from_scores(arguments: argparse.Namespace) -> _Measured:
 
 
 def _from_manifest(arguments: argparse.Namespace) -> _Measured:
-    from deepfake_detect.data.seen import PREFIXES_KEY
+    from deepfake_detect.data.video_digests import PREFIXES_KEY
     from deepfake_detect.evaluation.predict import score_held_out
     from deepfake_detect.evaluation.seen import seen_notes
     from deepfake_detect.report.evaluation import ReportContext

@@ -5,8 +5,8 @@ manifest. Leaves heat_maps.png (each crop beside its overlay) and heat_maps.npz.
 its own crop: red is its strongest place, however weak.
 A detector of sequences is shown the crops of one person in order, and each map tells what in that crop
 speaks for the probability of the whole.
-With --check-randomisation it also says whether the maps change when the network's weights do, and
-leaves randomisation.json: maps that stay as they are say nothing about what it learned.
+With --check-randomization it also says whether the maps change when the network's weights do, and
+leaves randomization.json: maps that stay as they are say nothing about what it learned.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explain.options import METHODS
+from deepfake_detect.explanation.options import METHODS
 
 if TYPE_CHECKING:
-    from deepfake_detect.explain.crops import Explanation
-    from deepfake_detect.explain.sources import PersonCrops, SourceCrop
+    from deepfake_detect.explanation.crops import Explanation
+    from deepfake_detect.explanation.sources import PersonCrops, SourceCrop
     from deepfake_detect.scoring import Detector
 
 _MOST_PEOPLE = 3  # of a clip
@@ -49,18 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", type=int, default=6, help="evenly spaced frames of each clip to look at (default 6)"
     )
     parser.add_argument("--videos", type=int, default=12, help="videos of a manifest (default 12)")
-    parser.add_argument("--alpha", type=float, default=0.45, help="share of the map's colours, 0 to 1")
+    parser.add_argument("--alpha", type=float, default=0.45, help="share of the map's colors, 0 to 1")
     parser.add_argument(
-        "--check-randomisation", action="store_true", help="see whether the maps depend on the weights"
+        "--check-randomization", action="store_true", help="see whether the maps depend on the weights"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw and the randomising (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw and the randomizing (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from deepfake_detect.explain.crops import explain_crops
-    from deepfake_detect.explain.heat_maps import check_alpha
-    from deepfake_detect.files import make_folder
+    from deepfake_detect.explanation.crops import explain_crops
+    from deepfake_detect.explanation.heat_maps import check_alpha
+    from deepfake_detect.io.files import make_folder
     from deepfake_detect.scoring import load_detector
 
     for name in ("frames", "videos"):
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         for one in explain_crops(detector, [crop.picture for crop in group], alpha=arguments.alpha, **options)
     ]
     _leave(arguments, detector, shown)
-    if arguments.check_randomisation:
+    if arguments.check_randomization:
         _check(arguments, detector, groups[0], options)
     return 0
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _people(detector: Detector, arguments: argparse.Namespace) -> list[PersonCrops]:
     """Return the crops to explain, person by person."""
     from deepfake_detect.data.manifest import read_manifest
-    from deepfake_detect.explain.sources import SourceCrop, crops_of_clip, crops_of_manifest, picture_of
+    from deepfake_detect.explanation.sources import SourceCrop, crops_of_clip, crops_of_manifest, picture_of
 
     geometry = detector.config.geometry
     people = [[SourceCrop(picture_of(path), path.name)] for path in arguments.crops]
@@ -119,7 +119,7 @@ def _leave(
     """Write the sheet and the maps."""
     import numpy as np
 
-    from deepfake_detect.files import atomic_path
+    from deepfake_detect.io.files import atomic_path
     from deepfake_detect.report.explain import save_heat_map_sheet
 
     crops, found = zip(*shown, strict=True)
@@ -147,13 +147,13 @@ def _check(
     arguments: argparse.Namespace, detector: Detector, crops: PersonCrops, options: dict[str, Any]
 ) -> None:
     """Say whether maps depend on weights, and write what was measured."""
-    from deepfake_detect.explain.crops import crop_tensors
-    from deepfake_detect.explain.randomise import CHANGED_BELOW, randomisation_check
-    from deepfake_detect.files import write_json
+    from deepfake_detect.explanation.crops import crop_tensors
+    from deepfake_detect.explanation.randomize import CHANGED_BELOW, randomization_check
+    from deepfake_detect.io.files import write_json
 
     _, images = crop_tensors(detector, [crop.picture for crop in crops[:_MOST_CHECKED]])
-    check = randomisation_check(detector.model, images, seed=arguments.seed, **options)
-    print(f"rank correlation of {check.num_images} maps with those of the trained network, once randomised:")
+    check = randomization_check(detector.model, images, seed=arguments.seed, **options)
+    print(f"rank correlation of {check.num_images} maps with those of the trained network, once randomized:")
     print(f"  {'block (and all behind it)':<28} {'mean':>6} {'lowest':>7} {'highest':>8}")
     for one in check.layers:
         print(f"  {one.layer:<28} {one.mean:6.2f} {one.lowest:7.2f} {one.highest:8.2f}")
@@ -161,6 +161,6 @@ def _check(
     verdict = "changed: they depend on" if check.maps_changed else "did NOT change: they do not show"
     print(f"the maps {verdict} what the network learned (bound {CHANGED_BELOW})")
     write_json(
-        arguments.out / "randomisation.json",
+        arguments.out / "randomization.json",
         {**asdict(check), "mean": check.mean, "maps_changed": check.maps_changed},
     )

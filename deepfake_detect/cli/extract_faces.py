@@ -24,10 +24,10 @@ from deepfake_detect.cli.listing import (
 from deepfake_detect.cli.places import listed_below, local_places, place
 from deepfake_detect.data.failures import missing_path, read_failures, write_failures
 from deepfake_detect.data.index import read_index
-from deepfake_detect.data.layouts import recognise_layout
+from deepfake_detect.data.layouts import recognize_layout
 from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import make_folder
+from deepfake_detect.io.files import make_folder
 from deepfake_detect.records import CropGeometry, DatasetVideo
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:
         raise OptionError(
             "--where", "is for an index of videos", "write one first: deepfake-detect index ROOT --out FILE"
         )
-    kind = arguments.kind or recognise_layout(arguments.root)[0].kind
+    kind = arguments.kind or recognize_layout(arguments.root)[0].kind
     if arguments.compression is None and kind in _COMPRESSED_KINDS:
         arguments.compression = [[_DEFAULT_COMPRESSION]]
     _, listing, assignment = read_listing(arguments)

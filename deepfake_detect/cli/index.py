@@ -1,6 +1,6 @@
 """List a dataset's videos, as its owners ship them, in a Parquet file with a row per video.
 
-The rows have labels (1 = fake), methods, identities, paths and splits; the layout is recognised
+The rows have labels (1 = fake), methods, identities, paths and splits; the layout is recognized
 from the tree. Videos of the dataset that are not in ROOT are listed in a CSV beside it.
 """
 

@@ -39,7 +39,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser, *, kind_flags: Sequen
         dest="kind",
         choices=list(LAYOUTS),
         metavar="KIND",
-        help=f"layout of ROOT, one of: {', '.join(LAYOUTS)} (default: recognised from the tree)",
+        help=f"layout of ROOT, one of: {', '.join(LAYOUTS)} (default: recognized from the tree)",
     )
     parser.add_argument(
         "--methods",

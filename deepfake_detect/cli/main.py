@@ -8,82 +8,75 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepfake_detect._version import __version__
-from deepfake_detect.clips.missing import missing_library
-from deepfake_detect.errors import DeepfakeDetectError
+from deepfake_detect.cli.arguments import in_flags
+from deepfake_detect.errors import DeepfakeDetectError, OptionError
+from deepfake_detect.scoring.missing import missing_library
 
-# Command to module; imported only when its command is asked for, so that --help is quick.
-COMMANDS = {
-    "score-video": "deepfake_detect.cli.score_video",
-    "app": "deepfake_detect.cli.app",
-    "datasets": "deepfake_detect.cli.datasets",
-    "index": "deepfake_detect.cli.index",
-    "extract-faces": "deepfake_detect.cli.extract_faces",
-    "import-crops": "deepfake_detect.cli.import_crops",
-    "merge": "deepfake_detect.cli.merge",
-    "pack": "deepfake_detect.cli.pack",
-    "audit": "deepfake_detect.cli.audit",
-    "show-batch": "deepfake_detect.cli.show_batch",
-    "models": "deepfake_detect.cli.models",
-    "average": "deepfake_detect.cli.average",
-    "card": "deepfake_detect.cli.card",
-    "train": "deepfake_detect.cli.train",
-    "train-classifier": "deepfake_detect.cli.train_classifier",
-    "compare-backbones": "deepfake_detect.cli.compare_backbones",
-    "train-gan": "deepfake_detect.cli.train_gan",
-    "blend": "deepfake_detect.cli.blend",
-    "calibrate": "deepfake_detect.cli.calibrate",
-    "evaluate": "deepfake_detect.cli.evaluate",
-    "compare": "deepfake_detect.cli.compare",
-    "protocols": "deepfake_detect.cli.protocols",
-    "submission": "deepfake_detect.cli.submission",
-    "explain": "deepfake_detect.cli.explain",
-    "filters": "deepfake_detect.cli.filters",
-    "dream": "deepfake_detect.cli.dream",
-    "extract-features": "deepfake_detect.cli.extract_features",
-    "train-features": "deepfake_detect.cli.train_features",
-    "neighbours": "deepfake_detect.cli.neighbours",
-    "clusters": "deepfake_detect.cli.clusters",
-    "export": "deepfake_detect.cli.export",
-    "export-weights": "deepfake_detect.cli.export_weights",
+
+class Command(NamedTuple):
+    """One command: the group it is listed in, its module (imported when it is run), one line of help.
+
+    The module has ``add_arguments(parser)``, ``run(arguments) -> exit code`` and a docstring, which
+    ``--help`` shows.
+    """
+
+    group: str
+    module: str
+    summary: str
+
+
+_CLI = "deepfake_detect.cli"
+COMMANDS: Mapping[str, Command] = {
+    "score-video": Command("score", f"{_CLI}.score_video", "score clips: real, fake or undecided"),
+    "explain": Command("score", f"{_CLI}.explain", "show where in a face a detector finds its evidence"),
+    "app": Command("score", f"{_CLI}.app", "serve a web page and an HTTP API on this computer"),
+    "datasets": Command("data", f"{_CLI}.datasets", "list the dataset layouts that can be read"),
+    "index": Command("data", f"{_CLI}.index", "list a dataset's videos with labels, identities and splits"),
+    "extract-faces": Command("data", f"{_CLI}.extract_faces", "cut faces out of a dataset's videos"),
+    "import-crops": Command("data", f"{_CLI}.import_crops", "import published face crops with their labels"),
+    "merge": Command("data", f"{_CLI}.merge", "merge, filter and sample manifests or indexes"),
+    "pack": Command("data", f"{_CLI}.pack", "copy a manifest's crops into numbered tar shards"),
+    "audit": Command("data", f"{_CLI}.audit", "find what the splits of a manifest share but should not"),
+    "show-batch": Command("data", f"{_CLI}.show_batch", "draw crops as training would see them"),
+    "blend": Command("data", f"{_CLI}.blend", "make a fake of each real crop by blending"),
+    "train": Command("train", f"{_CLI}.train", "train a detector on a manifest"),
+    "compare-backbones": Command(
+        "train", f"{_CLI}.compare_backbones", "train several backbones and rank them"
+    ),
+    "extract-features": Command("train", f"{_CLI}.extract_features", "write a network's features of crops"),
+    "train-features": Command("train", f"{_CLI}.train_features", "train an SVM, forest, ... on features"),
+    "neighbors": Command("train", f"{_CLI}.neighbors", "find the faces most similar to a face"),
+    "calibrate": Command("evaluate", f"{_CLI}.calibrate", "fit probabilities and threshold on validation"),
+    "evaluate": Command("evaluate", f"{_CLI}.evaluate", "measure a detector, or the scores of any tool"),
+    "compare": Command("evaluate", f"{_CLI}.compare", "compare several detectors"),
+    "protocols": Command("evaluate", f"{_CLI}.protocols", "list the protocols that a manifest can serve"),
+    "submission": Command("evaluate", f"{_CLI}.submission", "predict the images of the FF++ benchmark"),
+    "models": Command("models", f"{_CLI}.models", "list backbones with their size, input and weights"),
+    "card": Command("models", f"{_CLI}.card", "show a detector's data, figures, failures and use"),
+    "average": Command("models", f"{_CLI}.average", "average the weights of detectors"),
+    "export": Command("models", f"{_CLI}.export", "export a detector as ONNX, OpenVINO or torch.export"),
 }
-SUMMARIES = {
-    "score-video": "tell whether the faces in clips were forged",
-    "app": "serve a page on this computer that judges clips",
-    "datasets": "list the dataset layouts that can be read",
-    "index": "list a dataset's videos with labels, identities and splits",
-    "extract-faces": "cut faces out of a dataset's videos, with a manifest",
-    "import-crops": "take in published face crops with a list of labels",
-    "merge": "merge, filter and sample manifests or indexes",
-    "pack": "copy a manifest's crops into numbered tar shards",
-    "audit": "look for what the splits of a manifest share and should not",
-    "show-batch": "draw crops as training would see them",
-    "models": "list backbones with their size, input and weights",
-    "average": "average the weights of detectors fine-tuned from the same ones",
-    "card": "show a detector's data, figures, failures and use",
-    "train": "train a detector on a manifest",
-    "train-classifier": "train a network to name the class of small images",
-    "compare-backbones": "train several backbones by one protocol, and rank them",
-    "blend": "make a fake of each real crop by blending",
-    "train-gan": "train a GAN and write its samples as a labelled fake set",
-    "calibrate": "fit a detector's probabilities and threshold on validation",
-    "evaluate": "measure a detector on a manifest, or the scores of any tool",
-    "compare": "put several detectors side by side",
-    "protocols": "list the protocols that a manifest can serve",
-    "submission": "answer the pictures of the FaceForensics++ benchmark",
-    "explain": "show where in a face a detector finds its evidence",
-    "filters": "draw a network's filters, or its answers to a picture",
-    "dream": "change a picture until layers answer more strongly",
-    "extract-features": "keep what a network makes of crops in an HDF5 file",
-    "train-features": "train an SVM, forest or the like on features, as a detector",
-    "neighbours": "find the faces that are most like a face",
-    "clusters": "group like faces and draw them on a map to zoom into",
-    "export": "write a detector as ONNX, OpenVINO or torch.export, without PyTorch to run",
-    "export-weights": "write the weights of a detector as HDF5",
+_LAB = "deepfake_detect.lab.commands"
+LAB_COMMANDS: Mapping[str, Command] = {
+    "train-classifier": Command("lab", f"{_LAB}.train_classifier", "train a classifier of small images"),
+    "train-gan": Command("lab", f"{_LAB}.train_gan", "train a GAN and write its samples as fakes"),
+    "filters": Command("lab", f"{_LAB}.filters", "draw a network's filters, or its activations"),
+    "dream": Command("lab", f"{_LAB}.dream", "change an image until layers respond more strongly"),
+    "clusters": Command("lab", f"{_LAB}.clusters", "group similar faces and draw them on a map"),
+    "export-weights": Command("lab", f"{_LAB}.export_weights", "write the weights of a detector as HDF5"),
+}
+_GROUPS = {
+    "score": "score clips",
+    "data": "prepare data",
+    "train": "train detectors",
+    "evaluate": "evaluate detectors",
+    "models": "detectors and backbones",
+    "lab": "lab commands",
 }
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
@@ -107,38 +100,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = arguments[0].replace("_", "-") if arguments else ""
-    if command not in COMMANDS:
-        return _overview(arguments)
+    commands, prefix = COMMANDS, "deepfake-detect"
+    if arguments[:1] == ["lab"]:
+        commands, prefix, arguments = LAB_COMMANDS, "deepfake-detect lab", arguments[1:]
+    name = arguments[0].replace("_", "-") if arguments else ""
+    if name not in commands:
+        return _overview(arguments, commands, prefix)
+    return _run(commands[name], f"{prefix} {name}", arguments[1:])
+
+
+def _run(command: Command, program: str, arguments: Sequence[str]) -> int:
+    """Run a command; turn what goes wrong into a line and an exit code."""
+    module = importlib.import_module(command.module)
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
     try:
         with _plain_warnings():
-            return _run(command, arguments[1:])
+            return int(module.run(parser.parse_args(arguments)))
+    except OptionError as error:
+        print(f"error: {in_flags(error, parser)}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except DeepfakeDetectError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except ModuleNotFoundError as error:
         if (error.name or "deepfake_detect").startswith("deepfake_detect"):
             raise
-        print(f"error: {missing_library(command, error)}", file=sys.stderr)
+        print(f"error: {missing_library(program.split()[-1], error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read standard output is gone; Python must not write to it once more at its end.
+        # The reader of standard output is gone; Python must not write to it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
-
-
-def _run(command: str, arguments: Sequence[str]) -> int:
-    module = importlib.import_module(COMMANDS[command])
-    parser = argparse.ArgumentParser(
-        prog=f"deepfake-detect {command}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
-    return int(module.run(parser.parse_args(arguments)))
 
 
 @contextmanager
@@ -158,16 +159,26 @@ def _plain_warnings() -> Iterator[None]:
         warnings.formatwarning = original
 
 
-def _overview(arguments: list[str]) -> int:
-    """Answer a call without a known command."""
-    lines = "\n".join(f"  {name:<17} {summary}" for name, summary in SUMMARIES.items())
+def _overview(arguments: list[str], commands: Mapping[str, Command], program: str) -> int:
+    """Show the commands; end with an error unless help or the version was asked for."""
+    groups = dict.fromkeys(command.group for command in commands.values())
+    blocks = [
+        f"{_GROUPS[group]}:\n"
+        + "\n".join(f"  {name:<17} {one.summary}" for name, one in commands.items() if one.group == group)
+        for group in groups
+    ]
+    if commands is COMMANDS:
+        blocks.append(
+            "more:\n  lab               GANs, Deep Dream, filters, face maps: 'deepfake-detect lab'"
+        )
     parser = argparse.ArgumentParser(
-        prog="deepfake-detect",
-        description="Tell whether the face in a video was forged.",
-        epilog=f"commands:\n{lines}\n\n'deepfake-detect COMMAND --help' tells a command's options.",
+        prog=program,
+        description="Detect deepfaked faces in videos and images.",
+        epilog="\n\n".join([*blocks, f"'{program} COMMAND --help' shows the options of a command."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"deepfake_detect {__version__}")
-    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND")
+    parser.add_argument("command", choices=list(commands), metavar="COMMAND")
     parser.parse_args(arguments)
     raise AssertionError("unreachable: a known command was dispatched before")

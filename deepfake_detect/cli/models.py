@@ -1,4 +1,4 @@
-"""List backbones with parameters, size, input size, and names and licences of their weights.
+"""List backbones with parameters, size, input size, and names and licenses of their weights.
 
 Without --filter: those of this library, and one or two of each of timm's families. Any other name
 of timm can be trained too; --filter finds it.
@@ -21,22 +21,22 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from deepfake_detect.models.catalogue import NAMED_BACKBONES, describe_backbone, find_backbones
+    from deepfake_detect.models.catalog import NAMED_BACKBONES, describe_backbone, find_backbones
 
     names = NAMED_BACKBONES if arguments.filter is None else find_backbones(arguments.filter)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("Backbone", "Parameters", "MB", "Input", "Weights", "Licence of weights"):
+    for header in ("Backbone", "Parameters", "MB", "Input", "Weights", "License of weights"):
         is_number = header in ("Parameters", "MB", "Input")
         table.add_column(header, justify="right" if is_number else "left", no_wrap=True)
     for name in names:
         facts = describe_backbone(name)
-        weights, licences = zip(*facts.weights, strict=True) if facts.weights else (("none",), ("",))
+        weights, licenses = zip(*facts.weights, strict=True) if facts.weights else (("none",), ("",))
         table.add_row(
             name,
             f"{facts.num_parameters:,}",
             f"{facts.megabytes:.1f}",
             f"{facts.input_size}",
-            *(Text("\n".join(lines)) for lines in (weights, licences)),
+            *(Text("\n".join(lines)) for lines in (weights, licenses)),
         )
     console = Console(highlight=False)
     # Names are to be copied whole, also where the terminal is narrow or there is none.

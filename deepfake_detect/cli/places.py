@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import make_folder
+from deepfake_detect.io.files import make_folder
+from deepfake_detect.io.remote import RemoteDir, is_url
 from deepfake_detect.records import DatasetVideo
-from deepfake_detect.urls import RemoteFolder, is_url
 
 if TYPE_CHECKING:
     from deepfake_detect.extraction.remote import Remote
@@ -44,12 +44,12 @@ def local_places(arguments: argparse.Namespace) -> Iterator[Remote]:
         if is_url(arguments.root):
             if arguments.root.endswith(_FILES):
                 raise OptionError(arguments.root, "is a file", "pass the folder of videos, or copy the file")
-            videos = RemoteFolder(arguments.root)
+            videos = RemoteDir(arguments.root)
             # Named as there: a dataset without a layout of its own is called after its folder.
             arguments.root = make_folder(scratch() / arguments.root.rstrip("/").rpartition("/")[2])
             mirror_names(videos, arguments.root)
         if is_url(arguments.out):
-            out, arguments.out = RemoteFolder(arguments.out), scratch()
+            out, arguments.out = RemoteDir(arguments.out), scratch()
         yield Remote(videos, out)
 
 

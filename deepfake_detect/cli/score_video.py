@@ -28,20 +28,27 @@ from typing import TYPE_CHECKING, Any, TextIO
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
 from deepfake_detect.cli.plain import LineProgress
 from deepfake_detect.cli.score_table import print_score, score_rows
-from deepfake_detect.clips.missing import missing_library
-from deepfake_detect.clips.sources import STANDARD_INPUT
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.records import INFERENCE_PRECISIONS
 from deepfake_detect.report.verdicts import printable
+from deepfake_detect.scoring.missing import missing_library
+from deepfake_detect.scoring.sources import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from deepfake_detect.clips import ClipResult, ClipSource, LiveVerdict, ResultsTable, ScoringOptions
-    from deepfake_detect.cluster import RayOptions
     from deepfake_detect.provenance import Provenance
-    from deepfake_detect.scoring import ClipDetector, ClipScore
+    from deepfake_detect.scoring import (
+        ClipDetector,
+        ClipResult,
+        ClipScore,
+        ClipSource,
+        LiveVerdict,
+        ResultsTable,
+        ScoringOptions,
+    )
+    from deepfake_detect.work import RayOptions
 
     AnyProgress = Progress | LineProgress
 
@@ -205,7 +212,7 @@ def _progress_bar() -> AbstractContextManager[AnyProgress]:
 
 
 def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
-    from deepfake_detect.clips import find_clips
+    from deepfake_detect.scoring import find_clips
 
     cluster = cluster_of(arguments)
     if cluster is not None and STANDARD_INPUT in arguments.clips:
@@ -214,7 +221,7 @@ def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
         arguments.clips, scratch=scratch, allow_addresses=arguments.allow_url, leave_out=arguments.out
     )
     if any(source.is_address for source in sources):
-        from deepfake_detect.clips.fetch import check_fetching
+        from deepfake_detect.scoring.fetch import check_fetching
 
         check_fetching([source.name for source in sources if source.is_address])
     outputs = _output_paths(arguments, sources)
@@ -239,8 +246,8 @@ def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
 
 
 def _detector(arguments: argparse.Namespace) -> tuple[ClipDetector, ScoringOptions]:
-    from deepfake_detect.clips import ScoringOptions
-    from deepfake_detect.clips.judge import ready_detector
+    from deepfake_detect.scoring import ScoringOptions
+    from deepfake_detect.scoring.clip_scorer import ready_detector
 
     options = ScoringOptions(
         detector=arguments.detector,
@@ -265,7 +272,7 @@ def _table(
 ) -> AbstractContextManager[ResultsTable | None]:
     if path is None:
         return nullcontext()
-    from deepfake_detect.clips import ResultsTable, settings_of
+    from deepfake_detect.scoring import ResultsTable, settings_of
 
     return ResultsTable(path, settings_of(options, detector.config))
 
@@ -297,16 +304,16 @@ class _Judging:
     def _results(
         self, sources: Sequence[ClipSource], progress: AnyProgress
     ) -> Generator[tuple[int, ClipResult], None, None]:
-        from deepfake_detect.clips import default_num_workers, judge_clips, judge_on_cluster
+        from deepfake_detect.scoring import default_num_workers, score_clips, score_on_cluster
 
         finish = functools.partial(_leave, self.outputs, None)
         if self.cluster is not None:
-            return judge_on_cluster(sources, self.options, self.cluster, finish=finish)
+            return score_on_cluster(sources, self.options, self.cluster, finish=finish)
         num_cores = 1 if self.detector.is_on_gpu else os.cpu_count() or 1
         num_workers = self.num_workers or default_num_workers(len(sources), num_cores)
         if num_workers == 1:
             return self._here(sources, progress)
-        return judge_clips(
+        return score_clips(
             sources, self.options, num_workers=num_workers, scratch=self.scratch, finish=finish
         )
 
@@ -317,10 +324,10 @@ class _Judging:
             yield position, self._judge(source, progress)
 
     def _judge(self, source: ClipSource, progress: AnyProgress) -> ClipResult:
-        from deepfake_detect.clips import Judge
+        from deepfake_detect.scoring import ClipScorer
 
         task = progress.add_task(f"scoring {Path(source.name).name}", total=None, note="")
-        judge = Judge(
+        judge = ClipScorer(
             self.detector,
             self.options,
             self.scratch,
@@ -391,7 +398,7 @@ class _Told:
 
     def _write_json(self) -> None:
         if self._json not in (None, "-") and (self._documents or not self._is_single):
-            from deepfake_detect.files import write_json
+            from deepfake_detect.io.files import write_json
 
             write_json(self._json, self._document())
 
@@ -420,7 +427,7 @@ def _leave(
     paths = outputs.get(source.name, {})
     named = replace(score, video=source.name)
     if "json" in paths:
-        from deepfake_detect.files import write_json
+        from deepfake_detect.io.files import write_json
 
         write_json(paths["json"], _document(named, provenance))
     if "timeline" in paths:
@@ -476,7 +483,7 @@ def _output_paths(arguments: argparse.Namespace, sources: Sequence[ClipSource]) 
     for option in ("json", "results", "report", "annotate"):
         place = getattr(arguments, option)
         if place is not None and place != "-":
-            from deepfake_detect.files import make_folder
+            from deepfake_detect.io.files import make_folder
 
             _take(taken, Path(place), f"--{option}")
             make_folder(Path(place).parent)
@@ -497,7 +504,7 @@ def _output_paths(arguments: argparse.Namespace, sources: Sequence[ClipSource]) 
 def _in_folder(
     folder: Path, sources: Sequence[ClipSource], taken: dict[Path, str]
 ) -> dict[str, dict[str, Path]]:
-    from deepfake_detect.files import make_folder
+    from deepfake_detect.io.files import make_folder
 
     outputs: dict[str, dict[str, Path]] = {}
     numbers: dict[str, int] = {}
@@ -548,7 +555,7 @@ def _line(score: ClipScore) -> str:
 
 def _run_live(arguments: argparse.Namespace) -> int:
     """Show the rolling verdict: one line drawn anew on a terminal, else a line a second."""
-    from deepfake_detect.clips import live_frames, watch
+    from deepfake_detect.scoring import live_frames, watch
 
     detector, options = _detector(arguments)
     screen, verdict = _LiveLine(), None

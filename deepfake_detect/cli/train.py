@@ -2,7 +2,7 @@
 
 Before the first step it is made sure that data and network are fit to be trained; a manifest whose
 splits share videos, people or pictures is refused. Then the head is trained on a frozen backbone,
-then what --regime names; the epoch with the best validation AUC over videos is kept. A run that was
+then what --finetune names; the epoch with the best validation AUC over videos is kept. A run that was
 stopped goes on when started again with the same options. Leaves detector.safetensors, history.csv,
 history.png, confusion.png, predictions.csv, batch.png, config.json and log.txt in the folder, and with
 --save-epochs detectors of those epochs, for filters to draw side by side.
@@ -27,7 +27,7 @@ from deepfake_detect.training.config import (
     TrainingConfig,
     read_config,
 )
-from deepfake_detect.training.regimes import REGIMES
+from deepfake_detect.training.finetune import FINETUNE_MODES
 
 if TYPE_CHECKING:
     from deepfake_detect.training.history import TrainingResult
@@ -55,7 +55,7 @@ _NUMBERS = (
     ("accumulate", int, "batches a step"),
     ("clip-norm", float, "largest norm of a gradient, 0 is any"),
     ("ema", float, "decay of the moving average of weights, 0 is off"),
-    ("sam", float, "radius of sharpness-aware minimisation, 0 is off"),
+    ("sam", float, "radius of sharpness-aware minimization, 0 is off"),
     ("patience", int, "epochs without a better validation AUC until the end, 0 is none"),
     (
         "recalibrate-batches",
@@ -65,7 +65,7 @@ _NUMBERS = (
     ("forgery-share", float, "share of the pairs whose fake is made, with --forgery"),
     ("clip-frames", int, "crops of a sequence, with --temporal"),
     ("num-workers", int, "processes that read crops"),
-    ("seed", int, "of initialisation, order and augmentation"),
+    ("seed", int, "of initialization, order and augmentation"),
     ("save-every", int, "steps between two writings of the run's state"),
 )
 _CHOICES: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -87,8 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", help="a name of 'deepfake-detect models' or of timm (required)")
     parser.add_argument("--weights", help="path or published name of pretrained weights (default: random)")
     parser.add_argument("--out", type=Path, help="folder of the run (required)")
-    words = ", ".join(REGIMES)
-    parser.add_argument("--regime", help=f"what is trained: {words}, or several joined by + (default full)")
+    words = ", ".join(FINETUNE_MODES)
+    parser.add_argument("--finetune", help=f"what is trained: {words}, or several joined by + (default full)")
     parser.add_argument("--head", help="on the backbone's features (default dropout)")
     parser.add_argument("--pooling", help="of features (default: the backbone's own)")
     add_row_arguments(parser, where="condition that rows fulfil", allow_leak="train although the splits leak")

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.features.detector import save_feature_detector
     from deepfake_detect.features.extractor import rebuild_extractor
     from deepfake_detect.features.feature_file import FeatureFile
-    from deepfake_detect.files import make_folder, write_json
+    from deepfake_detect.io.files import make_folder, write_json
 
     file = FeatureFile(arguments.features)
     # Refused before the work, not after it.

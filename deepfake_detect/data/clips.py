@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from deepfake_detect.data.crops import CropBatch, Draw, margin_share, read_crop, row_and_seed
+from deepfake_detect.data.crops import CropBatch, Draw, crop_fraction, read_crop, row_and_seed
 from deepfake_detect.data.manifest import Manifest
-from deepfake_detect.data.transforms import TrainingAugmentation, centre_square, crop_to_tensor
+from deepfake_detect.data.transforms import TrainingAugmentation, center_crop, crop_to_tensor
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.records import CropGeometry, Preprocessing
 
@@ -37,7 +37,7 @@ class ClipDataset(Dataset[ClipItem]):
 
     Args:
         manifest: Rows of crops, in any order.
-        preprocessing: Size and normalisation of the network.
+        preprocessing: Size and normalization of the network.
         geometry: Crop geometry of the network; wider stored crops are narrowed to it.
         num_frames: Crops of a sequence at most, evenly spaced over the track.
         augment: Augmentation applied first, the same to every crop of a sequence, or ``None``.
@@ -56,7 +56,7 @@ class ClipDataset(Dataset[ClipItem]):
         self._paths = columns["path"]
         self._root = manifest.root
         self._preprocessing = preprocessing
-        self._share = margin_share(manifest.geometry, geometry)
+        self._share = crop_fraction(manifest.geometry, geometry)
         self._num_frames = num_frames
         self._augment = augment
         videos = columns["video_id"].combine_chunks().dictionary_encode().indices.to_numpy()
@@ -89,7 +89,7 @@ class ClipDataset(Dataset[ClipItem]):
         return ClipItem(stacked, int(self.labels[number]), int(rows[0]), tuple(unreadable))
 
     def _image(self, row: int, seed: int) -> torch.Tensor:
-        image = centre_square(read_crop(self._root / self._paths[row].as_py()), self._share)
+        image = center_crop(read_crop(self._root / self._paths[row].as_py()), self._share)
         if self._augment is not None:
             self._augment.reseed(seed)  # for each crop anew: all are changed alike
             image = self._augment(image)

@@ -2,7 +2,7 @@
 
     sha256      of the stored bytes: equal for identical files
     phash       64 signs of the picture's coarsest frequencies: pictures that look alike differ in few
-    thumbnail   16 x 16 grey levels: what is looked at to confirm that two pictures look alike
+    thumbnail   16 x 16 gray levels: what is looked at to confirm that two pictures look alike
 
 Near duplicates are pictures whose phash differs in at most ``MAX_DISTANCE`` bits and whose
 thumbnails are alike by at least ``MIN_LIKENESS`` (see :func:`likeness`). Faces fill their crops in
@@ -37,15 +37,15 @@ import pyarrow.parquet as pq
 
 from deepfake_detect.data.shards import read_stored_bytes
 from deepfake_detect.errors import ManifestError, OptionError, OutputError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.progress import progress_bar
 
 CACHE_NAME = "crop_hashes.parquet"
 MAX_DISTANCE = 10
 MIN_LIKENESS = 0.975
-# In grey levels. Below it the rounding of the grey levels is a good part of what there is to compare.
+# In gray levels. Below it the rounding of the gray levels is a good part of what there is to compare.
 MIN_DEVIATION = 3.0
-_GREY_SIDE, _LOW_SIDE, _THUMBNAIL_SIDE = 32, 8, 16
+_GRAY_SIDE, _LOW_SIDE, _THUMBNAIL_SIDE = 32, 8, 16
 _NUM_BITS = _LOW_SIDE**2
 # Another number whenever a fingerprint would come out different: older files are then made anew.
 _VERSION_KEY, _VERSION = b"deepfake_detect.crop_hashes", b"1"
@@ -103,10 +103,10 @@ class NearDuplicates:
 def fingerprint(data: bytes) -> np.ndarray | None:
     """Return the fingerprint of a stored image, ``FINGERPRINT`` (), or ``None`` where it is no image."""
     # An empty file would be an error of OpenCV's own.
-    grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
-    if grey is None:
+    gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    if gray is None:
         return None
-    small = cv2.resize(grey, (_GREY_SIDE, _GREY_SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(gray, (_GRAY_SIDE, _GRAY_SIDE), interpolation=cv2.INTER_AREA)
     found = np.zeros((), FINGERPRINT)
     found["sha256"] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
     found["phash"] = perceptual_hash(small)
@@ -114,11 +114,11 @@ def fingerprint(data: bytes) -> np.ndarray | None:
     return found
 
 
-def perceptual_hash(grey: np.ndarray) -> np.ndarray:
+def perceptual_hash(gray: np.ndarray) -> np.ndarray:
     """Return which low frequencies of a picture are above their median.
 
     Args:
-        grey: uint8 (32, 32).
+        gray: uint8 (32, 32).
 
     Returns:
         64 bits as uint8 (8,). The first is 0: the mean brightness says nothing of what is shown.
@@ -128,7 +128,7 @@ def perceptual_hash(grey: np.ndarray) -> np.ndarray:
         >>> bool((perceptual_hash(ramp) == perceptual_hash(ramp * 3 + 20)).all())
         True
     """
-    frequencies = cv2.dct(grey.astype(np.float32))[:_LOW_SIDE, :_LOW_SIDE].reshape(-1)
+    frequencies = cv2.dct(gray.astype(np.float32))[:_LOW_SIDE, :_LOW_SIDE].reshape(-1)
     is_high = frequencies > np.median(frequencies[1:])
     is_high[0] = False
     return np.packbits(is_high)

@@ -26,7 +26,7 @@ from deepfake_detect.data.manifest import (
     write_manifest,
 )
 from deepfake_detect.errors import DatasetLayoutError, OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE, REAL, CropGeometry
 
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.shards import read_stored_bytes
-from deepfake_detect.data.transforms import TrainingAugmentation, centre_square, crop_to_tensor
+from deepfake_detect.data.transforms import TrainingAugmentation, center_crop, crop_to_tensor
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import FAKE, REAL, CropGeometry, Preprocessing
 
@@ -45,8 +45,8 @@ def read_crop(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def margin_share(stored: CropGeometry, wanted: CropGeometry) -> float:
-    """Return the centred share of a stored crop that has the wanted geometry, in (0, 1].
+def crop_fraction(stored: CropGeometry, wanted: CropGeometry) -> float:
+    """Return the centered share of a stored crop that has the wanted geometry, in (0, 1].
 
     Raises:
         OptionError: The stored crops are narrower than wanted, or one is aligned and one is not:
@@ -69,7 +69,7 @@ class CropDataset(Dataset["CropItem"]):
 
     Args:
         manifest: Rows to serve, in this order.
-        preprocessing: Size and normalisation of the network.
+        preprocessing: Size and normalization of the network.
         geometry: Crop geometry of the network; wider stored crops are narrowed to it.
         augment: Augmentation applied first, or ``None``.
     """
@@ -88,7 +88,7 @@ class CropDataset(Dataset["CropItem"]):
         self._labels = columns["label"].to_numpy()
         self._root = manifest.root
         self._preprocessing = preprocessing
-        self._share = margin_share(manifest.geometry, geometry)
+        self._share = crop_fraction(manifest.geometry, geometry)
         self._augment = augment
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class CropDataset(Dataset["CropItem"]):
 
     def item(self, image: np.ndarray, label: int, row: int, seed: int | None) -> CropItem:
         """Return an image in the place of a stored crop as an item, augmented from ``seed`` on."""
-        image = centre_square(image, self._share)
+        image = center_crop(image, self._share)
         if self._augment is not None:
             if seed is not None:
                 self._augment.reseed(seed)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA
 from deepfake_detect.data.rows import Rows, filter_table
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import DatasetVideo
 
 NO_FACE = "no_face"

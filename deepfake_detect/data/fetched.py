@@ -17,8 +17,8 @@ from filelock import FileLock
 from deepfake_detect.data.manifest import MANIFEST_NAME, read_manifest
 from deepfake_detect.data.shards import SHARD_SUFFIX
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import cache_folder, make_folder
-from deepfake_detect.urls import RemoteFolder, is_url
+from deepfake_detect.io.files import cache_folder, make_folder
+from deepfake_detect.io.remote import RemoteDir, is_url
 
 _LOCK_NAME = ".lock"
 _SHARDS_AT_ONCE = 2  # each may be of a gigabyte
@@ -53,11 +53,11 @@ def local_manifest(place: str | os.PathLike[str], *, folder: Path | None = None)
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
     target = make_folder((folder or cache_folder() / "manifests") / key)
     with FileLock(target / _LOCK_NAME):
-        _fetch(RemoteFolder(base), name, target)
+        _fetch(RemoteDir(base), name, target)
     return target / name
 
 
-def _fetch(there: RemoteFolder, name: str, folder: Path) -> None:
+def _fetch(there: RemoteDir, name: str, folder: Path) -> None:
     url = f"{there.url}/{name}"
     sizes = there.files()
     if name not in sizes:
@@ -75,7 +75,7 @@ def _fetch(there: RemoteFolder, name: str, folder: Path) -> None:
     there.fetch_all([one for one in stale if not one.endswith(SHARD_SUFFIX)], folder, note="crops")
 
 
-def _renew_manifest(there: RemoteFolder, name: str, folder: Path) -> None:
+def _renew_manifest(there: RemoteDir, name: str, folder: Path) -> None:
     """Fetch the manifest; where it is another than last time, forget the files of that time."""
     known = folder / name
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, read_manifest
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import DatasetVideo
 
 _ORIGIN_KEY = b"deepfake_detect.index"

@@ -34,7 +34,7 @@ MAX_CROPS_COMPARED = 100_000
 MAX_NEAR_SHARE = 0.02
 
 
-def require_no_leak(
+def check_no_leak(
     rows: Manifest,
     *,
     allowed: Collection[LeakKind] = (),

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import CropGeometry
 
 MANIFEST_NAME = "manifest.parquet"

@@ -16,7 +16,7 @@ from deepfake_detect.data.index import INDEX_SCHEMA, IndexOrigin, VideoIndex, in
 from deepfake_detect.data.manifest import MANIFEST_SCHEMA, Manifest, manifest_metadata
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 
 def merge_rows(

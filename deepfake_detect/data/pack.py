@@ -33,7 +33,7 @@ from deepfake_detect.data.manifest import (
 )
 from deepfake_detect.data.shards import read_stored_bytes, sample_members, shard_members, write_shard
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
+from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
 from deepfake_detect.progress import progress_bar
 
 DEFAULT_SHARD_MB = 256
@@ -80,7 +80,7 @@ def pack_manifest(
     """
     if not shard_mb > 0:
         raise OptionError("shard_mb", f"is {shard_mb}", "pass a number above 0")
-    with only_one(make_folder(out), what="packing"):
+    with file_lock(make_folder(out), what="packing"):
         _open_folder(out, manifest, shard_mb)
         crops = manifest.columns(_COLUMNS)
         shard_of = np.full(len(crops), _NOWHERE, np.int32)

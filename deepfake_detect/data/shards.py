@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 SHARD_SUFFIX = ".tar"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.errors import ImageError, OutputError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 _CAPTION_HEIGHT = 18
 _GAP = 4

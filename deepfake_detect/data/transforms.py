@@ -29,8 +29,8 @@ def resize_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def centre_square(image: np.ndarray, share: float) -> np.ndarray:
-    """Return the centred part of an image (H, W, 3) whose sides are ``share`` (0 to 1] of it."""
+def center_crop(image: np.ndarray, share: float) -> np.ndarray:
+    """Return the centered part of an image (H, W, 3) whose sides are ``share`` (0 to 1] of it."""
     height, width = image.shape[:2]
     keep_height, keep_width = max(1, round(height * share)), max(1, round(width * share))
     top, left = (height - keep_height) // 2, (width - keep_width) // 2
@@ -42,7 +42,7 @@ def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Ten
 
     Args:
         image: RGB uint8 (H, W, 3), any size.
-        preprocessing: Size and normalisation of the network.
+        preprocessing: Size and normalization of the network.
 
     Returns:
         float32 tensor (3, image_size, image_size).
@@ -57,8 +57,8 @@ def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Ten
     resized = resize_square(image, preprocessing.image_size).astype(np.float32)
     mean = np.asarray(preprocessing.mean, np.float32) * 255
     std = np.asarray(preprocessing.std, np.float32) * 255
-    normalised = (resized - mean) / std  # (H, W, 3)
-    return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
+    normalized = (resized - mean) / std  # (H, W, 3)
+    return torch.from_numpy(np.ascontiguousarray(normalized.transpose(2, 0, 1)))
 
 
 def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -> torch.Tensor:
@@ -66,7 +66,7 @@ def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -
 
     Args:
         crops: RGB uint8 (H, W, 3), one or more of any sizes.
-        preprocessing: Size and normalisation of the network.
+        preprocessing: Size and normalization of the network.
 
     Returns:
         float32 tensor (N, 3, image_size, image_size) whose channels lie together in memory.
@@ -88,12 +88,12 @@ class TrainingAugmentation:
     """From RGB uint8 (H, W, 3) to an augmented (image_size, image_size, 3).
 
     ``none`` resizes only; ``light`` mirrors, shifts, zooms and re-compresses a little; ``strong``
-    adds what clips go through before they reach a detector: rescaling, blur, noise, colour change
+    adds what clips go through before they reach a detector: rescaling, blur, noise, color change
     and JPEG down to quality 30, and zooms enough to bear another crop margin. ``dfdc`` is in the
     manner of the DFDC winner's: it goes further and puts out parts of the face, so that no single
     trace decides. ``compression`` leaves the face in place and is hard on what a forger's traces
     must survive: each crop goes through JPEG or H.264, most through rescaling, blur or noise too.
-    ``robust`` is for detectors that are to meet anything: the zooms and colours of ``strong``, grey
+    ``robust`` is for detectors that are to meet anything: the zooms and colors of ``strong``, gray
     pictures and covered parts among them, then the degradations of ``compression``, a fifth spared.
 
     Args:

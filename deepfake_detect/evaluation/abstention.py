@@ -14,7 +14,7 @@ from deepfake_detect.metrics import PROBABILITY_EPSILON, accuracy
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """The error rate of the surest verdicts, for every share of verdicts given.
+    """The error rate of the nms verdicts, for every share of verdicts given.
 
     Attributes:
         coverage: float64 (K,), share of samples that get a verdict; rising to 1.

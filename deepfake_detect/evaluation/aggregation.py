@@ -271,7 +271,7 @@ def _of_draw(faces: ClipFaces, rule: str, members: list[np.ndarray]) -> float:
     """Return the probability of a clip made of these frames, each a frame of its own."""
     chosen = np.concatenate(members)
     frames = np.repeat(np.arange(len(members)), [len(of_frame) for of_frame in members])
-    tracks = _summarise_tracks(faces.track_ids[chosen], faces.probabilities[chosen])
+    tracks = _summarize_tracks(faces.track_ids[chosen], faces.probabilities[chosen])
     drawn = ClipFaces(faces.probabilities[chosen], frames, tracks, faces.weights, faces.track_ids[chosen])
     return AGGREGATION_RULES[rule](drawn)[0]
 
@@ -304,10 +304,10 @@ def clip_faces(
         raise OptionError(
             "frame_indices", f"shape {frames.shape} for {len(ids)} faces", "pass one frame per face"
         )
-    return ClipFaces(values, frames, _summarise_tracks(ids, values), weights, ids)
+    return ClipFaces(values, frames, _summarize_tracks(ids, values), weights, ids)
 
 
-def _summarise_tracks(track_ids: np.ndarray, probabilities: np.ndarray) -> tuple[TrackScore, ...]:
+def _summarize_tracks(track_ids: np.ndarray, probabilities: np.ndarray) -> tuple[TrackScore, ...]:
     tracks = []
     for track_id in np.unique(track_ids):
         faces = probabilities[track_ids == track_id]

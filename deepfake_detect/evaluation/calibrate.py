@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deepfake_detect.data.manifest import ALL_SPLITS, read_manifest
-from deepfake_detect.data.seen import PREFIXES_KEY, video_digests
+from deepfake_detect.data.video_digests import PREFIXES_KEY, video_digests
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.calibration import (
@@ -26,7 +26,7 @@ from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
 from deepfake_detect.evaluation.seen import CALIBRATED_USE
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
-from deepfake_detect.models.inference import CropScorer, calibrated_probabilities
+from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
 
 CalibrationMethod = Literal["temperature", "platt", "isotonic"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
@@ -97,7 +97,7 @@ def calibrate_detector(
     if split in ("test", ALL_SPLITS):
         raise OptionError("split", f"is {split}: test videos are for measuring alone", "calibrate on val")
     model, config = read_detector(detector_path)
-    scorer = CropScorer(model, config, device=choose_device(device))
+    scorer = TorchDetector(model, config, device=choose_device(device))
     rows = read_manifest(manifest_path)
     rows = rows if where is None else rows.where(where)
     table, _ = score_manifest(scorer, rows, split=split)

@@ -227,7 +227,7 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
     The goal is the highest balanced accuracy, or as many fakes found as possible while no more than
     a share ``max_fpr`` of the reals is called fake (of equally many found, the fewest reals).
 
-    Only thresholds that split the samples are tried: the midpoints between neighbouring distinct
+    Only thresholds that split the samples are tried: the midpoints between neighboring distinct
     probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower. Where none calls
     so few reals fake, it is the midpoint between the highest probability and 1, which calls none fake.
 
@@ -303,7 +303,7 @@ def choose_uncertain_band(
 
     Raises:
         OptionError: As for :func:`choose_threshold`; an option out of range; no band meets the
-            target, because even the surest samples are wrong too often.
+            target, because even the nms samples are wrong too often.
 
     Source: the reject option at a fixed risk, as in El-Yaniv & Wiener, "On the Foundations of
     Noise-free Selective Classification", JMLR 11 (2010).
@@ -321,11 +321,11 @@ def choose_uncertain_band(
     if not 0.0 < target_accuracy <= 1.0:
         raise OptionError("target_accuracy", f"{target_accuracy} is not above 0 and at most 1", "try 0.9")
 
-    centre = float(_logit(np.array(threshold)))
-    distances = np.unique(np.abs(_logit(values) - centre))
+    center = float(_logit(np.array(threshold)))
+    distances = np.unique(np.abs(_logit(values) - center))
     half_widths = (distances[:-1] + distances[1:]) / 2.0
-    lows = np.append(threshold, expit(centre - half_widths))
-    highs = np.append(threshold, expit(centre + half_widths))
+    lows = np.append(threshold, expit(center - half_widths))
+    highs = np.append(threshold, expit(center + half_widths))
     good_enough = _accuracy_outside(label_array, values, threshold, lows, highs) >= target_accuracy
     if not good_enough.any():
         raise OptionError(
@@ -369,7 +369,7 @@ def _slope(margins: np.ndarray, temperature: float) -> float:
 
 def _midpoints(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     middle = (below + above) / 2.0
-    # Between two neighbouring floats the mean may round down onto the lower, which belongs below.
+    # Between two neighboring floats the mean may round down onto the lower, which belongs below.
     return np.where(middle > below, middle, above)
 
 

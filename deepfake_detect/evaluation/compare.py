@@ -14,9 +14,9 @@ from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.evaluate import (
     LevelResult,
     Resample,
-    draw_whole,
     intervals_to_json,
-    or_none,
+    nan_to_none,
+    resampling_groups,
 )
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
 from deepfake_detect.metrics import (
@@ -143,7 +143,7 @@ class Comparison:
                 "differences": intervals_to_json(pair.differences),
                 "delong": None
                 if pair.auc is None
-                else {key: or_none(value) for key, value in asdict(pair.auc).items()},
+                else {key: nan_to_none(value) for key, value in asdict(pair.auc).items()},
                 "adjusted_p_value": pair.adjusted_p_value,
             }
             for pair in self.pairs
@@ -199,12 +199,12 @@ def compare_scores(
     chosen = [np.isin(of_one.video_id, common) for of_one in videos]
     labels = videos[0].label[chosen[0]]
     tables = [one.table for one in detectors]
-    group, num_alone = draw_whole(list(zip(tables, videos, strict=True)), common, resample)
-    times_drawn = draw_groups(int(group.max()) + 1, num_draws=num_draws, seed=seed)
+    group, num_alone = resampling_groups(list(zip(tables, videos, strict=True)), common, resample)
+    resample_counts = draw_groups(int(group.max()) + 1, num_draws=num_draws, seed=seed)
     results, drawn = {}, {}
     for one, of_one, rows in zip(detectors, videos, chosen, strict=True):
         scores = of_one.fake_probability[rows]
-        drawn[one.name] = metric_draws(labels, scores, group, times_drawn, threshold=one.threshold)
+        drawn[one.name] = metric_draws(labels, scores, group, resample_counts, threshold=one.threshold)
         level = LevelResult(labels, scores, intervals_of(*drawn[one.name], confidence=CONFIDENCE))
         num_left_out = len(of_one.video_id) - len(common)
         results[one.name] = DetectorResult(

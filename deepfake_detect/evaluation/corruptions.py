@@ -62,7 +62,7 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def noise(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Add Gaussian noise of a standard deviation in grey levels of 255, to each channel."""
+    """Add Gaussian noise of a standard deviation in gray levels of 255, to each channel."""
     return _picture(image + _generator(image).normal(0.0, sigma, image.shape))
 
 
@@ -72,19 +72,19 @@ def brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Draw every value towards the picture's mean grey, to a share of its distance."""
+    """Draw every value towards the picture's mean gray, to a share of its distance."""
     mean = image.mean()
     return _picture(mean + factor * (image - mean))
 
 
 def saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Draw every colour towards its grey, to a share of its distance; 0 leaves no colour."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float64)
-    return _picture(grey + factor * (image - grey))
+    """Draw every color towards its gray, to a share of its distance; 0 leaves no color."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float64)
+    return _picture(gray + factor * (image - gray))
 
 
 def occlusion(image: np.ndarray, share: float) -> np.ndarray:
-    """Cover a share of the 8 x 8 blocks of the picture with grey; the higher shares cover the lower's."""
+    """Cover a share of the 8 x 8 blocks of the picture with gray; the higher shares cover the lower's."""
     count = round(share * _BLOCKS_A_SIDE**2)
     covered = _generator(image).permutation(_BLOCKS_A_SIDE**2)[:count]
     height, width = image.shape[:2]

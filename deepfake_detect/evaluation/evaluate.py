@@ -85,7 +85,7 @@ class EvaluationSettings:
     @property
     def drawn(self) -> str:
         """What a draw takes whole, in words."""
-        return drawn_words(self.resample, self.num_videos_alone)
+        return describe_resampling(self.resample, self.num_videos_alone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,7 @@ class Evaluation:
             },
             "aggregations": {name: intervals_to_json(one) for name, one in self.aggregations.items()},
             "reliability": {level: _bins_to_json(getattr(self, level)) for level in LEVELS},
-            "abstention": {name: or_none(value) for name, value in asdict(self.abstention).items()},
+            "abstention": {name: nan_to_none(value) for name, value in asdict(self.abstention).items()},
             "coverage": self.coverage.to_json(),
             "settings": asdict(self.settings),
         }
@@ -275,7 +275,7 @@ def evaluate_scores(
     videos = video_samples(table, aggregation_rule=aggregation_rule, weights=aggregation_weights)
     _check_coverage(coverage, videos.video_id)
     columns = slice_columns(table, tuple(slice_by))
-    group, num_alone = draw_whole([(table, videos)], videos.video_id, resample)
+    group, num_alone = resampling_groups([(table, videos)], videos.video_id, resample)
     band = uncertain_band or (threshold, threshold)
     settings = EvaluationSettings(
         threshold, aggregation_rule, num_draws, CONFIDENCE, seed, resample, num_alone, *band
@@ -305,7 +305,7 @@ def evaluate_scores(
 def intervals_to_json(metrics: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
     """Return ``{metric: {"value", "low", "high"}}`` with ``None`` for an undefined number."""
     return {
-        name: {key: or_none(getattr(one, key)) for key in ("value", "low", "high")}
+        name: {key: nan_to_none(getattr(one, key)) for key in ("value", "low", "high")}
         for name, one in metrics.items()
     }
 
@@ -323,13 +323,13 @@ class _Samples:
 class _Measure:
     """Measures any choice of videos on the same draws.
 
-    ``group`` (V,) is the column of ``times_drawn`` (D, G) of each video; ``advance`` is called after
+    ``group`` (V,) is the column of ``resample_counts`` (D, G) of each video; ``advance`` is called after
     each measurement.
     """
 
     samples: dict[Level, _Samples]
     group: np.ndarray
-    times_drawn: np.ndarray = field(repr=False)
+    resample_counts: np.ndarray = field(repr=False)
     settings: EvaluationSettings
     advance: Callable[[], None]
 
@@ -342,7 +342,7 @@ class _Measure:
         group: np.ndarray,
         advance: Callable[[], None],
     ) -> _Measure:
-        times_drawn = draw_groups(int(group.max()) + 1, num_draws=settings.num_draws, seed=settings.seed)
+        resample_counts = draw_groups(int(group.max()) + 1, num_draws=settings.num_draws, seed=settings.seed)
         positions = np.arange(len(videos.video_id))
         scores = table.fake_probability.astype(np.float64)
         samples: dict[Level, _Samples] = {
@@ -350,7 +350,7 @@ class _Measure:
             "track": _tracks(table, videos),
             "frame": _Samples(videos.label[videos.of_row], scores, videos.of_row),
         }
-        return cls(samples, group, times_drawn, settings, advance)
+        return cls(samples, group, resample_counts, settings, advance)
 
     def level(self, level: Level, chosen: np.ndarray) -> tuple[LevelResult, np.ndarray, np.ndarray]:
         """Return the result of the chosen videos (bool (V,)), and its values (M,) and draws (D, M)."""
@@ -365,10 +365,10 @@ class _Measure:
     ) -> tuple[np.ndarray, np.ndarray]:
         self.advance()
         if len(labels) == 0:  # a level that is not there
-            undefined = np.full((len(self.times_drawn) + 1, len(METRIC_NAMES)), np.nan)
+            undefined = np.full((len(self.resample_counts) + 1, len(METRIC_NAMES)), np.nan)
             return undefined[0], undefined[1:]
         groups = self.group[video]
-        return metric_draws(labels, scores, groups, self.times_drawn, threshold=self.settings.threshold)
+        return metric_draws(labels, scores, groups, self.resample_counts, threshold=self.settings.threshold)
 
     def intervals(self, values: np.ndarray, draws: np.ndarray) -> dict[str, Interval]:
         return intervals_of(values, draws, confidence=self.settings.confidence)
@@ -448,11 +448,11 @@ def _tracks(table: ScoreTable, videos: VideoSamples) -> _Samples:
     return _Samples(videos.label[tracks[:, 0]], scores, tracks[:, 0])
 
 
-def drawn_words(resample: Resample, num_videos_alone: int) -> str:
+def describe_resampling(resample: Resample, num_videos_alone: int) -> str:
     """Return what a draw takes whole, in words.
 
     Example:
-        >>> drawn_words("videos", 0), drawn_words("identities", 3)
+        >>> describe_resampling("videos", 0), describe_resampling("identities", 3)
         ('videos', 'identities (3 videos of nobody known stand alone)')
     """
     if resample == "videos":
@@ -460,7 +460,7 @@ def drawn_words(resample: Resample, num_videos_alone: int) -> str:
     return f"identities ({num_videos_alone:,} videos of nobody known stand alone)"
 
 
-def draw_whole(
+def resampling_groups(
     sources: Sequence[tuple[ScoreTable, VideoSamples]], video_ids: np.ndarray, resample: Resample
 ) -> tuple[np.ndarray, int]:
     """Return for each video the number, from 0, of what is drawn whole with it.
@@ -525,9 +525,9 @@ def _bins_to_json(level: LevelResult) -> dict[str, list[float | None]]:
     if len(level.labels) == 0:
         return {one.name: [] for one in fields(ReliabilityBins)}
     bins = reliability_bins(level.labels, level.scores)
-    return {name: [or_none(float(number)) for number in column] for name, column in vars(bins).items()}
+    return {name: [nan_to_none(float(number)) for number in column] for name, column in vars(bins).items()}
 
 
-def or_none(number: float) -> float | None:
+def nan_to_none(number: float) -> float | None:
     """Return a number as JSON can hold it."""
     return None if math.isnan(number) else number

@@ -16,13 +16,13 @@ from deepfake_detect.data.clips import ClipDataset, collate_clips
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
 from deepfake_detect.data.failures import read_failures
 from deepfake_detect.data.identities import identity_key
-from deepfake_detect.data.leaks import require_no_leak
+from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import LATER_COLUMNS, Manifest
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.score_files import as_array, plain_columns
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.evaluation.seen import seen_notes
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.progress import progress_bar
 
 _BATCH_SIZE = 64
@@ -32,7 +32,7 @@ _COLUMNS = ("video_id", "method", "label", "track_id", "frame_index")
 
 
 def manifest_logits(
-    scorer: CropScorer,
+    scorer: TorchDetector,
     manifest: Manifest,
     *,
     num_workers: int | None = None,
@@ -87,7 +87,7 @@ def manifest_logits(
 
 
 def _items(
-    scorer: CropScorer, manifest: Manifest, change: Callable[[np.ndarray], np.ndarray] | None
+    scorer: TorchDetector, manifest: Manifest, change: Callable[[np.ndarray], np.ndarray] | None
 ) -> tuple[CropDataset | ClipDataset, Callable[..., Any]]:
     """Return what a detector judges, crops or sequences of them, and how items become a batch."""
     geometry, preprocessing = scorer.config.geometry, scorer.config.model.preprocessing
@@ -108,7 +108,7 @@ def _sentence_on_unreadable(manifest: Manifest, rows: Sequence[int]) -> str:
 
 
 def score_held_out(
-    scorer: CropScorer,
+    scorer: TorchDetector,
     manifest: Manifest,
     *,
     split: str,
@@ -134,14 +134,14 @@ def score_held_out(
         ManifestError: Another split leaks into this one, or not one crop can be read.
         OptionError: As for :func:`score_manifest`, or an unknown kind of leak.
     """
-    notes = require_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
+    notes = check_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
     for note in (*seen_notes(scorer.config.training, manifest.split(split)), *notes):
         warnings.warn(note, stacklevel=2)
     return score_manifest(scorer, manifest, split=split, num_workers=num_workers, show_progress=show_progress)
 
 
 def score_manifest(
-    scorer: CropScorer,
+    scorer: TorchDetector,
     manifest: Manifest,
     *,
     split: str,

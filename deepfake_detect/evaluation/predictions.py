@@ -10,9 +10,9 @@ import numpy as np
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device
 from deepfake_detect.evaluation.predict import manifest_logits
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 
 
 def save_predictions(
@@ -42,7 +42,7 @@ def save_predictions(
         OutputError: The CSV cannot be written.
     """
     model, config = read_detector(detector_path)
-    scorer = CropScorer(model, config, device=choose_device(device))
+    scorer = TorchDetector(model, config, device=choose_device(device))
     rows = read_manifest(manifest_path)
     part = (rows if where is None else rows.where(where)).split(split)
     read, logits = manifest_logits(scorer, part)

@@ -15,7 +15,7 @@ from deepfake_detect.evaluation.evaluate import intervals_to_json
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
 from deepfake_detect.metrics import Interval, draw_groups, intervals_of, metric_draws
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 
 # Of fewer crops, starting processes to read them takes longer than reading them.
 _FEW_CROPS = 1000
@@ -69,7 +69,7 @@ class Robustness:
 
 
 def measure_robustness(
-    scorer: CropScorer,
+    scorer: TorchDetector,
     manifest: Manifest,
     *,
     split: str,
@@ -132,13 +132,13 @@ def measure_robustness(
     plain = videos(None)
     if len(np.unique(plain.label)) < 2:
         raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
-    times_drawn = draw_groups(len(plain.video_id), num_draws=num_draws, seed=seed)
-    reference = _draws(plain, times_drawn, scorer.config.threshold)
+    resample_counts = draw_groups(len(plain.video_id), num_draws=num_draws, seed=seed)
+    reference = _draws(plain, resample_counts, scorer.config.threshold)
     curves = {}
     for name in names:
         points = []
         for level in CORRUPTIONS[name].levels:
-            drawn = _draws(videos(Corrupted(name, level)), times_drawn, scorer.config.threshold)
+            drawn = _draws(videos(Corrupted(name, level)), resample_counts, scorer.config.threshold)
             change = intervals_of(drawn[0] - reference[0], drawn[1] - reference[1])["auc"]
             points.append(RobustnessPoint(level, intervals_of(*drawn)["auc"], change))
         curves[name] = tuple(points)
@@ -164,6 +164,10 @@ def check_robustness(manifest: Manifest, *, split: str, num_videos: int, names: 
         raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
 
 
-def _draws(videos: VideoSamples, times_drawn: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def _draws(
+    videos: VideoSamples, resample_counts: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     positions = np.arange(len(videos.label))
-    return metric_draws(videos.label, videos.fake_probability, positions, times_drawn, threshold=threshold)
+    return metric_draws(
+        videos.label, videos.fake_probability, positions, resample_counts, threshold=threshold
+    )

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 SCORES_NAME = "scores.parquet"
 _TEXT = ("video_id", "dataset", "method")
@@ -315,7 +315,7 @@ def _check_labels_agree(file: Path, columns: dict[str, np.ndarray]) -> None:
     if disagreeing.any():
         video = columns["video_id"][disagreeing.argmax()]
         raise ManifestError(
-            file, f"video {video} is labelled real and fake", "a video is dataset + method + video_id"
+            file, f"video {video} is labeled real and fake", "a video is dataset + method + video_id"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepfake_detect.data.audit import splits_of
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.seen import PREFIXES_KEY, video_digests
+from deepfake_detect.data.video_digests import PREFIXES_KEY, video_digests
 
 CALIBRATED_USE = "calibrated"
 _USES = {"train": "trained", "val": "selected", CALIBRATED_USE: "calibrated"}

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 _JSON_NAME = "submission.json"
 

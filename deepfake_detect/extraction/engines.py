@@ -12,7 +12,6 @@ from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
-from deepfake_detect.cluster import Lost, RayOptions, map_on_ray
 from deepfake_detect.device import choose_device, keep_freed_memory, limit_threads
 from deepfake_detect.errors import WorkerError
 from deepfake_detect.extraction.config import ExtractionConfig
@@ -20,6 +19,7 @@ from deepfake_detect.extraction.pipeline import extract_videos
 from deepfake_detect.extraction.remote import Remote, RemoteExtractor
 from deepfake_detect.extraction.video import Job
 from deepfake_detect.faces import FaceDetector
+from deepfake_detect.work import Lost, RayOptions, map_on_ray
 
 _GPU_RUN_LENGTH = 8
 Extractor: TypeAlias = Callable[[Job], None]

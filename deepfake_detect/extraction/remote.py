@@ -17,8 +17,8 @@ from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.errors import DatasetLayoutError, DeepfakeDetectError
 from deepfake_detect.extraction.store import failure_path, index_path
 from deepfake_detect.extraction.video import Job, VideoExtraction
+from deepfake_detect.io.remote import RemoteDir
 from deepfake_detect.records import DatasetVideo
-from deepfake_detect.urls import RemoteFolder
 
 _TOLD_BY = (".json", ".csv", ".txt")  # files in which owners say what their videos are
 _LARGEST_TELLING_BYTES = 64 * 2**20
@@ -36,11 +36,11 @@ class Remote:
         out: Where crops and manifest go. ``None``: here.
     """
 
-    videos: RemoteFolder | None = None
-    out: RemoteFolder | None = None
+    videos: RemoteDir | None = None
+    out: RemoteDir | None = None
 
 
-def mirror_names(videos: RemoteFolder, folder: Path) -> None:
+def mirror_names(videos: RemoteDir, folder: Path) -> None:
     """Make a tree here with the names of the one there, for the layouts to read.
 
     Args:
@@ -70,7 +70,7 @@ def below(video: DatasetVideo, folder: Path) -> DatasetVideo:
     return replace(video, path=video.path.relative_to(folder), mask_path=mask)
 
 
-def fetch_index(out: RemoteFolder, folder: Path) -> set[str]:
+def fetch_index(out: RemoteDir, folder: Path) -> set[str]:
     """Fetch what an earlier run left of settings and index; return the names of all files there."""
     names = set(out.files())
     wanted = [name for name in names if name == _SETTINGS or name.startswith(_INDEX)]
@@ -78,7 +78,7 @@ def fetch_index(out: RemoteFolder, folder: Path) -> set[str]:
     return names
 
 
-def fetch_ended(out: RemoteFolder, folder: Path, videos: Sequence[DatasetVideo]) -> None:
+def fetch_ended(out: RemoteDir, folder: Path, videos: Sequence[DatasetVideo]) -> None:
     """Fetch the index's files of videos that workers have just ended."""
     names = out.files()
     places = [place for video in videos for place in (index_path(folder, video), failure_path(folder, video))]
@@ -88,7 +88,7 @@ def fetch_ended(out: RemoteFolder, folder: Path, videos: Sequence[DatasetVideo])
     out.fetch_all([name for name in new if name in names], folder, note="what was done")
 
 
-def publish_summaries(out: RemoteFolder, folder: Path) -> None:
+def publish_summaries(out: RemoteDir, folder: Path) -> None:
     """Put manifest, lists and settings there."""
     for name in _SUMMARIES:
         if (folder / name).exists():
@@ -135,7 +135,7 @@ class RemoteExtractor:
         return folder / path.name
 
 
-def publish(out: RemoteFolder, job: Job) -> None:
+def publish(out: RemoteDir, job: Job) -> None:
     """Put a video's crops there, and last the file by which it counts as done."""
     ends = (index_path(job.out, job.video), failure_path(job.out, job.video))
     for path in sorted((job.out / "crops").rglob("*")):

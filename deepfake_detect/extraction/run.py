@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deepfake_detect.cluster import RayOptions, ray_cluster
 from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device, keep_freed_memory
@@ -25,9 +24,10 @@ from deepfake_detect.extraction.person import LARGEST
 from deepfake_detect.extraction.remote import Remote, fetch_ended, fetch_index, publish, publish_summaries
 from deepfake_detect.extraction.store import assemble, failure_path, index_path, is_done, open_folder
 from deepfake_detect.extraction.video import Job, VideoExtraction
-from deepfake_detect.files import make_folder, only_one, read_json
+from deepfake_detect.io.files import file_lock, make_folder, read_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
+from deepfake_detect.work import RayOptions, ray_cluster
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def extract_dataset(
         raise OptionError("workers", f"is {num_workers}", "pass 1 or more")
     check_config(config)
     _check_ids(videos)
-    with only_one(make_folder(out), what="extraction"):
+    with file_lock(make_folder(out), what="extraction"):
         run = _Run(videos, out, config, num_workers, device, cluster, remote or Remote())
         with nullcontext() if cluster is None else ray_cluster(cluster):
             return run.extract_missing(show_progress=show_progress)

@@ -22,7 +22,7 @@ from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_t
 from deepfake_detect.data.shards import SHARD_SUFFIX, is_stored, sample_members, write_shard
 from deepfake_detect.errors import ManifestError, OptionError, OutputError
 from deepfake_detect.extraction.config import ExtractionConfig, encoding_of
-from deepfake_detect.files import atomic_path, make_folder, read_json, write_json
+from deepfake_detect.io.files import atomic_path, make_folder, read_json, write_json
 from deepfake_detect.records import DatasetVideo
 
 _PARTIAL_SHARD = "shard.tar"

@@ -74,7 +74,7 @@ def as_int64(values: Array) -> Array:
     return values.astype(np.int64) if isinstance(values, np.ndarray) else values.long()
 
 
-def surest(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Array:
+def nms(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Array:
     """Return which boxes stay when those go that overlap a surer one of their group.
 
     Args:
@@ -84,11 +84,11 @@ def surest(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> A
         overlap: Intersection over union from above which the less sure of two boxes goes.
 
     Returns:
-        int64 (M,), surest first.
+        int64 (M,), nms first.
 
     Example:
         >>> boxes = np.float32([[0, 0, 9, 9], [0, 0, 9, 8], [0, 0, 9, 8]])
-        >>> surest(boxes, np.float32([0.8, 0.9, 0.7]), np.array([0, 0, 1]), 0.5).tolist()
+        >>> nms(boxes, np.float32([0.8, 0.9, 0.7]), np.array([0, 0, 1]), 0.5).tolist()
         [1, 2]
     """
     if not isinstance(boxes_xyxy, np.ndarray):

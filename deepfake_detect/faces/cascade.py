@@ -30,9 +30,10 @@ from deepfake_detect.faces.arrays import (
     is_on_gpu,
     joined,
     library,
+    nms,
     places_of,
-    surest,
 )
+from deepfake_detect.faces.integral import crop_windows
 from deepfake_detect.faces.mosaic import (
     CELL_SIZE,
     CELL_STRIDE,
@@ -41,7 +42,6 @@ from deepfake_detect.faces.mosaic import (
     mosaic_plan,
     strip_pixels,
 )
-from deepfake_detect.faces.sums import crop_windows
 from deepfake_detect.records import Face
 
 PYRAMID_FACTOR = 0.709
@@ -214,14 +214,14 @@ def cell_boxes(columns: Array, rows: Array, scales: Array) -> Array:
 
 
 def propose(windows: Windows, network: ProposalNetwork) -> Boxes:
-    """Return what the first network takes for faces, moved as it says, the surest of each place."""
+    """Return what the first network takes for faces, moved as it says, the nms of each place."""
     scores, corrections = network.heads(windows.features)
     passed = scores >= _PROPOSAL_THRESHOLD
     boxes, images = windows.boxes_xyxy[passed], windows.image_numbers[passed]
     scores, corrections = scores[passed], corrections[passed]
     groups = (images << 8) + windows.scale_numbers[passed]  # a frame has fewer than 256 sizes
-    kept = surest(boxes, scores, groups, _OVERLAP_WITHIN_SCALE)
-    kept = kept[surest(boxes[kept], scores[kept], images[kept], _OVERLAP)]
+    kept = nms(boxes, scores, groups, _OVERLAP_WITHIN_SCALE)
+    kept = kept[nms(boxes[kept], scores[kept], images[kept], _OVERLAP)]
     boxes = boxes[kept]
     sizes = boxes[:, 2:] - boxes[:, :2]
     moved = boxes + corrections[kept] * joined([sizes, sizes], 1)
@@ -280,7 +280,7 @@ def _moved(boxes: Array, corrections: Array) -> Array:
 
 
 def _squared(boxes: Array) -> Array:
-    """Widen boxes (N, 4) to squares around the same centres."""
+    """Widen boxes (N, 4) to squares around the same centers."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     longer = library(sizes).maximum(sizes[:, :1], sizes[:, 1:])
     starts = boxes[:, :2] + sizes * 0.5 - longer * 0.5
@@ -294,7 +294,7 @@ def _surest_per_image(found: Boxes) -> Array:
         # One frame at a time: set side by side, as torchvision does, boxes would be rounded.
         of_image = places_of(found.image_numbers == image)
         same = found.image_numbers[of_image] * 0
-        kept.append(of_image[surest(found.boxes_xyxy[of_image], found.scores[of_image], same, _OVERLAP)])
+        kept.append(of_image[nms(found.boxes_xyxy[of_image], found.scores[of_image], same, _OVERLAP)])
     return joined(kept)
 
 
@@ -308,7 +308,7 @@ def _faces(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray) -> list[Fa
 
 def _surest_inside(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
     """Return which boxes stay when those go that share 0.7 of the smaller of the two with a surer
-    one, surest first."""
+    one, nms first."""
     areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
     order = np.argsort(scores)
     kept: list[int] = []

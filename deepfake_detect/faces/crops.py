@@ -8,7 +8,7 @@ import numpy as np
 from deepfake_detect.errors import OptionError
 from deepfake_detect.records import CropGeometry, Face
 
-# Where MTCNN puts eyes, nose and mouth corners of a frontal face, from the box's centre in units
+# Where MTCNN puts eyes, nose and mouth corners of a frontal face, from the box's center in units
 # of its longer side: medians over 302 Labeled Faces in the Wild, made symmetric.
 FRONTAL_LANDMARKS = np.array(
     [(-0.176, -0.112), (0.176, -0.112), (0.0, 0.081), (-0.160, 0.254), (0.160, 0.254)], np.float32
@@ -33,7 +33,7 @@ def crop_side(face: Face, geometry: CropGeometry) -> int:
 def crop_face(image: np.ndarray, face: Face, geometry: CropGeometry) -> np.ndarray:
     """Cut a face out as a square.
 
-    The square is centred on the box and ``geometry.margin`` times its longer side. Past the
+    The square is centered on the box and ``geometry.margin`` times its longer side. Past the
     frame's border the picture is mirrored, so that every face keeps its place and scale in its
     crop. With ``geometry.aligned`` the five landmarks are moved onto those of a frontal face by
     the best-fitting rotation, scale and shift.
@@ -91,11 +91,11 @@ def _aligned(image: np.ndarray, face: Face, side: int, margin: float) -> np.ndar
 def best_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Least-squares rotation, scale and shift (2, 3) from points to points (Umeyama 1991, IEEE TPAMI)."""
     source_mean, target_mean = source.mean(0), target.mean(0)
-    source_centred, target_centred = source - source_mean, target - target_mean
-    u, singular, vt = np.linalg.svd(target_centred.T @ source_centred / len(source))
+    source_centered, target_centered = source - source_mean, target - target_mean
+    u, singular, vt = np.linalg.svd(target_centered.T @ source_centered / len(source))
     sign = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = u @ np.diag(sign) @ vt
-    variance = source_centred.var(0).sum()
+    variance = source_centered.var(0).sum()
     scale = (singular * sign).sum() / max(variance, 1e-12)
     shift = target_mean - scale * rotation @ source_mean
     return np.hstack([scale * rotation, shift[:, None]])

@@ -24,14 +24,14 @@ from deepfake_detect.faces.cascade import (
     longer_side,
     search_everywhere,
 )
-from deepfake_detect.faces.mosaic import CELL_SIZE, CELL_STRIDE, frame_scales, num_cells, shrunk
-from deepfake_detect.faces.networks import ProposalNetwork, TorchNetworks
-from deepfake_detect.faces.sums import (
+from deepfake_detect.faces.integral import (
     crop_windows,
     frames_tensor,
     sample_windows,
     summed_area_table,
 )
+from deepfake_detect.faces.mosaic import CELL_SIZE, CELL_STRIDE, frame_scales, num_cells, shrunk
+from deepfake_detect.faces.networks import ProposalNetwork, TorchNetworks
 from deepfake_detect.records import Face
 
 # Side of the part of a shrunk frame that is looked at around a face, which is about 12 pixels
@@ -47,7 +47,7 @@ _CUT_DIFFERENCE = 0.15
 _THUMBNAIL_SIDE = 16
 
 
-class Follower:
+class DenseDetector:
     """Finds the faces of consecutive frames; the first is a key frame.
 
     Several parts of a clip are followed side by side, each from a key frame of its own: operations

@@ -9,8 +9,8 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.faces.cascade import PYRAMID_FACTOR, Networks, longer_side, search_everywhere
+from deepfake_detect.faces.integral import summed_area_table
 from deepfake_detect.faces.parallel import in_batches, map_in_threads
-from deepfake_detect.faces.sums import summed_area_table
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face, Frame
 
@@ -38,7 +38,7 @@ def default_min_face(height: int, width: int) -> float:
     return max(SMALLEST_USUAL_FACE, min(height, width) * _SHARE_OF_FRAME)
 
 
-class FaceFinder:
+class MtcnnDetector:
     """Finds every face that is large enough in its frame.
 
     Args:

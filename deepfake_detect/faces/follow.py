@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.faces.crops import check_geometry, crop_face
-from deepfake_detect.faces.finder import FaceFinder
+from deepfake_detect.faces.finder import MtcnnDetector
 from deepfake_detect.faces.tracking import Tracker
 from deepfake_detect.records import CropGeometry, Face, Frame
 
@@ -37,7 +37,7 @@ class FollowedFrame:
     faces: tuple[FollowedFace, ...]
 
 
-class FaceFollower:
+class TrackedCropper:
     """Links and crops the detected faces of one clip, frame by frame in order.
 
     Args:
@@ -49,7 +49,7 @@ class FaceFollower:
     Example:
         >>> frame = Frame(np.zeros((90, 90, 3), np.uint8), 0, 0.0)
         >>> face = Face(np.float32([20, 20, 50, 60]), 1.0, np.zeros((5, 2), np.float32))
-        >>> FaceFollower(CropGeometry()).follow(frame, [face]).faces[0].crop.shape
+        >>> TrackedCropper(CropGeometry()).follow(frame, [face]).faces[0].crop.shape
         (52, 52, 3)
     """
 
@@ -69,7 +69,7 @@ class FaceFollower:
 
 
 def follow_faces(
-    frames: Iterable[Frame], *, detector: FaceFinder, geometry: CropGeometry
+    frames: Iterable[Frame], *, detector: MtcnnDetector, geometry: CropGeometry
 ) -> Iterator[FollowedFrame]:
     """Detect, link and crop the faces of a clip's frames, a few frames in memory at a time.
 
@@ -86,7 +86,7 @@ def follow_faces(
     Raises:
         OptionError: The margin is outside 0.5 to 4.
     """
-    follower = FaceFollower(geometry)
+    follower = TrackedCropper(geometry)
     held: deque[Frame] = deque()  # read already, while faces of the ones before are looked for
 
     def images() -> Iterator[np.ndarray]:

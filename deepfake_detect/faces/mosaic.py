@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from deepfake_detect.faces.arrays import Array, placed
-from deepfake_detect.faces.sums import (
+from deepfake_detect.faces.integral import (
     channels_first,
     edge_differences,
     network_pixels,

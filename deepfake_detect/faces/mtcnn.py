@@ -16,10 +16,10 @@ import torch
 
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.faces.dense import Follower
+from deepfake_detect.faces.dense import DenseDetector
 from deepfake_detect.faces.finder import (
     SMALLEST_USUAL_FACE,
-    FaceFinder,
+    MtcnnDetector,
     check_min_face,
     default_min_face,
     large_enough,
@@ -38,7 +38,7 @@ _FRAMES_TOGETHER = {"exact": 1, "default": 2, "dense": 4}
 _FRAMES_TOGETHER_ON_GPU = 8
 
 
-class FaceDetector(FaceFinder):
+class FaceDetector(MtcnnDetector):
     """MTCNN (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights, on one device.
 
     Args:
@@ -103,7 +103,7 @@ class FaceDetector(FaceFinder):
     def _follow(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of consecutive frames of one size, every eighth of which is a key frame."""
         min_face, smallest = self._sizes(images[0])
-        follower = Follower(self._networks, smallest=smallest, min_face=min_face)
+        follower = DenseDetector(self._networks, smallest=smallest, min_face=min_face)
         parts = [images[start : start + _KEY_INTERVAL] for start in range(0, len(images), _KEY_INTERVAL)]
         steps = [follower.find([part[n] for part in parts if n < len(part)]) for n in range(len(parts[0]))]
         in_order = (steps[n][number] for number, part in enumerate(parts) for n in range(len(part)))

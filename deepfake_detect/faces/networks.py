@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepfake_detect.device import keep_freed_memory
-from deepfake_detect.faces.sums import frames_tensor
+from deepfake_detect.faces.integral import frames_tensor
 
 # Crops of one run: measured fastest on a CPU, whose cache they have to fit into. A GPU takes all.
 _CROPS_PER_RUN = {RNet: 64, ONet: 16}

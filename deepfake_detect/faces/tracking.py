@@ -42,7 +42,7 @@ class Tracker:
     """Links faces to people, frame by frame in order.
 
     In each frame the faces are matched to the people seen last so that the sum of distances is
-    least (Hungarian method); distance is the shift of the box centre over the box size plus the
+    least (Hungarian method); distance is the shift of the box center over the box size plus the
     logarithm of the change of size, from where the person was last or, when they move, from where
     they would be by now: so two people who cross, one hiding the other, keep their numbers. A face
     that fits nobody starts a new track; a person unseen for more than five frames is given up.

@@ -6,7 +6,7 @@ extract      manifest -> feature file, resumable
 heads        classical classifiers as arrays: features -> logits, without scikit-learn
 classifiers  scikit-learn pipelines, chosen on validation videos
 detector     encoder and classical classifier as a detector file
-neighbours   the nearest faces of a face, and how often they are of the same person
+neighbors   the nearest faces of a face, and how often they are of the same person
 across       faces that look alike in two splits, in the words of the audit
 clusters     groups of like faces, and their places on a map
 face_map     that map as a page to zoom into

@@ -17,7 +17,7 @@ from deepfake_detect.data.audit import MAX_EXAMPLES, DuplicatePair, LeakExample,
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features.feature_file import UNSPLIT, FeatureFile, FeatureTable, concatenate
-from deepfake_detect.features.neighbours import FaceIndex
+from deepfake_detect.features.neighbors import FaceIndex
 
 _USUAL_ORDER = ("train", "val", "test")
 

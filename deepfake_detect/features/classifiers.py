@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from deepfake_detect._version import __version__
-from deepfake_detect.data.seen import DIGEST_LENGTH, PREFIXES_KEY
+from deepfake_detect.data.video_digests import DIGEST_LENGTH, PREFIXES_KEY
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.calibrate import CalibrationOptions, fit_to_scores
 from deepfake_detect.evaluation.score_table import ScoreTable, video_samples
@@ -88,7 +88,7 @@ def fit_classifier(
 ) -> FittedClassifier:
     """Fit a classifier on the train split with each of its settings; validation keeps the best.
 
-    Classes are weighed to be equally heavy, save for the nearest neighbours. All features of train
+    Classes are weighed to be equally heavy, save for the nearest neighbors. All features of train
     and val are held in memory as float64.
 
     Args:

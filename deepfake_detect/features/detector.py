@@ -63,7 +63,7 @@ class FeatureClassifier(ForgeryClassifier):
         return self._layer
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features (N, F) of normalised images (N, C, S, S)."""
+        """Return the features (N, F) of normalized images (N, C, S, S)."""
         features: torch.Tensor = self._extractor[0](images)
         return features
 
@@ -80,7 +80,7 @@ def save_feature_detector(
         config: What belongs to it; its ``model`` is the network's spec.
     """
     told = {CLASSIFIER_KEY: json.dumps({"head": head_name, "layer": model.layer})}
-    save_detector(path, model, config, told=told)
+    save_detector(path, model, config, extra_metadata=told)
 
 
 def read_any_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, DetectorConfig]:

@@ -23,7 +23,6 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from deepfake_detect._version import __version__
-from deepfake_detect.cluster import Lost, RayOptions, map_on_ray, ray_cluster
 from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable, read_crop, reading_worker
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.manifest import Manifest
@@ -39,8 +38,9 @@ from deepfake_detect.features.feature_file import (
     FeatureWriter,
     concatenate,
 )
-from deepfake_detect.files import atomic_path, make_folder, only_one, sha256_of_file
+from deepfake_detect.io.files import atomic_path, file_lock, make_folder, sha256_of_file
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.work import Lost, RayOptions, map_on_ray, ray_cluster
 
 _COLUMNS = (
     *("dataset", "split", "method", "label", "video_id", "frame_index", "track_id", "target_id", "path"),
@@ -112,7 +112,7 @@ def extract_features(
     target = Path(out)
     info = _info_of(manifest, extractor)
     parts = make_folder(target.parent / f"{target.name}.parts")
-    with only_one(parts, what="extraction of features"):
+    with file_lock(parts, what="extraction of features"):
         stored, known = _known_rows(target, parts, info)
         columns = manifest.columns(_COLUMNS)
         wanted = _unknown_rows(manifest, columns, known)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepfake_detect.data.seen import PREFIXES_KEY
+from deepfake_detect.data.video_digests import PREFIXES_KEY
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.explain.layers import as_map, find_layer, last_map_layer, layout_of, outputs_of
+from deepfake_detect.explanation.layers import as_map, find_layer, last_map_layer, layout_of, outputs_of
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 from deepfake_detect.models.weights import read_weights_file
@@ -52,7 +52,7 @@ class FeatureSource:
 
 
 class FeatureExtractor(nn.Module):
-    """Normalised images (N, 3, S, S) in, features out: (N, F), or (N, C, h, w) of maps.
+    """Normalized images (N, 3, S, S) in, features out: (N, F), or (N, C, h, w) of maps.
 
     Args:
         model: Whose encoder is used.
@@ -88,7 +88,7 @@ class FeatureExtractor(nn.Module):
             self.feature_shape = tuple(self(sample).shape[1:])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features of normalised images (N, 3, S, S)."""
+        """Return the features of normalized images (N, 3, S, S)."""
         if self.layer is None:
             features: torch.Tensor = self.model.encoder(images)
             return features

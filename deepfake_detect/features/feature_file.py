@@ -228,7 +228,7 @@ class FeatureFile:
 class FeatureDataset(Dataset[tuple[torch.Tensor, int]]):
     """Map-style dataset of (float32 tensor, label); each process opens the file for itself.
 
-    Neighbouring rows are quick, as they share compressed chunks; rows in random order are not: read
+    Neighboring rows are quick, as they share compressed chunks; rows in random order are not: read
     what fits into memory with :meth:`FeatureFile.read`.
     """
 

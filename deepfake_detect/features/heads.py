@@ -109,7 +109,7 @@ class RbfHead(ClassicalHead):
         return kernel @ self.get_buffer("dual") + self.get_buffer("bias")
 
 
-class NeighboursHead(ClassicalHead):
+class NeighborsHead(ClassicalHead):
     """The log-odds of fake among the ``count`` nearest of ``points`` (M, K) with their ``labels`` (M,).
 
     One is added to both sides of the odds (Laplace's rule), so that they stay finite.
@@ -184,7 +184,7 @@ class TreesHead(ClassicalHead):
 HEADS: dict[str, Callable[[Mapping[str, torch.Tensor]], ClassicalHead]] = {
     "linear": LinearHead,
     "rbf": RbfHead,
-    "neighbours": NeighboursHead,
+    "neighbors": NeighborsHead,
     "trees": TreesHead,
 }
 
@@ -241,7 +241,7 @@ def _tensors_of(classifier: Any) -> tuple[str, Tensors]:
         "LinearSVC": ("linear", _linear_tensors),
         "LogisticRegression": ("linear", _linear_tensors),
         "SVC": ("rbf", _rbf_tensors),
-        "KNeighborsClassifier": ("neighbours", _neighbour_tensors),
+        "KNeighborsClassifier": ("neighbors", _neighbor_tensors),
         "RandomForestClassifier": ("trees", _forest_tensors),
         "HistGradientBoostingClassifier": ("trees", _boosting_tensors),
     }
@@ -265,7 +265,7 @@ def _rbf_tensors(classifier: Any) -> Tensors:
     }
 
 
-def _neighbour_tensors(classifier: Any) -> Tensors:
+def _neighbor_tensors(classifier: Any) -> Tensors:
     return {
         "points": _tensor(classifier._fit_X),
         "labels": torch.as_tensor(classifier._y).to(torch.int8),
@@ -331,7 +331,7 @@ def _joined(trees: list[Tensors]) -> Tensors:
 def _refuse_gradients(inputs: torch.Tensor) -> None:
     if torch.is_grad_enabled() and inputs.requires_grad:
         raise OptionError(
-            "classifier", "neighbours and trees have no gradient", "ask for scorecam, or train another one"
+            "classifier", "neighbors and trees have no gradient", "ask for scorecam, or train another one"
         )
 
 

@@ -1,7 +1,7 @@
-"""Self-blended images, a batch of tensors at a time: the definition of ``single``, vectorised.
+"""Self-blended images, a batch of tensors at a time: the definition of ``single``, vectorized.
 
 What makes it fast: the mask is made on a grid of half the usual resolution, from the two ends of
-each of its rows; colours change by one linear map; resizing, scaling and shifting are one sampling;
+each of its rows; colors change by one linear map; resizing, scaling and shifting are one sampling;
 and only the part of the pictures that some mask covers is worked on.
 """
 
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.forgery.batch_draws import SelfBlendDraws, colour_maps, draw_self_blends
+from deepfake_detect.forgery.batch_draws import SelfBlendDraws, color_maps, draw_self_blends
 from deepfake_detect.forgery.batch_masks import draw_masks
 from deepfake_detect.forgery.config import SelfBlendConfig
 from deepfake_detect.forgery.inputs import check_outlines, check_sides
@@ -30,7 +30,7 @@ class BlendBatch(NamedTuple):
 
     Attributes:
         reals: Same shape, type and device as the input: the input, or where the target was
-            changed, the input in other colours and sharpness.
+            changed, the input in other colors and sharpness.
         blended: Likewise.
         masks: float32 (N, H, W) in [0, 1], the weights of what was blended in.
     """
@@ -103,7 +103,7 @@ class _Group(NamedTuple):
 
 
 class _Change:
-    """The copies in other colours and sharpness, and what is made of them.
+    """The copies in other colors and sharpness, and what is made of them.
 
     The images are put in the order of their groups, so that a group is a view and not a copy.
     """
@@ -118,8 +118,8 @@ class _Change:
         self._white = 255.0 if images.dtype == torch.uint8 else 1.0
         height, width = images.shape[2:]
         faces = images[:, :, height // 4 : -height // 4 : 4, width // 4 : -width // 4 : 4]
-        mean_colours = faces.mean((2, 3), dtype=torch.float32) / self._white
-        self._maps = colour_maps(mean_colours.double().cpu().numpy(), draws)
+        mean_colors = faces.mean((2, 3), dtype=torch.float32) / self._white
+        self._maps = color_maps(mean_colors.double().cpu().numpy(), draws)
 
     def pictures(self, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the reals, and the reals with the moved copies mixed in."""
@@ -181,7 +181,7 @@ class _Change:
         return places, low, min(length, high)
 
     def _changed(self, part: torch.Tensor, group: _Group) -> torch.Tensor:
-        """Return images (G, 3, h, w) of a group in their new colours, sharpened or shrunk."""
+        """Return images (G, 3, h, w) of a group in their new colors, sharpened or shrunk."""
         values = part.float()
         if group.factor > 1:
             values = _block_means(values, group.factor)
@@ -193,7 +193,7 @@ class _Change:
             around = _mean_of_nine(values)
             values = values * (gain + amount)
             values[..., 1:-1, 1:-1].addcmul_(around, amount, value=-1)
-            # The outermost pixels have no whole neighbourhood; they are their own.
+            # The outermost pixels have no whole neighborhood; they are their own.
             for edge in (values[..., 0, :], values[..., -1, :], values[..., 1:-1, 0], values[..., 1:-1, -1]):
                 edge.mul_((gain / (gain + amount))[:, :, 0])
         matrix = self._tensor(self._maps[group.rows])
@@ -235,7 +235,7 @@ def _block_means(values: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def _mean_of_nine(values: torch.Tensor) -> torch.Tensor:
-    """Return the means (G, 3, H - 2, W - 2) of the 3 x 3 neighbourhoods in (G, 3, H, W)."""
+    """Return the means (G, 3, H - 2, W - 2) of the 3 x 3 neighborhoods in (G, 3, H, W)."""
     rows = values[:, :, :-2] + values[:, :, 1:-1]
     rows += values[:, :, 2:]
     total = rows[..., :-2] + rows[..., 1:-1]

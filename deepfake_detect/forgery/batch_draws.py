@@ -11,7 +11,7 @@ from deepfake_detect.forgery.config import MaskConfig, SelfBlendConfig
 
 NOISE_SIDE = 56
 _NUM_MASK_NUMBERS, _NUM_CHANGE_NUMBERS = 6, 18
-# A mean colour greyer than this has no hue or saturation worth the name.
+# A mean color grayer than this has no hue or saturation worth the name.
 _LEAST_SATURATION = 0.05
 _MOST_SATURATION_GAIN = 4.0
 
@@ -128,22 +128,22 @@ def _between(limits: tuple[float, float], lots: np.ndarray) -> np.ndarray:
     return between
 
 
-def colour_maps(mean_colours: np.ndarray, draws: SelfBlendDraws) -> np.ndarray:
-    """Return each image's change of colour as one linear map.
+def color_maps(mean_colors: np.ndarray, draws: SelfBlendDraws) -> np.ndarray:
+    """Return each image's change of color as one linear map.
 
     The RGB shift, brightness and contrast are linear. The shift of hue, saturation and value is
-    replaced by its linear part about the mean colour of the image's middle, where the face is.
+    replaced by its linear part about the mean color of the image's middle, where the face is.
 
     Args:
-        mean_colours: (N, 3) RGB in [0, 1].
+        mean_colors: (N, 3) RGB in [0, 1].
         draws: Of the same images.
 
     Returns:
-        float64 (N, 3, 4): colours in [0, 1] times the left three columns, plus the last one times
+        float64 (N, 3, 4): colors in [0, 1] times the left three columns, plus the last one times
         white.
     """
-    count = len(mean_colours)
-    shifted = np.clip(mean_colours + draws.rgb_shift, 0.02, 1)
+    count = len(mean_colors)
+    shifted = np.clip(mean_colors + draws.rgb_shift, 0.02, 1)
     hue, saturation, value = draws.hsv_shift.T
     turn = _hue_maps(shifted, hue)
     turned = np.clip((turn @ shifted[..., None])[..., 0], 0.02, 1)
@@ -164,24 +164,24 @@ def colour_maps(mean_colours: np.ndarray, draws: SelfBlendDraws) -> np.ndarray:
     return maps
 
 
-def _hue_maps(colours: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Return the maps (N, 3, 3) that shift the hue by so much, exactly so near each colour (N, 3).
+def _hue_maps(colors: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """Return the maps (N, 3, 3) that shift the hue by so much, exactly so near each color (N, 3).
 
     With a hue in sixths of the circle, a channel is min + (max - min) * f(hue), and f climbs, stays
     at 1, falls and stays at 0. So the channel in the middle tells a pixel's hue, and each new channel
     is linear in the three old ones.
     """
-    row = np.arange(len(colours))
-    low, middle, high = np.argsort(colours, axis=1, kind="stable").T
-    chroma = np.maximum(colours[row, high] - colours[row, low], 1e-6)
-    height = (colours[row, middle] - colours[row, low]) / chroma
+    row = np.arange(len(colors))
+    low, middle, high = np.argsort(colors, axis=1, kind="stable").T
+    chroma = np.maximum(colors[row, high] - colors[row, low], 1e-6)
+    height = (colors[row, middle] - colors[row, low]) / chroma
     climbs = np.where(middle == (high + 1) % 3, 1.0, -1.0)
     hue = 2 * high + climbs * height + degrees / 60
     tiny = 1e-4
     at = _hexagon(hue)
     slope = (_hexagon(hue + tiny) - _hexagon(hue - tiny)) / (2 * tiny) * climbs[:, None]
     of_high = at - slope * height[:, None]
-    maps = np.zeros((len(colours), 3, 3))
+    maps = np.zeros((len(colors), 3, 3))
     maps[row, :, high] += of_high
     maps[row, :, middle] += slope
     maps[row, :, low] += 1 - of_high - slope

@@ -21,10 +21,10 @@ from deepfake_detect.data.manifest import (
 )
 from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.files import atomic_path, make_folder, only_one
 from deepfake_detect.forgery.blended_crops import Blender, Forgery, landmark_shares
 from deepfake_detect.forgery.blends import BlendWord
 from deepfake_detect.forgery.single import SelfBlendPair
+from deepfake_detect.io.files import atomic_path, file_lock, make_folder
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
 
@@ -68,7 +68,7 @@ def write_blends(
     """
     if out.resolve() == rows.root.resolve():
         raise OptionError("out", "is the folder of the manifest that is read", "pass another folder")
-    with only_one(make_folder(out), what="blending"):
+    with file_lock(make_folder(out), what="blending"):
         blenders = [
             (part, Blender(part, landmark_shares(part, device=device, show_progress=show_progress), words))
             for part in _splits(rows.where(f"label = {REAL}"))

@@ -37,8 +37,8 @@ from deepfake_detect.forgery.find import find_landmarks
 from deepfake_detect.forgery.landmarks import (
     crop_landmarks,
     face_outlines,
-    nearest_normalised,
-    normalised_landmarks,
+    nearest_normalized,
+    normalized_landmarks,
 )
 from deepfake_detect.forgery.single import SelfBlendPair, self_blend_pair
 from deepfake_detect.progress import progress_bar
@@ -147,7 +147,7 @@ class Blender:
         )
         self._paths, self._root, self._words = columns["path"], rows.root, tuple(words)
         self._names, self._people = columns["target_id"], identity_codes(columns["person"])
-        self._shares, self._poses = shares, normalised_landmarks(shares)
+        self._shares, self._poses = shares, normalized_landmarks(shares)
         can_be_blended = _can_be_blended(shares) & (columns["label"].to_numpy() == REAL)
         if "cross" in words:
             # Another person's face is asked for, and of the nameless nobody knows whose theirs is.
@@ -201,7 +201,7 @@ class Blender:
     def _partners(self, row: int, rng: np.random.Generator) -> list[int]:
         """Return reals of other people whose heads are held alike, in a drawn order."""
         others = self.rows[self._people[self.rows] != self._people[row]]
-        nearest = nearest_normalised(self._poses[row], self._poses[others], k=min(_NUM_ALIKE, len(others)))
+        nearest = nearest_normalized(self._poses[row], self._poses[others], k=min(_NUM_ALIKE, len(others)))
         drawn: list[int] = others[rng.permutation(nearest)].tolist()
         return drawn
 

@@ -56,9 +56,9 @@ class SelfBlendConfig(MaskConfig):
     Each limit is the greatest change either way; 0 leaves that step out.
 
     Attributes:
-        changed: Which copy is given another colour and sharpness: the ``"source"``, which is
+        changed: Which copy is given another color and sharpness: the ``"source"``, which is
             blended in, the ``"target"``, which receives it, or ``"either"``, drawn evenly.
-        rgb_shift: In grey levels of 255, drawn for each channel.
+        rgb_shift: In gray levels of 255, drawn for each channel.
         rgb_shift_probability: 0 to 1.
         hue_shift, saturation_shift, value_shift: In levels of 8-bit HSV as OpenCV has it (hue 0 to
             179, the others 0 to 255), cut to whole levels: the authors' 0.3 lowers the hue by one as
@@ -114,18 +114,18 @@ class CrossBlendConfig(MaskConfig):
     Attributes:
         blending: ``"alpha"``, a weighted mean, or ``"poisson"``, in which the source's gradients
             are kept and its edge is the target's (Pérez et al. 2003).
-        colour_transfer: Share of the way from the source's colours to the target's, matched in
+        color_transfer: Share of the way from the source's colors to the target's, matched in
             mean and spread in Lab inside the outline (Reinhard et al. 2001).
     """
 
     blending: Blending = "alpha"
-    colour_transfer: float = 1.0
+    color_transfer: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.blending not in get_args(Blending):
             raise OptionError("blending", f"{self.blending!r} is unknown", "choose alpha or poisson")
-        _check_from_to(self, "colour_transfer", 0.0, 1.0)
+        _check_from_to(self, "color_transfer", 0.0, 1.0)
 
 
 def _check_finite(config: MaskConfig) -> None:

@@ -31,7 +31,7 @@ def cross_blend(
     """Blend the face of one picture into another's.
 
     The source is turned, scaled and shifted so that its landmarks lie on the target's, given the
-    target's colours, and blended in through the target's outline, bent and softened. Where its crop
+    target's colors, and blended in through the target's outline, bent and softened. Where its crop
     ends inside the outline it is mirrored; a source of like pose (:func:`nearest_landmarks`) and
     like margin avoids that.
 
@@ -41,7 +41,7 @@ def cross_blend(
         target_landmarks_xy, source_landmarks_xy: (K, 2) each in pixels of its crop, equally many,
             K >= 5.
         rng: Generator to draw from, or a seed. The same state gives the same result.
-        config: How the mask is made, colours matched and pictures blended.
+        config: How the mask is made, colors matched and pictures blended.
 
     Returns:
         RGB uint8 (H, W, 3) of the target's size, and the mask, float32 (H, W) in [0, 1]. Where it is
@@ -82,15 +82,13 @@ def cross_blend(
     solid = mask > mask.max() / 2
     if not solid.any():  # the outline was bent out of the picture
         return receiving.copy(), mask
-    moved = _with_colours_of(moved, receiving, solid, share=config.colour_transfer)
+    moved = _with_colors_of(moved, receiving, solid, share=config.color_transfer)
     if config.blending == "poisson":
         moved = _poisson(receiving, moved, mask > 0)
     return mix(receiving, moved, mask), mask
 
 
-def _with_colours_of(
-    source: np.ndarray, target: np.ndarray, where: np.ndarray, *, share: float
-) -> np.ndarray:
+def _with_colors_of(source: np.ndarray, target: np.ndarray, where: np.ndarray, *, share: float) -> np.ndarray:
     """Match mean and spread of each Lab channel inside a region (Reinhard et al. 2001, IEEE CG&A)."""
     if share == 0:
         return source
@@ -107,7 +105,7 @@ def _poisson(target: np.ndarray, source: np.ndarray, where: np.ndarray) -> np.nd
     """Return the target with the source's gradients in a region (Pérez et al. 2003, SIGGRAPH).
 
     OpenCV moves or refuses regions that touch the picture's border, so both get a border first; and
-    it centres the region's bounding box on the point given, so that point is the box's own middle.
+    it centers the region's bounding box on the point given, so that point is the box's own middle.
     """
     wide = _POISSON_BORDER
     wide_target, wide_source = (

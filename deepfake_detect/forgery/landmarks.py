@@ -84,9 +84,9 @@ def _check_spread(points: np.ndarray, subject: str) -> None:
     finite = (np.abs(points) <= _FARTHEST).all((1, 2))  # false for NaN too
     # The spread along the smaller of the principal axes.
     usable = np.where(finite[:, None, None], points, 0.0)
-    centred = usable - usable.mean(1, keepdims=True)
-    xx, yy = (centred**2).sum(1).T
-    xy = centred.prod(2).sum(1)
+    centered = usable - usable.mean(1, keepdims=True)
+    xx, yy = (centered**2).sum(1).T
+    xy = centered.prod(2).sum(1)
     extent = np.sqrt(np.maximum((xx + yy) / 2 - np.hypot((xx - yy) / 2, xy), 0))
     for number in np.flatnonzero(~finite | (extent < _MIN_EXTENT)):
         which = f"{subject}[{number}]" if len(points) > 1 else subject
@@ -203,7 +203,7 @@ def similarity_between(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarr
     return best_similarity(np.asarray(source_xy, np.float64), np.asarray(target_xy, np.float64))
 
 
-def normalised_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
+def normalized_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
     """Return landmarks without their place and size.
 
     Args:
@@ -214,13 +214,13 @@ def normalised_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
 
     Example:
         >>> five = np.array([(30.0, 40), (60, 40), (45, 58), (33, 75), (57, 75)])
-        >>> bool(np.allclose(normalised_landmarks(five), normalised_landmarks(five * 3 + 7)))
+        >>> bool(np.allclose(normalized_landmarks(five), normalized_landmarks(five * 3 + 7)))
         True
     """
     points = np.asarray(landmarks_xy, np.float64)
-    centred = points - points.mean(-2, keepdims=True)
-    size = np.sqrt((centred**2).sum(-1, keepdims=True).mean(-2, keepdims=True))
-    scaled: np.ndarray = centred / np.maximum(size, 1e-9)
+    centered = points - points.mean(-2, keepdims=True)
+    size = np.sqrt((centered**2).sum(-1, keepdims=True).mean(-2, keepdims=True))
+    scaled: np.ndarray = centered / np.maximum(size, 1e-9)
     return scaled
 
 
@@ -255,11 +255,11 @@ def nearest_landmarks(landmarks_xy: np.ndarray, bank_xy: np.ndarray, *, k: int) 
         )
     if not 1 <= k <= len(bank):
         raise OptionError("k", f"is {k} of {len(bank)} faces", "pass 1 up to the number of faces")
-    return nearest_normalised(normalised_landmarks(points), normalised_landmarks(bank), k=k)
+    return nearest_normalized(normalized_landmarks(points), normalized_landmarks(bank), k=k)
 
 
-def nearest_normalised(landmarks: np.ndarray, bank: np.ndarray, *, k: int) -> np.ndarray:
-    """Do as :func:`nearest_landmarks` with landmarks that are normalised already, unchecked."""
+def nearest_normalized(landmarks: np.ndarray, bank: np.ndarray, *, k: int) -> np.ndarray:
+    """Do as :func:`nearest_landmarks` with landmarks that are normalized already, unchecked."""
     distances = ((bank - landmarks) ** 2).sum((1, 2))
     nearest = np.argpartition(distances, k - 1)[:k]
     ordered: np.ndarray = nearest[np.argsort(distances[nearest], kind="stable")]

@@ -25,7 +25,7 @@ class SelfBlendPair:
     """A real and the fake made of it, which differ inside the mask only.
 
     Attributes:
-        real: RGB uint8 (H, W, 3): the input, or the input in other colours and sharpness.
+        real: RGB uint8 (H, W, 3): the input, or the input in other colors and sharpness.
         blended: RGB uint8 (H, W, 3).
         mask: float32 (H, W) in [0, 1], the weight of what was blended in.
     """
@@ -40,7 +40,7 @@ def self_blend(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make a self-blended image: the input with its face blended in once more, slightly changed.
 
-    The copy is given another colour and sharpness, scaled and shifted, and blended in through a
+    The copy is given another color and sharpness, scaled and shifted, and blended in through a
     mask that is the face's outline, bent and softened (Shiohara and Yamasaki 2022, arXiv:2204.08376;
     parameters of the authors' code, mapooon/SelfBlendedImages). A face may reach past the border:
     its mask is cut off there, and the copy is mirrored, so that no seam shows.
@@ -83,7 +83,7 @@ def self_blend_pair(
 ) -> SelfBlendPair:
     """Make a self-blended image and the real to show beside it.
 
-    As :func:`self_blend`, but as often as not it is the receiving picture that is changed in colour
+    As :func:`self_blend`, but as often as not it is the receiving picture that is changed in color
     and sharpness, as in the paper. That changed picture is then the real, so that what was done to
     the whole of it tells nothing.
 
@@ -145,9 +145,9 @@ def _draw_affine(height: int, width: int, config: SelfBlendConfig, rng: np.rando
 
 
 def _change(image: np.ndarray, config: SelfBlendConfig, rng: np.random.Generator) -> np.ndarray:
-    """Return the picture in other colours and sharpness."""
-    colours, sharpen, smaller = _steps(config, threading.get_ident())
-    steps = [step for step, probability in colours if rng.random() < probability]
+    """Return the picture in other colors and sharpness."""
+    colors, sharpen, smaller = _steps(config, threading.get_ident())
+    steps = [step for step, probability in colors if rng.random() < probability]
     shrinks = rng.random() < 0.5 and len(smaller) > 0
     steps.append(smaller[rng.integers(len(smaller))] if shrinks else sharpen)
     for step in steps:
@@ -159,7 +159,7 @@ def _change(image: np.ndarray, config: SelfBlendConfig, rng: np.random.Generator
 
 @functools.lru_cache(maxsize=32)
 def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]], Any, list[Any]]:
-    """Return changes of colour with their probabilities, sharpening, and the ways to shrink.
+    """Return changes of color with their probabilities, sharpening, and the ways to shrink.
 
     Steps hold their random state, so each thread has its own.
     """
@@ -169,13 +169,13 @@ def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]
     hsv = (config.hue_shift, config.saturation_shift, config.value_shift)
     light = (config.brightness_limit, config.contrast_limit)
     rgb = [(-config.rgb_shift, config.rgb_shift)] * 3
-    colours: list[tuple[Any, float]] = []
+    colors: list[tuple[Any, float]] = []
     if config.rgb_shift:
-        colours.append((A.RGBShift(*rgb, p=1.0), config.rgb_shift_probability))
+        colors.append((A.RGBShift(*rgb, p=1.0), config.rgb_shift_probability))
     if any(hsv):
-        colours.append((A.HueSaturationValue(*((-limit, limit) for limit in hsv), p=1.0), 1.0))
+        colors.append((A.HueSaturationValue(*((-limit, limit) for limit in hsv), p=1.0), 1.0))
     if any(light):
-        colours.append((A.RandomBrightnessContrast(*((-limit, limit) for limit in light), p=1.0), 1.0))
+        colors.append((A.RandomBrightnessContrast(*((-limit, limit) for limit in light), p=1.0), 1.0))
     # By area: the authors' nearest pixel would also shift the picture, by up to 1.5 pixels.
     ways = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
     smaller = [
@@ -183,4 +183,4 @@ def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]
         for factor in config.downscale_factors
     ]
     sharpen = A.Sharpen(alpha=config.sharpen_alpha, lightness=config.sharpen_lightness, p=1.0)
-    return colours, sharpen, smaller
+    return colors, sharpen, smaller

@@ -136,8 +136,8 @@ def bootstrap_intervals(
     """
     samples = check_samples(labels, scores, None)
     numbers, num_groups = check_groups(groups, len(samples.labels))
-    times_drawn = draw_groups(num_groups, num_draws=num_draws, seed=seed)
-    values, draws = metric_draws(labels, scores, numbers, times_drawn, threshold=threshold)
+    resample_counts = draw_groups(num_groups, num_draws=num_draws, seed=seed)
+    values, draws = metric_draws(labels, scores, numbers, resample_counts, threshold=threshold)
     return intervals_of(values, draws, confidence=confidence)
 
 
@@ -179,9 +179,9 @@ def bootstrap_differences(
     """
     samples = check_samples(labels, first, None)
     numbers, num_groups = check_groups(groups, len(samples.labels))
-    times_drawn = draw_groups(num_groups, num_draws=num_draws, seed=seed)
+    resample_counts = draw_groups(num_groups, num_draws=num_draws, seed=seed)
     (value, draws), (other_value, other_draws) = (
-        metric_draws(labels, scores, numbers, times_drawn, threshold=threshold)
+        metric_draws(labels, scores, numbers, resample_counts, threshold=threshold)
         for scores, threshold in zip((first, second), thresholds, strict=True)
     )
     return intervals_of(value - other_value, draws - other_draws, confidence=confidence)
@@ -201,10 +201,10 @@ def draw_groups(num_groups: int, *, num_draws: int, seed: int) -> np.ndarray:
     """
     check_draws(num_draws, seed)
     generator = np.random.default_rng(seed)
-    times_drawn = np.empty((num_draws, num_groups), np.uint8)
-    for draw in times_drawn:
+    resample_counts = np.empty((num_draws, num_groups), np.uint8)
+    for draw in resample_counts:
         draw[:] = np.bincount(generator.integers(num_groups, size=num_groups), minlength=num_groups)
-    return times_drawn
+    return resample_counts
 
 
 def check_draws(num_draws: int, seed: int) -> None:
@@ -220,7 +220,7 @@ def check_draws(num_draws: int, seed: int) -> None:
 
 
 def metric_draws(
-    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, times_drawn: np.ndarray, *, threshold: float
+    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, resample_counts: np.ndarray, *, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return every metric on the samples as they are and on each draw.
 
@@ -230,8 +230,8 @@ def metric_draws(
     Args:
         labels: (N,) of 0 = real and 1 = fake, N >= 1.
         scores: (N,) probabilities of fake, 0 to 1.
-        groups: int (N,), column of ``times_drawn`` of each sample; columns may be left out.
-        times_drawn: (D, G) of :func:`draw_groups`.
+        groups: int (N,), column of ``resample_counts`` of each sample; columns may be left out.
+        resample_counts: (D, G) of :func:`draw_groups`.
         threshold: For what needs a verdict, finite.
 
     Returns:
@@ -260,7 +260,7 @@ def metric_draws(
     group_in_order = numbers[order.order]
     counts_as_is = np.ones((1, len(present)), np.uint8)
     values = _portion(order, group_in_order, sums_of_group, counts_as_is)[0]
-    drawn = times_drawn[:, present]
+    drawn = resample_counts[:, present]
     step = max(1, _PORTION // len(samples.labels))
     portions = [
         _portion(order, group_in_order, sums_of_group, drawn[start : start + step])
@@ -311,10 +311,10 @@ def _portion(
     order: ranking.Ranking, group_in_order: np.ndarray, sums_of_group: np.ndarray, drawn: np.ndarray
 ) -> np.ndarray:
     """Return the metrics of some draws (d, G), float64 (d, M) in the order of METRIC_NAMES."""
-    times_drawn = drawn.astype(np.float64)
-    counts = ranking.count(order, np.take(times_drawn, group_in_order, axis=1))
+    resample_counts = drawn.astype(np.float64)
+    counts = ranking.count(order, np.take(resample_counts, group_in_order, axis=1))
     start = ranking.up_to(counts, ranking.PARTIAL_AUC_MAX_FPR)
-    sums = times_drawn @ sums_of_group
+    sums = resample_counts @ sums_of_group
     verdicts = decisions.Verdicts(*(sums[:, column] for column in range(4)))
     total = verdicts.num_reals + verdicts.num_fakes
     bins = np.split(sums[:, 6:], 3, axis=1)

@@ -149,10 +149,10 @@ def partial_auc(
     max_fpr: float = PARTIAL_AUC_MAX_FPR,
     weights: ArrayLike | None = None,
 ) -> float:
-    """Return the area under the ROC curve up to a false positive rate, standardised.
+    """Return the area under the ROC curve up to a false positive rate, standardized.
 
     The area A over false positive rates 0 to x lies between x²/2 (chance) and x (perfect);
-    standardised it is ``(1 + (A - x²/2) / (x - x²/2)) / 2``: 0.5 for chance, 1 for a perfect
+    standardized it is ``(1 + (A - x²/2) / (x - x²/2)) / 2``: 0.5 for chance, 1 for a perfect
     detector, and below 0.5 for worse than chance. The curve is straight between two points.
 
     Args:
@@ -205,7 +205,7 @@ def equal_error_rate(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike
     """Return the error rate where as large a share of reals as of fakes is called wrongly.
 
     Where no threshold makes them equal, the point lies on the straight line between the two
-    neighbouring points of the ROC curve.
+    neighboring points of the ROC curve.
 
     Args:
         labels, scores, weights: As for :func:`roc_curve`.
@@ -300,8 +300,8 @@ def partial_auc_of(counts: Counts, max_fpr: float) -> np.ndarray:
     share = np.divide(width, end - start, out=np.zeros_like(width), where=end > start)
     area = np.einsum("...b,...b->...", width, low + 0.5 * share * (high - low))
     least = 0.5 * max_fpr**2
-    standardised: np.ndarray = 0.5 * (1.0 + (area - least) / (max_fpr - least))
-    return standardised
+    standardized: np.ndarray = 0.5 * (1.0 + (area - least) / (max_fpr - least))
+    return standardized
 
 
 def tpr_at_fpr_of(counts: Counts, max_fpr: float) -> np.ndarray:

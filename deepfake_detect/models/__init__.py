@@ -9,7 +9,7 @@ blocks           an encoder's blocks from input to output
 shapes           shapes of feature maps, the smallest workable input
 lora             small matrices that are trained in place of the weights
 weights          published weights, download and local files; encoder_weights: into an encoder
-catalogue        facts about backbones: parameters, input size, licence
+catalog        facts about backbones: parameters, input size, license
 checkpoint       detector.safetensors: the network and all that scoring must agree on
 inference        crops -> probabilities in batches
 """

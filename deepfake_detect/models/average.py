@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from deepfake_detect.data.seen import PREFIXES_KEY, seen_by_all
+from deepfake_detect.data.video_digests import PREFIXES_KEY, seen_by_all
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier

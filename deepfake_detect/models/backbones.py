@@ -23,7 +23,7 @@ class OwnBackbone:
 
     Attributes:
         build: Its class.
-        preprocessing: Input size and normalisation.
+        preprocessing: Input size and normalization.
         dropout: What its publisher drops before the last layer.
         poolings: Ways from the last map to features, its own first.
         smallest: Smallest side of an input in pixels.
@@ -40,7 +40,7 @@ class OwnBackbone:
 
 
 OWN_BACKBONES = {
-    # facenet-pytorch's fixed standardisation (x - 127.5) / 128, in units of the [0, 1] range; the
+    # facenet-pytorch's fixed standardization (x - 127.5) / 128, in units of the [0, 1] range; the
     # dropout of Megatvini/DeepFaceForgeryDetection.
     "facenet": OwnBackbone(FaceNet, Preprocessing(160, _HALF, (128 / 255,) * 3), 0.5, ("avg",), 75, False),
     # The dropout is that of Keras' MNIST example.
@@ -157,7 +157,7 @@ def _own_encoder(own: OwnBackbone, spec: ModelSpec) -> nn.Module:
         pooling = spec.pooling or own.poolings[0]
         options |= {"in_chans": spec.in_chans, "image_size": size, "pooling": pooling}
     elif spec.in_chans != 3:
-        raise OptionError("in_chans", f"{spec.backbone} takes 3, got {spec.in_chans}", "pass colour images")
+        raise OptionError("in_chans", f"{spec.backbone} takes 3, got {spec.in_chans}", "pass color images")
     try:
         return own.build(**options)
     except TypeError as error:

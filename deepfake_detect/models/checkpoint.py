@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.models.backbones import build_encoder
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.config import CALIBRATION_KEYS as CALIBRATION_KEYS
@@ -30,7 +30,7 @@ def save_detector(
     model: ForgeryClassifier,
     config: DetectorConfig,
     *,
-    told: Mapping[str, str] | None = None,
+    extra_metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a detector file atomically; the tensors read back bit for bit.
 
@@ -38,10 +38,10 @@ def save_detector(
         path: File to write, by custom ``detector.safetensors``.
         model: The trained network.
         config: What belongs to it.
-        told: More metadata, such as ``CLASSIFIER_KEY``.
+        extra_metadata: More metadata, such as ``CLASSIFIER_KEY``.
     """
     metadata = {
-        **(told or {}),
+        **(extra_metadata or {}),
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "config": json.dumps(asdict(config), allow_nan=False),

@@ -56,7 +56,7 @@ class ForgeryClassifier(nn.Module):
         return make_head(spec.head, num_features, spec.num_classes, dropout=spec.dropout)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits of normalised images.
+        """Return the logits of normalized images.
 
         Args:
             images: float32 (N, C, H, W).
@@ -72,7 +72,7 @@ class ForgeryClassifier(nn.Module):
         return logits.squeeze(1) if self.spec.num_classes == 1 else logits
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features (N, F) of normalised images (N, C, H, W); errors as of ``forward``."""
+        """Return the features (N, F) of normalized images (N, C, H, W); errors as of ``forward``."""
         size = self._only_size
         if size is not None and tuple(images.shape[-2:]) != (size, size):
             raise OptionError(

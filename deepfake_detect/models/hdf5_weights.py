@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 _GROUP = "weights"
 _BFLOAT16 = "bfloat16"  # HDF5 has no such type: it is kept as the 16 bits it is

@@ -43,7 +43,7 @@ class SmallCNN(nn.Module):
         image_size: Side of the input in pixels.
         pooling: ``"flatten"`` (of one input size) or ``"avg"`` (of any).
         hidden: Width of the hidden layer.
-        batch_norm: Whether each convolution is followed by batch normalisation.
+        batch_norm: Whether each convolution is followed by batch normalization.
         map_dropout: Probability of dropping a value of the pooled map.
     """
 
@@ -79,7 +79,7 @@ class MesoInception4(nn.Module):
     """MesoInception-4 of Afchar et al. 2018, arXiv:1809.00888.
 
     With 256 x 256 pixels and one output it has the paper's 28,615 parameters. It differs in that
-    its output is a logit and not a probability, and that batch normalisation has torch's momentum
+    its output is a logit and not a probability, and that batch normalization has torch's momentum
     and epsilon.
 
     Args:

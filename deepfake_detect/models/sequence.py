@@ -99,7 +99,7 @@ class SequenceClassifier(ForgeryClassifier):
         Padding changes nothing: it does not reach the encoder, nor its batch-norm statistics.
 
         Args:
-            images: float32 (N, T, 3, H, W), normalised crops in the order of time.
+            images: float32 (N, T, 3, H, W), normalized crops in the order of time.
             lengths: int64 (N,), how many of a clip's T crops count, 1 to T; the others are padding.
                 ``None``: all.
 

@@ -49,7 +49,7 @@ class ModelSpec:
 
     Attributes:
         backbone: A name of ``backbones.OWN_BACKBONES``, or a timm model name.
-        preprocessing: Input size and normalisation of RGB crops.
+        preprocessing: Input size and normalization of RGB crops.
         dropout: Probability of dropping a feature in the head, 0 to 1.
         backbone_options: Extra options of the backbone.
         head: A name of ``heads.HEADS``; a sequence model has its own in place of it.

@@ -16,7 +16,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
-from deepfake_detect.files import cache_folder, make_folder, sha256_of_file
+from deepfake_detect.io.files import cache_folder, make_folder, sha256_of_file
 from deepfake_detect.models.hdf5_weights import read_weights_h5
 from deepfake_detect.models.spec import DETECTOR_FORMAT
 from deepfake_detect.progress import progress_bar
@@ -34,12 +34,12 @@ class PublishedWeights:
         url: Where its publisher keeps it.
         sha256: Start of its SHA-256 as the publisher gives it (torchvision publishes 8 digits,
             in the file's name), or ``None`` where the publisher gives none.
-        licence: As stated by the publisher.
+        license: As stated by the publisher.
     """
 
     url: str
     sha256: str | None
-    licence: str
+    license: str
 
 
 _FACENET_RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"

@@ -1,4 +1,4 @@
-"""The scored clip played back: boxes, people's numbers, and colour by probability."""
+"""The scored clip played back: boxes, people's numbers, and color by probability."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from deepfake_detect.records import ClipRecord, Frame
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
-_REAL_COLOUR, _MIDDLE_COLOUR, _FAKE_COLOUR = (30, 160, 70), (235, 170, 30), (215, 40, 40)  # RGB
+_REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR = (30, 160, 70), (235, 170, 30), (215, 40, 40)  # RGB
 _FALLBACK_FRAMES_PER_SECOND = 25.0
 
 
@@ -130,23 +130,23 @@ def _draw_person(image: np.ndarray, person: _Person, time_seconds: float) -> Non
         box = (1 - share) * person.boxes_xyxy[before] + share * person.boxes_xyxy[after]
         nearest = before if share < 0.5 else after
     probability = float(person.probabilities[nearest])
-    _draw_box(image, box, f"person {person.track_id}  p(fake) {probability:.2f}", _colour(probability))
+    _draw_box(image, box, f"person {person.track_id}  p(fake) {probability:.2f}", _color(probability))
 
 
-def _colour(probability: float) -> tuple[int, int, int]:
+def _color(probability: float) -> tuple[int, int, int]:
     """Green through amber to red."""
-    stops = np.array([_REAL_COLOUR, _MIDDLE_COLOUR, _FAKE_COLOUR], float)
+    stops = np.array([_REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR], float)
     return tuple(int(np.interp(probability, [0, 0.5, 1], stops[:, channel])) for channel in range(3))  # type: ignore[return-value]
 
 
-def _draw_box(image: np.ndarray, box: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+def _draw_box(image: np.ndarray, box: np.ndarray, text: str, color: tuple[int, int, int]) -> None:
     thickness = max(1, round(min(image.shape[:2]) / 240))
     left, top, right, bottom = (round(float(value)) for value in box)
-    cv2.rectangle(image, (left, top), (right, bottom), colour, thickness)
-    _draw_label(image, text, (left, top), colour)
+    cv2.rectangle(image, (left, top), (right, bottom), color, thickness)
+    _draw_label(image, text, (left, top), color)
 
 
-def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
+def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
     """Write text on a filled plate that sits on top of ``corner``, kept inside the picture."""
     scale = max(0.35, min(image.shape[:2]) / 900)
     thickness = max(1, round(scale * 1.6))
@@ -155,17 +155,17 @@ def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], colour: t
     left = int(np.clip(corner[0], 0, max(0, image.shape[1] - width - 2 * pad)))
     bottom = int(np.clip(corner[1], height + baseline + 2 * pad, image.shape[0]))
     top = bottom - height - baseline - 2 * pad
-    cv2.rectangle(image, (left, top), (left + width + 2 * pad, bottom), colour, -1)
+    cv2.rectangle(image, (left, top), (left + width + 2 * pad, bottom), color, -1)
     origin = (left + pad, bottom - baseline - pad)
     cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, cv2.LINE_AA)
 
 
 def _draw_verdict(image: np.ndarray, score: ClipRecord) -> None:
     if score.fake_probability is None:
-        text, colour = "no face", (90, 90, 90)
+        text, color = "no face", (90, 90, 90)
     else:
-        text, colour = (
+        text, color = (
             f"{score.verdict}  p(fake) {score.fake_probability:.2f}",
-            _colour(score.fake_probability),
+            _color(score.fake_probability),
         )
-    _draw_label(image, f"clip: {text}", (0, 0), colour)
+    _draw_label(image, f"clip: {text}", (0, 0), color)

@@ -161,7 +161,7 @@ def _limits(score: ClipRecord) -> str:
 def _timeline_words(score: ClipRecord) -> str:
     detector = score.detector
     band = (
-        f"; the grey band, {detector.uncertain_low:.2f} to {detector.uncertain_high:.2f}, is called undecided"
+        f"; the gray band, {detector.uncertain_low:.2f} to {detector.uncertain_high:.2f}, is called undecided"
         if detector.uncertain_low < detector.uncertain_high
         else ""
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 
 from deepfake_detect.records import ClipRecord
-from deepfake_detect.report.drawing import COLOURS
+from deepfake_detect.report.drawing import COLORS
 
 _WIDTH, _HEIGHT = 960, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 10, 34
@@ -120,10 +120,10 @@ def _lines(score: ClipRecord, places: Mapping[int, float]) -> list[str]:
             for face in frame.faces
             if face.track_id == track.track_id
         ]
-        colour, width = COLOURS[number % len(COLOURS)], 2.5 if track.decides else 1.2
+        color, width = COLORS[number % len(COLORS)], 2.5 if track.decides else 1.2
         path = " ".join(f"{x},{y}" for x, y in points)
-        shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
-        shapes += [f'<circle cx="{x}" cy="{y}" r="3.2" fill="{colour}"/>' for x, y in points]
+        shapes.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="{width}"/>')
+        shapes += [f'<circle cx="{x}" cy="{y}" r="3.2" fill="{color}"/>' for x, y in points]
     return shapes
 
 
@@ -133,7 +133,7 @@ def _legend(score: ClipRecord) -> str:
         counted = f"{track.num_frames} frame{'s' * (track.num_frames != 1)}"
         decides = ", decides" if track.decides and len(score.tracks) > 1 else ""
         words.append(
-            f'<span><b style="color:{COLOURS[number % len(COLOURS)]}">&#9679;</b> person {track.track_id}: '
+            f'<span><b style="color:{COLORS[number % len(COLORS)]}">&#9679;</b> person {track.track_id}: '
             f"mean {track.fake_probability:.2f}, {counted}{decides}</span>"
         )
     return f'<div class="legend">{"".join(words)}</div>'

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detect.evaluation.compare import Comparison, PairResult
-from deepfake_detect.evaluation.evaluate import drawn_words
-from deepfake_detect.files import write_json
+from deepfake_detect.evaluation.evaluate import describe_resampling
+from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import Interval
 from deepfake_detect.report import page
 from deepfake_detect.report.drawing import (
-    COLOURS,
+    COLORS,
     draw_intervals,
     drawn_name,
     new_figure,
@@ -61,8 +61,8 @@ def comparison_figure(comparison: Comparison) -> Figure:
     for number, (name, one) in enumerate(comparison.detectors.items()):
         curve = one.video.roc()
         style = {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
+            "color": COLORS[number % len(COLORS)],
+            "linestyle": ("-", "--", ":")[number // len(COLORS) % 3],
         }
         curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=drawn_name(name), **style)
     curves.set(xlabel="reals called fake", ylabel="fakes called fake", aspect="equal")
@@ -71,7 +71,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         text.set_parse_math(False)  # a name may hold a dollar sign
     tidy(curves)
     metrics = [one.video.metrics["auc"] for one in comparison.detectors.values()]
-    draw_intervals(areas, list(comparison.detectors), metrics, colour=COLOURS[0])
+    draw_intervals(areas, list(comparison.detectors), metrics, color=COLORS[0])
     areas.set_title("AUC, 95 % interval", loc="left", fontsize=10, weight="bold")
     return figure
 
@@ -87,7 +87,7 @@ def _sentence(comparison: Comparison) -> str:
         f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos that all detectors "
         f"scored; left out, scored by some alone: {left_out}. Video level. 95 % intervals from "
         f"{comparison.num_draws:,} paired bootstrap draws over "
-        f"{drawn_words(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
+        f"{describe_resampling(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
         "p-values of DeLong's test over videos, adjusted by Holm for the number of pairs."
     )
 

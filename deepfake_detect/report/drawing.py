@@ -7,15 +7,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-COLOURS = ("#0B3C8C", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#7F7F7F")
+# Okabe and Ito's colors, which color-blind readers tell apart.
+COLORS = ("#0B3C8C", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#7F7F7F")
 _DOTS_PER_INCH = 110
 
 
@@ -63,12 +63,12 @@ def tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, colour: str) -> None:
+def draw_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, color: str) -> None:
     """Draw one value with its interval per line, the first on top; undefined ones are left empty."""
     positions = range(len(names))
     for position, one in zip(positions, intervals, strict=True):
-        axes.plot([one.low, one.high], [position, position], color=colour, linewidth=2.2, alpha=0.55)
-        axes.plot(one.value, position, "o", color=colour, markersize=6)
+        axes.plot([one.low, one.high], [position, position], color=color, linewidth=2.2, alpha=0.55)
+        axes.plot(one.value, position, "o", color=color, markersize=6)
     axes.set_yticks(list(positions), [drawn_name(name) for name in names])
     for text in axes.get_yticklabels():
         text.set_parse_math(False)  # a method's name may hold a dollar sign

@@ -14,7 +14,7 @@ import numpy as np
 from deepfake_detect.data.audit import DuplicatePair
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

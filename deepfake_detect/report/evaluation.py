@@ -13,7 +13,7 @@ from deepfake_detect.evaluation import LEVELS, Evaluation, ScoreTable
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.evaluation.score_files import SCORES_NAME, write_scores
-from deepfake_detect.files import write_json
+from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import Interval
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.report import page

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explain.crops import Explanation
+from deepfake_detect.explanation.crops import Explanation
 from deepfake_detect.records import FAKE
 from deepfake_detect.report.drawing import drawn_name, new_figure, save_png
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PAIRS_A_ROW = 3
 _PAIR_INCHES = (3.7, 2.15)
 _GAP = 6
-_LABEL_COLOURS = {True: "#D55E00", False: "#0B3C8C", None: "#333333"}
+_LABEL_COLORS = {True: "#D55E00", False: "#0B3C8C", None: "#333333"}
 
 
 def save_heat_map_sheet(
@@ -86,6 +86,6 @@ def _draw_pair(axes: Axes, one: Explanation, name: str, label: int | None) -> No
         f"{drawn_name(name, longest=44)}\n{said}fake probability {one.fake_probability:.3f}",
         fontsize=8,
         loc="left",
-        color=_LABEL_COLOURS[is_fake],
+        color=_LABEL_COLORS[is_fake],
         parse_math=False,
     )

@@ -12,7 +12,7 @@ from deepfake_detect.evaluation.abstention import risk_coverage
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.metrics import Interval, expected_calibration_error, reliability_bins
-from deepfake_detect.report.drawing import COLOURS, draw_intervals, drawn_name, new_figure, tidy
+from deepfake_detect.report.drawing import COLORS, draw_intervals, drawn_name, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,14 +32,14 @@ def det_figure(evaluation: Evaluation) -> Figure:
     figure = new_figure(5.4, 4.6)
     axes = figure.subplots()
     # The frames' line is dashed, so that both are seen where they lie upon one another.
-    for name, level, colour, line in (
-        ("video", evaluation.video, COLOURS[0], "-"),
-        ("frame", evaluation.frame, COLOURS[1], "--"),
+    for name, level, color, line in (
+        ("video", evaluation.video, COLORS[0], "-"),
+        ("frame", evaluation.frame, COLORS[1], "--"),
     ):
         curve = level.roc()
         rates = np.stack([curve.false_positive_rate, 1.0 - curve.true_positive_rate])
         inside = (rates > 0.0).all(axis=0) & (rates < 1.0).all(axis=0)
-        axes.plot(*ndtri(rates[:, inside]), color=colour, linestyle=line, label=f"{name} level")
+        axes.plot(*ndtri(rates[:, inside]), color=color, linestyle=line, label=f"{name} level")
     ticks = [f"{100 * rate:g}" for rate in _RATE_TICKS]
     axes.set_xticks(ndtri(_RATE_TICKS), ticks)
     axes.set_yticks(ndtri(_RATE_TICKS), ticks)
@@ -76,10 +76,10 @@ def reliability_figure(evaluation: Evaluation, table: ScoreTable, *, has_logits:
 def _draw_reliability(axes: Axes, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
     bins = reliability_bins(labels, scores)
     share = bins.weight / bins.weight.sum()
-    centres = (bins.edges[:-1] + bins.edges[1:]) / 2
-    axes.bar(centres, share, width=np.diff(bins.edges) * 0.9, color="#C9D3E6", label="share of samples")
+    centers = (bins.edges[:-1] + bins.edges[1:]) / 2
+    axes.bar(centers, share, width=np.diff(bins.edges) * 0.9, color="#C9D3E6", label="share of samples")
     axes.plot([0, 1], [0, 1], ":", color="#7F7F7F", label="as said")
-    axes.plot(bins.mean_probability, bins.share_fake, "o-", color=COLOURS[0], markersize=4, label="as seen")
+    axes.plot(bins.mean_probability, bins.share_fake, "o-", color=COLORS[0], markersize=4, label="as seen")
     error = expected_calibration_error(labels, scores)
     axes.set_title(f"{name}: ECE {error:.3f}", loc="left", fontsize=10)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of fake", ylabel="share of fakes")
@@ -88,16 +88,16 @@ def _draw_reliability(axes: Axes, name: str, labels: np.ndarray, scores: np.ndar
 
 
 def risk_coverage_figure(evaluation: Evaluation) -> Figure:
-    """Draw the error rate of the surest verdicts, and where the band called uncertain leaves it."""
+    """Draw the error rate of the nms verdicts, and where the band called uncertain leaves it."""
     figure = new_figure(5.4, 3.6)
     axes = figure.subplots()
     settings = evaluation.settings
     if 0.0 < settings.threshold < 1.0:
         curve = risk_coverage(evaluation.video.labels, evaluation.video.scores, threshold=settings.threshold)
-        axes.plot(curve.coverage, curve.risk, color=COLOURS[0], label=f"surest first, area {curve.area:.3f}")
+        axes.plot(curve.coverage, curve.risk, color=COLORS[0], label=f"nms first, area {curve.area:.3f}")
     found = evaluation.abstention
     if settings.uncertain_low < settings.uncertain_high and found.share_certain > 0:
-        axes.plot(found.share_certain, 1 - found.accuracy_certain, "o", color=COLOURS[1], label="the band")
+        axes.plot(found.share_certain, 1 - found.accuracy_certain, "o", color=COLORS[1], label="the band")
     axes.set(xlim=(0, 1.02), xlabel="share of videos that get a verdict", ylabel="share of wrong verdicts")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
@@ -149,8 +149,8 @@ def robustness_figure(robustness: Robustness) -> Figure:
         at = np.arange(len(points) + 1)
         areas = [robustness.unchanged, *(point.auc for point in points)]
         low, high = [one.low for one in areas], [one.high for one in areas]
-        axes.fill_between(at, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
-        axes.plot(at, [one.value for one in areas], "o-", color=COLOURS[0], markersize=4)
+        axes.fill_between(at, low, high, color=COLORS[0], alpha=0.18, linewidth=0)
+        axes.plot(at, [one.value for one in areas], "o-", color=COLORS[0], markersize=4)
         axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
         axes.set_xticks(at, ["none", *(f"{point.level:g}" for point in points)], fontsize=8)
         axes.set_title(CORRUPTIONS[name].words, loc="left", fontsize=9)
@@ -165,7 +165,7 @@ def _two_columns(
 ) -> Figure:
     figure = new_figure(9.6, 1.2 + 0.34 * len(names))
     for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), columns, strict=True):
-        draw_intervals(axes, names, [one[key] for one in metrics], colour=COLOURS[0])
+        draw_intervals(axes, names, [one[key] for one in metrics], color=COLORS[0])
         axes.set_xlim(-0.02, 1.02)
         axes.set_title(title, loc="left", fontsize=10, weight="bold", parse_math=False)
         if key == "auc":

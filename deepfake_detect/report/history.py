@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def save_history_figure(history: Sequence[EpochRecord], path: Path, *, learned: 
     areas.plot(epochs, [record.val_video_auc for record in history], "s-", label="videos (selects)")
     best = max(history, key=lambda record: (record.val_video_auc, -record.epoch))
     areas.plot(best.epoch, best.val_video_auc, "*", markersize=15, color="tab:green", label="selected")
-    areas.axhline(0.5, color="grey", linewidth=0.8, linestyle=":", label="chance")
+    areas.axhline(0.5, color="gray", linewidth=0.8, linestyle=":", label="chance")
     areas.set(xlabel="epoch", ylabel="area under the ROC curve", title="Validation AUC")
     switches = [
         (later.epoch - 0.5, later.stage)
@@ -50,7 +50,7 @@ def save_history_figure(history: Sequence[EpochRecord], path: Path, *, learned: 
     for axes in (losses, accuracies, areas):
         for position, stage in switches:
             axes.axvline(
-                position, color="grey", linestyle="--", linewidth=0.8, label=f"from here on: {stage}"
+                position, color="gray", linestyle="--", linewidth=0.8, label=f"from here on: {stage}"
             )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 _STYLE = """
 :root { color-scheme: light; }

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import Evaluation, LevelResult
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE
 from deepfake_detect.report.drawing import drawn_name, png_bytes
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # More thin curves than this cannot be told apart; the numbers are in the table.
 _MOST_METHOD_CURVES = 8
-# Okabe and Ito's colours, which colour-blind readers tell apart; blue and black are the two levels'.
-_METHOD_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F")
+# Okabe and Ito's colors, which color-blind readers tell apart; blue and black are the two levels'.
+_METHOD_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F")
 _VIDEO_STYLE = {"color": "#0B3C8C", "linewidth": 2.6, "zorder": 4}
 _FRAME_STYLE = {"color": "#222222", "linewidth": 1.8, "linestyle": (0, (4, 1.6)), "zorder": 3}
 _DOTS_PER_INCH = 160
@@ -122,8 +122,8 @@ def _draw_methods(axes: Axes, evaluation: Evaluation) -> list[Any]:
     # From the best down, as the curves lie above one another.
     ordered = sorted(evaluation.per_method.items(), key=lambda item: -item[1].video.metrics["auc"].value)
     return [
-        _draw_curve(axes, name, result.video, {"color": colour, "linewidth": 1.2, "zorder": 2})
-        for (name, result), colour in zip(ordered, _METHOD_COLOURS, strict=False)
+        _draw_curve(axes, name, result.video, {"color": color, "linewidth": 1.2, "zorder": 2})
+        for (name, result), color in zip(ordered, _METHOD_COLORS, strict=False)
     ]
 
 

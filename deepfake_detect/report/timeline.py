@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import ClipRecord
 from deepfake_detect.report.drawing import new_figure
 from deepfake_detect.report.verdicts import printable
@@ -44,11 +44,11 @@ def timeline_figure(score: ClipRecord) -> Figure:
     axes.axhline(detector.threshold, color="black", linewidth=0.9, linestyle="--", label="threshold")
     if detector.uncertain_low < detector.uncertain_high:
         axes.axhspan(
-            detector.uncertain_low, detector.uncertain_high, color="grey", alpha=0.18, label="uncertain"
+            detector.uncertain_low, detector.uncertain_high, color="gray", alpha=0.18, label="uncertain"
         )
     _draw_tracks(axes, score)
     if not score.tracks:
-        axes.text(0.5, 0.5, "no face found", transform=axes.transAxes, ha="center", fontsize=16, color="grey")
+        axes.text(0.5, 0.5, "no face found", transform=axes.transAxes, ha="center", fontsize=16, color="gray")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=8, frameon=False)
     return figure

@@ -11,38 +11,7 @@ export     detector.safetensors -> one file that holds network, preprocessing an
 Only ``export`` and what is below it need PyTorch.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from deepfake_detect.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from deepfake_detect.runtimes.detector import RuntimeDetector, load_runtime
-    from deepfake_detect.runtimes.export import FORMATS, PRECISIONS, ExportReport, export_detector
-    from deepfake_detect.runtimes.mtcnn import export_face_networks
-    from deepfake_detect.runtimes.sessions import RUNTIMES
-
-_HOMES = {
-    "FORMATS": "export",
-    "PRECISIONS": "export",
-    "RUNTIMES": "sessions",
-    "ExportReport": "export",
-    "RuntimeDetector": "detector",
-    "export_detector": "export",
-    "export_face_networks": "mtcnn",
-    "load_runtime": "detector",
-}
-
-__all__ = [
-    "FORMATS",
-    "PRECISIONS",
-    "RUNTIMES",
-    "ExportReport",
-    "RuntimeDetector",
-    "export_detector",
-    "export_face_networks",
-    "load_runtime",
-]
-
-__getattr__ = lazy_names(__name__, _HOMES)
+# The names stand in __init__.pyi and load on first use: importing torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

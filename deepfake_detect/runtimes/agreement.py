@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_detect.data.crops import margin_share, read_crop
+from deepfake_detect.data.crops import crop_fraction, read_crop
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.data.transforms import centre_square, resize_square
+from deepfake_detect.data.transforms import center_crop, resize_square
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.faces import follow_faces
 from deepfake_detect.metrics import roc_auc
@@ -30,7 +30,7 @@ _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledCrops:
+class LabeledCrops:
     """Crops as a network takes them.
 
     Attributes:
@@ -87,7 +87,7 @@ class Agreement:
 def compare(
     original: Callable[[np.ndarray], np.ndarray],
     exported: Callable[[np.ndarray], np.ndarray],
-    crops: LabelledCrops,
+    crops: LabeledCrops,
 ) -> Agreement:
     """Judge crops with two networks.
 
@@ -115,7 +115,7 @@ def compare(
     )
 
 
-def crops_of_manifest(path: str | os.PathLike[str], config: DetectorConfig, *, most: int) -> LabelledCrops:
+def crops_of_manifest(path: str | os.PathLike[str], config: DetectorConfig, *, most: int) -> LabeledCrops:
     """Read crops of a manifest, evenly over its rows.
 
     Args:
@@ -130,19 +130,19 @@ def crops_of_manifest(path: str | os.PathLike[str], config: DetectorConfig, *, m
     manifest = read_manifest(path)
     if not manifest.num_rows:
         raise ManifestError(path, "has no row", "pass a manifest with crops")
-    share = margin_share(manifest.geometry, config.geometry)
+    share = crop_fraction(manifest.geometry, config.geometry)
     size = config.model.preprocessing.image_size
     rows = np.unique(np.linspace(0, manifest.num_rows - 1, min(most, manifest.num_rows)).round().astype(int))
     columns = manifest.columns(["path", "label"]).take(rows)
     images = [
-        resize_square(centre_square(read_crop(manifest.root / name), share), size)
+        resize_square(center_crop(read_crop(manifest.root / name), share), size)
         for name in columns["path"].to_pylist()
     ]
     labels = columns["label"].to_numpy().astype(np.int64)
-    return LabelledCrops(np.stack(images), labels, Path(path).name)
+    return LabeledCrops(np.stack(images), labels, Path(path).name)
 
 
-def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabelledCrops:
+def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabeledCrops:
     """Cut the faces out of the demonstration clip.
 
     Raises:
@@ -158,4 +158,4 @@ def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> Labelled
     with closing(frames):
         followed = list(follow_faces(frames, detector=finder, geometry=config.geometry))
     images = [resize_square(face.crop, size) for frame in followed for face in frame.faces]
-    return LabelledCrops(np.stack(images), None, clip.name)
+    return LabeledCrops(np.stack(images), None, clip.name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepfake_detect.data.transforms import resize_square
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.faces import FaceFinder
+from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.runtimes.faces import face_finder
 from deepfake_detect.runtimes.sessions import Session, default_num_threads, open_session
@@ -42,7 +42,7 @@ class RuntimeDetector(ClipDetector):
         """What the file says of itself: config, hash of the source detector, precision, agreement."""
         return dict(self._session.metadata)
 
-    def face_finder(self, min_face: float | None) -> FaceFinder:
+    def face_finder(self, min_face: float | None) -> MtcnnDetector:
         """Return what finds the faces of a clip, in the same runtime.
 
         Raises:

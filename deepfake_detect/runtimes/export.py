@@ -32,19 +32,19 @@ import torch
 
 from deepfake_detect._version import __version__
 from deepfake_detect.errors import CheckpointError, OptionError, OutputError
-from deepfake_detect.files import make_folder, sha256_of_file
+from deepfake_detect.io.files import make_folder, sha256_of_file
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.config import FORMAT, FORMAT_VERSION, DetectorConfig
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.runtimes.agreement import (
     Agreement,
-    LabelledCrops,
+    LabeledCrops,
     compare,
     crops_of_demo,
     crops_of_manifest,
 )
 from deepfake_detect.runtimes.graph import DetectorGraph
-from deepfake_detect.runtimes.onnx_files import add_metadata, quantise, write_onnx
+from deepfake_detect.runtimes.onnx_files import add_metadata, quantize, write_onnx
 from deepfake_detect.runtimes.sessions import (
     METADATA_NAME,
     PRECISION_KEY,
@@ -122,7 +122,7 @@ def export_detector(
     _check(format, precision, calibrate, tolerance)
     with bundled_detector() if detector is None else nullcontext(Path(detector)) as source:
         model, config = read_detector(source)
-        original = CropScorer(read_detector(source)[0], config, device=torch.device("cpu"))
+        original = TorchDetector(read_detector(source)[0], config, device=torch.device("cpu"))
         facts = _facts(source, config, precision)
         place = _place(
             Path(_default_name(detector, source, format, precision) if out is None else out), format
@@ -195,7 +195,7 @@ def _calibration_crops(manifest: str | os.PathLike[str] | None, config: Detector
 
 
 def _verified(
-    built: _Built, scratch: Path, facts: Mapping[str, str], original: CropScorer, crops: LabelledCrops
+    built: _Built, scratch: Path, facts: Mapping[str, str], original: TorchDetector, crops: LabeledCrops
 ) -> Agreement:
     """Compare what would be written, read back from disk."""
     file = scratch / f"verified{built.suffix}"
@@ -276,13 +276,13 @@ class _Onnx(_Built):
                 free_axes={name: {0: "faces"} for name in names},
             )
         if calibration is not None:
-            quantised = scratch / "quantised.onnx"
+            quantized = scratch / "quantized.onnx"
             logging.disable(logging.WARNING)  # it recommends a preparation that the exporter has done
             try:
-                quantise(self.raw, quantised, list(calibration))
+                quantize(self.raw, quantized, list(calibration))
             finally:
                 logging.disable(logging.NOTSET)
-            self.raw = quantised
+            self.raw = quantized
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         path.write_bytes(self.raw.read_bytes())

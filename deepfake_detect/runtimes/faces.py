@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_detect.faces.finder import FaceFinder
-from deepfake_detect.faces.sums import frames_array
+from deepfake_detect.faces.finder import MtcnnDetector
+from deepfake_detect.faces.integral import frames_array
 from deepfake_detect.runtimes.sessions import Session, open_session
 from deepfake_detect.scoring.pipeline import bundled_detector
 
@@ -70,7 +70,7 @@ class RuntimeNetworks:
         return frames_array(images)
 
 
-def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> FaceFinder:
+def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> MtcnnDetector:
     """Return what finds faces with a runtime, as ``faces.FaceDetector`` does in its default mode.
 
     Args:
@@ -86,7 +86,7 @@ def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> Fa
         >>> finder.detect(np.zeros((90, 120, 3), np.uint8))
         []
     """
-    return FaceFinder(_networks(runtime, num_threads), num_threads=num_threads, min_face=min_face)
+    return MtcnnDetector(_networks(runtime, num_threads), num_threads=num_threads, min_face=min_face)
 
 
 @functools.lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class DetectorGraph(nn.Module):
-    """Normalisation, network and calibration in a row.
+    """Normalization, network and calibration in a row.
 
     Args:
         model: The trained network, in evaluation mode on the CPU; taken over, and changed.

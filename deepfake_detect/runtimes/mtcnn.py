@@ -1,7 +1,7 @@
 """MTCNN's three networks as the ONNX files that come with the package.
 
-The networks and their weights are those of facenet-pytorch 2.5.3 (MIT licence, Tim Esler), which
-converted them from David Sandberg's FaceNet (MIT licence).
+The networks and their weights are those of facenet-pytorch 2.5.3 (MIT license, Tim Esler), which
+converted them from David Sandberg's FaceNet (MIT license).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from deepfake_detect.faces.networks import original_networks
-from deepfake_detect.files import atomic_path, make_folder
+from deepfake_detect.io.files import atomic_path, make_folder
 from deepfake_detect.runtimes.faces import FACE_FILES
 from deepfake_detect.runtimes.onnx_files import write_onnx
 

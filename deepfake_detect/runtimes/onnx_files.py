@@ -34,7 +34,7 @@ def write_onnx(
     """
     with warnings.catch_warnings():
         # The exporter by way of scripts says that it is the older of two. The other takes ten times as
-        # long, and its graphs are not ones that the quantisation of ONNX Runtime knows.
+        # long, and its graphs are not ones that the quantization of ONNX Runtime knows.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             network,
@@ -57,10 +57,10 @@ def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
     onnx.save(model, str(path))
 
 
-def quantise(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:
-    """Write an ONNX network again with 8-bit weights and activations (static quantisation).
+def quantize(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:
+    """Write an ONNX network again with 8-bit weights and activations (static quantization).
 
-    Convolutions and matrix products are quantised, weights per channel; ranges of the activations are
+    Convolutions and matrix products are quantized, weights per channel; ranges of the activations are
     those of the given crops.
 
     Args:

@@ -1,48 +1,19 @@
-"""The short way: clip -> verdict.
+"""Clip -> verdict: one clip, or many of them, or a stream.
 
-pipeline    the way itself, whatever runs the networks
-detector    with networks in PyTorch
-clip_score  the verdict, and pictures of it; moments: what a report shows
-limits      what makes a verdict less sure
+pipeline     frames -> faces -> crops -> probabilities -> verdict, whatever runs the networks
+detector     load_detector and score_video
+clip_score   what came of a clip
+quality      what makes a verdict less certain
+sources      files, folders, URLs and standard input -> a list of clips
+fetch        a URL -> a file, deleted after it was scored
+clip_scorer  one clip -> its result, or the error that stands in its place
+pool         several clips at a time, each process with a detector of its own
+on_cluster   the same on the machines of a Ray cluster
+results      a row per clip in CSV or Parquet; resumes where an earlier run ended
+live         a camera or stream -> a verdict over the last seconds
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from deepfake_detect.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from deepfake_detect.scoring.clip_score import ClipScore
-    from deepfake_detect.scoring.detector import Detector, load_detector, score_video
-    from deepfake_detect.scoring.pipeline import (
-        DEFAULT_NUM_FRAMES,
-        ClipDetector,
-        bundled_detector,
-        verdict_of,
-    )
-
-# Loaded on first use: a verdict by another runtime needs no PyTorch.
-_HOMES = {
-    "DEFAULT_NUM_FRAMES": "pipeline",
-    "ClipDetector": "pipeline",
-    "ClipScore": "clip_score",
-    "Detector": "detector",
-    "bundled_detector": "pipeline",
-    "load_detector": "detector",
-    "score_video": "detector",
-    "verdict_of": "pipeline",
-}
-
-__all__ = [
-    "DEFAULT_NUM_FRAMES",
-    "ClipDetector",
-    "ClipScore",
-    "Detector",
-    "bundled_detector",
-    "load_detector",
-    "score_video",
-    "verdict_of",
-]
-
-__getattr__ = lazy_names(__name__, _HOMES)
+# The names stand in __init__.pyi and load on first use: importing torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -59,7 +59,7 @@ class ClipScore(ClipRecord):
         *,
         on_frame: Callable[[int, int], None] = lambda done, total: None,
     ) -> Path:
-        """Write the clip with boxes, people's numbers and colour by probability; its sound is kept.
+        """Write the clip with boxes, people's numbers and color by probability; its sound is kept.
 
         Args:
             path: MP4 to write.
@@ -105,10 +105,10 @@ class ClipScore(ClipRecord):
             >>> score.to_html()[:15]
             '<!doctype html>'
         """
-        from deepfake_detect.models.inference import CropScorer
+        from deepfake_detect.models.inference import TorchDetector
         from deepfake_detect.report.clip import clip_report
         from deepfake_detect.report.page import write_text
-        from deepfake_detect.scoring.moments import gather_evidence
+        from deepfake_detect.scoring.key_frames import collect_key_frames
 
         speaker = detector or self.made_by
         if speaker is None:
@@ -120,11 +120,11 @@ class ClipScore(ClipRecord):
                 f"is {' '.join(told)}, the score was made by {self.detector.name} {self.detector.version}",
                 "pass that one",
             )
-        if not isinstance(speaker, CropScorer):
+        if not isinstance(speaker, TorchDetector):
             raise OptionError(
                 "detector", "runs without PyTorch, which heat maps need", "pass load_detector(...)"
             )
-        evidence = gather_evidence(speaker, self, on_step=on_step)
+        evidence = collect_key_frames(speaker, self, on_step=on_step)
         on_step("writing the report")
         shown = self if name is None else replace(self, video=name)
         text = clip_report(shown, evidence, provenance=provenance)

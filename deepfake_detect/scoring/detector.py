@@ -11,13 +11,13 @@ from deepfake_detect.device import choose_device
 from deepfake_detect.errors import CheckpointError
 from deepfake_detect.faces import FaceDetector
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.scoring.clip_score import ClipScore
 from deepfake_detect.scoring.pipeline import DEFAULT_NUM_FRAMES, ClipDetector, bundled_detector
 
 
-class Detector(CropScorer, ClipDetector):
+class Detector(TorchDetector, ClipDetector):
     """A trained detector, ready for clips and for crops; made by :func:`load_detector`."""
 
     @property
@@ -80,7 +80,7 @@ def score_video(
     num_frames: int = DEFAULT_NUM_FRAMES,
     device: str = "auto",
 ) -> ClipScore:
-    """Judge one clip with a freshly loaded detector; see :meth:`Detector.score_video`.
+    """ClipScorer one clip with a freshly loaded detector; see :meth:`Detector.score_video`.
 
     Args:
         video: File to judge.

@@ -19,12 +19,12 @@ from deepfake_detect.evaluation.aggregation import (
     clip_faces,
     frames_interval,
 )
-from deepfake_detect.faces import FaceFinder, FollowedFrame, confirmed_tracks, follow_faces
+from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks, follow_faces
+from deepfake_detect.models.calibrated import BaseDetector
 from deepfake_detect.models.config import DetectorConfig
-from deepfake_detect.models.judging import CropJudge
 from deepfake_detect.records import DetectorInfo, FaceScore, FrameScore, TrackScore, Verdict
 from deepfake_detect.scoring.clip_score import ClipScore, file_stamp
-from deepfake_detect.scoring.limits import limits_of, limits_of_rule, sharpness_of
+from deepfake_detect.scoring.quality import quality_warnings, rule_warnings, sharpness_of
 from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
 from deepfake_detect.video.files import checked_path
 
@@ -35,7 +35,7 @@ _BUNDLED = "default.safetensors"
 _BATCH_SIZE = 32
 
 
-class ClipDetector(CropJudge):
+class ClipDetector(BaseDetector):
     """A detector on clips, without what runs its networks."""
 
     @property
@@ -44,7 +44,7 @@ class ClipDetector(CropJudge):
         return False
 
     @abstractmethod
-    def face_finder(self, min_face: float | None) -> FaceFinder:
+    def face_finder(self, min_face: float | None) -> MtcnnDetector:
         """Return what finds the faces of a clip, on the detector's own runtime.
 
         Raises:
@@ -66,7 +66,7 @@ class ClipDetector(CropJudge):
         allow_truncated: bool = False,
         on_frame: Callable[[int], None] = lambda done: None,
     ) -> ClipScore:
-        """Judge a clip.
+        """ClipScorer a clip.
 
         Frames are sampled over the whole clip, faces found, followed and scored, and the
         probabilities brought together. Default rule: the mean over the frames of each person;
@@ -82,7 +82,7 @@ class ClipDetector(CropJudge):
                 ``None``.
             min_face: Side in pixels of the smallest face looked for; ``None`` is a tenth of
                 the frame's shorter side.
-            allow_truncated: Judge what is left of a clip with missing pictures, instead of an
+            allow_truncated: ClipScorer what is left of a clip with missing pictures, instead of an
                 error.
             on_frame: Called with the number of frames done.
 
@@ -190,10 +190,10 @@ class ClipDetector(CropJudge):
             detector=info,
             fake_probability_interval=interval,
             limits=(
-                *limits_of(
+                *quality_warnings(
                     frames, tracks, interval, read_metadata(video), num_bytes=Path(video).stat().st_size
                 ),
-                *limits_of_rule(rule, self.config.aggregation_rule),
+                *rule_warnings(rule, self.config.aggregation_rule),
             ),
             made_by=self,
         )

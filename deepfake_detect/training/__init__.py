@@ -5,10 +5,10 @@ regimes       which parameters are trained, one word each
 sanity        what must hold before a long run is worth its time
 feed          crops on their way to the network
 objectives    losses, class weights, mixtures of crops
-optimisation  optimizers, learning rates over time, averaged weights, SAM
+optimization  optimizers, learning rates over time, averaged weights, SAM
 loop          train: the gates, frozen head first, then the regime; validation AUC selects
 history       a record an epoch, and the result
 journal       the log file, and TensorBoard's events
 rate_finder   how high a learning rate a run bears
-classify      any network on a small set of labelled images
+classify      any network on a small set of labeled images
 """

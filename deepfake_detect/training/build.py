@@ -8,7 +8,7 @@ from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.lora import add_lora
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.regimes import parse_regime
+from deepfake_detect.training.finetune import parse_finetune
 
 
 def create_network(config: TrainingConfig) -> Any:
@@ -24,6 +24,6 @@ def create_network(config: TrainingConfig) -> Any:
     else:
         head: dict[str, Any] = {"head": config.head, "pooling": config.pooling}
         model = create_model(config.backbone, **head, **common)
-    if "lora" in parse_regime(config.regime):
+    if "lora" in parse_finetune(config.finetune):
         add_lora(model, rank=config.lora_rank)
     return model

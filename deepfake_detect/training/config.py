@@ -13,10 +13,10 @@ from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
+from deepfake_detect.io.remote import is_url
 from deepfake_detect.models.spec import HeadName, Pooling, Temporal
+from deepfake_detect.training.finetune import parse_finetune
 from deepfake_detect.training.kept_epochs import parse_epochs, require_epochs
-from deepfake_detect.training.regimes import parse_regime
-from deepfake_detect.urls import is_url
 
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 Loss = Literal["bce", "focal"]
@@ -82,7 +82,7 @@ class TrainingConfig:
         head: As for ``create_model``.
         pooling: As for ``create_model``; ``None`` is the backbone's own.
         image_size: Side of the input in pixels; the weights' own when ``None``.
-        regime: What is trained: ``features``, ``top``, ``full``, ``scratch``, ``norm``, ``lora``, or
+        finetune: What is trained: ``features``, ``top``, ``full``, ``scratch``, ``norm``, ``lora``, or
             several joined by ``+``; see :mod:`training.regimes`.
         top_blocks: Blocks that regime ``top`` trains, counted from the output.
         lora_rank: Rank of the matrices that regime ``lora`` adds.
@@ -131,7 +131,7 @@ class TrainingConfig:
         clip_norm: Largest norm of a step's gradient; 0 does not limit it.
         ema: Decay a step of the moving average of weights that is validated and kept in place of the
             weights themselves; 0 is off.
-        sam: Radius rho of sharpness-aware minimisation (arXiv:2010.01412), which takes twice the
+        sam: Radius rho of sharpness-aware minimization (arXiv:2010.01412), which takes twice the
             time; 0 is off.
         patience: Epochs of fine-tuning without a better validation AUC after which the run ends; 0
             runs to the end.
@@ -143,7 +143,7 @@ class TrainingConfig:
         precision: ``auto`` (bf16 or fp16 where the hardware computes in it), ``no``, ``bf16``, ``fp16``.
         num_workers: Processes that read crops.
         device: ``auto``, ``cpu`` or ``cuda``.
-        seed: Of initialisation, order and augmentation.
+        seed: Of initialization, order and augmentation.
         save_every: Steps after which the run's state is written, beside that after each epoch; a run
             that is killed goes on from there. 0 writes after epochs alone.
         save_epochs: Epochs whose network is kept in ``epochs`` beside the selected one, counted over
@@ -166,7 +166,7 @@ class TrainingConfig:
     head: str = "dropout"
     pooling: str | None = None
     image_size: int | None = None
-    regime: str = "full"
+    finetune: str = "full"
     top_blocks: int = 3
     lora_rank: int = 8
     layer_decay: float = 1.0
@@ -241,7 +241,7 @@ class TrainingConfig:
         """Batches that batch-norm statistics are measured on before the first step."""
         if self.recalibrate_batches is not None:
             return self.recalibrate_batches
-        is_adapted = self.regime == "full" and self.batchnorm == "adapt"
+        is_adapted = self.finetune == "full" and self.batchnorm == "adapt"
         return _RECALIBRATION_BATCHES if is_adapted else 0
 
     @property
@@ -257,10 +257,10 @@ class TrainingConfig:
                 raise OptionError(
                     "forgery", "puts each fake beside its real", "choose balance pairs, and no sequence model"
                 )
-        words = parse_regime(self.regime)
+        words = parse_finetune(self.finetune)
         if "scratch" in words and self.weights is not None:
             raise OptionError(
-                "regime", "scratch starts from random weights", "leave out weights, or choose full"
+                "finetune", "scratch starts from random weights", "leave out weights, or choose full"
             )
         if self.temporal and (self.head != "dropout" or self.pooling is not None):
             raise OptionError("head", "is that of the sequence model", "leave out head and pooling")

@@ -11,12 +11,12 @@ from safetensors.numpy import save
 
 from deepfake_detect.data.manifest import MANIFEST_NAME, Manifest, read_manifest
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.files import atomic_path, read_json, write_json
 from deepfake_detect.forgery.blend_set import write_blends
 from deepfake_detect.forgery.blended_crops import Blender, landmark_shares
 from deepfake_detect.forgery.blends import parse_blends
+from deepfake_detect.io.files import atomic_path, read_json, write_json
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.feed import has_fakes
+from deepfake_detect.training.data_module import has_fakes
 
 VAL_BLENDS = "val_blends"
 _LANDMARKS_NAME = "landmarks.safetensors"

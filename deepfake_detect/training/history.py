@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.records import FAKE
 

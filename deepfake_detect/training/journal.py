@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import make_folder
+from deepfake_detect.io.files import make_folder
 
 LOG_NAME = "log.txt"
 

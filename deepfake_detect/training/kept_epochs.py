@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 
 if TYPE_CHECKING:
     from torch import nn

@@ -31,9 +31,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from deepfake_detect._version import __version__
 from deepfake_detect.data.crops import CropBatch
-from deepfake_detect.data.leaks import require_no_leak
+from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.seen import PREFIXES_KEY, seen_by_all, video_digests
+from deepfake_detect.data.video_digests import PREFIXES_KEY, seen_by_all, video_digests
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
 from deepfake_detect.errors import (
     CheckpointError,
@@ -42,8 +42,8 @@ from deepfake_detect.errors import (
     OptionError,
     SanityError,
 )
-from deepfake_detect.files import atomic_path, make_folder, only_one, read_json, write_json
 from deepfake_detect.forgery.blended_crops import Blender
+from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
 from deepfake_detect.models.lora import merge_lora
@@ -52,7 +52,15 @@ from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.training import sanity
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.data_module import CropDataModule, training_splits
+from deepfake_detect.training.finetune import (
+    Part,
+    freeze,
+    head_part,
+    parse_finetune,
+    set_modes,
+    trained_parts,
+)
 from deepfake_detect.training.forged import make_blender, selects_on_blends, val_blends, write_val_blends
 from deepfake_detect.training.history import (
     EpochRecord,
@@ -63,17 +71,16 @@ from deepfake_detect.training.history import (
 )
 from deepfake_detect.training.journal import Journal
 from deepfake_detect.training.kept_epochs import epoch_file
-from deepfake_detect.training.objectives import class_weight, distillation_loss, loss_of, mix_batch
-from deepfake_detect.training.optimisation import (
+from deepfake_detect.training.losses import class_weight, distillation_loss, loss_from_config, mix_batch
+from deepfake_detect.training.optimization import (
     SharpnessAware,
     averaged,
+    lr_factor,
     make_optimizer,
     num_joined,
-    plateau_share,
-    rate_share,
+    plateau_factor,
 )
 from deepfake_detect.training.processes import join_restarted_group
-from deepfake_detect.training.regimes import Part, freeze, head_part, parse_regime, set_modes, trained_parts
 from deepfake_detect.training.teachers import Teachers
 
 DETECTOR_NAME = "detector.safetensors"
@@ -97,7 +104,7 @@ def train(
     """Train a detector and leave it in ``config.out``.
 
     First it is made sure that the run is worth starting (:mod:`training.sanity`). Then the head is
-    trained alone on the frozen backbone, then what ``config.regime`` names. After each epoch the
+    trained alone on the frozen backbone, then what ``config.finetune`` names. After each epoch the
     validation AUC over videos is measured; the best epoch's network is kept as
     ``detector.safetensors``. ``history.csv``, ``config.json`` and ``log.txt`` are written beside it,
     and in ``epochs`` detectors of the epochs that ``config.save_epochs`` names.
@@ -125,7 +132,7 @@ def train(
     """
     run = _Run(config, show_progress=show_progress)
     is_main = run.accelerator.is_main_process
-    with only_one(make_folder(config.out), what="training") if is_main else nullcontext():
+    with file_lock(make_folder(config.out), what="training") if is_main else nullcontext():
         run.prepare(say)
         return run.finish()
 
@@ -203,7 +210,7 @@ class _Run:
         wanted = self._wanted_config()
         self._refuse_other_run(wanted)
         blender = self._make_fakes()
-        self.feed = Feed(
+        self.feed = CropDataModule(
             config,
             self.train_rows,
             self.val_rows,
@@ -239,7 +246,7 @@ class _Run:
         if self.accelerator.is_main_process:
             try:
                 allowed = self.config.allow_leak
-                answer = require_no_leak(rows, allowed=allowed, show_progress=self.shows_progress)
+                answer = check_no_leak(rows, allowed=allowed, show_progress=self.shows_progress)
             except DeepfakeDetectError as error:
                 answer = error
         self.leak_notes: tuple[str, ...] = tuple(self._shared(answer))
@@ -290,7 +297,7 @@ class _Run:
         state = self._stored_state()
         gates: tuple[sanity.GateResult, ...] = ()
         if state is None:
-            self.journal.say(f"{self.config.backbone}, regime {self.config.regime}, {_size(self.model)}")
+            self.journal.say(f"{self.config.backbone}, regime {self.config.finetune}, {_size(self.model)}")
             if self.config.forgery:
                 made_of = f"{self.num_blended:,} of {self._num_train_reals():,} training reals"
                 self.journal.say(f"fakes ({self.config.forgery}) are made of {made_of}")
@@ -312,13 +319,13 @@ class _Run:
     def _stages(self) -> list[_Stage]:
         """Return the run's stages: the head's, then the regime's; one alone where they are the same."""
         config = self.config
-        parts = trained_parts(self.model, config.regime, top_blocks=config.top_blocks)
+        parts = trained_parts(self.model, config.finetune, top_blocks=config.top_blocks)
         num_head, num_all = config.head_epochs, config.head_epochs + config.epochs
-        if parse_regime(config.regime) in (("features",), ("scratch",)):
+        if parse_finetune(config.finetune) in (("features",), ("scratch",)):
             num_head = 0
         stages = [
             _Stage(_HEAD, 1, num_head, [head_part(self.model)]),
-            _Stage(config.regime, num_head + 1, num_all, parts),
+            _Stage(config.finetune, num_head + 1, num_all, parts),
         ]
         return [stage for stage in stages if stage.first <= stage.last]
 
@@ -556,9 +563,9 @@ class _Run:
         has_statistics = all(len(batch.rows) > 1 for batch in batches)  # one crop has none
         adapts = config.batchnorm == "adapt" and has_statistics
         set_modes(self.model, stage.parts[:joined], adapts=adapts)
-        rate = rate_share(config.schedule, stage.position(epoch, share))
+        rate = lr_factor(config.schedule, stage.position(epoch, share))
         if config.schedule == "plateau":
-            rate = plateau_share([one.val_video_auc for one in self.history if one.stage == stage.name])
+            rate = plateau_factor([one.val_video_auc for one in self.history if one.stage == stage.name])
         for number, group in enumerate(optimizer.param_groups):
             group["lr"] = group["peak_lr"] * rate if number < joined else 0.0
         return stage.parts[joined:]
@@ -592,10 +599,10 @@ class _Run:
         if self.config.sam:
             trained = (p for group in optimizer.param_groups for p in group["params"])
             climber = SharpnessAware(trained, self.config.sam)
-            climber.climb()
+            climber.first_step()
             self._backward(model, batches, place)
             _forget_gradients(standing)
-            climber.return_()
+            climber.second_step()
         if self.config.clip_norm:
             self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm)
         optimizer.step()
@@ -626,9 +633,9 @@ class _Run:
         return total, right
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Return what a batch's step minimises: of labels alone, or of labels and teachers."""
+        """Return what a batch's step minimizes: of labels alone, or of labels and teachers."""
         share = self.config.distillation
-        of_labels = loss_of(self.config, logits, targets, fake_weight=self.fake_weight)
+        of_labels = loss_from_config(self.config, logits, targets, fake_weight=self.fake_weight)
         if self.teachers is None:
             return of_labels
         with self.accelerator.autocast():
@@ -803,7 +810,7 @@ class _Run:
 
     def _save_detector(self, path: Path, model: Any, told: dict[str, Any]) -> None:
         """Write a network as a detector file, ``told`` being what sets it apart from others of the run."""
-        if "lora" in parse_regime(self.config.regime):
+        if "lora" in parse_finetune(self.config.finetune):
             model = copy.deepcopy(model)
             merge_lora(model)
         save_detector(path, model, self._detector_config(told))
@@ -817,7 +824,7 @@ class _Run:
             geometry=self.train_rows.geometry,
             training={
                 "library_version": __version__,
-                "regime": self.config.regime,
+                "finetune": self.config.finetune,
                 "forgery": self.config.forgery,
                 "forgery_share": self.config.forgery_share if self.config.forgery else 0.0,
                 "num_blended_reals": self.num_blended,

@@ -21,11 +21,11 @@ from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.feed import Feed, training_splits
+from deepfake_detect.training.data_module import CropDataModule, training_splits
+from deepfake_detect.training.finetune import freeze, set_modes, trained_parts
 from deepfake_detect.training.forged import make_blender
-from deepfake_detect.training.objectives import loss_of
-from deepfake_detect.training.optimisation import make_optimizer
-from deepfake_detect.training.regimes import freeze, set_modes, trained_parts
+from deepfake_detect.training.losses import loss_from_config
+from deepfake_detect.training.optimization import make_optimizer
 
 _LOWEST, _HIGHEST = 1e-7, 1.0
 _SMOOTHING = 0.9
@@ -71,7 +71,7 @@ def find_learning_rate(
         keep_freed_memory()
     torch.manual_seed(config.seed)
     model = create_network(config).to(device)
-    parts = trained_parts(model, config.regime, top_blocks=config.top_blocks)
+    parts = trained_parts(model, config.finetune, top_blocks=config.top_blocks)
     freeze(model, parts)
     set_modes(model, parts, adapts=config.batchnorm == "adapt")
     optimizer = make_optimizer(parts, config)
@@ -122,11 +122,11 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.array(values)
 
 
-def _feed(config: TrainingConfig, model: Any, device: torch.device, *, show_progress: bool) -> Feed:
+def _feed(config: TrainingConfig, model: Any, device: torch.device, *, show_progress: bool) -> CropDataModule:
     rows = read_manifest(config.manifest)
     rows = rows if config.where is None else rows.where(config.where)
     train_rows, val_rows = training_splits(rows, config)
-    return Feed(
+    return CropDataModule(
         config,
         train_rows,
         val_rows,
@@ -138,7 +138,7 @@ def _feed(config: TrainingConfig, model: Any, device: torch.device, *, show_prog
     )
 
 
-def _endless(config: TrainingConfig, feed: Feed) -> Iterator[CropBatch]:
+def _endless(config: TrainingConfig, feed: CropDataModule) -> Iterator[CropBatch]:
     """Yield training batches, epoch after epoch."""
     for epoch in itertools.count(1):
         num_readable = 0
@@ -159,7 +159,7 @@ def _step(
 ) -> float:
     lengths = () if batch.lengths is None else (batch.lengths.to(device),)
     logits = model(batch.images.to(device), *lengths)
-    loss = loss_of(config, logits, batch.labels.to(device), fake_weight=1.0)
+    loss = loss_from_config(config, logits, batch.labels.to(device), fake_weight=1.0)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

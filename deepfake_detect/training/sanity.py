@@ -32,7 +32,7 @@ from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.errors import SanityError
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.records import FAKE, Preprocessing
-from deepfake_detect.training.objectives import forgery_loss
+from deepfake_detect.training.losses import forgery_loss
 
 SHEET_NAME = "batch.png"
 _MOST_OUTWEIGHING = 20.0
@@ -168,7 +168,7 @@ def check_one_batch(
     few = _few_of_both_classes(batch, _LEARNED_CROPS)
     student = _student(model)
     if few.lengths is None and not any(one.requires_grad for one in student.encoder.parameters()):
-        features = _standardised(student, few)
+        features = _standardized(student, few)
         # A small head on a few features needs a high rate, a large one would not bear it.
         for factor in (1, 10):
             head = copy.deepcopy(student.head)
@@ -189,13 +189,13 @@ def check_one_batch(
 
 
 @torch.no_grad()
-def _standardised(student: Any, batch: CropBatch) -> torch.Tensor:
+def _standardized(student: Any, batch: CropBatch) -> torch.Tensor:
     """Return features (N, F) of a frozen backbone, none larger than another; one that is the same for
     all crops but for rounding stays 0."""
     features = student.features(batch.images).float()
     mean, deviation = features.mean(0), features.std(0)
-    standardised: torch.Tensor = (features - mean) / (deviation + _ROUNDING * mean.abs() + 1e-12)
-    return standardised
+    standardized: torch.Tensor = (features - mean) / (deviation + _ROUNDING * mean.abs() + 1e-12)
+    return standardized
 
 
 def _student(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Teachers: detectors whose judgement of each crop a student learns beside its label."""
+"""Teachers: detectors whose judgment of each crop a student learns beside its label."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepfake_detect.data.seen import PREFIXES_KEY
+from deepfake_detect.data.video_digests import PREFIXES_KEY
 from deepfake_detect.errors import OptionError
-from deepfake_detect.files import sha256_of_file
+from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.config import DetectorConfig
@@ -27,7 +27,7 @@ class Teachers:
 
     Args:
         paths: Detector files that judge single crops, one or more.
-        preprocessing: Size and normalisation of the pictures, the student's.
+        preprocessing: Size and normalization of the pictures, the student's.
         geometry: How their crops are cut.
         device: Where they shall run.
 
@@ -74,7 +74,7 @@ class Teachers:
         return torch.stack(answers).mean(dim=0)
 
     def _as_shown_to(self, wanted: Preprocessing, images: torch.Tensor) -> torch.Tensor:
-        """Return the pictures in another size and normalisation."""
+        """Return the pictures in another size and normalization."""
         own = self._preprocessing
         if (own.mean, own.std) != (wanted.mean, wanted.std):
             own_mean, own_std, mean, std = (

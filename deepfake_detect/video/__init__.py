@@ -21,44 +21,7 @@ Example:
     ...     print(frame.frame_index, frame.time_seconds, frame.image.shape)
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from deepfake_detect.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from deepfake_detect.video.decode import read_frames
-    from deepfake_detect.video.encode import VideoWriter
-    from deepfake_detect.video.metadata import read_metadata
-    from deepfake_detect.video.sampling import AllFrames, ByRate, EvenlySpaced, EveryKth, Sampling
-    from deepfake_detect.video.sequence import find_sequence, read_sequence
-
-# Loaded on first use: an installation that only judges clips has no PyAV, and cannot write any.
-_HOMES = {
-    "AllFrames": "sampling",
-    "ByRate": "sampling",
-    "EvenlySpaced": "sampling",
-    "EveryKth": "sampling",
-    "Sampling": "sampling",
-    "VideoWriter": "encode",
-    "find_sequence": "sequence",
-    "read_frames": "choice",
-    "read_metadata": "choice",
-    "read_sequence": "sequence",
-}
-
-__all__ = [
-    "AllFrames",
-    "ByRate",
-    "EvenlySpaced",
-    "EveryKth",
-    "Sampling",
-    "VideoWriter",
-    "find_sequence",
-    "read_frames",
-    "read_metadata",
-    "read_sequence",
-]
-
-__getattr__ = lazy_names(__name__, _HOMES)
+# The names stand in __init__.pyi and load on first use: importing torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

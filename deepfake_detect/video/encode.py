@@ -24,13 +24,13 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 
 from deepfake_detect.errors import ImageError, OptionError, VideoError
-from deepfake_detect.files import atomic_path
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.video.files import checked_path
 from deepfake_detect.video.metadata import cover_pictures_left_out, open_container
 
 _ENCODER = "libx264"
 _QUALITY = {"crf": "18"}  # differences to the frames given are hard to see
-_BT601 = 6  # FFmpeg's number for this colour space in a file's tags
+_BT601 = 6  # FFmpeg's number for this color space in a file's tags
 _MAX_SIDE = 16384  # of libx264
 _MIN_RATE, _MAX_RATE = 0.01, 1000
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EACCES})
@@ -63,7 +63,7 @@ class VideoWriter:
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "grey.mp4"
+        >>> path = Path(tempfile.mkdtemp()) / "gray.mp4"
         >>> with VideoWriter(path, width=64, height=48, frames_per_second=25) as writer:
         ...     for _ in range(5):
         ...         writer.write(np.full((48, 64, 3), 128, dtype=np.uint8))

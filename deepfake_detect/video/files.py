@@ -140,7 +140,7 @@ def gif_ends(data: bytes) -> bool:
     try:
         position = behind_colors(data[10], 13)
         while data[position] != 0x3B:
-            if data[position] == 0x2C:  # a picture: place, size and flags, colours, then its code size
+            if data[position] == 0x2C:  # a picture: place, size and flags, colors, then its code size
                 position = behind_colors(data[position + 9], position + 10) + 1
             else:  # an extension
                 position += 2

@@ -396,7 +396,7 @@ def _keeps_order(declared: _Declared) -> bool:
 
 
 def _lacks_end(path: Path, declared: _Declared) -> bool:
-    """Tell whether a GIF or JPEG stops before its end mark; FFmpeg fills such a picture with grey."""
+    """Tell whether a GIF or JPEG stops before its end mark; FFmpeg fills such a picture with gray."""
     if declared.container == "gif":
         return not gif_ends(file_head(path, -1))
     if declared.is_still and declared.codec == "mjpeg":

@@ -20,8 +20,8 @@ def through_h264(image: np.ndarray, *, crf: int) -> np.ndarray:
 
     Args:
         image: RGB uint8 (H, W, 3). An odd last row or column is doubled for the encoder, which halves
-            colour, and taken off again.
-        crf: Constant rate factor of libx264, 0 (lossless but for the colour's halving) to 51.
+            color, and taken off again.
+        crf: Constant rate factor of libx264, 0 (lossless but for the color's halving) to 51.
 
     Returns:
         RGB uint8 (H, W, 3).

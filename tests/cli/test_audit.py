@@ -232,7 +232,7 @@ def test_what_is_audited_is_not_overwritten(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--where", "colour = 1"], "where: 'colour = 1' cannot be read"),
+        (["--where", "color = 1"], "where: 'color = 1' cannot be read"),
         (["--where", "split = 'val'"], "holds no row to audit"),
         (["--sheet", "pairs.jpg"], "pairs.jpg does not end in .png"),
         (["--workers", "0"], "num_workers: is 0"),

@@ -12,9 +12,9 @@ import torch
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation import backbone_study
-from deepfake_detect.evaluation.backbone_study import compare_backbones
 from deepfake_detect.metrics import roc_auc
+from deepfake_detect.training import backbone_study
+from deepfake_detect.training.backbone_study import compare_backbones
 from deepfake_detect.training.config import TrainingConfig
 from tests.data.trees import crop_manifest, textured_crops
 
@@ -56,7 +56,7 @@ def test_networks_are_ranked_and_a_failure_is_a_row(
     found = rows(out)
     assert [row["backbone"] for row in found] == ["test_resnet", "test_resnet", "nosuch", "nosuch"]
     assert float(found[0]["val_auc"]) >= float(found[1]["val_auc"])
-    by_regime = {row["regime"]: row for row in found[:2]}
+    by_regime = {row["finetune"]: row for row in found[:2]}
     assert int(by_regime["features"]["trained_parameters"]) < int(by_regime["full"]["trained_parameters"])
     assert by_regime["full"]["num_parameters"] == by_regime["full"]["trained_parameters"]
     assert all(float(row["faces_per_second"]) > 0 and row["test_auc"] == "" for row in found[:2])
@@ -78,7 +78,7 @@ def test_a_killed_study_goes_on(manifest: Path, tmp_path: Path, monkeypatch: pyt
     real_train, calls = backbone_study.train, []
 
     def killed(config: TrainingConfig, **more: Any) -> Any:
-        calls.append(config.regime)
+        calls.append(config.finetune)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return real_train(config, **more)
@@ -181,14 +181,14 @@ def test_every_network_takes_its_turn_in_every_round(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns: list[int] = []
-    real = backbone_study.CropScorer.batch_logits
+    real = backbone_study.TorchDetector.batch_logits
 
     def watched(self: Any, images: torch.Tensor) -> Any:
         turns.append(id(self))
         assert len(images) == 11  # one of 12 cannot be read
         return real(self, images)
 
-    monkeypatch.setattr(backbone_study.CropScorer, "batch_logits", watched)
+    monkeypatch.setattr(backbone_study.TorchDetector, "batch_logits", watched)
     from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
     from deepfake_detect.models.classifier import create_model
 

@@ -10,7 +10,7 @@ import pytest
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import OutputError
 from deepfake_detect.models.checkpoint import update_detector
 from tests.data.trees import crop_manifest, textured_crops

@@ -54,7 +54,7 @@ def test_partial_copies_are_told_and_listed(tmp_path: Path, capsys: pytest.Captu
     assert not any(Path(row["path"]).exists() for row in rows)
 
 
-def test_a_misspelt_folder_is_one_line_that_names_the_right_one(
+def test_a_misspelled_folder_is_one_line_that_names_the_right_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = make_celebdf_v2(tmp_path / "Celeb-DF-v2")
@@ -157,8 +157,8 @@ def test_an_index_can_be_extracted(
         "FaceForensics++/original/c23/000",
     ]
     assert len(rows) == 4
-    assert main([*arguments, "--where", "colour = 1"]) == 2
-    assert "where: 'colour = 1' cannot be read" in capsys.readouterr().err
+    assert main([*arguments, "--where", "color = 1"]) == 2
+    assert "where: 'color = 1' cannot be read" in capsys.readouterr().err
     for option in (["--dataset", "ffpp"], ["--split-seed", "3"], ["--methods", "FaceSwap"]):
         assert main([*arguments, *option]) == 2
         assert f"{option[0]}: is for a dataset's folder, not for an index" in capsys.readouterr().err

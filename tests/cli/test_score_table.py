@@ -4,7 +4,7 @@ import io
 from dataclasses import replace
 
 from deepfake_detect.cli.score_table import print_score, score_rows
-from deepfake_detect.records import ClipRecord, DetectorInfo, FrameScore, Limit, TrackScore
+from deepfake_detect.records import ClipRecord, DetectorInfo, FrameScore, QualityWarning, TrackScore
 
 INFO = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
 
@@ -14,7 +14,7 @@ def score(num_people: int = 1) -> ClipRecord:
         TrackScore(number, 4, 0.7 - number / 100, number == 0, "fake") for number in range(num_people)
     )
     frames = tuple(FrameScore(number, number / 4, ()) for number in range(8))
-    limits = (Limit("few_frames", "seen in 4 [frames]"),)
+    limits = (QualityWarning("few_frames", "seen in 4 [frames]"),)
     return ClipRecord("a.mp4", "fake", 0.7, 4, frames, tracks, INFO, (0.6, 0.8), limits)
 
 

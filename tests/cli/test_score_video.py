@@ -15,9 +15,9 @@ import pytest
 
 from deepfake_detect.cli import main, score_video
 from deepfake_detect.cli.score_video import _LiveLine
-from deepfake_detect.clips import LiveVerdict, ScoringOptions
-from tests.clips.servers import serving
+from deepfake_detect.scoring import LiveVerdict, ScoringOptions
 from tests.conftest import ROOT
+from tests.scoring.servers import serving
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -248,7 +248,7 @@ def test_ctrl_c_ends_a_stream_with_its_last_verdict(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(score_video, "_detector", lambda _: (None, ScoringOptions()))
-    monkeypatch.setattr("deepfake_detect.clips.watch", interrupted)
+    monkeypatch.setattr("deepfake_detect.scoring.watch", interrupted)
     assert score("--live", "0") == 0
     words = "1:01  real, fake probability 0.25 (1 person, 7 frames in the last 5.0 s)"
     assert capsys.readouterr().out.splitlines() == [words, f"last verdict: {words}"]

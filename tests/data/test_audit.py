@@ -24,7 +24,7 @@ from deepfake_detect.data.audit import (
 )
 from deepfake_detect.data.identities import identity_key, identity_sql
 from deepfake_detect.data.index import IndexOrigin, write_index
-from deepfake_detect.data.leaks import require_no_leak
+from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import CropGeometry, DatasetVideo
@@ -111,7 +111,7 @@ def test_a_clean_manifest_passes(tmp_path: Path) -> None:
     assert (report.num_rows, report.num_videos, report.num_rows_without_split) == (24, 24, 0)
     assert report.crops is not None
     assert report.crops.num_crops == 24
-    assert require_no_leak(rows, show_progress=False) == ()
+    assert check_no_leak(rows, show_progress=False) == ()
 
 
 def test_frames_of_one_video_in_two_splits_are_a_leak(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_frames_of_one_video_in_two_splits_are_a_leak(tmp_path: Path) -> None:
     assert leak.examples[0].what == "made/original/v0"
     assert (leak.examples[0].first, leak.examples[0].second) == ("crops/v0_0.png", "crops/v0_3.png")
     with pytest.raises(ManifestError, match="videos: train and test share 5 .rows: 20, videos: 5"):
-        require_no_leak(frames)
+        check_no_leak(frames)
     whole = [video(f"v{number}", "test" if number == 4 else "train", num_frames=4) for number in range(5)]
     assert names_of(manifest_of(tmp_path / "by_videos", whole)).leaks == ()
 
@@ -150,7 +150,7 @@ def test_a_split_by_target_alone_is_a_leak(tmp_path: Path) -> None:
     torn = {name for pair in pairs for name in pair if by_target[pair[0]] != by_target[pair[1]]}
     assert leak.count == len(torn) >= 12
     with pytest.raises(ManifestError, match="identities: train and test share"):
-        require_no_leak(faulty, evaluated="test")
+        check_no_leak(faulty, evaluated="test")
     assert names_of(manifest_of(tmp_path / "sound", fakes(by_pair))).leaks == ()
 
 
@@ -163,10 +163,10 @@ def test_a_validation_split_equal_to_the_test_split_is_a_leak(tmp_path: Path) ->
         (kind, "val", "test"): 3 for kind in ("videos", "identities", "identical-crops")
     }
     with pytest.raises(ManifestError, match="videos: val and test share 3"):
-        require_no_leak(rows)
+        check_no_leak(rows)
     with pytest.raises(ManifestError, match="videos: val and test share 3"):
-        require_no_leak(rows, evaluated="test")
-    require_no_leak(rows.where("split <> 'val'"), allowed=CROP_KINDS)
+        check_no_leak(rows, evaluated="test")
+    check_no_leak(rows.where("split <> 'val'"), allowed=CROP_KINDS)
 
 
 def test_a_source_here_that_is_a_target_there_is_a_leak(tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_the_same_bytes_in_two_splits_are_a_leak(tmp_path: Path) -> None:
     assert (leak.count, leak.num_rows, leak.num_videos) == (1, 3, 3)  # one picture, three rows
     assert (leak.examples[0].first, leak.examples[0].second) == ("crops/train0.png", "crops/test1.png")
     with pytest.raises(ManifestError, match="identical-crops: train and test share 1 "):
-        require_no_leak(rows, show_progress=False)
-    require_no_leak(rows, allowed=["identical-crops"], show_progress=False)
+        check_no_leak(rows, show_progress=False)
+    check_no_leak(rows, allowed=["identical-crops"], show_progress=False)
 
 
 def test_a_picture_stored_anew_in_another_split_is_a_leak(
@@ -338,10 +338,10 @@ def test_a_picture_stored_anew_in_another_split_is_a_leak(
     assert (pair.first_path, pair.second_path) == ("crops/train0.png", "crops/again.jpg")
     assert pair.likeness > 0.98
     with pytest.raises(ManifestError, match="near-duplicate-crops: train and test share 1 "):
-        require_no_leak(rows, show_progress=False)
-    assert require_no_leak(rows, allowed=["near-duplicate-crops"], show_progress=False) == ()
+        check_no_leak(rows, show_progress=False)
+    assert check_no_leak(rows, allowed=["near-duplicate-crops"], show_progress=False) == ()
     monkeypatch.setattr(leaks, "MAX_NEAR_SHARE", 1.0)
-    (note,) = require_no_leak(rows, show_progress=False)
+    (note,) = check_no_leak(rows, show_progress=False)
     assert "let pass, being few: near-duplicate-crops: train and test share 1 " in note
 
 

@@ -144,9 +144,9 @@ def test_every_near_pair_is_found_by_all_block_sizes(monkeypatch: pytest.MonkeyP
 
 
 def test_the_hash_is_blind_to_brightness_and_contrast(portrait: np.ndarray) -> None:
-    grey = cv2.resize(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
-    np.testing.assert_array_equal(perceptual_hash(grey), perceptual_hash(grey // 2 + 60))
-    upside_down = np.unpackbits(perceptual_hash(grey) ^ perceptual_hash(grey[::-1])).sum()
+    gray = cv2.resize(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(perceptual_hash(gray), perceptual_hash(gray // 2 + 60))
+    upside_down = np.unpackbits(perceptual_hash(gray) ^ perceptual_hash(gray[::-1])).sum()
     assert upside_down > 20
 
 
@@ -166,8 +166,8 @@ def test_likeness_is_symmetric_and_finite() -> None:
 
 
 def test_flat_crops_are_not_compared_by_looks() -> None:
-    grey = np.full((64, 64, 3), 90, np.uint8)
-    ours, theirs = prints(png(grey), *noise(1)), prints(png(grey + 1))
+    gray = np.full((64, 64, 3), 90, np.uint8)
+    ours, theirs = prints(png(gray), *noise(1)), prints(png(gray + 1))
     assert is_flat(ours).tolist() == [True, False]
     assert not near_duplicates(ours, theirs).first_hit.any()
     # One picture, of which one copy has enough contrast and the other has not.

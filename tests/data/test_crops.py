@@ -16,14 +16,14 @@ from deepfake_detect.data.crops import (
     PairedBatchSampler,
     ShuffledBatchSampler,
     collate_readable,
-    margin_share,
+    crop_fraction,
     read_crop,
 )
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.data.transforms import (
     AUGMENTATIONS,
     TrainingAugmentation,
-    centre_square,
+    center_crop,
     crop_to_tensor,
     crops_to_tensor,
     resize_square,
@@ -35,7 +35,7 @@ from tests.data.trees import crop_manifest, textured_crops
 PREP = Preprocessing(image_size=64, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5))
 
 
-def test_a_crop_becomes_a_normalised_tensor(tmp_path: Path) -> None:
+def test_a_crop_becomes_a_normalized_tensor(tmp_path: Path) -> None:
     crops = textured_crops(1, "train")
     manifest = read_manifest(crop_manifest(tmp_path / "m", crops))
     item = CropDataset(manifest, PREP, geometry=CropGeometry())[1]
@@ -81,12 +81,12 @@ def test_an_unreadable_crop_is_left_out_and_named_never_replaced(tmp_path: Path)
 
 
 def test_wider_crops_are_narrowed_and_narrower_ones_refused() -> None:
-    assert margin_share(CropGeometry(1.3), CropGeometry(1.3)) == 1
-    assert margin_share(CropGeometry(2.0), CropGeometry(1.0)) == 0.5
+    assert crop_fraction(CropGeometry(1.3), CropGeometry(1.3)) == 1
+    assert crop_fraction(CropGeometry(2.0), CropGeometry(1.0)) == 0.5
     with pytest.raises(OptionError, match="margin=1.0.*needs.*margin=1.3"):
-        margin_share(CropGeometry(1.0), CropGeometry(1.3))
+        crop_fraction(CropGeometry(1.0), CropGeometry(1.3))
     with pytest.raises(OptionError, match="aligned=True"):
-        margin_share(CropGeometry(1.3, aligned=True), CropGeometry(1.3))
+        crop_fraction(CropGeometry(1.3, aligned=True), CropGeometry(1.3))
 
 
 def test_the_dataset_narrows(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_dataset_narrows(tmp_path: Path) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", crops, geometry=CropGeometry(2.0)))
     item = CropDataset(manifest, PREP, geometry=CropGeometry(1.0))[0]
     assert item.image is not None
-    expected = crop_to_tensor(centre_square(crops[0][3], 0.5), PREP)
+    expected = crop_to_tensor(center_crop(crops[0][3], 0.5), PREP)
     assert torch.equal(item.image, expected)
 
 

@@ -14,13 +14,13 @@ from deepfake_detect.data.fetched import local_manifest
 from deepfake_detect.data.manifest import read_manifest, write_manifest
 from deepfake_detect.data.pack import pack_manifest
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.io.remote import RemoteDir
 from deepfake_detect.training.config import config_from
-from deepfake_detect.urls import RemoteFolder
 from tests.data.trees import crop_manifest, textured_crops
 
 
 @pytest.fixture
-def packed(tmp_path: Path, object_store: RemoteFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packed(tmp_path: Path, object_store: RemoteDir, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A packed manifest that also lies at ``s3://faces/packed/manifest.parquet``."""
     monkeypatch.setenv("DEEPFAKE_DETECT_CACHE", str(tmp_path / "cache"))
     loose = read_manifest(crop_manifest(tmp_path / "loose", textured_crops(6, "train")))
@@ -29,7 +29,7 @@ def packed(tmp_path: Path, object_store: RemoteFolder, monkeypatch: pytest.Monke
     return report.manifest.path
 
 
-def put_all(store: RemoteFolder, folder: Path) -> None:
+def put_all(store: RemoteDir, folder: Path) -> None:
     for path in (one for one in folder.iterdir() if one.suffix in (".tar", ".parquet")):
         store.put(path, f"packed/{path.name}")
 
@@ -37,9 +37,7 @@ def put_all(store: RemoteFolder, folder: Path) -> None:
 URL = "s3://faces/packed/manifest.parquet"
 
 
-def test_shards_are_fetched_once_and_read_as_from_the_folder(
-    packed: Path, object_store: RemoteFolder
-) -> None:
+def test_shards_are_fetched_once_and_read_as_from_the_folder(packed: Path, object_store: RemoteDir) -> None:
     here = read_manifest(local_manifest(URL))
     there = read_manifest(packed)
     assert here.table.equals(there.table)
@@ -54,7 +52,7 @@ def test_shards_are_fetched_once_and_read_as_from_the_folder(
     assert shards[1].read_bytes() == (packed.parent / shards[1].name).read_bytes()
 
 
-def test_another_manifest_begins_anew(packed: Path, object_store: RemoteFolder) -> None:
+def test_another_manifest_begins_anew(packed: Path, object_store: RemoteDir) -> None:
     first = local_manifest(URL)
     (first.parent / "crop_hashes.parquet").touch()
     rows = read_manifest(packed)
@@ -77,7 +75,7 @@ def test_tools_take_the_url(packed: Path, tmp_path: Path) -> None:
         assert sum(len(group["labels"]) for split in file.values() for group in split.values()) == 12
 
 
-def test_what_is_not_there_is_refused(packed: Path, object_store: RemoteFolder) -> None:
+def test_what_is_not_there_is_refused(packed: Path, object_store: RemoteDir) -> None:
     with pytest.raises(ManifestError, match=r"packed/nothing.parquet: is not there"):
         local_manifest("s3://faces/packed/nothing.parquet")
     with pytest.raises(OptionError, match="is not a Parquet file"):
@@ -87,7 +85,7 @@ def test_what_is_not_there_is_refused(packed: Path, object_store: RemoteFolder) 
         local_manifest(URL)
 
 
-def test_a_manifest_writes_nowhere_else(packed: Path, object_store: RemoteFolder) -> None:
+def test_a_manifest_writes_nowhere_else(packed: Path, object_store: RemoteDir) -> None:
     rows = read_manifest(packed)
     paths = rows.table.column("path").to_pylist()
     index = rows.table.column_names.index("path")

@@ -11,7 +11,7 @@ import pytest
 from deepfake_detect.data import leaks
 from deepfake_detect.data.audit import CROP_KINDS, LEAK_KINDS
 from deepfake_detect.data.crop_hashes import CACHE_NAME
-from deepfake_detect.data.leaks import require_no_leak
+from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import CropGeometry
@@ -41,15 +41,15 @@ def test_each_kind_is_let_pass_by_its_own_name_alone(kind: str, tmp_path: Path) 
     with pytest.raises(
         ManifestError, match=f"its splits leak: {kind}: train and test share 1 .*--allow-leak {kind}$"
     ):
-        require_no_leak(leaking, allowed=others, show_progress=False)  # type: ignore[arg-type]
-    assert require_no_leak(leaking, allowed=[kind], show_progress=False) == ()  # type: ignore[list-item]
+        check_no_leak(leaking, allowed=others, show_progress=False)  # type: ignore[arg-type]
+    assert check_no_leak(leaking, allowed=[kind], show_progress=False) == ()  # type: ignore[list-item]
 
 
 def test_all_leaks_of_names_are_in_the_refusal_and_crops_are_not_read_for_it(tmp_path: Path) -> None:
     videos = [video("a", "train", "anna"), video("a", "test", "anna"), video("b", "val", "anna")]
     rows = manifest_of(tmp_path, videos)
     with pytest.raises(ManifestError) as refusal:
-        require_no_leak(rows)
+        check_no_leak(rows)
     assert "also 1 identities of train and val" in str(refusal.value)
     assert str(refusal.value).endswith("or accept it with --allow-leak videos identities identical-crops")
     assert not (tmp_path / CACHE_NAME).exists()
@@ -60,12 +60,12 @@ def test_what_is_evaluated_is_compared_with_the_others_alone(tmp_path: Path) -> 
     people = [row["target_id"] for row in read_manifest(path).table.to_pylist()]
     people[8] = people[0]  # a person of train in val
     rows = changed(path, target_id=people)
-    require_no_leak(rows, evaluated="test", show_progress=False)
+    check_no_leak(rows, evaluated="test", show_progress=False)
     for evaluated in ("val", "train", None):
         with pytest.raises(ManifestError, match="identities: train and val share 1"):
-            require_no_leak(rows, evaluated=evaluated, show_progress=False)
+            check_no_leak(rows, evaluated=evaluated, show_progress=False)
     with pytest.raises(ManifestError, match="identities: train and val share 1"):
-        require_no_leak(rows, evaluated="all", show_progress=False)
+        check_no_leak(rows, evaluated="all", show_progress=False)
 
 
 def test_too_many_crops_are_not_compared_and_that_is_said(
@@ -75,19 +75,19 @@ def test_too_many_crops_are_not_compared_and_that_is_said(
     crops = path.parent / "crops"
     (crops / "test1.png").write_bytes((crops / "train0.png").read_bytes())
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 23)
-    (note,) = require_no_leak(read_manifest(path), show_progress=False)
+    (note,) = check_no_leak(read_manifest(path), show_progress=False)
     assert "its 24 crops were not compared" in note
     assert f"deepfake-detect audit {path}" in note
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 24)
     with pytest.raises(ManifestError, match="identical-crops"):
-        require_no_leak(read_manifest(path), show_progress=False)
+        check_no_leak(read_manifest(path), show_progress=False)
 
 
 def test_crops_are_not_read_when_their_leaks_are_allowed(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
-    require_no_leak(read_manifest(path), allowed=CROP_KINDS, show_progress=False)
+    check_no_leak(read_manifest(path), allowed=CROP_KINDS, show_progress=False)
     assert not (path.parent / CACHE_NAME).exists()
-    require_no_leak(read_manifest(path), show_progress=False)
+    check_no_leak(read_manifest(path), show_progress=False)
     assert (path.parent / CACHE_NAME).exists()
 
 
@@ -116,23 +116,23 @@ def test_a_condition_does_not_hide_the_splits_it_leaves_out(
         match="identities: train and test share 1 .*; split it anew, leave the measured ones of those rows "
         "out with --where, or accept it with --allow-leak identities$",
     ):
-        require_no_leak(anna_in_train_and_test.where(condition), evaluated=split, allowed=CROP_KINDS)
+        check_no_leak(anna_in_train_and_test.where(condition), evaluated=split, allowed=CROP_KINDS)
 
 
 def test_rows_drawn_by_lot_are_compared_with_the_others_too(anna_in_train_and_test: Manifest) -> None:
     drawn = anna_in_train_and_test.where("split = 'test'").sample_videos(2)
     with pytest.raises(ManifestError, match="identities: train and test share 1 "):
-        require_no_leak(drawn, evaluated="test", allowed=CROP_KINDS)
+        check_no_leak(drawn, evaluated="test", allowed=CROP_KINDS)
 
 
 def test_measured_rows_that_leak_can_be_left_out(anna_in_train_and_test: Manifest) -> None:
     """But not the rows of training that they leak from: they were trained on all the same."""
     without = anna_in_train_and_test.where("not (split = 'test' and target_id = 'anna')")
-    assert require_no_leak(without, evaluated="test", allowed=CROP_KINDS) == ()
+    assert check_no_leak(without, evaluated="test", allowed=CROP_KINDS) == ()
     hidden = anna_in_train_and_test.where("not (split = 'train' and target_id = 'anna')")
     with pytest.raises(ManifestError, match="identities: train and test share 1 "):
-        require_no_leak(hidden, evaluated="test", allowed=CROP_KINDS)
-    assert require_no_leak(hidden, allowed=CROP_KINDS) == ()  # for a training that leaves them out
+        check_no_leak(hidden, evaluated="test", allowed=CROP_KINDS)
+    assert check_no_leak(hidden, allowed=CROP_KINDS) == ()  # for a training that leaves them out
 
 
 def test_pictures_of_left_out_splits_are_compared(tmp_path: Path) -> None:
@@ -141,37 +141,37 @@ def test_pictures_of_left_out_splits_are_compared(tmp_path: Path) -> None:
     (crops / "test1.png").write_bytes((crops / "train0.png").read_bytes())
     rows = read_manifest(path).where("split = 'test'")
     with pytest.raises(ManifestError, match="identical-crops: train and test share 1 "):
-        require_no_leak(rows, evaluated="test", show_progress=False)
+        check_no_leak(rows, evaluated="test", show_progress=False)
     chosen = rows.where("path <> 'crops/test1.png'")
-    assert require_no_leak(chosen, evaluated="test", show_progress=False) == ()
+    assert check_no_leak(chosen, evaluated="test", show_progress=False) == ()
 
 
 def test_splits_measured_together_are_compared_and_told(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     rows = read_manifest(path)
-    (note,) = require_no_leak(rows, evaluated="all", show_progress=False)
+    (note,) = check_no_leak(rows, evaluated="all", show_progress=False)
     assert note == f"{path}: splits are measured together, training rows included: train, val, test"
     held_out = rows.where("split <> 'train'")
-    (note,) = require_no_leak(held_out, evaluated="all", show_progress=False)
+    (note,) = check_no_leak(held_out, evaluated="all", show_progress=False)
     assert note == f"{path}: splits are measured together: val, test"
     people = rows.column("target_id").tolist()
     people[8] = people[16]  # a person of test in val
     leaking = changed(path, target_id=people)
     with pytest.raises(ManifestError, match="identities: val and test share 1 "):
-        require_no_leak(leaking, evaluated="all", show_progress=False)
+        check_no_leak(leaking, evaluated="all", show_progress=False)
 
 
 def test_measured_rows_without_a_split_are_told(tmp_path: Path) -> None:
     videos = [video("a", "train", "anna"), video("b", None, "anna"), video("c", "", "anna")]
     rows = manifest_of(tmp_path, videos)
-    (note,) = require_no_leak(rows.where("split is null or split = ''"), evaluated="all")
+    (note,) = check_no_leak(rows.where("split is null or split = ''"), evaluated="all")
     assert "2 measured rows have no split and are not compared" in note
-    assert require_no_leak(rows, allowed=CROP_KINDS) == ()  # an empty split is no other split
+    assert check_no_leak(rows, allowed=CROP_KINDS) == ()  # an empty split is no other split
 
 
 def test_a_measured_split_without_rows_is_refused(anna_in_train_and_test: Manifest) -> None:
     with pytest.raises(OptionError, match="has no row of split 'test'"):
-        require_no_leak(anna_in_train_and_test.where("split = 'val'"), evaluated="test")
+        check_no_leak(anna_in_train_and_test.where("split = 'val'"), evaluated="test")
 
 
 def test_one_file_in_two_splits_is_refused_at_any_size(
@@ -186,9 +186,9 @@ def test_one_file_in_two_splits_is_refused_at_any_size(
         match=r"identical-crops: train and test share 1 \(rows: 2, videos: 2\), such as crops/a_2.png "
         r"\(train: made/original/a, test: made/original/b\)",
     ):
-        require_no_leak(rows)
+        check_no_leak(rows)
     assert not (tmp_path / CACHE_NAME).exists()
-    (note,) = require_no_leak(rows, allowed=["identical-crops"])
+    (note,) = check_no_leak(rows, allowed=["identical-crops"])
     assert "its 5 crops were not compared with one another, only names and paths (more than 0)" in note
 
 
@@ -196,11 +196,11 @@ def test_crops_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     for name in ("train1", "test0"):
         (path.parent / "crops" / f"{name}.png").unlink()
-    (note,) = require_no_leak(read_manifest(path), show_progress=False)
+    (note,) = check_no_leak(read_manifest(path), show_progress=False)
     first = path.parent / "crops" / "train1.png"
     assert note == f"{path}: 2 of 24 crops cannot be read and were not compared, first {first}"
 
 
 def test_an_unknown_kind_cannot_be_allowed(anna_in_train_and_test: Manifest) -> None:
     with pytest.raises(OptionError, match="allow_leak: 'frames' is unknown; choose of videos, identities, "):
-        require_no_leak(anna_in_train_and_test, allowed=["frames"])  # type: ignore[list-item]
+        check_no_leak(anna_in_train_and_test, allowed=["frames"])  # type: ignore[list-item]

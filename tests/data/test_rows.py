@@ -130,8 +130,8 @@ def test_a_sample_per_group(manifest: Manifest) -> None:
 def test_bad_samples_are_refused(manifest: Manifest) -> None:
     with pytest.raises(OptionError, match="sample: is 0"):
         manifest.sample_videos(0)
-    with pytest.raises(OptionError, match="per: there is no column 'colour'; choose of dataset, video_id"):
-        manifest.sample_videos(1, per=["colour"])
+    with pytest.raises(OptionError, match="per: there is no column 'color'; choose of dataset, video_id"):
+        manifest.sample_videos(1, per=["color"])
 
 
 def test_chunks_are_the_rows_in_order(manifest: Manifest) -> None:

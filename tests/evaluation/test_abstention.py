@@ -32,7 +32,7 @@ def test_the_curve_is_that_of_a_loop_over_bands(threshold):
     assert (np.diff(curve.coverage) > 0).all()
     steps = np.diff(np.concatenate([[0.0], curve.coverage]))
     assert curve.area == pytest.approx((steps * curve.risk).sum())
-    assert curve.area < curve.risk[-1]  # the surest are right more often than all
+    assert curve.area < curve.risk[-1]  # the nms are right more often than all
 
 
 def test_a_band_from_validation_lies_on_the_curve():

@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import ScoreTable, aggregate_clip, choose_threshold
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, clip_faces

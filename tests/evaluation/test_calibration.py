@@ -96,7 +96,7 @@ def test_equally_good_thresholds_go_to_the_one_nearest_to_one_half():
     assert choose_threshold([0, 1, 0, 1], [0.25, 0.5, 0.5, 0.75]) == 0.375
 
 
-def test_a_threshold_between_neighbouring_floats_still_splits_them():
+def test_a_threshold_between_neighboring_floats_still_splits_them():
     first = 0.3
     second = np.nextafter(first, 1)
     third = np.nextafter(second, 1)

@@ -21,24 +21,24 @@ from deepfake_detect.evaluation import (
     format_table,
     video_samples,
 )
-from deepfake_detect.files import write_json
+from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import METRIC_NAMES, bootstrap_intervals
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 
 
 def table_of(*videos, num_faces=4, spread=0.05):
-    """Return a score table of videos given as (video_id, method, label, centre of its scores)."""
+    """Return a score table of videos given as (video_id, method, label, center of its scores)."""
     generator = np.random.default_rng(0)
     rows = [video for video in videos for _ in range(num_faces)]
-    centres = np.array([video[3] for video in rows])
+    centers = np.array([video[3] for video in rows])
     return ScoreTable(
         video_id=np.array([video[0] for video in rows], dtype=object),
         method=np.array([video[1] for video in rows], dtype=object),
         label=np.array([video[2] for video in rows]),
         track_id=np.zeros(len(rows), dtype=np.int32),
         frame_index=np.tile(np.arange(num_faces) * 9, len(videos)),
-        fake_probability=np.clip(centres + generator.normal(0, spread, len(rows)), 0, 1),
+        fake_probability=np.clip(centers + generator.normal(0, spread, len(rows)), 0, 1),
     )
 
 
@@ -50,8 +50,8 @@ def four_methods(num_videos=12, seed=0):
     ]
     for easy, method in enumerate(METHODS):
         for n in range(num_videos):
-            centre = generator.uniform(0.0, 0.2) + 0.22 * easy
-            videos.append((f"ff/{method}/c23/{n:03d}_{n + 1:03d}", method, 1, centre))
+            center = generator.uniform(0.0, 0.2) + 0.22 * easy
+            videos.append((f"ff/{method}/c23/{n:03d}_{n + 1:03d}", method, 1, center))
     return videos
 
 

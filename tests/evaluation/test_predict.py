@@ -14,26 +14,26 @@ import torch
 from deepfake_detect.data import leaks
 from deepfake_detect.data.failures import write_failures, write_missing
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.predict import score_columns, score_held_out, score_manifest
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.records import CropGeometry, DatasetVideo
 from tests.data.trees import crop_manifest, textured_crops
 
 
 @pytest.fixture
-def scorer(small_detector: Path) -> CropScorer:
+def scorer(small_detector: Path) -> TorchDetector:
     model, config = read_detector(small_detector)
-    return CropScorer(model, config, device=torch.device("cpu"))
+    return TorchDetector(model, config, device=torch.device("cpu"))
 
 
-def score(scorer: CropScorer, path: Path, split: str = "test"):  # type: ignore[no-untyped-def]
+def score(scorer: TorchDetector, path: Path, split: str = "test"):  # type: ignore[no-untyped-def]
     return score_manifest(scorer, read_manifest(path), split=split, num_workers=0, show_progress=False)
 
 
-def test_scores_are_those_of_the_crops_themselves(scorer: CropScorer, tmp_path: Path) -> None:
+def test_scores_are_those_of_the_crops_themselves(scorer: TorchDetector, tmp_path: Path) -> None:
     crops = textured_crops(3, "test", seed=1) + textured_crops(1, "val", seed=2)
     table, coverage = score(scorer, crop_manifest(tmp_path / "m", crops))
     assert coverage.videos_expected == coverage.videos_scored == 6
@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_crops_themselves(scorer: CropScorer, tmp_path: 
     assert len(everything.label) == 8
 
 
-def test_what_has_no_score_counts_against_coverage(scorer: CropScorer, tmp_path: Path) -> None:
+def test_what_has_no_score_counts_against_coverage(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(40, "test"))
     for number in range(33):  # more than a whole batch of 64 in a row
         for name in (f"test{number}", f"fake-test{number}"):
@@ -68,7 +68,7 @@ def test_what_has_no_score_counts_against_coverage(scorer: CropScorer, tmp_path:
     assert dict(coverage.unscored)["made/Made/b"] == "VideoUnreadableError"
 
 
-def test_nothing_readable_is_an_error(scorer: CropScorer, tmp_path: Path) -> None:
+def test_nothing_readable_is_an_error(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(1, "test"))
     for crop in (path.parent / "crops").iterdir():
         crop.unlink()
@@ -79,20 +79,20 @@ def test_nothing_readable_is_an_error(scorer: CropScorer, tmp_path: Path) -> Non
         score(scorer, path)
 
 
-def test_crops_too_narrow_for_the_detector_are_refused(scorer: CropScorer, tmp_path: Path) -> None:
+def test_crops_too_narrow_for_the_detector_are_refused(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(1, "test"), geometry=CropGeometry(0.9))
     with pytest.raises(OptionError, match="extract again with --margin"):
         score(scorer, path)
 
 
-def test_a_list_of_failures_of_another_kind_is_named(scorer: CropScorer, tmp_path: Path) -> None:
+def test_a_list_of_failures_of_another_kind_is_named(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(1, "test"))
     (path.parent / "failures.csv").write_text("video\nx\n")
     with pytest.raises(ManifestError, match="failures.csv: lacks the column"):
         score(scorer, path)
 
 
-def test_only_the_failures_of_the_chosen_rows_count(scorer: CropScorer, tmp_path: Path) -> None:
+def test_only_the_failures_of_the_chosen_rows_count(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
     write_failures(
         path.parent / "failures.csv",
@@ -107,12 +107,12 @@ def test_only_the_failures_of_the_chosen_rows_count(scorer: CropScorer, tmp_path
     assert coverage.unscored == (("made/x", "no_face"),)
 
 
-def held_out(scorer: CropScorer, path: Path, split: str = "test", **options: object):  # type: ignore[no-untyped-def]
+def held_out(scorer: TorchDetector, path: Path, split: str = "test", **options: object):  # type: ignore[no-untyped-def]
     manifest = read_manifest(path)
     return score_held_out(scorer, manifest, split=split, num_workers=0, show_progress=False, **options)  # type: ignore[arg-type]
 
 
-def test_a_split_that_another_leaks_into_is_refused(scorer: CropScorer, tmp_path: Path) -> None:
+def test_a_split_that_another_leaks_into_is_refused(scorer: TorchDetector, tmp_path: Path) -> None:
     """Test videos left in training."""
     crops = textured_crops(3, "train", seed=1) + textured_crops(2, "test", seed=2)
     path = crop_manifest(tmp_path / "m", crops + textured_crops(2, "val", seed=3))
@@ -134,7 +134,7 @@ def test_a_split_that_another_leaks_into_is_refused(scorer: CropScorer, tmp_path
 
 
 def test_crops_too_many_to_be_compared_are_told(
-    scorer: CropScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scorer: TorchDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = crop_manifest(
         tmp_path / "m", textured_crops(1, "train", seed=1) + textured_crops(1, "test", seed=2)
@@ -144,7 +144,7 @@ def test_crops_too_many_to_be_compared_are_told(
         held_out(scorer, path)
 
 
-def test_a_condition_does_not_hide_what_the_test_split_shares(scorer: CropScorer, tmp_path: Path) -> None:
+def test_a_condition_does_not_hide_what_the_test_split_shares(scorer: TorchDetector, tmp_path: Path) -> None:
     crops = textured_crops(3, "train", seed=1) + textured_crops(2, "test", seed=2)
     path = crop_manifest(tmp_path / "m", crops)
     (path.parent / "crops" / "test1.png").write_bytes((path.parent / "crops" / "train0.png").read_bytes())
@@ -154,7 +154,7 @@ def test_a_condition_does_not_hide_what_the_test_split_shares(scorer: CropScorer
             score_held_out(scorer, rows, split=split, num_workers=0, show_progress=False)
 
 
-def test_splits_measured_together_are_told(scorer: CropScorer, tmp_path: Path) -> None:
+def test_splits_measured_together_are_told(scorer: TorchDetector, tmp_path: Path) -> None:
     crops = textured_crops(1, "train", seed=1) + textured_crops(1, "test", seed=2)
     path = crop_manifest(tmp_path / "m", crops)
     with pytest.warns(UserWarning, match="splits are measured together, training rows included: train, test"):
@@ -169,8 +169,8 @@ def three_splits(tmp_path: Path) -> Path:
     return crop_manifest(tmp_path / "m", crops)
 
 
-def trained_on(scorer: CropScorer, **hashes: Any) -> CropScorer:
-    return CropScorer(scorer.model, replace(scorer.config, training=hashes), device=scorer.device)
+def trained_on(scorer: TorchDetector, **hashes: Any) -> TorchDetector:
+    return TorchDetector(scorer.model, replace(scorer.config, training=hashes), device=scorer.device)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def trained_on(scorer: CropScorer, **hashes: Any) -> CropScorer:
     ],
 )
 def test_what_the_detector_was_trained_or_selected_on_is_told(
-    condition: str, split: str, words: str, scorer: CropScorer, three_splits: Path
+    condition: str, split: str, words: str, scorer: TorchDetector, three_splits: Path
 ) -> None:
     whole = read_manifest(three_splits)
     seen = trained_on(
@@ -201,7 +201,7 @@ def test_what_the_detector_was_trained_or_selected_on_is_told(
     assert any(f"the detector was {words}: these figures do not tell" in str(one.message) for one in told)
 
 
-def test_some_seen_videos_among_others_are_told(scorer: CropScorer, three_splits: Path) -> None:
+def test_some_seen_videos_among_others_are_told(scorer: TorchDetector, three_splits: Path) -> None:
     whole = read_manifest(three_splits)
     prefixes = {"train": video_digests(whole.where("video_id = 'made/Made/fake-test0'")), "val": []}
     seen = trained_on(scorer, video_sha256_prefixes=prefixes)
@@ -210,7 +210,7 @@ def test_some_seen_videos_among_others_are_told(scorer: CropScorer, three_splits
     assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here
 
 
-def test_scores_carry_what_they_can_be_sliced_by(scorer: CropScorer, three_splits: Path) -> None:
+def test_scores_carry_what_they_can_be_sliced_by(scorer: TorchDetector, three_splits: Path) -> None:
     table, _ = score(scorer, three_splits)
     details = table.details
     assert set(details["split"]) == {"test"}
@@ -220,13 +220,13 @@ def test_scores_carry_what_they_can_be_sliced_by(scorer: CropScorer, three_split
     np.testing.assert_allclose(table.fake_probability, expected)
 
 
-def test_other_videos_are_no_matter(scorer: CropScorer, three_splits: Path) -> None:
+def test_other_videos_are_no_matter(scorer: TorchDetector, three_splits: Path) -> None:
     test_videos = read_manifest(three_splits).split("test").video_ids_sha256()
     seen = trained_on(scorer, train_videos_sha256=test_videos, video_sha256_prefixes={"train": []})
     assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here
 
 
-def test_videos_that_the_folder_had_not_count_against_coverage(scorer: CropScorer, tmp_path: Path) -> None:
+def test_videos_that_the_folder_had_not_count_against_coverage(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
     absent = [
         DatasetVideo("made", f"made/YouTube-real/{n}", "YouTube-real", 0, split, None, None, None, Path("p"))
@@ -256,7 +256,7 @@ def test_videos_that_the_folder_had_not_count_against_coverage(scorer: CropScore
     }
 
 
-def test_an_older_list_of_missing_videos_is_read_too(scorer: CropScorer, tmp_path: Path) -> None:
+def test_an_older_list_of_missing_videos_is_read_too(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
     (path.parent / "missing.csv").write_text("video_id,split,path\nmade/x/0,test,p\nmade/x/1,train,p\n")
     _, coverage = score(scorer, path)
@@ -266,7 +266,7 @@ def test_an_older_list_of_missing_videos_is_read_too(scorer: CropScorer, tmp_pat
         score(scorer, path)
 
 
-def test_scores_carry_every_column_of_one_value(scorer: CropScorer, tmp_path: Path) -> None:
+def test_scores_carry_every_column_of_one_value(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
     table, _ = score(scorer, path)
     assert set(table.columns()) == set(score_columns(read_manifest(path)))

@@ -17,13 +17,13 @@ from deepfake_detect.evaluation.corruptions import CORRUPTIONS, Corrupted, check
 from deepfake_detect.evaluation.predict import manifest_logits
 from deepfake_detect.evaluation.robustness import measure_robustness
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.report.figures import robustness_figure
 from tests.data.trees import crop_manifest, textured_crops
 
 
 def picture(height: int = 240, width: int = 224) -> np.ndarray:
-    """A smooth coloured picture with some texture."""
+    """A smooth colored picture with some texture."""
     rows, columns = np.mgrid[0:height, 0:width]
     smooth = np.stack([60 + rows / 2, 200 - columns / 2, 120 + 40 * np.sin(rows / 5)], axis=-1)
     texture = np.random.default_rng(0).normal(0, 6, smooth.shape)
@@ -49,8 +49,8 @@ def test_every_corruption_has_five_levels_that_change_more_and_more(name: str) -
 
 def test_what_each_corruption_leaves() -> None:
     image = picture()
-    grey = Corrupted("saturation", 0.0)(image)
-    assert np.ptp(grey.astype(int), axis=-1).max() == 0
+    gray = Corrupted("saturation", 0.0)(image)
+    assert np.ptp(gray.astype(int), axis=-1).max() == 0
     covered = (Corrupted("occlusion", 0.45)(image) == 128).all(axis=-1)
     assert covered.mean() == pytest.approx(29 / 64, abs=0.01)
     lightly = (Corrupted("occlusion", 0.1)(image) == 128).all(axis=-1)
@@ -82,14 +82,14 @@ class _Smoothness(torch.nn.Module):
 
 
 @pytest.fixture
-def scorer(small_detector: Path) -> CropScorer:
+def scorer(small_detector: Path) -> TorchDetector:
     _, config = read_detector(small_detector)
     plain = replace(config.model.preprocessing, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     config = replace(config, model=replace(config.model, preprocessing=plain))
-    return CropScorer(_Smoothness(), config, device=torch.device("cpu"))  # type: ignore[arg-type]
+    return TorchDetector(_Smoothness(), config, device=torch.device("cpu"))  # type: ignore[arg-type]
 
 
-def test_crops_are_changed_on_their_way_to_the_detector(scorer: CropScorer, tmp_path: Path) -> None:
+def test_crops_are_changed_on_their_way_to_the_detector(scorer: TorchDetector, tmp_path: Path) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(3, "test")))
     options = {"num_workers": 0, "show_progress": False}
     _, plain = manifest_logits(scorer, manifest, **options)  # type: ignore[arg-type]
@@ -99,7 +99,9 @@ def test_crops_are_changed_on_their_way_to_the_detector(scorer: CropScorer, tmp_
     assert (blurred == 1).all()
 
 
-def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(scorer: CropScorer, tmp_path: Path) -> None:
+def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(
+    scorer: TorchDetector, tmp_path: Path
+) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(12, "test")))
     lines: list[str] = []
     found = measure_robustness(
@@ -129,7 +131,7 @@ def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(scorer: CropSco
     assert drawn[0].lines[0].get_ydata()[-1] == worst.auc.value
 
 
-def test_refuses(scorer: CropScorer, tmp_path: Path) -> None:
+def test_refuses(scorer: TorchDetector, tmp_path: Path) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(2, "test")))
     options = {"split": "test", "show_progress": False}
     for number in (0, 1, 21):

@@ -37,8 +37,8 @@ def test_four_methods_that_share_a_name_give_the_true_auc(kind: str, tmp_path: P
     for harder, method in enumerate(METHODS):
         videos += [(method, f"{n:03d}_{n + 1:03d}", 1, 0.8 - 0.1 * harder) for n in range(30)]
     rows, means, labels = [], [], []
-    for method, name, label, centre in videos:
-        probabilities = np.clip(generator.normal(centre, 0.3, 3), 0, 1)
+    for method, name, label, center in videos:
+        probabilities = np.clip(generator.normal(center, 0.3, 3), 0, 1)
         means.append(probabilities.mean())
         labels.append(label)
         rows += [(name, "FF", method, label, frame, one) for frame, one in enumerate(probabilities)]
@@ -140,8 +140,8 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         (["a,FF,real,0,0,0.5"] * 2, "holds duplicate rows, such as those of video FF/real/a, frame 0"),
         (["a,FF,real,0,,0.5"], "column frame_index holds values that are no whole numbers"),
         (["a,,real,0,0,0.5"], "column dataset holds empty or missing text"),
-        (["a,FF,real,0,0,0.5", "a,FF,real,1,1,0.5"], "video FF/real/a is labelled real and fake"),
-        (["a,FF,real,0,0,0.5", "a,FF,real,1,1,"], "video FF/real/a is labelled real and fake"),
+        (["a,FF,real,0,0,0.5", "a,FF,real,1,1,0.5"], "video FF/real/a is labeled real and fake"),
+        (["a,FF,real,0,0,0.5", "a,FF,real,1,1,"], "video FF/real/a is labeled real and fake"),
         (["a,FF,real,0,0,", "b,FF,real,0,0,"], "not one row has a fake_probability"),
         (["a,FF,real,0,0"], "cannot be read as CSV"),
         ([], "has no rows; write a row per face"),

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.cluster import Lost, RayOptions
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
+from deepfake_detect.work import Lost, RayOptions
 from tests.extraction.helpers import contents, videos_of
 
 

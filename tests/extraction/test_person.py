@@ -123,7 +123,7 @@ def masked_tree(tmp_path: Path, portrait: np.ndarray) -> Path:
 
 
 def test_only_the_forged_person_becomes_a_fake(masked_tree: Path, tmp_path: Path) -> None:
-    """A known fault: whoever else is in a forged video's picture is labelled fake as well."""
+    """A known fault: whoever else is in a forged video's picture is labeled fake as well."""
     config = ExtractionConfig(num_frames=4, min_face=20)
     report = extract(masked_tree, tmp_path / "out", config)
     manifest = read_manifest(tmp_path / "out")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.urls import RemoteFolder
+from deepfake_detect.io.remote import RemoteDir
 from tests.extraction.helpers import contents
 
 BUCKET = "s3://faces"
 
 
-def upload(tree: Path, object_store: RemoteFolder, name: str) -> str:
+def upload(tree: Path, object_store: RemoteDir, name: str) -> str:
     for path in tree.rglob("*"):
         if path.is_file():
             object_store.put(path, f"{name}/{path.relative_to(tree).as_posix()}")
@@ -22,7 +22,7 @@ def upload(tree: Path, object_store: RemoteFolder, name: str) -> str:
 
 
 def fetched(url: str, folder: Path) -> dict[str, bytes]:
-    there = RemoteFolder(url)
+    there = RemoteDir(url)
     for name in there.files():
         there.fetch(name, folder / name)
     return contents(folder)
@@ -30,7 +30,7 @@ def fetched(url: str, folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_from_url_to_url_as_from_folder_to_folder(
-    tree: Path, object_store: RemoteFolder, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+    tree: Path, object_store: RemoteDir, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--frames", "2", "--compression", "c23", "--workers", str(workers)]
     assert main(["extract-faces", str(tree), "--out", str(tmp_path / "here"), *options]) == 2  # one is broken
@@ -45,24 +45,24 @@ def test_from_url_to_url_as_from_folder_to_folder(
 
 
 def test_a_second_run_does_what_is_missing(
-    tree: Path, object_store: RemoteFolder, capsys: pytest.CaptureFixture[str]
+    tree: Path, object_store: RemoteDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (next(tree.rglob("Deepfakes/c23/videos/003_000.mp4"))).unlink()
     arguments = ["extract-faces", str(tree), "--out", f"{BUCKET}/crops", "--frames", "2", "--workers", "1"]
     assert main(arguments) == 0
-    before = RemoteFolder(f"{BUCKET}/crops").files()
+    before = RemoteDir(f"{BUCKET}/crops").files()
     crop = next(name for name in before if name.endswith(".png"))
     object_store.remove(f"crops/{crop}")
     capsys.readouterr()
     assert main(arguments) == 0
     assert "1 videos extracted, 4 done before, 1 without a face" in capsys.readouterr().out
-    assert RemoteFolder(f"{BUCKET}/crops").files().keys() == before.keys()
+    assert RemoteDir(f"{BUCKET}/crops").files().keys() == before.keys()
     assert main([*arguments, "--margin", "1.5"]) == 2
     assert "holds crops cut with" in capsys.readouterr().err
 
 
 def test_plain_folders_are_called_after_theirs(
-    object_store: RemoteFolder, tmp_path: Path, portrait_clip: Path, capsys: pytest.CaptureFixture[str]
+    object_store: RemoteDir, tmp_path: Path, portrait_clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for label in ("real", "fake"):
         (tmp_path / "mine" / label).mkdir(parents=True)
@@ -78,17 +78,17 @@ def test_plain_folders_are_called_after_theirs(
 
 
 def test_a_video_that_goes_meanwhile_fails_alone(
-    tree: Path, object_store: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree: Path, object_store: RemoteDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = upload(tree, object_store, "ff")
-    fetch = RemoteFolder.fetch
+    fetch = RemoteDir.fetch
 
-    def one_is_gone(self: RemoteFolder, name: str, target: Path) -> None:
+    def one_is_gone(self: RemoteDir, name: str, target: Path) -> None:
         if "FaceSwap" in name:
             self.remove(name)
         fetch(self, name, target)
 
-    monkeypatch.setattr(RemoteFolder, "fetch", one_is_gone)
+    monkeypatch.setattr(RemoteDir, "fetch", one_is_gone)
     out = tmp_path / "out"
     assert main(["extract-faces", root, "--out", str(out), "--frames", "2", "--workers", "1"]) == 2
     failures = (out / "failures.csv").read_text()
@@ -111,7 +111,7 @@ def test_urls_that_lead_nowhere(
     out: str,
     message: str,
     tree: Path,
-    object_store: RemoteFolder,
+    object_store: RemoteDir,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -123,9 +123,7 @@ def test_urls_that_lead_nowhere(
     assert len([line for line in error.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_folders_of_frames_come_whole(
-    object_store: RemoteFolder, tmp_path: Path, portrait_clip: Path
-) -> None:
+def test_folders_of_frames_come_whole(object_store: RemoteDir, tmp_path: Path, portrait_clip: Path) -> None:
     object_store.put(portrait_clip, "a/b/1.mp4")
     object_store.put(portrait_clip, "a/b/2.mp4")
     object_store.fetch("a/b", tmp_path / "b")

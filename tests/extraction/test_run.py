@@ -19,7 +19,7 @@ from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
 from deepfake_detect.faces import crop_face
-from deepfake_detect.files import only_one
+from deepfake_detect.io.files import file_lock
 from deepfake_detect.records import CropGeometry, Face
 from deepfake_detect.video import EvenlySpaced, read_frames
 from tests.conftest import ROOT
@@ -137,7 +137,7 @@ def test_a_video_that_fails_on_a_second_run_leaves_no_rows(tree: Path, tmp_path:
 def test_a_second_run_at_the_same_time_is_refused(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with (
-        only_one(tmp_path / "out", what="extraction"),
+        file_lock(tmp_path / "out", what="extraction"),
         pytest.raises(OutputError, match="another extraction is writing there"),
     ):
         extract(tree, tmp_path / "out")

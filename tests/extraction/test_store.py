@@ -86,7 +86,7 @@ def test_what_a_killed_run_left_of_a_video_is_not_taken_in(tree: Path, tmp_path:
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_jpeg_keeps_quality_and_colour(tree: Path, tmp_path: Path) -> None:
+def test_jpeg_keeps_quality_and_color(tree: Path, tmp_path: Path) -> None:
     for codec in ("png", "jpeg-95", "jpeg-60"):
         extract(tree, tmp_path / codec, replace(CONFIG, codec=codec))
     lossless = read_manifest(tmp_path / "png")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from deepfake_detect.faces.arrays import placed, surest
+from deepfake_detect.faces.arrays import nms, placed
+from deepfake_detect.faces.integral import crop_windows, summed_area_table
 from deepfake_detect.faces.mosaic import frame_scales, mosaic_plan, strip_pixels
-from deepfake_detect.faces.sums import crop_windows, summed_area_table
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
@@ -19,8 +19,8 @@ def test_the_surest_boxes_are_those_of_torchvision(count: int) -> None:
     scores, groups = rng.random(count, np.float32), rng.integers(0, 3, count)
     for overlap in (0.3, 0.7):
         tensors = (placed(one, torch.device("cpu")) for one in (boxes, scores, groups))
-        wanted = surest(*tensors, overlap)
-        assert surest(boxes, scores, groups, overlap).tolist() == wanted.tolist()
+        wanted = nms(*tensors, overlap)
+        assert nms(boxes, scores, groups, overlap).tolist() == wanted.tolist()
 
 
 def test_tables_crops_and_mosaics_are_the_same_to_the_last_bit() -> None:

@@ -15,8 +15,8 @@ from facenet_pytorch import MTCNN
 import deepfake_detect as dfd
 from deepfake_detect.faces import cascade
 from deepfake_detect.faces.cascade import Boxes, output, refine, search_everywhere
+from deepfake_detect.faces.integral import summed_area_table
 from deepfake_detect.faces.networks import load_networks
-from deepfake_detect.faces.sums import summed_area_table
 from deepfake_detect.records import Face
 
 CPU = torch.device("cpu")

@@ -22,7 +22,7 @@ def ramp(height: int, width: int) -> np.ndarray:
     return image
 
 
-def test_the_square_is_centred_and_margin_times_the_longer_side() -> None:
+def test_the_square_is_centered_and_margin_times_the_longer_side() -> None:
     crop = crop_face(ramp(200, 240), face_at(100, 80, 120, 120), CropGeometry(margin=1.5))
     assert crop.shape == (60, 60, 3)
     assert (crop[0, 0, 0], crop[0, 0, 1]) == (80, 70)
@@ -43,12 +43,12 @@ def test_past_the_border_the_picture_is_mirrored_and_the_face_keeps_its_place(bo
 
 
 def test_a_wide_crop_narrowed_is_the_narrow_crop(portrait: np.ndarray) -> None:
-    from deepfake_detect.data.transforms import centre_square
+    from deepfake_detect.data.transforms import center_crop
 
     face = dfd.detect_faces([portrait])[0][0]
     wide = crop_face(portrait, face, CropGeometry(margin=2.6))
     narrow = crop_face(portrait, face, CropGeometry(margin=1.3))
-    narrowed = centre_square(wide, 0.5)
+    narrowed = center_crop(wide, 0.5)
     height = min(len(narrow), len(narrowed))
     difference = np.abs(narrow[:height, :height].astype(int) - narrowed[:height, :height])
     shifted = np.abs(narrow[8:height, :height].astype(int) - narrowed[: height - 8, :height])
@@ -65,8 +65,8 @@ def test_alignment_levels_the_eyes(portrait: np.ndarray) -> None:
     again = dfd.detect_faces([crop])[0][0]
     levelled = again.landmarks_xy[1] - again.landmarks_xy[0]
     assert abs(np.degrees(np.arctan2(levelled[1], levelled[0]))) < 6
-    centre = (again.box_xyxy[:2] + again.box_xyxy[2:]) / 2 / len(crop)
-    np.testing.assert_allclose(centre, 0.5, atol=0.06)
+    center = (again.box_xyxy[:2] + again.box_xyxy[2:]) / 2 / len(crop)
+    np.testing.assert_allclose(center, 0.5, atol=0.06)
 
 
 @pytest.mark.parametrize("margin", [0.49, 4.1, float("nan")])

@@ -10,7 +10,7 @@ import torch
 
 import deepfake_detect as dfd
 from deepfake_detect.faces import dense
-from deepfake_detect.faces.dense import Follower
+from deepfake_detect.faces.dense import DenseDetector
 from deepfake_detect.faces.networks import load_networks
 from deepfake_detect.records import Face
 
@@ -29,7 +29,7 @@ def overlaps(faces: Sequence[Face], others: Sequence[Face]) -> list[float]:
 
 
 def scene(portrait: np.ndarray, *places: tuple[int, int, int], brightness: float = 1.0) -> np.ndarray:
-    """A frame of 320 x 480 with heads at (left, top, side), on grey."""
+    """A frame of 320 x 480 with heads at (left, top, side), on gray."""
     picture = np.full((320, 480, 3), 128, np.uint8)
     for left, top, side in places:
         head = cv2.resize(portrait[30:270, 100:340], (side, side), interpolation=cv2.INTER_AREA)
@@ -55,7 +55,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def follow(frames: Sequence[np.ndarray]) -> list[list[Face]]:
     """Faces of one run of frames: only the first is a key frame."""
-    follower = Follower(load_networks(torch.device("cpu")), smallest=28.2, min_face=36)
+    follower = DenseDetector(load_networks(torch.device("cpu")), smallest=28.2, min_face=36)
     return [follower.find([frame])[0] for frame in frames]
 
 

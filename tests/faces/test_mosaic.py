@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from deepfake_detect.faces import mosaic
+from deepfake_detect.faces.integral import summed_area_table
 from deepfake_detect.faces.mosaic import MosaicPlan, frame_scales, mosaic_plan, shrunk, strip_pixels
-from deepfake_detect.faces.sums import summed_area_table
 
 CPU = torch.device("cpu")
 # Even and odd, landscape and portrait, long and thin, just one size.

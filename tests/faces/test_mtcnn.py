@@ -41,7 +41,7 @@ def longer_side(face: Face) -> float:
 
 
 def heads(portrait: np.ndarray, sides: list[int]) -> np.ndarray:
-    """Heads of several sizes in a row, on grey."""
+    """Heads of several sizes in a row, on gray."""
     picture = np.full((max(sides), sum(sides), 3), 128, np.uint8)
     left = 0
     for side in sides:
@@ -107,7 +107,7 @@ def test_every_kind_of_picture_gives_the_same_face(portrait: np.ndarray) -> None
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (np.zeros((10, 10), np.uint8), r"frame 1: has the shape \(10, 10\).*greyscale"),
+        (np.zeros((10, 10), np.uint8), r"frame 1: has the shape \(10, 10\).*grayscale"),
         (np.zeros((10, 10, 4), np.uint8), r"frame 1: has the shape \(10, 10, 4\)"),
         (np.zeros((10, 10, 3), np.int32), "frame 1: has the dtype int32"),
         (np.full((10, 10, 3), 255.0), r"frame 1: .*outside \[0, 1\]; divide"),

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline as pipeline_of
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.seen import video_digests
+from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.features import classifiers
@@ -196,7 +196,7 @@ def test_a_release_of_scikit_learn_that_stores_otherwise_is_noticed(
 def test_what_has_no_gradient_says_so() -> None:
     pipeline = make_pipeline("knn", {"n_neighbors": 3}, (20, 12)).fit(*two_classes(20, 0))
     features = torch.zeros(1, 12, requires_grad=True)
-    with pytest.raises(OptionError, match="neighbours and trees have no gradient; ask for scorecam"):
+    with pytest.raises(OptionError, match="neighbors and trees have no gradient; ask for scorecam"):
         head_of(pipeline)[1](features)
 
 
@@ -208,7 +208,7 @@ def test_what_has_no_gradient_says_so() -> None:
         ("linear", {"weight": torch.full((4,), torch.nan)}, "values in weight that are not finite"),
         ("linear", {"extra": torch.ones(1)}, "has the tensors bias, extra, scale, shift, weight, not"),
         ("rbf", {"dual": torch.ones(3)}, "support, dual, gamma and bias that do not fit"),
-        ("neighbours", {"count": torch.tensor(3)}, "points, labels and count that do not fit"),
+        ("neighbors", {"count": torch.tensor(3)}, "points, labels and count that do not fit"),
         ("trees", {"left": torch.tensor([0, 0, 2])}, "nodes of trees that do not fit"),
         ("trees", {"right": torch.tensor([9, 1, 2])}, "nodes of trees that do not fit"),
         ("trees", {"feature": torch.tensor([4, 0, 0])}, "nodes of trees that do not fit"),
@@ -222,7 +222,7 @@ def test_arrays_that_do_not_fit_are_refused(
     whole: dict[str, dict[str, torch.Tensor]] = {
         "linear": {"weight": torch.ones(4), "bias": one},
         "rbf": {"support": torch.ones(2, 4), "dual": torch.ones(2), "gamma": one, "bias": one},
-        "neighbours": {"points": torch.ones(2, 4), "labels": torch.ones(2), "count": torch.tensor(2)},
+        "neighbors": {"points": torch.ones(2, 4), "labels": torch.ones(2), "count": torch.tensor(2)},
         "trees": {
             "feature": torch.zeros(3).long(),
             "threshold": torch.zeros(3),
@@ -293,7 +293,7 @@ def test_it_is_a_detector_like_any_other(
         assert main(["evaluate", "--detector", str(path), *arguments, "--num-workers", "0"]) == 0
     assert load_detector(path, device="cpu").score_video(portrait_clip, num_frames=2).verdict != "no_face"
     assert main(["explain", str(portrait_clip), "--detector", str(path), "--out", str(tmp_path / "e")]) == 2
-    assert "neighbours and trees have no gradient" in capsys.readouterr().err
+    assert "neighbors and trees have no gradient" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="has a classical classifier, and this needs a network alone"):
         read_detector(path)
 
@@ -318,11 +318,11 @@ def test_a_file_that_contradicts_itself_is_refused(trained: tuple[Path, Manifest
         with pytest.raises(CheckpointError, match="does not fit its own description"):
             read_any_detector(path)
         path.write_bytes(whole)
-    rewrite(path, '{"head": "neighbours", "layer": "layer3"}')
+    rewrite(path, '{"head": "neighbors", "layer": "layer3"}')
     with pytest.raises(CheckpointError, match=r"takes 48 features, the network gives \(\d+,\)"):
         read_any_detector(path)
     path.write_bytes(whole)
-    rewrite(path, '{"head": "neighbours", "layer": "layer2"}', **{"encoder.conv1.weight": torch.zeros(1)})
+    rewrite(path, '{"head": "neighbors", "layer": "layer2"}', **{"encoder.conv1.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="does not fit its own description"):
         read_any_detector(path)
     path.write_bytes(whole[:-10])

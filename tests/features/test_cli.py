@@ -59,7 +59,7 @@ def test_the_network_may_lie_elsewhere_by_now(
     first.rename(other)
     for command in (
         ["train-features", "--out", str(tmp_path / "run"), "--classifier", "logistic"],
-        ["neighbours", "--crops", str(tmp_path / "crops" / "val1-0.png")],
+        ["neighbors", "--crops", str(tmp_path / "crops" / "val1-0.png")],
     ):
         capsys.readouterr()
         assert main([*command, "--features", str(out)]) == 2
@@ -70,7 +70,7 @@ def test_the_network_may_lie_elsewhere_by_now(
 def test_nearest_faces_of_pictures_and_of_a_video(
     features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["neighbours", "--features", str(features), "--count", "3"]
+    command = ["neighbors", "--features", str(features), "--count", "3"]
     crop, found = tmp_path / "crops" / "val1-0.png", tmp_path / "found.json"
     sheet = tmp_path / "sheet.png"
     assert main([*command, "--crops", str(crop), "--json", str(found), "--sheet", str(sheet)]) == 0
@@ -90,7 +90,7 @@ def test_precision_and_what_splits_share(
     features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    command = ["neighbours", "--features", str(features)]
+    command = ["neighbors", "--features", str(features)]
     found = tmp_path / "found.json"
     assert main([*command, "--precision", "--json", str(found)]) == 0
     assert "of 24 faces whose person has another" in capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_groups_say_how_many_people_are_known(tmp_path: Path, capsys: pytest.Cap
                           source=source)  # fmt: skip
     assert main([*command[:2], str(path), str(wide), *command[3:]]) == 2
     assert "are of several networks or layers, or maps" in capsys.readouterr().err
-    assert main(["neighbours", "--features", str(path), "--across-splits", "0.9"]) == 0
+    assert main(["neighbors", "--features", str(path), "--across-splits", "0.9"]) == 0
     assert "there are not two splits to compare" in capsys.readouterr().out
 
 
@@ -169,21 +169,21 @@ def test_weights_are_written_as_hdf5(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("neighbours --features F --video nobody", "has no row of 'nobody'"),
-        ("neighbours --features F --crops absent.png", "absent.png: "),
-        ("neighbours --features absent.h5 --precision", "there is no such feature file"),
+        ("neighbors --features F --video nobody", "has no row of 'nobody'"),
+        ("neighbors --features F --crops absent.png", "absent.png: "),
+        ("neighbors --features absent.h5 --precision", "there is no such feature file"),
         ("clusters --features F --out O/m.html --most 2", "most: is 2; pass 3 to 20,000"),
         ("clusters --features F --out O/m.html --cluster x", "method: 'x' is unknown"),
         ("clusters --features F M --out O/m.html", "are of several networks or layers, or maps"),
-        ("neighbours --features M --precision", "holds maps, no vectors"),
+        ("neighbors --features M --precision", "holds maps, no vectors"),
         ("clusters --features F --out O/m.html --most 20001", "most: is 20001; pass 3 to 20,000"),
         ("clusters --features F --out O/m.html --split x", "has no rows of x/*; there are train/Deepfakes"),
         (
-            "neighbours --features F --across-splits 0.9 --split val",
+            "neighbors --features F --across-splits 0.9 --split val",
             "--split: has no meaning with --across-s",
         ),
-        ("neighbours --features F --across-splits 0.9 --count 3", "--count: has no meaning with --across-sp"),
-        ("neighbours --features F --precision --sheet s.png", "--sheet: has no meaning with --precision"),
+        ("neighbors --features F --across-splits 0.9 --count 3", "--count: has no meaning with --across-sp"),
+        ("neighbors --features F --precision --sheet s.png", "--sheet: has no meaning with --precision"),
         ("train-features --features absent.h5 --out O", "there is no such feature file"),
         ("extract-features --manifest absent --backbone x --out O/f.h5", "there is no such manifest"),
         ("export-weights absent --out O/w.h5", "there is no such file"),

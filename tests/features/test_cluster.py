@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.cluster import Lost, RayOptions
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.features.feature_file import FeatureFile
+from deepfake_detect.work import Lost, RayOptions
 from tests.features.test_extract import extract, manifest  # noqa: F401
 
 

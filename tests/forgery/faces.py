@@ -19,7 +19,7 @@ LANDMARKS_IN_CROP = np.array(_LANDMARKS) - 3
 
 
 def smooth_picture(seed: int, side: int = SIDE) -> np.ndarray:
-    """Random patches of colour, RGB uint8 (side, side, 3): a blend shows in them."""
+    """Random patches of color, RGB uint8 (side, side, 3): a blend shows in them."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
 

@@ -85,7 +85,7 @@ def test_the_two_implementations_have_the_same_statistics(
 
 
 @pytest.mark.parametrize("degrees", [0.0, 25.0, -40.0, 130.0])
-def test_the_hue_of_colours_near_the_mean_is_shifted_exactly(degrees: float) -> None:
+def test_the_hue_of_colors_near_the_mean_is_shifted_exactly(degrees: float) -> None:
     rng = np.random.default_rng(0)
     means = rng.uniform(0.1, 0.9, (50, 3))
     maps = _hue_maps(means, np.full(50, degrees))
@@ -93,7 +93,7 @@ def test_the_hue_of_colours_near_the_mean_is_shifted_exactly(degrees: float) -> 
         hue, saturation, value = colorsys.rgb_to_hsv(*mean)
         expected = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, saturation, value)
         np.testing.assert_allclose(matrix @ mean, expected, atol=1e-6)
-        np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-9)  # greys stay
+        np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-9)  # grays stay
 
 
 @pytest.mark.parametrize("changed", ["source", "target", "either"])
@@ -151,7 +151,7 @@ def test_each_image_has_its_own_face(images: torch.Tensor, landmarks: torch.Tens
     assert middles[2] - middles[1] > 30
 
 
-def test_one_colour_stays_one_colour_at_the_border(landmarks: torch.Tensor) -> None:
+def test_one_color_stays_one_color_at_the_border(landmarks: torch.Tensor) -> None:
     flat = torch.full((24, 3, 224, 224), 200, dtype=torch.uint8)
     config = replace(
         SelfBlendConfig(translate_x=0.1, translate_y=0.1, scale=(0.8, 1.2)),

@@ -9,8 +9,8 @@ import pytest
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import ManifestError, OutputError
-from deepfake_detect.files import make_folder, only_one
 from deepfake_detect.forgery.blend_set import write_blends
+from deepfake_detect.io.files import file_lock, make_folder
 from tests.forgery.faces import face_manifest
 
 
@@ -76,7 +76,7 @@ def test_bad_options(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["blend", "--manifest", str(manifest), "--out", str(manifest.parent)]) == 2
     assert "is the folder of the manifest that is read; pass another" in capsys.readouterr().err
     out = make_folder(tmp_path / "busy")
-    with only_one(out, what="blending"), pytest.raises(OutputError, match="another blending is writing"):
+    with file_lock(out, what="blending"), pytest.raises(OutputError, match="another blending is writing"):
         write_blends(read_manifest(manifest), out, ("sbi",), show_progress=False)
 
 

@@ -27,11 +27,11 @@ def test_the_face_is_the_sources_and_the_rest_the_targets(
     assert difference < np.abs(plain - crop)[inside].mean() / 3
 
 
-def test_colours_become_the_targets(crop: np.ndarray, five: np.ndarray) -> None:
+def test_colors_become_the_targets(crop: np.ndarray, five: np.ndarray) -> None:
     blue = np.clip(crop.astype(int) // 2 + (0, 0, 90), 0, 255).astype(np.uint8)
     matched, mask = cross_blend(crop, five, blue, five, rng=1, config=ALPHA)
     kept, _ = cross_blend(
-        crop, five, blue, five, rng=1, config=CrossBlendConfig(blend_ratios=(1.0,), colour_transfer=0.0)
+        crop, five, blue, five, rng=1, config=CrossBlendConfig(blend_ratios=(1.0,), color_transfer=0.0)
     )
     inside = mask > 0.9
     wanted = crop[inside].mean(0)
@@ -41,7 +41,7 @@ def test_colours_become_the_targets(crop: np.ndarray, five: np.ndarray) -> None:
 
 def test_poisson_leaves_a_smoother_edge_than_a_plain_mix(crop: np.ndarray, five: np.ndarray) -> None:
     bright = np.clip(crop.astype(int) + 60, 0, 255).astype(np.uint8)
-    options = {"blend_ratios": (1.0,), "colour_transfer": 0.0}
+    options = {"blend_ratios": (1.0,), "color_transfer": 0.0}
     steps = {}
     for blending in ("alpha", "poisson"):
         config = CrossBlendConfig(blending=blending, **options)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from deepfake_detect.forgery.landmarks import (
     check_landmark_batch,
     check_landmarks,
     face_polygon,
-    normalised_landmarks,
+    normalized_landmarks,
     similarity_between,
     transform_points,
 )
@@ -128,8 +128,8 @@ def test_the_nearest_are_those_of_the_slow_twin(five: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     bank = five + rng.normal(0, 6, (50, 5, 2))
     bank = bank * rng.uniform(0.5, 3, (50, 1, 1)) + rng.uniform(-99, 99, (50, 1, 2))
-    own = normalised_landmarks(five)
-    distances = [((normalised_landmarks(other) - own) ** 2).sum() for other in bank]
+    own = normalized_landmarks(five)
+    distances = [((normalized_landmarks(other) - own) ** 2).sum() for other in bank]
     assert nearest_landmarks(five, bank, k=7).tolist() == np.argsort(distances)[:7].tolist()
     for k in (0, 51):
         with pytest.raises(OptionError, match=f"k: is {k} of 50 faces"):

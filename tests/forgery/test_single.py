@@ -99,12 +99,12 @@ def test_every_step_does_something(crop: np.ndarray, five: np.ndarray, change: d
     assert any((self_blend(crop, five, rng=seed, config=config)[0] != crop).any() for seed in range(6))
 
 
-def test_the_colours_shift_as_far_as_allowed(five: np.ndarray) -> None:
-    grey = np.full((224, 224, 3), 120, np.uint8)
+def test_the_colors_shift_as_far_as_allowed(five: np.ndarray) -> None:
+    gray = np.full((224, 224, 3), 120, np.uint8)
     config = replace(NO_CHANGE, rgb_shift=20.0, rgb_shift_probability=1.0, blend_ratios=(1.0,))
     shifts = []
     for seed in range(60):
-        blended, mask = self_blend(grey, five, rng=seed, config=config)
+        blended, mask = self_blend(gray, five, rng=seed, config=config)
         shifts.append(blended[mask > 0.999].astype(int).mean(0) - 120)
     assert 15 < np.abs(shifts).max() <= 20.5
     assert np.abs(np.mean(shifts, 0)).max() < 6
@@ -112,7 +112,7 @@ def test_the_colours_shift_as_far_as_allowed(five: np.ndarray) -> None:
 
 @pytest.mark.parametrize("shift", [(-70, -60), (80, 70), (0, 90)])
 def test_a_face_past_the_border_leaves_no_seam(shift: tuple[int, int]) -> None:
-    # One colour stays one colour: nothing dark is moved in from outside, nothing ends at the border.
+    # One color stays one color: nothing dark is moved in from outside, nothing ends at the border.
     flat = np.full((224, 224, 3), 200, np.uint8)
     five = np.array([(85, 90), (140, 90), (112, 120), (92, 150), (132, 150)]) + shift
     config = replace(NO_CHANGE, translate_x=0.1, translate_y=0.1, scale=(0.8, 1.2))
@@ -160,7 +160,7 @@ def test_other_kinds_of_picture_are_taken(crop: np.ndarray, five: np.ndarray) ->
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((64, 64), np.uint8), r"image: has the shape \(64, 64\); for greyscale, stack it"),
+        (np.zeros((64, 64), np.uint8), r"image: has the shape \(64, 64\); for grayscale, stack it"),
         (np.zeros((64, 64, 3), np.int32), "image: has the dtype int32"),
         (np.full((64, 64, 3), 7.0), r"with values outside \[0, 1\]"),
         (np.zeros((31, 64, 3), np.uint8), "image: is 64 x 31 pixels; pass crops of 32 pixels or more a side"),

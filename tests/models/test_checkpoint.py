@@ -120,7 +120,7 @@ def test_numbers_out_of_range_are_refused(detector: Path, field: str, value: obj
     [
         ("head", "deep", "description cannot be read .*'deep' is unknown"),
         ("sequence", {"temporal": "gru", "hidden": 8, "num_layers": 1}, "'gru' is unknown"),
-        ("colour", True, "its description cannot be read"),
+        ("color", True, "its description cannot be read"),
     ],
 )
 def test_a_network_of_unknown_parts_is_refused(

@@ -25,7 +25,7 @@ def test_a_frozen_encoder_gets_no_gradient() -> None:
 def test_published_facts_of_the_networks() -> None:
     facenet, vgg = create_model("facenet"), create_model("vgg16")
     assert facenet.spec.preprocessing.image_size == 160
-    # (x - 127.5) / 128, FaceNet's fixed standardisation
+    # (x - 127.5) / 128, FaceNet's fixed standardization
     low = (0 - facenet.spec.preprocessing.mean[0]) / facenet.spec.preprocessing.std[0]
     assert low == pytest.approx(-127.5 / 128)
     assert facenet.spec.dropout == 0.5
@@ -197,9 +197,9 @@ def test_weights_that_timm_cannot_have_name_the_other_way(monkeypatch: pytest.Mo
 def test_in_chans_and_classes_are_those_asked_for() -> None:
     model = create_model("small_cnn", num_classes=10, in_chans=1, image_size=28).eval()
     assert model(torch.zeros(5, 1, 28, 28)).shape == (5, 10)
-    grey = create_model("test_resnet", in_chans=1, image_size=64).eval()
-    assert grey(torch.zeros(2, 1, 64, 64)).shape == (2,)
-    assert grey.spec.in_chans == 1
+    gray = create_model("test_resnet", in_chans=1, image_size=64).eval()
+    assert gray(torch.zeros(2, 1, 64, 64)).shape == (2,)
+    assert gray.spec.in_chans == 1
 
 
 def test_the_other_name_of_xception() -> None:

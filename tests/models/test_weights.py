@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from deepfake_detect.errors import WeightsError
-from deepfake_detect.files import cache_folder
+from deepfake_detect.io.files import cache_folder
 from deepfake_detect.models import weights
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model

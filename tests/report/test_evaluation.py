@@ -26,7 +26,7 @@ from deepfake_detect.report.words import METRIC_WORDS
 
 
 def made_scores(root: Path, *, num_videos: int = 24, label: int | None = None) -> ScoreTable:
-    """Two faces a video with a crop of one grey each; every fifth video is judged wrongly."""
+    """Two faces a video with a crop of one gray each; every fifth video is judged wrongly."""
     numbers = np.repeat(np.arange(num_videos), 2)
     labels = numbers % 2 if label is None else np.full(len(numbers), label)
     methods = np.where(labels == 0, "youtube", np.where(numbers % 4 == 1, "Deepfakes", "<b>Swap|$x$"))
@@ -160,15 +160,15 @@ def test_the_worst_faces_are_shown_with_their_clips(tmp_path: Path) -> None:
     reals = np.flatnonzero(wrong & (evaluation.video.labels == 0))
     worst_first = reals[np.argsort(-evaluation.video.scores[reals])]
     assert shown[: len(reals)] == evaluation.video_ids[worst_first].tolist()
-    # The face that speaks most against the truth: the crop's grey is the number of its row.
+    # The face that speaks most against the truth: the crop's gray is the number of its row.
     row = int(
         np.flatnonzero(table.video_id == shown[0])[
             table.fake_probability[table.video_id == shown[0]].argmax()
         ]
     )
     (first, *_) = [source for source in page.sources if "jpeg" in source]
-    grey = cv2.imdecode(np.frombuffer(base64.b64decode(first.split(",")[1]), np.uint8), 1)
-    assert abs(float(grey.mean()) - row) < 1.5
+    gray = cv2.imdecode(np.frombuffer(base64.b64decode(first.split(",")[1]), np.uint8), 1)
+    assert abs(float(gray.mean()) - row) < 1.5
 
 
 def test_a_crop_that_is_gone_is_said_and_no_end(tmp_path: Path) -> None:

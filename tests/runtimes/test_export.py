@@ -11,8 +11,8 @@ import torch
 import deepfake_detect as dfd
 from deepfake_detect.cli import main
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError
+from deepfake_detect.models.calibrated import calibrated_probabilities
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector, update_detector
-from deepfake_detect.models.judging import calibrated_probabilities
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.runtimes import export_detector, load_runtime

@@ -11,8 +11,8 @@ import torch
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import OptionError
+from deepfake_detect.faces.integral import crop_windows, summed_area_table
 from deepfake_detect.faces.networks import load_networks
-from deepfake_detect.faces.sums import crop_windows, summed_area_table
 from deepfake_detect.records import Face
 from deepfake_detect.runtimes import RUNTIMES
 from deepfake_detect.runtimes.faces import FACE_FILES, _networks, face_finder

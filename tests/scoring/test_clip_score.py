@@ -15,9 +15,16 @@ import pytest
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import OptionError, VideoError
-from deepfake_detect.records import CropGeometry, DetectorInfo, FaceScore, FrameScore, Limit, TrackScore
+from deepfake_detect.records import (
+    CropGeometry,
+    DetectorInfo,
+    FaceScore,
+    FrameScore,
+    QualityWarning,
+    TrackScore,
+)
 from deepfake_detect.report.verdicts import CAVEAT
-from deepfake_detect.scoring import moments
+from deepfake_detect.scoring import key_frames as moments
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 
@@ -91,7 +98,7 @@ def test_a_clip_that_is_gone_or_another_is_told(
 def test_names_are_text_and_never_markup(score: dfd.ClipScore, tmp_path: Path) -> None:
     hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"
     shutil.copy2(score.video, hostile)  # with its times: a file that was changed has no report
-    shown = replace(score, video=str(hostile), limits=(Limit("few_frames", "</script><b>"),))
+    shown = replace(score, video=str(hostile), limits=(QualityWarning("few_frames", "</script><b>"),))
     for page in (shown.to_html(), shown._repr_html_()):
         assert "<img src=x" not in page
         assert "<b>" not in page.replace("<b style", "")
@@ -170,7 +177,7 @@ def test_turned_crops_are_cut_as_they_were_scored(
     detector = dfd.load_detector(small_detector, device="cpu")
     detector.config = replace(detector.config, geometry=CropGeometry(1.3, aligned=True))
     found = detector.score_video(portrait_clip, num_frames=3)
-    evidence = moments.gather_evidence(detector, found)
+    evidence = moments.collect_key_frames(detector, found)
     assert len(evidence.moments) == 3
     again = detector.score_crops([moment.crop for moment in evidence.moments])
     np.testing.assert_allclose(again, [moment.fake_probability for moment in evidence.moments], atol=1e-5)
@@ -187,12 +194,12 @@ def test_turned_crops_of_faces_that_are_not_found_again(
     detector = dfd.load_detector(small_detector, device="cpu")
     detector.config = replace(detector.config, geometry=CropGeometry(1.3, aligned=True))
     found = detector.score_video(path, min_face=20)
-    (moment,) = moments.gather_evidence(detector, found).moments
+    (moment,) = moments.collect_key_frames(detector, found).moments
     assert detector.score_crops([moment.crop])[0] == pytest.approx(moment.fake_probability, abs=1e-5)
     box = np.array([150, 150, 200, 200], np.float32)
     face = replace(found.frames[0].faces[0], box_xyxy=box)
     elsewhere = replace(found, frames=(replace(found.frames[0], faces=(face,)),))
-    assert moments.gather_evidence(detector, elsewhere).moments[0].crop.std() < 5
+    assert moments.collect_key_frames(detector, elsewhere).moments[0].crop.std() < 5
 
 
 def test_a_file_that_was_changed_since_has_no_report(

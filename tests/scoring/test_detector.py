@@ -21,7 +21,7 @@ from deepfake_detect.models.checkpoint import DetectorConfig
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry, DetectorInfo
 from deepfake_detect.scoring import verdict_of
-from deepfake_detect.scoring.limits import KINDS
+from deepfake_detect.scoring.quality import WARNING_KINDS
 from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
 from tests import media
 
@@ -52,7 +52,7 @@ def test_a_clip_becomes_a_verdict_with_its_evidence(detector: dfd.Detector, port
 
 
 def test_a_face_in_a_clip_is_scored_as_its_crop_is(detector: dfd.Detector, portrait_clip: Path) -> None:
-    """Crop, size and normalisation are one and the same on every way to the network."""
+    """Crop, size and normalization are one and the same on every way to the network."""
     score = detector.score_video(portrait_clip, num_frames=3)
     for frame, scored in zip(
         dfd.read_frames(portrait_clip, sampling=EvenlySpaced(3)), score.frames, strict=True
@@ -250,7 +250,7 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
     assert "another_rule" not in {limit.kind for limit in own.limits}
     other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
     (limit,) = (limit for limit in other.limits if limit.kind == "another_rule")
-    assert limit.kind in KINDS
+    assert limit.kind in WARNING_KINDS
     assert "found by median; where forged and undecided begin was measured with most_sus" in limit.text
 
 

@@ -13,11 +13,11 @@ import pytest
 from benchmarks.studies import augmentation, batch_norm, batch_size, learning_curves, overfitting, update_page
 from benchmarks.studies.classify_study import classify_study, train_once
 from benchmarks.studies.grid import Variant
-from deepfake_detect.data.labelled import LabelledImages
+from deepfake_detect.lab.classifier import ClassifyConfig
+from deepfake_detect.lab.labeled_images import LabeledImages
 from deepfake_detect.models.classifier import create_model
-from deepfake_detect.training.classify import ClassifyConfig
 from tests.data.trees import crop_manifest, textured_crops
-from tests.training.test_classify import labelled, write_mnist
+from tests.lab.test_classifier import labeled, write_mnist
 
 PAGE = "# Page\n<!-- studies -->\nold\n<!-- end of studies -->\nend\n"
 ALL = (overfitting, batch_size, batch_norm, augmentation)
@@ -73,8 +73,8 @@ def test_a_study_leaves_table_figure_and_page(
 
 
 def test_values_after_an_epoch_are_without_dropout_and_the_run_is_repeatable() -> None:
-    images = labelled()
-    same = LabelledImages(
+    images = labeled()
+    same = LabeledImages(
         images.train_images, images.train_labels, images.train_images, images.train_labels, images.class_names
     )
     config = ClassifyConfig(epochs=1, batch_size=32, device="cpu", seed=3)

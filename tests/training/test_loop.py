@@ -28,12 +28,12 @@ from deepfake_detect.data.manifest import (
     write_manifest,
 )
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError, SanityError
-from deepfake_detect.files import make_folder, only_one
+from deepfake_detect.io.files import file_lock, make_folder
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
-from deepfake_detect.training.feed import labels_and_people
+from deepfake_detect.training.data_module import labels_and_people
 from deepfake_detect.training.kept_epochs import epoch_file
 from deepfake_detect.training.loop import train
 from tests.conftest import ROOT
@@ -166,7 +166,7 @@ def test_a_stopped_run_goes_on_and_ends_as_the_unbroken_one(
         (2, {}),
         (10, {"num_workers": 1, "ema": 0.9, "mixup": 0.3}),
         (5, {"accumulate": 2, "sam": 0.05, "optimizer": "sgd", "schedule": "one-cycle"}),
-        (5, {"regime": "lora+norm", "balance": "sampler", "dropout": 0.5, "unfreeze_epochs": 1.0}),
+        (5, {"finetune": "lora+norm", "balance": "sampler", "dropout": 0.5, "unfreeze_epochs": 1.0}),
     ],
 )
 def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
@@ -216,7 +216,7 @@ def test_what_is_learned_does_not_depend_on_the_number_of_readers(
 
 
 @pytest.mark.parametrize(
-    ("regime", "changed"),
+    ("finetune", "changed"),
     [
         ("features", ()),
         ("top", ("encoder.layer4", "encoder.layer3")),
@@ -226,14 +226,14 @@ def test_what_is_learned_does_not_depend_on_the_number_of_readers(
     ],
 )
 def test_a_regime_trains_what_it_names_and_nothing_else(
-    regime: str, changed: tuple[str, ...], manifest: Path, tmp_path: Path
+    finetune: str, changed: tuple[str, ...], manifest: Path, tmp_path: Path
 ) -> None:
     from accelerate.utils import set_seed
 
     run = config(
         manifest,
         tmp_path / "run",
-        regime=regime,
+        finetune=finetune,
         top_blocks=2,
         epochs=1,
         recalibrate_batches=0,
@@ -241,7 +241,7 @@ def test_a_regime_trains_what_it_names_and_nothing_else(
         batchnorm="frozen",
     )
     result = train(run, show_progress=False)
-    stages = {"features": [regime] * 2, "scratch": [regime] * 2}.get(regime, ["head", regime])
+    stages = {"features": [finetune] * 2, "scratch": [finetune] * 2}.get(finetune, ["head", finetune])
     assert [record.stage for record in result.history] == stages
     set_seed(run.seed)
     start = create_model("test_resnet").state_dict()
@@ -251,11 +251,11 @@ def test_a_regime_trains_what_it_names_and_nothing_else(
     of_encoder = {name for name in moved if name.startswith("encoder.")}
     for part in changed:
         assert any(part in name for name in of_encoder), part
-    if regime == "norm":
+    if finetune == "norm":
         weights = {name for name in start if name.endswith("weight")}
         norms = {name for name in weights if name.replace("weight", "running_mean") in start}
         assert {name for name in of_encoder if name.endswith("weight")} == norms
-    elif regime in ("top", "features"):
+    elif finetune in ("top", "features"):
         assert all(any(part in name for part in changed) for name in of_encoder), of_encoder
 
 
@@ -336,8 +336,8 @@ def test_rows_are_chosen_by_a_condition(tmp_path: Path) -> None:
     assert stored["datasets"] == ["made"]
     with pytest.raises(OptionError, match="holds a run with other values of .*where"):
         train(replace(run, where=None), show_progress=False)
-    with pytest.raises(OptionError, match="where: 'colour = 1' cannot be read"):
-        train(replace(run, where="colour = 1"), show_progress=False)
+    with pytest.raises(OptionError, match="where: 'color = 1' cannot be read"):
+        train(replace(run, where="color = 1"), show_progress=False)
 
 
 def test_crops_too_many_to_be_compared_are_told(
@@ -480,14 +480,14 @@ def test_a_loss_that_is_no_number_ends_the_run(
     def no_number(_: object, logits: torch.Tensor, *__: object, **___: object) -> torch.Tensor:
         return logits.sum() * float("nan")
 
-    monkeypatch.setattr(loop, "loss_of", no_number)
+    monkeypatch.setattr(loop, "loss_from_config", no_number)
     with pytest.raises(SanityError, match="the loss is nan in epoch 1, batch 1"):
         train(config(manifest, tmp_path / "run"), show_progress=False)
 
 
 def test_a_folder_in_use_is_refused(manifest: Path, tmp_path: Path) -> None:
     out = make_folder(tmp_path / "run")
-    with only_one(out, what="training"), pytest.raises(OutputError, match="another training is writing"):
+    with file_lock(out, what="training"), pytest.raises(OutputError, match="another training is writing"):
         train(config(manifest, out), show_progress=False)
 
 

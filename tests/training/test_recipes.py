@@ -39,7 +39,7 @@ def test_a_recipe_completes_a_run(recipe: Path, tmp_path: Path) -> None:
     result = train(run, show_progress=False)
     network, stored = read_detector(result.detector_path)
     assert stored.name == written.name
-    assert [record.stage for record in result.history] == [written.regime]
+    assert [record.stage for record in result.history] == [written.finetune]
     assert network.spec.backbone == written.backbone
 
 

@@ -177,9 +177,9 @@ def test_a_run_whose_crops_are_all_the_same_stops_with_the_cause(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crops = textured_crops(6, "train", seed=1) + textured_crops(6, "val", seed=2)
-    grey = np.full_like(crops[0][3], 128)
+    gray = np.full_like(crops[0][3], 128)
     manifest = crop_manifest(
-        tmp_path / "m", [(*crop[:3], grey) for crop in crops], geometry=CropGeometry(1.1)
+        tmp_path / "m", [(*crop[:3], gray) for crop in crops], geometry=CropGeometry(1.1)
     )
     options = ["--backbone", "test_resnet", "--epochs", "1", "--batch-size", "8", "--num-workers", "0"]
     options += ["--device", "cpu", "--allow-leak", "identical-crops", "near-duplicate-crops"]

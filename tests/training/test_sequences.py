@@ -13,7 +13,7 @@ from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_ma
 from deepfake_detect.data.transforms import TrainingAugmentation
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.records import CropGeometry, Preprocessing
 from tests.conftest import ROOT
 from tests.data.trees import crop_manifest, textured_crops
@@ -114,7 +114,7 @@ def test_trained_measured_and_scored_with_the_same_tools(
             of_tracks.setdefault(face.track_id, set()).add(face.fake_probability)
     assert of_tracks
     assert all(len(probabilities) == 1 for probabilities in of_tracks.values())
-    scorer = CropScorer(model, config, device=torch.device("cpu"))
+    scorer = TorchDetector(model, config, device=torch.device("cpu"))
     crop = np.zeros((40, 40, 3), np.uint8)
     assert 0 < scorer.score_sequence([crop] * 5) < 1
     with pytest.raises(OptionError, match="judges sequences of crops; call score_sequence"):
@@ -125,6 +125,6 @@ def test_trained_measured_and_scored_with_the_same_tools(
 
 def test_a_detector_of_crops_judges_no_sequences(small_detector: Path) -> None:
     model, config = read_detector(small_detector)
-    scorer = CropScorer(model, config, device=torch.device("cpu"))
+    scorer = TorchDetector(model, config, device=torch.device("cpu"))
     with pytest.raises(OptionError, match="judges single crops; call score_crops"):
         scorer.score_sequence([np.zeros((40, 40, 3), np.uint8)])

@@ -1,4 +1,4 @@
-"""Learning from other detectors' judgement of each crop."""
+"""Learning from other detectors' judgment of each crop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.data.seen import PREFIXES_KEY, video_digests
 from deepfake_detect.data.transforms import crops_to_tensor
+from deepfake_detect.data.video_digests import PREFIXES_KEY, video_digests
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
 from deepfake_detect.models.classifier import create_model
-from deepfake_detect.models.inference import CropScorer
+from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry, Preprocessing
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.loop import train
-from deepfake_detect.training.objectives import distillation_loss
+from deepfake_detect.training.losses import distillation_loss
 from deepfake_detect.training.teachers import Teachers
 from tests.data.trees import crop_manifest, textured_crops
 from tests.training.runs import small_run
@@ -50,7 +50,7 @@ def pictures(count: int) -> list[np.ndarray]:
 
 def calibrated_logits(path: Path, crops: list[np.ndarray]) -> np.ndarray:
     model, config = read_detector(path)
-    return CropScorer(model, config, device=CPU).logits(crops) / config.temperature
+    return TorchDetector(model, config, device=CPU).logits(crops) / config.temperature
 
 
 def said_by(paths: list[Path], crops: list[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Datasets as their owners ship them: one small reader each behind one interface.
 
-``LAYOUTS`` is the registry; its order is the order in which a tree is recognised, the most
+``LAYOUTS`` is the registry; its order is the order in which a tree is recognized, the most
 particular layouts first. Fake is 1 in every reader, whatever the polarity of the source.
 """
 
@@ -27,11 +27,11 @@ from deepfake_detect.data.layouts.base import (
     ReadOptions,
     VideoListing,
     as_text,
-    leave_out_unwritable,
+    drop_non_utf8,
 )
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 
-__all__ = ["LAYOUTS", "Layout", "ReadOptions", "VideoListing", "read_dataset", "recognise_layout"]
+__all__ = ["LAYOUTS", "Layout", "ReadOptions", "VideoListing", "read_dataset", "recognize_layout"]
 
 _IN_ORDER: tuple[Layout, ...] = (
     dfd.LAYOUT,
@@ -50,7 +50,7 @@ _IN_ORDER: tuple[Layout, ...] = (
 LAYOUTS: dict[str, Layout] = {layout.kind: layout for layout in _IN_ORDER}
 
 
-def recognise_layout(root: Path) -> tuple[Layout, str]:
+def recognize_layout(root: Path) -> tuple[Layout, str]:
     """Tell which dataset a tree holds.
 
     Args:
@@ -65,7 +65,7 @@ def recognise_layout(root: Path) -> tuple[Layout, str]:
     if not root.exists():
         raise DatasetLayoutError(root, "is not there", "pass the folder of a dataset, or a CSV file")
     for layout in LAYOUTS.values():
-        evidence = layout.recognise(root)
+        evidence = layout.recognize(root)
         if evidence is not None:
             return layout, as_text(evidence)
     raise DatasetLayoutError(
@@ -84,7 +84,7 @@ def read_dataset(
 
     Args:
         root: Folder of the dataset as downloaded, or a CSV file.
-        kind: A key of ``LAYOUTS``; recognised from the tree when ``None``.
+        kind: A key of ``LAYOUTS``; recognized from the tree when ``None``.
         options: What to read of it; everything when ``None``.
 
     Returns:
@@ -92,10 +92,10 @@ def read_dataset(
 
     Raises:
         OptionError: Unknown kind, or an option that does not fit it.
-        DatasetLayoutError: The tree is of another kind, misspelt, or holds no video that can be named.
+        DatasetLayoutError: The tree is of another kind, misspelled, or holds no video that can be named.
     """
     if kind is None:
-        layout, evidence = recognise_layout(root)
+        layout, evidence = recognize_layout(root)
     elif kind in LAYOUTS:
         layout, evidence = LAYOUTS[kind], "named by --kind"
     else:
@@ -103,4 +103,4 @@ def read_dataset(
     options = options or ReadOptions()
     if options.fake_label is not None and layout.kind != csv_list.LAYOUT.kind:
         raise OptionError("fake_label", f"is for a CSV, this is {layout.dataset}", "leave it out")
-    return layout, evidence, leave_out_unwritable(layout.read(root, options))
+    return layout, evidence, drop_non_utf8(layout.read(root, options))

@@ -74,9 +74,9 @@ class Layout:
         label_source: Where labels come from, and with which polarity.
         split_source: Where the official split comes from, or that there is none.
         published: Sizes its owners publish, in one line.
-        recognise: Folder or file -> what gives the layout away in one line, or ``None``. Looks at
-            names only, and also knows a tree with one misspelt or absent folder.
-        read: Folder or file, options -> listing. Raises DatasetLayoutError for misspelt folders,
+        recognize: Folder or file -> what gives the layout away in one line, or ``None``. Looks at
+            names only, and also knows a tree with one misspelled or absent folder.
+        read: Folder or file, options -> listing. Raises DatasetLayoutError for misspelled folders,
             contradicting labels and trees without any video.
     """
 
@@ -86,7 +86,7 @@ class Layout:
     label_source: str
     split_source: str
     published: str
-    recognise: Callable[[Path], str | None]
+    recognize: Callable[[Path], str | None]
     read: Callable[[Path, ReadOptions], VideoListing]
 
 
@@ -189,10 +189,10 @@ def _walk(
             yield from _walk(path, target, skipped, visited)
 
 
-def refuse_misspelt(folder: Path, known: Iterable[str], *, dataset: str) -> list[Path]:
+def check_folder_names(folder: Path, known: Iterable[str], *, dataset: str) -> list[Path]:
     """Refuse subfolders whose names are nearly, but not quite, those of the dataset.
 
-    A class whose folder is misspelt would otherwise be missing in silence.
+    A class whose folder is misspelled would otherwise be missing in silence.
 
     Args:
         folder: Where to look; nothing is looked for when it is absent.
@@ -203,7 +203,7 @@ def refuse_misspelt(folder: Path, known: Iterable[str], *, dataset: str) -> list
         Subfolders that are no part of the dataset.
 
     Raises:
-        DatasetLayoutError: A folder is misspelt; the message names the right one.
+        DatasetLayoutError: A folder is misspelled; the message names the right one.
     """
     names = set(known)
     present = subfolders(folder)
@@ -220,9 +220,9 @@ def refuse_misspelt(folder: Path, known: Iterable[str], *, dataset: str) -> list
 
 
 def nearly_named(folder: Path, known: Iterable[str]) -> list[str]:
-    """Return the known names that subfolders have, exactly or misspelt, in the order known.
+    """Return the known names that subfolders have, exactly or misspelled, in the order known.
 
-    For recognising a tree whose reader shall name the right spelling.
+    For recognizing a tree whose reader shall name the right spelling.
     """
     names = list(known)
     meant = {_nearest(path.name, names) for path in subfolders(folder)}
@@ -238,7 +238,7 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _with_letters_swapped(name: str) -> Iterator[str]:
-    """Yield a name with each two neighbouring letters swapped; never digits: c32 is a level of its own."""
+    """Yield a name with each two neighboring letters swapped; never digits: c32 is a level of its own."""
     for n in range(len(name) - 1):
         if name[n : n + 2].isalpha():
             yield name[:n] + name[n + 1] + name[n] + name[n + 2 :]
@@ -321,7 +321,7 @@ def in_order(videos: Iterable[DatasetVideo]) -> tuple[DatasetVideo, ...]:
     return tuple(sorted(videos, key=lambda video: (video.label != REAL, video.method, video.video_id)))
 
 
-def leave_out_unwritable(listing: VideoListing) -> VideoListing:
+def drop_non_utf8(listing: VideoListing) -> VideoListing:
     """Leave out what has a name that is no UTF-8, as old archives unpack them: no table can hold it.
 
     Returns:

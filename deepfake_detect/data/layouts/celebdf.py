@@ -28,12 +28,12 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     filter_listing,
     in_order,
     list_files,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
 )
 from deepfake_detect.data.layouts.lists import read_label, read_text
 from deepfake_detect.errors import DatasetLayoutError
@@ -128,10 +128,10 @@ def _item(folder: str, name: str) -> _Item | None:
     return _Item(folder, name, people.get("target", f"{folder}/{name}"), people.get("source"))
 
 
-def _recognise(release: _Release, root: Path) -> str | None:
+def _recognize(release: _Release, root: Path) -> str | None:
     near = nearly_named(root, (*_REALS, _SYNTHESIS))
     num_listed = _num_listed(root)
-    # One misspelt folder alone is too little to go by.
+    # One misspelled folder alone is too little to go by.
     if not any((root / name).is_dir() for name in near) and len(near) + (num_listed is not None) < 2:
         return None
     if (_told_by_content(root) or _told_by_name(root) or _V2) is not release:
@@ -184,7 +184,7 @@ def _read(release: _Release, root: Path, options: ReadOptions) -> VideoListing:
 
 
 def _check_folders(root: Path, release: _Release) -> list[Path]:
-    """Refuse trees of another kind and misspelt folders; return folders of no meaning here."""
+    """Refuse trees of another kind and misspelled folders; return folders of no meaning here."""
     if not root.is_dir():
         raise DatasetLayoutError(root, "is not a folder", f"pass the folder of {release.dataset}")
     told = _told_by_content(root)
@@ -194,7 +194,7 @@ def _check_folders(root: Path, release: _Release) -> list[Path]:
             f"is {told.dataset} by its folders and list, not {release.dataset}",
             f"pass --kind {told.kind}",
         )
-    unknown = refuse_misspelt(root, (*_REALS, _SYNTHESIS), dataset=release.dataset)
+    unknown = check_folder_names(root, (*_REALS, _SYNTHESIS), dataset=release.dataset)
     if release is _PP:
         if list_files(root / _SYNTHESIS, VIDEO_SUFFIXES):
             raise DatasetLayoutError(
@@ -202,9 +202,9 @@ def _check_folders(root: Path, release: _Release) -> list[Path]:
                 f"holds videos itself; those of {_PP.dataset} are in folders of methods",
                 f"pass --kind {_V2.kind} or {_V1.kind}",
             )
-        unknown += refuse_misspelt(root / _SYNTHESIS, SCENARIOS, dataset=release.dataset)
+        unknown += check_folder_names(root / _SYNTHESIS, SCENARIOS, dataset=release.dataset)
         for scenario, methods in SCENARIOS.items():
-            unknown += refuse_misspelt(root / _SYNTHESIS / scenario, methods, dataset=release.dataset)
+            unknown += check_folder_names(root / _SYNTHESIS / scenario, methods, dataset=release.dataset)
     return unknown
 
 
@@ -322,7 +322,7 @@ def _layout(release: _Release) -> Layout:
         label_source=f"folders; {LIST_NAME} must agree with them (there 1 means real)",
         split_source=f"{LIST_NAME} is test; there is no train or val",
         published=release.published,
-        recognise=partial(_recognise, release),
+        recognize=partial(_recognize, release),
         read=partial(_read, release),
     )
 

@@ -69,7 +69,7 @@ class _Line:
         return SPLIT_NAMES.get(self.cells.get("split", "").lower())
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     if root.is_file():
         return f"CSV file {root.name}" if root.suffix.lower() == ".csv" else None
     fitting = _fitting_csvs(root)
@@ -272,6 +272,6 @@ LAYOUT = Layout(
     label_source="CSV: fake/real, or 1 = fake; other values with --fake-label",
     split_source="column split, where there is one",
     published="-",
-    recognise=_recognise,
+    recognize=_recognize,
     read=_read,
 )

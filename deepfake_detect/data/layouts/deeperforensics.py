@@ -23,11 +23,11 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     check_options,
     list_files,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
     walk,
 )
 from deepfake_detect.data.layouts.lists import read_text
@@ -62,7 +62,7 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
         (fake = 1) and identities: target ``FaceForensics++:<number>``, source the actor.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelt, it holds no video, or
+        DatasetLayoutError: The tree is of another kind, a folder is misspelled, it holds no video, or
             a list is damaged or contradicts another.
         OptionError: An option that does not fit.
     """
@@ -90,12 +90,12 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
 def _check_tree(root: Path) -> list[Path]:
     if not root.is_dir():
         raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
-    refuse_misspelt(root, _TOP_FOLDERS, dataset=DATASET)
+    check_folder_names(root, _TOP_FOLDERS, dataset=DATASET)
     if not any((root / top).is_dir() for top in _TOP_FOLDERS[:2]):
         cause = "holds neither source_videos nor manipulated_videos"
         raise DatasetLayoutError(root, cause, f"pass the folder that {DATASET} was unpacked in")
-    refuse_misspelt(root / "lists", ["splits"], dataset=DATASET)
-    return refuse_misspelt(root / "manipulated_videos", VERSIONS, dataset=DATASET)
+    check_folder_names(root / "lists", ["splits"], dataset=DATASET)
+    return check_folder_names(root / "manipulated_videos", VERSIONS, dataset=DATASET)
 
 
 def _version(root: Path, version: str) -> Path:
@@ -188,7 +188,7 @@ def _notes(split_of: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     tops = nearly_named(root, _TOP_FOLDERS)
     return f"folders {', '.join(tops)}" if set(tops) - {"lists"} else None
 
@@ -200,6 +200,6 @@ LAYOUT = Layout(
     label_source="folders: source_videos are 0, manipulated_videos 1",
     split_source="lists/splits/{train,val,test}.txt; recordings follow their actor's swaps",
     published="48,475 recordings of 100 actors, 11 x 1,000 swaps, 703/96/201 each",
-    recognise=_recognise,
+    recognize=_recognize,
     read=read,
 )

@@ -29,10 +29,10 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     check_options,
     in_order,
     make_video_id,
-    refuse_misspelt,
     subfolders,
     walk,
 )
@@ -84,7 +84,7 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
         such as ``FaceForensics++:003`` and ``Celeb-DF-v2:id1``. Names of absent ones are not known.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelt, something lies below
+        DatasetLayoutError: The tree is of another kind, a folder is misspelled, something lies below
             both fake and real, or nothing is there.
         OptionError: An option that does not fit.
     """
@@ -122,7 +122,7 @@ def _method_folders(root: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
             # Some archives have the method's folder once more inside.
             homes += ((_METHOD_OF[path.name.lower()], home) for home in (path, *_named_as_methods(path)))
         known = (*METHODS, *(path.name for path in found), *_RELEASES)
-        ignored += refuse_misspelt(release, known, dataset=DATASET)
+        ignored += check_folder_names(release, known, dataset=DATASET)
     if not homes:
         cause = f"holds none of its methods: {', '.join(METHODS)}"
         raise DatasetLayoutError(root, cause, "pass the folder that holds the methods' folders")
@@ -135,7 +135,7 @@ def _named_as_methods(folder: Path) -> list[Path]:
 
 def _unknown_folders(home: Path) -> list[Path]:
     """Return folders of a method whose label cannot be told by their names."""
-    unknown = refuse_misspelt(home, (*_DOMAINS, *_LABELS, *_SKIPPED, "frames"), dataset=DATASET)
+    unknown = check_folder_names(home, (*_DOMAINS, *_LABELS, *_SKIPPED, "frames"), dataset=DATASET)
     nested = _named_as_methods(home)
     return [path for path in unknown if path not in nested and not _PEOPLE["ff"].fullmatch(path.name)]
 
@@ -207,7 +207,7 @@ def _notes(videos: list[DatasetVideo], num_repeated: int) -> Iterator[str]:
         yield f"{num_repeated:,} are called as others are, such as those of another release: left out"
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     for release in (root, *(root / name for name in _RELEASES)):
         inner = (*_DOMAINS, *_LABELS, "frames")
         known = [p.name for p in _named_as_methods(release) if any((p / part).is_dir() for part in inner)]
@@ -223,6 +223,6 @@ LAYOUT = Layout(
     label_source="folders: what lies below real is 0, all else 1",
     split_source="ff: official FaceForensics++ pairs; all else is test, as its owners use it",
     published="40 methods: 10 swap, 13 reenact, 12 make whole faces, 5 edit; 31 use reals of other datasets",
-    recognise=_recognise,
+    recognize=_recognize,
     read=read,
 )

@@ -23,9 +23,9 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     check_options,
     nearly_named,
-    refuse_misspelt,
     subfolders,
 )
 from deepfake_detect.data.layouts.ffpp import (
@@ -54,7 +54,7 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
         absent videos are published nowhere, so only their number is known.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelt, or it holds no video
+        DatasetLayoutError: The tree is of another kind, a folder is misspelled, or it holds no video
             of a level asked for.
         OptionError: An option that does not fit.
     """
@@ -70,7 +70,7 @@ def _is_mirror(root: Path) -> bool:
 
 
 def _mirror_copy(root: Path) -> FfppCopy:
-    refuse_misspelt(root, _MIRROR_FOLDERS.values(), dataset=DFD)
+    check_folder_names(root, _MIRROR_FOLDERS.values(), dataset=DFD)
     return FfppCopy(
         root=root,
         folders={(source, "c23"): _innermost(root / name) for source, name in _MIRROR_FOLDERS.items()},
@@ -87,7 +87,7 @@ def _innermost(folder: Path) -> Path:
     return folder
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     if _is_mirror(root):
         return f"folders of its Kaggle mirror: {', '.join(nearly_named(root, _MIRROR_FOLDERS.values()))}"
     found = {path.name for top in TOP_FOLDERS for path in subfolders(root / top)}
@@ -103,6 +103,6 @@ LAYOUT = Layout(
     label_source="folders: actors and DFD_original sequences are 0, the others 1",
     split_source="none: no official split",
     published="363 reals and 3,068 fakes of 28 actors",
-    recognise=_recognise,
+    recognize=_recognize,
     read=read,
 )

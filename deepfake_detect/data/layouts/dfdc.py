@@ -29,12 +29,12 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     filter_listing,
     group_name,
     in_order,
     list_files,
     make_video_id,
-    refuse_misspelt,
     subfolders,
 )
 from deepfake_detect.data.layouts.lists import (
@@ -76,7 +76,7 @@ class _Row:
     is_there: bool
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     children = subfolders(root)
     marks = [f"{p.name}/" for p in (root, *children, *subfolders(root / "train")) if _PART.fullmatch(p.name)]
     if not marks:
@@ -146,12 +146,14 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
 
 
 def _check_folders(root: Path) -> None:
-    """Refuse what is no folder, and parts or a validation folder of misspelt names."""
+    """Refuse what is no folder, and parts or a validation folder of misspelled names."""
     if not root.is_dir():
         raise DatasetLayoutError(root, "is not a folder", "pass the folder of the DFDC parts, or one part")
     for folder in (root, root / "train"):
         numbers = [match[0] for path in subfolders(folder) if (match := re.search(r"\d+$", path.name))]
-        refuse_misspelt(folder, {"validation", *(f"dfdc_train_part_{n}" for n in numbers)}, dataset=DATASET)
+        check_folder_names(
+            folder, {"validation", *(f"dfdc_train_part_{n}" for n in numbers)}, dataset=DATASET
+        )
 
 
 def _read_rows(path: Path) -> Iterator[_Row]:
@@ -263,6 +265,6 @@ LAYOUT = Layout(
     label_source="metadata.json: FAKE/REAL, or is_fake 1/0; labels.csv: 1 = fake",
     split_source="metadata.json; by folder where it does not say",
     published="train 19,154 real + 100,000 fake in 50 parts, validation 4,000, test 5,000",
-    recognise=_recognise,
+    recognize=_recognize,
     read=_read,
 )

@@ -23,11 +23,11 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     filter_listing,
     in_order,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
     walk,
 )
 from deepfake_detect.data.layouts.lists import LABEL_WORDS, read_label, read_video_table
@@ -41,7 +41,7 @@ _NUM_PUBLISHED = {REAL: 1131, FAKE: 4119}
 _SETS = ("train", "test")
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     marks = [f"{name}/" for name in nearly_named(root, _LABELS)]
     if (root / LIST_NAME).is_file():
         marks.append(LIST_NAME)
@@ -53,7 +53,7 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
     """List the videos of a DFDC preview tree, complete or partial."""
     if not root.is_dir():
         raise DatasetLayoutError(root, "is not a folder", "pass the folder of the DFDC preview")
-    unknown = refuse_misspelt(root, _LABELS, dataset="the DFDC preview")
+    unknown = check_folder_names(root, _LABELS, dataset="the DFDC preview")
     listed = [_video(root, name, fields) for name, fields in read_video_table(root / LIST_NAME).items()]
     present = _files(root)
     videos = [video for video in listed if video.path in present]
@@ -136,6 +136,6 @@ LAYOUT = Layout(
     label_source="dataset.json: real/fake, which must agree with the folders",
     split_source="dataset.json: train and test, no val",
     published="1,131 real (276 test), 4,119 fake (501 test)",
-    recognise=_recognise,
+    recognize=_recognize,
     read=_read,
 )

@@ -20,12 +20,12 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     check_options,
     in_order,
     list_files,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
     subfolders,
 )
 from deepfake_detect.errors import DatasetLayoutError
@@ -51,7 +51,7 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
         are known by name whose partner, the fake or the real, is there.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelt, or it holds no video.
+        DatasetLayoutError: The tree is of another kind, a folder is misspelled, or it holds no video.
         OptionError: An option that does not fit.
     """
     check_options(options, dataset=DATASET, methods=("target",))
@@ -75,7 +75,7 @@ def _releases(root: Path) -> list[Path]:
         raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
     if nearly_named(root, _LABELS):
         return [root]
-    refuse_misspelt(root, _ARCHIVES, dataset=DATASET)
+    check_folder_names(root, _ARCHIVES, dataset=DATASET)
     releases = [root / name for name in _ARCHIVES if (root / name).is_dir()]
     if not releases:
         cause = "holds neither source and target nor an unpacked archive"
@@ -84,11 +84,11 @@ def _releases(root: Path) -> list[Path]:
 
 
 def _check_tree(release: Path) -> list[Path]:
-    ignored = refuse_misspelt(release, (*_LABELS, _MASKS), dataset=DATASET)
+    ignored = check_folder_names(release, (*_LABELS, _MASKS), dataset=DATASET)
     for method in (*_LABELS, _MASKS):
-        ignored += refuse_misspelt(release / method, _SPLITS, dataset=DATASET)
+        ignored += check_folder_names(release / method, _SPLITS, dataset=DATASET)
         for split in _SPLITS:
-            ignored += refuse_misspelt(release / method / split, ["videos"], dataset=DATASET)
+            ignored += check_folder_names(release / method / split, ["videos"], dataset=DATASET)
             ignored += _strays(release / method / split)
     return ignored
 
@@ -127,12 +127,12 @@ def _folder_of(split: Path) -> Path:
     return split / "videos" if (split / "videos").is_dir() else split
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     archives = nearly_named(root, _ARCHIVES)
     if archives:
         return f"unpacked archives {', '.join(archives)}"
     found = [name for name in nearly_named(root, _LABELS) if nearly_named(root / name, _SPLITS)]
-    # A misspelt folder is known by its splits.
+    # A misspelled folder is known by its splits.
     split = [path.name for path in subfolders(root) if nearly_named(path, _SPLITS)]
     return f"folders {', '.join(split)} with {'/'.join(_SPLITS)}" if found else None
 
@@ -144,6 +144,6 @@ LAYOUT = Layout(
     label_source="folders: source is 0, target 1",
     split_source="folders train, val and test",
     published="8,000/250/1,738 reals and as many fakes",
-    recognise=_recognise,
+    recognize=_recognize,
     read=read,
 )

@@ -34,11 +34,11 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     check_options,
     list_files,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
 )
 from deepfake_detect.data.layouts.lists import read_text
 from deepfake_detect.errors import DatasetLayoutError
@@ -125,7 +125,7 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
         Videos found and missing, with labels (fake = 1), split, identities and masks.
 
     Raises:
-        DatasetLayoutError: The tree is none of FaceForensics++, a folder is misspelt, it holds no
+        DatasetLayoutError: The tree is none of FaceForensics++, a folder is misspelled, it holds no
             video of a level asked for, or its lists are damaged or contradict its folders.
         OptionError: Unknown method or compression.
     """
@@ -138,11 +138,11 @@ def official_copy(root: Path) -> FfppCopy:
     """Describe a tree of the owners' script.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, or a folder is misspelt.
+        DatasetLayoutError: The tree is of another kind, or a folder is misspelled.
     """
     if not root.is_dir():
         raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
-    refuse_misspelt(root, TOP_FOLDERS, dataset=DATASET)
+    check_folder_names(root, TOP_FOLDERS, dataset=DATASET)
     if not any((root / top).is_dir() for top in TOP_FOLDERS):
         raise DatasetLayoutError(
             root,
@@ -151,12 +151,12 @@ def official_copy(root: Path) -> FfppCopy:
         )
     ignored: list[Path] = []
     for top, names in TOP_FOLDERS.items():
-        ignored += refuse_misspelt(root / top, names, dataset=DATASET)
+        ignored += check_folder_names(root / top, names, dataset=DATASET)
         for name in names:
             known = (*COMPRESSIONS, "masks", "models")
-            ignored += refuse_misspelt(root / top / name, known, dataset=DATASET)
+            ignored += check_folder_names(root / top / name, known, dataset=DATASET)
             for level in (*COMPRESSIONS, "masks"):
-                ignored += refuse_misspelt(root / top / name / level, ["videos"], dataset=DATASET)
+                ignored += check_folder_names(root / top / name / level, ["videos"], dataset=DATASET)
     homes = {source: root / "original_sequences" / name for source, name in _PRISTINE_FOLDERS.items()}
     homes |= {method: root / "manipulated_sequences" / method for method in FORGERY_METHODS}
     return FfppCopy(
@@ -169,7 +169,7 @@ def official_copy(root: Path) -> FfppCopy:
 
 
 def _mirror_copy(root: Path) -> FfppCopy:
-    refuse_misspelt(root, (*_MIRROR_FOLDERS, "csv"), dataset=DATASET)
+    check_folder_names(root, (*_MIRROR_FOLDERS, "csv"), dataset=DATASET)
     return FfppCopy(
         root=root,
         folders={(name, "c23"): root / name for name in _MIRROR_FOLDERS},
@@ -361,7 +361,7 @@ def _mirror_root(root: Path) -> Path | None:
     return None
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     tops = nearly_named(root, TOP_FOLDERS)
     if tops:
         return f"folders of its download script: {', '.join(tops)}"
@@ -378,6 +378,6 @@ LAYOUT = Layout(
     label_source="folders: originals are 0, each method's videos 1; the mirror's CSV must agree",
     split_source="official pairs, or train/val/test.json of the copy; none for DeepFakeDetection",
     published="1,000 reals and 5 x 1,000 fakes, 720/140/140 each; DeepFakeDetection 363 and 3,068",
-    recognise=_recognise,
+    recognize=_recognize,
     read=read,
 )

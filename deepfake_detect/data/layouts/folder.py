@@ -25,10 +25,10 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     filter_listing,
     in_order,
     make_video_id,
-    refuse_misspelt,
     short_names,
     subfolders,
     walk,
@@ -57,7 +57,7 @@ class _Found:
     path: Path
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     marks = [folder.path.relative_to(root).as_posix() for folder in _class_folders(root)]
     return ", ".join(f"{mark}/" for mark in marks) or None
 
@@ -107,7 +107,7 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
 
 
 def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
-    """Refuse a folder that is misspelt, or a second one of a class; return those of no meaning here."""
+    """Refuse a folder that is misspelled, or a second one of a class; return those of no meaning here."""
     names: dict[int, str] = {}
     for path in subfolders(parent):
         label = _LABELS.get(path.name.lower())
@@ -120,7 +120,7 @@ def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
     known = {names.get(label, method) for label, method in _METHODS.items()}
     if splits:
         known |= {"train", "val", "test", *(path.name for path in splits)}
-    return refuse_misspelt(parent, known, dataset="a real/ fake/ tree")
+    return check_folder_names(parent, known, dataset="a real/ fake/ tree")
 
 
 def _refuse_links_to_one_folder(folders: Iterable[_ClassFolder]) -> None:
@@ -184,6 +184,6 @@ LAYOUT = Layout(
     label_source="folders",
     split_source="folders train, val, test, where there are any",
     published="-",
-    recognise=_recognise,
+    recognize=_recognize,
     read=_read,
 )

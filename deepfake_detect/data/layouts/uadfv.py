@@ -17,12 +17,12 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     filter_listing,
     in_order,
     list_files,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
     subfolders,
 )
 from deepfake_detect.errors import DatasetLayoutError
@@ -34,7 +34,7 @@ _NUM_EACH = 49
 _NAME = re.compile(r"(?P<number>\d{4})(?P<fake>_fake)?")
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     near = nearly_named(root, _LABELS)
     files = [path for folder in subfolders(root) for path in list_files(folder, {".mp4"})] if near else []
     named = [path for path in files if _NAME.fullmatch(path.stem)]
@@ -51,7 +51,7 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
     """List the videos of a UADFV tree, complete or partial."""
     if not root.is_dir():
         raise DatasetLayoutError(root, "is not a folder", f"pass the folder of {DATASET}")
-    ignored = refuse_misspelt(root, _LABELS, dataset=DATASET)
+    ignored = check_folder_names(root, _LABELS, dataset=DATASET)
     videos: dict[str, DatasetVideo] = {}
     for method in _LABELS:
         for path in list_files(root / method, VIDEO_SUFFIXES):
@@ -118,6 +118,6 @@ LAYOUT = Layout(
     label_source="folders, with which the names must agree",
     split_source="none",
     published="49 real, 49 fake",
-    recognise=_recognise,
+    recognize=_recognize,
     read=_read,
 )

@@ -21,11 +21,11 @@ from deepfake_detect.data.layouts.base import (
     Layout,
     ReadOptions,
     VideoListing,
+    check_folder_names,
     check_options,
     list_files,
     make_video_id,
     nearly_named,
-    refuse_misspelt,
     walk,
 )
 from deepfake_detect.errors import DatasetLayoutError
@@ -55,13 +55,13 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
         names are not.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelt, an inner folder
+        DatasetLayoutError: The tree is of another kind, a folder is misspelled, an inner folder
             contradicts its outer one, or no sequence can be read.
         OptionError: An option that does not fit.
     """
     check_options(options, dataset=DATASET, methods=("fake",))
     top = _top(root)
-    ignored = refuse_misspelt(top, _FOLDERS, dataset=DATASET)
+    ignored = check_folder_names(top, _FOLDERS, dataset=DATASET)
     notes: list[str] = []
     videos: dict[str, DatasetVideo] = {}
     num_repeated = 0
@@ -155,7 +155,7 @@ def _make_video(path: Path, parts: tuple[str, ...], folder: str) -> DatasetVideo
     )
 
 
-def _recognise(root: Path) -> str | None:
+def _recognize(root: Path) -> str | None:
     for folder in (root, root / _TOP):
         found = nearly_named(folder, _FOLDERS)
         if found:
@@ -170,6 +170,6 @@ LAYOUT = Layout(
     label_source="folders: real_… is 0, fake_… is 1; inner folders must agree",
     split_source="folders …_train and …_test; no val",
     published="7,314 sequences of 707 videos: 3,805 real and 3,509 fake",
-    recognise=_recognise,
+    recognize=_recognize,
     read=read,
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import make_video_id, nearly_named, refuse_misspelt, walk
+from deepfake_detect.data.layouts.base import check_folder_names, make_video_id, nearly_named, walk
 from deepfake_detect.errors import DatasetLayoutError
 from tests.data.layouts.miniatures import place_video
 
@@ -99,16 +99,16 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch:
         ("vla", "val"),
     ],
 )
-def test_a_short_name_with_a_slip_is_misspelt(tmp_path: Path, wrong: str, right: str) -> None:
+def test_a_short_name_with_a_slip_is_misspelled(tmp_path: Path, wrong: str, right: str) -> None:
     (tmp_path / wrong).mkdir()
     assert nearly_named(tmp_path, ("train", "val", "test")) == [right]
     with pytest.raises(DatasetLayoutError, match=f"{wrong}: is no folder of X; rename it to {right}$"):
-        refuse_misspelt(tmp_path, ("train", "val", "test"), dataset="X")
+        check_folder_names(tmp_path, ("train", "val", "test"), dataset="X")
 
 
 @pytest.mark.parametrize("word", ["text", "rest", "tent", "face", "read", "row", "var", "c32", "c30", "tt"])
 def test_another_short_word_is_not(tmp_path: Path, word: str) -> None:
     (tmp_path / word).mkdir()
     known = ("train", "val", "test", "real", "fake", "raw", "c23", "c40")
-    assert refuse_misspelt(tmp_path, known, dataset="X") == [tmp_path / word]
+    assert check_folder_names(tmp_path, known, dataset="X") == [tmp_path / word]
     assert nearly_named(tmp_path, known) == []

@@ -158,9 +158,9 @@ def test_without_its_list_no_video_has_a_split(v2: Path) -> None:
     assert listing.notes == (f"{LIST_NAME} is absent: no video has a split",)
 
 
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(v2: Path) -> None:
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(v2: Path) -> None:
     (v2 / "YouTube-real").rename(v2 / "Youtube-real")
-    assert V2.recognise(v2) is not None
+    assert V2.recognize(v2) is not None
     with pytest.raises(
         DatasetLayoutError, match="Youtube-real: is no folder of Celeb-DF-v2; rename it to YouTube-real"
     ):
@@ -175,7 +175,7 @@ def test_a_missing_folder_is_told_and_counted(v2: Path) -> None:
     assert [video.video_id for video in listing.missing] == ["Celeb-DF-v2/YouTube-real/00002"]
 
 
-def test_misspelt_methods_of_pp_are_refused(tmp_path: Path) -> None:
+def test_misspelled_methods_of_pp_are_refused(tmp_path: Path) -> None:
     root = make_celebdf_pp(tmp_path) / "Celeb-synthesis"
     (root / "FaceSwap" / "SimSwap").rename(root / "FaceSwap" / "Simswap")
     with pytest.raises(DatasetLayoutError, match="Simswap: is no folder of Celeb-DF.*rename it to SimSwap"):
@@ -236,14 +236,14 @@ def test_videos_moved_into_a_folder_of_their_own_are_read(v2: Path) -> None:
 def test_releases_are_told_apart(tmp_path: Path) -> None:
     trees = [make_celebdf_v2(tmp_path), make_celebdf_v1(tmp_path), make_celebdf_pp(tmp_path)]
     for layout, root in zip(LAYOUTS, trees, strict=True):
-        assert [other.kind for other in LAYOUTS if other.recognise(root)] == [layout.kind]
-    assert V2.recognise(trees[0]) == f"Celeb-real/, YouTube-real/, Celeb-synthesis/, {LIST_NAME} (5 lines)"
+        assert [other.kind for other in LAYOUTS if other.recognize(root)] == [layout.kind]
+    assert V2.recognize(trees[0]) == f"Celeb-real/, YouTube-real/, Celeb-synthesis/, {LIST_NAME} (5 lines)"
 
 
 def test_the_length_of_the_list_tells_more_than_the_folder_name(tmp_path: Path) -> None:
     root = make_celebdf_v1(tmp_path, is_full=True).rename(tmp_path / "Celeb-DF-v2")
-    assert V2.recognise(root) is None
-    assert V1.recognise(root) is not None
+    assert V2.recognize(root) is None
+    assert V1.recognize(root) is not None
     with pytest.raises(DatasetLayoutError, match="is Celeb-DF-v1 by its folders and list.*--kind celebdf-v1"):
         read(root, V2)
 
@@ -251,24 +251,24 @@ def test_the_length_of_the_list_tells_more_than_the_folder_name(tmp_path: Path) 
 def test_pp_is_not_read_from_fakes_without_methods(v2: Path) -> None:
     """Its reader would find reals only."""
     root = v2.rename(v2.parent / "Celeb-DF++")
-    assert PP.recognise(root) is not None
+    assert PP.recognize(root) is not None
     with pytest.raises(DatasetLayoutError, match="Celeb-synthesis: holds videos itself.*--kind celebdf-v2"):
         read(root, PP)
-    assert V2.recognise(root.rename(root.parent / "Celeb-DF-cropped")) is not None
+    assert V2.recognize(root.rename(root.parent / "Celeb-DF-cropped")) is not None
 
 
 def test_where_nothing_tells_v2_is_assumed_and_said(v2: Path) -> None:
     root = v2.rename(v2.parent / "celeb")
-    assert V2.recognise(root) is not None
-    assert V1.recognise(root) is None
+    assert V2.recognize(root) is not None
+    assert V1.recognize(root) is None
     assert "neither the list nor the folder's name tells v1 from v2: taken to be v2" in read(root).notes
 
 
-def test_other_trees_are_not_recognised(tmp_path: Path) -> None:
+def test_other_trees_are_not_recognized(tmp_path: Path) -> None:
     place_videos(tmp_path / "real", ["a"])
     place_videos(tmp_path / "Celeb-reals", ["a"])
-    assert [layout.recognise(tmp_path) for layout in LAYOUTS] == [None] * 3
-    assert V2.recognise(tmp_path / "absent") is None
+    assert [layout.recognize(tmp_path) for layout in LAYOUTS] == [None] * 3
+    assert V2.recognize(tmp_path / "absent") is None
 
 
 def test_trees_without_a_video_are_refused(tmp_path: Path) -> None:

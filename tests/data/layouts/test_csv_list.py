@@ -59,7 +59,7 @@ def test_columns_and_delimiters(tmp_path: Path, delimiter: str, mark: str, colum
     lines = [(*columns, "x"), ("a.mp4", "1", "7"), ("b.mp4", "0", "8")]
     text = mark + "".join(delimiter.join(cells) + "\r\n" for cells in lines)
     path = write(tmp_path, text)
-    assert LAYOUT.recognise(path.parent) == "list.csv with a path and a label column"
+    assert LAYOUT.recognize(path.parent) == "list.csv with a path and a label column"
     assert labels(read(path)) == {"a.mp4": FAKE, "b.mp4": REAL}
 
 
@@ -215,8 +215,8 @@ def test_short_and_long_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a.mp4,1\nb.mp4,0\n", "path,score\na.mp4,1\n", "name,label\na,1\n", ""])
 def test_a_file_without_the_columns_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
-    assert LAYOUT.recognise(path) == "CSV file list.csv"
-    assert LAYOUT.recognise(path.parent) is None
+    assert LAYOUT.recognize(path) == "CSV file list.csv"
+    assert LAYOUT.recognize(path.parent) is None
     with pytest.raises(DatasetLayoutError, match="list.csv: lacks a column of paths or of labels"):
         read(path)
 
@@ -232,7 +232,7 @@ def test_a_folder_must_hold_one_fitting_csv(tmp_path: Path) -> None:
     (folder / "scores.csv").write_text("name,score\na,0.5\n")
     assert labels(read(folder)) == {"a.mp4": FAKE}
     (folder / "more.csv").write_text("path,label\nb.mp4,0\n")
-    assert LAYOUT.recognise(folder) is None
+    assert LAYOUT.recognize(folder) is None
     with pytest.raises(DatasetLayoutError, match="holds 2 CSV files with a path and a label column"):
         read(folder)
 
@@ -248,10 +248,10 @@ def test_a_list_of_which_nothing_is_there_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
-def test_other_files_are_not_recognised(tmp_path: Path) -> None:
+def test_other_files_are_not_recognized(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label\na.mp4,1\n", name="list.txt")
-    assert LAYOUT.recognise(path) is None
-    assert LAYOUT.recognise(path.parent) is None
+    assert LAYOUT.recognize(path) is None
+    assert LAYOUT.recognize(path.parent) is None
 
 
 def test_wanted_methods_and_compressions(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_what_is_no_recording_is_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "misspelt"),
+    ("right", "misspelled"),
     [
         ("manipulated_videos", "manipulated_video"),
         ("source_videos", "source_video"),
@@ -148,18 +148,18 @@ def test_what_is_no_recording_is_ignored(tmp_path: Path) -> None:
         ("lists/splits", "lists/split"),
     ],
 )
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(
-    tmp_path: Path, right: str, misspelt: str
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
+    tmp_path: Path, right: str, misspelled: str
 ) -> None:
     make_deeperforensics(tmp_path)
-    (tmp_path / right).rename(tmp_path / misspelt)
-    assert LAYOUT.recognise(tmp_path) is not None
+    (tmp_path / right).rename(tmp_path / misspelled)
+    assert LAYOUT.recognize(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match=f"rename it to {Path(right).name}$"):
         LAYOUT.read(tmp_path, ALL)
 
 
 def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds neither source_videos nor manipulated_videos"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
@@ -176,7 +176,7 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
 def test_the_clips_of_a_miniature_decode(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", num_frames=4)
     root = make_deeperforensics(tmp_path / "tree", clip)
-    assert "manipulated_videos" in str(LAYOUT.recognise(root))
+    assert "manipulated_videos" in str(LAYOUT.recognize(root))
     videos = LAYOUT.read(root, ALL).videos
     for video in (videos[0], videos[-1]):
         assert read_metadata(video.path).num_frames == 4

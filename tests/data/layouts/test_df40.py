@@ -125,7 +125,7 @@ def test_fake_and_real_at_once_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "misspelt"),
+    ("right", "misspelled"),
     [
         ("DF40/simswap", "DF40/simswapp"),
         ("DF40/stargan/real", "DF40/stargan/Real"),
@@ -133,12 +133,12 @@ def test_fake_and_real_at_once_is_an_error(tmp_path: Path) -> None:
         ("DF40_train", "DF40_trian"),
     ],
 )
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(
-    tmp_path: Path, right: str, misspelt: str
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
+    tmp_path: Path, right: str, misspelled: str
 ) -> None:
     root = make_df40(tmp_path)
-    (root / right).rename(root / misspelt)
-    assert LAYOUT.recognise(root) is not None
+    (root / right).rename(root / misspelled)
+    assert LAYOUT.recognize(root) is not None
     with pytest.raises(DatasetLayoutError, match=f"rename it to {Path(right).name}$"):
         LAYOUT.read(root, ALL)
 
@@ -151,7 +151,7 @@ def test_other_names_of_the_owners_are_known(tmp_path: Path) -> None:
 
 
 def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds none of its methods: fsgan"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
@@ -166,7 +166,7 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
 def test_the_clips_and_pictures_of_a_miniature_decode(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", num_frames=4)
     root = make_df40(tmp_path / "tree", clip)
-    assert "simswap" in str(LAYOUT.recognise(root))
+    assert "simswap" in str(LAYOUT.recognize(root))
     found = rows(root)
     assert read_metadata(found["fomm/cdf/id3_id4_0000"].path).num_frames == 4
     for picture in (found["stargan/000001.png"].path, found["sd2.1/ff/953"].path / "seed1.png"):

@@ -82,10 +82,10 @@ def test_the_mirror_may_nest_its_reals_and_may_nest_nothing(tmp_path: Path) -> N
     assert [video.label for video in LAYOUT.read(tmp_path, ALL).videos] == [0, 1]
 
 
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
     root = make_dfd_mirror(tmp_path / "mirror")
     (root / "DFD_original sequences").rename(root / "DFD_original_sequences")
-    assert LAYOUT.recognise(root) is not None
+    assert LAYOUT.recognize(root) is not None
     with pytest.raises(DatasetLayoutError, match="rename it to DFD_original sequences"):
         LAYOUT.read(root, ALL)
     root = make_dfd(tmp_path / "official")
@@ -94,11 +94,11 @@ def test_a_misspelt_folder_is_an_error_that_names_the_right_one(tmp_path: Path) 
         LAYOUT.read(root, ALL)
 
 
-def test_only_its_own_trees_are_recognised(tmp_path: Path) -> None:
-    assert "nothing but" in str(LAYOUT.recognise(make_dfd(tmp_path / "official")))
-    assert "Kaggle mirror" in str(LAYOUT.recognise(make_dfd_mirror(tmp_path / "mirror")))
-    assert LAYOUT.recognise(make_ffpp(tmp_path / "ffpp", with_dfd=True)) is None
-    assert LAYOUT.recognise(tmp_path / "absent") is None
+def test_only_its_own_trees_are_recognized(tmp_path: Path) -> None:
+    assert "nothing but" in str(LAYOUT.recognize(make_dfd(tmp_path / "official")))
+    assert "Kaggle mirror" in str(LAYOUT.recognize(make_dfd_mirror(tmp_path / "mirror")))
+    assert LAYOUT.recognize(make_ffpp(tmp_path / "ffpp", with_dfd=True)) is None
+    assert LAYOUT.recognize(tmp_path / "absent") is None
 
 
 def test_options_that_do_not_fit_and_empty_trees_are_refused(tmp_path: Path) -> None:

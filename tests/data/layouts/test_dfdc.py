@@ -44,7 +44,7 @@ def edit_metadata(folder: Path, name: str, **fields: Any) -> None:
     write_json(folder / "metadata.json", {**table, f"{name}.mp4": {**table.get(f"{name}.mp4", {}), **fields}})
 
 
-def labelled_test_set(root: Path, text: str) -> Path:
+def labeled_test_set(root: Path, text: str) -> Path:
     """The Kaggle way: a folder of videos, and beside it the list."""
     place_videos(root / "test_videos", dfdc_names(3))
     (root / "labels.csv").write_text(text)
@@ -105,7 +105,7 @@ def test_identities_and_groups(dfdc: Path) -> None:
 def test_the_first_line_of_labels_counts(tmp_path: Path, header: str) -> None:
     """With a header or without: a reader that always skips one line loses a video."""
     first, second, third = dfdc_names(3)
-    root = labelled_test_set(tmp_path, f"{header}{first}.mp4,1\n{second}.mp4,0\n\n{third}.mp4,1\n")
+    root = labeled_test_set(tmp_path, f"{header}{first}.mp4,1\n{second}.mp4,0\n\n{third}.mp4,1\n")
     listing = read(root)
     assert {video.path.stem: video.label for video in listing.videos} == {
         first: FAKE,
@@ -114,7 +114,7 @@ def test_the_first_line_of_labels_counts(tmp_path: Path, header: str) -> None:
     }
     assert {video.split for video in listing.videos} == {"test"}
     assert {video.path.parent.name for video in listing.videos} == {"test_videos"}
-    assert LAYOUT.recognise(root) == "labels.csv beside videos with names of ten letters"
+    assert LAYOUT.recognize(root) == "labels.csv beside videos with names of ten letters"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_first_line_of_labels_counts(tmp_path: Path, header: str) -> None:
     [("x.mp4,2", "line 2 has the label '2'; it must be one of: 0, 1"), ("x.mp4", "line 2 has no label")],
 )
 def test_damaged_lines_of_labels_are_refused(tmp_path: Path, line: str, message: str) -> None:
-    root = labelled_test_set(tmp_path, f"{dfdc_names(1)[0]}.mp4,1\n{line}\n")
+    root = labeled_test_set(tmp_path, f"{dfdc_names(1)[0]}.mp4,1\n{line}\n")
     with pytest.raises(DatasetLayoutError, match=message):
         read(root)
 
@@ -199,10 +199,10 @@ def test_a_tree_without_any_label_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right"), [("dfdc_trian_part_1", "dfdc_train_part_1"), ("validaton", "validation")]
 )
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(dfdc: Path, wrong: str, right: str) -> None:
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(dfdc: Path, wrong: str, right: str) -> None:
     """A part would be no group of its own, and the validation videos would be test ones."""
     (dfdc / right).rename(dfdc / wrong)
-    assert LAYOUT.recognise(dfdc) is not None
+    assert LAYOUT.recognize(dfdc) is not None
     with pytest.raises(DatasetLayoutError, match=f"{wrong}: is no folder of DFDC; rename it to {right}"):
         read(dfdc)
 
@@ -211,7 +211,7 @@ def test_a_misspelt_folder_is_an_error_that_names_the_right_one(dfdc: Path, wron
 def test_a_part_is_read_where_the_archives_put_it(tmp_path: Path, place: str) -> None:
     root = tmp_path / "dfdc_train_part_7"
     make_dfdc_part(root / place, None, dfdc_names(6), 2)
-    assert LAYOUT.recognise(root) is not None
+    assert LAYOUT.recognize(root) is not None
     listing = read(root)
     assert len(listing.videos) == 6
     assert {video.group_id for video in listing.videos} == {"dfdc_train_part_7"}
@@ -252,16 +252,16 @@ def test_lists_that_contradict_each_other_are_refused(dfdc: Path, fields: dict[s
 
 
 def test_parts_are_what_gives_the_tree_away(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(make_dfdc(tmp_path)) == "dfdc_train_part_0/, dfdc_train_part_1/"
+    assert LAYOUT.recognize(make_dfdc(tmp_path)) == "dfdc_train_part_0/, dfdc_train_part_1/"
     root = make_dfdc(tmp_path / "many", num_parts=5)
-    assert LAYOUT.recognise(root) == "dfdc_train_part_0/, dfdc_train_part_1/, dfdc_train_part_2/, 2 more"
+    assert LAYOUT.recognize(root) == "dfdc_train_part_0/, dfdc_train_part_1/, dfdc_train_part_2/, 2 more"
 
 
 def test_lists_beside_videos_of_other_names_are_not_taken_for_dfdc(tmp_path: Path) -> None:
     place_videos(tmp_path, ["a", "b"])
     (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\n")
-    assert LAYOUT.recognise(tmp_path) is None
-    assert LAYOUT.recognise(tmp_path / "labels.csv") is None
+    assert LAYOUT.recognize(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path / "labels.csv") is None
 
 
 def test_wanted_methods(dfdc: Path) -> None:

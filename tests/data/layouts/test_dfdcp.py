@@ -111,9 +111,9 @@ def test_a_missing_folder_is_told_and_counted(dfdcp: Path) -> None:
     assert "nothing of original_videos is there" in listing.notes
 
 
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(dfdcp: Path) -> None:
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(dfdcp: Path) -> None:
     (dfdcp / "original_videos").rename(dfdcp / "orginal_videos")
-    assert LAYOUT.recognise(dfdcp) is not None
+    assert LAYOUT.recognize(dfdcp) is not None
     with pytest.raises(
         DatasetLayoutError, match="orginal_videos: is no folder.*rename it to original_videos"
     ):
@@ -150,10 +150,10 @@ def test_a_tree_without_list_or_videos_is_refused(tmp_path: Path, dfdcp: Path) -
 
 
 def test_folders_and_list_give_the_tree_away(dfdcp: Path, tmp_path: Path) -> None:
-    assert LAYOUT.recognise(dfdcp) == "original_videos/, method_A/, method_B/, dataset.json"
+    assert LAYOUT.recognize(dfdcp) == "original_videos/, method_A/, method_B/, dataset.json"
     write_json(tmp_path / "other" / "dataset.json", {})
-    assert LAYOUT.recognise(tmp_path / "other") is None
-    assert LAYOUT.recognise(tmp_path / "absent") is None
+    assert LAYOUT.recognize(tmp_path / "other") is None
+    assert LAYOUT.recognize(tmp_path / "absent") is None
 
 
 def test_wanted_methods_keep_every_real(dfdcp: Path) -> None:

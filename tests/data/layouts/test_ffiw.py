@@ -88,13 +88,13 @@ def test_a_partial_copy_knows_the_partners_of_what_is_there(tmp_path: Path) -> N
 def test_one_archive_alone_is_read(tmp_path: Path) -> None:
     make_ffiw(tmp_path)
     for root in (tmp_path / RELEASE, tmp_path / f"{RELEASE}-test"):
-        assert LAYOUT.recognise(root) is not None
+        assert LAYOUT.recognize(root) is not None
     assert {v.split for v in LAYOUT.read(tmp_path / f"{RELEASE}-test", ALL).videos} == {"test"}
     assert {v.split for v in LAYOUT.read(tmp_path / RELEASE, ALL).videos} == {"train", "val"}
 
 
 @pytest.mark.parametrize(
-    ("right", "misspelt"),
+    ("right", "misspelled"),
     [
         (RELEASE, "FFIW10K-v1-releas"),
         (f"{RELEASE}/source", f"{RELEASE}/sorce"),
@@ -102,18 +102,18 @@ def test_one_archive_alone_is_read(tmp_path: Path) -> None:
         (f"{RELEASE}/target_mask", f"{RELEASE}/target_masks"),
     ],
 )
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(
-    tmp_path: Path, right: str, misspelt: str
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
+    tmp_path: Path, right: str, misspelled: str
 ) -> None:
     make_ffiw(tmp_path, with_masks=True)
-    (tmp_path / right).rename(tmp_path / misspelt)
-    assert LAYOUT.recognise(tmp_path) is not None
+    (tmp_path / right).rename(tmp_path / misspelled)
+    assert LAYOUT.recognize(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match=f"rename it to {Path(right).name}$"):
         LAYOUT.read(tmp_path, ALL)
 
 
 def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds neither source and target nor"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):

@@ -302,7 +302,7 @@ def test_an_identity_in_two_split_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("misspelt", "right"),
+    ("misspelled", "right"),
     [
         ("manipulated_sequenecs/Deepfakes/c23/videos", "manipulated_sequences"),
         ("manipulated_sequences/Deepfake/c23/videos", "Deepfakes"),
@@ -311,35 +311,35 @@ def test_an_identity_in_two_split_files_is_refused(tmp_path: Path) -> None:
         ("manipulated_sequences/Deepfakes/mask/videos", "masks"),
     ],
 )
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(
-    tmp_path: Path, misspelt: str, right: str
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
+    tmp_path: Path, misspelled: str, right: str
 ) -> None:
     place(tmp_path / "original_sequences" / "youtube" / "c23" / "videos", "000")
-    place(tmp_path / misspelt, "000_003")
-    assert LAYOUT.recognise(tmp_path) is not None
+    place(tmp_path / misspelled, "000_003")
+    assert LAYOUT.recognize(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match=f"is no folder of.*rename it to {right}$"):
         read(tmp_path)
 
 
-def test_a_misspelt_folder_of_the_mirror_is_named_too(tmp_path: Path) -> None:
+def test_a_misspelled_folder_of_the_mirror_is_named_too(tmp_path: Path) -> None:
     top = make_ffpp_mirror(tmp_path) / "FaceForensics++_C23"
     (top / "Deepfakes").rename(top / "Deepfake")
-    assert LAYOUT.recognise(tmp_path) is not None
+    assert LAYOUT.recognize(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match="Deepfake: is no folder.*rename it to Deepfakes"):
         read(tmp_path)
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds neither original_sequences nor"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read(tmp_path / "absent")
 
 
-def test_the_trees_are_recognised_by_their_folders(tmp_path: Path) -> None:
-    assert "download script" in str(LAYOUT.recognise(make_ffpp(tmp_path / "official")))
-    assert "Kaggle mirror" in str(LAYOUT.recognise(make_ffpp_mirror(tmp_path / "mirror")))
+def test_the_trees_are_recognized_by_their_folders(tmp_path: Path) -> None:
+    assert "download script" in str(LAYOUT.recognize(make_ffpp(tmp_path / "official")))
+    assert "Kaggle mirror" in str(LAYOUT.recognize(make_ffpp_mirror(tmp_path / "mirror")))
 
 
 def test_unknown_options_are_refused_with_the_known_ones(tmp_path: Path) -> None:

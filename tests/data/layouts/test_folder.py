@@ -77,7 +77,7 @@ def test_class_folders_in_any_case_and_number(tmp_path: Path, real: str, fake: s
     place_videos(tmp_path / real, ["a"])
     place_videos(tmp_path / fake, ["a"])
     assert [video.label for video in read(tmp_path).videos] == [REAL, FAKE]
-    assert LAYOUT.recognise(tmp_path) == ", ".join(f"{name}/" for name in sorted([real, fake]))
+    assert LAYOUT.recognize(tmp_path) == ", ".join(f"{name}/" for name in sorted([real, fake]))
 
 
 def test_folders_above_the_classes_are_splits(tmp_path: Path) -> None:
@@ -90,14 +90,14 @@ def test_folders_above_the_classes_are_splits(tmp_path: Path) -> None:
         *((FAKE, split) for split in ("val", "test", "train")),
     ]
     assert f"{tmp_path.name}/real/train/a" in ids(listing)
-    assert LAYOUT.recognise(tmp_path) == (
+    assert LAYOUT.recognize(tmp_path) == (
         "Validation/fake/, Validation/real/, test/fake/, test/real/, train/fake/, train/real/"
     )
 
 
 def test_a_missing_class_is_told(tmp_path: Path) -> None:
     place_videos(tmp_path / "fake", ["a"])
-    assert LAYOUT.recognise(tmp_path) == "fake/"
+    assert LAYOUT.recognize(tmp_path) == "fake/"
     assert read(tmp_path).notes == ("nothing of the class real is there",)
 
 
@@ -112,12 +112,12 @@ def test_a_missing_class_is_told(tmp_path: Path) -> None:
         ("tset/real", "test"),
     ],
 )
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
     tmp_path: Path, wrong: str, right: str
 ) -> None:
     place_videos(tmp_path / wrong, ["a"])
     place_videos(tmp_path / ("val/fake" if "/" in wrong else "fake"), ["b"])
-    assert LAYOUT.recognise(tmp_path) is not None
+    assert LAYOUT.recognize(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match=f"is no folder of a real/ fake/ tree; rename it to {right}"):
         read(tmp_path)
 
@@ -171,7 +171,7 @@ def test_a_link_that_leads_nowhere_is_ignored(tmp_path: Path) -> None:
 
 
 def test_trees_without_an_item_are_refused(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path) is None
     (tmp_path / "real").mkdir()
     with pytest.raises(DatasetLayoutError, match="holds no video or image in a real/ or fake/ folder"):
         read(tmp_path)

@@ -1,4 +1,4 @@
-"""What holds for every layout: it is recognised, listed, and told from all others."""
+"""What holds for every layout: it is recognized, listed, and told from all others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.data.index import IndexOrigin, write_index
-from deepfake_detect.data.layouts import LAYOUTS, ReadOptions, VideoListing, read_dataset, recognise_layout
-from deepfake_detect.data.layouts.base import leave_out_unwritable
+from deepfake_detect.data.layouts import LAYOUTS, ReadOptions, VideoListing, read_dataset, recognize_layout
+from deepfake_detect.data.layouts.base import drop_non_utf8
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
 from tests.data.layouts import miniatures, miniatures_more
@@ -53,7 +53,7 @@ def test_every_layout_has_a_miniature() -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_tree_is_known_for_what_it_is(name: str, tmp_path: Path) -> None:
     root = MAKERS[name](tmp_path / "downloaded")
-    layout, evidence = recognise_layout(root)
+    layout, evidence = recognize_layout(root)
     assert layout.kind == kind_of(name)
     assert evidence
     assert "\n" not in evidence
@@ -86,9 +86,9 @@ def test_a_tree_named_as_another_kind_is_refused_or_says_what_it_reads(name: str
 
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match=r"has the folders of no known dataset; name .*--kind"):
-        recognise_layout(tmp_path)
+        recognize_layout(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not there; pass the folder of a dataset"):
-        recognise_layout(tmp_path / "absent")
+        recognize_layout(tmp_path / "absent")
     with pytest.raises(OptionError, match="kind: 'celeb' is unknown; choose one of: dfd, ffpp"):
         read_dataset(tmp_path, kind="celeb")
 
@@ -148,6 +148,6 @@ def test_the_note_tells_how_many_and_which(tmp_path: Path) -> None:
 def test_absent_videos_whose_names_are_no_text_are_left_out_too(tmp_path: Path) -> None:
     whole = read_dataset(miniatures.make_folder(tmp_path))[2]
     gone = replace(whole.videos[0], video_id="\ud800", path=tmp_path / "\ud800.mp4")
-    listing = leave_out_unwritable(replace(whole, missing=(gone,)))
+    listing = drop_non_utf8(replace(whole, missing=(gone,)))
     assert (listing.videos, listing.missing) == (whole.videos, ())
     assert listing.notes[-1].endswith(": 1, such as " + str(tmp_path / "\\ud800.mp4"))

@@ -62,10 +62,10 @@ def test_a_missing_folder_is_told_and_counted(tmp_path: Path) -> None:
     assert listing.notes == ("nothing of real is there",)
 
 
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
     root = make_uadfv(tmp_path, num=3)
     (root / "fake").rename(root / "fakes")
-    assert LAYOUT.recognise(root) is not None
+    assert LAYOUT.recognize(root) is not None
     with pytest.raises(DatasetLayoutError, match="fakes: is no folder of UADFV; rename it to fake"):
         read(root)
 
@@ -82,14 +82,14 @@ def test_a_name_that_contradicts_its_folder_is_refused(tmp_path: Path, folder: s
 
 def test_names_tell_it_from_a_plain_folder(tmp_path: Path) -> None:
     root = make_uadfv(tmp_path, num=3)
-    assert LAYOUT.recognise(root) == "real/, fake/, 0000_fake.mp4"
+    assert LAYOUT.recognize(root) == "real/, fake/, 0000_fake.mp4"
     shutil.rmtree(root / "fake")
-    assert LAYOUT.recognise(root) == "real/, in a folder named UADFV"
-    assert LAYOUT.recognise(make_folder(tmp_path)) is None
+    assert LAYOUT.recognize(root) == "real/, in a folder named UADFV"
+    assert LAYOUT.recognize(make_folder(tmp_path)) is None
     # One such name among many others is an accident.
     place_videos(tmp_path / "mine" / "fake", ["0001_fake"])
     place_videos(tmp_path / "mine" / "real", ["anna", "ben"])
-    assert LAYOUT.recognise(tmp_path / "mine") is None
+    assert LAYOUT.recognize(tmp_path / "mine") is None
 
 
 def test_trees_without_a_video_are_refused(tmp_path: Path) -> None:

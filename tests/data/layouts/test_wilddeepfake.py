@@ -193,20 +193,20 @@ def test_one_folder_alone_is_a_partial_copy(tmp_path: Path, folder: str) -> None
     top = top_of(make_wilddeepfake(tmp_path / "whole"))
     (tmp_path / "part").mkdir()
     (top / folder).rename(tmp_path / "part" / folder)
-    assert LAYOUT.recognise(tmp_path / "part") == f"folders {folder}"
+    assert LAYOUT.recognize(tmp_path / "part") == f"folders {folder}"
     assert len(LAYOUT.read(tmp_path / "part", ALL).videos) == 4
 
 
-def test_a_misspelt_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
+def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
     top = top_of(make_wilddeepfake(tmp_path))
     (top / "real_train").rename(top / "real train")
-    assert LAYOUT.recognise(tmp_path) is not None
+    assert LAYOUT.recognize(tmp_path) is not None
     with pytest.raises(DatasetLayoutError, match="real train: is no folder of.*rename it to real_train"):
         LAYOUT.read(tmp_path, ALL)
 
 
 def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    assert LAYOUT.recognise(tmp_path) is None
+    assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds none of real_train, real_test"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(OptionError, match="methods: 'real' is unknown; choose from fake"):

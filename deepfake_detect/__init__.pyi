@@ -1,0 +1,15 @@
+from ._version import __version__ as __version__
+from .errors import DeepfakeDetectError as DeepfakeDetectError
+from .faces import detect_faces as detect_faces
+from .models.classifier import create_model as create_model
+from .models.sequence import create_sequence_model as create_sequence_model
+from .records import FAKE as FAKE
+from .records import REAL as REAL
+from .records import Face as Face
+from .scoring import ClipScore as ClipScore
+from .scoring import Detector as Detector
+from .scoring import load_detector as load_detector
+from .scoring import score_video as score_video
+from .training.finetune import recommend_finetune as recommend_finetune
+from .video import read_frames as read_frames
+from .video import read_metadata as read_metadata

@@ -1,0 +1,116 @@
+"""Options of a dataclass as arguments of a parser, and a library's error in a command's flags."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Collection
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.options import OptionField, option_fields, options_from_mapping, read_options_file
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    _Options = TypeVar("_Options", bound=DataclassInstance)
+
+_PARAMETER = re.compile(r"`(\w+)`")
+
+
+def add_options(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    cls: type[DataclassInstance],
+    *,
+    leave_out: Collection[str] = (),
+    is_from_file: bool = False,
+) -> None:
+    """Add the options of a dataclass; those that are not given are absent from the parsed arguments.
+
+    Args:
+        parser: Parser, or group of one.
+        cls: Dataclass whose fields are :func:`options.option`.
+        leave_out: Names of fields that the command gives itself.
+        is_from_file: Whether a YAML file may give required options too, so that the parser asks for
+            none.
+    """
+    for field in option_fields(cls):
+        if not field.option.is_hidden and field.name not in leave_out:
+            _add(parser, field, is_required=field.is_required and not is_from_file)
+
+
+def options_of(
+    cls: type[_Options],
+    arguments: argparse.Namespace,
+    *,
+    file: str | Path | None = None,
+    source: str = "the command line",
+    **also: Any,
+) -> _Options:
+    """Make the dataclass of what was given: flags first, then the YAML file, then the defaults.
+
+    Raises:
+        OptionError: An option is missing or not allowed.
+    """
+    given = vars(arguments)
+    names = {field.name for field in option_fields(cls)}
+    values = {name: value for name, value in given.items() if name in names}
+    extra = {
+        one.name: also.pop(one.name) for one in fields(cls) if one.name in also and one.name not in names
+    }
+    if file is not None:
+        source, values = str(file), {**read_options_file(file), **values}
+    return options_from_mapping(cls, {**values, **also}, source=source, also=extra)
+
+
+def in_flags(error: OptionError, parser: argparse.ArgumentParser) -> OptionError:
+    """Return a library's error with the command's flags in place of parameter names."""
+    flags = {
+        action.dest: action.option_strings[-1]
+        if action.option_strings
+        else str(action.metavar or action.dest)
+        for action in parser._actions  # argparse has no public list of them
+    }
+
+    def flagged(text: str) -> str:
+        return _PARAMETER.sub(lambda match: flags.get(match[1], match[1]), text)
+
+    return type(error)(flags.get(error.subject, error.subject), flagged(error.cause), flagged(error.remedy))
+
+
+def _add(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, field: OptionField, *, is_required: bool
+) -> None:
+    described = field.option
+    more: dict[str, Any] = {"help": _help(field)}
+    is_positional = not field.flag.startswith("-")
+    if field.kind is bool:
+        flag = f"--no-{field.name.replace('_', '-')}" if field.default is True else field.flag
+        action = "store_false" if field.default is True else "store_true"
+        parser.add_argument(flag, dest=field.name, action=action, default=argparse.SUPPRESS, **more)
+        return
+    if field.is_sequence:
+        more["nargs"] = "*" if is_positional else "+"
+    if field.choices and len(field.choices) <= _MOST_CHOICES_SHOWN:
+        more["metavar"] = described.metavar or "{" + ",".join(str(c) for c in field.choices if c) + "}"
+    else:
+        more["metavar"] = described.metavar or _METAVARS[field.kind]
+    more["default"] = argparse.SUPPRESS
+    if is_positional:
+        parser.add_argument(field.name, **{**more, "metavar": described.metavar or field.flag.upper()})
+        return
+    # Values stay text: the dataclass converts and checks them, and its errors name the option.
+    parser.add_argument(field.flag, dest=field.name, required=is_required, **more)
+
+
+_MOST_CHOICES_SHOWN = 6
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
+
+
+def _help(field: OptionField) -> str:
+    text = field.option.help.replace("%", "%%")
+    if field.is_required or field.default in (None, "", ()) or field.kind is bool or "default" in text:
+        return text
+    return f"{text} (default {field.default})".replace("%%", "%").replace("%", "%%")

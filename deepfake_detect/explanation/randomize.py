@@ -1,0 +1,161 @@
+"""Do heat maps change when the network's weights do? Maps that do not say nothing of what it learned."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.explanation.heat_maps import heat_maps
+from deepfake_detect.explanation.layers import last_map_layer, undisturbed
+from deepfake_detect.explanation.options import Method, Target
+from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.progress import progress_bar
+
+# There is no official bound. Unrelated maps of the same faces still agree a little: any network
+# answers to edges, and faces stand in the middle.
+CHANGED_BELOW = 0.5
+_LEAST_CONTRAST = 1e-6
+
+
+@dataclass(frozen=True)
+class LayerCorrelation:
+    """Likeness of maps before and after a layer, and all behind it, was randomized.
+
+    Attributes:
+        layer: Name of the block; ``head`` comes first.
+        mean, lowest, highest: Spearman's rank correlation over the images, -1 to 1; a map without
+            contrast counts as 0.
+    """
+
+    layer: str
+    mean: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class RandomizationCheck:
+    """What became of heat maps as weights were randomized, from the output to the input.
+
+    Attributes:
+        method: Of the maps.
+        num_images: How many were looked at.
+        layers: One a block, in the order in which they were randomized.
+    """
+
+    method: str
+    num_images: int
+    layers: tuple[LayerCorrelation, ...]
+
+    @property
+    def maps_changed(self) -> bool:
+        """Whether the maps are others: a mean correlation over all steps below ``CHANGED_BELOW``.
+
+        Each step is another draw of a random network; the last one alone may agree by chance.
+        """
+        return self.mean < CHANGED_BELOW
+
+    @property
+    def mean(self) -> float:
+        """Mean correlation over all steps, -1 to 1."""
+        return sum(one.mean for one in self.layers) / len(self.layers)
+
+
+def randomization_check(
+    model: ForgeryClassifier,
+    images: torch.Tensor,
+    *,
+    method: Method = "gradcam",
+    layer: str | None = None,
+    target: Target = "fake",
+    seed: int = 0,
+    show_progress: bool = True,
+) -> RandomizationCheck:
+    """Compare heat maps with those of the same network, block after block randomized from the output.
+
+    The cascading test of Adebayo et al. 2018, arXiv:1810.03292. A block is randomized by shuffling
+    the values of each of its tensors, which keeps their scale: weights drawn as for a new network
+    would let deep ones without normalization fall silent, and a map of nothing proves nothing.
+    Statistics of batch normalization are measured anew on the images.
+
+    Args:
+        model, images, method, layer, target: As for :func:`explain.heat_maps.heat_maps`; with two
+            or more images statistics can be measured.
+        seed: Of the shuffling; the global random state is left alone.
+        show_progress: Whether to draw a progress bar.
+
+    Raises:
+        OptionError: As of ``heat_maps``; the seed is out of range.
+
+    Example:
+        >>> from deepfake_detect.models.classifier import create_model
+        >>> model = create_model("test_resnet", image_size=64)
+        >>> check = randomization_check(model, torch.rand(2, 3, 64, 64), show_progress=False)
+        >>> [one.layer for one in check.layers]
+        ['head', 'layer4', 'layer3', 'layer2', 'layer1', 'conv1']
+    """
+    if not 0 <= seed < 2**32:
+        raise OptionError("seed", f"is {seed}", "pass 0 up to below 2**32")
+    with undisturbed(model):
+        device = next(model.parameters()).device
+        if layer is None and method != "attention":
+            layer = last_map_layer(model, images.to(device))
+    generator = torch.Generator().manual_seed(seed)
+
+    def maps_of(network: ForgeryClassifier) -> np.ndarray:
+        return heat_maps(network, images, method=method, layer=layer, target=target, show_progress=False)
+
+    before = maps_of(model)
+    randomized = copy.deepcopy(model)
+    parts = [("head", randomized.head), *reversed(randomized.blocks())]
+    parts = [(name, part) for name, part in parts if any(True for _ in part.parameters())]
+    found = []
+    with progress_bar(enabled=show_progress) as progress:
+        task = progress.add_task("randomizing", total=len(parts), note="")
+        for name, part in parts:
+            _shuffle(part, generator)
+            _measure_statistics(randomized, images.to(device))
+            found.append(_correlation(name, before, maps_of(randomized)))
+            progress.update(task, advance=1, note=f"{name} {found[-1].mean:.2f}")
+    return RandomizationCheck(method, len(images), tuple(found))
+
+
+def _shuffle(part: nn.Module, generator: torch.Generator) -> None:
+    """Shuffle the values within each weight tensor of a part."""
+    with torch.no_grad():
+        for parameter in part.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+
+
+def _measure_statistics(model: ForgeryClassifier, images: torch.Tensor) -> None:
+    """Measure the statistics of batch normalization on images alone, and nothing else."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not norms or len(images) < 2:
+        return
+    momenta = [norm.momentum for norm in norms]
+    with undisturbed(model), torch.no_grad():
+        for norm in norms:
+            norm.train()
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean
+        model.encoder(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def _correlation(name: str, before: np.ndarray, after: np.ndarray) -> LayerCorrelation:
+    from scipy.stats import spearmanr
+
+    values = [
+        0.0
+        if min(np.ptp(one), np.ptp(other)) < _LEAST_CONTRAST
+        else float(spearmanr(one.ravel(), other.ravel()).statistic)
+        for one, other in zip(before, after, strict=True)
+    ]
+    return LayerCorrelation(name, float(np.mean(values)), min(values), max(values))

@@ -1,0 +1,13 @@
+from .crops import check_geometry as check_geometry
+from .crops import crop_face as crop_face
+from .crops import crop_side as crop_side
+from .finder import MtcnnDetector as MtcnnDetector
+from .finder import default_min_face as default_min_face
+from .follow import FollowedFace as FollowedFace
+from .follow import FollowedFrame as FollowedFrame
+from .follow import confirmed_tracks as confirmed_tracks
+from .follow import follow_faces as follow_faces
+from .mtcnn import FaceDetector as FaceDetector
+from .mtcnn import detect_faces as detect_faces
+from .tracking import Tracker as Tracker
+from .tracking import main_track as main_track

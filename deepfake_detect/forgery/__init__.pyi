@@ -1,0 +1,11 @@
+from .batch import blend_batch as blend_batch
+from .config import PAPER as PAPER
+from .config import CrossBlendConfig as CrossBlendConfig
+from .config import SelfBlendConfig as SelfBlendConfig
+from .cross import cross_blend as cross_blend
+from .find import find_landmarks as find_landmarks
+from .landmarks import crop_landmarks as crop_landmarks
+from .landmarks import nearest_landmarks as nearest_landmarks
+from .single import SelfBlendPair as SelfBlendPair
+from .single import self_blend as self_blend
+from .single import self_blend_pair as self_blend_pair

@@ -1,0 +1,1 @@
+"""Files and folders, here and behind URLs: atomic writes, locks, one fetcher."""

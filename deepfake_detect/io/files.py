@@ -1,0 +1,150 @@
+"""Files that are either whole or absent: atomic writing and hashing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deepfake_detect.errors import DeepfakeDetectError, OutputError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+
+    The temporary name keeps the suffix, so that libraries which choose a format by suffix
+    agree. When the block raises, the temporary file is removed and ``path`` stays as it was.
+
+    Args:
+        path: Where the finished file shall be; its folder is created when missing.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OutputError: The place cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with atomic_path(target) as temporary:
+        ...     _ = temporary.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    target = Path(path)
+    if str(path) == "" or target.is_dir():
+        raise OutputError(path or "output", "is no file name", "name a file to write")
+    if target.exists() and not target.is_file():
+        raise OutputError(path, "is a device, which a file would take the place of", "name a file to write")
+    make_folder(target.parent)
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem[:40]}.", suffix=target.suffix, dir=target.parent
+        )
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; a result is as readable as any other file of its user.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        if isinstance(error, DeepfakeDetectError):
+            raise
+        raise _cannot_write(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Return where downloads are kept: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepfake_detect"
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Create a folder and those above it where they are missing.
+
+    Raises:
+        OutputError: A file stands in the way, or the place may not be written to.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(folder, "may not be written to by this user", "choose another folder")
+    return folder
+
+
+@contextmanager
+def file_lock(folder: Path, *, what: str) -> Iterator[None]:
+    """Hold a folder for this process; a second one is refused at once.
+
+    Args:
+        folder: An existing folder.
+        what: What is being done there, for the message.
+
+    Raises:
+        OutputError: Another process holds it.
+    """
+    from filelock import FileLock, Timeout  # here, since a slim installation has no need of it
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            folder, f"another {what} is writing there", "wait for it, or choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(path, f"cannot be written ({error.strerror or error})", "choose another place")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_path(path) as temporary:
+        # A file name may hold bytes that are no text: shown as an escape, never an error.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file that this library wrote.
+
+    Raises:
+        OutputError: It is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(path, f"is damaged ({error})", "delete it, or choose another folder") from error
+
+
+def sha256_of_file(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes in lower-case hexadecimal (64 characters)."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

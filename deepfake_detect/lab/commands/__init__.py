@@ -1,0 +1,1 @@
+"""``deepfake-detect lab COMMAND``: one module a command."""

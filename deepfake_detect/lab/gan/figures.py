@@ -1,0 +1,67 @@
+"""The curves of a GAN's training, from its finished history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepfake_detect.report.drawing import COLORS, new_figure, save_png, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from deepfake_detect.lab.gan.step import StepRecord
+
+_MOST_POINTS = 200
+
+
+def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) -> None:
+    """Draw the losses of both networks and the discriminator's accuracy over the steps.
+
+    Each point is the mean over a stretch of steps, at most 200 points in all; the bands reach from
+    the lowest to the highest tenth of each stretch. At the 50 % line the discriminator cannot tell
+    made images from real ones.
+
+    Args:
+        history: A record a step, at least one.
+        path: PNG to write.
+        title: Over the figure.
+    """
+    steps, loss_d, loss_g, on_real, on_fake = np.array(history, float).T
+    figure = new_figure(10.5, 4.0)
+    losses, accuracies = figure.subplots(1, 2)
+    for values, name, color in (
+        (loss_d, "discriminator", COLORS[0]),
+        (loss_g, "generator", COLORS[1]),
+    ):
+        _draw(losses, steps, values, name, color, has_band=True)
+    losses.set(xlabel="step", ylabel="loss")
+    losses.set_title("Losses", loc="left", weight="bold")
+    for values, name, color in (
+        (on_real, "real images called real", COLORS[2]),
+        (on_fake, "made images called made", COLORS[3]),
+        ((on_real + on_fake) / 2, "mean", COLORS[0]),
+    ):
+        _draw(accuracies, steps, 100 * values, name, color, has_band=name == "mean")
+    accuracies.axhline(50, color="#7F7F7F", linestyle="--", linewidth=1, label="50 %: equilibrium")
+    accuracies.set(xlabel="step", ylabel="named right (%)", ylim=(-2, 102))
+    accuracies.set_title("Accuracy of the discriminator", loc="left", weight="bold")
+    for axes in (losses, accuracies):
+        axes.legend(frameon=False, fontsize=8)
+        tidy(axes)
+    figure.suptitle(title, parse_math=False)
+    save_png(figure, path)
+
+
+def _draw(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, name: str, color: str, *, has_band: bool
+) -> None:
+    parts = np.array_split(np.arange(len(steps)), min(len(steps), _MOST_POINTS))
+    at = [steps[part].mean() for part in parts]
+    if has_band:
+        low, high = (np.array([np.quantile(values[part], q) for part in parts]) for q in (0.1, 0.9))
+        axes.fill_between(at, low, high, color=color, alpha=0.18, linewidth=0)
+    axes.plot(at, [values[part].mean() for part in parts], color=color, linewidth=1.6, label=name)

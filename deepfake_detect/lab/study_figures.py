@@ -1,0 +1,138 @@
+"""Figures of studies: mean curves with intervals over seeds, and accuracy beside speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepfake_detect.metrics import Interval
+from deepfake_detect.report.drawing import COLORS, drawn_name, new_figure, save_png, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class MeanCurve:
+    """A mean over seeds, with its interval, against something.
+
+    Attributes:
+        name: Of what was run; curves of one name share a color.
+        at: float (N,), rising.
+        mean, low, high: float (N,); where ``low`` and ``high`` are NaN no band is drawn.
+        is_dashed: Whether the line is dashed, as those of training images are.
+    """
+
+    name: str
+    at: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    is_dashed: bool = False
+
+
+def save_curves_figure(
+    panels: Mapping[str, Sequence[MeanCurve]], path: Path, *, title: str, x_label: str, is_log: bool = False
+) -> None:
+    """Draw curves with their intervals as bands, a panel each title, side by side.
+
+    Args:
+        panels: Title to curves, at least one.
+        path: PNG to write.
+        title: Over the figure.
+        x_label: What the curves are drawn against.
+        is_log: Whether that is drawn on a logarithmic scale.
+
+    Example:
+        >>> import tempfile
+        >>> at, mean = np.arange(3.0), np.array([0.5, 0.7, 0.8])
+        >>> path = Path(tempfile.mkdtemp()) / "curves.png"
+        >>> curve = MeanCurve("small_cnn", at, mean, mean - 0.1, mean + 0.1)
+        >>> save_curves_figure({"Accuracy": [curve]}, path, title="A study", x_label="epoch")
+        >>> path.exists()
+        True
+    """
+    figure = new_figure(5.2 * len(panels), 4.4)
+    names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
+    for axes, (words, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for curve in curves:
+            color = COLORS[names.index(curve.name) % len(COLORS)]
+            # A line of one point is none: its mark shows it.
+            axes.plot(
+                curve.at,
+                curve.mean,
+                linestyle="--" if curve.is_dashed else "-",
+                marker="o",
+                markersize=3,
+                color=color,
+                label=drawn_name(curve.name) + (" (training)" if curve.is_dashed else ""),
+            )
+            axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
+        if is_log:
+            axes.set_xscale("log")
+            # Where something was measured: matplotlib's own marks run into one another over a decade.
+            places = sorted({float(place) for curve in curves for place in curve.at})
+            axes.set_xticks(places, [f"{place:,g}" for place in places])
+            axes.minorticks_off()
+        axes.set(xlabel=x_label)
+        axes.set_title(words, loc="left", weight="bold", parse_math=False)
+        tidy(axes)
+    _name_curves(figure)
+    figure.suptitle(title, parse_math=False)
+    save_png(figure, path)
+
+
+def _name_curves(figure: Figure) -> None:
+    """Put one legend for all panels under them, where it covers no curve."""
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    longest = max(map(len, lines))
+    legend = figure.legend(
+        lines.values(),
+        lines.keys(),
+        loc="outside lower center",
+        ncols=max(1, min(len(lines), int(figure.get_figwidth() * 13 / (longest + 8)))),
+        frameon=False,
+        fontsize=8,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold a dollar sign
+
+
+def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path, *, title: str) -> None:
+    """Draw AUC, with its interval, against faces a second.
+
+    Args:
+        points: Name, faces a second (above 0) and AUC of each network, at least one.
+        path: PNG to write.
+        title: Over the figure.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "speed.png"
+        >>> save_speed_figure([("small_cnn full", 900.0, Interval(0.8, 0.7, 0.9))], path, title="Two")
+        >>> path.exists()
+        True
+    """
+    figure = new_figure(7.6, 4.8)
+    axes = figure.subplots()
+    for number, (name, speed, auc) in enumerate(points):
+        color = COLORS[number % len(COLORS)]
+        axes.plot([speed, speed], [auc.low, auc.high], color=color, linewidth=2.2, alpha=0.55)
+        axes.plot(speed, auc.value, "o", color=color, markersize=6, label=drawn_name(name))
+    axes.set_xscale("log")
+    for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        formatter("{x:g}")
+    axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
+    axes.set(xlabel="faces a second (log scale)", ylabel="validation AUC over videos, 95 % interval")
+    tidy(axes)
+    legend = axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    figure.suptitle(title, parse_math=False)
+    save_png(figure, path)

@@ -1,0 +1,105 @@
+"""From crops to calibrated probabilities, whatever runtime has the network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from deepfake_detect.errors import ImageError, OptionError
+from deepfake_detect.images import rgb_uint8
+from deepfake_detect.models.config import DetectorConfig
+
+_BATCH_SIZE = 32
+
+
+class BaseDetector(ABC):
+    """A detector on crops, without what runs its network.
+
+    Attributes:
+        config: What belongs to the network.
+    """
+
+    config: DetectorConfig
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether it judges sequences of crops, not crops."""
+        return self.config.model.sequence is not None
+
+    def score_crops(self, crops: Sequence[Any] | Iterable[Any]) -> np.ndarray:
+        """Return the probability that each face was forged.
+
+        Args:
+            crops: Face crops of any size, each RGB uint8 (H, W, 3) (PIL images, float arrays in
+                [0, 1] and tensors of that shape are taken too), cut with
+                ``config.geometry.margin`` times the face box.
+
+        Returns:
+            float64 (N,), calibrated, 0 (real) to 1 (fake), in the order of the crops.
+
+        Raises:
+            ImageError: A crop is not an RGB image; the message tells which.
+
+        Example:
+            >>> import deepfake_detect as dfd
+            >>> detector = dfd.load_detector()
+            >>> detector.score_crops([np.zeros((120, 90, 3), np.uint8)]).shape
+            (1,)
+        """
+        if hasattr(crops, "getbands") or getattr(crops, "ndim", 0) == 3:
+            raise ImageError("crops", "is one image", "pass a list of crops: score_crops([crop])")
+        return self.probabilities(self.logits(crops))
+
+    def logits(self, crops: Iterable[Any]) -> np.ndarray:
+        """Return the network's raw logits (N,), float64, before calibration."""
+        if self.is_sequential:
+            raise OptionError("detector", "judges sequences of crops", "call score_sequence")
+        batches = []
+        numbered = enumerate(crops)
+        while chunk := list(islice(numbered, _BATCH_SIZE)):
+            images = [rgb_uint8(crop, subject=f"crop {number}") for number, crop in chunk]
+            batches.append(self.chunk_logits(images))
+        return np.concatenate(batches) if batches else np.zeros(0)
+
+    @abstractmethod
+    def chunk_logits(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Return raw logits (N,), float64, of RGB uint8 crops (H, W, 3), few enough to run together."""
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities, 0 to 1, of raw logits."""
+        return calibrated_probabilities(logits, self.config.temperature, self.config.calibration)
+
+
+def calibrated_probabilities(
+    logits: np.ndarray, temperature: float, calibration: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the probabilities that a detector's calibration makes of its raw logits.
+
+    Args:
+        logits: float (N,).
+        temperature: Divides them first, above 0.
+        calibration: Empty for the sigmoid; ``{"method": "platt", "slope", "intercept"}`` for the
+            sigmoid of a straight line; ``{"method": "isotonic", "logits", "probabilities"}`` for
+            straight lines between knots, level outside.
+
+    Returns:
+        float64 (N,), 0 to 1.
+
+    Example:
+        >>> knots = {"method": "isotonic", "logits": [-1.0, 1.0], "probabilities": [0.25, 0.75]}
+        >>> calibrated_probabilities(np.array([-9.0, 0.0, 0.5]), 1.0, knots).tolist()
+        [0.25, 0.5, 0.625]
+    """
+    scaled = logits / temperature
+    method = calibration.get("method")
+    if method == "isotonic":
+        between: np.ndarray = np.interp(scaled, calibration["logits"], calibration["probabilities"])
+        return between
+    if method == "platt":
+        scaled = calibration["slope"] * scaled + calibration["intercept"]
+    calibrated: np.ndarray = 1 / (1 + np.exp(-np.clip(scaled, -60, 60)))  # exp stays finite
+    return calibrated

@@ -1,0 +1,233 @@
+"""A camera or stream -> a verdict over the last seconds, anew with every frame looked at.
+
+Pictures come when they come, and judging one may take longer than the next takes to arrive. So a
+thread reads all of them and keeps the newest, which is the one looked at next: the verdict is never
+more than a frame behind, and a slow machine looks at fewer frames.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepfake_detect.errors import OptionError, VideoUnreadableError
+from deepfake_detect.evaluation.aggregation import aggregate_clip
+from deepfake_detect.faces import FollowedFrame, confirmed_tracks
+from deepfake_detect.faces.follow import TrackedCropper
+from deepfake_detect.records import DetectorInfo, Frame, Verdict
+from deepfake_detect.scoring import ClipDetector, verdict_of
+
+_TIMEOUT_MILLISECONDS = 10_000
+_PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class LiveVerdict:
+    """The verdict over the last seconds.
+
+    Attributes:
+        verdict, fake_probability: As of a clip.
+        num_frames: Frames looked at within those seconds.
+        num_people: People seen in them.
+        elapsed_seconds: From the start of the stream to the newest frame.
+        span_seconds: How far the verdict looks back: less than the window at the start.
+    """
+
+    verdict: Verdict
+    fake_probability: float | None
+    num_frames: int
+    num_people: int
+    elapsed_seconds: float
+    span_seconds: float
+
+    def line(self) -> str:
+        """Return all of it in one line.
+
+        Example:
+            >>> LiveVerdict("fake", 0.91, 40, 1, 125.0, 10.0).line()
+            '2:05  fake, fake probability 0.91 (1 person, 40 frames in the last 10.0 s)'
+        """
+        minutes, seconds = divmod(int(self.elapsed_seconds), 60)
+        words = "no face" if self.fake_probability is None else f"{self.verdict}, fake probability "
+        words += "" if self.fake_probability is None else f"{self.fake_probability:.2f}"
+        people = f"{self.num_people} {'person' if self.num_people == 1 else 'people'}, "
+        return (
+            f"{minutes}:{seconds:02}  {words} ({people if self.num_people else ''}"
+            f"{self.num_frames} frames in the last {self.span_seconds:.1f} s)"
+        )
+
+
+def watch(
+    frames: Iterable[Frame],
+    detector: ClipDetector,
+    *,
+    window_seconds: float,
+    aggregation_rule: str | None = None,
+    min_face: float | None = None,
+) -> Iterator[LiveVerdict]:
+    """ClipScorer a stream of frames as they come.
+
+    Args:
+        frames: In order, ``time_seconds`` being when each came; as :func:`live_frames` gives them.
+        detector: Of single crops.
+        window_seconds: How far back a verdict looks, above 0.
+        aggregation_rule: From faces to the verdict; the detector's own when ``None``.
+        min_face: Side in pixels of the smallest face looked for, as for a clip.
+
+    Yields:
+        A verdict after each frame.
+
+    Raises:
+        OptionError: The window is not above 0, another option is out of range, or the detector
+            judges sequences.
+    """
+    if not window_seconds > 0:
+        raise OptionError("live_seconds", f"is {window_seconds}", "pass a number above 0")
+    if detector.is_sequential:
+        raise OptionError("detector", "judges sequences, not single crops", "take another for --live")
+    config, rule = detector.config, aggregation_rule or detector.config.aggregation_rule
+    info = DetectorInfo(
+        *(config.name, config.version, config.threshold, config.uncertain_low, config.uncertain_high), rule
+    )
+    faces = detector.face_finder(min_face)
+    follower = TrackedCropper(config.geometry)
+    window: deque[_Seen] = deque()
+    for frame in frames:  # one at a time: frames that are looked at together wait for one another
+        followed = follower.follow(frame, faces.detect(frame.image))
+        window.append(_Seen(followed, detector.score_crops([face.crop for face in followed.faces])))
+        while window[-1].time_seconds - window[0].time_seconds > window_seconds:
+            window.popleft()
+        yield _verdict(window, info, config.aggregation_weights)
+
+
+class _Seen:
+    """A frame of the window without its pixels."""
+
+    def __init__(self, frame: FollowedFrame, probabilities: np.ndarray) -> None:
+        self.time_seconds = frame.time_seconds
+        self.frame_index = frame.frame_index
+        self.faces = [
+            (one.track_id, one.face.score, probability)
+            for one, probability in zip(frame.faces, probabilities.tolist(), strict=True)
+        ]
+
+
+def _verdict(window: deque[_Seen], info: DetectorInfo, weights: list[float]) -> LiveVerdict:
+    newest = window[-1].time_seconds
+    span = newest - window[0].time_seconds
+    people = confirmed_tracks((track, score) for seen in window for track, score, _ in seen.faces)
+    faces = [
+        (track, probability, seen.frame_index)
+        for seen in window
+        for track, _, probability in seen.faces
+        if track in people
+    ]
+    if not faces:
+        return LiveVerdict("no_face", None, len(window), 0, newest, span)
+    tracks, probabilities, indices = (np.array(values) for values in zip(*faces, strict=True))
+    clip = aggregate_clip(
+        tracks, probabilities, rule=info.aggregation_rule, frame_indices=indices, weights=weights
+    )
+    verdict = verdict_of(clip.fake_probability, info)
+    return LiveVerdict(verdict, clip.fake_probability, len(window), len(people), newest, span)
+
+
+def live_frames(source: str) -> Generator[Frame, None, None]:
+    """Yield the newest picture of a camera or stream whenever the last one was dealt with.
+
+    Args:
+        source: Number of a camera (``"0"``), ``/dev/videoN``, or an address (rtsp, rtmp, http, https).
+            A file behind an address comes as fast as the network gives it.
+
+    Yields:
+        Frames with the number of the picture and the seconds since the first one came.
+
+    Raises:
+        OptionError: It is none of these.
+        VideoUnreadableError: It cannot be opened, or gave no picture.
+    """
+    reader = _Reader(_opened(source))
+    first: float | None = None
+    try:
+        for image, number, moment in reader.newest():
+            first = moment if first is None else first
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number, moment - first)
+    finally:
+        reader.stop()
+    if first is None:
+        raise VideoUnreadableError(
+            source, "gave no picture", "look whether it is on, or used by another program"
+        )
+
+
+def _opened(source: str) -> Any:
+    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", source)
+    if camera is None and not re.match(r"(rtsps?|rtmp|https?)://", source):
+        raise OptionError(
+            "--live",
+            f"{source!r} is neither a camera nor a stream",
+            "pass the number of a camera, /dev/videoN, or an rtsp or http address; a file is a CLIP",
+        )
+    words = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # ours take their place
+    try:
+        capture = _capture(source, None if camera is None else int(camera[1]))
+    finally:
+        cv2.utils.logging.setLogLevel(words)
+    if not capture.isOpened():
+        raise VideoUnreadableError(source, "cannot be opened", "check the camera's number or the address")
+    return capture
+
+
+def _capture(source: str, camera: int | None) -> Any:
+    if camera is not None:
+        return cv2.VideoCapture(camera)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MILLISECONDS]
+    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MILLISECONDS]
+    return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+
+
+class _Reader:
+    """A thread that reads every picture and keeps the newest."""
+
+    def __init__(self, capture: Any) -> None:
+        self._capture = capture
+        self._newest: tuple[np.ndarray, int, float] | None = None
+        self._is_over = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="live", daemon=True)
+        self._thread.start()
+
+    def newest(self) -> Iterator[tuple[np.ndarray, int, float]]:
+        """Yield picture (BGR), number and the clock's seconds, none twice, until the stream ends."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._is_over)
+                newest, self._newest = self._newest, None
+            if newest is None:
+                return
+            yield newest
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_over = True
+        self._thread.join(_PATIENCE_SECONDS)  # it may be waiting for a picture that does not come
+
+    def _read(self) -> None:
+        number = 0
+        while not self._is_over:
+            has_come, image = self._capture.read()
+            with self._changed:
+                self._is_over = self._is_over or not has_come
+                if has_come:
+                    self._newest = image, number, time.monotonic()
+                self._changed.notify_all()
+            number += 1
+        self._capture.release()

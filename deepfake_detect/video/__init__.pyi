@@ -1,0 +1,10 @@
+from .decode import read_frames as read_frames
+from .encode import VideoWriter as VideoWriter
+from .metadata import read_metadata as read_metadata
+from .sampling import AllFrames as AllFrames
+from .sampling import ByRate as ByRate
+from .sampling import EvenlySpaced as EvenlySpaced
+from .sampling import EveryKth as EveryKth
+from .sampling import Sampling as Sampling
+from .sequence import find_sequence as find_sequence
+from .sequence import read_sequence as read_sequence
