@@ -89,7 +89,7 @@ class OptionField:
     def allowed(self) -> str:
         """What is allowed, in words: choices, a range, or the type."""
         if self.choices:
-            return f"one of {', '.join(repr(choice) if choice == '' else str(choice) for choice in self.choices)}"
+            return f"one of {', '.join(str(choice) or repr(choice) for choice in self.choices)}"
         return _range_in_words(self.option) or _KIND_WORDS[self.kind]
 
 
