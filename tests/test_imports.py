@@ -16,7 +16,8 @@ PACKAGE = Path(deepfake_detect.__file__).parent
 # A room may import itself and rooms before it. Rooms on one line do not import each other.
 ORDER = [
     ["_version", "errors", "records"],
-    ["options", "device", "images", "progress", "provenance"],
+    ["options", "device", "images", "progress", "provenance", "plugins"],
+    ["registry"],
     ["io", "metrics", "work"],
     ["video"],
     ["faces"],
