@@ -113,10 +113,9 @@ def _add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from deepfake_detect.evaluation import evaluate_scores, format_table
+    from deepfake_detect.evaluation import evaluate_scores
     from deepfake_detect.report.evaluation import write_evaluation
+    from deepfake_detect.report.tables import print_evaluation
 
     _check_options(arguments)
     make_folder(arguments.out)  # refused before the work, not after it
@@ -137,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     write_evaluation(arguments.out, evaluation, measured.table, measured.context)
     write_json(arguments.out / "config.json", {**_as_text(arguments), **measured.config})
-    Console(soft_wrap=True).print(format_table(evaluation))
+    print_evaluation(evaluation)
     if measured.robustness is not None:
         # Hours, maybe: what was found before must be there already, should they end early.
         context = replace(measured.context, robustness=measured.robustness())

@@ -23,14 +23,14 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
-from deepfake_detect.cli.plain import LineProgress
-from deepfake_detect.cli.score_table import print_score, score_rows
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
+from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import INFERENCE_PRECISIONS
+from deepfake_detect.report.tables import print_clip
 from deepfake_detect.report.verdicts import printable
 from deepfake_detect.scoring.missing import missing_library
 from deepfake_detect.scoring.sources import STANDARD_INPUT
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     )
     from deepfake_detect.work import RayOptions
 
-    AnyProgress = Progress | LineProgress
 
 _RUNTIMES = ("torch", "onnx", "openvino")
 # What an option needs beside the libraries that a verdict needs.
@@ -202,15 +201,6 @@ def _is_installed(library: str) -> bool:
         return False
 
 
-def _progress_bar() -> AbstractContextManager[AnyProgress]:
-    """Return the library's display, or lines where there is no rich to draw it."""
-    if not _is_installed("rich"):
-        return LineProgress()
-    from deepfake_detect.progress import progress_bar
-
-    return progress_bar()
-
-
 def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
     from deepfake_detect.scoring import find_clips
 
@@ -294,7 +284,7 @@ class _Judging:
 
     def results(self, sources: Sequence[ClipSource]) -> Generator[tuple[int, ClipResult], None, None]:
         """Yield the position of each clip and its result, as clips end."""
-        with _progress_bar() as progress:
+        with progress_bar() as progress:
             clips = progress.add_task("clips", total=len(sources), note="", visible=len(sources) > 1)
             with closing(self._results(sources, progress)) as results:
                 for position, result in results:
@@ -302,7 +292,7 @@ class _Judging:
                     yield position, result
 
     def _results(
-        self, sources: Sequence[ClipSource], progress: AnyProgress
+        self, sources: Sequence[ClipSource], progress: Progress
     ) -> Generator[tuple[int, ClipResult], None, None]:
         from deepfake_detect.scoring import default_num_workers, score_clips, score_on_cluster
 
@@ -318,12 +308,12 @@ class _Judging:
         )
 
     def _here(
-        self, sources: Sequence[ClipSource], progress: AnyProgress
+        self, sources: Sequence[ClipSource], progress: Progress
     ) -> Generator[tuple[int, ClipResult], None, None]:
         for position, source in enumerate(sources):
             yield position, self._judge(source, progress)
 
-    def _judge(self, source: ClipSource, progress: AnyProgress) -> ClipResult:
+    def _judge(self, source: ClipSource, progress: Progress) -> ClipResult:
         from deepfake_detect.scoring import ClipScorer
 
         task = progress.add_task(f"scoring {Path(source.name).name}", total=None, note="")
@@ -388,7 +378,7 @@ class _Told:
             stream = getattr(sys, self._stream_name) if self._stream.isatty() else self._stream
             print("\n".join(lines), file=stream, flush=True)
             if self._is_single:
-                _print_score(result.score, seconds=result.seconds, file=stream)
+                print_clip(result.score, seconds=result.seconds, file=stream)
         if result.error is not None:
             print(f"error: {printable(str(result.error))}", file=sys.stderr)
             self._num_failed += 1
@@ -403,22 +393,13 @@ class _Told:
             write_json(self._json, self._document())
 
 
-def _print_score(score: ClipScore, *, seconds: float, file: TextIO) -> None:
-    """Print the table of a clip, or its rows as lines where there is no rich to draw it."""
-    if _is_installed("rich"):
-        print_score(score, seconds=seconds, file=file)
-        return
-    for name, value in score_rows(score, seconds=seconds):
-        print(f"{name}: {printable(value)}", file=file)
-
-
 def _document(score: ClipScore, provenance: Provenance | None) -> dict[str, Any]:
     return {**score.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
 
 
 def _leave(
     outputs: _Outputs,
-    progress: AnyProgress | None,
+    progress: Progress | None,
     source: ClipSource,
     score: ClipScore,
     provenance: Provenance | None,
@@ -446,7 +427,7 @@ def _report(
     path: Path,
     source: ClipSource,
     provenance: Provenance | None,
-    progress: AnyProgress | None,
+    progress: Progress | None,
 ) -> None:
     if progress is None:
         score.to_html(path, provenance=provenance, name=source.name)
@@ -461,7 +442,7 @@ def _report(
     progress.remove_task(task)
 
 
-def _annotate(score: ClipScore, path: Path, source: ClipSource, progress: AnyProgress | None) -> None:
+def _annotate(score: ClipScore, path: Path, source: ClipSource, progress: Progress | None) -> None:
     from deepfake_detect.report.annotate import annotate_video
 
     if progress is None:

@@ -5,7 +5,6 @@
     score_files  scores of any tool from CSV or Parquet, and ours into Parquet
     evaluate     a table of scores -> metrics per video, person and frame, method and slice
     slices       videos by the value of a column
-    terminal     an evaluation as a table for the terminal
     protocols    in-domain, leave-one-out, cross-dataset, cross-compression as pairs of filters
     submission   answers for the FaceForensics++ benchmark
     compare      several detectors on their common videos, with significance

@@ -20,4 +20,3 @@ from .score_table import VideoSamples as VideoSamples
 from .score_table import video_samples as video_samples
 from .slices import DEFAULT_SLICES as DEFAULT_SLICES
 from .slices import SliceResult as SliceResult
-from .terminal import format_table as format_table

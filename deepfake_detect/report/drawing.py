@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.io.files import atomic_path
@@ -50,10 +50,12 @@ def drawn_name(name: str, *, longest: int = 60) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG, atomically."""
+def save_png(
+    figure: Figure, path: str | os.PathLike[str], *, dots_per_inch: int = _DOTS_PER_INCH, margin: float = 0.1
+) -> None:
+    """Write the figure as a PNG, atomically, with a margin in inches."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(png_bytes(figure))
+        temporary.write_bytes(png_bytes(figure, dots_per_inch=dots_per_inch, margin=margin))
 
 
 def tidy(axes: Axes) -> None:

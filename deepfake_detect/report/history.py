@@ -1,32 +1,51 @@
-"""Pictures of a training run: curves over the epochs, confusion matrix, search of a learning rate."""
+"""Figures of a training run: curves over the epochs, confusion matrix, learning rate search."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import numpy as np
 
-from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE
-
-if TYPE_CHECKING:
-    from deepfake_detect.training.history import EpochRecord
+from deepfake_detect.report.drawing import new_figure, save_png
 
 _CLASSES = ("real", "fake")
+_DOTS_PER_INCH = 120
 
 
-def save_history_figure(history: Sequence[EpochRecord], path: Path, *, learned: str = "labels") -> None:
-    """Draw losses, accuracies and validation AUC by epoch, and mark where the stages change.
+class EpochFigures(Protocol):
+    """The numbers of an epoch that are plotted; ``training.history.EpochRecord`` has them."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def train_loss(self) -> float: ...
+    @property
+    def val_loss(self) -> float: ...
+    @property
+    def train_accuracy(self) -> float: ...
+    @property
+    def val_accuracy(self) -> float: ...
+    @property
+    def val_frame_auc(self) -> float: ...
+    @property
+    def val_video_auc(self) -> float: ...
+
+
+def save_history_figure(history: Sequence[EpochFigures], path: Path, *, learned: str = "labels") -> None:
+    """Plot losses, accuracies and validation AUC by epoch, and mark where the stage changes.
 
     Args:
-        history: Records of the epochs, at least one.
+        history: The epochs, at least one.
         path: PNG to write.
-        learned: What the training loss is about where that of validation is about labels, such as
-            ``"smoothed labels"``: then they are not to be compared, and the figure says so.
+        learned: Targets of the training loss, if other than labels, such as ``"smoothed labels"``:
+            training and validation loss cannot be compared then, and the legend says so.
     """
-    figure = _figure(13, 3.6)
+    figure = new_figure(13, 3.6)
     losses, accuracies, areas = figure.subplots(1, 3)
     epochs = [record.epoch for record in history]
     words = "training" if learned == "labels" else f"training ({learned})"
@@ -35,7 +54,7 @@ def save_history_figure(history: Sequence[EpochRecord], path: Path, *, learned: 
     losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
     accuracies.plot(epochs, [record.train_accuracy for record in history], "o-", label="training")
     accuracies.plot(epochs, [record.val_accuracy for record in history], "s-", label="validation")
-    accuracies.set(xlabel="epoch", ylabel="share of crops named right", title="Accuracy at 0.5")
+    accuracies.set(xlabel="epoch", ylabel="fraction of crops classified correctly", title="Accuracy at 0.5")
     areas.plot(epochs, [record.val_frame_auc for record in history], "o-", label="crops")
     areas.plot(epochs, [record.val_video_auc for record in history], "s-", label="videos (selects)")
     best = max(history, key=lambda record: (record.val_video_auc, -record.epoch))
@@ -49,17 +68,16 @@ def save_history_figure(history: Sequence[EpochRecord], path: Path, *, learned: 
     ]
     for axes in (losses, accuracies, areas):
         for position, stage in switches:
-            axes.axvline(
-                position, color="gray", linestyle="--", linewidth=0.8, label=f"from here on: {stage}"
-            )
+            label = f"from here on: {stage}"
+            axes.axvline(position, color="gray", linestyle="--", linewidth=0.8, label=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
-    _save(figure, path)
+    save_png(figure, path, dots_per_inch=_DOTS_PER_INCH)
 
 
 def save_confusion_figure(labels: np.ndarray, is_called_fake: np.ndarray, path: Path) -> None:
-    """Draw how many crops of each class were called real and fake.
+    """Plot how many crops of each class were classified as real and as fake.
 
     Args:
         labels: int (N,), 1 = fake.
@@ -68,41 +86,32 @@ def save_confusion_figure(labels: np.ndarray, is_called_fake: np.ndarray, path: 
     """
     counts = np.zeros((2, 2), int)
     np.add.at(counts, ((labels == FAKE).astype(int), is_called_fake.astype(int)), 1)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure = _figure(4, 3.6)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = new_figure(4, 3.6)
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(2, 2):
-        text = f"{counts[row, column]:,}\n{shares[row, column]:.1%}"
-        color = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{counts[row, column]:,}\n{fractions[row, column]:.1%}"
+        color = "white" if fractions[row, column] > 0.5 else "black"
         axes.text(column, row, text, ha="center", va="center", color=color)
     axes.set(xticks=(0, 1), xticklabels=_CLASSES, yticks=(0, 1), yticklabels=_CLASSES)
-    axes.set(xlabel="called", ylabel="is", title="Validation crops at the threshold")
-    _save(figure, path)
+    axes.set(xlabel="predicted", ylabel="actual", title="Validation crops at the threshold")
+    save_png(figure, path, dots_per_inch=_DOTS_PER_INCH)
 
 
 def save_rate_figure(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) -> None:
-    """Draw the loss (S,) over the learning rate (S,) and mark the one that is suggested, as PNG."""
-    figure = _figure(5.5, 3.6)
+    """Plot the loss over the learning rate and mark the suggested rate.
+
+    Args:
+        rates, losses: float (S,).
+        suggestion: The rate to mark.
+        path: PNG to write.
+    """
+    figure = new_figure(5.5, 3.6)
     axes = figure.subplots()
     axes.semilogx(rates, losses)
     axes.axvline(suggestion, color="tab:green", linestyle="--", label=f"suggested: {suggestion:.1e}")
-    axes.set(xlabel="learning rate", ylabel="loss, smoothed (nats)", title="Loss as the rate grows")
+    axes.set(xlabel="learning rate", ylabel="loss, smoothed (nats)", title="Loss over learning rate")
     axes.grid(alpha=0.25)
     axes.legend()
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    """Return an empty figure of a size in inches, which needs no screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    save_png(figure, path, dots_per_inch=_DOTS_PER_INCH)

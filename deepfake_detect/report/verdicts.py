@@ -77,8 +77,13 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+def person_number(track_id: int) -> int:
+    """Return the number by which readers know a track: people are counted from 1."""
+    return track_id + 1
+
+
 def _whose(score: ClipRecord) -> str:
     track = score.deciding_track
     if track is None:
         return "the clip"
-    return f"person {track.track_id}" if len(score.tracks) > 1 else "the face"
+    return f"person {person_number(track.track_id)}" if len(score.tracks) > 1 else "the face"

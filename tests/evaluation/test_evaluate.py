@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from deepfake_detect.errors import ManifestError, OptionError
@@ -18,11 +17,11 @@ from deepfake_detect.evaluation import (
     Coverage,
     ScoreTable,
     evaluate_scores,
-    format_table,
     video_samples,
 )
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import METRIC_NAMES, bootstrap_intervals
+from deepfake_detect.report.tables import print_evaluation
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 
@@ -374,9 +373,9 @@ def test_unscored_videos_are_reported_and_never_scored():
 
 
 def rendered(evaluation, width=80):
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(format_table(evaluation))
-    return console.file.getvalue()
+    out = io.StringIO()
+    print_evaluation(evaluation, file=out, width=width)
+    return out.getvalue()
 
 
 def test_table_fits_a_terminal_and_says_everything():

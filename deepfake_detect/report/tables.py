@@ -1,0 +1,109 @@
+"""Results as tables in the terminal: a clip's verdict, an evaluation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TextIO
+
+from deepfake_detect.records import FAKE, ClipRecord
+from deepfake_detect.report.terminal import Column, print_facts, print_table
+from deepfake_detect.report.verdicts import HEADLINES, person_number
+
+if TYPE_CHECKING:
+    # A clip's table needs none of what an evaluation loads.
+    from deepfake_detect.evaluation import Evaluation
+    from deepfake_detect.metrics import Interval
+
+_MAX_PEOPLE = 8
+_MAX_SLICES = 12
+
+
+def print_clip(result: ClipRecord, *, seconds: float, file: TextIO | None = None) -> None:
+    """Print a clip's verdict and its main numbers.
+
+    Args:
+        result: Of the clip.
+        seconds: Time that scoring took, above 0.
+        file: Where to print; standard output when ``None``.
+    """
+    print_facts(clip_rows(result, seconds=seconds), file=file)
+
+
+def clip_rows(result: ClipRecord, *, seconds: float) -> list[tuple[str, str]]:
+    """Return the rows that :func:`print_clip` prints: name and value."""
+    rows = [("verdict", f"{result.verdict}: {HEADLINES[result.verdict].lower()}")]
+    if result.fake_probability is not None:
+        interval = result.fake_probability_interval
+        over = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}] over frames"
+        track = result.deciding_track
+        whose = "" if track is None else f", of person {person_number(track.track_id)}"
+        rows.append(("fake probability", f"{result.fake_probability:.3f}{over}{whose}"))
+        rows.append(("people", _people(result)))
+    rows.append(("frames with a face", f"{result.num_frames_scored} of {len(result.frames)} sampled"))
+    rows.append(("time", f"{seconds:.1f} s, {len(result.frames) / seconds:.0f} frames per second"))
+    rows += [("less certain because", warning.text) for warning in result.limits]
+    rows.append(("detector", f"{result.detector.name} {result.detector.version}"))
+    return rows
+
+
+def _people(result: ClipRecord) -> str:
+    if len(result.tracks) == 1:
+        return "1 person"
+    shown = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))
+    words = ", ".join(
+        f"person {person_number(track.track_id)} {track.verdict} {track.fake_probability:.2f}"
+        for track in shown[:_MAX_PEOPLE]
+    )
+    return f"{len(result.tracks)} people: {words}{', ...' if len(shown) > _MAX_PEOPLE else ''}"
+
+
+def print_evaluation(evaluation: Evaluation, *, file: TextIO | None = None, width: int | None = None) -> None:
+    """Print an evaluation: video and frame level, over all and for each method, then slices.
+
+    Each row has the level, the method, the number of real + fake videos, AUC with its interval,
+    accuracy, equal error rate and log loss; ``n/a`` where undefined. Slices, at video level, have
+    column and value in place of the method. The caption holds coverage and settings.
+
+    Args:
+        evaluation: Result of ``evaluation.evaluate_scores``.
+        file: Where to print; standard output when ``None``.
+        width: In characters; that of the terminal when ``None``.
+    """
+    settings = evaluation.settings
+    columns = [
+        Column("Level", "id"),
+        Column("Method", "name"),
+        *map(Column, ("Real +\nfake", "AUC\n[low, high]", "Accuracy", "EER", "Log\nloss")),
+    ]
+    caption = (
+        f"{evaluation.coverage.sentence()}\nthreshold {settings.threshold:.4g}, "
+        f"{settings.aggregation_rule}, {settings.confidence:.0%} intervals over {settings.drawn}"
+    )
+    print_table("", columns, _evaluation_rows(evaluation), caption=caption, file=file, width=width)
+
+
+def _evaluation_rows(evaluation: Evaluation) -> list[list[str] | None]:
+    num_fake = int((evaluation.video.labels == FAKE).sum())
+    num_real = len(evaluation.video_ids) - num_fake
+    rows: list[list[str] | None] = []
+    for level in ("video", "frame"):
+        rows.append(_row(level, "all", num_real, num_fake, getattr(evaluation, level).metrics))
+        rows += [
+            _row(level, name, one.num_videos_real, one.num_videos_fake, getattr(one, level).metrics)
+            for name, one in evaluation.per_method.items()
+        ]
+        rows.append(None)
+    for column, slices in evaluation.slices.items():
+        for one in slices[:_MAX_SLICES]:
+            name = f"{column}: {one.value}"
+            rows.append(_row("slice", name, one.num_videos_real, one.num_videos_fake, one.metrics))
+        if len(slices) > _MAX_SLICES:
+            rows.append(["slice", f"{column}: ... {len(slices) - _MAX_SLICES} more in report.html"])
+        rows.append(None)
+    return rows
+
+
+def _row(level: str, name: str, num_real: int, num_fake: int, metrics: dict[str, Interval]) -> list[str]:
+    values = [metrics[key].value for key in ("accuracy", "eer", "log_loss")]
+    numbers = ["n/a" if math.isnan(value) else f"{value:.3f}" for value in values]
+    return [level, name, f"{num_real} + {num_fake}", metrics["auc"].text(), *numbers]

@@ -1,0 +1,198 @@
+"""Tables for the terminal: drawn by rich, or aligned lines of text where rich is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_MAX_WIDTH = 500  # when measuring how wide a table would like to be
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: Its header, may hold a line break.
+        kind: ``"number"``: right-aligned, never broken; ``"name"``: left-aligned, broken in a narrow
+            terminal; ``"id"``: left-aligned, never broken, to be copied.
+    """
+
+    name: str
+    kind: str = "number"
+
+
+def print_table(
+    title: str,
+    columns: Sequence[str | Column],
+    rows: Iterable[Sequence[str] | None],
+    *,
+    caption: str = "",
+    file: TextIO | None = None,
+    width: int | None = None,
+) -> None:
+    """Print a table of plain text.
+
+    Args:
+        title: Line above the table; empty for none.
+        columns: Headers. A plain string is a name if it is the first column, a number otherwise.
+        rows: One string per column; a row may end early. ``None`` draws a line between two rows.
+        caption: Lines below the table.
+        file: Where to print; standard output when ``None``.
+        width: In characters; that of the terminal when ``None``. Where names cannot shrink enough
+            for the numbers to fit, lines get longer.
+
+    Example:
+        >>> rows = [["train", "720", "2,880"]]
+        >>> print_table("Videos", ["split", "real", "fake"], rows)  # doctest: +NORMALIZE_WHITESPACE
+        Videos
+        <BLANKLINE>
+         split  real   fake
+         ──────────────────
+         train   720  2,880
+        <BLANKLINE>
+    """
+    full = [
+        column if isinstance(column, Column) else Column(column, "number" if number else "name")
+        for number, column in enumerate(columns)
+    ]
+    stream = sys.stdout if file is None else file
+    if has_rich():
+        _print_rich_table(title, full, rows, caption, stream, width)
+    else:
+        _print_plain_table(title, full, rows, caption, stream)
+
+
+def print_facts(rows: Iterable[tuple[str, str]], *, file: TextIO | None = None, indent: int = 0) -> None:
+    """Print names and values side by side.
+
+    Args:
+        rows: Name and value, plain text.
+        file: Where to print; standard output when ``None``.
+        indent: Spaces before each name.
+    """
+    stream = sys.stdout if file is None else file
+    if not has_rich():
+        for name, value in rows:
+            print(f"{' ' * indent}{name}: {_one_line(value)}", file=stream)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, indent), pad_edge=bool(indent))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))  # a file's name may look like markup
+    Console(file=stream, highlight=False).print(table)
+
+
+def print_markdown(text: str, *, file: TextIO | None = None) -> None:
+    """Print Markdown, rendered on a terminal with rich and as is otherwise.
+
+    Args:
+        text: The document.
+        file: Where to print; standard output when ``None``.
+    """
+    stream = sys.stdout if file is None else file
+    if not (stream.isatty() and has_rich()):
+        print(text, file=stream)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(file=stream).print(Markdown(text))
+
+
+def has_rich() -> bool:
+    """Return whether rich is installed."""
+    try:
+        return importlib.util.find_spec("rich") is not None
+    except ModuleNotFoundError:  # an import hook blocks it
+        return False
+
+
+def _print_rich_table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str] | None],
+    caption: str,
+    file: TextIO,
+    width: int | None,
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(title, "bold") if title else None,
+        title_justify="left",
+        caption=Text(caption) if caption else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(
+            Text(column.name),
+            justify="right" if column.kind == "number" else "left",
+            no_wrap=column.kind != "name",
+            overflow="fold",
+        )
+    for row in rows:
+        if row is None:
+            table.add_section()
+        else:
+            table.add_row(*(Text(_printable(cell)) for cell in row))
+    console = Console(file=file, highlight=False, width=width)
+    console.width = max(console.width, _least_width(console, table))
+    console.print(table)
+
+
+def _least_width(console: Console, table: Table) -> int:
+    """Return the width that the table needs for its unbroken columns."""
+    return console.measure(table, options=console.options.update(max_width=_MAX_WIDTH)).minimum
+
+
+def _print_plain_table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str] | None],
+    caption: str,
+    file: TextIO,
+) -> None:
+    lines = [
+        [" ".join(column.name.split()) for column in columns],
+        *([_one_line(cell) for cell in row] for row in rows if row is not None),
+    ]
+    widths = [max(len(line[at]) if at < len(line) else 0 for line in lines) for at in range(len(columns))]
+    if title:
+        print(title, file=file)
+    for line in lines:
+        cells = [
+            cell.rjust(width) if column.kind == "number" else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=False)
+        ]
+        print("  ".join(cells).rstrip(), file=file)
+    if caption:
+        print(caption, file=file)
+
+
+def _printable(text: str) -> str:
+    """Return text without characters that control a terminal; line breaks stay."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
