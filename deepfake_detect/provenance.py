@@ -19,9 +19,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.io.media import container_kind
 
 _MP4_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
-_MP4_STARTS = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"uuid"})
+# Of the containers that can carry credentials, as c2pa calls them.
+_MEDIA_TYPES = {
+    "mp4": "video/mp4",
+    "avi": "video/avi",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+}
 _JPEG_START_OF_SCAN, _JPEG_APP11 = 0xDA, 0xEB
 _MOST_PARTS = 100_000  # of a file that is walked: more means that it was made to keep us busy
 _LONGEST_TEXT = 200
@@ -315,18 +323,19 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 def _kind_with_credentials(path: str | os.PathLike[str]) -> str | None:
     """Return the media type of a file that carries credentials."""
     with open(path, "rb") as file:
-        start = file.read(12)
+        kind = container_kind(file.read(12))
         file.seek(0)
-        if start[4:8] in _MP4_STARTS:
-            return "video/mp4" if any(one == _MP4_BOX for one in _mp4_users(file)) else None
-        if start[:2] == b"\xff\xd8":
-            return "image/jpeg" if _jpeg_has_credentials(file) else None
-        if start[:8] == b"\x89PNG\r\n\x1a\n":
-            return "image/png" if b"caBX" in _chunks(file, is_riff=False) else None
-        if start[:4] == b"RIFF" and start[8:] in (b"WEBP", b"AVI "):
-            kind = "image/webp" if start[8:] == b"WEBP" else "video/avi"
-            return kind if b"C2PA" in _chunks(file, is_riff=True) else None
-    return None
+        if kind is None or kind.container not in _MEDIA_TYPES:
+            return None
+        if kind.container == "mp4":
+            is_found = any(one == _MP4_BOX for one in _mp4_users(file))
+        elif kind.container == "jpeg":
+            is_found = _jpeg_has_credentials(file)
+        elif kind.container == "png":
+            is_found = b"caBX" in _chunks(file, is_riff=False)
+        else:
+            is_found = b"C2PA" in _chunks(file, is_riff=True)
+    return _MEDIA_TYPES[kind.container] if is_found else None
 
 
 def _mp4_users(file: BinaryIO) -> Iterator[bytes]:

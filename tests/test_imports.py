@@ -16,9 +16,10 @@ PACKAGE = Path(deepfake_detect.__file__).parent
 # A room may import itself and rooms before it. Rooms on one line do not import each other.
 ORDER = [
     ["_version", "errors", "records"],
-    ["options", "device", "images", "progress", "provenance", "plugins"],
+    ["options", "device", "images", "progress", "plugins"],
     ["registry"],
     ["io", "metrics", "work"],
+    ["provenance"],
     ["video"],
     ["faces"],
     ["data"],

@@ -2,7 +2,6 @@
 
     limits     what may be uploaded, and how much of it
     refusals   why a request was turned down, as its sender reads it
-    media      what kind of file an upload is, by its first bytes
     fair_queue whose turn it is
     uploads    a request's body onto the disk, in pieces
     jobs       uploads on their way from the queue to a result, and to their deletion

@@ -152,7 +152,7 @@ class JobBook:
 
     def submit(self, owner: Owner, upload: Upload, *, num_frames: int, wants_page: bool) -> Job:
         """Put an upload into the queue; from here on the book deletes it."""
-        task = Task(upload.path, upload.name, upload.kind.is_picture, num_frames, wants_page)
+        task = Task(upload.path, upload.name, upload.kind.is_image, num_frames, wants_page)
         job = Job(secrets.token_urlsafe(24), owner, upload, task, Future())
         with self._changed:
             self._make_room()

@@ -17,8 +17,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.media import HEAD_BYTES, MediaKind, media_kind
 from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.io.media import HEAD_BYTES, MediaKind, media_kind
 
 FIELD = "file"
 """Name of the form's field that holds the clip."""

@@ -15,10 +15,10 @@ from deepfake_detect.errors import (
     VideoTruncatedError,
     VideoUnreadableError,
 )
+from deepfake_detect.io.media import container_kind
 from deepfake_detect.records import VideoMetadata
 
-# First box of an MP4 or MOV file, behind its length.
-_MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
+_KIND_BYTES = 12  # name every container but a transport stream
 _REMEDY = (
     "fetch the file again, or pass allow_truncated=True (--allow-truncated) to use the part that is there"
 )
@@ -81,9 +81,10 @@ def file_head(path: Path, num_bytes: int) -> bytes:
         return file.read(num_bytes)
 
 
-def is_mp4(path: Path) -> bool:
-    """Tell whether a file begins as MP4 and MOV files do."""
-    return file_head(path, 8)[4:] in _MP4_FIRST_BOXES
+def container_of(path: Path) -> str | None:
+    """Return the container that a file begins as, see ``io.media.MediaKind``; ``None`` if unknown."""
+    kind = container_kind(file_head(path, _KIND_BYTES))
+    return None if kind is None else kind.container
 
 
 def unopened(path: Path, reason: str) -> VideoUnreadableError:
@@ -93,7 +94,7 @@ def unopened(path: Path, reason: str) -> VideoUnreadableError:
         path: The file.
         reason: What to say where the file's head does not tell more.
     """
-    if is_mp4(path):
+    if container_of(path) == "mp4":
         return VideoUnreadableError(
             path,
             "is an MP4 or MOV file without a usable index (it was cut off or is still being written)",

@@ -25,10 +25,10 @@ from deepfake_detect.records import Frame, VideoMetadata
 from deepfake_detect.video.files import (
     check_file,
     checked_path,
+    container_of,
     damaged,
     file_head,
     gif_ends,
-    is_mp4,
     jpeg_ends,
     truncated,
     unopened,
@@ -36,7 +36,6 @@ from deepfake_detect.video.files import (
 from deepfake_detect.video.sampling import AllFrames, Sampling, chosen_indices
 
 _ALL_FRAMES = AllFrames()
-_GIF, _JPEG, _MATROSKA = b"GIF8", b"\xff\xd8\xff", b"\x1a\x45\xdf\xa3"
 # Not even FFmpeg's own messages may stand on standard error beside ours; -8 is its AV_LOG_QUIET.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -113,7 +112,7 @@ def _scan(path: Path, num_bytes: int, modified_ns: int) -> _Clip:
     """Decode a file, as its length and its time tell it from later ones of its name, and count."""
     if _is_picture(path):
         height, width = _picture(path).shape[:2]
-        is_cut = file_head(path, 3) == _JPEG and not jpeg_ends(file_head(path, -1))
+        is_cut = container_of(path) == "jpeg" and not jpeg_ends(file_head(path, -1))
         facts = _Facts("picture", width, height, 0, 0.0, None, 0.0)
         return _Clip(_metadata(path, facts, 1, is_cut), (0.0,))
     with _opened(path) as capture:
@@ -164,16 +163,18 @@ def _declared(path: Path, capture: Any, image: np.ndarray | None, times: Sequenc
 
 def _lacks_pictures(path: Path, facts: _Facts, times: Sequence[float]) -> bool:
     """Tell whether a file holds fewer pictures than it declares, where it declares any."""
-    head = file_head(path, 4)
-    if head == _GIF:
+    container = container_of(path)
+    if container == "gif":
         return not gif_ends(file_head(path, -1))
     if facts.num_declared is None:
         return False
-    if head == _MATROSKA:  # its number is an estimate by its declared length; two pictures are for rounding
+    if (
+        container == "matroska"
+    ):  # its number is an estimate by its declared length; two pictures are for rounding
         return (
             times[-1] - times[0] + 2 / facts.frames_per_second < facts.num_declared / facts.frames_per_second
         )
-    return is_mp4(path) and len(times) < facts.num_declared
+    return container == "mp4" and len(times) < facts.num_declared
 
 
 def _metadata(path: Path, facts: _Facts, num_frames: int, is_truncated: bool) -> VideoMetadata:
@@ -193,7 +194,7 @@ def _metadata(path: Path, facts: _Facts, num_frames: int, is_truncated: bool) ->
 
 
 def _is_picture(path: Path) -> bool:
-    return file_head(path, 4) != _GIF and bool(cv2.haveImageReader(str(path)))
+    return container_of(path) != "gif" and bool(cv2.haveImageReader(str(path)))
 
 
 def _picture(path: Path) -> np.ndarray:

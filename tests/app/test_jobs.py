@@ -11,10 +11,10 @@ import pytest
 from deepfake_detect.app.fair_queue import Owner
 from deepfake_detect.app.jobs import Job, JobBook
 from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.media import MediaKind
 from deepfake_detect.app.refusals import Refusal, refusal_of
 from deepfake_detect.app.uploads import Upload
 from deepfake_detect.errors import OptionError, VideoTruncatedError, WorkerError
+from deepfake_detect.io.media import MediaKind
 from tests.app.serving import FakeScorer, until
 
 ME, YOU = Owner("10.0.0.1", "a"), Owner("10.0.0.2", "b")
@@ -38,7 +38,7 @@ class Book(JobBook):
     def add(self, name: str, owner: Owner = ME, *, wants_page: bool = True) -> Job:
         path = self.folder / f"{name}.mp4"
         path.write_bytes(b"x")
-        upload = Upload(path, name, MediaKind(".mp4", "video/mp4"), 1)
+        upload = Upload(path, name, MediaKind("mp4", ".mp4", "video/mp4"), 1)
         return self.submit(owner, upload, num_frames=4, wants_page=wants_page)
 
     def files(self) -> set[str]:

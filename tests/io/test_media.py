@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_detect.app.media import HEAD_BYTES, media_kind
+from deepfake_detect.io.media import HEAD_BYTES, container_kind, media_kind
 from tests import media
 
 
@@ -26,7 +26,7 @@ def test_real_containers_are_known(name: str, codec: str, tmp_path: Path) -> Non
         pytest.skip(f"this FFmpeg cannot write {codec}: {error}")
     kind = media_kind(path.read_bytes()[:HEAD_BYTES])
     assert kind is not None
-    assert kind.is_picture == (codec == "gif")
+    assert kind.is_image == (codec == "gif")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -35,7 +35,7 @@ def test_pictures_are_known(suffix: str, tmp_path: Path) -> None:
     cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     kind = media_kind(path.read_bytes())
     assert kind is not None
-    assert (kind.suffix, kind.is_picture) == (suffix, True)
+    assert (kind.suffix, kind.is_image) == (suffix, True)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,22 @@ def test_pictures_are_known(suffix: str, tmp_path: Path) -> None:
 )
 def test_what_is_no_media_or_names_other_files_is_not(head: bytes) -> None:
     assert media_kind(head) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "container"),
+    [
+        (b"\0\0\0\x08wide\0\0\0\0mdat", "mp4"),
+        (b"\0\0\0\x18uuid\xd8\xfe\xc3\xd6", "mp4"),
+        (b"\0\0\0\x18ftypavif", "mp4"),
+        (b"\x1a\x45\xdf\xa3", "matroska"),
+        (b"GIF89a", "gif"),
+        (b"RIFF\x10\0\0\0WEBP", "webp"),
+        ((b"\x47" + bytes(187)) * 4, "mpegts"),
+        (b"\x47" + bytes(700), None),
+        (b"", None),
+    ],
+)
+def test_containers_are_named_by_their_first_bytes(head: bytes, container: str | None) -> None:
+    kind = container_kind(head)
+    assert (None if kind is None else kind.container) == container
