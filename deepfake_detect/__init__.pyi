@@ -5,8 +5,11 @@ from .models.classifier import create_model as create_model
 from .models.sequence import create_sequence_model as create_sequence_model
 from .records import FAKE as FAKE
 from .records import REAL as REAL
+from .records import ClipResult as ClipResult
 from .records import Face as Face
-from .scoring import ClipScore as ClipScore
+from .report.annotate import annotate_video as annotate_video
+from .report.clip_report import report_html as report_html
+from .report.timeline import timeline_figure as timeline_figure
 from .scoring import Detector as Detector
 from .scoring import load_detector as load_detector
 from .scoring import score_video as score_video

@@ -7,11 +7,14 @@ of this library; a reader of a dataset with another polarity translates on the w
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from deepfake_detect.errors import VideoError
 
 REAL = 0
 FAKE = 1
@@ -141,7 +144,7 @@ class QualityWarning:
 
     Attributes:
         kind: One of ``scoring.limits.KINDS``.
-        text: The same in a layman's words, with what was measured.
+        text: The same in plain words, with the measured value.
     """
 
     kind: str
@@ -168,8 +171,8 @@ class DetectorInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class ClipRecord:
-    """What the detector found in a clip.
+class ClipResult:
+    """What the detector found in a clip; in a notebook it shows its timeline.
 
     Attributes:
         video: The clip as it was named.
@@ -183,7 +186,9 @@ class ClipRecord:
         fake_probability_interval: How far the probability moves with the choice of frames: 95 %
             bootstrap interval over the scored frames. It tells nothing of how often the detector is
             wrong. ``None`` when fewer than two frames have a face.
-        limits: What makes the verdict less sure.
+        warnings: What makes the verdict less certain than its number suggests; ``limits`` in JSON.
+        file_stamp: Size and modification time of the file when it was scored, see :func:`file_stamp`;
+            ``None`` where unknown. Not part of the JSON.
     """
 
     video: str
@@ -194,7 +199,8 @@ class ClipRecord:
     tracks: tuple[TrackScore, ...]
     detector: DetectorInfo
     fake_probability_interval: tuple[float, float] | None = None
-    limits: tuple[QualityWarning, ...] = ()
+    warnings: tuple[QualityWarning, ...] = ()
+    file_stamp: tuple[int, int] | None = field(default=None, repr=False)
 
     @property
     def deciding_track(self) -> TrackScore | None:
@@ -230,13 +236,36 @@ class ClipRecord:
                 {**vars(track), "fake_probability_interval": _as_list(track.fake_probability_interval)}
                 for track in self.tracks
             ],
-            "limits": [vars(limit) for limit in self.limits],
+            "limits": [vars(warning) for warning in self.warnings],
             "detector": vars(self.detector),
         }
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as indented JSON text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def check_file(self) -> None:
+        """Check that the file is still the one that was scored.
+
+        Raises:
+            VideoError: It has been modified or replaced.
+        """
+        if self.file_stamp is not None and self.file_stamp != file_stamp(self.video):
+            raise VideoError(self.video, "has changed since it was read for scoring", "score it again")
+
+    def _repr_html_(self) -> str:
+        # The view in notebooks; the only import of a later room, listed in tests/test_imports.py.
+        from deepfake_detect.report.clip import clip_summary
+
+        return clip_summary(self)
+
+
+def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return a file's size in bytes and its modification time in nanoseconds; ``None`` without a file."""
+    if not os.path.exists(path):
+        return None
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def _as_list(interval: tuple[float, float] | None) -> list[float] | None:

@@ -64,7 +64,7 @@ class ScoredClip:
     """What comes of a job.
 
     Attributes:
-        score: ``ClipScore.to_dict()`` with the file's content credentials as ``provenance``.
+        score: ``ClipResult.to_dict()`` with the file's content credentials as ``provenance``.
         page: What the page shows beside it, as JSON; empty where it was not wanted.
         report_html: The self-contained report; empty where it was not wanted.
     """

@@ -13,16 +13,16 @@ import numpy as np
 
 from deepfake_detect.app.jobs import ScoredClip
 from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.records import ClipResult
 from deepfake_detect.report.clip import ClipEvidence, Moment, clip_report, jpeg_url
+from deepfake_detect.report.key_frames import collect_key_frames
 from deepfake_detect.report.verdicts import CAVEAT, HEADLINES, explain_verdict, steadiness
-from deepfake_detect.scoring import ClipScore
 from deepfake_detect.scoring.clip_scorer import read_credentials
-from deepfake_detect.scoring.key_frames import collect_key_frames
 
 _SIDE = 208
 
 
-def scored_clip(detector: TorchDetector, score: ClipScore, *, name: str, wants_page: bool) -> ScoredClip:
+def scored_clip(detector: TorchDetector, score: ClipResult, *, name: str, wants_page: bool) -> ScoredClip:
     """Return what is sent back for a clip.
 
     Args:
@@ -44,7 +44,7 @@ def scored_clip(detector: TorchDetector, score: ClipScore, *, name: str, wants_p
     return ScoredClip(numbers, page, clip_report(named, evidence, provenance=provenance))
 
 
-def _page(score: ClipScore, evidence: ClipEvidence) -> dict[str, Any]:
+def _page(score: ClipResult, evidence: ClipEvidence) -> dict[str, Any]:
     return {
         "headline": HEADLINES[score.verdict],
         "meaning": " ".join(filter(None, (explain_verdict(score), steadiness(score)))),

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from deepfake_detect.provenance import Provenance
+    from deepfake_detect.records import ClipResult
     from deepfake_detect.scoring import (
+        BatchItem,
         ClipDetector,
-        ClipResult,
-        ClipScore,
         ClipSource,
         LiveVerdict,
         ResultsTable,
@@ -282,7 +282,7 @@ class _Judging:
     num_workers: int | None
     cluster: RayOptions | None
 
-    def results(self, sources: Sequence[ClipSource]) -> Generator[tuple[int, ClipResult], None, None]:
+    def results(self, sources: Sequence[ClipSource]) -> Generator[tuple[int, BatchItem], None, None]:
         """Yield the position of each clip and its result, as clips end."""
         with progress_bar() as progress:
             clips = progress.add_task("clips", total=len(sources), note="", visible=len(sources) > 1)
@@ -293,7 +293,7 @@ class _Judging:
 
     def _results(
         self, sources: Sequence[ClipSource], progress: Progress
-    ) -> Generator[tuple[int, ClipResult], None, None]:
+    ) -> Generator[tuple[int, BatchItem], None, None]:
         from deepfake_detect.scoring import default_num_workers, score_clips, score_on_cluster
 
         finish = functools.partial(_leave, self.outputs, None)
@@ -309,11 +309,11 @@ class _Judging:
 
     def _here(
         self, sources: Sequence[ClipSource], progress: Progress
-    ) -> Generator[tuple[int, ClipResult], None, None]:
+    ) -> Generator[tuple[int, BatchItem], None, None]:
         for position, source in enumerate(sources):
             yield position, self._judge(source, progress)
 
-    def _judge(self, source: ClipSource, progress: Progress) -> ClipResult:
+    def _judge(self, source: ClipSource, progress: Progress) -> BatchItem:
         from deepfake_detect.scoring import ClipScorer
 
         task = progress.add_task(f"scoring {Path(source.name).name}", total=None, note="")
@@ -342,12 +342,12 @@ class _Told:
         self._results_path = arguments.results
         self._table = table
         self._documents: list[dict[str, Any]] = []
-        self._early: dict[int, ClipResult] = {}
+        self._early: dict[int, BatchItem] = {}
         self._next = self._num_failed = 0
         self._stream_name = "stderr" if self._json == "-" else "stdout"
         self._stream = getattr(sys, self._stream_name)
 
-    def take(self, position: int, result: ClipResult) -> None:
+    def take(self, position: int, result: BatchItem) -> None:
         """Keep a result at once in the table; tell of it when all clips before it were told of."""
         if self._table is not None:
             self._table.add(result)
@@ -368,7 +368,7 @@ class _Told:
             print(f"{failed}; why is in {self._results_path}", file=sys.stderr)
         return 2 if self._num_failed else 0
 
-    def _tell(self, result: ClipResult) -> None:
+    def _tell(self, result: BatchItem) -> None:
         if result.score is not None:
             self._documents.append(_document(result.score, result.provenance))
             lines = [_line(result.score)]
@@ -393,15 +393,16 @@ class _Told:
             write_json(self._json, self._document())
 
 
-def _document(score: ClipScore, provenance: Provenance | None) -> dict[str, Any]:
+def _document(score: ClipResult, provenance: Provenance | None) -> dict[str, Any]:
     return {**score.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
 
 
 def _leave(
     outputs: _Outputs,
     progress: Progress | None,
+    detector: ClipDetector,
     source: ClipSource,
-    score: ClipScore,
+    score: ClipResult,
     provenance: Provenance | None,
 ) -> None:
     """Leave the files about a clip; called where it was judged, ``score.video`` being its file."""
@@ -416,25 +417,30 @@ def _leave(
 
         save_timeline_figure(named, paths["timeline"])
     if "report" in paths:
-        _report(score, paths["report"], source, provenance, progress)
+        _report(detector, score, paths["report"], source, provenance, progress)
     for kind in ("annotated", "annotate"):
         if kind in paths:
             _annotate(score, paths[kind], source, progress)
 
 
 def _report(
-    score: ClipScore,
+    detector: ClipDetector,
+    score: ClipResult,
     path: Path,
     source: ClipSource,
     provenance: Provenance | None,
     progress: Progress | None,
 ) -> None:
+    from deepfake_detect.report.clip_report import report_html
+
     if progress is None:
-        score.to_html(path, provenance=provenance, name=source.name)
+        report_html(score, path, detector=detector, provenance=provenance, name=source.name)
         return
     task = progress.add_task(f"report on {Path(source.name).name}", total=None, note="")
-    score.to_html(
+    report_html(
+        score,
         path,
+        detector=detector,
         provenance=provenance,
         name=source.name,
         on_step=lambda step: progress.update(task, note=step),
@@ -442,7 +448,7 @@ def _report(
     progress.remove_task(task)
 
 
-def _annotate(score: ClipScore, path: Path, source: ClipSource, progress: Progress | None) -> None:
+def _annotate(score: ClipResult, path: Path, source: ClipSource, progress: Progress | None) -> None:
     from deepfake_detect.report.annotate import annotate_video
 
     if progress is None:
@@ -519,7 +525,7 @@ def _take(taken: dict[Path, str], path: Path, option: str) -> None:
     taken[path.resolve()] = f"written by {option}"
 
 
-def _line(score: ClipScore) -> str:
+def _line(score: ClipResult) -> str:
     name = printable(score.video)
     if score.fake_probability is None:
         return f"{name}: no_face (none found in {len(score.frames)} frames)"

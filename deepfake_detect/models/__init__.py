@@ -10,6 +10,7 @@ shapes           shapes of feature maps, the smallest workable input
 lora             small matrices that are trained in place of the weights
 weights          published weights, download and local files; encoder_weights: into an encoder
 catalog        facts about backbones: parameters, input size, license
+bundled          the files that come with the library
 checkpoint       detector.safetensors: the network and all that scoring must agree on
 inference        crops -> probabilities in batches
 """

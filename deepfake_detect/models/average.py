@@ -45,7 +45,7 @@ def average_detectors(
         CheckpointError: A file cannot be read, or is of another network.
 
     Example:
-        >>> from deepfake_detect.scoring import bundled_detector
+        >>> from deepfake_detect.models.bundled import bundled_detector
         >>> with bundled_detector() as path:
         ...     _, config = average_detectors([path, path], version="1.1")
         >>> config.version, config.training["average_of"]["shares"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_detect.records import ClipRecord, Frame
+from deepfake_detect.records import ClipResult, Frame
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 _REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR = (30, 160, 70), (235, 170, 30), (215, 40, 40)  # RGB
@@ -20,7 +20,7 @@ _FALLBACK_FRAMES_PER_SECOND = 25.0
 
 
 def annotate_video(
-    score: ClipRecord, path: Path, *, on_frame: Callable[[int, int], None] = lambda done, total: None
+    score: ClipResult, path: Path, *, on_frame: Callable[[int, int], None] = lambda done, total: None
 ) -> None:
     """Write the clip with a box around each followed face, its sound kept.
 
@@ -35,8 +35,10 @@ def annotate_video(
         on_frame: Called after each frame with (frames done, frames in all).
 
     Raises:
-        VideoError: The clip can no longer be read, or nothing can be encoded here.
+        VideoError: The clip can no longer be read, has changed since it was scored, or nothing can be
+            encoded here.
     """
+    score.check_file()
     metadata = read_metadata(score.video)
     people = _people(score)
     rate = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
@@ -88,7 +90,7 @@ class _Person:
     max_gap_seconds: float
 
 
-def _people(score: ClipRecord) -> list[_Person]:
+def _people(score: ClipResult) -> list[_Person]:
     times = np.array([frame.time_seconds for frame in score.frames])
     # A person missed in one sampled frame is still shown; over a longer gap nobody knows.
     gap = 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
@@ -160,7 +162,7 @@ def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tu
     cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, cv2.LINE_AA)
 
 
-def _draw_verdict(image: np.ndarray, score: ClipRecord) -> None:
+def _draw_verdict(image: np.ndarray, score: ClipResult) -> None:
     if score.fake_probability is None:
         text, color = "no face", (90, 90, 90)
     else:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect._version import __version__
-from deepfake_detect.records import ClipRecord, TrackScore, VideoMetadata
+from deepfake_detect.records import ClipResult, TrackScore, VideoMetadata
 from deepfake_detect.report.clip_timeline import TIMELINE_STYLE, timeline_html
 from deepfake_detect.report.page import page, paragraph, section, table
 from deepfake_detect.report.verdicts import (
@@ -101,7 +101,7 @@ class ClipEvidence:
     detector_facts: tuple[tuple[str, str], ...]
 
 
-def clip_report(score: ClipRecord, evidence: ClipEvidence, *, provenance: Words | None = None) -> str:
+def clip_report(score: ClipResult, evidence: ClipEvidence, *, provenance: Words | None = None) -> str:
     """Return the report as HTML.
 
     Args:
@@ -127,13 +127,13 @@ def clip_report(score: ClipRecord, evidence: ClipEvidence, *, provenance: Words 
     return page(f"Report on {_shown_name(score)}", parts, style=_STYLE)
 
 
-def clip_summary(score: ClipRecord) -> str:
+def clip_summary(score: ClipResult) -> str:
     """Return the verdict and the timeline of a clip as a piece of HTML, as notebooks show it."""
     timeline = timeline_html(score, {}) if score.tracks else ""
     return f"<style>{_STYLE}</style><p>{escape(_shown_name(score))}</p>{verdict_box(score)}{timeline}"
 
 
-def verdict_box(score: ClipRecord) -> str:
+def verdict_box(score: ClipResult) -> str:
     """Return the verdict with what it means."""
     sentences = " ".join(filter(None, (explain_verdict(score), steadiness(score))))
     return (
@@ -151,14 +151,14 @@ def jpeg_url(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def _limits(score: ClipRecord) -> str:
-    if not score.limits:
+def _limits(score: ClipResult) -> str:
+    if not score.warnings:
         return ""
-    items = "".join(f"<li>{escape(limit.text)}</li>" for limit in score.limits)
+    items = "".join(f"<li>{escape(limit.text)}</li>" for limit in score.warnings)
     return section("What limits this verdict", f"<ul>{items}</ul>")
 
 
-def _timeline_words(score: ClipRecord) -> str:
+def _timeline_words(score: ClipResult) -> str:
     detector = score.detector
     band = (
         f"; the gray band, {detector.uncertain_low:.2f} to {detector.uncertain_high:.2f}, is called undecided"
@@ -235,7 +235,7 @@ def _facts(rows: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{cells}</dl>"
 
 
-def _appendix(score: ClipRecord, evidence: ClipEvidence) -> str:
+def _appendix(score: ClipResult, evidence: ClipEvidence) -> str:
     file, detector = evidence.metadata, score.detector
     rows = [
         ("file", _shown_name(score)),
@@ -261,5 +261,5 @@ def _appendix(score: ClipRecord, evidence: ClipEvidence) -> str:
     return section("Technical appendix", _facts(rows))
 
 
-def _shown_name(score: ClipRecord) -> str:
+def _shown_name(score: ClipResult) -> str:
     return printable(Path(score.video).name)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from html import escape
 
-from deepfake_detect.records import ClipRecord
+from deepfake_detect.records import ClipResult
 from deepfake_detect.report.drawing import COLORS
 
 _WIDTH, _HEIGHT = 960, 280
@@ -57,7 +57,7 @@ for (const box of document.querySelectorAll(".timeline:not([data-live])")) {
 """
 
 
-def timeline_html(score: ClipRecord, pictures: Mapping[int, str]) -> str:
+def timeline_html(score: ClipResult, pictures: Mapping[int, str]) -> str:
     """Return the timeline of a clip with at least one sampled frame.
 
     Args:
@@ -90,7 +90,7 @@ def _y(probability: float) -> float:
     return round(_HEIGHT - _BOTTOM - probability * (_HEIGHT - _TOP - _BOTTOM), 2)
 
 
-def _scale(score: ClipRecord, span: tuple[float, float] | None) -> list[str]:
+def _scale(score: ClipResult, span: tuple[float, float] | None) -> list[str]:
     """Return axes, the band called uncertain and the threshold."""
     left, right, detector = _LEFT, _WIDTH - _RIGHT, score.detector
     top, height = _y(detector.uncertain_high), _y(detector.uncertain_low) - _y(detector.uncertain_high)
@@ -111,7 +111,7 @@ def _scale(score: ClipRecord, span: tuple[float, float] | None) -> list[str]:
     return shapes
 
 
-def _lines(score: ClipRecord, places: Mapping[int, float]) -> list[str]:
+def _lines(score: ClipResult, places: Mapping[int, float]) -> list[str]:
     shapes = []
     for number, track in enumerate(score.tracks):
         points = [
@@ -127,7 +127,7 @@ def _lines(score: ClipRecord, places: Mapping[int, float]) -> list[str]:
     return shapes
 
 
-def _legend(score: ClipRecord) -> str:
+def _legend(score: ClipResult) -> str:
     words = []
     for number, track in enumerate(score.tracks):
         counted = f"{track.num_frames} frame{'s' * (track.num_frames != 1)}"
@@ -139,7 +139,7 @@ def _legend(score: ClipRecord) -> str:
     return f'<div class="legend">{"".join(words)}</div>'
 
 
-def _frames_json(score: ClipRecord, places: Mapping[int, float], pictures: Mapping[int, str]) -> str:
+def _frames_json(score: ClipResult, places: Mapping[int, float], pictures: Mapping[int, str]) -> str:
     frames = []
     for frame in score.frames:
         faces = [f"person {face.track_id}: {face.fake_probability:.2f}" for face in frame.faces]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from deepfake_detect.records import FAKE, ClipRecord
+from deepfake_detect.records import FAKE, ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 from deepfake_detect.report.verdicts import HEADLINES, person_number
 
@@ -18,7 +18,7 @@ _MAX_PEOPLE = 8
 _MAX_SLICES = 12
 
 
-def print_clip(result: ClipRecord, *, seconds: float, file: TextIO | None = None) -> None:
+def print_clip(result: ClipResult, *, seconds: float, file: TextIO | None = None) -> None:
     """Print a clip's verdict and its main numbers.
 
     Args:
@@ -29,7 +29,7 @@ def print_clip(result: ClipRecord, *, seconds: float, file: TextIO | None = None
     print_facts(clip_rows(result, seconds=seconds), file=file)
 
 
-def clip_rows(result: ClipRecord, *, seconds: float) -> list[tuple[str, str]]:
+def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
     """Return the rows that :func:`print_clip` prints: name and value."""
     rows = [("verdict", f"{result.verdict}: {HEADLINES[result.verdict].lower()}")]
     if result.fake_probability is not None:
@@ -41,12 +41,12 @@ def clip_rows(result: ClipRecord, *, seconds: float) -> list[tuple[str, str]]:
         rows.append(("people", _people(result)))
     rows.append(("frames with a face", f"{result.num_frames_scored} of {len(result.frames)} sampled"))
     rows.append(("time", f"{seconds:.1f} s, {len(result.frames) / seconds:.0f} frames per second"))
-    rows += [("less certain because", warning.text) for warning in result.limits]
+    rows += [("less certain because", warning.text) for warning in result.warnings]
     rows.append(("detector", f"{result.detector.name} {result.detector.version}"))
     return rows
 
 
-def _people(result: ClipRecord) -> str:
+def _people(result: ClipResult) -> str:
     if len(result.tracks) == 1:
         return "1 person"
     shown = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detect.io.files import atomic_path
-from deepfake_detect.records import ClipRecord
+from deepfake_detect.records import ClipResult
 from deepfake_detect.report.drawing import new_figure
 from deepfake_detect.report.verdicts import printable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LONG_ENOUGH_TO_NAME = 12
 
 
-def save_timeline_figure(score: ClipRecord, path: Path) -> None:
+def save_timeline_figure(score: ClipResult, path: Path) -> None:
     """Draw one line a person, the threshold and the band called uncertain; title: the verdict.
 
     Args:
@@ -32,7 +32,7 @@ def save_timeline_figure(score: ClipRecord, path: Path) -> None:
         timeline_figure(score).savefig(temporary, dpi=120, format="png")
 
 
-def timeline_figure(score: ClipRecord) -> Figure:
+def timeline_figure(score: ClipResult) -> Figure:
     """Return the figure of :func:`save_timeline_figure`."""
     figure = new_figure(10, 4.2)
     axes = figure.subplots()
@@ -54,14 +54,14 @@ def timeline_figure(score: ClipRecord) -> Figure:
     return figure
 
 
-def _title(score: ClipRecord) -> str:
+def _title(score: ClipResult) -> str:
     name = printable(Path(score.video).name)
     if score.fake_probability is None:
         return f"{name}: no face"
     return f"{name}: {score.verdict} (fake probability {score.fake_probability:.2f})"
 
 
-def _draw_tracks(axes: object, score: ClipRecord) -> None:
+def _draw_tracks(axes: object, score: ClipResult) -> None:
     """Draw each person; those seen in few frames share one label."""
     longest = sorted(score.tracks, key=lambda track: (-track.decides, -track.num_frames))
     named = {track.track_id for track in longest[:_LONG_ENOUGH_TO_NAME]}

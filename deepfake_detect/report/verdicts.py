@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_detect.records import ClipRecord, Verdict
+from deepfake_detect.records import ClipResult, Verdict
 
 HEADLINES: dict[Verdict, str] = {
     "fake": "Probably forged",
@@ -25,7 +25,7 @@ LOCAL = "Everything was computed on this computer; neither the clip nor any part
 """Where the work was done."""
 
 
-def explain_verdict(score: ClipRecord) -> str:
+def explain_verdict(score: ClipResult) -> str:
     """Return what a clip's verdict means, in a few sentences.
 
     Args:
@@ -56,7 +56,7 @@ def explain_verdict(score: ClipRecord) -> str:
     )
 
 
-def steadiness(score: ClipRecord) -> str:
+def steadiness(score: ClipResult) -> str:
     """Return what the interval over frames says; empty where there is none."""
     if score.fake_probability_interval is None:
         return ""
@@ -82,7 +82,7 @@ def person_number(track_id: int) -> int:
     return track_id + 1
 
 
-def _whose(score: ClipRecord) -> str:
+def _whose(score: ClipResult) -> str:
     track = score.deciding_track
     if track is None:
         return "the clip"

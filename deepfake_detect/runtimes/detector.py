@@ -13,10 +13,11 @@ import numpy as np
 from deepfake_detect.data.transforms import resize_square
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.faces import MtcnnDetector
+from deepfake_detect.models.bundled import BUNDLED_ONNX, bundled_detector
 from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.runtimes.faces import face_finder
 from deepfake_detect.runtimes.sessions import Session, default_num_threads, open_session
-from deepfake_detect.scoring.pipeline import BUNDLED_ONNX, ClipDetector, bundled_detector
+from deepfake_detect.scoring.pipeline import ClipDetector
 
 _SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".onnx")}
 

@@ -33,6 +33,7 @@ import torch
 from deepfake_detect._version import __version__
 from deepfake_detect.errors import CheckpointError, OptionError, OutputError
 from deepfake_detect.io.files import make_folder, sha256_of_file
+from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.config import FORMAT, FORMAT_VERSION, DetectorConfig
 from deepfake_detect.models.inference import TorchDetector
@@ -52,7 +53,6 @@ from deepfake_detect.runtimes.sessions import (
     default_num_threads,
     open_session,
 )
-from deepfake_detect.scoring.pipeline import bundled_detector
 
 PRECISIONS: dict[str, tuple[str, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),

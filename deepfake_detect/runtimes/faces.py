@@ -10,8 +10,8 @@ import numpy as np
 
 from deepfake_detect.faces.finder import MtcnnDetector
 from deepfake_detect.faces.integral import frames_array
+from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.runtimes.sessions import Session, open_session
-from deepfake_detect.scoring.pipeline import bundled_detector
 
 FACE_FILES = ("mtcnn_proposal.onnx", "mtcnn_refine.onnx", "mtcnn_output.onnx")
 """The three networks among the package's weights, in the order in which they run."""

@@ -1,5 +1,4 @@
-from .clip_score import ClipScore as ClipScore
-from .clip_scorer import ClipResult as ClipResult
+from .clip_scorer import BatchItem as BatchItem
 from .clip_scorer import ClipScorer as ClipScorer
 from .clip_scorer import ScoringOptions as ScoringOptions
 from .detector import Detector as Detector
@@ -11,7 +10,6 @@ from .live import watch as watch
 from .on_cluster import score_on_cluster as score_on_cluster
 from .pipeline import DEFAULT_NUM_FRAMES as DEFAULT_NUM_FRAMES
 from .pipeline import ClipDetector as ClipDetector
-from .pipeline import bundled_detector as bundled_detector
 from .pipeline import verdict_of as verdict_of
 from .pool import default_num_workers as default_num_workers
 from .pool import score_clips as score_clips

@@ -15,14 +15,14 @@ from typing import TypeVar
 
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError, WorkerError
 from deepfake_detect.provenance import Provenance, read_provenance
-from deepfake_detect.records import InferencePrecision
-from deepfake_detect.scoring import ClipDetector, ClipScore
+from deepfake_detect.records import ClipResult, InferencePrecision
+from deepfake_detect.scoring import ClipDetector
 from deepfake_detect.scoring.fetch import fetch
 from deepfake_detect.scoring.missing import missing_library
 from deepfake_detect.scoring.sources import ClipSource
 
 _T = TypeVar("_T")
-Finish = Callable[[ClipSource, ClipScore, Provenance | None], None]
+Finish = Callable[[ClipDetector, ClipSource, ClipResult, Provenance | None], None]
 """What is done with a verdict where it was made; ``score.video`` is the file, which is still there."""
 
 
@@ -96,7 +96,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class ClipResult:
+class BatchItem:
     """What came of one clip.
 
     Attributes:
@@ -110,7 +110,7 @@ class ClipResult:
     """
 
     source: ClipSource
-    score: ClipScore | None
+    score: ClipResult | None
     error: DeepfakeDetectError | None
     seconds: float
     file: FileFacts | None
@@ -137,7 +137,7 @@ class ClipScorer:
     finish: Finish
     on_step: Callable[[int, int | None, str], None] = lambda done, total, unit: None
 
-    def judge(self, source: ClipSource) -> ClipResult:
+    def judge(self, source: ClipSource) -> BatchItem:
         """ClipScorer a clip; whatever is wrong with it comes as the result's error.
 
         Raises:
@@ -149,21 +149,21 @@ class ClipScorer:
         except OutputError:
             raise
         except DeepfakeDetectError as error:
-            return ClipResult(source, None, error, 0.0, None)
+            return BatchItem(source, None, error, 0.0, None)
 
-    def _judge_file(self, source: ClipSource, path: str) -> ClipResult:
+    def _judge_file(self, source: ClipSource, path: str) -> BatchItem:
         facts = file_facts(path) if self.options.with_file_facts and os.path.isfile(path) else None
         started = time.perf_counter()
         score, error = _tried(lambda: self._score(path), source, path)
         seconds = time.perf_counter() - started
         if score is None:
-            return ClipResult(source, None, error, seconds, facts)
+            return BatchItem(source, None, error, seconds, facts)
         provenance, credentials = read_credentials(path)
-        _, error = _tried(lambda: self.finish(source, score, provenance), source, path)
+        _, error = _tried(lambda: self.finish(self.detector, source, score, provenance), source, path)
         named = replace(score, video=source.name)
-        return ClipResult(source, named, error, seconds, facts, provenance, credentials)
+        return BatchItem(source, named, error, seconds, facts, provenance, credentials)
 
-    def _score(self, path: str) -> ClipScore:
+    def _score(self, path: str) -> ClipResult:
         return self.detector.score_video(
             path,
             num_frames=self.options.num_frames,

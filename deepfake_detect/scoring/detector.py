@@ -10,11 +10,11 @@ import torch
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import CheckpointError
 from deepfake_detect.faces import FaceDetector
+from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import TorchDetector
-from deepfake_detect.records import InferencePrecision
-from deepfake_detect.scoring.clip_score import ClipScore
-from deepfake_detect.scoring.pipeline import DEFAULT_NUM_FRAMES, ClipDetector, bundled_detector
+from deepfake_detect.records import ClipResult, InferencePrecision
+from deepfake_detect.scoring.pipeline import DEFAULT_NUM_FRAMES, ClipDetector
 
 
 class Detector(TorchDetector, ClipDetector):
@@ -79,7 +79,7 @@ def score_video(
     detector: str | os.PathLike[str] | None = None,
     num_frames: int = DEFAULT_NUM_FRAMES,
     device: str = "auto",
-) -> ClipScore:
+) -> ClipResult:
     """ClipScorer one clip with a freshly loaded detector; see :meth:`Detector.score_video`.
 
     Args:

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from deepfake_detect.errors import WorkerError
-from deepfake_detect.scoring.clip_scorer import ClipResult, ClipScorer, Finish, ScoringOptions, ready_detector
+from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer, Finish, ScoringOptions, ready_detector
 from deepfake_detect.scoring.sources import ClipSource
 from deepfake_detect.work import Lost, RayOptions, map_on_ray, ray_cluster
 
 
 def score_on_cluster(
     sources: Sequence[ClipSource], options: ScoringOptions, cluster: RayOptions, *, finish: Finish
-) -> Generator[tuple[int, ClipResult], None, None]:
+) -> Generator[tuple[int, BatchItem], None, None]:
     """ClipScorer clips on a cluster whose machines share the clips' and the detector's folders.
 
     Args:
@@ -39,9 +39,9 @@ def score_on_cluster(
             yield position, _lost(source, result) if isinstance(result, Lost) else result
 
 
-def _lost(source: ClipSource, lost: Lost) -> ClipResult:
+def _lost(source: ClipSource, lost: Lost) -> BatchItem:
     cause = f"{lost.num_attempts} workers died of it ({lost.cause})"
-    return ClipResult(source, None, WorkerError(source.name, cause, "try it alone"), 0.0, None)
+    return BatchItem(source, None, WorkerError(source.name, cause, "try it alone"), 0.0, None)
 
 
 class _ClipWorker:
@@ -54,5 +54,5 @@ class _ClipWorker:
         detector = ready_detector(options, num_threads=num_threads)
         self._judge = ClipScorer(detector, options, Path(tempfile.gettempdir()), finish)
 
-    def __call__(self, task: tuple[int, ClipSource]) -> ClipResult:
+    def __call__(self, task: tuple[int, ClipSource]) -> BatchItem:
         return self._judge.judge(task[1])

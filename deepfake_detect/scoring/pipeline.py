@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,20 @@ from deepfake_detect.evaluation.aggregation import (
 from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks, follow_faces
 from deepfake_detect.models.calibrated import BaseDetector
 from deepfake_detect.models.config import DetectorConfig
-from deepfake_detect.records import DetectorInfo, FaceScore, FrameScore, TrackScore, Verdict
-from deepfake_detect.scoring.clip_score import ClipScore, file_stamp
+from deepfake_detect.records import (
+    ClipResult,
+    DetectorInfo,
+    FaceScore,
+    FrameScore,
+    TrackScore,
+    Verdict,
+    file_stamp,
+)
 from deepfake_detect.scoring.quality import quality_warnings, rule_warnings, sharpness_of
 from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
 from deepfake_detect.video.files import checked_path
 
 DEFAULT_NUM_FRAMES = 32
-BUNDLED_ONNX = "default.onnx"
-"""The bundled detector for runtimes without PyTorch, among the package's weights."""
-_BUNDLED = "default.safetensors"
 _BATCH_SIZE = 32
 
 
@@ -65,7 +68,7 @@ class ClipDetector(BaseDetector):
         min_face: float | None = None,
         allow_truncated: bool = False,
         on_frame: Callable[[int], None] = lambda done: None,
-    ) -> ClipScore:
+    ) -> ClipResult:
         """ClipScorer a clip.
 
         Frames are sampled over the whole clip, faces found, followed and scored, and the
@@ -163,11 +166,11 @@ class ClipDetector(BaseDetector):
 
     def _clip_score(
         self, video: str | os.PathLike[str], frames: tuple[FrameScore, ...], rule: str
-    ) -> ClipScore:
+    ) -> ClipResult:
         faces = [face for frame in frames for face in frame.faces]
         info = _info(self.config, rule)
         if not faces:
-            return ClipScore(str(video), "no_face", None, 0, frames, (), info, made_by=self)
+            return ClipResult(str(video), "no_face", None, 0, frames, (), info)
         of_faces: dict[str, Any] = {
             "track_ids": np.array([face.track_id for face in faces]),
             "probabilities": np.array([face.fake_probability for face in faces]),
@@ -180,7 +183,7 @@ class ClipDetector(BaseDetector):
         tracks = tuple(
             _judged(track, frames, info, has_interval=not self.is_sequential) for track in clip.tracks
         )
-        return ClipScore(
+        return ClipResult(
             video=str(video),
             verdict=verdict_of(clip.fake_probability, info),
             fake_probability=clip.fake_probability,
@@ -189,13 +192,12 @@ class ClipDetector(BaseDetector):
             tracks=tracks,
             detector=info,
             fake_probability_interval=interval,
-            limits=(
+            warnings=(
                 *quality_warnings(
                     frames, tracks, interval, read_metadata(video), num_bytes=Path(video).stat().st_size
                 ),
                 *rule_warnings(rule, self.config.aggregation_rule),
             ),
-            made_by=self,
         )
 
 
@@ -260,12 +262,3 @@ def _info(config: DetectorConfig, rule: str) -> DetectorInfo:
         uncertain_high=config.uncertain_high,
         aggregation_rule=rule,
     )
-
-
-def bundled_detector(name: str = _BUNDLED) -> AbstractContextManager[Path]:
-    """Return a context that gives the file of the detector that comes with the library.
-
-    Args:
-        name: Of another file among its weights.
-    """
-    return resources.as_file(resources.files("deepfake_detect.weights") / name)

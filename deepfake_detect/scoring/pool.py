@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_detect.errors import DeepfakeDetectError, WorkerError
-from deepfake_detect.scoring.clip_scorer import ClipResult, ClipScorer, Finish, ScoringOptions, ready_detector
+from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer, Finish, ScoringOptions, ready_detector
 from deepfake_detect.scoring.sources import ClipSource
 
 _CONTEXT = multiprocessing.get_context("spawn")  # forking after torch has threads deadlocks
@@ -44,7 +44,7 @@ def score_clips(
     num_workers: int,
     scratch: Path,
     finish: Finish,
-) -> Generator[tuple[int, ClipResult], None, None]:
+) -> Generator[tuple[int, BatchItem], None, None]:
     """ClipScorer clips in processes of their own.
 
     Args:
@@ -85,14 +85,14 @@ def score_clips(
             worker.stop()
 
 
-def _lost(source: ClipSource, exit_code: int | None) -> ClipResult:
+def _lost(source: ClipSource, exit_code: int | None) -> BatchItem:
     how = f"signal {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"exit {exit_code}"
     error = WorkerError(
         source.name,
         f"the process that judged it died ({how})",
         "try it alone, with fewer --workers (memory?)",
     )
-    return ClipResult(source, None, error, 0.0, None)
+    return BatchItem(source, None, error, 0.0, None)
 
 
 class _Worker:
@@ -108,10 +108,10 @@ class _Worker:
         with suppress(BrokenPipeError, ConnectionResetError):  # it died: take tells
             self.connection.send(source)
 
-    def take(self) -> ClipResult | DeepfakeDetectError | None:
+    def take(self) -> BatchItem | DeepfakeDetectError | None:
         """Return the answer; ``None`` when the process died."""
         try:
-            answer: ClipResult | DeepfakeDetectError = self.connection.recv()
+            answer: BatchItem | DeepfakeDetectError = self.connection.recv()
         except (EOFError, ConnectionResetError):
             return None
         return answer

@@ -28,10 +28,10 @@ from filelock import FileLock, Timeout
 
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
+from deepfake_detect.models.bundled import BUNDLED_ONNX, bundled_detector
 from deepfake_detect.models.config import DetectorConfig
-from deepfake_detect.scoring import ClipScore, bundled_detector
-from deepfake_detect.scoring.clip_scorer import ClipResult, ScoringOptions, modified_time
-from deepfake_detect.scoring.pipeline import BUNDLED_ONNX
+from deepfake_detect.records import ClipResult
+from deepfake_detect.scoring.clip_scorer import BatchItem, ScoringOptions, modified_time
 from deepfake_detect.scoring.sources import STANDARD_INPUT, ClipSource
 
 Row = dict[str, Any]
@@ -155,7 +155,7 @@ class ResultsTable:
             return False
         return bool(sha256_of_file(source.path) != row["sha256"])
 
-    def add(self, result: ClipResult) -> None:
+    def add(self, result: BatchItem) -> None:
         """Write the row of a clip; it is on disk when this returns."""
         row = {**_row(result), **self._settings}
         self._rows[row["path"]] = row
@@ -182,7 +182,7 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _row(result: ClipResult) -> Row:
+def _row(result: BatchItem) -> Row:
     row: Row = dict.fromkeys(SCHEMA.names)
     row |= {"path": _key(result.source), "seconds": round(result.seconds, 3)}
     row["error"] = None if result.error is None else _printable(str(result.error))
@@ -194,7 +194,7 @@ def _row(result: ClipResult) -> Row:
     return row
 
 
-def _judged(score: ClipScore) -> Row:
+def _judged(score: ClipResult) -> Row:
     faces = [(face.fake_probability, frame.time_seconds) for frame in score.frames for face in frame.faces]
     probability, time_seconds = max(faces, default=(None, None))
     return {

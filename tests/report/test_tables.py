@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from deepfake_detect.records import ClipRecord, DetectorInfo, FrameScore, QualityWarning, TrackScore
+from deepfake_detect.records import ClipResult, DetectorInfo, FrameScore, QualityWarning, TrackScore
 from deepfake_detect.report.tables import clip_rows, print_clip
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 
 INFO = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
 
 
-def score(num_people: int = 1) -> ClipRecord:
+def score(num_people: int = 1) -> ClipResult:
     tracks = tuple(
         TrackScore(number, 4, 0.7 - number / 100, number == 0, "fake") for number in range(num_people)
     )
     frames = tuple(FrameScore(number, number / 4, ()) for number in range(8))
     limits = (QualityWarning("few_frames", "seen in 4 [frames]"),)
-    return ClipRecord("a.mp4", "fake", 0.7, 4, frames, tracks, INFO, (0.6, 0.8), limits)
+    return ClipResult("a.mp4", "fake", 0.7, 4, frames, tracks, INFO, (0.6, 0.8), limits)
 
 
 def test_the_most_important_rows_come_first() -> None:
@@ -39,7 +39,7 @@ def test_the_most_important_rows_come_first() -> None:
 
 def test_no_face_has_no_probability() -> None:
     none = replace(
-        score(), verdict="no_face", fake_probability=None, num_frames_scored=0, tracks=(), limits=()
+        score(), verdict="no_face", fake_probability=None, num_frames_scored=0, tracks=(), warnings=()
     )
     names = [name for name, _ in clip_rows(none, seconds=1.0)]
     assert names == ["verdict", "frames with a face", "time", "detector"]

@@ -11,7 +11,8 @@ import pytest
 import deepfake_detect as dfd
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.config import parse_config
-from deepfake_detect.records import ClipRecord
+from deepfake_detect.records import ClipResult
+from deepfake_detect.report.clip_report import report_html
 from deepfake_detect.runtimes import RUNTIMES, load_runtime
 from deepfake_detect.runtimes.sessions import default_num_threads, open_session
 from tests.conftest import ROOT
@@ -19,7 +20,7 @@ from tests.conftest import ROOT
 WEIGHTS = ROOT / "deepfake_detect" / "weights"
 
 
-def probabilities(score: ClipRecord) -> list[float]:
+def probabilities(score: ClipResult) -> list[float]:
     return [face.fake_probability for frame in score.frames for face in frame.faces]
 
 
@@ -33,9 +34,9 @@ def test_a_clip_is_judged_as_by_pytorch(
     score = detector.score_video(portrait_clip, num_frames=4)
     assert (score.verdict, score.tracks[0].num_frames, score.detector) == (wanted.verdict, 4, wanted.detector)
     np.testing.assert_allclose(probabilities(score), probabilities(wanted), atol=1e-3)
-    assert score.limits == wanted.limits
+    assert score.warnings == wanted.warnings
     with pytest.raises(OptionError, match="runs without PyTorch, which heat maps need"):
-        score.to_html()
+        report_html(score, detector=detector)
     with pytest.raises(OptionError, match="judges single crops"):
         detector.score_sequence([])
     assert not detector.is_on_gpu

@@ -50,7 +50,7 @@ def test_a_clip_comes_with_its_file_and_its_time(
     assert result.file.size_bytes == portrait_clip.stat().st_size
     assert (result.error, result.provenance, result.credentials) == (None, None, "")
     assert result.seconds > 0
-    assert left[0][0] is source
+    assert left[0][:2] == (detector, source)
     assert steps == [(1, 2, "frames"), (2, 2, "frames")]
 
 
@@ -132,7 +132,7 @@ def test_a_fetched_clip_is_judged_and_gone(
     judging = judge(
         detector,
         tmp_path / "scratch",
-        lambda source, score, _: seen.append(Path(score.video).read_bytes()),
+        lambda detector, source, score, _: seen.append(Path(score.video).read_bytes()),
         on_step=lambda *one: steps.append(one),
     )
     result = judging.judge(ClipSource(f"{served}/clip.mp4", None))

@@ -20,6 +20,7 @@ from deepfake_detect.faces import crop_face
 from deepfake_detect.models.checkpoint import DetectorConfig
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry, DetectorInfo
+from deepfake_detect.report.annotate import annotate_video
 from deepfake_detect.scoring import verdict_of
 from deepfake_detect.scoring.quality import WARNING_KINDS
 from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
@@ -47,7 +48,7 @@ def test_a_clip_becomes_a_verdict_with_its_evidence(detector: dfd.Detector, port
     low, high = score.fake_probability_interval
     assert min(probabilities) <= low < score.fake_probability < high <= max(probabilities)
     assert track.fake_probability_interval == pytest.approx((low, high), abs=0.3 * (high - low))
-    assert [limit.kind for limit in score.limits] == ["few_frames"]
+    assert [limit.kind for limit in score.warnings] == ["few_frames"]
     assert all(0 < face.sharpness < 5 for frame in score.frames for face in frame.faces)
 
 
@@ -220,7 +221,7 @@ def test_a_timeline_without_a_face_can_be_drawn(
     from deepfake_detect.report.annotate import annotate_video
     from deepfake_detect.report.timeline import save_timeline_figure
 
-    score: dfd.ClipScore = detector.score_video(faceless_clip, num_frames=3)
+    score: dfd.ClipResult = detector.score_video(faceless_clip, num_frames=3)
     save_timeline_figure(score, tmp_path / "t.png")
     annotate_video(score, tmp_path / "a.mp4")
     assert dfd.read_metadata(tmp_path / "a.mp4").num_frames == 12
@@ -247,9 +248,9 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
     detector: dfd.Detector, portrait_clip: Path
 ) -> None:
     own = detector.score_video(portrait_clip, num_frames=8)
-    assert "another_rule" not in {limit.kind for limit in own.limits}
+    assert "another_rule" not in {limit.kind for limit in own.warnings}
     other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
-    (limit,) = (limit for limit in other.limits if limit.kind == "another_rule")
+    (limit,) = (limit for limit in other.warnings if limit.kind == "another_rule")
     assert limit.kind in WARNING_KINDS
     assert "found by median; where forged and undecided begin was measured with most_sus" in limit.text
 
@@ -257,7 +258,7 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
 def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detector, tmp_path: Path) -> None:
     times = [*range(0, 500, 20), *range(600, 3600, 200)]  # 25 pictures in the first half second of 3.4
     clip = media.write_clip(tmp_path / "a.mp4", times_ms=times, width=320, height=240)
-    detector.score_video(clip, num_frames=2).annotate(tmp_path / "b.mp4")
+    annotate_video(detector.score_video(clip, num_frames=2), tmp_path / "b.mp4")
     drawn = list(dfd.read_frames(tmp_path / "b.mp4"))
     assert len(drawn) == len(times)
     rate = dfd.read_metadata(clip).frames_per_second

@@ -14,7 +14,7 @@ from deepfake_detect.provenance import Provenance
 from deepfake_detect.scoring import ClipSource, ScoringOptions, score_clips
 
 
-def die_over_killers(source: ClipSource, score: dfd.ClipScore, _: Provenance | None) -> None:
+def die_over_killers(_: object, source: ClipSource, score: dfd.ClipResult, __: Provenance | None) -> None:
     """What a clip does that brings its process down, or whose place cannot be written."""
     if "killer" in source.name:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -11,10 +11,9 @@ import pytest
 
 from deepfake_detect.errors import OptionError, OutputError, VideoUnreadableError
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.records import DetectorInfo, FaceScore, FrameScore, TrackScore
+from deepfake_detect.records import ClipResult, DetectorInfo, FaceScore, FrameScore, TrackScore
 from deepfake_detect.scoring import (
-    ClipResult,
-    ClipScore,
+    BatchItem,
     ClipSource,
     ResultsTable,
     ScoringOptions,
@@ -25,7 +24,7 @@ from deepfake_detect.scoring.results import SCHEMA
 
 SETTINGS = {"detector": "small 1", "detector_sha256": "ab", "settings": "frames=3"}
 INFO = DetectorInfo("small", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
-WARNING_KINDS = ["csv", "parquet"]
+FORMATS = ["csv", "parquet"]
 
 
 def clip(folder: Path, name: str, content: bytes = b"pictures") -> ClipSource:
@@ -33,18 +32,18 @@ def clip(folder: Path, name: str, content: bytes = b"pictures") -> ClipSource:
     return ClipSource(str(folder / name), str(folder / name))
 
 
-def judged(source: ClipSource, probability: float = 0.75) -> ClipResult:
+def judged(source: ClipSource, probability: float = 0.75) -> BatchItem:
     faces = [FaceScore(None, 0, 1.0, p) for p in (probability, probability / 2)]  # type: ignore[arg-type]
     frames = tuple(FrameScore(n, n * 0.5, (face,)) for n, face in enumerate(faces))
     track = TrackScore(0, 2, probability, True)
-    score = ClipScore(source.name, "fake", probability, 2, (*frames, FrameScore(2, 1.0, ())), (track,), INFO)
+    score = ClipResult(source.name, "fake", probability, 2, (*frames, FrameScore(2, 1.0, ())), (track,), INFO)
     facts = file_facts(source.path) if source.path else None
-    return ClipResult(source, score, None, 1.5, facts, None, "signed by A")
+    return BatchItem(source, score, None, 1.5, facts, None, "signed by A")
 
 
-def failed(source: ClipSource) -> ClipResult:
+def failed(source: ClipSource) -> BatchItem:
     error = VideoUnreadableError(source.name, "is no video", "pass one")
-    return ClipResult(source, None, error, 0.1, file_facts(source.path) if source.path else None)
+    return BatchItem(source, None, error, 0.1, file_facts(source.path) if source.path else None)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -54,7 +53,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_row_holds_what_was_found(kind: str, tmp_path: Path) -> None:
     source, table = clip(tmp_path, "a.mp4"), tmp_path / "new" / f"r.{kind}"
     with ResultsTable(table, SETTINGS) as results:
@@ -74,7 +73,7 @@ def test_a_row_holds_what_was_found(kind: str, tmp_path: Path) -> None:
     assert second["verdict"] in (None, "")
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_in_the_table_is_not_needed_again_unless_it_changed(kind: str, tmp_path: Path) -> None:
     table = tmp_path / f"r.{kind}"
     same, touched, longer, other, broken = (clip(tmp_path, f"{n}.mp4") for n in "abcde")
@@ -107,7 +106,7 @@ def test_addresses_are_not_needed_again_and_standard_input_always(tmp_path: Path
         assert results.needs(stdin)
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_the_rows_are_on_disk_before_the_run_ends(kind: str, tmp_path: Path) -> None:
     """As after a kill: the first table is never closed."""
     table = tmp_path / f"r.{kind}"
@@ -148,7 +147,7 @@ def test_a_row_that_was_cut_off_is_judged_again(tail: bytes, tmp_path: Path) -> 
     assert table.read_bytes() == whole
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_clip_judged_again_has_one_row_in_its_old_place(kind: str, tmp_path: Path) -> None:
     table, sources = tmp_path / f"r.{kind}", [clip(tmp_path, f"{n}.mp4") for n in "ab"]
     with ResultsTable(table, SETTINGS) as results:
@@ -160,7 +159,7 @@ def test_a_clip_judged_again_has_one_row_in_its_old_place(kind: str, tmp_path: P
     assert second["path"] == sources[1].name
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_another_detector_or_settings_are_refused(name: str, kind: str, tmp_path: Path) -> None:
     table = tmp_path / f"r.{kind}"
@@ -193,7 +192,7 @@ def test_the_settings_tell_all_that_moves_a_verdict(small_detector: Path) -> Non
     assert bundled["detector_sha256"] != told["detector_sha256"]
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"hello", b"\xff\n"])
 def test_another_file_is_not_written_over(content: bytes, kind: str, tmp_path: Path) -> None:
     (tmp_path / f"r.{kind}").write_bytes(content)
@@ -232,7 +231,7 @@ def test_an_ending_that_is_none_is_refused(tmp_path: Path) -> None:
         ResultsTable(tmp_path / "r.xlsx", SETTINGS)
 
 
-@pytest.mark.parametrize("kind", WARNING_KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_names_that_are_no_text_or_hold_line_ends(kind: str, tmp_path: Path) -> None:
     table = tmp_path / f"r.{kind}"
     names = [os.fsdecode(b"\xff.mp4"), 'line\nend, "quoted".mp4', "carriage\rreturn.mp4", "both\r\n.mp4"]

@@ -23,14 +23,22 @@ from deepfake_detect.records import (
     QualityWarning,
     TrackScore,
 )
+from deepfake_detect.report import key_frames as moments
+from deepfake_detect.report.annotate import annotate_video
+from deepfake_detect.report.clip_report import report_html
+from deepfake_detect.report.timeline import timeline_figure
 from deepfake_detect.report.verdicts import CAVEAT
-from deepfake_detect.scoring import key_frames as moments
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 
 @pytest.fixture(scope="module")
-def score(small_detector: Path, portrait_clip: Path) -> dfd.ClipScore:
-    return dfd.load_detector(small_detector, device="cpu").score_video(portrait_clip, num_frames=6)
+def detector(small_detector: Path) -> dfd.Detector:
+    return dfd.load_detector(small_detector, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def score(detector: dfd.Detector, portrait_clip: Path) -> dfd.ClipResult:
+    return detector.score_video(portrait_clip, num_frames=6)
 
 
 def frames_of(page: str) -> list[dict[str, object]]:
@@ -39,9 +47,9 @@ def frames_of(page: str) -> list[dict[str, object]]:
     return frames
 
 
-def test_a_report_tells_what_was_found(score: dfd.ClipScore, tmp_path: Path) -> None:
+def test_a_report_tells_what_was_found(detector: dfd.Detector, score: dfd.ClipResult, tmp_path: Path) -> None:
     steps: list[str] = []
-    page = score.to_html(tmp_path / "report.html", on_step=steps.append)
+    page = report_html(score, tmp_path / "report.html", detector=detector, on_step=steps.append)
     assert (tmp_path / "report.html").read_text("utf-8") == page
     assert steps == ["reading the faces", "drawing heat maps", "hashing the file", "writing the report"]
     for words in (
@@ -67,74 +75,73 @@ def test_a_report_tells_what_was_found(score: dfd.ClipScore, tmp_path: Path) -> 
     assert page.count('alt="heat map of person 0') == 6
 
 
-def test_the_appendix_names_the_very_file(score: dfd.ClipScore) -> None:
-    assert hashlib.sha256(Path(score.video).read_bytes()).hexdigest() in score.to_html()
+def test_the_appendix_names_the_very_file(detector: dfd.Detector, score: dfd.ClipResult) -> None:
+    assert hashlib.sha256(Path(score.video).read_bytes()).hexdigest() in report_html(score, detector=detector)
 
 
-def test_a_detector_is_needed_and_must_be_the_one(score: dfd.ClipScore) -> None:
+def test_the_detector_must_be_the_one_that_scored(detector: dfd.Detector, score: dfd.ClipResult) -> None:
     sent = pickle.loads(pickle.dumps(score))
     assert sent.to_dict() == score.to_dict()
-    assert sent.made_by is None
-    with pytest.raises(OptionError, match="detector: is not known to this score; pass the detector"):
-        sent.to_html()
-    assert "Most suspicious" in sent.to_html(detector=score.made_by)
-    with pytest.raises(OptionError, match="the score was made by .*; pass that one"):
-        sent.to_html(detector=dfd.load_detector(device="cpu"))
+    assert "Most suspicious" in report_html(sent, detector=detector)
+    with pytest.raises(OptionError, match="the clip was scored by .*; pass that detector"):
+        report_html(sent, detector=dfd.load_detector(device="cpu"))
 
 
 def test_a_clip_that_is_gone_or_another_is_told(
-    score: dfd.ClipScore, portrait_clip: Path, tmp_path: Path
+    detector: dfd.Detector, score: dfd.ClipResult, portrait_clip: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(VideoError, match="no such file"):
-        replace(score, video=str(tmp_path / "gone.mp4")).to_html()
+        report_html(replace(score, video=str(tmp_path / "gone.mp4")), detector=detector)
     short = tmp_path / "short.mp4"
     with VideoWriter(short, width=320, height=240, frames_per_second=12) as writer:
         for frame in list(read_frames(portrait_clip, sampling=AllFrames()))[:3]:
             writer.write(frame.image)
     with pytest.raises(VideoError, match="has no frame .* any more; score it again"):
-        replace(score, video=str(short)).to_html()
+        report_html(replace(score, video=str(short)), detector=detector)
 
 
-def test_names_are_text_and_never_markup(score: dfd.ClipScore, tmp_path: Path) -> None:
+def test_names_are_text_and_never_markup(
+    detector: dfd.Detector, score: dfd.ClipResult, tmp_path: Path
+) -> None:
     hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"
     shutil.copy2(score.video, hostile)  # with its times: a file that was changed has no report
-    shown = replace(score, video=str(hostile), limits=(QualityWarning("few_frames", "</script><b>"),))
-    for page in (shown.to_html(), shown._repr_html_()):
+    shown = replace(score, video=str(hostile), warnings=(QualityWarning("few_frames", "</script><b>"),))
+    for page in (report_html(shown, detector=detector), shown._repr_html_()):
         assert "<img src=x" not in page
         assert "<b>" not in page.replace("<b style", "")
 
 
-def test_no_face_has_a_report_without_a_timeline(small_detector: Path, faceless_clip: Path) -> None:
-    found = dfd.load_detector(small_detector, device="cpu").score_video(faceless_clip, num_frames=4)
-    page = found.to_html()
+def test_no_face_has_a_report_without_a_timeline(detector: dfd.Detector, faceless_clip: Path) -> None:
+    found = detector.score_video(faceless_clip, num_frames=4)
+    page = report_html(found, detector=detector)
     assert "No face to judge" in page
     assert "No face was found in the 4 frames" in page
     assert "<svg" not in page
     assert "<svg" not in found._repr_html_()
 
 
-def test_a_picture_is_reported(small_detector: Path, portrait: np.ndarray, tmp_path: Path) -> None:
+def test_a_picture_is_reported(detector: dfd.Detector, portrait: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "face.png"
     cv2.imwrite(str(path), portrait[..., ::-1])
-    found = dfd.load_detector(small_detector, device="cpu").score_video(path)
+    found = detector.score_video(path)
     assert found.fake_probability_interval is None
-    assert [limit.kind for limit in found.limits][0] == "single_picture"
-    page = found.to_html()
+    assert [limit.kind for limit in found.warnings][0] == "single_picture"
+    page = report_html(found, detector=detector)
     assert "this is one picture" in page
     assert "NaN" not in page.replace("nan", "")
 
 
-def test_pictures_of_a_score(score: dfd.ClipScore, tmp_path: Path) -> None:
-    (axes,) = score.plot().axes
+def test_pictures_of_a_score(score: dfd.ClipResult, tmp_path: Path) -> None:
+    (axes,) = timeline_figure(score).axes
     assert score.verdict in axes.get_title()
-    assert score.annotate(tmp_path / "out.mp4") == tmp_path / "out.mp4"
+    annotate_video(score, tmp_path / "out.mp4")
     assert read_metadata(tmp_path / "out.mp4").num_frames == 24
     notebook = score._repr_html_()
     assert "<svg" in notebook
     assert "data:image" not in notebook
 
 
-def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipScore:
+def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipResult:
     box = np.array([0, 0, 50, 50], np.float32)
     frames = tuple(
         FrameScore(number, number / 10, (FaceScore(box, track_id, 0.99, value),))
@@ -142,7 +149,7 @@ def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipScore:
     )
     track = TrackScore(track_id, len(frames), float(np.mean(probabilities)), decides=True)
     detector = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
-    return dfd.ClipScore("a.mp4", "fake", 0.7, len(frames), frames, (track,), detector)
+    return dfd.ClipResult("a.mp4", "fake", 0.7, len(frames), frames, (track,), detector)
 
 
 def test_moments_are_the_extremes_some_way_apart() -> None:
@@ -159,13 +166,13 @@ def test_moments_are_the_extremes_some_way_apart() -> None:
 
 
 def test_a_network_without_heat_maps_is_reported_with_the_reason(
-    score: dfd.ClipScore, monkeypatch: pytest.MonkeyPatch
+    detector: dfd.Detector, score: dfd.ClipResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OptionError("layer", "has no gradient", "choose another")
 
     monkeypatch.setattr(moments, "explain_crops", refuse)
-    page = score.to_html()
+    page = report_html(score, detector=detector)
     assert "There are no heat maps: layer: has no gradient; choose another." in page
     assert "heat map of" not in page
     assert page.count("<figure>") == 6
@@ -203,26 +210,25 @@ def test_turned_crops_of_faces_that_are_not_found_again(
 
 
 def test_a_file_that_was_changed_since_has_no_report(
-    score: dfd.ClipScore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    detector: dfd.Detector, score: dfd.ClipResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A report must not vouch, by its hash, for a file that was never judged."""
     path = shutil.copy2(score.video, tmp_path / "a.mp4")
-    assert replace(score, video=str(path)).to_html()
+    assert report_html(replace(score, video=str(path)), detector=detector)
     os.utime(path, ns=(0, 10**18))
-    with pytest.raises(VideoError, match="a.mp4: was changed since it was read to be scored; score it"):
-        replace(score, video=str(path)).to_html()
-    assert score.made_by is not None
-    with pytest.raises(VideoError, match="was changed since"):
-        score.made_by.score_video(path, num_frames=2, on_frame=lambda done: os.utime(path, ns=(0, done)))
+    with pytest.raises(VideoError, match="a.mp4: has changed since it was read for scoring; score it"):
+        report_html(replace(score, video=str(path)), detector=detector)
+    with pytest.raises(VideoError, match="has changed since"):
+        detector.score_video(path, num_frames=2, on_frame=lambda done: os.utime(path, ns=(0, done)))
 
 
-def test_provenance_stands_apart_from_the_verdict(score: dfd.ClipScore) -> None:
+def test_provenance_stands_apart_from_the_verdict(detector: dfd.Detector, score: dfd.ClipResult) -> None:
     class Credentials:
         def rows(self) -> list[tuple[str, str]]:
             return [("signed by", "A <newspaper>")]
 
-    page = score.to_html(provenance=Credentials())
+    page = report_html(score, detector=detector, provenance=Credentials())
     assert "Where the file says it comes from" in page
     assert "A &lt;newspaper&gt;" in page
-    assert "Where the file says it comes from" not in score.to_html()
+    assert "Where the file says it comes from" not in report_html(score, detector=detector)
     assert html.escape(CAVEAT) in page

@@ -17,9 +17,8 @@ from deepfake_detect.faces import FaceDetector, default_min_face
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.inference import TorchDetector
-from deepfake_detect.records import ClipRecord, Face, FaceScore, Frame, VideoMetadata
+from deepfake_detect.records import ClipResult, Face, FaceScore, Frame, VideoMetadata
 from deepfake_detect.report.clip import ClipEvidence, Moment
-from deepfake_detect.scoring.clip_score import ClipScore
 from deepfake_detect.video import read_frames, read_metadata
 
 _NUM_MOMENTS = 3  # of each kind and person
@@ -54,7 +53,7 @@ class _Pick:
 
 
 def collect_key_frames(
-    detector: TorchDetector, score: ClipScore, *, on_step: Callable[[str], None] = lambda step: None
+    detector: TorchDetector, score: ClipResult, *, on_step: Callable[[str], None] = lambda step: None
 ) -> ClipEvidence:
     """Read a scored clip once more for what a report shows of it.
 
@@ -103,7 +102,7 @@ def collect_key_frames(
     )
 
 
-def pick_moments(score: ClipRecord) -> list[_Pick]:
+def pick_moments(score: ClipResult) -> list[_Pick]:
     """Return each person's most suspicious and most trustworthy faces, some way apart."""
     people = sorted(score.tracks, key=lambda track: (not track.decides, -track.num_frames))
     picks: list[_Pick] = []
