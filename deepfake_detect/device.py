@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from deepfake_detect.errors import DeviceError, OptionError
 from deepfake_detect.records import INFERENCE_PRECISIONS
 
+if TYPE_CHECKING:
+    import torch
+
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 # Numbers of glibc's mallopt, from its malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+# Read by OpenMP, OpenBLAS, MKL and OpenCV when they are loaded.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -25,29 +29,32 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
             or a torch device.
 
     Raises:
-        DeviceError: CUDA was asked for and this machine or this build of torch has none.
+        DeviceError: CUDA was requested, and this machine or this build of torch has none.
         OptionError: Any other name.
 
     Example:
         >>> choose_device("cpu")
         device(type='cpu')
     """
+    import torch  # here and below: processes that need no device start without it
+
     name = str(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise OptionError("device", f"{name!r} is unknown", "choose auto, cpu, cuda or cuda:N")
+        raise OptionError("device", f"is {name!r}", "must be auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("cuda", "torch sees no CUDA device here", "pass --device cpu or auto")
+        raise DeviceError("cuda", "torch finds no CUDA device", "set `device` to cpu or auto")
     if number and kind == "cuda" and int(number) >= torch.cuda.device_count():
         raise DeviceError(name, f"there are {torch.cuda.device_count()} CUDA devices", "pass a lower number")
     return torch.device(name)
 
 
 def fast_precision(device: torch.device) -> Literal["no", "bf16", "fp16"]:
-    """Return the autocast type that pays on the device: bf16 where the hardware computes in it,
-    fp16 on older CUDA cards, none elsewhere."""
+    """Return the fastest autocast type: bf16 where the hardware has it, fp16 on older GPUs, else none."""
+    import torch
+
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     supported = (
@@ -58,26 +65,29 @@ def fast_precision(device: torch.device) -> Literal["no", "bf16", "fp16"]:
 
 
 def check_inference_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision to score in that is unknown, or that the device does not compute in.
+    """Check that a precision is known and that the device computes in it.
 
     Raises:
-        DeviceError: The device has no such arithmetic: what stands in for it is slower than fp32.
+        DeviceError: The device has no such arithmetic; emulating it would be slower than fp32.
         OptionError: The name is none of ``records.INFERENCE_PRECISIONS``.
 
     Example:
+        >>> import torch
         >>> check_inference_precision("fp32", torch.device("cpu"))
     """
     if precision not in INFERENCE_PRECISIONS:
-        raise OptionError("precision", f"{precision!r} is unknown", "choose fp32 or bf16")
+        raise OptionError(
+            "precision", f"is {precision!r}", f"must be one of {', '.join(INFERENCE_PRECISIONS)}"
+        )
     if precision == "bf16" and fast_precision(device) != "bf16":
-        raise DeviceError(str(device), "has no bf16 arithmetic", "leave precision at fp32")
+        raise DeviceError(str(device), "has no bf16 arithmetic", "set `precision` to fp32")
 
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next tensor instead of returning it to the system.
+    """Make glibc keep freed memory for the next tensor instead of returning it to the system.
 
-    PyTorch on a CPU frees and takes each activation anew; the page faults of that were measured
+    PyTorch on a CPU frees and allocates each activation anew; the page faults of that were measured
     at half the CPU time of training. Does nothing where the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
@@ -85,15 +95,17 @@ def keep_freed_memory() -> None:
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
-        return  # another C library: its allocator stays as it is
+        return  # another C library
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 256 * 2**20)
 
 
 def limit_threads(num_threads: int) -> None:
-    """Let torch and OpenCV compute with so many threads in this process."""
-    import cv2
-
-    torch.set_num_threads(num_threads)
-    cv2.setNumThreads(num_threads)
+    """Let numeric libraries use this many threads in this process, those loaded later included."""
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(num_threads)
+    if torch_module := sys.modules.get("torch"):
+        torch_module.set_num_threads(num_threads)
+    if cv2_module := sys.modules.get("cv2"):
+        cv2_module.setNumThreads(num_threads)

@@ -42,7 +42,7 @@ def cluster_of(arguments: argparse.Namespace) -> RayOptions | None:
     from deepfake_detect.work import RayOptions
 
     return RayOptions(
-        address=arguments.ray_address,
+        ray_address=arguments.ray_address,
         num_workers=arguments.workers,
         cpus_per_worker=1 if arguments.cpus_per_worker is None else arguments.cpus_per_worker,
         gpus_per_worker=0.0 if arguments.gpus_per_worker is None else arguments.gpus_per_worker,

@@ -13,13 +13,7 @@ from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import DatasetLayoutError, OptionError, WorkerError
 from deepfake_detect.extraction.config import ExtractionConfig, check_config
-from deepfake_detect.extraction.engines import (
-    in_processes,
-    in_streams,
-    make_extractor,
-    on_cluster,
-    one_by_one,
-)
+from deepfake_detect.extraction.engines import in_streams, make_extractor
 from deepfake_detect.extraction.person import LARGEST
 from deepfake_detect.extraction.remote import Remote, fetch_ended, fetch_index, publish, publish_summaries
 from deepfake_detect.extraction.store import assemble, failure_path, index_path, is_done, open_folder
@@ -27,7 +21,7 @@ from deepfake_detect.extraction.video import Job, VideoExtraction
 from deepfake_detect.io.files import file_lock, make_folder, read_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
-from deepfake_detect.work import RayOptions, ray_cluster
+from deepfake_detect.work import Engine, RayOptions, TaskFailure, map_tasks, ray_cluster
 
 
 @dataclass(frozen=True)
@@ -146,23 +140,28 @@ class _Run:
 
     def _ends(self, jobs: Sequence[Job]) -> Iterator[str]:
         """Extract; yield ids as videos end."""
-        make_worker = partial(make_extractor, self.config, self.device, self.remote)
-        if self.cluster is not None:
-            for job, lost in on_cluster(
-                jobs, partial(make_worker, self.cluster.cpus_per_worker), self.cluster
-            ):
-                if lost is not None:
-                    self._write_off(job, lost)
-                yield job.video.video_id
-        elif self.num_workers > 1 and choose_device(self.device).type != "cuda":
-            yield from in_processes(jobs, make_worker, self.num_workers)
-        elif self.remote != Remote():
-            yield from one_by_one(jobs, make_worker(None))
-        else:
+        engine = self._engine()
+        if engine == "here" and self.remote == Remote():
             yield from in_streams(jobs, self.config, self.num_workers, self.device)
+            return
+        make_worker = partial(make_extractor, self.config, self.device, self.remote)
+        num_workers = self.num_workers if self.cluster is None else self.cluster.num_workers
+        for job, result in map_tasks(
+            jobs, make_worker, engine=engine, num_workers=num_workers, ray=self.cluster
+        ):
+            if isinstance(result, TaskFailure):
+                self._write_failure(job, result)
+            yield job.video.video_id
 
-    def _write_off(self, job: Job, error: WorkerError) -> None:
-        VideoExtraction(job).end(error)
+    def _engine(self) -> Engine:
+        if self.cluster is not None:
+            return "ray"
+        # On a GPU, streams of one process share the detector's batches.
+        return "processes" if self.num_workers > 1 and choose_device(self.device).type != "cuda" else "here"
+
+    def _write_failure(self, job: Job, failure: TaskFailure) -> None:
+        cause = f"crashed {failure.num_attempts} workers ({failure.cause})"
+        VideoExtraction(job).end(WorkerError(job.video.path, cause, "try it alone"))
         if self.remote.out is not None:
             publish(self.remote.out, job)
 

@@ -27,7 +27,7 @@ from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable,
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import crop_to_tensor
-from deepfake_detect.device import choose_device, keep_freed_memory, limit_threads
+from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.features.extractor import FeatureSource, NamedExtractor, build_extractor
 from deepfake_detect.features.feature_file import (
@@ -40,7 +40,7 @@ from deepfake_detect.features.feature_file import (
 )
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, sha256_of_file
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.work import Lost, RayOptions, map_on_ray, ray_cluster
+from deepfake_detect.work import RayOptions, TaskFailure, map_tasks
 
 _COLUMNS = (
     *("dataset", "split", "method", "label", "video_id", "frame_index", "track_id", "target_id", "path"),
@@ -293,38 +293,27 @@ def _computed_on(
     blocks: Sequence[np.ndarray],
     device: str,
 ) -> Iterator[_Computed]:
-    """Compute blocks on a cluster; yield them in their order, so that the file is that of one machine.
-
-    What ends before its turn is held until then.
-    """
-    make_worker = partial(_BlockWorker, manifest, extractor.source, info, cluster.cpus_per_worker, device)
-    early: dict[int, _Computed] = {}
-    turn = 0
-    with ray_cluster(cluster):
-        for (number, rows), result in map_on_ray(enumerate(blocks), make_worker, cluster):
-            if isinstance(result, Lost):
-                which = f"rows {rows[0]:,} to {rows[-1]:,}"
-                warnings.warn(f"{result.num_attempts} workers died of {which} ({result.cause})", stacklevel=2)
-                result = rows[:0], np.zeros((0, *info.feature_shape), np.float32), rows
-            early[number] = result
-            while turn in early:
-                yield early.pop(turn)
-                turn += 1
+    """Compute blocks on a cluster; yield them in their order, so that the file is that of one machine."""
+    make_worker = partial(_BlockWorker, manifest, extractor.source, info, device)
+    for rows, result in map_tasks(blocks, make_worker, engine="ray", ray=cluster, in_order=True):
+        if isinstance(result, TaskFailure):
+            which = f"rows {rows[0]:,} to {rows[-1]:,}"
+            warnings.warn(f"{which} crashed {result.num_attempts} workers ({result.cause})", stacklevel=2)
+            yield rows[:0], np.zeros((0, *info.feature_shape), np.float32), rows
+        else:
+            yield result
 
 
 class _BlockWorker:
     """Computes the features of the rows it is given, in a process of a cluster."""
 
-    def __init__(
-        self, manifest: Manifest, source: FeatureSource, info: FeatureInfo, num_threads: int, device: str
-    ) -> None:
-        limit_threads(num_threads)
+    def __init__(self, manifest: Manifest, source: FeatureSource, info: FeatureInfo, device: str) -> None:
         self._extractor = build_extractor(source)
         self._crops = CropDataset(manifest, info.preprocessing, geometry=info.geometry)
         self._device = choose_device(device)
 
-    def __call__(self, block: tuple[int, np.ndarray]) -> _Computed:
-        batch = collate_readable([self._crops[int(row)] for row in block[1]])
+    def __call__(self, rows: np.ndarray) -> _Computed:
+        batch = collate_readable([self._crops[int(row)] for row in rows])
         (computed,) = _computed([batch], self._extractor, self._device)
         return computed
 

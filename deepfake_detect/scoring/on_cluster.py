@@ -10,7 +10,7 @@ from pathlib import Path
 from deepfake_detect.errors import WorkerError
 from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer, Finish, ScoringOptions, ready_detector
 from deepfake_detect.scoring.sources import ClipSource
-from deepfake_detect.work import Lost, RayOptions, map_on_ray, ray_cluster
+from deepfake_detect.work import RayOptions, TaskFailure, map_tasks
 
 
 def score_on_cluster(
@@ -34,12 +34,11 @@ def score_on_cluster(
         OutputError: A result cannot be written.
     """
     make_worker = partial(_ClipWorker, options, finish, cluster.cpus_per_worker)
-    with ray_cluster(cluster):
-        for (position, source), result in map_on_ray(enumerate(sources), make_worker, cluster):
-            yield position, _lost(source, result) if isinstance(result, Lost) else result
+    for (position, source), result in map_tasks(enumerate(sources), make_worker, engine="ray", ray=cluster):
+        yield position, _lost(source, result) if isinstance(result, TaskFailure) else result
 
 
-def _lost(source: ClipSource, lost: Lost) -> BatchItem:
+def _lost(source: ClipSource, lost: TaskFailure) -> BatchItem:
     cause = f"{lost.num_attempts} workers died of it ({lost.cause})"
     return BatchItem(source, None, WorkerError(source.name, cause, "try it alone"), 0.0, None)
 
@@ -47,10 +46,9 @@ def _lost(source: ClipSource, lost: Lost) -> BatchItem:
 class _ClipWorker:
     def __init__(self, options: ScoringOptions, finish: Finish, num_threads: int) -> None:
         if options.runtime == "torch":
-            from deepfake_detect.device import keep_freed_memory, limit_threads
+            from deepfake_detect.device import keep_freed_memory
 
             keep_freed_memory()
-            limit_threads(num_threads)
         detector = ready_detector(options, num_threads=num_threads)
         self._judge = ClipScorer(detector, options, Path(tempfile.gettempdir()), finish)
 

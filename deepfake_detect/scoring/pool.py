@@ -134,9 +134,10 @@ def _work(connection: Any, options: ScoringOptions, scratch: Path, finish: Finis
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is half done is cleared away
     if options.runtime == "torch":
-        from deepfake_detect.extraction.engines import start_worker
+        from deepfake_detect.device import keep_freed_memory, limit_threads
 
-        start_worker(1)
+        keep_freed_memory()
+        limit_threads(1)
     judge = ClipScorer(ready_detector(options, num_threads=1), options, scratch, finish)
     # Without the main process there is nothing left to do, nor after the signal.
     with suppress(EOFError, BrokenPipeError, ConnectionResetError, SystemExit):

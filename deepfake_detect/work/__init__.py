@@ -1,8 +1,11 @@
-"""Work on the machines of a Ray cluster; the only room that imports Ray.
+"""The runner: tasks in, results out, here, in processes or on a Ray cluster.
 
-pool    tasks -> results, by workers that hold their networks, whatever dies on the way
+runner      map_tasks: which worker gets which task, retries, order
+process     WorkerProcess: one process that keeps its model from task to task
+ray_engine  the same on the machines of a cluster; the only importer of Ray
+messages    what workers send, and report() for progress from inside a task
 """
 
-from deepfake_detect.work.ray_engine import Lost, RayOptions, map_on_ray, ray_cluster
+import lazy_loader
 
-__all__ = ["Lost", "RayOptions", "map_on_ray", "ray_cluster"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

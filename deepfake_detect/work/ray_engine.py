@@ -1,10 +1,7 @@
-"""Tasks on a Ray cluster, each by a worker that keeps its networks from one task to the next.
+"""Workers on the machines of a Ray cluster; the only importer of Ray.
 
-A worker has one task at a time and nothing is queued behind it. So memory is bounded by the number
-of workers, whoever dies loses only the task in its hands, and that task is known: it runs again,
-elsewhere, and one that has taken several workers with it is left behind. Ray would restart a dead
-worker by itself, but waits with its task for room on the machines that are left, maybe for ever;
-here the task goes to whoever is free.
+Crashes are handled by the scheduler and not by Ray, which would restart a worker by itself but wait
+with its task for room on the machines that are left, maybe forever.
 """
 
 from __future__ import annotations
@@ -14,111 +11,93 @@ import logging
 import os
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
-from deepfake_detect.errors import OptionError, WorkerError
+from deepfake_detect.device import limit_threads
+from deepfake_detect.errors import OptionError
+from deepfake_detect.options import check_options, option
+from deepfake_detect.work.messages import Crashed, Done, Message, Ready
 
-T = TypeVar("T")
-R = TypeVar("R")
-_MOST_DEATHS_AT_BIRTH = 3  # in a row, of workers that never were ready: they will not start at all
-_STANDALONE = "local"
-_PATIENCE_SECONDS = 10
-_REFUSAL = "AuthenticationError"
+_THIS_MACHINE = "local"
+_CONNECT_SECONDS = 10
+_WANTS_TOKEN = "AuthenticationError"
 _SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300]  # bounds of the histogram on Ray's dashboard
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Where tasks run, and with what.
-
-    Attributes:
-        address: Of a running cluster, ``host:port``, ``ray://host:port`` or ``"auto"`` for the one of
-            this machine; ``None`` starts one of this machine alone, for this run.
-        num_workers: Workers in all; ``None`` is as many as the cluster has room for at the start.
-        cpus_per_worker: Cores that a worker takes.
-        gpus_per_worker: GPUs that a worker takes; a fraction shares one.
-        max_attempts: Workers that a task may take with it before it is left behind.
+    """Which cluster, how many workers, and what a worker takes of it.
 
     Raises:
         OptionError: One of them is out of range.
     """
 
-    address: str | None = None
-    num_workers: int | None = None
-    cpus_per_worker: int = 1
-    gpus_per_worker: float = 0.0
-    max_attempts: int = 3
+    ray_address: str | None = option(
+        None,
+        help="address of the Ray cluster, or auto for this machine's "
+        "(default: a cluster of this machine alone is started)",
+        metavar="HOST:PORT",
+    )
+    num_workers: int | None = option(
+        None, help="workers in all (default: as many as there is room for)", low=1, is_hidden=True
+    )
+    cpus_per_worker: int = option(1, help="cores and threads per worker on Ray", low=1)
+    gpus_per_worker: float = option(0.0, help="GPUs per worker on Ray; a fraction shares one", low=0)
 
     def __post_init__(self) -> None:
-        for name in ("num_workers", "cpus_per_worker", "max_attempts"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(name, f"is {value}", "pass 1 or more")
-        share = self.gpus_per_worker
-        if not 0 <= share < float("inf") or (share > 1 and share != int(share)):
-            raise OptionError("gpus_per_worker", f"is {share}", "pass a share up to 1, or a whole number")
-
-
-@dataclass(frozen=True)
-class Lost:
-    """What comes of a task that took every worker with it.
-
-    Attributes:
-        num_attempts: Workers that died of it.
-        cause: How the last one died, in a line.
-    """
-
-    num_attempts: int
-    cause: str
-
-
-class Worker(Protocol):
-    """What a worker is made of: called with a task, it returns the result."""
-
-    def __call__(self, task: Any, /) -> Any: ...
+        check_options(self)
+        gpus = self.gpus_per_worker
+        if gpus > 1 and not gpus.is_integer():
+            raise OptionError("gpus_per_worker", f"is {gpus:g}", "must be 0 to 1, or an integer")
 
 
 @contextmanager
 def ray_cluster(options: RayOptions) -> Iterator[None]:
-    """Join the cluster for the time of a block, or start one of this machine alone.
+    """Join the cluster for the duration of a block, or start one of this machine alone.
+
+    Inside such a block, another one is without effect.
 
     Raises:
-        OptionError: Ray is not installed, there is no such cluster, or it wants a token.
+        OptionError: Ray is not installed, there is no such cluster, or it requires a token.
 
     Example:
         >>> with ray_cluster(RayOptions()):  # doctest: +SKIP
-        ...     print(dict(map_on_ray(range(3), make_squarer, RayOptions())))
+        ...     print(dict(map_tasks(range(3), make_squarer, engine="ray")))
         {0: 0, 1: 1, 2: 4}
     """
     if importlib.util.find_spec("ray") is None:
         raise OptionError("engine", "ray is not installed", "run: pip install 'deepfake_detect[cluster]'")
-    # Nothing leaves the machine that was not asked to: Ray reports its use unless told not to.
+    # Ray reports its use over the network unless this is set.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    if ray.is_initialized():
+        yield
+        return
+    address = options.ray_address
     try:
-        if options.address not in (None, "auto", _STANDALONE):
-            _knock(options.address)  # Ray itself would wait for minutes for who does not answer
+        if address not in (None, "auto", _THIS_MACHINE):
+            _check_listens(address)  # Ray itself would wait for minutes
         ray.init(
-            address=options.address or _STANDALONE,
+            address=address or _THIS_MACHINE,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            include_dashboard=None if options.address else False,
+            include_dashboard=None if address else False,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        if _REFUSAL in str(error.__cause__):  # Ray keeps no more than its name
+        if _WANTS_TOKEN in str(error.__cause__):  # Ray keeps no more than the name of its cause
             raise OptionError(
                 "ray_address",
-                f"{options.address}: the cluster wants a token",
+                f"{address}: the cluster requires a token",
                 "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH as on its machines",
             ) from error
-        reason = _first_line(error)
         raise OptionError(
-            "ray_address", f"{options.address}: no cluster answers ({reason})", "start one: ray start --head"
+            "ray_address",
+            f"{address}: no cluster responds ({_first_line(error)})",
+            "start one: ray start --head",
         ) from error
     try:
         yield
@@ -126,130 +105,91 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_listens(address: str) -> None:
     """Open a connection to a cluster and close it."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         raise ValueError("an address is host:port")
-    with socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS):
+    with socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS):
         pass
 
 
-def map_on_ray(
-    tasks: Iterable[T], make_worker: Callable[[], Worker], options: RayOptions
-) -> Generator[tuple[T, Any | Lost], None, None]:
-    """Give tasks to workers of the cluster that was joined; yield what comes of them, as they end.
+class RayWorkers:
+    """Starts workers on the cluster that was joined, and waits for them.
 
     Args:
-        tasks: Picklable; taken one by one, as workers become free. A task may run more than once, at
-            least in part: what it leaves has to be put in place in one step.
-        make_worker: Called once in each worker; a function of a module, or a partial of one, since
-            workers import it.
-        options: Of the run.
-
-    Yields:
-        (task, result): what the worker returned, or :class:`Lost`.
+        make_worker: Called once in each worker.
+        options: What a worker takes.
+        num_workers: At most; ``None`` is as many as the cluster has room for now.
 
     Raises:
         OptionError: No machine of the cluster has room for a worker.
-        WorkerError: Workers die before they are ready.
-        DeepfakeDetectError: What a worker raised; other exceptions likewise. The run ends with it.
     """
-    with _closing(_Pool(tasks, make_worker, options)) as pool:
-        yield from pool.run()
 
-
-@contextmanager
-def _closing(pool: _Pool[T]) -> Iterator[_Pool[T]]:
-    try:
-        yield pool
-    finally:
-        pool.stop()
-
-
-@dataclass(eq=False)
-class _Attempt(Generic[T]):
-    """A task and how many workers it has had."""
-
-    task: T
-    num_started: int = 0
-
-
-class _Pool(Generic[T]):
-    """The workers of one run, and which task each has in its hands."""
-
-    def __init__(self, tasks: Iterable[T], make_worker: Callable[[], Worker], options: RayOptions) -> None:
-        self._waiting = (_Attempt(task) for task in tasks)
-        self._again: deque[_Attempt[T]] = deque()
-        self._options = options
-        self._make_worker = make_worker
-        self._actor_class = _actor_class(options)
-        # What is waited for -> the worker, and its task; without one it is being born.
-        self._running: dict[Any, tuple[Any, _Attempt[T] | None]] = {}
-        self._idle: list[Any] = []
-        self._num_deaths_at_birth = 0
-
-    def run(self) -> Iterator[tuple[T, Any | Lost]]:
+    def __init__(
+        self, make_worker: Callable[[], Callable[[Any], Any]], options: RayOptions, num_workers: int | None
+    ) -> None:
         import ray
 
-        for _ in range(self._options.num_workers or _room(self._options)):
-            self._bear()
-        while self._hand_out():
-            (ended,), _ = ray.wait(list(self._running), num_returns=1)
-            actor, attempt = self._running.pop(ended)
-            try:
-                result = ray.get(ended)
-            except ray.exceptions.RayActorError as error:
-                yield from self._buried(attempt, error)
-                continue
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-            self._idle.append(actor)
-            self._num_deaths_at_birth = 0
-            if attempt is not None:
-                yield attempt.task, result
+        room = _room(options)
+        self.num_workers = num_workers or room
+        self._make_worker = make_worker
+        self._num_threads = options.cpus_per_worker
+        self._actor_class: Any = ray.remote(
+            num_cpus=options.cpus_per_worker,
+            num_gpus=options.gpus_per_worker,
+            max_restarts=0,
+            max_task_retries=0,
+        )(_Actor)
+
+    def start(self) -> _RayWorker:
+        """Start a worker."""
+        return _RayWorker(self._actor_class.remote(self._make_worker, os.getcwd(), self._num_threads))
+
+    def wait(self, workers: Sequence[_RayWorker]) -> Sequence[_RayWorker]:
+        """Wait until one of the workers has a message or is gone; return it."""
+        import ray
+
+        by_pending = {worker.pending: worker for worker in workers}
+        (ended,), _ = ray.wait(list(by_pending), num_returns=1)
+        return [by_pending[ended]]
+
+    def stop(self, workers: Sequence[_RayWorker]) -> None:
+        """End the workers."""
+        for worker in workers:
+            worker.stop()
+
+
+class _RayWorker:
+    """The scheduler's view of an actor."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._is_ready = False
+        self.pending: Any = actor.ready.remote()
+
+    def give(self, task: Any) -> None:
+        self.pending = self._actor.work.remote(task)
+
+    def receive(self) -> Message:
+        import ray
+
+        try:
+            result = ray.get(self.pending)
+        except ray.exceptions.RayActorError as error:
+            return Crashed(_first_line(error))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        if not self._is_ready:
+            self._is_ready = True
+            return Ready()
+        return Done(result)
 
     def stop(self) -> None:
-        """End all workers."""
         import ray
 
-        for actor in [*self._idle, *(actor for actor, _ in self._running.values())]:
-            with suppress(Exception):  # one that is dead, or a cluster that is gone
-                ray.kill(actor)
-
-    def _bear(self) -> None:
-        actor = self._actor_class.remote(self._make_worker, os.getcwd())
-        self._running[actor.ready.remote()] = actor, None
-
-    def _hand_out(self) -> bool:
-        """Give tasks to those who have none; tell whether any task is left in somebody's hands."""
-        while self._idle and (attempt := self._next()) is not None:
-            actor = self._idle.pop()
-            attempt.num_started += 1
-            self._running[actor.work.remote(attempt.task)] = actor, attempt
-        is_work_left = any(attempt for _, attempt in self._running.values())
-        if not is_work_left and not self._idle and (attempt := self._next()) is not None:
-            self._again.appendleft(attempt)  # all workers are still being born
-            return True
-        return is_work_left
-
-    def _next(self) -> _Attempt[T] | None:
-        return self._again.popleft() if self._again else next(self._waiting, None)
-
-    def _buried(self, attempt: _Attempt[T] | None, error: Exception) -> Iterator[tuple[T, Lost]]:
-        """Put another worker in place of a dead one; its task runs again, or is left behind."""
-        cause = _first_line(error)
-        if attempt is None:
-            self._num_deaths_at_birth += 1
-            if self._num_deaths_at_birth >= _MOST_DEATHS_AT_BIRTH:
-                raise WorkerError(
-                    "ray", f"workers die before they are ready ({cause})", "see the logs of the cluster"
-                ) from error
-        elif attempt.num_started < self._options.max_attempts:
-            self._again.append(attempt)
-        else:
-            yield attempt.task, Lost(attempt.num_started, cause)
-        self._bear()
+        with suppress(Exception):  # the actor is dead, or the cluster is gone
+            ray.kill(self._actor)
 
 
 def _first_line(error: Exception) -> str:
@@ -258,7 +198,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _room(options: RayOptions) -> int:
-    """Return how many workers fit on the machines, each being whole on one of them."""
+    """Return how many workers fit on the machines, each on one of them."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -266,45 +206,44 @@ def _room(options: RayOptions) -> int:
     room = sum(_room_on(resources, options) for resources in machines)
     if room == 0:
         needs = f"{options.cpus_per_worker} CPU and {options.gpus_per_worker:g} GPU"
-        raise OptionError("ray", f"no machine of the cluster has {needs} for a worker", "ask for less")
+        raise OptionError(
+            "ray",
+            f"no machine of the cluster has {needs} for a worker",
+            "lower `cpus_per_worker` or `gpus_per_worker`",
+        )
     return room
 
 
 def _room_on(resources: dict[str, float], options: RayOptions) -> int:
-    wanted = {"CPU": options.cpus_per_worker, "GPU": options.gpus_per_worker}
-    return min(int(resources.get(name, 0) / share) for name, share in wanted.items() if share)
-
-
-def _actor_class(options: RayOptions) -> Any:
-    import ray
-
-    # Death is dealt with here, and not by Ray: see above.
-    return ray.remote(
-        num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0, max_task_retries=0
-    )(_Actor)
+    needed = {"CPU": options.cpus_per_worker, "GPU": options.gpus_per_worker}
+    return min(int(resources.get(name, 0) / amount) for name, amount in needed.items() if amount)
 
 
 class _Actor:
     """A process of the cluster with its worker."""
 
-    def __init__(self, make_worker: Callable[[], Worker], folder: str) -> None:
-        self._make_worker, self._folder = make_worker, folder
+    def __init__(
+        self, make_worker: Callable[[], Callable[[Any], Any]], folder: str, num_threads: int
+    ) -> None:
+        self._make_worker, self._folder, self._num_threads = make_worker, folder, num_threads
 
     def ready(self) -> None:
-        """Make the worker; here rather than at birth, where Ray would hide what goes wrong."""
+        """Make the worker; not in the constructor, where Ray would hide an exception."""
         from ray.util.metrics import Counter, Histogram
 
         try:
-            os.chdir(self._folder)  # so that relative paths mean here what they mean there
+            os.chdir(self._folder)  # so that relative paths mean the same here
         except OSError as error:
             raise OptionError(
                 self._folder,
-                f"is not there on {socket.gethostname()}",
+                f"does not exist on {socket.gethostname()}",
                 "share the folder between the machines",
             ) from error
+        limit_threads(self._num_threads)
         self._worker = self._make_worker()
-        self._done = Counter("deepfake_detect_tasks_done", "Videos or files that were worked through")
-        self._seconds = Histogram("deepfake_detect_task_seconds", "Time of one", boundaries=_SECONDS)
+        limit_threads(self._num_threads)  # of libraries that only now are loaded
+        self._done = Counter("deepfake_detect_tasks_done", "Tasks that ended")
+        self._seconds = Histogram("deepfake_detect_task_seconds", "Time per task", boundaries=_SECONDS)
 
     def work(self, task: Any) -> Any:
         started = time.perf_counter()

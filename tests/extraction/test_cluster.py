@@ -12,7 +12,7 @@ import pytest
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
-from deepfake_detect.work import Lost, RayOptions
+from deepfake_detect.work import RayOptions, TaskFailure
 from tests.extraction.helpers import contents, videos_of
 
 
@@ -29,21 +29,18 @@ def test_the_manifest_and_the_crops_are_those_of_this_machine(tree: Path, tmp_pa
 def test_a_video_that_workers_die_of_is_written_down(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one_is_lost(jobs: Any, make_worker: Any, options: RayOptions) -> Iterator[Any]:
+    def one_is_lost(jobs: Any, make_worker: Any, **options: Any) -> Iterator[Any]:
         worker = make_worker()
         for job in jobs:
             is_lost = job.video.method == "Face2Face"
-            yield job, Lost(3, "the node died") if is_lost else worker(job)
+            yield job, TaskFailure(3, "the node died") if is_lost else worker(job)
 
-    monkeypatch.setattr("deepfake_detect.extraction.engines.map_on_ray", one_is_lost)
-    monkeypatch.setattr("deepfake_detect.extraction.engines.limit_threads", lambda num_threads: None)
+    monkeypatch.setattr("deepfake_detect.extraction.run.map_tasks", one_is_lost)
     monkeypatch.setattr("deepfake_detect.extraction.run.ray_cluster", lambda options: nullcontext())
     videos = videos_of(tree)
     report = extract_dataset(videos, tmp_path / "out", ExtractionConfig(num_frames=2), cluster=RayOptions())
     assert (report.num_failed, report.num_crops) == (2, 6)
-    assert any(
-        "3 workers died of it (the node died); try it alone" in message for _, message in report.failures
-    )
+    assert any("crashed 3 workers (the node died); try it alone" in message for _, message in report.failures)
     assert not list((tmp_path / "out").rglob(".*.partial"))
 
 
@@ -53,7 +50,7 @@ def test_a_cluster_that_does_not_answer(
     pytest.importorskip("ray")
     arguments = ["extract-faces", str(tree), "--out", str(tmp_path / "out"), "--engine", "ray"]
     assert main([*arguments, "--ray-address", "127.0.0.1:1"]) == 2
-    assert "no cluster answers" in capsys.readouterr().err
+    assert "no cluster responds" in capsys.readouterr().err
 
 
 def test_flags_of_the_cluster_need_it(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

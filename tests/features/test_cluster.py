@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.features.feature_file import FeatureFile
-from deepfake_detect.work import Lost, RayOptions
+from deepfake_detect.work import RayOptions, TaskFailure
 from tests.features.test_extract import extract, manifest  # noqa: F401
 
 
@@ -31,22 +30,20 @@ def test_the_file_is_that_of_this_machine(manifest: Manifest, small_detector: Pa
     assert rows_of(tmp_path / "ray.h5") == rows_of(tmp_path / "here.h5")
 
 
-def test_rows_that_workers_die_of_are_told_and_order_is_kept(
+def test_rows_that_crash_workers_are_reported_and_order_is_kept(
     manifest: Manifest,  # noqa: F811
     small_detector: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def backwards_without_the_second(tasks: Any, make_worker: Any, options: RayOptions) -> Iterator[Any]:
+    def without_the_second(tasks: Any, make_worker: Any, *, in_order: bool, **_: Any) -> Iterator[Any]:
+        assert in_order
         worker = make_worker()
-        for task in reversed(list(tasks)):
-            yield task, Lost(3, "the node died") if task[0] == 1 else worker(task)
+        for number, task in enumerate(tasks):
+            yield task, TaskFailure(3, "the node died") if number == 1 else worker(task)
 
-    monkeypatch.setattr("deepfake_detect.features.extract.map_on_ray", backwards_without_the_second)
-    monkeypatch.setattr("deepfake_detect.features.extract.ray_cluster", lambda options: nullcontext())
-    monkeypatch.setattr("deepfake_detect.features.extract.limit_threads", lambda num_threads: None)
-    told = "3 workers died of rows 2 to 3|2 crops cannot be read"
-    with pytest.warns(UserWarning, match=told):
+    monkeypatch.setattr("deepfake_detect.features.extract.map_tasks", without_the_second)
+    with pytest.warns(UserWarning, match="rows 2 to 3 crashed 3 workers|2 crops cannot be read"):
         done = extract(manifest, small_detector, tmp_path / "a.h5", batch_size=2, cluster=RayOptions())
     assert (done.num_new, len(done.unreadable)) == (manifest.num_rows - 2, 2)
     extract(manifest, small_detector, tmp_path / "b.h5", batch_size=2)

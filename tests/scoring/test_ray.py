@@ -6,7 +6,6 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from deepfake_detect.cli import main
 from deepfake_detect.scoring import ClipSource, ScoringOptions, score_on_cluster
-from deepfake_detect.work import Lost, RayOptions
+from deepfake_detect.work import RayOptions, TaskFailure
 
 
 def test_a_folder_is_judged_as_on_this_machine(
@@ -39,14 +38,12 @@ def test_a_folder_is_judged_as_on_this_machine(
 def test_a_clip_that_workers_die_of_is_told(
     small_detector: Path, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def first_is_lost(tasks: Any, make_worker: Any, options: RayOptions) -> Iterator[Any]:
+    def first_is_lost(tasks: Any, make_worker: Any, **options: Any) -> Iterator[Any]:
         worker = make_worker()
         for task in tasks:
-            yield task, Lost(3, "the node died") if task[0] == 0 else worker(task)
+            yield task, TaskFailure(3, "the node died") if task[0] == 0 else worker(task)
 
-    monkeypatch.setattr("deepfake_detect.scoring.on_cluster.map_on_ray", first_is_lost)
-    monkeypatch.setattr("deepfake_detect.scoring.on_cluster.ray_cluster", lambda options: nullcontext())
-    monkeypatch.setattr("deepfake_detect.device.limit_threads", lambda num_threads: None)
+    monkeypatch.setattr("deepfake_detect.scoring.on_cluster.map_tasks", first_is_lost)
     sources = [ClipSource("a", str(portrait_clip)), ClipSource("b", str(portrait_clip))]
     options = ScoringOptions(detector=str(small_detector), num_frames=1)
     (_, lost), (_, judged) = score_on_cluster(sources, options, RayOptions(), finish=lambda *_: None)
