@@ -1,4 +1,4 @@
-"""Tell whether the face in a video was forged.
+"""Detect deepfaked faces in videos and images, with a calibrated confidence.
 
 The way through the library: video -> frames -> faces -> crops -> manifest -> dataset -> model ->
 training -> evaluation; and the short way, clip -> verdict:
@@ -9,27 +9,30 @@ training -> evaluation; and the short way, clip -> verdict:
     >>> score.verdict in ("real", "fake", "uncertain", "no_face")
     True
 
-The rooms, in the order in which they may import one another:
+The packages, in the order in which they may import one another (those of one line do not):
 
-    errors, records, metrics     what goes wrong, what crosses rooms, numbers about numbers
-    cluster      tasks -> results, by workers on many machines
-    urls         folders behind URLs
-    video        file -> frames
-    faces        frames -> faces -> crops, people followed over time
-    data         dataset layouts, official splits, the manifest, crops as tensors
-    forgery      making fakes: blends of reals, GANs
-    models       crop -> logit, pretrained weights, the detector file
-    training     manifest -> detector
-    explain      where a network looks, what its layers answer to, Deep Dream
-    evaluation   scores -> metrics with intervals, aggregation over a clip, calibration
-    report       pictures and annotated clips from finished numbers
-    features     features kept in HDF5, classical classifiers, like faces, maps
-    extraction   dataset -> crops and manifest, resumable and parallel
-    scoring      clip -> verdict
-    runtimes     detectors in ONNX Runtime and OpenVINO, without PyTorch
-    clips        many clips, addresses, streams: what to judge, tables of results
-    app          a page and an HTTP interface for clips, on this computer
-    cli          the command line, also behind tools/
+    errors        every exception raised on purpose
+    records       what packages pass to one another
+    options, device, images, progress, plugins  options as dataclass fields; small helpers
+    registry      named parts: backbones, heads, losses, metrics and others
+    io, metrics, work  files, URLs and downloads; numbers with intervals; the task runner
+    provenance    Content Credentials of a file
+    video         file -> frames
+    faces         frames -> faces -> crops, people tracked over time
+    data          dataset layouts, official splits, the manifest, crops as tensors
+    forgery       self-blended images
+    models        crop -> logit, pretrained weights, the detector file
+    runtimes      detectors in ONNX Runtime and OpenVINO, without PyTorch
+    explanation   which pixels a model's output depends on
+    evaluation    scores -> metrics with intervals, aggregation over a clip, calibration
+    report        figures, tables, pages and annotated clips from finished numbers
+    training      manifest -> detector
+    features      features kept in HDF5 and classical classifiers on them
+    scoring       clip -> verdict, many clips, live streams
+    extraction    dataset -> crops and manifest, resumable and parallel
+    app           a web page and an HTTP API on this computer
+    lab           GANs, the small-image classifier, Deep Dream and other experiments
+    cli           the command line
 """
 
 import lazy_loader

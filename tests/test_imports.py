@@ -1,11 +1,12 @@
-"""The house rules of imports: rooms in order, single importers, light start, guarded exports."""
+"""The rules of imports: rooms in order, single importers, light start, guarded exports."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,62 +54,139 @@ SINGLE_IMPORTERS = {
     "fsspec": {"io"},
     "ray": {"work"},
 }
+FACENET = {"faces": frozenset({"PNet", "RNet", "ONet"}), "models": frozenset({"InceptionResnetV1"})}
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+MAPPED = re.compile(r"^    ([a-z_, ]+?)  +\S", re.MULTILINE)
 
 
-def room_of(path: Path) -> str:
-    relative = path.relative_to(PACKAGE)
+def modules(package: Path) -> list[Path]:
+    return sorted(package.rglob("*.py"))
+
+
+def room_of(path: Path, package: Path) -> str:
+    relative = path.relative_to(package)
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
-def imported_names(path: Path) -> Iterator[str]:
-    """Every dotted name a module imports, also inside functions and for type checking."""
+def imports(path: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield every module a file imports and the names taken of it, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, frozenset()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module is not None
-            if node.module == "deepfake_detect":
-                yield from (f"deepfake_detect.{alias.name}" for alias in node.names)
+            names = frozenset(alias.name for alias in node.names)
+            if node.level:
+                yield "." * node.level + (node.module or ""), names
+            elif node.module == "deepfake_detect":
+                yield from ((f"deepfake_detect.{name}", frozenset()) for name in names)
             else:
-                yield node.module
+                yield str(node.module), names
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":
-        return  # the public face names every room, and loads them only on use
-    assert room in RANK, f"{room} is not in the house plan"
-    for name in imported_names(path):
-        parts = name.split(".")
-        if parts[0] != "deepfake_detect" or len(parts) == 1 or (room, name) in EXCEPTIONS:
+def relative_imports(package: Path) -> Iterator[str]:
+    for path in modules(package):
+        yield from (f"{path.name}: {name}" for name, _ in imports(path) if name.startswith("."))
+
+
+def misplaced_imports(package: Path) -> Iterator[str]:
+    """Yield imports of rooms that do not come before the importing one, and unknown rooms."""
+    for path in modules(package):
+        room = room_of(path, package)
+        if room == "__init__":
+            continue  # the front door names every room, and loads them only on use
+        if room not in RANK:
+            yield f"{room} is not in ORDER"
             continue
-        other = parts[1]
-        assert other == room or RANK[other] < RANK[room], f"{path.name} ({room}) imports {name}"
+        for name, _ in imports(path):
+            parts = name.split(".")
+            if parts[0] != "deepfake_detect" or len(parts) == 1 or parts[1] == room:
+                continue
+            if (room, name) in EXCEPTIONS:
+                continue
+            if RANK.get(parts[1], len(ORDER)) >= RANK[room]:
+                yield f"{room}/{path.name} imports {name}"
 
 
-@pytest.mark.parametrize("library", sorted(SINGLE_IMPORTERS))
-def test_a_library_has_one_home(library: str) -> None:
-    importers = {
-        room_of(path)
-        for path in modules()
-        if any(name.split(".")[0] == library for name in imported_names(path))
-    }
-    assert importers <= SINGLE_IMPORTERS[library]
+def foreign_importers(package: Path) -> Iterator[str]:
+    """Yield imports of a library outside the rooms it belongs to."""
+    for path in modules(package):
+        room = room_of(path, package)
+        for name, _ in imports(path):
+            library = name.split(".")[0]
+            if room not in SINGLE_IMPORTERS.get(library, {room}):
+                yield f"{room}/{path.name} imports {library}"
 
 
-def test_only_faces_imports_the_face_detector() -> None:
-    for path in modules():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "facenet_pytorch":
-                names = {alias.name for alias in node.names}
-                allowed = {"faces": {"MTCNN"}, "models": {"InceptionResnetV1"}}[room_of(path)]
-                assert names <= allowed, path
+def misused_face_detector(package: Path) -> Iterator[str]:
+    """Yield imports of facenet-pytorch other than MTCNN's in faces and the recognizer's in models."""
+    for path in modules(package):
+        allowed = FACENET.get(room_of(path, package), frozenset())
+        for name, names in imports(path):
+            if name.split(".")[0] == "facenet_pytorch" and not (names and names <= allowed):
+                yield f"{room_of(path, package)}/{path.name} imports {name} {sorted(names)}"
+
+
+def map_of(docstring: str) -> list[str]:
+    """Return the rooms of a docstring's map, in its order."""
+    return [room for line in MAPPED.findall(docstring) for room in line.split(", ")]
+
+
+RULES: dict[str, Callable[[Path], Iterator[str]]] = {
+    "relative": relative_imports,
+    "order": misplaced_imports,
+    "single importer": foreign_importers,
+    "face detector": misused_face_detector,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_package_keeps_the_rule(rule: str) -> None:
+    assert list(RULES[rule](PACKAGE)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "line"),
+    [
+        ("relative", "faces/a.py", "from .crops import square"),
+        ("relative", "faces/a.py", "from . import crops"),
+        ("order", "video/a.py", "from deepfake_detect.faces import detect_faces"),
+        ("order", "video/a.py", "import deepfake_detect.faces.crops"),
+        ("order", "video/a.py", "from deepfake_detect import faces"),
+        ("order", "metrics/a.py", "def f():\n    from deepfake_detect.io.files import read_json"),
+        ("order", "records.py", "from deepfake_detect.device import choose_device"),
+        ("order", "video/a.py", "import deepfake_detect.unheard_of"),
+        ("order", "unheard_of/a.py", "pass"),
+        ("face detector", "faces/a.py", "from facenet_pytorch import InceptionResnetV1"),
+        ("face detector", "data/a.py", "from facenet_pytorch.models.mtcnn import PNet"),
+        ("face detector", "models/a.py", "from facenet_pytorch.models.mtcnn import PNet"),
+        ("face detector", "faces/a.py", "import facenet_pytorch"),
+        *(("single importer", "video_/a.py", f"import {library}.sub") for library in SINGLE_IMPORTERS),
+        *(("single importer", "video_/a.py", f"from {library} import b") for library in SINGLE_IMPORTERS),
+    ],
+)
+def test_a_planted_violation_is_found(rule: str, file: str, line: str, tmp_path: Path) -> None:
+    for name, text in {"__init__.py": "", "errors.py": "import math", "faces/crops.py": "import cv2"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert list(RULES[rule](tmp_path)) == []
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(line)
+    assert len(list(RULES[rule](tmp_path))) == 1
+
+
+def test_the_map_in_the_docstring_is_the_import_order() -> None:
+    mapped = map_of(str(deepfake_detect.__doc__))
+    ordered = [room for rooms in ORDER for room in rooms if room not in ("_version", "weights")]
+    assert mapped == ordered
+
+
+def test_a_wrong_map_is_found() -> None:
+    docstring = str(deepfake_detect.__doc__)
+    line = next(line for line in docstring.splitlines() if line.startswith("    faces "))
+    ordered = map_of(docstring)
+    assert map_of(docstring.replace(line + "\n", "")) == [room for room in ordered if room != "faces"]
+    assert map_of(docstring + "    another  room\n") == [*ordered, "another"]
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import DeepfakeDetectError, OptionError
 from deepfake_detect.options import OptionField, option_fields, options_from_mapping, read_options_file
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def options_of(
     return options_from_mapping(cls, {**values, **also}, source=source, also=extra)
 
 
-def in_flags(error: OptionError, parser: argparse.ArgumentParser) -> OptionError:
-    """Return a library's error with the command's flags in place of parameter names."""
+def in_flags(error: DeepfakeDetectError, parser: argparse.ArgumentParser) -> DeepfakeDetectError:
+    """Return what a library's error says, with the command's flags in place of parameter names."""
     flags = {
         action.dest: action.option_strings[-1]
         if action.option_strings
@@ -77,7 +77,8 @@ def in_flags(error: OptionError, parser: argparse.ArgumentParser) -> OptionError
     def flagged(text: str) -> str:
         return _PARAMETER.sub(lambda match: flags.get(match[1], match[1]), text)
 
-    return type(error)(flags.get(error.subject, error.subject), flagged(error.cause), flagged(error.remedy))
+    subject = flags.get(error.subject, error.subject) if isinstance(error, OptionError) else error.subject
+    return DeepfakeDetectError(subject, flagged(error.cause), flagged(error.remedy))
 
 
 def _add(

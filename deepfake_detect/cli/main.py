@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from deepfake_detect._version import __version__
 from deepfake_detect.cli.arguments import in_flags
-from deepfake_detect.errors import DeepfakeDetectError, OptionError
+from deepfake_detect.errors import DeepfakeDetectError
 from deepfake_detect.scoring.missing import missing_library
 
 
@@ -122,11 +122,8 @@ def _run(command: Command, program: str, arguments: Sequence[str]) -> int:
     try:
         with _plain_warnings():
             return int(module.run(parser.parse_args(arguments)))
-    except OptionError as error:
-        print(f"error: {in_flags(error, parser)}", file=sys.stderr)
-        return EXIT_BAD_INPUT
     except DeepfakeDetectError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_flags(error, parser)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except ModuleNotFoundError as error:
         if (error.name or "deepfake_detect").startswith("deepfake_detect"):

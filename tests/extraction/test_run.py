@@ -211,7 +211,7 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
         (["--workers", "0"], "workers: is 0; pass 1 or more"),
         (["--frames", "0"], "num_frames"),
         (["--margin", "9"], "margin: is 9.0"),
-        (["--min-face", "3"], "min_face: is 3.0 px"),
+        (["--min-face", "3"], "--min-face: is 3.0 px"),
         (["--methods", "DeepFakes"], "methods: 'DeepFakes' is unknown"),
         (["--methods", ","], "methods: names none"),
         (["--compression", "raw"], "holds no raw video"),
