@@ -35,8 +35,9 @@ class Option:
         above, below: Bounds that are not allowed themselves.
         choices: Allowed values, or a function that returns them where they are registered at run
             time; empty allows all. A ``Literal`` type needs none.
-        flag: Flag of the command line where it is not ``--field-name``; without dashes the argument
-            is positional.
+        flag: Flag of the command line where it is not ``--field-name`` (for a bool that is true by
+            default, ``--no-field-name``); without dashes the argument is positional.
+        aliases: Further flags that mean the same.
         metavar: Stands for the value in ``--help``.
         is_hidden: Whether the command line leaves it out.
     """
@@ -50,6 +51,7 @@ class Option:
     flag: str | None = None
     metavar: str | None = None
     is_hidden: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +110,13 @@ def option(
     flag: str | None = None,
     metavar: str | None = None,
     is_hidden: bool = False,
+    aliases: tuple[str, ...] = (),
 ) -> Any:
     """Return a dataclass field that is an option.
 
     Args:
         default: Value when the option is not given; without one the option is required.
-        help, low, high, above, below, choices, flag, metavar, is_hidden: See :class:`Option`.
+        help, low, high, above, below, choices, flag, metavar, is_hidden, aliases: See :class:`Option`.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -125,7 +128,7 @@ def option(
         Traceback (most recent call last):
         deepfake_detect.errors.OptionError: num_frames: is 0; must be 1 or more
     """
-    described = Option(help, low, high, above, below, choices, flag, metavar, is_hidden)
+    described = Option(help, low, high, above, below, choices, flag, metavar, is_hidden, aliases)
     return dataclasses.field(default=default, metadata={_KEY: described})
 
 

@@ -65,6 +65,19 @@ def options_of(
     return options_from_mapping(cls, {**values, **also}, source=source, also=extra)
 
 
+def keywords_of(arguments: argparse.Namespace, *classes: type[DataclassInstance]) -> dict[str, Any]:
+    """Return the arguments as keywords of a library function that takes the options of some dataclasses.
+
+    Raises:
+        OptionError: An option is missing or not allowed.
+    """
+    keywords = dict(vars(arguments))
+    for cls in classes:
+        options = options_of(cls, arguments)
+        keywords |= {field.name: getattr(options, field.name) for field in option_fields(cls)}
+    return keywords
+
+
 def in_flags(error: DeepfakeDetectError, parser: argparse.ArgumentParser) -> DeepfakeDetectError:
     """Return what a library's error says, with the command's flags in place of parameter names."""
     flags = {
@@ -88,7 +101,9 @@ def _add(
     more: dict[str, Any] = {"help": _help(field)}
     is_positional = not field.flag.startswith("-")
     if field.kind is bool:
-        flag = f"--no-{field.name.replace('_', '-')}" if field.default is True else field.flag
+        flag = field.flag
+        if field.default is True and described.flag is None:
+            flag = f"--no-{field.name.replace('_', '-')}"
         action = "store_false" if field.default is True else "store_true"
         parser.add_argument(flag, dest=field.name, action=action, default=argparse.SUPPRESS, **more)
         return
@@ -103,7 +118,8 @@ def _add(
         parser.add_argument(field.name, **{**more, "metavar": described.metavar or field.flag.upper()})
         return
     # Values stay text: the dataclass converts and checks them, and its errors name the option.
-    parser.add_argument(field.flag, dest=field.name, required=is_required, **more)
+    # The flag itself comes last: errors name the last one.
+    parser.add_argument(*described.aliases, field.flag, dest=field.name, required=is_required, **more)
 
 
 _MOST_CHOICES_SHOWN = 6
