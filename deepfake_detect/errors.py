@@ -11,6 +11,7 @@
     │   ├── DatasetLayoutError      the folders are not those of the named dataset
     │   └── ManifestError           a manifest or crop that is missing, damaged or of another shape
     ├── CheckpointError             a detector file that is missing, damaged or of another library
+    ├── FetchError                  a URL that cannot be downloaded
     ├── WeightsError                pretrained weights that are missing, damaged or do not fit
     ├── SanityError                 a training run that would not learn, found before it starts
     ├── OutputError                 a place where a result cannot be written
@@ -90,6 +91,10 @@ class CheckpointError(DeepfakeDetectError):
 
 class WeightsError(DeepfakeDetectError):
     """Pretrained weights that are missing, damaged or do not fit the network."""
+
+
+class FetchError(DeepfakeDetectError):
+    """A URL that cannot be downloaded, or whose file has another size or hash than expected."""
 
 
 class SanityError(DeepfakeDetectError):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from deepfake_detect.io.remote import RemoteDir
+    from deepfake_detect.io.fetch import RemoteDir
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -116,7 +116,7 @@ def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """The empty bucket ``s3://faces`` of that server."""
     import s3fs
 
-    from deepfake_detect.io.remote import RemoteDir
+    from deepfake_detect.io.fetch import RemoteDir
 
     for name, value in {
         "AWS_ENDPOINT_URL": object_server,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.io.fetch import RemoteDir, is_url
 from deepfake_detect.io.files import make_folder
-from deepfake_detect.io.remote import RemoteDir, is_url
 from deepfake_detect.records import DatasetVideo
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from filelock import FileLock
 from deepfake_detect.data.manifest import MANIFEST_NAME, read_manifest
 from deepfake_detect.data.shards import SHARD_SUFFIX
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.io.fetch import RemoteDir, is_url
 from deepfake_detect.io.files import cache_folder, make_folder
-from deepfake_detect.io.remote import RemoteDir, is_url
 
 _LOCK_NAME = ".lock"
 _SHARDS_AT_ONCE = 2  # each may be of a gigabyte
@@ -38,7 +38,7 @@ def local_manifest(place: str | os.PathLike[str], *, folder: Path | None = None)
     Raises:
         OptionError: The URL cannot be listed, or is not that of a Parquet file.
         ManifestError: There is no such manifest, or crops it names are not there.
-        VideoUnreadableError: A file cannot be fetched.
+        FetchError: A file cannot be fetched.
 
     Example:
         >>> local_manifest("crops/manifest.parquet").as_posix()

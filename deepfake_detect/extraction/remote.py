@@ -17,7 +17,7 @@ from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.errors import DatasetLayoutError, DeepfakeDetectError
 from deepfake_detect.extraction.store import failure_path, index_path
 from deepfake_detect.extraction.video import Job, VideoExtraction
-from deepfake_detect.io.remote import RemoteDir
+from deepfake_detect.io.fetch import RemoteDir
 from deepfake_detect.records import DatasetVideo
 
 _TOLD_BY = (".json", ".csv", ".txt")  # files in which owners say what their videos are

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from deepfake_detect.errors import DeepfakeDetectError, OutputError
 
 
@@ -70,9 +72,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def cache_folder() -> Path:
     """Return where downloads are kept: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepfake_detect"
+    return Path(chosen) if chosen else platformdirs.user_cache_path("deepfake_detect", appauthor=False)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

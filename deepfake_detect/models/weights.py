@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
-from deepfake_detect.errors import WeightsError
-from deepfake_detect.io.files import cache_folder, make_folder, sha256_of_file
+from deepfake_detect.errors import FetchError, WeightsError
+from deepfake_detect.io.fetch import fetch_file
+from deepfake_detect.io.files import cache_folder
 from deepfake_detect.models.hdf5_weights import read_weights_h5
 from deepfake_detect.models.spec import DETECTOR_FORMAT
-from deepfake_detect.progress import progress_bar
 
-_BLOCK_BYTES = 1 << 20
-_TIMEOUT_SECONDS = 30
 _ENCODER = "encoder."  # in front of the backbone's tensors in a detector's file
 
 
@@ -71,84 +66,25 @@ class WeightsFile:
 
 
 def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) -> Path:
-    """Download a file once; later calls return the cached copy without touching the network.
-
-    A broken download resumes where it stopped. The file takes its name only once it has the length
-    that the server announced, and the right hash where the publisher gives one.
+    """Download published weights once; later calls return the cached copy without network access.
 
     Args:
-        published: What to fetch.
-        folder: Where to keep it; :func:`cache_folder` when ``None``.
+        published: Where they are, and their hash.
+        folder: Where to keep them; :func:`cache_folder` when ``None``.
 
     Returns:
         Path of the file.
 
     Raises:
-        WeightsError: The network or server refused, or the hash is another.
+        WeightsError: They cannot be downloaded, or have another hash.
     """
-    target = (folder or cache_folder()) / published.url.rsplit("/", 1)[-1]
-    if target.is_file():
-        _check_hash(target, published)
-        return target
-    make_folder(target.parent)
-    # Several processes of one training ask at once: one downloads, the others wait and find it.
-    with FileLock(target.with_name(f".{target.name}.lock")):
-        if not target.is_file():
-            _fetch(published, target)
-    return target
-
-
-def _fetch(published: PublishedWeights, target: Path) -> None:
-    partial = target.with_name(target.name + ".part")
+    folder = folder or cache_folder()
     try:
-        _download(published.url, partial)
-    except (urllib.error.URLError, OSError) as error:
-        raise WeightsError(
-            published.url,
-            f"cannot be downloaded ({error})",
-            f"try again to resume, or place the file at {target} or pass its path as weights",
-        ) from error
-    try:
-        _check_hash(partial, published)
-    except WeightsError:
-        partial.unlink()
-        raise
-    os.replace(partial, target)
-
-
-def _check_hash(path: Path, published: PublishedWeights) -> None:
-    if published.sha256 is None:
-        return
-    found = sha256_of_file(path)
-    if not found.startswith(published.sha256):
-        raise WeightsError(
-            path,
-            f"has the SHA-256 {found}, its publisher gives {published.sha256}",
-            "delete it and fetch it again",
-        )
-
-
-def _download(url: str, partial: Path) -> None:
-    """Append what is missing of ``url`` to ``partial``."""
-    done = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and done:  # nothing is left to send: the part is whole
-            return
-        raise
-    with response:
-        resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        total = None if length is None else int(length) + (done if resumed else 0)
-        with open(partial, "ab" if resumed else "wb") as file, progress_bar() as progress:
-            task = progress.add_task(url.rsplit("/", 1)[-1], total=total, completed=file.tell(), note="bytes")
-            while block := response.read(_BLOCK_BYTES):
-                file.write(block)
-                progress.advance(task, len(block))
-            if total is not None and file.tell() < total:
-                raise OSError(f"the connection closed after {file.tell()} of {total} bytes")
+        return fetch_file(published.url, folder=folder, sha256=published.sha256)
+    except FetchError as error:
+        target = folder / published.url.rsplit("/", 1)[-1]
+        remedy = f"{error.remedy}, or place the file at {target} or pass its path as `weights`"
+        raise WeightsError(error.subject, error.cause, remedy) from error
 
 
 def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:

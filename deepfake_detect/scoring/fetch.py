@@ -83,7 +83,7 @@ def fetch(
 
 
 def _from_store(address: str, folder: Path) -> Path:
-    from deepfake_detect.io.remote import RemoteDir
+    from deepfake_detect.io.fetch import RemoteDir
 
     place, _, name = address.rpartition("/")
     RemoteDir(place).fetch(name, folder / name)

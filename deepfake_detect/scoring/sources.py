@@ -120,7 +120,7 @@ def _check_address(name: str, scheme: str, *, is_allowed: bool) -> None:
 
 def _in_store(address: str) -> list[ClipSource]:
     """Return the clips of a folder of an object store, or the one that is named itself."""
-    from deepfake_detect.io.remote import RemoteDir
+    from deepfake_detect.io.fetch import RemoteDir
 
     if os.path.splitext(address)[1].lower() in _media_suffixes():
         return [ClipSource(address, None)]

@@ -13,7 +13,7 @@ from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
-from deepfake_detect.io.remote import is_url
+from deepfake_detect.io.fetch import is_url
 from deepfake_detect.models.spec import HeadName, Pooling, Temporal
 from deepfake_detect.training.finetune import parse_finetune
 from deepfake_detect.training.kept_epochs import parse_epochs, require_epochs

@@ -14,7 +14,7 @@ from deepfake_detect.data.fetched import local_manifest
 from deepfake_detect.data.manifest import read_manifest, write_manifest
 from deepfake_detect.data.pack import pack_manifest
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.io.remote import RemoteDir
+from deepfake_detect.io.fetch import RemoteDir
 from deepfake_detect.training.config import config_from
 from tests.data.trees import crop_manifest, textured_crops
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.io.remote import RemoteDir
+from deepfake_detect.io.fetch import RemoteDir
 from tests.extraction.helpers import contents
 
 BUCKET = "s3://faces"
@@ -101,7 +101,7 @@ def test_a_video_that_goes_meanwhile_fails_alone(
     [
         (f"{BUCKET}/absent", "out", "holds no file, or is not there; check the URL"),
         ("s3://no-such-bucket/a", "out", "cannot be listed"),
-        ("nowhere://a", "out", "is no URL that fsspec knows"),
+        ("nowhere://a", "out", "is not a URL that fsspec knows"),
         (f"{BUCKET}/index.parquet", "out", "is a file; pass the folder of videos, or copy the file"),
         (None, "s3://no-such-bucket/a", "cannot be"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.io.remote import RemoteDir
+from deepfake_detect.io.fetch import RemoteDir
 
 
 def test_clips_of_a_store_are_judged_as_those_here(

@@ -1,0 +1,348 @@
+"""Files and folders behind URLs: the only importer of fsspec, and the only downloader.
+
+``http(s)://`` needs no other package: fsspec would need aiohttp, and does not resume. Everything else
+(``s3://``, ``gs://``, ``hf://``, ``file://``, ...) is read by fsspec, each protocol by a package of its
+own (s3fs, gcsfs, huggingface_hub). An object of a store appears when it is whole, so writing is atomic
+as with local files.
+
+With ``DEEPFAKE_DETECT_OFFLINE=1`` only files that are already in the cache are used.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import importlib.util
+import io
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from deepfake_detect.errors import DeepfakeDetectError, FetchError, OptionError, OutputError
+from deepfake_detect.io.files import cache_folder, make_folder, sha256_of_file
+from deepfake_detect.progress import progress_bar
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_OFFLINE = "DEEPFAKE_DETECT_OFFLINE"
+_LOCAL_PROTOCOLS = ("file", "local", "memory")
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+_FILES_AT_ONCE = 256
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOTHING_LEFT = 416
+
+
+def is_url(text: str | os.PathLike[str]) -> bool:
+    """Return whether text is a URL rather than a path.
+
+    Example:
+        >>> [is_url(text) for text in ("s3://bucket/faces", "/data/faces", Path("a"))]
+        [True, False, False]
+    """
+    protocol, separator, _ = str(text).partition("://")
+    return bool(separator) and protocol.isalnum()
+
+
+def path_or_url(text: str | os.PathLike[str]) -> Path | str:
+    """Return a path as ``Path`` and a URL unchanged: a ``Path`` would drop one of its slashes."""
+    return str(text) if is_url(text) else Path(text)
+
+
+def fetch_file(
+    url: str,
+    *,
+    folder: Path | None = None,
+    sha256: str | None = None,
+    max_bytes: int | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Download a file once; later calls return the cached copy without network access.
+
+    An interrupted download resumes. The file gets its name only when it has the announced length and
+    the right hash. Several processes may call this at once: one downloads.
+
+    Args:
+        url: Any URL.
+        folder: Where to keep the file; :func:`cache_folder` when ``None``.
+        sha256: Its SHA-256 or the first digits of it, in hexadecimal.
+        max_bytes: Largest size allowed.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        Path of the local file, which has the name that the URL ends with.
+
+    Raises:
+        FetchError: The file cannot be downloaded, is too large, or has another hash.
+        OptionError: The URL's protocol needs a package that is not installed.
+    """
+    from filelock import FileLock
+
+    name = url.rsplit("/", 1)[-1]
+    target = (folder or cache_folder()) / name
+    if not target.is_file():
+        make_folder(target.parent)
+        with FileLock(target.with_name(f".{name}.lock")), progress_bar(enabled=show_progress) as progress:
+            if not target.is_file():
+                task = progress.add_task(name, total=None, note="bytes")
+                _download_checked(
+                    url,
+                    target,
+                    sha256,
+                    max_bytes,
+                    lambda done, total: progress.update(task, completed=done, total=total),
+                )
+                return target
+    _check_sha256(target, sha256)
+    return target
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    max_bytes: int | None = None,
+    on_bytes: Callable[[int, int | None], None] | None = None,
+) -> None:
+    """Download a file to a path, resuming from ``NAME.part`` next to it if that exists.
+
+    Args:
+        url: Any URL.
+        target: Path of the finished file.
+        max_bytes: Largest size allowed.
+        on_bytes: Called with the bytes present and, where known, the total.
+
+    Raises:
+        FetchError: The file cannot be downloaded or is too large.
+        OptionError: The URL's protocol needs a package that is not installed.
+    """
+    _download_checked(url, target, None, max_bytes, on_bytes)
+
+
+def _download_checked(
+    url: str,
+    target: Path,
+    sha256: str | None,
+    max_bytes: int | None,
+    on_bytes: Callable[[int, int | None], None] | None,
+) -> None:
+    make_folder(target.parent)
+    part = target.with_name(target.name + ".part")
+    with _remote_errors(FetchError, url, "cannot be fetched", "check that it exists, or try again to resume"):
+        _append_missing(url, part, max_bytes, on_bytes)
+    try:
+        _check_sha256(part, sha256)
+    except FetchError:
+        part.unlink()
+        raise
+    os.replace(part, target)
+
+
+def _append_missing(
+    url: str, part: Path, max_bytes: int | None, on_bytes: Callable[[int, int | None], None] | None
+) -> None:
+    """Append what is missing of a file to its part."""
+    done = part.stat().st_size if part.exists() else 0
+    with _opened_at(url, done) as (stream, start, total):
+        _check_size(url, total, max_bytes)
+        with open(part, "ab" if start else "wb") as file:
+            while block := stream.read(_BLOCK_BYTES):
+                file.write(block)
+                _check_size(url, file.tell(), max_bytes)
+                if on_bytes:
+                    on_bytes(file.tell(), total)
+            if total is not None and file.tell() < total:
+                raise OSError(f"the connection closed after {file.tell()} of {total} bytes")
+
+
+@contextmanager
+def _opened_at(url: str, start: int) -> Iterator[tuple[IO[bytes], int, int | None]]:
+    """Open a file behind a URL; give the stream, the byte it starts at, and the file's size if known."""
+    if not url.lower().startswith(("http://", "https://")):
+        system, path = _opened(url)
+        with system.open(path, "rb") as stream:
+            size = int(stream.size)
+            start = start if start <= size else 0
+            stream.seek(start)
+            yield stream, start, size
+        return
+    _check_online(url)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != _NOTHING_LEFT or not start:
+            raise
+        yield io.BytesIO(), start, start  # the part is whole
+        return
+    with response:
+        start = start if response.status == 206 else 0
+        length = response.headers.get("Content-Length")
+        yield response, start, None if length is None else start + int(length)
+
+
+def _check_size(url: str, size: int | None, max_bytes: int | None) -> None:
+    if max_bytes is not None and size is not None and size > max_bytes:
+        raise FetchError(url, f"has more than {max_bytes:,} bytes", "fetch a smaller file")
+
+
+def _check_sha256(path: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    found = sha256_of_file(path)
+    if not found.startswith(sha256):
+        raise FetchError(
+            path, f"has the SHA-256 {found}, its publisher gives {sha256}", "delete it and fetch it again"
+        )
+
+
+def _check_online(url: str) -> None:
+    if os.environ.get(_OFFLINE, "0") not in ("", "0"):
+        raise FetchError(
+            url, f"is not in the cache, and {_OFFLINE} is set", f"unset {_OFFLINE}, or fetch the file before"
+        )
+
+
+@dataclass(frozen=True)
+class RemoteDir:
+    """A folder behind a URL; picklable, so that each worker opens it itself.
+
+    Args:
+        url: As fsspec takes it, such as ``s3://bucket/faces``.
+
+    Raises:
+        OptionError: fsspec, or the package for its protocol, is not installed; by the methods.
+    """
+
+    url: str
+
+    def files(self) -> dict[str, int]:
+        """Return all files below the folder: relative path -> bytes; empty if it does not exist.
+
+        Raises:
+            OptionError: It cannot be listed.
+        """
+        with _remote_errors(OptionError, self.url, "cannot be listed", "check the URL and your credentials"):
+            system, root = _opened(self.url)
+            system.invalidate_cache()
+            found = system.find(root, detail=True)
+        return {name[len(root) :].lstrip("/"): int(about["size"] or 0) for name, about in found.items()}
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Download a file, or a folder file by file.
+
+        Raises:
+            FetchError: It cannot be downloaded.
+        """
+        url = f"{self.url.rstrip('/')}/{name}"
+        with _remote_errors(FetchError, url, "cannot be fetched", "check that it exists"):
+            system, root = _opened(self.url)
+            path = f"{root}/{name}"
+            files = system.find(path) if system.isdir(path) else [path]
+        for file in files:
+            suffix = file[len(path) :]
+            download(url + suffix, target / suffix.lstrip("/"))
+
+    def fetch_all(
+        self, names: Sequence[str], folder: Path, *, note: str, at_once: int = _FILES_AT_ONCE
+    ) -> None:
+        """Download files into a folder under their names, several at a time.
+
+        Args:
+            names: Relative paths.
+            folder: Destination.
+            note: What the files are, for the progress bar, which is shown if there are more than
+                ``at_once``.
+            at_once: Files downloaded at the same time; use few if they are large.
+
+        Raises:
+            FetchError: One of them cannot be downloaded.
+        """
+        with progress_bar(enabled=len(names) > at_once) as progress:
+            task = progress.add_task("fetching", total=len(names), note=note)
+            for first in range(0, len(names), at_once):
+                some = names[first : first + at_once]
+                with _remote_errors(FetchError, self.url, "cannot be fetched", "check that it exists"):
+                    system, root = _opened(self.url)
+                    targets = [folder / name for name in some]
+                    for target in targets:
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                    system.get([f"{root}/{name}" for name in some], [str(target) for target in targets])
+                progress.advance(task, len(some))
+
+    def put(self, source: Path, name: str) -> None:
+        """Upload a file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with self._written(name) as (system, path):
+            system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(source), path)
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it exists.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        with self._written(name) as (system, path):
+            if system.exists(path):
+                system.rm_file(path)
+
+    @contextmanager
+    def _written(self, name: str) -> Iterator[tuple[AbstractFileSystem, str]]:
+        url = f"{self.url.rstrip('/')}/{name}"
+        with _remote_errors(OutputError, url, "cannot be written", "check the URL and your credentials"):
+            system, root = _opened(self.url)
+            yield system, f"{root}/{name}"
+
+
+def _opened(url: str) -> tuple[AbstractFileSystem, str]:
+    """Return fsspec's file system and the path in it."""
+    protocol, _, path = url.partition("://")
+    if protocol not in _LOCAL_PROTOCOLS:
+        _check_online(url)
+    bucket, _, rest = path.partition("/")
+    system, root = _file_system(f"{protocol}://{bucket}")
+    if protocol in _LOCAL_PROTOCOLS:
+        return system, path.rstrip("/")
+    return system, "/".join([root, rest]).rstrip("/")
+
+
+@functools.cache
+def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    if importlib.util.find_spec("fsspec") is None:
+        raise OptionError(url, "fsspec is not installed", "run: pip install 'deepfake_detect[remote]'")
+    from fsspec.core import url_to_fs
+
+    try:
+        system, root = url_to_fs(url)
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(url, f"its protocol needs another package ({reason})", "install it") from error
+    except ValueError as error:
+        raise OptionError(
+            url, f"is not a URL that fsspec knows ({error})", "pass s3://..., gs://..., hf://..."
+        ) from error
+    return system, str(root).rstrip("/")
+
+
+@contextmanager
+def _remote_errors(kind: type[DeepfakeDetectError], url: str, cause: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a protocol's package raises into one of this library's errors."""
+    try:
+        yield
+    except DeepfakeDetectError:
+        raise
+    except Exception as error:  # each package has exceptions of its own, with no common base
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise OutputError("disk", f"cannot be written ({error.strerror})", "free some space") from error
+        lines = str(error).splitlines() or [""]
+        raise kind(url, f"{cause} ({type(error).__name__}: {lines[0]})", remedy) from error
