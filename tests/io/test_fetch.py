@@ -1,4 +1,4 @@
-"""Downloads by both ways, urllib for the web and fsspec for the rest; resuming over http is in tests/models."""
+"""Downloads with urllib for the web and fsspec for the rest; resuming over http is in tests/models."""
 
 from __future__ import annotations
 
