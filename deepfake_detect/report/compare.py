@@ -1,4 +1,4 @@
-"""Detectors side by side: a figure, a page and tables for a paper."""
+"""Comparison of detectors: a figure, an HTML report and tables for a paper."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from deepfake_detect.report.drawing import (
     COLORS,
     draw_intervals,
     drawn_name,
+    figure_url,
     new_figure,
-    png_bytes,
     save_png,
     tidy,
 )
@@ -40,22 +40,27 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     write_json(folder / "compare.json", comparison.to_json())
     figure = comparison_figure(comparison)
     save_png(figure, folder / "compare.png")
-    tables = _tables(comparison)
-    markdown = [f"# {_title(comparison)}", "", *(f"**Warning: {note}**\n" for note in comparison.notes)]
-    parts = [
-        *(page.paragraph(note, kind="red") for note in comparison.notes),
-        page.paragraph(_sentence(comparison)),
-        page.picture(png_bytes(figure), words="ROC curves and AUC"),
-    ]
-    for title, header, rows in tables:
-        markdown += [f"## {title}", "", page.markdown_table(header, rows), ""]
-        parts.append(page.section(title, page.table(header, rows)))
-    page.write_text(folder / "compare.md", "\n".join([*markdown, _sentence(comparison), ""]))
-    page.write_text(folder / "compare.html", page.page(_title(comparison), parts))
+    page.write_text(folder / "compare.md", _markdown(comparison))
+    html = page.render(
+        "comparison.html.j2",
+        title=_title(comparison),
+        notes=comparison.notes,
+        settings=_sentence(comparison),
+        figure=figure_url(figure),
+        tables=_tables(comparison),
+    )
+    page.write_text(folder / "compare.html", html)
+
+
+def _markdown(comparison: Comparison) -> str:
+    lines = [f"# {_title(comparison)}", "", *(f"**Warning: {note}**\n" for note in comparison.notes)]
+    for title, header, rows in _tables(comparison):
+        lines += [f"## {title}", "", page.markdown_table(header, rows), ""]
+    return "\n".join([*lines, _sentence(comparison), ""])
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """Draw the ROC curves of the detectors in one picture, and their AUC with intervals beside it."""
+    """Plot the ROC curves of the detectors, and next to them their AUC with intervals."""
     figure = new_figure(10.4, 4.6)
     curves, areas = figure.subplots(1, 2)
     for number, (name, one) in enumerate(comparison.detectors.items()):
@@ -84,11 +89,11 @@ def _sentence(comparison: Comparison) -> str:
     num_fake = int(np.sum(next(iter(comparison.detectors.values())).video.labels))
     left_out = ", ".join(f"{name} {one.num_left_out:,}" for name, one in comparison.detectors.items())
     return (
-        f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos that all detectors "
-        f"scored; left out, scored by some alone: {left_out}. Video level. 95 % intervals from "
-        f"{comparison.num_draws:,} paired bootstrap draws over "
+        f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos, scored by all; "
+        f"left out because others did not score them: {left_out}. Video level. 95 % intervals from "
+        f"{comparison.num_draws:,} paired bootstrap resamples over "
         f"{describe_resampling(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
-        "p-values of DeLong's test over videos, adjusted by Holm for the number of pairs."
+        "p-values of DeLong's test over videos, adjusted for the number of pairs by Holm's method."
     )
 
 
@@ -105,7 +110,7 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
         ]
         for name, one in comparison.detectors.items()
     ]
-    header = ["first less second", *(METRIC_WORDS[key] for key in _PAIR_COLUMNS), "p (DeLong)", "p (Holm)"]
+    header = ["first - second", *(METRIC_WORDS[key] for key in _PAIR_COLUMNS), "p (DeLong)", "p (Holm)"]
     return [
         ("Detectors", ["detector", "coverage", "threshold", "aggregation", *words], detectors),
         ("Differences", header, [_pair_row(pair) for pair in comparison.pairs]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import Interval
+from deepfake_detect.report.page import png_url
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +38,11 @@ def png_bytes(figure: Figure, *, dots_per_inch: int = _DOTS_PER_INCH, margin: fl
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="png", dpi=dots_per_inch, bbox_inches="tight", pad_inches=margin)
     return buffer.getvalue()
+
+
+def figure_url(figure: Figure) -> str:
+    """Return the figure as a data URL of a PNG."""
+    return png_url(png_bytes(figure))
 
 
 def drawn_name(name: str, *, longest: int = 60) -> str:

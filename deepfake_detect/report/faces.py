@@ -1,11 +1,9 @@
-"""The faces a detector was most wrong about, as they stand in the crops, linked to their clips."""
+"""The faces that a detector classified most wrongly, with their crops and clips."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import cv2
@@ -15,14 +13,16 @@ from deepfake_detect.data.crops import read_crop
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation import Evaluation, ScoreTable
 from deepfake_detect.records import FAKE, REAL
+from deepfake_detect.report.page import jpeg_url
 
 _NUM_SHOWN = 12
 _SIDE = 192
+_JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
 class CropSource:
-    """Where crops and clips are.
+    """Location of crops and clips.
 
     Attributes:
         root: Folder that the scores' ``path`` is relative to.
@@ -33,60 +33,75 @@ class CropSource:
     clips: Mapping[str, str]
 
 
-def worst_faces(evaluation: Evaluation, table: ScoreTable, source: CropSource, *, label: int) -> str:
-    """Return a sheet of the videos of one label that were judged most wrongly, worst first.
+@dataclass(frozen=True)
+class WrongFace:
+    """A face of a misclassified video, the one whose score is farthest from the truth.
 
-    Of each video the face that speaks most against the truth is shown. Only wrong verdicts are.
+    Attributes:
+        video, method, frame_index: Of the face.
+        video_score, score: Fake probability of the video and of this face.
+        crop: Path of the crop.
+        image: The crop as a data URL; empty if it can no longer be read.
+        link: Address of the clip, or of the crop where the clip is not known; empty if neither exists.
+    """
+
+    video: str
+    method: str
+    frame_index: int
+    video_score: float
+    score: float
+    crop: str
+    image: str
+    link: str
+
+
+def wrong_faces(
+    evaluation: Evaluation, table: ScoreTable, source: CropSource, *, label: int
+) -> tuple[int, list[WrongFace]]:
+    """Return how many videos of a label were misclassified, and a face of each of the worst, worst first.
 
     Args:
         evaluation, table: The result and the scores behind it, with the detail ``path``.
-        source: Where the crops are.
-        label: ``REAL`` shows false positives, ``FAKE`` false negatives.
+        source: Location of the crops.
+        label: ``REAL`` for false positives, ``FAKE`` for false negatives.
     """
     scores = evaluation.video.scores
     called_fake = scores >= evaluation.settings.threshold
     wrong = np.flatnonzero((evaluation.video.labels == label) & (called_fake == (label == REAL)))
     order = wrong[np.argsort(scores[wrong] if label == FAKE else -scores[wrong], kind="stable")]
-    if len(order) == 0:
-        return "<p>None.</p>"
-    cells = [
-        _cell(str(evaluation.video_ids[video]), float(scores[video]), table, source, label)
+    return len(order), [
+        _wrong_face(str(evaluation.video_ids[video]), float(scores[video]), table, source, label)
         for video in order[:_NUM_SHOWN]
     ]
-    where = "Faces link to their clips." if source.clips else "Faces link to their crops (--index: clips)."
-    more = f"<p class='small'>{min(len(order), _NUM_SHOWN)} of {len(order):,}, worst first. {where}</p>"
-    return more + '<div class="sheet">' + "\n".join(cells) + "</div>"
 
 
-def _cell(video: str, score: float, table: ScoreTable, source: CropSource, label: int) -> str:
+def _wrong_face(
+    video: str, video_score: float, table: ScoreTable, source: CropSource, label: int
+) -> WrongFace:
     rows = np.flatnonzero(table.video_id == video)
-    against = table.fake_probability[rows] * (1 if label == REAL else -1)
-    row = rows[against.argmax()]
+    error = table.fake_probability[rows] * (1 if label == REAL else -1)
+    row = rows[error.argmax()]
     crop = source.root / str(table.details["path"][row])
-    image = _thumbnail(crop)
-    if image is None:
-        inside = "(the crop can no longer be read)"
-    else:
-        inside = f'<img alt="{escape(video)}" src="data:image/jpeg;base64,{image}">'
     target = Path(source.clips.get(video, crop))
     # A crop inside a tar has no address of its own; the tar has.
     while not target.exists() and target != target.parent:
         target = target.parent
-    link = inside
-    if target.is_file():
-        link = f'<a title="{escape(str(crop))}" href="{escape(target.absolute().as_uri())}">{inside}</a>'
-    words = (
-        f"{escape(video)}<br>{escape(str(table.method[row]))}, frame {table.frame_index[row]}"
-        f"<br>p(fake) {score:.3f}, this face {table.fake_probability[row]:.3f}"
+    return WrongFace(
+        video=video,
+        method=str(table.method[row]),
+        frame_index=int(table.frame_index[row]),
+        video_score=video_score,
+        score=float(table.fake_probability[row]),
+        crop=str(crop),
+        image=_thumbnail(crop),
+        link=target.absolute().as_uri() if target.is_file() else "",
     )
-    return f"<figure>{link}<figcaption>{words}</figcaption></figure>"
 
 
-def _thumbnail(crop: Path) -> str | None:
+def _thumbnail(crop: Path) -> str:
     try:
         image = read_crop(crop)
     except ManifestError:
-        return None  # the page says so in place of the picture
+        return ""  # the report says so instead
     small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return base64.b64encode(data.tobytes()).decode()
+    return jpeg_url(small, quality=_JPEG_QUALITY)

@@ -1,81 +1,80 @@
-"""Pieces of a page that needs no other file: style, tables and pictures inside it."""
+"""HTML pages that need no other file, from the templates in ``report/templates``, and Markdown tables."""
 
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from html import escape
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
 
 from deepfake_detect.io.files import atomic_path
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem;
-       margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .3rem; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
-p.small, caption, figcaption { color: #555; font-size: .86rem; }
-.red { background: #b3261e; color: #fff; padding: .7rem 1rem; border-radius: .3rem; font-weight: 600; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6e6e6; }
-th { background: #f5f6f8; }
-th:first-child, td:first-child { text-align: left; min-width: 6rem; max-width: 18rem;
-       overflow-wrap: break-word; }
-img { max-width: 100%; height: auto; }
-figure { margin: 0; }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
-.sheet img { width: 100%; border-radius: .25rem; background: #eee; }
-.sheet figcaption { overflow-wrap: anywhere; line-height: 1.3; }
-"""
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_JPEG_QUALITY = 88
 
 
-def page(title: str, parts: Iterable[str], *, style: str = "") -> str:
-    """Return a whole page.
+def render(template: str, *, package: str = "deepfake_detect.report", **values: object) -> str:
+    """Return a page from a template; values are escaped, whatever they contain.
 
     Args:
-        title: Plain text.
-        parts: HTML.
-        style: Rules of this page beside those that all pages share.
+        template: File name in the package's folder ``templates``.
+        package: Where the template is. Templates of other packages can extend those of this one.
+        values: What the template shows.
+
+    Example:
+        >>> page = render("comparison.html.j2", title="<b>", notes=[], settings="", figure="", tables=[])
+        >>> "<title>&lt;b&gt;</title>" in page
+        True
     """
-    body = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    return _environment(package).get_template(template).render(values)
+
+
+@lru_cache
+def _environment(package: str) -> Environment:
+    # Imported here so that scoring without a report does not load it.
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    packages = dict.fromkeys([package, "deepfake_detect.report"])
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(name) for name in packages]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = _unbroken
+    return environment
 
 
-def section(title: str, *parts: str) -> str:
-    """Return a heading with what belongs to it."""
-    return "\n".join([f"<section><h2>{escape(title)}</h2>", *parts, "</section>"])
+def _unbroken(text: str) -> str:
+    """Return a cell's text that can break only between a number and its interval."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}").replace("\N{NO-BREAK SPACE}[", " [")
 
 
-def paragraph(text: str, *, kind: str = "") -> str:
-    """Return plain text as a paragraph of a class of the style: ``small``, ``red``."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+def data_url(data: bytes, *, mime: str) -> str:
+    """Return bytes as an address that contains them."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
-    """Return a table of plain text; the first column is set to the left, numbers to the right."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(row)) + "</tr>" for row in rows)
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{named}<tr>{head}</tr>\n{body}\n</table></div>'
+def png_url(data: bytes) -> str:
+    """Return the bytes of a PNG file as an address that contains them."""
+    return data_url(data, mime="image/png")
 
 
-def _cells(row: Sequence[str]) -> list[str]:
-    """Return a row's text as HTML; a number is broken in front of its interval alone."""
-    first, *numbers = map(escape, row)
-    return [first, *(text.replace(" ", "&nbsp;").replace("&nbsp;[", " [") for text in numbers)]
-
-
-def picture(data: bytes, *, words: str, kind: str = "png") -> str:
-    """Return a picture that stands in the page itself; ``words`` tell what it shows."""
-    encoded = base64.b64encode(data).decode()
-    return f'<figure><img alt="{escape(words)}" src="data:image/{kind};base64,{encoded}"></figure>'
+def jpeg_url(image: np.ndarray, *, quality: int = _JPEG_QUALITY) -> str:
+    """Return an RGB uint8 image (H, W, 3), encoded as JPEG, as an address that contains it."""
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert done, "an image of this size can be encoded"
+    return data_url(data.tobytes(), mime="image/jpeg")
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -93,12 +92,12 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _markdown_cell(text: str) -> str:
-    # Markdown takes tags as they are, and a line's end for that of the row.
+    # Markdown passes tags through, and a line break would end the row.
     return " ".join(escape(text, quote=False).replace("|", "\\|").splitlines())
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write text as UTF-8, atomically."""
     with atomic_path(path) as temporary:
-        # A file name may hold bytes that are no text: shown as an escape, never an error.
+        # A file name may contain bytes that are not valid text: they are written as escapes.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -91,7 +91,7 @@ def test_the_page_holds_all_it_shows(tmp_path: Path) -> None:
     assert "<!--" not in page
     data = data_of(page)
     assert data["columns"] == {"person": nasty, "n": list("01234")}
-    assert data["places"] == [[0, 0.25], [1, 0.25], [1, 0.75], [0, 0.75], [0.5, 0.5]]
+    assert data["positions"] == [[0, 0.25], [1, 0.25], [1, 0.75], [0, 0.75], [0.5, 0.5]]
     encoded = re.search(r"data:image/jpeg;base64,([^\"]+)", page)
     assert encoded is not None
     sheet = cv2.imdecode(np.frombuffer(base64.b64decode(encoded[1]), np.uint8), cv2.IMREAD_COLOR)
@@ -113,12 +113,12 @@ def test_a_crop_that_is_gone_is_gray(tmp_path: Path) -> None:
 
 def test_pages_that_cannot_be(tmp_path: Path) -> None:
     faces = np.zeros((2, 4, 4, 3), np.uint8)
-    with pytest.raises(OptionError, match="would show 0 faces; choose 1 to 20,000"):
+    with pytest.raises(OptionError, match="has 0 faces; must be 1 to 20,000"):
         write_face_map(tmp_path / "m.html", np.zeros((0, 2)), faces[:0], {"a": []}, title="x")
     for columns, places in (
         ({"a": ["x"]}, np.eye(2)),
         ({}, np.eye(2)),
         ({"a": "xy"}, np.full((2, 2), np.nan)),
     ):
-        with pytest.raises(OptionError, match="places, faces and columns that do not fit"):
+        with pytest.raises(OptionError, match="positions, faces and columns of unequal length"):
             write_face_map(tmp_path / "m.html", places, faces, columns, title="x")

@@ -302,7 +302,7 @@ def test_a_face_in_a_tar_links_to_the_tar(tmp_path: Path) -> None:
     written(tmp_path / "out", table, crops=CropSource(tmp_path, {}))
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert page.links == [(tmp_path / "crops.tar").as_uri()] * 5
-    assert "Faces link to their crops (--index: clips)." in " ".join(page.words)
+    assert "Faces link to their crops; with an index, to their clips." in " ".join(page.words)
 
 
 def test_a_comparison_shows_coverage_and_warnings(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def _rows(arguments: argparse.Namespace) -> FeatureTable:
     import numpy as np
 
     from deepfake_detect.features.feature_file import FeatureFile, concatenate
-    from deepfake_detect.lab.face_map import MOST_FACES
+    from deepfake_detect.lab.face_map import MAX_FACES
 
     files = [FeatureFile(path) for path in arguments.features]
     kinds = {
@@ -89,8 +89,8 @@ def _rows(arguments: argparse.Namespace) -> FeatureTable:
         raise OptionError(
             "features", "are of several networks or layers, or maps", "pass pooled files of one network"
         )
-    if not 3 <= arguments.most <= MOST_FACES:
-        raise OptionError("most", f"is {arguments.most}", f"pass 3 to {MOST_FACES:,}")
+    if not 3 <= arguments.most <= MAX_FACES:
+        raise OptionError("most", f"is {arguments.most}", f"pass 3 to {MAX_FACES:,}")
     chosen = (arguments.split, arguments.method)
     num_rows = sum(group.num_rows for file in files for group in file.choose(*chosen))
     drawn = np.arange(num_rows)
