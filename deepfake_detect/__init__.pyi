@@ -8,8 +8,9 @@ from .records import REAL as REAL
 from .records import ClipResult as ClipResult
 from .records import Face as Face
 from .report.annotate import annotate_video as annotate_video
-from .report.clip_report import report_html as report_html
-from .report.timeline import timeline_figure as timeline_figure
+from .report.clip import write_report as write_report
+from .report.key_frames import collect_key_frames as collect_key_frames
+from .report.timeline import plot_timeline as plot_timeline
 from .scoring import Detector as Detector
 from .scoring import load_detector as load_detector
 from .scoring import score_video as score_video

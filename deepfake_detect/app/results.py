@@ -1,4 +1,4 @@
-"""What is made of a scored clip for the page: words, faces with heat maps, and the report.
+"""Results for the page: words, faces with heat maps, and the report.
 
 Everything here needs the detector and runs in the worker.
 """
@@ -14,58 +14,60 @@ import numpy as np
 from deepfake_detect.app.jobs import ScoredClip
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.records import ClipResult
-from deepfake_detect.report.clip import ClipEvidence, Moment, clip_report, jpeg_url
-from deepfake_detect.report.key_frames import collect_key_frames
-from deepfake_detect.report.verdicts import CAVEAT, HEADLINES, explain_verdict, steadiness
+from deepfake_detect.report.clip import heat_map_note, report_html, verdict_meaning
+from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
+from deepfake_detect.report.page import jpeg_url
+from deepfake_detect.report.verdicts import CAVEAT, HEADLINES
 from deepfake_detect.scoring.clip_scorer import read_credentials
 
 _SIDE = 208
 
 
-def scored_clip(detector: TorchDetector, score: ClipResult, *, name: str, wants_page: bool) -> ScoredClip:
-    """Return what is sent back for a clip.
+def scored_clip(detector: TorchDetector, result: ClipResult, *, name: str, wants_page: bool) -> ScoredClip:
+    """Return the response for a clip.
 
     Args:
-        detector: The one that spoke.
-        score: What it said; ``score.video`` is the upload.
-        name: What the upload's sender calls it, put in place of where it lies.
-        wants_page: Whether the page and the report are wanted beside the numbers.
+        detector: The one that scored it.
+        result: Of the clip; ``result.video`` is the upload.
+        name: The client's name for the upload, shown instead of its path.
+        wants_page: Whether to add the content of the page and the report.
 
     Raises:
         VideoError: The clip can no longer be read.
     """
-    named = replace(score, video=name)
-    provenance, credentials = read_credentials(score.video)
+    named = replace(result, video=name)
+    provenance, credentials = read_credentials(result.video)
     numbers = {**named.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
     if not wants_page:
         return ScoredClip(numbers)
-    evidence = collect_key_frames(detector, score)
-    page = {**_page(named, evidence), "credentials": credentials}
-    return ScoredClip(numbers, page, clip_report(named, evidence, provenance=provenance))
+    key_frames = collect_key_frames(result, detector)
+    page = {**_page(named, key_frames), "credentials": credentials}
+    return ScoredClip(numbers, page, report_html(named, key_frames, provenance=provenance))
 
 
-def _page(score: ClipResult, evidence: ClipEvidence) -> dict[str, Any]:
+def _page(result: ClipResult, key_frames: KeyFrames) -> dict[str, Any]:  # JSON
     return {
-        "headline": HEADLINES[score.verdict],
-        "meaning": " ".join(filter(None, (explain_verdict(score), steadiness(score)))),
+        "headline": HEADLINES[result.verdict],
+        "meaning": verdict_meaning(result),
         "caveat": CAVEAT,
         "verdicts": {
-            str(track.track_id): HEADLINES[track.verdict or score.verdict] for track in score.tracks
+            str(track.track_id): HEADLINES[track.verdict or result.verdict] for track in result.tracks
         },
-        "why_no_maps": evidence.why_no_maps,
-        "moments": [_moment(moment) for moment in evidence.moments],
+        "why_no_maps": key_frames.why_no_heat_maps,
+        "heat_map_note": heat_map_note(key_frames),
+        "moments": [_key_face(face) for face in key_frames.faces],
     }
 
 
-def _moment(moment: Moment) -> dict[str, Any]:
+def _key_face(face: KeyFace) -> dict[str, Any]:  # JSON
     return {
-        "track_id": moment.track_id,
-        "frame_index": moment.frame_index,
-        "time_seconds": moment.time_seconds,
-        "fake_probability": moment.fake_probability,
-        "is_suspicious": moment.is_suspicious,
-        "face": jpeg_url(_small(moment.crop)),
-        "heat_map": None if moment.overlay is None else jpeg_url(_small(moment.overlay)),
+        "track_id": face.track_id,
+        "frame_index": face.frame_index,
+        "time_seconds": face.time_seconds,
+        "fake_probability": face.fake_probability,
+        "is_suspicious": face.is_suspicious,
+        "face": jpeg_url(_small(face.crop)),
+        "heat_map": None if face.heat_map is None else jpeg_url(_small(face.heat_map)),
     }
 
 

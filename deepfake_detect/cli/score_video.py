@@ -413,9 +413,9 @@ def _leave(
 
         write_json(paths["json"], _document(named, provenance))
     if "timeline" in paths:
-        from deepfake_detect.report.timeline import save_timeline_figure
+        from deepfake_detect.report.timeline import plot_timeline
 
-        save_timeline_figure(named, paths["timeline"])
+        plot_timeline(named).save(paths["timeline"])
     if "report" in paths:
         _report(detector, score, paths["report"], source, provenance, progress)
     for kind in ("annotated", "annotate"):
@@ -431,21 +431,19 @@ def _report(
     provenance: Provenance | None,
     progress: Progress | None,
 ) -> None:
-    from deepfake_detect.report.clip_report import report_html
+    from deepfake_detect.report.clip import write_report
+    from deepfake_detect.report.key_frames import collect_key_frames
 
-    if progress is None:
-        report_html(score, path, detector=detector, provenance=provenance, name=source.name)
-        return
-    task = progress.add_task(f"report on {Path(source.name).name}", total=None, note="")
-    report_html(
-        score,
-        path,
-        detector=detector,
-        provenance=provenance,
-        name=source.name,
-        on_step=lambda step: progress.update(task, note=step),
-    )
-    progress.remove_task(task)
+    task = progress and progress.add_task(f"report on {Path(source.name).name}", total=None, note="")
+
+    def on_step(step: str) -> None:
+        if progress is not None and task is not None:
+            progress.update(task, note=step)
+
+    key_frames = collect_key_frames(score, detector, on_step=on_step)
+    write_report(score, path, key_frames=key_frames, provenance=provenance, name=source.name, on_step=on_step)
+    if progress is not None and task is not None:
+        progress.remove_task(task)
 
 
 def _annotate(score: ClipResult, path: Path, source: ClipSource, progress: Progress | None) -> None:

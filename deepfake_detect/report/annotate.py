@@ -1,18 +1,20 @@
-"""The scored clip played back: boxes, people's numbers, and color by probability."""
+"""A scored clip as an annotated video: boxes, person numbers, and color by probability."""
 
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from deepfake_detect.records import ClipResult, Frame
+from deepfake_detect.report.people import PersonSeries, people_of
+from deepfake_detect.report.verdicts import percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 _REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR = (30, 160, 70), (235, 170, 30), (215, 40, 40)  # RGB
@@ -20,54 +22,65 @@ _FALLBACK_FRAMES_PER_SECOND = 25.0
 
 
 def annotate_video(
-    score: ClipResult, path: Path, *, on_frame: Callable[[int, int], None] = lambda done, total: None
-) -> None:
-    """Write the clip with a box around each followed face, its sound kept.
+    result: ClipResult,
+    path: str | os.PathLike[str],
+    *,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write the clip with a box around each tracked face, and with its sound; return its path.
 
-    Between two scored frames a person's box moves in a straight line, and the probability shown
-    is that of the nearest scored frame. Nothing is drawn where a person was not seen in two
-    scored frames in a row. Pictures come at the clip's average rate: one that varies has pictures
-    repeated and left out, so that each is where its sound is.
+    Between two scored frames a person's box moves in a straight line, and the probability is that of
+    the nearest scored frame. A person who is missing from more than one scored frame in a row has no
+    box there. The video has the clip's average frame rate: where the clip's own rate varies, frames
+    are repeated or dropped, so that image and sound stay in sync.
 
     Args:
-        score: A clip scored by this library; the clip must still be at ``score.video``.
+        result: Of a clip that is still at ``result.video``.
         path: MP4 to write, H.264.
         on_frame: Called after each frame with (frames done, frames in all).
 
     Raises:
-        VideoError: The clip can no longer be read, has changed since it was scored, or nothing can be
-            encoded here.
+        VideoError: The clip can no longer be read, has changed since it was scored, or no H.264
+            encoder is available.
     """
-    score.check_file()
-    metadata = read_metadata(score.video)
-    people = _people(score)
+    result.check_file()
+    metadata = read_metadata(result.video)
+    people, max_gap_seconds = people_of(result), _max_gap_seconds(result)
     rate = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
     writer = VideoWriter(
-        path,
+        Path(path),
         width=metadata.width,
         height=metadata.height,
         frames_per_second=rate,
-        audio_from=score.video,
+        audio_from=result.video,
     )
-    frames = read_frames(score.video, sampling=AllFrames(), allow_truncated=True)
+    frames = read_frames(result.video, sampling=AllFrames(), allow_truncated=True)
     with writer, closing(frames):
         for frame, count in _at_even_times(frames, rate, metadata.num_frames):
             if count:
                 image = frame.image.copy()
                 for person in people:
-                    _draw_person(image, person, frame.time_seconds)
-                _draw_verdict(image, score)
+                    _draw_person(image, person, frame.time_seconds, max_gap_seconds)
+                _draw_verdict(image, result)
             for _ in range(count):
                 writer.write(image)
             on_frame(frame.frame_index + 1, metadata.num_frames)
+    return Path(path)
+
+
+def _max_gap_seconds(result: ClipResult) -> float:
+    """Return the longest gap between two scored frames over which a person's box is interpolated."""
+    times = [frame.time_seconds for frame in result.frames]
+    # One missed frame is bridged; over a longer gap the position is unknown.
+    return 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
 
 def _at_even_times(frames: Iterable[Frame], rate: float, num_frames: int) -> Iterator[tuple[Frame, int]]:
-    """Yield each frame and how many pictures of the given rate show it, ``num_frames`` in all."""
+    """Yield each frame with the number of times to write it at an even rate, ``num_frames`` in all."""
     shown: Frame | None = None
     num_done = 0
     for frame in frames:
-        # A frame without a time is a picture of its own.
+        # A frame without a time is written once.
         is_timed = math.isfinite(frame.time_seconds)
         due = round(frame.time_seconds * rate) if is_timed else frame.frame_index
         if shown is not None:
@@ -79,64 +92,32 @@ def _at_even_times(frames: Iterable[Frame], rate: float, num_frames: int) -> Ite
         yield shown, num_frames - num_done
 
 
-@dataclass(frozen=True, eq=False)
-class _Person:
-    """Where one person was at the scored frames: times (N,), boxes (N, 4), probabilities (N,)."""
-
-    track_id: int
-    times_seconds: np.ndarray
-    boxes_xyxy: np.ndarray
-    probabilities: np.ndarray
-    max_gap_seconds: float
-
-
-def _people(score: ClipResult) -> list[_Person]:
-    times = np.array([frame.time_seconds for frame in score.frames])
-    # A person missed in one sampled frame is still shown; over a longer gap nobody knows.
-    gap = 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    people = []
-    for track in score.tracks:
-        seen = [
-            (frame.time_seconds, face)
-            for frame in score.frames
-            for face in frame.faces
-            if face.track_id == track.track_id
-        ]
-        people.append(
-            _Person(
-                track.track_id,
-                np.array([time for time, _ in seen]),
-                np.array([face.box_xyxy for _, face in seen]),
-                np.array([face.fake_probability for _, face in seen]),
-                gap,
-            )
-        )
-    return people
-
-
-def _draw_person(image: np.ndarray, person: _Person, time_seconds: float) -> None:
+def _draw_person(
+    image: np.ndarray, person: PersonSeries, time_seconds: float, max_gap_seconds: float
+) -> None:
+    """Draw a person's box at a time, interpolated between the scored frames around it."""
     after = bisect_right(person.times_seconds.tolist(), time_seconds)
     before = after - 1
     if before < 0:
         return
     start = person.times_seconds[before]
     if time_seconds == start or after == len(person.times_seconds):
-        if time_seconds - start > person.max_gap_seconds / 2:
+        if time_seconds - start > max_gap_seconds / 2:
             return
         box, nearest = person.boxes_xyxy[before], before
     else:
         stop = person.times_seconds[after]
-        if stop - start > person.max_gap_seconds:
+        if stop - start > max_gap_seconds:
             return
-        share = (time_seconds - start) / (stop - start)
-        box = (1 - share) * person.boxes_xyxy[before] + share * person.boxes_xyxy[after]
-        nearest = before if share < 0.5 else after
+        weight = (time_seconds - start) / (stop - start)
+        box = (1 - weight) * person.boxes_xyxy[before] + weight * person.boxes_xyxy[after]
+        nearest = before if weight < 0.5 else after
     probability = float(person.probabilities[nearest])
-    _draw_box(image, box, f"person {person.track_id}  p(fake) {probability:.2f}", _color(probability))
+    _draw_box(image, box, f"{person.name}: {percent(probability)} fake", _color(probability))
 
 
 def _color(probability: float) -> tuple[int, int, int]:
-    """Green through amber to red."""
+    """Return a color from green (0) through amber to red (1)."""
     stops = np.array([_REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR], float)
     return tuple(int(np.interp(probability, [0, 0.5, 1], stops[:, channel])) for channel in range(3))  # type: ignore[return-value]
 
@@ -149,7 +130,7 @@ def _draw_box(image: np.ndarray, box: np.ndarray, text: str, color: tuple[int, i
 
 
 def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
-    """Write text on a filled plate that sits on top of ``corner``, kept inside the picture."""
+    """Write text on a filled box above ``corner``, inside the image."""
     scale = max(0.35, min(image.shape[:2]) / 900)
     thickness = max(1, round(scale * 1.6))
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
@@ -162,12 +143,9 @@ def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tu
     cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, cv2.LINE_AA)
 
 
-def _draw_verdict(image: np.ndarray, score: ClipResult) -> None:
-    if score.fake_probability is None:
+def _draw_verdict(image: np.ndarray, result: ClipResult) -> None:
+    if result.fake_probability is None:
         text, color = "no face", (90, 90, 90)
     else:
-        text, color = (
-            f"{score.verdict}  p(fake) {score.fake_probability:.2f}",
-            _color(score.fake_probability),
-        )
+        text, color = f"{result.verdict}, {percent(result.fake_probability)}", _color(result.fake_probability)
     _draw_label(image, f"clip: {text}", (0, 0), color)

@@ -1,210 +1,183 @@
-"""The report on one clip: a page that needs no other file, to read, print and archive."""
+"""The report on one clip: an HTML page that needs no other file, to read, print and archive."""
 
 from __future__ import annotations
 
-import base64
+import os
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from html import escape
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from deepfake_detect._version import __version__
-from deepfake_detect.records import ClipResult, TrackScore, VideoMetadata
-from deepfake_detect.report.clip_timeline import TIMELINE_STYLE, timeline_html
-from deepfake_detect.report.page import page, paragraph, section, table
+from deepfake_detect.records import ClipResult, TrackScore
+from deepfake_detect.report.clip_timeline import TimelineChart, timeline_chart
+from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
+from deepfake_detect.report.page import jpeg_url, render, write_text
 from deepfake_detect.report.verdicts import (
     CAVEAT,
+    CREDENTIALS,
     HEADLINES,
     LOCAL,
+    describe_interval,
     explain_verdict,
+    percent,
+    percent_range,
+    person,
     printable,
-    steadiness,
 )
 
-_JPEG_QUALITY = 88
 _SHOWN_SIDE = 224
-_STYLE = (
-    """
-.verdict { border-left: .5rem solid #777; background: #f5f6f8; padding: .8rem 1.2rem; margin: 1rem 0; }
-.verdict strong { font-size: 1.5rem; display: block; }
-.verdict.fake { border-color: #b3261e; } .verdict.real { border-color: #1e7d43; }
-.verdict.uncertain { border-color: #b8860b; }
-.moments { display: flex; flex-wrap: wrap; gap: 1rem; }
-.moments figure { width: 15.5rem; break-inside: avoid; }
-.moments img { width: 7.5rem; border-radius: .25rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; font-size: .9rem; }
-dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
-@media print {
-  h2 { break-after: avoid; } body { margin: 0; max-width: none; }
-  .moments { gap: .7rem; } .moments figure { width: 12.4rem; } .moments img { width: 6rem; }
-}
-"""
-    + TIMELINE_STYLE
+_HEAT_MAP_NOTE = (
+    "Next to each face: the regions that contribute most to a fake score, strongest in red (Grad-CAM), "
+    "relative to the strongest region of that face. It shows where the model looks, not where the image "
+    "was altered."
 )
+NO_HEAT_MAPS = "There are no heat maps: {}."
+"""Sentence for key frames without heat maps; to be filled with the reason."""
 
 
-class Words(Protocol):
-    """Something that can say itself in rows of name and value, such as a file's provenance."""
+class Rows(Protocol):
+    """An object that describes itself in rows of name and value, such as a file's provenance."""
 
-    def rows(self) -> Iterable[tuple[str, str]]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """A face worth looking at.
-
-    Attributes:
-        track_id: Whose.
-        frame_index, time_seconds: When.
-        fake_probability: Of this face, 0 to 1.
-        is_suspicious: Whether it is shown among the most suspicious, else the most trustworthy.
-        crop: RGB uint8 (S, S, 3), as the detector saw it.
-        overlay: The same with a heat map over it; ``None`` where there is none.
-    """
-
-    track_id: int
-    frame_index: int
-    time_seconds: float
-    fake_probability: float
-    is_suspicious: bool
-    crop: np.ndarray
-    overlay: np.ndarray | None
+    def rows(self) -> Iterable[tuple[str, str]]:
+        """Return the rows."""
+        ...
 
 
-@dataclass(frozen=True, eq=False)
-class ClipEvidence:
-    """What a report shows of a clip beside its score.
-
-    Attributes:
-        metadata: Of the file.
-        num_bytes, sha256: Of the file.
-        made_at: Now, with a time zone.
-        moments: Faces to show.
-        why_no_maps: Why moments have no heat maps; empty where they have.
-        thumbnails: Small pictures of frames, RGB uint8 (H, W, 3), by frame index.
-        detector_facts: Rows of name and value.
-    """
-
-    metadata: VideoMetadata
-    num_bytes: int
-    sha256: str
-    made_at: datetime
-    moments: tuple[Moment, ...]
-    why_no_maps: str
-    thumbnails: Mapping[int, np.ndarray]
-    detector_facts: tuple[tuple[str, str], ...]
-
-
-def clip_report(score: ClipResult, evidence: ClipEvidence, *, provenance: Words | None = None) -> str:
-    """Return the report as HTML.
+def write_report(
+    result: ClipResult,
+    path: str | os.PathLike[str],
+    *,
+    key_frames: KeyFrames | None = None,
+    provenance: Rows | None = None,
+    name: str | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Path:
+    """Write the report on a clip as an HTML file that needs no other file; return its path.
 
     Args:
-        score: The verdict and its numbers.
-        evidence: What else is shown.
-        provenance: Content credentials of the file, where it carries some; told apart from the verdict.
+        result: Of a clip that is still at ``result.video``.
+        path: HTML file to write.
+        key_frames: Faces with heat maps, from :func:`collect_key_frames` with the detector. When
+            ``None``, the clip is read for its faces and the report has no heat maps.
+        provenance: Content Credentials of the file, from :func:`provenance.read_provenance`.
+        name: Name of the clip in the report; its file's name when ``None``.
+        on_step: Called with a description of each step.
+
+    Raises:
+        VideoError: The clip can no longer be read, or has changed since it was scored.
+
+    Example:
+        >>> import tempfile
+        >>> import deepfake_detect as dfd
+        >>> detector = dfd.load_detector()
+        >>> result = detector.score_video("examples/demo.mp4", num_frames=2)
+        >>> path = write_report(result, Path(tempfile.mkdtemp()) / "report.html")
+        >>> path.read_text()[:15]
+        '<!doctype html>'
     """
-    pictures = {index: jpeg_url(image) for index, image in evidence.thumbnails.items()}
-    parts = [verdict_box(score), _limits(score)]
-    if score.tracks:
-        parts += [
-            section("Over time", timeline_html(score, pictures), _timeline_words(score)),
-            *_moment_sections(evidence),
-            section("People", _people_table(score.tracks)),
-        ]
-    if provenance is not None:
-        rows = provenance.rows()
-        told = "Said by the file's own content credentials (C2PA), and no part of the verdict above."
-        parts.append(
-            section("Where the file says it comes from", paragraph(told, kind="small"), _facts(rows))
-        )
-    parts += [section("How to read this", paragraph(CAVEAT), paragraph(LOCAL)), _appendix(score, evidence)]
-    return page(f"Report on {_shown_name(score)}", parts, style=_STYLE)
+    found = collect_key_frames(result, on_step=on_step) if key_frames is None else key_frames
+    on_step("writing the report")
+    write_text(path, report_html(result, found, provenance=provenance, name=name))
+    return Path(path)
 
 
-def clip_summary(score: ClipResult) -> str:
+def report_html(
+    result: ClipResult,
+    key_frames: KeyFrames,
+    *,
+    provenance: Rows | None = None,
+    name: str | None = None,
+) -> str:
+    """Return the report that :func:`write_report` writes."""
+    shown = result if name is None else replace(result, video=name)
+    return render(
+        "clip.html.j2",
+        title=f"Report on {_shown_name(shown)}",
+        verdict=_verdict(shown),
+        warnings=[warning.text for warning in shown.warnings],
+        chart=_chart(shown, {index: jpeg_url(image) for index, image in key_frames.thumbnails.items()}),
+        chart_note=_chart_note(shown),
+        key_frames=_key_frame_sections(key_frames),
+        heat_map_note=heat_map_note(key_frames),
+        people=[_person_row(track) for track in shown.tracks],
+        provenance=[] if provenance is None else list(provenance.rows()),
+        credentials_note=CREDENTIALS,
+        caveat=CAVEAT,
+        local=LOCAL,
+        appendix=_appendix(shown, key_frames),
+    )
+
+
+def clip_summary(result: ClipResult) -> str:
     """Return the verdict and the timeline of a clip as a piece of HTML, as notebooks show it."""
-    timeline = timeline_html(score, {}) if score.tracks else ""
-    return f"<style>{_STYLE}</style><p>{escape(_shown_name(score))}</p>{verdict_box(score)}{timeline}"
+    return render(
+        "clip_summary.html.j2",
+        name=_shown_name(result),
+        verdict=_verdict(result),
+        chart=_chart(result, {}),
+    )
 
 
-def verdict_box(score: ClipResult) -> str:
-    """Return the verdict with what it means."""
-    sentences = " ".join(filter(None, (explain_verdict(score), steadiness(score))))
+def heat_map_note(key_frames: KeyFrames) -> str:
+    """Return how to read the heat maps, or why there are none."""
+    if key_frames.why_no_heat_maps:
+        return NO_HEAT_MAPS.format(key_frames.why_no_heat_maps)
+    return _HEAT_MAP_NOTE
+
+
+def verdict_meaning(result: ClipResult) -> str:
+    """Return the meaning of a clip's verdict and of its interval over frames."""
+    return " ".join(filter(None, (explain_verdict(result), describe_interval(result))))
+
+
+def _verdict(result: ClipResult) -> dict[str, str]:
+    return {
+        "kind": result.verdict,
+        "headline": HEADLINES[result.verdict],
+        "meaning": verdict_meaning(result),
+    }
+
+
+def _chart(result: ClipResult, thumbnails: Mapping[int, str]) -> TimelineChart | None:
+    return timeline_chart(result, thumbnails) if result.tracks else None
+
+
+def _chart_note(result: ClipResult) -> str:
+    detector = result.detector
+    band = ""
+    if detector.uncertain_low < detector.uncertain_high:
+        limits = percent_range(detector.uncertain_low, detector.uncertain_high)
+        band = f"; in the gray band, {limits}, the detector is undecided"
     return (
-        f'<div class="verdict {score.verdict}"><strong>{HEADLINES[score.verdict]}</strong>'
-        f"{paragraph(sentences)}</div>"
+        f"Each dot is one face in one of {len(result.frames)} frames; the dashed line, "
+        f"{percent(detector.threshold)}, is the detector's threshold{band}. Point at the chart to see the "
+        "frame."
     )
 
 
-def jpeg_url(image: np.ndarray) -> str:
-    """Return an RGB uint8 image (H, W, 3) as a data URL."""
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    )
-    assert done, "an image of this size can be encoded"
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _limits(score: ClipResult) -> str:
-    if not score.warnings:
-        return ""
-    items = "".join(f"<li>{escape(limit.text)}</li>" for limit in score.warnings)
-    return section("What limits this verdict", f"<ul>{items}</ul>")
-
-
-def _timeline_words(score: ClipResult) -> str:
-    detector = score.detector
-    band = (
-        f"; the gray band, {detector.uncertain_low:.2f} to {detector.uncertain_high:.2f}, is called undecided"
-        if detector.uncertain_low < detector.uncertain_high
-        else ""
-    )
-    return paragraph(
-        f"Each dot is one face in one of {len(score.frames)} frames; the dashed line, "
-        f"{detector.threshold:.2f}, is where forged begins{band}. Point at the drawing to see the frame.",
-        kind="small",
-    )
-
-
-def _moment_sections(evidence: ClipEvidence) -> list[str]:
+def _key_frame_sections(key_frames: KeyFrames) -> list[dict[str, Any]]:
     sections = []
-    for title, is_suspicious in (("Most suspicious moments", True), ("Most trustworthy moments", False)):
-        of_kind = [moment for moment in evidence.moments if moment.is_suspicious == is_suspicious]
-        if of_kind:
-            cells = "".join(map(_moment, of_kind))
-            sections.append(section(title, f'<div class="moments">{cells}</div>'))
-    if sections:
-        sections.append(paragraph(_map_words(evidence.why_no_maps), kind="small"))
+    for title, is_suspicious in (("Most suspicious frames", True), ("Least suspicious frames", False)):
+        faces = [_key_face(one) for one in key_frames.faces if one.is_suspicious == is_suspicious]
+        if faces:
+            sections.append({"title": title, "faces": faces})
     return sections
 
 
-def _map_words(why_no_maps: str) -> str:
-    if why_no_maps:
-        return f"There are no heat maps: {why_no_maps}."
-    return (
-        "Beside each face: which places speak most for forgery to the detector, red the most (Grad-CAM), "
-        "drawn relative to the strongest place of that face. It tells where the network looks, not where "
-        "the picture was changed."
-    )
-
-
-def _moment(moment: Moment) -> str:
-    images = [("face", moment.crop)] + ([] if moment.overlay is None else [("heat map", moment.overlay)])
-    shown = " ".join(
-        f'<img alt="{words} of person {moment.track_id} at {moment.time_seconds:.2f} s" '
-        f'src="{jpeg_url(_fit(image))}">'
-        for words, image in images
-    )
-    return (
-        f"<figure>{shown}<figcaption>person {moment.track_id}, {moment.time_seconds:.2f} s, frame "
-        f"{moment.frame_index}: {moment.fake_probability:.2f}</figcaption></figure>"
-    )
+def _key_face(face: KeyFace) -> dict[str, str]:
+    who = person(face.track_id)
+    return {
+        "words": f"{who} at {face.time_seconds:.2f} s",
+        "image": jpeg_url(_fit(face.crop)),
+        "heat_map": "" if face.heat_map is None else jpeg_url(_fit(face.heat_map)),
+        "caption": f"{who}, {face.time_seconds:.2f} s, frame {face.frame_index}: "
+        f"{percent(face.fake_probability)}",
+    }
 
 
 def _fit(image: np.ndarray) -> np.ndarray:
@@ -213,53 +186,43 @@ def _fit(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (_SHOWN_SIDE, _SHOWN_SIDE), interpolation=cv2.INTER_AREA)
 
 
-def _people_table(tracks: Iterable[TrackScore]) -> str:
-    rows = []
-    for track in tracks:
-        interval = track.fake_probability_interval
-        spread = "" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
-        rows.append(
-            (
-                f"person {track.track_id}",
-                HEADLINES[track.verdict].lower() if track.verdict else "",
-                f"{track.fake_probability:.2f}{spread}",
-                str(track.num_frames),
-                "yes" if track.decides else "",
-            )
-        )
-    return table(("", "verdict", "fake probability", "frames seen", "decides the clip"), rows)
+def _person_row(track: TrackScore) -> list[str]:
+    interval = track.fake_probability_interval
+    spread = "" if interval is None else f" [{percent_range(*interval)}]"
+    return [
+        person(track.track_id),
+        HEADLINES[track.verdict].lower() if track.verdict else "",
+        f"{percent(track.fake_probability)}{spread}",
+        str(track.num_frames),
+        "yes" if track.decides else "",
+    ]
 
 
-def _facts(rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
-    return f"<dl>{cells}</dl>"
-
-
-def _appendix(score: ClipResult, evidence: ClipEvidence) -> str:
-    file, detector = evidence.metadata, score.detector
-    rows = [
-        ("file", _shown_name(score)),
-        ("size", f"{evidence.num_bytes:,} bytes"),
-        ("SHA-256", evidence.sha256),
+def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]]:
+    file, detector = key_frames.metadata, result.detector
+    probability = "none" if result.fake_probability is None else f"{result.fake_probability:.6f}"
+    return [
+        ("file", _shown_name(result)),
+        ("size", f"{key_frames.num_bytes:,} bytes"),
+        ("SHA-256", key_frames.sha256),
         ("video", f"{file.codec}, {file.pixel_format}, {file.width} x {file.height} pixels"),
         (
             "length",
             f"{file.duration_seconds:.2f} s, {file.num_frames:,} frames, "
-            f"{file.frames_per_second:.3f} a second",
+            f"{file.frames_per_second:.3f} per second",
         ),
-        ("damage", "pictures that the file declares are missing" if file.is_truncated else "none found"),
+        ("damage", "declared frames are missing" if file.is_truncated else "none found"),
         ("detector", f"{detector.name} {detector.version}"),
-        *evidence.detector_facts,
+        *key_frames.detector_facts,
         ("threshold", f"{detector.threshold:.3f}"),
         ("undecided between", f"{detector.uncertain_low:.3f} and {detector.uncertain_high:.3f}"),
-        ("from faces to clip", detector.aggregation_rule),
-        ("frames looked at", f"{len(score.frames)}, a face in {score.num_frames_scored}"),
-        ("fake probability", "none" if score.fake_probability is None else f"{score.fake_probability:.6f}"),
+        ("aggregation", detector.aggregation_rule),
+        ("frames sampled", f"{len(result.frames)}, with a face in {result.num_frames_scored}"),
+        ("fake probability", probability),
         ("software", f"deepfake_detect {__version__}, Python {platform.python_version()}"),
-        ("made at", evidence.made_at.strftime("%Y-%m-%d %H:%M:%S %Z")),
+        ("created", key_frames.created_at.strftime("%Y-%m-%d %H:%M:%S %Z")),
     ]
-    return section("Technical appendix", _facts(rows))
 
 
-def _shown_name(score: ClipResult) -> str:
-    return printable(Path(score.video).name)
+def _shown_name(result: ClipResult) -> str:
+    return printable(Path(result.video).name)

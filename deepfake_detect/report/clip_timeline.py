@@ -1,156 +1,137 @@
-"""The drawing of a clip's probabilities over time: SVG that shows each frame under the pointer."""
+"""Geometry of the timeline chart in the report on a clip; ``templates/timeline.html.j2`` draws it."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
-from html import escape
+from dataclasses import dataclass
+from typing import Any
 
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.drawing import COLORS
+from deepfake_detect.report.people import PersonSeries, people_of
+from deepfake_detect.report.verdicts import percent, person
 
 _WIDTH, _HEIGHT = 960, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 10, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 34
 _NUM_TICKS = 8
-
-TIMELINE_STYLE = """
-.timeline { position: relative; }
-.timeline svg { width: 100%; height: auto; display: block; touch-action: pan-y; }
-.timeline text { font: 12px system-ui, sans-serif; fill: #555; }
-.timeline .hint { position: absolute; top: 0; pointer-events: none; background: #fff; border: 1px solid #bbb;
-       border-radius: .3rem; padding: .4rem; font-size: .85rem; box-shadow: 0 2px 8px #0003; z-index: 1; }
-.timeline .hint img { display: block; max-width: 12rem; margin-bottom: .3rem; }
-.timeline .legend span { margin-right: 1.2rem; font-size: .88rem; display: inline-block; }
-@media print { .timeline .hint { display: none; } .timeline { break-inside: avoid; } }
-"""
-
-_SCRIPT = """
-for (const box of document.querySelectorAll(".timeline:not([data-live])")) {
-  box.dataset.live = "";
-  const frames = JSON.parse(box.querySelector("script[type='application/json']").textContent);
-  const [drawing, line, hint] = ["svg", ".at", ".hint"].map((name) => box.querySelector(name));
-  const show = (event) => {
-    const place = drawing.getBoundingClientRect();
-    const x = (event.clientX - place.left) / place.width * drawing.viewBox.baseVal.width;
-    const frame = frames.reduce((a, b) => Math.abs(b.x - x) < Math.abs(a.x - x) ? b : a);
-    line.setAttribute("x1", frame.x);
-    line.setAttribute("x2", frame.x);
-    line.style.visibility = "visible";
-    hint.replaceChildren();
-    if (frame.image) {
-      const image = document.createElement("img");
-      image.src = frame.image;
-      image.alt = "frame " + frame.index;
-      hint.append(image);
-    }
-    hint.append(frame.words);
-    hint.hidden = false;
-    const left = frame.x / drawing.viewBox.baseVal.width * place.width;
-    const isRight = left > place.width / 2;
-    hint.style.left = isRight ? "auto" : left + 12 + "px";
-    hint.style.right = isRight ? place.width - left + 12 + "px" : "auto";
-  };
-  drawing.addEventListener("pointermove", show);
-  drawing.addEventListener("pointerdown", show);
-  drawing.addEventListener("pointerleave", () => { hint.hidden = true; line.style.visibility = "hidden"; });
-}
-"""
+_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def timeline_html(score: ClipResult, pictures: Mapping[int, str]) -> str:
-    """Return the timeline of a clip with at least one sampled frame.
+@dataclass(frozen=True)
+class Curve:
+    """A person's line in the chart: ``points`` are positions (x, y)."""
+
+    label: str
+    color: str
+    stroke_width: float
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class TimelineChart:
+    """Positions in the chart, in units of its view box.
+
+    Attributes:
+        label: Description of the chart for screen readers.
+        width, height: Of the view box.
+        left, right, top, bottom: Edges of the plot area.
+        band_top, band_height: Of the uncertain band.
+        threshold: Position of the threshold.
+        grid: Position and label of each horizontal line.
+        ticks: Position and label of each time; empty for a still image.
+        curves: One per person.
+        frames: Position, index, words and thumbnail of each sampled frame, for the script.
+    """
+
+    label: str
+    band_top: float
+    band_height: float
+    threshold: float
+    grid: tuple[tuple[float, str], ...]
+    ticks: tuple[tuple[float, str], ...]
+    curves: tuple[Curve, ...]
+    frames: tuple[dict[str, Any], ...]  # becomes JSON
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    left: int = _LEFT
+    right: int = _WIDTH - _RIGHT
+    top: int = _TOP
+    bottom: int = _HEIGHT - _BOTTOM
+
+
+def timeline_chart(result: ClipResult, thumbnails: Mapping[int, str]) -> TimelineChart:
+    """Lay out the timeline of a clip with at least one sampled frame.
 
     Args:
-        score: The clip; one line is drawn a person.
-        pictures: URL of a small picture by frame index, shown under the pointer.
+        result: The clip.
+        thumbnails: URL of a thumbnail by frame index, shown under the pointer.
     """
-    times = [frame.time_seconds for frame in score.frames]
-    # A picture has no time, and a clip of one frame no length.
+    detector = result.detector
+    times = [frame.time_seconds for frame in result.frames]
+    # A still image has no time, and a clip of one frame no duration.
     is_timed = len(times) > 1 and times[-1] > times[0]
     span = (times[0], times[-1]) if is_timed else (-1.0, 1.0)
-    places = {frame.frame_index: _x(frame.time_seconds if is_timed else 0.0, span) for frame in score.frames}
-    shapes = [*_scale(score, span if is_timed else None), *_lines(score, places)]
-    label = escape(f"Fake probability over time: {score.verdict}")
-    return (
-        f'<div class="timeline"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
-        + "".join(shapes)
-        + f'<line class="at" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="#333" style="visibility:hidden"/>'
-        + f'</svg><div class="hint" hidden></div>{_legend(score)}'
-        + f'<script type="application/json">{_frames_json(score, places, pictures)}</script></div>'
-        + f"<script>{_SCRIPT}</script>"
+    x_of_frame = {
+        frame.frame_index: _x(frame.time_seconds if is_timed else 0.0, span) for frame in result.frames
+    }
+    top, bottom = _y(detector.uncertain_high), _y(detector.uncertain_low)
+    people = people_of(result)
+    return TimelineChart(
+        label=f"Fake probability over time: {result.verdict}",
+        band_top=top,
+        band_height=round(bottom - top, 2),
+        threshold=_y(detector.threshold),
+        grid=tuple((_y(value), f"{100 * value:g} %") for value in _GRID),
+        ticks=_ticks(span) if is_timed else (),
+        curves=tuple(
+            _curve(one, number, x_of_frame, is_alone=len(people) == 1) for number, one in enumerate(people)
+        ),
+        frames=_frames(result, x_of_frame, thumbnails),
     )
 
 
 def _x(time_seconds: float, span: tuple[float, float]) -> float:
-    share = (time_seconds - span[0]) / (span[1] - span[0])
-    return round(_LEFT + share * (_WIDTH - _LEFT - _RIGHT), 2)
+    fraction = (time_seconds - span[0]) / (span[1] - span[0])
+    return round(_LEFT + fraction * (_WIDTH - _LEFT - _RIGHT), 2)
 
 
 def _y(probability: float) -> float:
     return round(_HEIGHT - _BOTTOM - probability * (_HEIGHT - _TOP - _BOTTOM), 2)
 
 
-def _scale(score: ClipResult, span: tuple[float, float] | None) -> list[str]:
-    """Return axes, the band called uncertain and the threshold."""
-    left, right, detector = _LEFT, _WIDTH - _RIGHT, score.detector
-    top, height = _y(detector.uncertain_high), _y(detector.uncertain_low) - _y(detector.uncertain_high)
-    shapes = [f'<rect x="{left}" y="{top}" width="{right - left}" height="{height:.2f}" fill="#e9e9ec"/>']
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        shapes.append(f'<line x1="{left}" x2="{right}" y1="{_y(share)}" y2="{_y(share)}" stroke="#ddd"/>')
-        shapes.append(f'<text x="{left - 8}" y="{_y(share) + 4}" text-anchor="end">{share:g}</text>')
-    threshold = _y(detector.threshold)
-    shapes.append(
-        f'<line x1="{left}" x2="{right}" y1="{threshold}" y2="{threshold}" stroke="#222" '
-        'stroke-dasharray="6 4"/>'
+def _ticks(span: tuple[float, float]) -> tuple[tuple[float, str], ...]:
+    step = (span[1] - span[0]) / _NUM_TICKS
+    times = [span[0] + step * number for number in range(_NUM_TICKS + 1)]
+    return tuple((_x(time, span), f"{time:.2f} s") for time in times)
+
+
+def _curve(one: PersonSeries, number: int, x_of_frame: Mapping[int, float], *, is_alone: bool) -> Curve:
+    track = one.track
+    frames = f"{track.num_frames} frame{'s' * (track.num_frames != 1)}"
+    decides = ", decides" if track.decides and not is_alone else ""
+    points = zip(one.frame_indices.tolist(), one.probabilities.tolist(), strict=True)
+    return Curve(
+        label=f"{one.name}: mean {percent(track.fake_probability)}, {frames}{decides}",
+        color=COLORS[number % len(COLORS)],
+        stroke_width=2.5 if track.decides else 1.2,
+        points=tuple((x_of_frame[index], _y(probability)) for index, probability in points),
     )
-    if span is not None:
-        for number in range(_NUM_TICKS + 1):
-            time = span[0] + (span[1] - span[0]) * number / _NUM_TICKS
-            x, anchor = _x(time, span), "end" if number == _NUM_TICKS else "middle"
-            shapes.append(f'<text x="{x}" y="{_HEIGHT - 12}" text-anchor="{anchor}">{time:.2f} s</text>')
-    return shapes
 
 
-def _lines(score: ClipResult, places: Mapping[int, float]) -> list[str]:
-    shapes = []
-    for number, track in enumerate(score.tracks):
-        points = [
-            (places[frame.frame_index], _y(face.fake_probability))
-            for frame in score.frames
-            for face in frame.faces
-            if face.track_id == track.track_id
-        ]
-        color, width = COLORS[number % len(COLORS)], 2.5 if track.decides else 1.2
-        path = " ".join(f"{x},{y}" for x, y in points)
-        shapes.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="{width}"/>')
-        shapes += [f'<circle cx="{x}" cy="{y}" r="3.2" fill="{color}"/>' for x, y in points]
-    return shapes
-
-
-def _legend(score: ClipResult) -> str:
-    words = []
-    for number, track in enumerate(score.tracks):
-        counted = f"{track.num_frames} frame{'s' * (track.num_frames != 1)}"
-        decides = ", decides" if track.decides and len(score.tracks) > 1 else ""
-        words.append(
-            f'<span><b style="color:{COLORS[number % len(COLORS)]}">&#9679;</b> person {track.track_id}: '
-            f"mean {track.fake_probability:.2f}, {counted}{decides}</span>"
-        )
-    return f'<div class="legend">{"".join(words)}</div>'
-
-
-def _frames_json(score: ClipResult, places: Mapping[int, float], pictures: Mapping[int, str]) -> str:
+def _frames(
+    result: ClipResult, x_of_frame: Mapping[int, float], thumbnails: Mapping[int, str]
+) -> tuple[dict[str, Any], ...]:
     frames = []
-    for frame in score.frames:
-        faces = [f"person {face.track_id}: {face.fake_probability:.2f}" for face in frame.faces]
-        when = f"{frame.time_seconds:.2f} s, " if frame.time_seconds == frame.time_seconds else ""
+    for frame in result.frames:
+        faces = [f"{person(face.track_id)}: {percent(face.fake_probability)}" for face in frame.faces]
+        time = "" if math.isnan(frame.time_seconds) else f"{frame.time_seconds:.2f} s, "
         frames.append(
             {
-                "x": places[frame.frame_index],
+                "x": x_of_frame[frame.frame_index],
                 "index": frame.frame_index,
-                "words": f"{when}frame {frame.frame_index}: {', '.join(faces) or 'no face'}",
-                "image": pictures.get(frame.frame_index),
+                "words": f"{time}frame {frame.frame_index}: {', '.join(faces) or 'no face'}",
+                "image": thumbnails.get(frame.frame_index),
             }
         )
-    # Inside a script element only this sequence could end it.
-    return json.dumps(frames).replace("</", "<\\/")
+    return tuple(frames)

@@ -1,86 +1,109 @@
-"""The picture of a scored clip: fake probability of each person over time."""
+"""The timeline of a scored clip as a figure: fake probability of each person over time."""
 
 from __future__ import annotations
 
-import warnings
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import ClipResult
-from deepfake_detect.report.drawing import new_figure
+from deepfake_detect.report.drawing import new_figure, png_bytes, save_png
+from deepfake_detect.report.people import PersonSeries, people_of
 from deepfake_detect.report.verdicts import printable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LONG_ENOUGH_TO_NAME = 12
+_MAX_NAMED = 12  # people with an entry in the legend
+_DOTS_PER_INCH = 120
 
 
-def save_timeline_figure(score: ClipResult, path: Path) -> None:
-    """Draw one line a person, the threshold and the band called uncertain; title: the verdict.
+@dataclass(frozen=True, eq=False)
+class TimelineDisplay:
+    """Numbers of a timeline, and its figure on demand; notebooks show the figure.
+
+    Attributes:
+        title: Name of the clip and verdict.
+        duration_seconds: Time of the last sampled frame.
+        people: One series per person.
+        threshold: From here on the detector's accuracy figures count a clip as fake.
+        uncertain_low, uncertain_high: Bounds of the uncertain band.
+    """
+
+    title: str
+    duration_seconds: float
+    people: tuple[PersonSeries, ...]
+    threshold: float
+    uncertain_low: float
+    uncertain_high: float
+
+    def plot(self) -> Figure:
+        """Draw the timeline and return the figure."""
+        figure = new_figure(10, 4.2)
+        axes = figure.subplots()
+        end = max(self.duration_seconds, 0.1)
+        axes.set(xlim=(-0.01 * end, end * 1.01), ylim=(-0.03, 1.03))
+        axes.set(xlabel="time (s)", ylabel="fake probability (1 = fake)")
+        axes.set_title(self.title, parse_math=False)  # a name may contain dollar signs
+        axes.axhline(self.threshold, color="black", linewidth=0.9, linestyle="--", label="threshold")
+        if self.uncertain_low < self.uncertain_high:
+            axes.axhspan(self.uncertain_low, self.uncertain_high, color="gray", alpha=0.18, label="uncertain")
+        self._plot_people(axes)
+        if not self.people:
+            center = {"transform": axes.transAxes, "ha": "center"}
+            axes.text(0.5, 0.5, "no face found", center, fontsize=16, color="gray")
+        axes.grid(alpha=0.25)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=8, frameon=False)
+        return figure
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the figure as PNG, atomically."""
+        save_png(self.plot(), path, dots_per_inch=_DOTS_PER_INCH)
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.plot(), dots_per_inch=_DOTS_PER_INCH)
+
+    def _plot_people(self, axes: Axes) -> None:
+        longest = sorted(self.people, key=lambda one: (-one.track.decides, -one.track.num_frames))
+        named = {one.track.track_id for one in longest[:_MAX_NAMED]}
+        for one in self.people:
+            track = one.track
+            label = f"{one.name}: mean {track.fake_probability:.2f}, {track.num_frames} frames"
+            axes.plot(
+                one.times_seconds,
+                one.probabilities,
+                "o-",
+                markersize=3.5,
+                linewidth=2.2 if track.decides else 1.0,
+                alpha=1.0 if track.decides else 0.7,
+                label=(label + " (decides)" * track.decides) if track.track_id in named else None,
+            )
+
+
+def plot_timeline(result: ClipResult) -> TimelineDisplay:
+    """Return the timeline of a clip: one line per person, the threshold and the uncertain band.
 
     Args:
-        score: A scored clip; one without a face gives an empty timeline that says so.
-        path: PNG to write.
+        result: A scored clip; one without a face gives an empty timeline that says so.
+
+    Example:
+        >>> from deepfake_detect.records import ClipResult, DetectorInfo
+        >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
+        >>> display = plot_timeline(ClipResult("a.mp4", "no_face", None, 0, (), (), info))
+        >>> display.title, display.threshold, len(display.plot().axes)
+        ('a.mp4: no face', 0.5, 1)
     """
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        # Of a name in letters that the font does not have; they are drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        timeline_figure(score).savefig(temporary, dpi=120, format="png")
-
-
-def timeline_figure(score: ClipResult) -> Figure:
-    """Return the figure of :func:`save_timeline_figure`."""
-    figure = new_figure(10, 4.2)
-    axes = figure.subplots()
-    detector = score.detector
-    end = max((frame.time_seconds for frame in score.frames), default=0.0)
-    axes.set(xlim=(-0.01 * max(end, 0.1), max(end, 0.1) * 1.01), ylim=(-0.03, 1.03))
-    axes.set(xlabel="time (s)", ylabel="fake probability (1 = fake)")
-    axes.set_title(_title(score), parse_math=False)  # a name may hold dollars
-    axes.axhline(detector.threshold, color="black", linewidth=0.9, linestyle="--", label="threshold")
-    if detector.uncertain_low < detector.uncertain_high:
-        axes.axhspan(
-            detector.uncertain_low, detector.uncertain_high, color="gray", alpha=0.18, label="uncertain"
-        )
-    _draw_tracks(axes, score)
-    if not score.tracks:
-        axes.text(0.5, 0.5, "no face found", transform=axes.transAxes, ha="center", fontsize=16, color="gray")
-    axes.grid(alpha=0.25)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=8, frameon=False)
-    return figure
-
-
-def _title(score: ClipResult) -> str:
-    name = printable(Path(score.video).name)
-    if score.fake_probability is None:
-        return f"{name}: no face"
-    return f"{name}: {score.verdict} (fake probability {score.fake_probability:.2f})"
-
-
-def _draw_tracks(axes: object, score: ClipResult) -> None:
-    """Draw each person; those seen in few frames share one label."""
-    longest = sorted(score.tracks, key=lambda track: (-track.decides, -track.num_frames))
-    named = {track.track_id for track in longest[:_LONG_ENOUGH_TO_NAME]}
-    for track in score.tracks:
-        points = np.array(
-            [
-                (frame.time_seconds, face.fake_probability)
-                for frame in score.frames
-                for face in frame.faces
-                if face.track_id == track.track_id
-            ]
-        )
-        label = f"person {track.track_id}: mean {track.fake_probability:.2f}, {track.num_frames} frames"
-        axes.plot(  # type: ignore[attr-defined]
-            points[:, 0],
-            points[:, 1],
-            "o-",
-            markersize=3.5,
-            linewidth=2.2 if track.decides else 1.0,
-            alpha=1.0 if track.decides else 0.7,
-            label=(label + (" (decides)" if track.decides else "")) if track.track_id in named else None,
-        )
+    name, detector = printable(Path(result.video).name), result.detector
+    verdict = "no face"
+    if result.fake_probability is not None:
+        verdict = f"{result.verdict} (fake probability {result.fake_probability:.2f})"
+    return TimelineDisplay(
+        title=f"{name}: {verdict}",
+        duration_seconds=max((frame.time_seconds for frame in result.frames), default=0.0),
+        people=people_of(result),
+        threshold=detector.threshold,
+        uncertain_low=detector.uncertain_low,
+        uncertain_high=detector.uncertain_high,
+    )

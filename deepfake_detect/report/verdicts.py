@@ -1,4 +1,4 @@
-"""A verdict in words that need no knowledge of the field."""
+"""A verdict in words for readers without knowledge of the field."""
 
 from __future__ import annotations
 
@@ -8,67 +8,99 @@ HEADLINES: dict[Verdict, str] = {
     "fake": "Probably forged",
     "real": "No traces of forgery found",
     "uncertain": "Undecided",
-    "no_face": "No face to judge",
+    "no_face": "No face found",
 }
 """Each verdict as a headline."""
 
 CAVEAT = (
-    "This is the opinion of one automatic detector, not proof. It looks for traces that the forgeries it "
-    "was trained on leave in faces. Forgeries of another kind can pass unnoticed, and unusual light, "
-    "make-up, filters or compression can look like forgery to it. It does not judge voices, captions, or "
-    "whether a real clip is shown out of context. Weigh it together with the clip's source and other "
+    "This is the output of one automatic detector, not proof. It looks for traces that the forgery methods "
+    "it was trained on leave in faces. Other kinds of forgery can go unnoticed, and unusual lighting, "
+    "makeup, filters or compression can look like forgery to it. It does not examine voices, captions, or "
+    "whether a real clip is shown out of context. Consider it together with the clip's source and other "
     "evidence."
 )
-"""What holds of every verdict."""
+"""Limits of every verdict."""
 
 LOCAL = "Everything was computed on this computer; neither the clip nor any part of it was sent anywhere."
-"""Where the work was done."""
+"""Where the verdict was computed."""
+
+CREDENTIALS = "Content Credentials are reported alongside the verdict but do not affect it."
+"""Role of the file's Content Credentials."""
 
 
-def explain_verdict(score: ClipResult) -> str:
-    """Return what a clip's verdict means, in a few sentences.
+def explain_verdict(result: ClipResult) -> str:
+    """Return the meaning of a clip's verdict in a few sentences.
 
     Args:
-        score: A scored clip.
+        result: A scored clip.
     """
-    detector, probability = score.detector, score.fake_probability
+    detector, probability = result.detector, result.fake_probability
     if probability is None:
         return (
-            f"No face was found in the {len(score.frames)} frames that were looked at. The detector judges "
-            "faces only, so it says nothing about this clip. Faces that are very small, turned away or "
-            "covered are not found."
+            f"No face was found in the {len(result.frames)} sampled frames. The detector examines faces "
+            "only, so there is no score for this clip. Very small, turned or covered faces can be missed."
         )
-    scale = f"On a scale from 0 (real) to 1 (forged) it gives {_whose(score)} {probability:.2f}"
-    if score.verdict == "uncertain":
+    scale = (
+        f"On a scale from 0 % (real) to 100 % (fake), {_subject(result)} has a fake probability of "
+        f"{percent(probability)}"
+    )
+    if result.verdict == "uncertain":
         return (
-            f"{scale}. Between {detector.uncertain_low:.2f} and {detector.uncertain_high:.2f} the detector "
-            "was wrong too often on clips whose truth was known, so the evidence is too weak either way."
+            f"{scale}. Between {percent(detector.uncertain_low)} and {percent(detector.uncertain_high)} the "
+            "detector was wrong too often on clips with known labels: the evidence is too weak either way."
         )
-    if score.verdict == "fake":
+    if result.verdict == "fake":
+        limit = max(detector.threshold, detector.uncertain_high)
         return (
-            f"The detector finds traces of forgery. {scale}; from "
-            f"{max(detector.threshold, detector.uncertain_high):.2f} on it calls a clip forged."
+            f"The detector found signs of forgery. {scale}; at {percent(limit)} and above it classifies a "
+            "clip as fake."
         )
+    limit = min(detector.threshold, detector.uncertain_low)
     return (
-        f"The detector finds none of the traces it knows. {scale}; up to "
-        f"{min(detector.threshold, detector.uncertain_low):.2f} it calls a clip real. That does not prove "
-        "that the clip is genuine."
+        f"The detector found none of the signs of forgery that it knows. {scale}; up to {percent(limit)} it "
+        "classifies a clip as real. This does not prove that the clip is genuine."
     )
 
 
-def steadiness(score: ClipResult) -> str:
-    """Return what the interval over frames says; empty where there is none."""
-    if score.fake_probability_interval is None:
+def describe_interval(result: ClipResult) -> str:
+    """Return the meaning of the interval over frames; empty where there is none."""
+    if result.fake_probability_interval is None:
         return ""
-    low, high = score.fake_probability_interval
+    low, high = result.fake_probability_interval
     return (
-        f"With other frames of this clip it would most likely lie between {low:.2f} and {high:.2f} "
-        "(95 % interval over frames; how often the detector errs on other clips is not in it)."
+        f"Sampling other frames would probably give {percent_range(low, high)}. This does not include how "
+        "often the detector is wrong."
     )
+
+
+def percent(probability: float) -> str:
+    """Return a probability in percent; never 0 % or 100 %, as nothing is certain.
+
+    Example:
+        >>> percent(0.876), percent(0.9999), percent(0.0)
+        ('88 %', '99 %', '1 %')
+    """
+    return f"{_rounded(probability)} %"
+
+
+def percent_range(low: float, high: float) -> str:
+    """Return an interval of probabilities in percent.
+
+    Example:
+        >>> percent_range(0.67, 0.82), percent_range(0.981, 0.999)
+        ('67–82 %', '98–99 %')
+    """
+    if _rounded(low) == _rounded(high):
+        return percent(low)
+    return f"{_rounded(low)}\N{EN DASH}{_rounded(high)} %"
+
+
+def _rounded(probability: float) -> int:
+    return min(99, max(1, round(100 * probability)))
 
 
 def printable(name: str) -> str:
-    r"""Return a clip's name fit to be shown: line ends, and marks that a terminal obeys, as escapes.
+    r"""Return a clip's name fit to be shown: line breaks and terminal control characters as escapes.
 
     Example:
         >>> print(printable("a\nb\x1b[31m.mp4"))
@@ -82,8 +114,18 @@ def person_number(track_id: int) -> int:
     return track_id + 1
 
 
-def _whose(score: ClipResult) -> str:
-    track = score.deciding_track
+def person(track_id: int) -> str:
+    """Return the name by which readers know a track.
+
+    Example:
+        >>> person(0)
+        'person 1'
+    """
+    return f"person {person_number(track_id)}"
+
+
+def _subject(result: ClipResult) -> str:
+    track = result.deciding_track
     if track is None:
         return "the clip"
-    return f"person {person_number(track.track_id)}" if len(score.tracks) > 1 else "the face"
+    return person(track.track_id) if len(result.tracks) > 1 else "the face"

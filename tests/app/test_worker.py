@@ -85,7 +85,7 @@ def test_content_credentials_are_told_beside_the_verdict(
     clip, _ = score(worker, signed, wants_page=True)
     assert clip["score"]["provenance"]["signature_holds"] is True
     assert clip["page"]["credentials"] == clip["score"]["provenance"]["summary"]
-    assert "Where the file says it comes from" in clip["report_html"]
+    assert "Content Credentials of the file" in clip["report_html"]
 
 
 def test_a_clip_without_a_face_has_a_page_too(worker: WorkerProcess, faceless_clip: Path) -> None:

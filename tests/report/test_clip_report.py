@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import os
 import pickle
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import markupsafe
 import numpy as np
 import pytest
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import OptionError, VideoError
+from deepfake_detect.explanation import crops as explanation_crops
 from deepfake_detect.records import (
     CropGeometry,
     DetectorInfo,
@@ -23,11 +25,11 @@ from deepfake_detect.records import (
     QualityWarning,
     TrackScore,
 )
-from deepfake_detect.report import key_frames as moments
 from deepfake_detect.report.annotate import annotate_video
-from deepfake_detect.report.clip_report import report_html
-from deepfake_detect.report.timeline import timeline_figure
-from deepfake_detect.report.verdicts import CAVEAT
+from deepfake_detect.report.clip import write_report
+from deepfake_detect.report.key_frames import collect_key_frames, pick_faces
+from deepfake_detect.report.timeline import plot_timeline
+from deepfake_detect.report.verdicts import CAVEAT, percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 
@@ -41,22 +43,30 @@ def score(detector: dfd.Detector, portrait_clip: Path) -> dfd.ClipResult:
     return detector.score_video(portrait_clip, num_frames=6)
 
 
+def report_html(result: dfd.ClipResult, *, detector: dfd.Detector, **options: object) -> str:
+    key_frames = collect_key_frames(result, detector)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_report(result, Path(folder) / "r.html", key_frames=key_frames, **options)  # type: ignore[arg-type]
+        return path.read_text("utf-8")
+
+
 def frames_of(page: str) -> list[dict[str, object]]:
     start = page.index('<script type="application/json">') + len('<script type="application/json">')
     frames: list[dict[str, object]] = json.loads(page[start : page.index("</script>", start)])
     return frames
 
 
-def test_a_report_tells_what_was_found(detector: dfd.Detector, score: dfd.ClipResult, tmp_path: Path) -> None:
+def test_a_report_shows_the_result(detector: dfd.Detector, score: dfd.ClipResult, tmp_path: Path) -> None:
     steps: list[str] = []
-    page = report_html(score, tmp_path / "report.html", detector=detector, on_step=steps.append)
-    assert (tmp_path / "report.html").read_text("utf-8") == page
-    assert steps == ["reading the faces", "drawing heat maps", "hashing the file", "writing the report"]
+    key_frames = collect_key_frames(score, detector, on_step=steps.append)
+    path = write_report(score, tmp_path / "report.html", key_frames=key_frames, on_step=steps.append)
+    page = path.read_text("utf-8")
+    assert steps == ["reading the faces", "computing heat maps", "hashing the file", "writing the report"]
     for words in (
-        *("Most suspicious moments", "Most trustworthy moments", "What limits this verdict"),
+        *("Most suspicious frames", "Least suspicious frames", "Limits of this verdict"),
         *("not proof", "neither the clip nor any part of it was sent anywhere", "Technical appendix"),
         *(
-            f"{score.fake_probability:.2f}",
+            percent(score.fake_probability or 0.0),
             score.detector.name,
             "h264",
             "320 x 240 pixels",
@@ -69,10 +79,10 @@ def test_a_report_tells_what_was_found(detector: dfd.Detector, score: dfd.ClipRe
     assert "https://" not in page
     frames = frames_of(page)
     assert [frame["index"] for frame in frames] == [0, 5, 9, 14, 18, 23]
-    assert str(frames[0]["words"]).startswith("0.00 s, frame 0: person 0: 0.")
+    assert str(frames[0]["words"]).startswith("0.00 s, frame 0: person 1: ")
     assert all(str(frame["image"]).startswith("data:image/jpeg;base64,") for frame in frames)
     assert page.count("<figure>") == 6
-    assert page.count('alt="heat map of person 0') == 6
+    assert page.count('alt="heat map of person 1') == 6
 
 
 def test_the_appendix_names_the_very_file(detector: dfd.Detector, score: dfd.ClipResult) -> None:
@@ -114,8 +124,8 @@ def test_names_are_text_and_never_markup(
 def test_no_face_has_a_report_without_a_timeline(detector: dfd.Detector, faceless_clip: Path) -> None:
     found = detector.score_video(faceless_clip, num_frames=4)
     page = report_html(found, detector=detector)
-    assert "No face to judge" in page
-    assert "No face was found in the 4 frames" in page
+    assert "No face found" in page
+    assert "No face was found in the 4 sampled frames" in page
     assert "<svg" not in page
     assert "<svg" not in found._repr_html_()
 
@@ -132,8 +142,14 @@ def test_a_picture_is_reported(detector: dfd.Detector, portrait: np.ndarray, tmp
 
 
 def test_pictures_of_a_score(score: dfd.ClipResult, tmp_path: Path) -> None:
-    (axes,) = timeline_figure(score).axes
+    display = plot_timeline(score)
+    (axes,) = display.plot().axes
     assert score.verdict in axes.get_title()
+    assert display._repr_png_()[1:4] == b"PNG"
+    (person,) = display.people
+    assert (person.name, person.frame_indices.tolist()) == ("person 1", [0, 5, 9, 14, 18, 23])
+    faces = [face.fake_probability for frame in score.frames for face in frame.faces]
+    assert person.probabilities.tolist() == faces
     annotate_video(score, tmp_path / "out.mp4")
     assert read_metadata(tmp_path / "out.mp4").num_frames == 24
     notebook = score._repr_html_()
@@ -152,17 +168,17 @@ def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipResult:
     return dfd.ClipResult("a.mp4", "fake", 0.7, len(frames), frames, (track,), detector)
 
 
-def test_moments_are_the_extremes_some_way_apart() -> None:
+def test_key_faces_are_the_extremes_some_way_apart() -> None:
     values = [0.5] * 32
     values[10:13] = [0.9, 0.95, 0.9]
     values[20], values[30], values[0] = 0.8, 0.7, 0.1
-    picks = moments.pick_moments(clip(values))
+    picks = pick_faces(clip(values))
     suspicious = [pick.frame_index for pick in picks if pick.is_suspicious]
-    trustworthy = [pick.frame_index for pick in picks if not pick.is_suspicious]
+    harmless = [pick.frame_index for pick in picks if not pick.is_suspicious]
     assert suspicious == [11, 20, 30]
-    assert trustworthy[0] == 0
-    assert not set(suspicious) & set(trustworthy)
-    assert len(moments.pick_moments(clip([0.3]))) == 1
+    assert harmless[0] == 0
+    assert not set(suspicious) & set(harmless)
+    assert len(pick_faces(clip([0.3]))) == 1
 
 
 def test_a_network_without_heat_maps_is_reported_with_the_reason(
@@ -171,7 +187,7 @@ def test_a_network_without_heat_maps_is_reported_with_the_reason(
     def refuse(*_: object, **__: object) -> None:
         raise OptionError("layer", "has no gradient", "choose another")
 
-    monkeypatch.setattr(moments, "explain_crops", refuse)
+    monkeypatch.setattr(explanation_crops, "explain_crops", refuse)
     page = report_html(score, detector=detector)
     assert "There are no heat maps: layer: has no gradient; choose another." in page
     assert "heat map of" not in page
@@ -184,10 +200,10 @@ def test_turned_crops_are_cut_as_they_were_scored(
     detector = dfd.load_detector(small_detector, device="cpu")
     detector.config = replace(detector.config, geometry=CropGeometry(1.3, aligned=True))
     found = detector.score_video(portrait_clip, num_frames=3)
-    evidence = moments.collect_key_frames(detector, found)
-    assert len(evidence.moments) == 3
-    again = detector.score_crops([moment.crop for moment in evidence.moments])
-    np.testing.assert_allclose(again, [moment.fake_probability for moment in evidence.moments], atol=1e-5)
+    evidence = collect_key_frames(found, detector)
+    assert len(evidence.faces) == 3
+    again = detector.score_crops([face.crop for face in evidence.faces])
+    np.testing.assert_allclose(again, [face.fake_probability for face in evidence.faces], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (1000, 1000)])
@@ -201,12 +217,12 @@ def test_turned_crops_of_faces_that_are_not_found_again(
     detector = dfd.load_detector(small_detector, device="cpu")
     detector.config = replace(detector.config, geometry=CropGeometry(1.3, aligned=True))
     found = detector.score_video(path, min_face=20)
-    (moment,) = moments.collect_key_frames(detector, found).moments
-    assert detector.score_crops([moment.crop])[0] == pytest.approx(moment.fake_probability, abs=1e-5)
+    (shown,) = collect_key_frames(found, detector).faces
+    assert detector.score_crops([shown.crop])[0] == pytest.approx(shown.fake_probability, abs=1e-5)
     box = np.array([150, 150, 200, 200], np.float32)
     face = replace(found.frames[0].faces[0], box_xyxy=box)
     elsewhere = replace(found, frames=(replace(found.frames[0], faces=(face,)),))
-    assert moments.collect_key_frames(detector, elsewhere).moments[0].crop.std() < 5
+    assert collect_key_frames(elsewhere, detector).faces[0].crop.std() < 5
 
 
 def test_a_file_that_was_changed_since_has_no_report(
@@ -228,7 +244,22 @@ def test_provenance_stands_apart_from_the_verdict(detector: dfd.Detector, score:
             return [("signed by", "A <newspaper>")]
 
     page = report_html(score, detector=detector, provenance=Credentials())
-    assert "Where the file says it comes from" in page
+    assert "Content Credentials of the file" in page
     assert "A &lt;newspaper&gt;" in page
-    assert "Where the file says it comes from" not in report_html(score, detector=detector)
-    assert html.escape(CAVEAT) in page
+    assert "Content Credentials of the file" not in report_html(score, detector=detector)
+    assert str(markupsafe.escape(CAVEAT)) in page
+
+
+def test_without_a_detector_a_report_has_faces_and_no_heat_maps(
+    score: dfd.ClipResult, tmp_path: Path
+) -> None:
+    page = write_report(score, tmp_path / "r.html").read_text("utf-8")
+    assert "There are no heat maps: no detector was passed to compute them." in page
+    assert page.count("<figure>") == page.count('alt="face of person 1') == 6
+    assert "heat map of" not in page
+
+
+def test_a_report_can_load_nothing_from_elsewhere(score: dfd.ClipResult, tmp_path: Path) -> None:
+    page = write_report(score, tmp_path / "r.html").read_text("utf-8")
+    assert "Content-Security-Policy" in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page

@@ -12,7 +12,7 @@ import deepfake_detect as dfd
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.config import parse_config
 from deepfake_detect.records import ClipResult
-from deepfake_detect.report.clip_report import report_html
+from deepfake_detect.report.key_frames import collect_key_frames
 from deepfake_detect.runtimes import RUNTIMES, load_runtime
 from deepfake_detect.runtimes.sessions import default_num_threads, open_session
 from tests.conftest import ROOT
@@ -36,7 +36,7 @@ def test_a_clip_is_judged_as_by_pytorch(
     np.testing.assert_allclose(probabilities(score), probabilities(wanted), atol=1e-3)
     assert score.warnings == wanted.warnings
     with pytest.raises(OptionError, match="runs without PyTorch, which heat maps need"):
-        report_html(score, detector=detector)
+        collect_key_frames(score, detector)
     with pytest.raises(OptionError, match="judges single crops"):
         detector.score_sequence([])
     assert not detector.is_on_gpu

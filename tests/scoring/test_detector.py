@@ -194,7 +194,7 @@ def test_the_annotated_clip_and_the_timeline(
     import cv2
 
     from deepfake_detect.report.annotate import annotate_video
-    from deepfake_detect.report.timeline import save_timeline_figure
+    from deepfake_detect.report.timeline import plot_timeline
 
     score = detector.score_video(portrait_clip, num_frames=6)
     done: list[tuple[int, int]] = []
@@ -211,7 +211,7 @@ def test_the_annotated_clip_and_the_timeline(
             axis=(0, 2)
         )
         assert (changed > 60).mean() > 0.6
-    save_timeline_figure(score, tmp_path / "t.png")
+    plot_timeline(score).save(tmp_path / "t.png")
     assert cv2.imread(str(tmp_path / "t.png")).shape[1] > 800
 
 
@@ -219,10 +219,10 @@ def test_a_timeline_without_a_face_can_be_drawn(
     detector: dfd.Detector, faceless_clip: Path, tmp_path: Path
 ) -> None:
     from deepfake_detect.report.annotate import annotate_video
-    from deepfake_detect.report.timeline import save_timeline_figure
+    from deepfake_detect.report.timeline import plot_timeline
 
     score: dfd.ClipResult = detector.score_video(faceless_clip, num_frames=3)
-    save_timeline_figure(score, tmp_path / "t.png")
+    plot_timeline(score).save(tmp_path / "t.png")
     annotate_video(score, tmp_path / "a.mp4")
     assert dfd.read_metadata(tmp_path / "a.mp4").num_frames == 12
 
