@@ -1,7 +1,11 @@
 from ._version import __version__ as __version__
 from .errors import DeepfakeDetectError as DeepfakeDetectError
 from .faces import detect_faces as detect_faces
+from .models.average import average_detectors as average_detectors
+from .models.backbones import register_backbone as register_backbone
+from .models.card import read_card as read_card
 from .models.classifier import create_model as create_model
+from .models.heads import register_head as register_head
 from .models.sequence import create_sequence_model as create_sequence_model
 from .records import FAKE as FAKE
 from .records import REAL as REAL

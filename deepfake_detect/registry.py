@@ -69,10 +69,12 @@ class Registry(Mapping[str, _Part]):
         return tuple(self)
 
     def plugin_part(self, name: str) -> PluginPart | None:
-        """Return which plug-in provides a part, as detector files record it; ``None`` if built in."""
-        if name not in self or name in self._built_in:
-            return None
-        return plugin_part(self.option, name, self._modules[name])
+        """Return which plug-in registered a part, as detector files record it; ``None`` if built in."""
+        return plugin_part(self.option, name, self._modules[name]) if name in self._modules else None
+
+    def find_loaded(self, name: str) -> _Part | None:
+        """Return the part of a name without loading plug-ins; ``None`` where there is none."""
+        return self._parts.get(name)
 
     def __getitem__(self, name: str) -> _Part:
         if name not in self._parts:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +208,6 @@ def _from_scores(arguments: argparse.Namespace) -> _Measured:
 
 
 def _from_manifest(arguments: argparse.Namespace) -> _Measured:
-    from deepfake_detect.data.video_digests import PREFIXES_KEY
     from deepfake_detect.evaluation.predict import score_held_out
     from deepfake_detect.evaluation.seen import seen_notes
     from deepfake_detect.report.evaluation import ReportContext
@@ -238,8 +237,7 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
         crops=CropSource(manifest.root, clips),
     )
     # Which videos it has seen is in its file: thousands of digests, for machines alone.
-    training = {key: value for key, value in config.training.items() if key != PREFIXES_KEY}
-    told: dict[str, Any] = {"detector_config": {**asdict(config), "training": training}}
+    told: dict[str, Any] = {"detector_config": replace(config, training=config.training.readable()).to_dict()}
     told["precision"] = arguments.precision
     if arguments.detector is not None:
         told["detector_sha256"] = sha256_of_file(arguments.detector)

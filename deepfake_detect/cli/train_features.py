@@ -38,10 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.features.classifiers import detector_of, fit_classifier, held_out_auc
-    from deepfake_detect.features.detector import save_feature_detector
     from deepfake_detect.features.extractor import rebuild_extractor
     from deepfake_detect.features.feature_file import FeatureFile
     from deepfake_detect.io.files import make_folder, write_json
+    from deepfake_detect.models.checkpoint import save_detector
 
     file = FeatureFile(arguments.features)
     # Refused before the work, not after it.
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     best = max(fitted, key=lambda one: one.auc)
     model, config = detector_of(file, best, extractor, name=arguments.name)
     target = arguments.out / "detector.safetensors"
-    save_feature_detector(target, model, best.head_name, config)
+    save_detector(target, model, config)
     tried = [
         {"classifier": one.classifier, "selected_on": one.selected_on, **asdict(point)}
         for one in fitted

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from deepfake_detect.data.rows import Rows
-
-PREFIXES_KEY = "video_sha256_prefixes"
-"""Of ``DetectorConfig.training``: digests of the videos by use, see :func:`video_digests`."""
 
 DIGEST_LENGTH = 12
 """Hex digits kept: two of a million videos share them with a probability of 0.2 %."""
@@ -34,20 +30,20 @@ def video_digests(rows: Rows) -> list[str]:
     return sorted({hashlib.sha256(video.encode()).hexdigest()[:DIGEST_LENGTH] for video in videos})
 
 
-def seen_by_all(trainings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def seen_by_all(seen_by_each: Iterable[Mapping[str, Iterable[str]]]) -> dict[str, tuple[str, ...]]:
     """Return the digests, by use, of what a detector has seen that is made of others.
 
     Args:
-        trainings: ``DetectorConfig.training`` of each. What one has trained on is no other's val.
+        seen_by_each: Digests by use of each part, as ``TrainingFacts.video_sha256_prefixes``. Videos
+            that one part trained on do not count as another part's validation.
 
     Example:
-        >>> parts = [{PREFIXES_KEY: {"train": ["a"], "val": ["b"]}}, {PREFIXES_KEY: {"train": ["b"]}}, {}]
-        >>> seen_by_all(parts)
-        {'train': ['a', 'b'], 'val': []}
+        >>> seen_by_all([{"train": ["a"], "val": ["b"]}, {"train": ["b"]}, {}])
+        {'train': ('a', 'b'), 'val': ()}
     """
     seen: dict[str, set[str]] = {}
-    for training in trainings:
-        for use, digests in training.get(PREFIXES_KEY, {}).items():
+    for by_use in seen_by_each:
+        for use, digests in by_use.items():
             seen.setdefault(use, set()).update(digests)
     trained = seen.get("train", set())
-    return {use: sorted(found if use == "train" else found - trained) for use, found in seen.items()}
+    return {use: tuple(sorted(found if use == "train" else found - trained)) for use, found in seen.items()}

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deepfake_detect.data.manifest import ALL_SPLITS, read_manifest
-from deepfake_detect.data.video_digests import PREFIXES_KEY, video_digests
+from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.calibration import (
@@ -25,13 +25,12 @@ from deepfake_detect.evaluation.calibration import (
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
 from deepfake_detect.evaluation.seen import CALIBRATED_USE
-from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
+from deepfake_detect.models.checkpoint import read_detector, update_detector
+from deepfake_detect.models.config import Calibration, DetectorConfig
 from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
 
 CalibrationMethod = Literal["temperature", "platt", "isotonic"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
-AGGREGATION_AUC_KEY = "aggregation_auc"
-"""Of ``DetectorConfig.training``: AUC over the validation videos by rule from faces to a video."""
 _TARGET_ACCURACY = 0.95
 
 
@@ -102,10 +101,12 @@ def calibrate_detector(
     rows = rows if where is None else rows.where(where)
     table, _ = score_manifest(scorer, rows, split=split)
     found = fit_to_scores(table, config, options)
-    seen = dict(found["training"].get(PREFIXES_KEY, {}))
+    seen = dict(config.training.video_sha256_prefixes or {})
     # Of an earlier calibration the rule may still be there.
-    seen[CALIBRATED_USE] = sorted({*seen.get(CALIBRATED_USE, ()), *video_digests(rows.split(split))})
-    found["training"] = {**found["training"], PREFIXES_KEY: seen}
+    seen[CALIBRATED_USE] = tuple(
+        sorted(config.training.digests(CALIBRATED_USE) | set(video_digests(rows.split(split))))
+    )
+    found["training"] = replace(found["training"], video_sha256_prefixes=seen)
     return update_detector(detector_path, **found)
 
 
@@ -117,7 +118,7 @@ def aggregation_lines(config: DetectorConfig) -> list[str]:
         >>> aggregation_lines(load_detector(device="cpu").config)[0]  # of one face a clip: all alike
         '  most_suspicious_track  validation AUC 0.9717 (used)'
     """
-    areas: dict[str, float] = config.training.get(AGGREGATION_AUC_KEY, {})
+    areas: dict[str, float] = dict(config.training.aggregation_auc or {})
     ordered = sorted(areas.items(), key=lambda item: -item[1])
     return [
         f"  {name:<22} validation AUC {area:.4f}" + (" (used)" if name == config.aggregation_rule else "")
@@ -159,25 +160,27 @@ def fit_to_scores(
         "temperature": temperature,
         "calibration": calibration,
         "aggregation_rule": rule,
-        "aggregation_weights": weights,
+        "aggregation_weights": tuple(weights),
         "threshold": threshold,
         "uncertain_low": low,
         "uncertain_high": high,
-        "training": {**config.training, AGGREGATION_AUC_KEY: areas},
+        "training": replace(config.training, aggregation_auc=areas),
     }
 
 
-def _fit(method: CalibrationMethod, logits: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, Any]]:
+def _fit(
+    method: CalibrationMethod, logits: np.ndarray, labels: np.ndarray
+) -> tuple[float, Calibration | None]:
     """Return temperature and calibration."""
     if method == "platt":
         return 1.0, fit_platt(logits, labels)
     if method == "isotonic":
         return 1.0, fit_isotonic(logits, labels)
     try:
-        return fit_temperature(logits, labels), {}
+        return fit_temperature(logits, labels), None
     except OptionError as error:
         warnings.warn(f"the probabilities stay uncalibrated: {error}", stacklevel=3)
-        return 1.0, {}
+        return 1.0, None
 
 
 def _band(labels: np.ndarray, scores: np.ndarray, threshold: float, target: float) -> tuple[float, float]:

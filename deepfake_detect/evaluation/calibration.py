@@ -25,6 +25,7 @@ from deepfake_detect.evaluation.aggregation import (
     clip_features,
 )
 from deepfake_detect.metrics import PROBABILITY_EPSILON, roc_auc
+from deepfake_detect.models.config import IsotonicCalibration, PlattCalibration
 
 # A share that equals the limit save for the last digits of a product is not above it.
 _ROUNDING = 1e-9
@@ -85,7 +86,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return math.exp(float(found.x))
 
 
-def fit_platt(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+def fit_platt(logits: ArrayLike, labels: ArrayLike) -> PlattCalibration:
     """Return the straight line of the logit whose sigmoid has the least log loss.
 
     Unlike a temperature it also moves the point of balance, for a detector that leans to one side.
@@ -94,7 +95,7 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
         logits, labels: As for :func:`fit_temperature`.
 
     Returns:
-        ``{"method": "platt", "slope", "intercept"}``, for ``DetectorConfig.calibration``.
+        For ``DetectorConfig.calibration``.
 
     Raises:
         OptionError: As for :func:`fit_temperature`, save that the logits may be on the right side
@@ -103,9 +104,8 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
     Source: Platt, "Probabilistic outputs for support vector machines", 1999.
 
     Example:
-        >>> line = fit_platt([-3.0, -2.0, -1.0, 1.0, 0.0, 2.0, 3.0, -1.0], [0, 0, 0, 0, 1, 1, 1, 1])
-        >>> sorted(line), line["slope"] > 0
-        (['intercept', 'method', 'slope'], True)
+        >>> fit_platt([-3.0, -2.0, -1.0, 1.0, 0.0, 2.0, 3.0, -1.0], [0, 0, 0, 0, 1, 1, 1, 1]).slope > 0
+        True
     """
     label_array, logit_array = _check("logits", labels, logits)
     model = _logistic_regression().fit(logit_array[:, None], label_array)
@@ -114,10 +114,10 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
         raise OptionError(
             "logits", "are higher for reals than for fakes", "check that label 1 means fake, or train longer"
         )
-    return {"method": "platt", "slope": slope, "intercept": intercept}
+    return PlattCalibration(slope, intercept)
 
 
-def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> IsotonicCalibration:
     """Return the rising curve from logit to probability that fits the labels best.
 
     It follows any rising curve, and needs a thousand samples or so for that. Where it is level,
@@ -128,7 +128,7 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
         logits, labels: As for :func:`fit_temperature`.
 
     Returns:
-        ``{"method": "isotonic", "logits", "probabilities"}``: the knots, lists of equal length.
+        For ``DetectorConfig.calibration``.
 
     Raises:
         OptionError: As for :func:`fit_temperature`, save that any logits do.
@@ -137,19 +137,18 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
     estimates", KDD 2002.
 
     Example:
-        >>> fit_isotonic([-2.0, -1.0, 1.0, 2.0], [0, 1, 0, 1])["logits"]
-        [-2.0, -1.0, 1.0, 2.0]
+        >>> fit_isotonic([-2.0, -1.0, 1.0, 2.0], [0, 1, 0, 1]).logits
+        (-2.0, -1.0, 1.0, 2.0)
     """
     from sklearn.isotonic import IsotonicRegression
 
     label_array, logit_array = _check("logits", labels, logits)
     model = IsotonicRegression(out_of_bounds="clip").fit(logit_array, label_array)
     edge = 1.0 / (len(label_array) + 2)
-    return {
-        "method": "isotonic",
-        "logits": model.X_thresholds_.tolist(),
-        "probabilities": np.clip(model.y_thresholds_, edge, 1.0 - edge).tolist(),
-    }
+    return IsotonicCalibration(
+        logits=tuple(model.X_thresholds_.tolist()),
+        probabilities=tuple(np.clip(model.y_thresholds_, edge, 1.0 - edge).tolist()),
+    )
 
 
 def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[str, list[float]]:

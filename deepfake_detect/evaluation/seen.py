@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from deepfake_detect.data.audit import splits_of
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.video_digests import PREFIXES_KEY, video_digests
+from deepfake_detect.data.video_digests import video_digests
+from deepfake_detect.models.config import TrainingFacts
 
 CALIBRATED_USE = "calibrated"
 _USES = {"train": "trained", "val": "selected", CALIBRATED_USE: "calibrated"}
 _CONSEQUENCE = "these figures do not tell how it does on new ones"
 
 
-def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ...]:
+def seen_notes(training: TrainingFacts, measured: Manifest) -> tuple[str, ...]:
     """Return a line for each use the detector has made of measured videos; none is good news.
 
     A detector's file holds a digest of every video it was trained, selected and calibrated on. An
@@ -29,9 +27,8 @@ def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ..
     Returns:
         Lines that begin with the manifest's path.
     """
-    by_use = training.get(PREFIXES_KEY, {})
     digests = set(video_digests(measured))
-    known = {use: digests & set(by_use.get(use, ())) for use in _USES}
+    known = {use: digests & training.digests(use) for use in _USES}
     if known[CALIBRATED_USE] <= known["val"]:
         known[CALIBRATED_USE] = set()  # training calibrates on what it selects on: once is enough
     notes = [
@@ -40,7 +37,7 @@ def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ..
         for use, found in known.items()
         if found
     ]
-    if "train" not in by_use:
+    if "train" not in (training.video_sha256_prefixes or {}):
         notes += _notes_by_whole_sets(training, measured)
         notes.append(
             f"{measured.path}: the detector's file does not tell one by one which videos it was trained "
@@ -49,9 +46,9 @@ def seen_notes(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ..
     return tuple(notes)
 
 
-def _notes_by_whole_sets(training: Mapping[str, Any], measured: Manifest) -> tuple[str, ...]:
-    keys = {f"{name}_videos_sha256": use for name, use in _USES.items()}
-    uses = {training[key]: use for key, use in keys.items() if key in training}
+def _notes_by_whole_sets(training: TrainingFacts, measured: Manifest) -> tuple[str, ...]:
+    hashes = {use: getattr(training, f"{name}_videos_sha256") for name, use in _USES.items()}
+    uses = {digest: use for use, digest in hashes.items() if digest is not None}
     if not uses:
         return ()
     whole = read_manifest(measured.path)

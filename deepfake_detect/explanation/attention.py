@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.layers import network_of
 from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.layers import network_of
 
 
 def attention_relevance(

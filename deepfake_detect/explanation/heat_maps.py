@@ -12,10 +12,10 @@ from torch import nn
 
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.explanation.attention import attention_relevance
-from deepfake_detect.explanation.layers import as_map, find_layer, last_map_layer, layout_of, undisturbed
 from deepfake_detect.explanation.options import METHODS, Method, Target
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.layers import as_map, find_layer, last_map_layer, layout_of, undisturbed
 from deepfake_detect.progress import progress_bar
 
 _BATCH_SIZE = 16
@@ -146,6 +146,22 @@ def _check(model: ForgeryClassifier, images: torch.Tensor, method: str, layer: s
         raise OptionError("method", "scorecam judges single crops", "choose gradcam for a sequence's")
 
 
+def _check_is_used(model: ForgeryClassifier, layer: nn.Module, images: torch.Tensor) -> None:
+    """Check that a layer runs on the way to the features: a classical classifier may read an earlier one."""
+    if model.spec.classical is None:
+        return
+    calls: list[object] = []
+    hook = layer.register_forward_hook(lambda *call: calls.append(call[0]))
+    try:
+        with torch.no_grad():
+            model.features(images[:1])
+    finally:
+        hook.remove()
+    if not calls:
+        cause = f"comes after {model.spec.classical.layer}, which the classifier reads"
+        raise OptionError("layer", cause, "name an earlier layer, or leave it out")
+
+
 def _picker(model: ForgeryClassifier, target: Target) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the function from a row of outputs to the number that is to be explained."""
     count = model.spec.num_classes
@@ -183,6 +199,7 @@ def _make(
         return relevance
     kinds = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "scorecam": BoundedScoreCAM}
     module = find_layer(model, layer or last_map_layer(model, images))
+    _check_is_used(model, module, images)
     layout = layout_of(model, images.shape)
 
     def weigh(batch: torch.Tensor) -> np.ndarray:

@@ -11,9 +11,9 @@ from torch import nn
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.explanation.heat_maps import heat_maps
-from deepfake_detect.explanation.layers import last_map_layer, undisturbed
 from deepfake_detect.explanation.options import Method, Target
 from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.layers import last_map_layer, undisturbed
 from deepfake_detect.progress import progress_bar
 
 # There is no official bound. Unrelated maps of the same faces still agree a little: any network

@@ -12,26 +12,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 
 from deepfake_detect._version import __version__
-from deepfake_detect.data.video_digests import DIGEST_LENGTH, PREFIXES_KEY
+from deepfake_detect.data.video_digests import DIGEST_LENGTH
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.calibrate import CalibrationOptions, fit_to_scores
 from deepfake_detect.evaluation.score_table import ScoreTable, video_samples
-from deepfake_detect.features.detector import FeatureClassifier
 from deepfake_detect.features.extractor import NamedExtractor
 from deepfake_detect.features.feature_file import FeatureFile, FeatureTable
-from deepfake_detect.features.heads import ClassicalHead, head_of, smoothed_log_odds
+from deepfake_detect.features.from_sklearn import check_same_logits, head_from_pipeline, head_logits
 from deepfake_detect.metrics import Interval, bootstrap_intervals, roc_auc
-from deepfake_detect.models.checkpoint import DetectorConfig
+from deepfake_detect.models.classical import FeatureClassifier
+from deepfake_detect.models.classical_heads import ClassicalHead
+from deepfake_detect.models.config import DetectorConfig, TrainingFacts
 from deepfake_detect.progress import progress_bar
 
 Classifier = Literal["logistic", "linear-svm", "rbf-svm", "knn", "random-forest", "gradient-boosting"]
 CLASSIFIERS: tuple[Classifier, ...] = get_args(Classifier)
 _NUM_FOLDS = 5
-_ROWS_AT_ONCE = 256
-_SAME_LOGIT = 1e-4
 _NUM_CHECKED = 64
 _NUM_TREES = 200
 # What is tried, each value of a name with each of the others. ``pca`` is the number of components.
@@ -59,7 +57,6 @@ class FittedClassifier:
 
     Attributes:
         classifier: Which.
-        head_name: Of ``heads.HEADS``.
         head: The whole pipeline as arrays.
         settings: Chosen.
         grid: All that was tried.
@@ -69,7 +66,6 @@ class FittedClassifier:
     """
 
     classifier: Classifier
-    head_name: str
     head: ClassicalHead
     settings: dict[str, Any]
     grid: tuple[GridPoint, ...]
@@ -128,10 +124,9 @@ def fit_classifier(
             tried.append((point, logits))
     # Of equally good settings the first of the grid.
     best, logits = max(tried, key=lambda one: one[0].auc)
-    name, head = _fit(classifier, best.settings, train, seed)
+    head = _fit(classifier, best.settings, train, seed)
     return FittedClassifier(
         classifier=classifier,
-        head_name=name,
         head=head,
         settings=best.settings,
         grid=tuple(point for point, _ in tried),
@@ -183,7 +178,7 @@ def _try(
     logits = np.zeros(len(held_out))
     areas = []
     for fitted, judged in folds:
-        _, head = _fit(classifier, settings, train.take(fitted), seed)
+        head = _fit(classifier, settings, train.take(fitted), seed)
         logits[judged] = head_logits(head, held_out.features[judged])
         areas.append(_video_auc(held_out.take(judged), logits[judged]))
         progress.advance(task)
@@ -197,15 +192,13 @@ def _video_auc(table: FeatureTable, logits: np.ndarray) -> float:
     return float(roc_auc(table.labels[first].astype(np.int64), means))
 
 
-def _fit(
-    classifier: Classifier, settings: dict[str, Any], train: FeatureTable, seed: int
-) -> tuple[str, ClassicalHead]:
+def _fit(classifier: Classifier, settings: dict[str, Any], train: FeatureTable, seed: int) -> ClassicalHead:
     inputs = train.features.astype(np.float64)
     pipeline = make_pipeline(classifier, settings, inputs.shape, seed)
     pipeline.fit(inputs, train.labels.astype(np.int64))
-    name, head = head_of(pipeline)
-    _require_same(pipeline, head, inputs[:_NUM_CHECKED])
-    return name, head
+    head = head_from_pipeline(pipeline)
+    check_same_logits(pipeline, head, inputs[:_NUM_CHECKED])
+    return head
 
 
 def make_pipeline(
@@ -259,34 +252,6 @@ def _estimator(classifier: Classifier, settings: dict[str, Any], seed: int) -> A
     return ensemble.HistGradientBoostingClassifier(early_stopping=False, **weighed, **settings)
 
 
-def head_logits(head: ClassicalHead, features: np.ndarray) -> np.ndarray:
-    """Return the logits (N,), float64, of features (N, F)."""
-    with torch.inference_mode():
-        blocks = [
-            head(torch.from_numpy(features[start : start + _ROWS_AT_ONCE]))[:, 0].numpy()
-            for start in range(0, len(features), _ROWS_AT_ONCE)
-        ]
-    return np.concatenate([np.zeros(0), *blocks])
-
-
-def _require_same(pipeline: Any, head: ClassicalHead, features: np.ndarray) -> None:
-    """Refuse a classifier that says something else as arrays than in scikit-learn."""
-    if hasattr(pipeline, "decision_function"):
-        expected = pipeline.decision_function(features)
-    else:
-        last = pipeline.steps[-1][1]
-        count = last.n_neighbors if hasattr(last, "n_neighbors") else len(last.estimators_)
-        votes = torch.from_numpy(pipeline.predict_proba(features)[:, 1] * count)
-        expected = smoothed_log_odds(votes, count).numpy()
-    difference = float(np.abs(head_logits(head, features) - expected).max())
-    if difference > _SAME_LOGIT * max(1.0, float(np.abs(expected).max())):
-        raise OptionError(
-            "classifier",
-            f"differs by {difference:.2g} once stored: this release of scikit-learn is not known",
-            "install another release, or choose another classifier",
-        )
-
-
 def detector_of(
     file: FeatureFile, fitted: FittedClassifier, extractor: NamedExtractor, *, name: str | None = None
 ) -> tuple[FeatureClassifier, DetectorConfig]:
@@ -306,22 +271,23 @@ def detector_of(
 
     Source: Platt, "Probabilistic outputs for support vector machines" (1999).
     """
-    model = FeatureClassifier(extractor.network, fitted.head)
-    seen = {"train": _digests(file, "train"), "val": _digests(file, "val")}
+    network = extractor.network
+    model = FeatureClassifier(network.model.spec, network.model.encoder, fitted.head, layer=network.layer)
+    seen = {split: tuple(_digests(file, split)) for split in ("train", "val")}
     config = DetectorConfig(
         name=name or f"{model.spec.backbone}-{fitted.classifier}",
         version="1",
         model=model.spec,
         geometry=file.info.geometry,
-        training={
-            "library_version": __version__,
-            "classifier": fitted.classifier,
-            "settings": fitted.settings,
-            "selected_on": fitted.selected_on,
-            "features": {**file.info.source, "card": file.info.card, "manifests": file.manifests},
-            PREFIXES_KEY: seen,
-            "val_video_auc": fitted.auc,
-        },
+        training=TrainingFacts(
+            library_version=__version__,
+            classifier=fitted.classifier,
+            settings=fitted.settings,
+            selected_on=fitted.selected_on,
+            features={**file.info.source, "card": file.info.card, "manifests": file.manifests},
+            video_sha256_prefixes=seen,
+            val_video_auc=fitted.auc,
+        ),
     )
     return model, replace(config, **fit_to_scores(_scores(fitted), config, CalibrationOptions("platt")))
 

@@ -12,11 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepfake_detect.data.video_digests import PREFIXES_KEY
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.explanation.layers import as_map, find_layer, last_map_layer, layout_of, outputs_of
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
+from deepfake_detect.models.layers import (
+    as_map,
+    find_layer,
+    last_map_layer,
+    layer_features,
+    layout_of,
+    outputs_of,
+)
 from deepfake_detect.models.weights import read_weights_file
 from deepfake_detect.records import CropGeometry
 
@@ -92,11 +98,9 @@ class FeatureExtractor(nn.Module):
         if self.layer is None:
             features: torch.Tensor = self.model.encoder(images)
             return features
-        output = outputs_of(self.model, [self.layer], images)[self.layer]
-        if output.ndim == 2 and not self.is_spatial:
-            return output
-        maps = as_map(output, self._layout)
-        return maps if self.is_spatial else maps.mean((2, 3))
+        if not self.is_spatial:
+            return layer_features(self.model, self.layer, self._layout, images)
+        return as_map(outputs_of(self.model, [self.layer], images)[self.layer], self._layout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,5 +210,4 @@ def _weights_card(weights: str | None) -> dict[str, Any]:
 
 def _detector_card(config: DetectorConfig) -> dict[str, Any]:
     """Return a detector's config without the digests of the videos it has seen: thousands of them."""
-    training = {key: value for key, value in config.training.items() if key != PREFIXES_KEY}
-    return {"detector_config": asdict(replace(config, training=training))}
+    return {"detector_config": replace(config, training=config.training.readable()).to_dict()}

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.layers import find_layer, outputs_of, undisturbed
 from deepfake_detect.explanation.options import DreamOptions
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.backbones import first_line, has_fixed_input
 from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.layers import find_layer, outputs_of, undisturbed
 from deepfake_detect.progress import progress_bar
 
 _NOISE = 0.05  # deviation of a start from noise, around mid gray

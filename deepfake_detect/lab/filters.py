@@ -9,8 +9,8 @@ from torch import nn
 
 from deepfake_detect.data.sheets import contact_sheet
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.layers import as_map, layout_of, network_of, outputs_of, undisturbed
 from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.layers import as_map, layout_of, network_of, outputs_of, undisturbed
 
 _SHOWN_SIDE = 56
 

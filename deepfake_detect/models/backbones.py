@@ -13,56 +13,99 @@ from deepfake_detect.errors import OptionError, WeightsError
 from deepfake_detect.models.networks import FaceNet, MesoInception4, SmallCNN
 from deepfake_detect.models.spec import ModelSpec, Pooling
 from deepfake_detect.records import Preprocessing
+from deepfake_detect.registry import Registry
 
 _HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
-class OwnBackbone:
+class Backbone:
     """A backbone that timm does not have.
 
     Attributes:
-        build: Its class.
+        build: Class or function that makes it.
         preprocessing: Input size and normalization.
-        dropout: What its publisher drops before the last layer.
+        dropout: Dropout before the last layer of the published network.
         poolings: Ways from the last map to features, its own first.
         smallest: Smallest side of an input in pixels.
-        depends_on_input: Whether it is built for a size and a number of channels; else for RGB of
-            any size.
+        depends_on_input: Whether ``build`` takes ``in_chans``, ``image_size`` and ``pooling``; else
+            the network is for RGB images of any size.
     """
 
     build: Callable[..., nn.Module]
     preprocessing: Preprocessing
-    dropout: float
-    poolings: tuple[Pooling, ...]
-    smallest: int
-    depends_on_input: bool
+    dropout: float = 0.0
+    poolings: tuple[Pooling, ...] = ("avg",)
+    smallest: int = 1
+    depends_on_input: bool = False
 
 
-OWN_BACKBONES = {
-    # facenet-pytorch's fixed standardization (x - 127.5) / 128, in units of the [0, 1] range; the
-    # dropout of Megatvini/DeepFaceForgeryDetection.
-    "facenet": OwnBackbone(FaceNet, Preprocessing(160, _HALF, (128 / 255,) * 3), 0.5, ("avg",), 75, False),
-    # The dropout is that of Keras' MNIST example.
-    "small_cnn": OwnBackbone(SmallCNN, Preprocessing(28, _HALF, _HALF), 0.5, ("flatten", "avg"), 8, True),
-    "mesoinception4": OwnBackbone(
-        MesoInception4,
-        Preprocessing(256, _HALF, _HALF),
-        0.5,
-        ("flatten", "avg"),
-        32,
-        True,
-    ),
-}
+BACKBONES: Registry[Backbone] = Registry(
+    "backbone",
+    {
+        # facenet-pytorch's fixed standardization (x - 127.5) / 128, in units of the [0, 1] range; the
+        # dropout of Megatvini/DeepFaceForgeryDetection.
+        "facenet": Backbone(FaceNet, Preprocessing(160, _HALF, (128 / 255,) * 3), 0.5, ("avg",), 75),
+        # The dropout is that of Keras' MNIST example.
+        "small_cnn": Backbone(SmallCNN, Preprocessing(28, _HALF, _HALF), 0.5, ("flatten", "avg"), 8, True),
+        "mesoinception4": Backbone(
+            MesoInception4, Preprocessing(256, _HALF, _HALF), 0.5, ("flatten", "avg"), 32, True
+        ),
+    },
+)
+OWN_BACKBONES = ("facenet", "small_cnn", "mesoinception4")
 # Names in use elsewhere for networks of timm.
 ALIASES = {"xception": "legacy_xception"}
+MODULE_PREFIX = "module:"
+"""In front of the class name of a network that was passed to ``create_model`` as a module."""
 
 
 class Flattened(nn.Sequential):
-    """A timm network without pooling, whose last map (or tokens) is laid out as features."""
+    """A timm network without pooling, whose last map (or tokens) is flattened into features."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network, nn.Flatten())
+
+
+def register_backbone(
+    name: str,
+    build: Callable[..., nn.Module],
+    *,
+    image_size: int,
+    mean: tuple[float, float, float] = _HALF,
+    std: tuple[float, float, float] = _HALF,
+    dropout: float = 0.0,
+) -> None:
+    """Add a backbone that ``create_model``, training and detector files find by name.
+
+    Args:
+        name: Its name, not taken yet. To be read again, a detector whose network was passed to
+            ``create_model`` as a module needs a backbone of the name that its error gives.
+        build: Class or function without required arguments that makes a module from images
+            (N, 3, H, W) to features (N, F). ``backbone_options`` are its keyword arguments.
+        image_size: Default side of the input in pixels.
+        mean, std: Normalization per RGB channel, in units of the [0, 1] range.
+        dropout: Default dropout of the head.
+
+    Raises:
+        OptionError: The name is taken.
+
+    Example:
+        >>> def tiny(width: int = 4) -> nn.Module:
+        ...     return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> register_backbone("tiny", tiny, image_size=32)
+        >>> from deepfake_detect import create_model
+        >>> create_model("tiny", backbone_options={"width": 8}).head[1].in_features
+        8
+    """
+    BACKBONES.register(name, Backbone(build, Preprocessing(image_size, mean, std), dropout), source=build)
+
+
+def inner_network(encoder: nn.Module) -> nn.Module:
+    """Return the network that an encoder is, or that it wraps; layers are named within it."""
+    inner = encoder[0] if isinstance(encoder, (Flattened, FaceNet)) else encoder
+    assert isinstance(inner, nn.Module)
+    return inner
 
 
 def check_backbone(backbone: object) -> str:
@@ -74,22 +117,42 @@ def check_backbone(backbone: object) -> str:
     if not isinstance(backbone, str):
         raise OptionError("backbone", f"is a {type(backbone).__name__}", "pass its name, such as 'facenet'")
     name = ALIASES.get(backbone, backbone)
+    if find_backbone(name) is not None:
+        return name
     import timm
 
-    if name not in OWN_BACKBONES and not timm.is_model(name.split(".")[0]):
-        own = list(OWN_BACKBONES)
-        near = difflib.get_close_matches(name, [*own, *ALIASES, *timm.list_models()], n=3)
+    if name.startswith(MODULE_PREFIX):
         raise OptionError(
             "backbone",
-            f"{backbone!r} is neither {', '.join(own)} nor a timm model",
-            f"did you mean {', '.join(near)}?" if near else "deepfake-detect models lists names",
+            f"{name.removeprefix(MODULE_PREFIX)} was passed as a module and cannot be built by name",
+            f"register what builds it: register_backbone({name!r}, ...)",
         )
-    if name not in OWN_BACKBONES:
-        try:
-            timm.get_pretrained_cfg(name)
-        except RuntimeError as error:  # what stands after the dot names no weights
-            raise _cannot_build(name, error) from error
+    if not timm.is_model(name.split(".")[0]):
+        known = list(BACKBONES)
+        near = difflib.get_close_matches(name, [*known, *ALIASES, *timm.list_models()], n=3)
+        raise OptionError(
+            "backbone",
+            f"{backbone!r} is neither {', '.join(known)} nor a timm model",
+            f"did you mean {', '.join(near)}?" if near else "list_backbones() lists the names",
+        )
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # the part after the dot names no weights
+        raise _cannot_build(name, error) from error
     return name
+
+
+def find_backbone(name: str) -> Backbone | None:
+    """Return a backbone that timm does not have; ``None`` where timm has it, or nobody.
+
+    Plug-ins are loaded only for a name that neither this library nor timm knows.
+    """
+    found = BACKBONES.find_loaded(name)
+    if found is not None:
+        return found
+    import timm
+
+    return None if timm.is_model(name.split(".")[0]) else BACKBONES.get(name)
 
 
 def build_encoder(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
@@ -97,31 +160,33 @@ def build_encoder(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
 
     Raises:
         OptionError: The backbone, an option or the pooling is not possible.
-        WeightsError: timm's weights cannot be had.
+        WeightsError: timm's weights cannot be fetched.
     """
-    own = OWN_BACKBONES.get(check_backbone(spec.backbone))
+    own = find_backbone(check_backbone(spec.backbone))
     return _timm_encoder(spec, pretrained=pretrained) if own is None else _own_encoder(own, spec)
 
 
 def is_flattened(spec: ModelSpec) -> bool:
-    """Tell whether the features of a spec's network depend on where in the picture something is, so
-    that it takes pictures of one size alone."""
-    own = OWN_BACKBONES.get(spec.backbone)
+    """Return whether features depend on their position in the image, so that all inputs are of one size."""
+    own = find_backbone(spec.backbone)
     return (spec.pooling or (own.poolings[0] if own else "avg")) == "flatten"
 
 
 def has_fixed_input(backbone: str) -> bool:
-    """Tell whether a timm network is built for one input size, as transformers with positions are."""
+    """Return whether a timm network is built for one input size, as transformers with positions are."""
+    if find_backbone(backbone) is not None or backbone.startswith(MODULE_PREFIX):
+        return False
     import timm
 
-    config = None if backbone in OWN_BACKBONES else timm.get_pretrained_cfg(backbone.split(".")[0])
+    config = timm.get_pretrained_cfg(backbone.split(".")[0])
     return bool(config is not None and config.fixed_input_size)
 
 
 def default_preprocessing(backbone: str) -> Preprocessing:
     """Return the preprocessing with which a backbone was published."""
-    if backbone in OWN_BACKBONES:
-        return OWN_BACKBONES[backbone].preprocessing
+    own = find_backbone(backbone)
+    if own is not None:
+        return own.preprocessing
     import timm
     from timm.data.config import resolve_data_config
 
@@ -133,18 +198,18 @@ def default_preprocessing(backbone: str) -> Preprocessing:
 
 
 def default_dropout(backbone: str) -> float:
-    """Return what a backbone's publisher drops before the last layer."""
-    own = OWN_BACKBONES.get(backbone)
+    """Return the dropout before the last layer of a published backbone."""
+    own = find_backbone(backbone)
     return own.dropout if own else 0.0
 
 
 def known_smallest(backbone: str) -> int | None:
     """Return the smallest side of an input in pixels where it is known without trying."""
-    own = OWN_BACKBONES.get(backbone)
+    own = BACKBONES.find_loaded(backbone) if backbone in OWN_BACKBONES else None
     return own.smallest if own else None
 
 
-def _own_encoder(own: OwnBackbone, spec: ModelSpec) -> nn.Module:
+def _own_encoder(own: Backbone, spec: ModelSpec) -> nn.Module:
     size = spec.preprocessing.image_size
     if size < own.smallest:
         raise out_of_pixels("image_size", str(size), "it has too few", own.smallest)
@@ -161,33 +226,35 @@ def _own_encoder(own: OwnBackbone, spec: ModelSpec) -> nn.Module:
     try:
         return own.build(**options)
     except TypeError as error:
-        raise _refused(spec.backbone, spec.backbone_options, error) from error
+        raise _wrong_options(spec.backbone, spec.backbone_options, error) from error
 
 
 def _timm_encoder(spec: ModelSpec, *, pretrained: bool) -> nn.Module:
     import timm
 
-    options = dict(spec.backbone_options)
+    options: dict[str, Any] = dict(spec.backbone_options)  # Any: whatever the network's builder takes
     if spec.pooling is not None:
         options["global_pool"] = {"avg": "avg", "flatten": ""}[spec.pooling]
     if spec.in_chans != 3:
         options["in_chans"] = spec.in_chans
     # VGG's two fully connected layers of 4096 hold nine tenths of its parameters and were made for
-    # 1,000 object classes; the forgery head stands on the convolutions. So they are dropped below,
-    # and not drawn at random before that, which takes longer than all the rest.
+    # 1,000 object classes; the forgery head follows the convolutions. They are dropped below, and
+    # kept small until then, since their random values would take longer than all the rest.
     is_vgg = spec.backbone.startswith("vgg")
     if is_vgg and not pretrained:
         options["mlp_ratio"] = 1 / 4096
     try:
         network: nn.Module = timm.create_model(spec.backbone, pretrained=pretrained, num_classes=0, **options)
     except TypeError as error:
-        raise _refused(spec.backbone, spec.backbone_options, error) from error
+        raise _wrong_options(spec.backbone, spec.backbone_options, error) from error
     except Exception as error:
         if not pretrained:
             raise _cannot_build(spec.backbone, error) from error
         reason = first_line(error)
         raise WeightsError(
-            f"timm {spec.backbone}", f"its weights cannot be had ({reason})", "pass a local path as weights"
+            f"timm {spec.backbone}",
+            f"its weights cannot be fetched ({reason})",
+            "pass a local path as weights",
         ) from error
     if is_vgg:
         network.pre_logits = nn.Identity()
@@ -196,19 +263,21 @@ def _timm_encoder(spec: ModelSpec, *, pretrained: bool) -> nn.Module:
 
 def _cannot_build(backbone: str, error: Exception) -> OptionError:
     cause = f"timm cannot build {backbone!r} ({first_line(error)})"
-    return OptionError("backbone", cause, "deepfake-detect models --filter lists the names")
+    return OptionError("backbone", cause, "list_backbones() lists the names")
 
 
-def _refused(backbone: str, options: Mapping[str, Any], error: Exception) -> OptionError:
-    return OptionError("backbone_options", f"{backbone} refused {dict(options)} ({error})", "leave it out")
+def _wrong_options(backbone: str, options: Mapping[str, Any], error: Exception) -> OptionError:
+    return OptionError(
+        "backbone_options", f"{backbone} does not take {dict(options)} ({error})", "leave them out"
+    )
 
 
 def out_of_pixels(subject: str, size: str, reason: str, smallest: int | None) -> OptionError:
-    """Return the error of an input that a network cannot take, with the smallest one that it can."""
+    """Return the error for an input that a network cannot take, naming the smallest that it can."""
     remedy = "pass another size" if smallest is None else f"the smallest workable size is {smallest}"
-    return OptionError(subject, f"the network takes no input of {size} pixels ({reason})", remedy)
+    return OptionError(subject, f"the network cannot take {size} pixels ({reason})", remedy)
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's words, its kind where it has none."""
+    """Return the first line of an error's message, its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

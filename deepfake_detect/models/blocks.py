@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from deepfake_detect.models.backbones import inner_network
+
 
 class Block(nn.Module):
     """Layers and single parameters of a network that are trained together; not to be called."""
@@ -24,7 +26,7 @@ def encoder_blocks(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
     convolutions and poolings, so that the block at index i is layer i + 1 of Keras' VGG, whose
     layer 0 is the input.
     """
-    network = encoder[0] if isinstance(encoder, nn.Sequential) else encoder
+    network = inner_network(encoder)
     if type(network).__name__ == "VGG":
         return _vgg_blocks(network)
     named: dict[str, nn.Module] = {}

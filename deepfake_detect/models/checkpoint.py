@@ -5,84 +5,90 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.io.files import atomic_path
-from deepfake_detect.models.backbones import build_encoder
+from deepfake_detect.models.backbones import BACKBONES, build_encoder
+from deepfake_detect.models.classical import build_classical
 from deepfake_detect.models.classifier import ForgeryClassifier
-from deepfake_detect.models.config import CALIBRATION_KEYS as CALIBRATION_KEYS
-from deepfake_detect.models.config import CLASSIFIER_KEY as CLASSIFIER_KEY
-from deepfake_detect.models.config import FORMAT, FORMAT_VERSION
 from deepfake_detect.models.config import DetectorConfig as DetectorConfig
+from deepfake_detect.models.config import TrainingFacts as TrainingFacts
 from deepfake_detect.models.config import parse_config as parse_config
+from deepfake_detect.models.heads import HEADS
 from deepfake_detect.models.sequence import build_untrained
+from deepfake_detect.models.spec import ModelSpec
+from deepfake_detect.plugins import PluginPart
+
+_NEEDED_KINDS = (BACKBONES.option, HEADS.option)
 
 
-def save_detector(
-    path: str | os.PathLike[str],
-    model: ForgeryClassifier,
-    config: DetectorConfig,
-    *,
-    extra_metadata: Mapping[str, str] | None = None,
-) -> None:
+def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config: DetectorConfig) -> None:
     """Write a detector file atomically; the tensors read back bit for bit.
+
+    The same network and config are written as the same bytes. Plug-ins that backbone and head are of
+    are recorded with the config.
 
     Args:
         path: File to write, by custom ``detector.safetensors``.
-        model: The trained network.
+        model: The trained network, with any head.
         config: What belongs to it.
-        extra_metadata: More metadata, such as ``CLASSIFIER_KEY``.
     """
-    metadata = {
-        **(extra_metadata or {}),
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "config": json.dumps(asdict(config), allow_nan=False),
-    }
+    described = replace(config, plugins=_with_plugins(config))
+    save_tensors(path, dict(model.state_dict()), described.to_metadata())
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file atomically; the same content is written as the same bytes."""
     # The memory layout of training (channels last) does not belong into the file.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    written = save(tensors, metadata=metadata)  # in memory: it hides from what a write to a full disk failed
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(written)
+    laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # In memory: safetensors hides why a write to a full disk failed.
+    written = memoryview(save(laid_out, metadata=dict(metadata)))
+    # safetensors writes the metadata in an order that differs from process to process.
+    size = int.from_bytes(written[:8], "little")
+    header = json.dumps(json.loads(bytes(written[8 : 8 + size])), sort_keys=True, separators=(",", ":"))
+    packed = header.encode()
+    packed += b" " * (-len(packed) % 8)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        for part in (len(packed).to_bytes(8, "little"), packed, written[8 + size :]):
+            file.write(part)
 
 
 def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, DetectorConfig]:
-    """Read a detector file.
+    """Read a detector file of any kind: a network of crops or sequences, or a classical classifier.
 
     Returns:
         The network in evaluation mode on the CPU, and its config.
 
     Raises:
         CheckpointError: The file is missing, damaged, written by another library or by a later
-            version of this one.
+            version of this one; or it needs a plug-in that is not installed.
     """
     file = Path(path)
     if not file.is_file():
         raise CheckpointError(file, "there is no such detector file", "pass a detector.safetensors")
     try:
         with safe_open(file, framework="pt") as reader:
-            metadata = reader.metadata() or {}
-            config = parse_config(file, metadata)
+            config = parse_config(file, reader.metadata() or {})
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors of this library"
+            file, f"is not a complete safetensors file ({error})", "pass a detector.safetensors"
         ) from error
-    if CLASSIFIER_KEY in metadata:
-        raise CheckpointError(
-            file, "has a classical classifier, and this needs a network alone", "score or explain with it"
-        )
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
+        raise CheckpointError(file, "holds weights that are not finite", "train it again")
+    _check_plugins(file, config)
     try:
-        encoder = build_encoder(config.model)
-        known = _known_features(encoder, tensors)
-        model = build_untrained(config.model, encoder, num_features=known)
+        model = _build(config.model, tensors)
     except OptionError as error:
         raise CheckpointError(file, f"its network cannot be built ({error})", "train it again") from error
     try:
@@ -90,26 +96,57 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(
-            file, f"does not fit its own description ({reason})", "train it again"
+            file, f"does not match its own description ({reason})", "train it again"
         ) from error
-    if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
-        raise CheckpointError(file, "holds weights that are not finite", "train it again")
     return model.eval(), config
 
 
-def _known_features(encoder: Any, tensors: Mapping[str, torch.Tensor]) -> int | None:
-    """Return how many features encoder and stored head agree on; ``None`` where they do not say.
-
-    Counting them takes as long as the rest of reading a small detector.
-    """
-    weights = [tensor for name, tensor in tensors.items() if name.startswith("head.") and tensor.ndim == 2]
-    told = getattr(encoder, "head_hidden_size", None)
-    return told if weights and weights[0].shape[1] == told else None
-
-
 def update_detector(path: str | os.PathLike[str], **changes: Any) -> DetectorConfig:
-    """Rewrite a detector file with some fields of its config changed; return the new config."""
+    """Rewrite a detector file with some fields of its config changed; return the new config.
+
+    Args:
+        path: The file.
+        **changes: Fields of :class:`DetectorConfig` by name, as for ``dataclasses.replace``.
+    """
     model, config = read_detector(path)
     changed = replace(config, **changes)
     save_detector(path, model, changed)
     return changed
+
+
+def _build(spec: ModelSpec, tensors: Mapping[str, torch.Tensor]) -> ForgeryClassifier:
+    """Return the network of a spec, with the heads that hold their numbers made of tensors."""
+    encoder = build_encoder(spec)
+    if spec.classical is not None:
+        return build_classical(spec, encoder, tensors)
+    return build_untrained(spec, encoder, num_features=_known_features(encoder, tensors))
+
+
+def _known_features(encoder: nn.Module, tensors: Mapping[str, torch.Tensor]) -> int | None:
+    """Return how many features encoder and stored head agree on; ``None`` where unknown.
+
+    Counting them takes as long as the rest of reading a small detector.
+    """
+    weights = [tensor for name, tensor in tensors.items() if name.startswith("head.") and tensor.ndim == 2]
+    declared = getattr(encoder, "head_hidden_size", None)
+    return declared if weights and weights[0].shape[1] == declared else None
+
+
+def _with_plugins(config: DetectorConfig) -> tuple[PluginPart, ...]:
+    """Return the parts of plug-ins that a config records, with those of its network."""
+    spec = config.model
+    parts = {(part.kind, part.name): part for part in config.plugins}
+    for part in (BACKBONES.plugin_part(spec.backbone), HEADS.plugin_part(spec.head)):
+        if part is not None:
+            parts[part.kind, part.name] = part
+    return tuple(parts[key] for key in sorted(parts))
+
+
+def _check_plugins(file: Path, config: DetectorConfig) -> None:
+    """Check that the plug-ins that a network needs are there."""
+    for part in config.plugins:
+        registry = BACKBONES if part.kind == BACKBONES.option else HEADS
+        if part.kind in _NEEDED_KINDS and part.name not in registry:
+            raise CheckpointError(
+                file, f"needs the {part}, which is not installed or failed to load", "install it"
+            )

@@ -12,6 +12,7 @@ from torch import nn
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.models.backbones import (
+    MODULE_PREFIX,
     build_encoder,
     check_backbone,
     default_dropout,
@@ -26,7 +27,7 @@ from deepfake_detect.models.blocks import encoder_blocks
 from deepfake_detect.models.encoder_weights import TIMM_WEIGHTS, find_weights, load_encoder
 from deepfake_detect.models.heads import head_dropout, make_head
 from deepfake_detect.models.shapes import feature_shape, num_features, smallest_size
-from deepfake_detect.models.spec import HeadName, ModelSpec, Pooling
+from deepfake_detect.models.spec import ModelSpec, Pooling
 from deepfake_detect.models.weights import preprocessing_hints
 from deepfake_detect.records import Preprocessing
 
@@ -42,13 +43,21 @@ class ForgeryClassifier(nn.Module):
     Args:
         spec, encoder: As above.
         num_features: F where it is known; counted by a run of the encoder's shapes where not.
+        head: A finished head; one of the spec is made when ``None``.
     """
 
-    def __init__(self, spec: ModelSpec, encoder: nn.Module, *, num_features: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        encoder: nn.Module,
+        *,
+        num_features: int | None = None,
+        head: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.encoder = encoder
-        self.head = self._make_head(num_features or _count_features(spec, encoder))
+        self.head = head or self._make_head(num_features or _count_features(spec, encoder))
         self._only_size = spec.preprocessing.image_size if is_flattened(spec) else None
 
     def _make_head(self, num_features: int) -> nn.Module:
@@ -122,13 +131,14 @@ class ForgeryClassifier(nn.Module):
 
 
 def create_model(
-    backbone: str,
+    backbone: str | nn.Module,
     *,
     weights: str | os.PathLike[str] | None = None,
     dropout: float | None = None,
     image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
     backbone_options: Mapping[str, Any] | None = None,
-    head: HeadName = "dropout",
+    head: str = "dropout",
     pooling: Pooling | None = None,
     num_classes: int = 1,
     in_chans: int = 3,
@@ -138,16 +148,20 @@ def create_model(
     Args:
         backbone: ``"facenet"`` (InceptionResnetV1 of facenet-pytorch, with the head of
             Megatvini/DeepFaceForgeryDetection: ReLU, dropout, one logit), ``"small_cnn"``,
-            ``"mesoinception4"``, ``"xception"``, or any name of ``timm.list_models()``; of VGG the
-            convolutional base.
+            ``"mesoinception4"``, ``"xception"``, any name that ``register_backbone`` knows or of
+            ``timm.list_models()`` (of VGG the convolutional base); or a module from images
+            (N, C, H, W) to features (N, F), which is used as it is.
         weights: ``None`` for random ones; a path to a state dict; or a published name, which is
             downloaded: ``"vggface2"`` and ``"casia-webface"`` for FaceNet, ``"imagenet"`` for
             VGG16 and VGG19, ``"pretrained"`` for timm's own. A ``.safetensors`` file may carry its
             input size, mean, std and padding in its metadata; they are then used.
         dropout: In the head, 0 to 1; the default of head and backbone when ``None``.
         image_size: Side of the input in pixels; the weights' own default when ``None``.
+        preprocessing: Input size and normalization in place of those of backbone and weights;
+            required for a module.
         backbone_options: Extra options of ``timm.create_model``, or of ``networks.SmallCNN``.
-        head: ``"linear"``, ``"dropout"`` (dropout, then linear) or ``"vgg"`` (4096-4096-classes).
+        head: ``"linear"``, ``"dropout"`` (dropout, then linear), ``"vgg"`` (4096-4096-classes), or a
+            name that ``register_head`` knows.
         pooling: ``"avg"``: the mean of the last feature map; such a network takes inputs of other
             sizes too, where its backbone does. ``"flatten"``: all of the map; it takes no other size
             than ``image_size``. ``None``: as the backbone was published, which is flattened for
@@ -161,7 +175,7 @@ def create_model(
     Raises:
         OptionError: Unknown backbone, weights name, or a value out of range; ``image_size`` is too
             small for the backbone, and the smallest workable one is named.
-        WeightsError: The weights cannot be had or do not fit the backbone.
+        WeightsError: The weights cannot be fetched or do not fit the backbone.
 
     Example:
         >>> model = create_model("resnet18")
@@ -171,18 +185,43 @@ def create_model(
         >>> sum(parameter.numel() for parameter in digits.parameters())
         263418
     """
-    name = check_backbone(backbone)
-    chosen_dropout = head_dropout(head, dropout, default_dropout(name))
-    spec, encoder = prepare_encoder(
-        name,
-        weights=weights,
-        image_size=image_size,
-        backbone_options=backbone_options,
-        pooling=pooling,
-        in_chans=in_chans,
-    )
-    spec = replace(spec, head=head, dropout=chosen_dropout, num_classes=num_classes)
+    if isinstance(backbone, nn.Module):
+        taken = {"weights": weights, "pooling": pooling, "backbone_options": backbone_options}
+        spec, default = _spec_of_module(backbone, preprocessing, image_size, in_chans, taken), 0.0
+        encoder = backbone
+    else:
+        name = check_backbone(backbone)
+        default = default_dropout(name)
+        spec, encoder = prepare_encoder(
+            name,
+            weights=weights,
+            image_size=image_size if preprocessing is None else preprocessing.image_size,
+            backbone_options=backbone_options,
+            pooling=pooling,
+            in_chans=in_chans,
+        )
+        spec = replace(spec, preprocessing=preprocessing or spec.preprocessing)
+    chosen = head_dropout(head, dropout, default)
+    spec = replace(spec, head=head, dropout=chosen, num_classes=num_classes)
     return ForgeryClassifier(spec, encoder).train()
+
+
+def _spec_of_module(
+    module: nn.Module,
+    preprocessing: Preprocessing | None,
+    image_size: int | None,
+    in_chans: int,
+    taken: Mapping[str, object],
+) -> ModelSpec:
+    """Return the spec of a network that was passed as a module."""
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    if useless := [name for name, value in taken.items() if value is not None]:
+        raise OptionError(useless[0], f"cannot be used with the module {kind}", "leave it out")
+    if preprocessing is None:
+        cause = f"is missing, and the module {kind} does not say it"
+        raise OptionError("preprocessing", cause, "pass Preprocessing(image_size, mean, std)")
+    sized = preprocessing if image_size is None else replace(preprocessing, image_size=image_size)
+    return ModelSpec(f"{MODULE_PREFIX}{kind}", sized, in_chans=in_chans)
 
 
 def prepare_encoder(
@@ -200,7 +239,7 @@ def prepare_encoder(
     ``check_backbone`` returned.
     """
     if image_size is not None and image_size < 1:
-        raise OptionError("image_size", f"is {image_size}", "pass 1 pixel or more")
+        raise OptionError("image_size", f"is {image_size}", "must be 1 or more")
     file = find_weights(backbone, weights)
     hints = preprocessing_hints(file.metadata) if file else {}
     options = {**hints.get("backbone_options", {}), **(backbone_options or {})}

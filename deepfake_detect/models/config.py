@@ -1,23 +1,150 @@
-"""What a detector's file says besides its weights, whatever runtime they are for."""
+"""What a detector's file says besides its weights, for every runtime; imports no PyTorch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.models.spec import DETECTOR_FORMAT, ModelSpec, SequenceSpec
-from deepfake_detect.records import CropGeometry, Preprocessing
+from deepfake_detect.io.plain import from_plain
+from deepfake_detect.models.spec import DETECTOR_FORMAT, ModelSpec, Scalar
+from deepfake_detect.plugins import PluginPart
+from deepfake_detect.records import CropGeometry
 
-FORMAT = DETECTOR_FORMAT
 FORMAT_VERSION = 1
-CLASSIFIER_KEY = "feature_classifier"
-"""Of a file's metadata, there alone where a classical classifier is in it: see ``features.detector``."""
-# What a calibration says beside its method.
-CALIBRATION_KEYS = {"platt": {"slope", "intercept"}, "isotonic": {"logits", "probabilities"}}
+
+
+@dataclass(frozen=True)
+class PlattCalibration:
+    """A straight line in front of the sigmoid.
+
+    Source: Platt, "Probabilistic outputs for support vector machines" (1999).
+    """
+
+    slope: float
+    intercept: float
+    method: Literal["platt"] = "platt"
+
+    def apply(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probabilities of logits (N,)."""
+        return sigmoid(self.slope * logits + self.intercept)
+
+
+@dataclass(frozen=True)
+class IsotonicCalibration:
+    """Straight lines between knots in place of the sigmoid, level outside.
+
+    Attributes:
+        logits: Of the knots, ascending.
+        probabilities: Of the knots, 0 to 1.
+
+    Raises:
+        OptionError: There is no knot, or the values are out of order or range.
+    """
+
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    method: Literal["isotonic"] = "isotonic"
+
+    def __post_init__(self) -> None:
+        if not self.logits or len(self.logits) != len(self.probabilities):
+            raise OptionError("calibration", "needs one probability for each of its logits", "fit it again")
+        if list(self.logits) != sorted(self.logits) or not all(0 <= one <= 1 for one in self.probabilities):
+            cause = "has logits out of order or probabilities outside 0 to 1"
+            raise OptionError("calibration", cause, "fit it again")
+
+    def apply(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probabilities of logits (N,)."""
+        between: np.ndarray = np.interp(logits, self.logits, self.probabilities)
+        return between
+
+
+Calibration = PlattCalibration | IsotonicCalibration
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """A detector that was a teacher: its name, version, and the SHA-256 of its file."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class AverageFacts:
+    """The detectors whose weights were averaged, as "name version", and the weight of each."""
+
+    detectors: tuple[str, ...]
+    mixing_weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What a detector file records of its training; ``None`` or empty where it does not say.
+
+    Attributes:
+        library_version: Of this library, at training.
+        finetune: Finetune mode.
+        forgery: Kind of blends that were made of reals during training.
+        forgery_share: Fraction of the fakes that were such blends.
+        num_blended_reals: Reals that could be blended.
+        datasets: Names of the datasets that were trained on.
+        where: SQL condition that chose the rows.
+        allow_leak: Kinds of leaks between splits that were allowed.
+        train_videos_sha256, val_videos_sha256, calibrated_videos_sha256: Hash of the ids of all videos
+            of a use; only in older files.
+        teachers: Detectors whose logits were learned from.
+        video_sha256_prefixes: Digests of the videos by use (``"train"``, ``"val"``, ``"calibrated"``),
+            see :func:`data.video_digests.video_digests`.
+        num_train_crops, num_val_crops: Crops of each split.
+        selected_epoch: Epoch with the best validation AUC, whose weights these are.
+        val_video_auc: That AUC, over videos.
+        kept_epoch: Epoch whose weights these are, where it was not selected by AUC.
+        average_of: Detectors whose mean this is.
+        classifier, settings, selected_on, features: Of a classical classifier: its kind, its
+            hyperparameters, what chose them, and the network and files that its features are of.
+        aggregation_auc: Validation AUC over videos by aggregation rule.
+    """
+
+    library_version: str | None = None
+    finetune: str | None = None
+    forgery: str | None = None
+    forgery_share: float | None = None
+    num_blended_reals: int | None = None
+    datasets: tuple[str, ...] | None = None
+    where: str | None = None
+    allow_leak: tuple[str, ...] | None = None
+    train_videos_sha256: str | None = None
+    val_videos_sha256: str | None = None
+    calibrated_videos_sha256: str | None = None
+    teachers: tuple[TeacherFacts, ...] | None = None
+    num_train_crops: int | None = None
+    num_val_crops: int | None = None
+    selected_epoch: int | None = None
+    val_video_auc: float | None = None
+    kept_epoch: int | None = None
+    classifier: str | None = None
+    settings: Mapping[str, Scalar] | None = None
+    selected_on: str | None = None
+    # Any: a description for readers, with whatever the weights file says of itself; no code reads it.
+    features: Mapping[str, Any] | None = None
+    average_of: AverageFacts | None = None
+    aggregation_auc: Mapping[str, float] | None = None
+    video_sha256_prefixes: Mapping[str, tuple[str, ...]] | None = None
+
+    def digests(self, use: str) -> frozenset[str]:
+        """Return the digests of the videos of a use, none where the file does not say."""
+        return frozenset((self.video_sha256_prefixes or {}).get(use, ()))
+
+    def readable(self) -> TrainingFacts:
+        """Return the facts without the digests of thousands of videos, which only evaluation reads."""
+        return replace(self, video_sha256_prefixes=None)
 
 
 @dataclass(frozen=True)
@@ -31,12 +158,15 @@ class DetectorConfig:
         geometry: How its crops are cut.
         aggregation_rule: Name of the rule from face probabilities to the clip's.
         temperature: The logit is divided by it before the sigmoid; fitted on validation.
-        calibration: What takes the place of the plain sigmoid, see
-            ``inference.calibrated_probabilities``; empty for none.
-        aggregation_weights: Of the aggregation rule ``"logistic"``; empty for all others.
         threshold: Probability from which a clip counts as fake; chosen on validation.
         uncertain_low, uncertain_high: Probabilities strictly between are called uncertain.
-        training: Facts about the training: data, hash of video ids, selection, library version.
+        training: Facts about the training.
+        calibration: Replaces the plain sigmoid; ``None`` keeps it.
+        aggregation_weights: Of the aggregation rule ``"logistic"``; empty for all others.
+        plugins: Parts that plug-ins provided in training.
+
+    Raises:
+        OptionError: A number is out of range.
     """
 
     name: str
@@ -48,55 +178,74 @@ class DetectorConfig:
     threshold: float = 0.5
     uncertain_low: float = 0.5
     uncertain_high: float = 0.5
-    training: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    aggregation_weights: list[float] = field(default_factory=list)
+    training: TrainingFacts = field(default_factory=TrainingFacts)
+    calibration: Calibration | None = None
+    aggregation_weights: tuple[float, ...] = ()
+    plugins: tuple[PluginPart, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise OptionError("temperature", f"is {self.temperature}", "it must be above 0")
-        method = self.calibration.get("method", "platt")
-        if method not in CALIBRATION_KEYS or set(self.calibration) - {"method"} - CALIBRATION_KEYS[method]:
-            known = ", ".join(CALIBRATION_KEYS)
-            raise OptionError("calibration", f"{method!r} is unknown or has other values", f"known: {known}")
+            raise OptionError("temperature", f"is {self.temperature}", "must be above 0")
         for name in ("threshold", "uncertain_low", "uncertain_high"):
             if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(name, f"is {getattr(self, name)}", "it must be from 0 to 1")
+                raise OptionError(name, f"is {getattr(self, name)}", "must be 0 to 1")
+        if self.uncertain_low > self.uncertain_high:
+            raise OptionError("uncertain_low", f"is {self.uncertain_low}", "must not exceed `uncertain_high`")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as the file holds them; unknown facts of the training are left out."""
+        values = asdict(self)
+        training = {name: value for name, value in values["training"].items() if value is not None}
+        return {**values, "training": training, "calibration": values["calibration"] or {}}
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the metadata of a detector file, of any runtime."""
+        config = json.dumps(self.to_dict(), allow_nan=False)
+        return {"format": DETECTOR_FORMAT, "format_version": str(FORMAT_VERSION), "config": config}
 
 
 def parse_config(file: Path, metadata: Mapping[str, str]) -> DetectorConfig:
     """Return the config that a detector file's metadata hold.
 
     Raises:
-        CheckpointError: They are of another library or a later version, or damaged.
+        CheckpointError: The metadata are damaged, of another library or of a later version.
     """
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != DETECTOR_FORMAT:
         raise CheckpointError(
             file,
-            "was written by another library or is bare weights",
-            "pass the detector.safetensors of tools/train.py; bare weights go to tools/train.py --weights",
+            "was written by another library or holds bare weights",
+            "pass the detector.safetensors of a training; bare weights are the `weights` of train",
         )
     version = metadata.get("format_version", "")
     if not version.isdecimal() or int(version) > FORMAT_VERSION:
         raise CheckpointError(file, f"has format version {version}", "update deepfake_detect to read it")
     try:
         values = json.loads(metadata["config"])
-        return DetectorConfig(
-            model=_parse_spec(values.pop("model")),
-            geometry=CropGeometry(**values.pop("geometry")),
-            **values,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(file, f"its description cannot be read ({error})", "train it again") from error
+        if isinstance(values, dict):
+            values = _from_older(values, metadata)
+        return from_plain(DetectorConfig, values, name="config")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            file,
+            f"its description cannot be read ({error})",
+            "update deepfake_detect if a later version wrote it; else train it again",
+        ) from error
 
 
-def _parse_spec(values: dict[str, Any]) -> ModelSpec:
-    """Make a spec of its fields by name; those that an older file lacks have their defaults."""
-    preprocessing, sequence = values.pop("preprocessing"), values.pop("sequence", None)
-    return ModelSpec(
-        preprocessing=Preprocessing(
-            preprocessing["image_size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
-        ),
-        sequence=SequenceSpec(**sequence) if sequence else None,
-        **values,
-    )
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits, float64."""
+    probabilities: np.ndarray = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))  # exp stays finite
+    return probabilities
+
+
+def _from_older(values: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return a config's values under the names of today."""
+    training = dict(values.get("training") or {})
+    if "regime" in training:
+        training["finetune"] = training.pop("regime")
+    average = training.get("average_of")
+    if isinstance(average, dict) and "shares" in average:
+        average["mixing_weights"] = average.pop("shares")
+    if "feature_classifier" in metadata and isinstance(values.get("model"), dict):
+        values["model"]["classical"] = json.loads(metadata["feature_classifier"])
+    return {**values, "training": training, "calibration": values.get("calibration") or None}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepfake_detect.errors import OptionError, WeightsError
-from deepfake_detect.models.backbones import OWN_BACKBONES
+from deepfake_detect.models.backbones import find_backbone, inner_network
 from deepfake_detect.models.weights import PUBLISHED_WEIGHTS, WeightsFile, fetch_weights, read_weights_file
 
 # timm loads its own weights itself, under this name.
@@ -26,7 +26,7 @@ def weights_names(backbone: str) -> list[str]:
         ['vggface2', 'casia-webface']
     """
     names = [name for owner, name in PUBLISHED_WEIGHTS if owner == backbone]
-    return names if names or backbone in OWN_BACKBONES else [TIMM_WEIGHTS]
+    return names if names or find_backbone(backbone) is not None else [TIMM_WEIGHTS]
 
 
 def find_weights(backbone: str, weights: str | os.PathLike[str] | None) -> WeightsFile | None:
@@ -60,7 +60,7 @@ def load_encoder(backbone: str, encoder: nn.Module, file: WeightsFile, source: s
     Raises:
         WeightsError: Tensors are missing, left over or of another shape.
     """
-    network = encoder[0] if isinstance(encoder, nn.Sequential) else encoder
+    network = inner_network(encoder)
     dropped = _classifier_prefixes(backbone, network)
     tensors = _without(file.tensors, dropped)
     if problems := _misfits(network, tensors):

@@ -12,10 +12,10 @@ from deepfake_detect.data.transforms import crops_to_tensor
 from deepfake_detect.device import check_inference_precision, keep_freed_memory
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
-from deepfake_detect.models.calibrated import BaseDetector
-from deepfake_detect.models.calibrated import calibrated_probabilities as calibrated_probabilities
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.detector import BaseDetector
+from deepfake_detect.models.detector import calibrated_probabilities as calibrated_probabilities
 from deepfake_detect.records import InferencePrecision
 
 

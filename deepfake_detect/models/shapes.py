@@ -23,6 +23,8 @@ def num_features(encoder: nn.Module, *, in_chans: int, size: int) -> int:
         Exception: Whatever the network raises that cannot take this size.
     """
     shape = _output_shape(encoder, (1, in_chans, size, size))
+    if len(shape) != 2:
+        raise ValueError(f"it returns the shape (N, {', '.join(map(str, shape[1:]))}), not features (N, F)")
     return shape[1]
 
 
@@ -75,9 +77,12 @@ def feature_map(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
         OptionError: The network has several last maps, of several scales.
     """
     network: Any = encoder[0] if isinstance(encoder, Flattened) else encoder
+    if not hasattr(network, "forward_features"):
+        cause = f"{type(network).__name__} has no method forward_features, which returns its last map"
+        raise OptionError("backbone", cause, "add one, or choose another backbone")
     maps: Any = network.forward_features(images)
     if not isinstance(maps, torch.Tensor):
-        raise OptionError("backbone", "has not one last feature map but several", "choose another")
+        raise OptionError("backbone", "has several last feature maps, of several scales", "choose another")
     if maps.ndim == 3:  # tokens (N, L, channels), some of which may stand for no patch
         (maps,) = network.forward_intermediates(images, indices=1, intermediates_only=True)
     elif str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"):

@@ -300,7 +300,7 @@ def _detector_facts(detector: TorchDetector) -> tuple[tuple[str, str], ...]:
         ("crop", f"{config.geometry.margin:g} times the face box{', aligned' * config.geometry.aligned}"),
     ]
     training = config.training
-    if {"datasets", "num_train_crops"} <= training.keys():
-        datasets = ", ".join(map(str, training["datasets"]))
-        facts.append(("trained on", f"{training['num_train_crops']:,} faces of {datasets}"))
+    if training.datasets is not None and training.num_train_crops is not None:
+        datasets = ", ".join(training.datasets)
+        facts.append(("trained on", f"{training.num_train_crops:,} faces of {datasets}"))
     return tuple(facts)

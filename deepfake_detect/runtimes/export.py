@@ -35,7 +35,7 @@ from deepfake_detect.errors import CheckpointError, OptionError, OutputError
 from deepfake_detect.io.files import make_folder, sha256_of_file
 from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.config import FORMAT, FORMAT_VERSION, DetectorConfig
+from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.runtimes.agreement import (
     Agreement,
@@ -127,6 +127,12 @@ def export_detector(
         place = _place(
             Path(_default_name(detector, source, format, precision) if out is None else out), format
         )
+    if config.model.classical is not None:
+        raise OptionError(
+            "detector",
+            "has a classical classifier, which is computed in float64 and not exported",
+            "export a detector of `train`",
+        )
     if config.model.sequence is not None:
         raise OptionError(
             "detector", "judges sequences, which are not exported", "export one of single crops"
@@ -181,9 +187,7 @@ def _place(path: Path, format: str) -> Path:
 
 def _facts(source: Path, config: DetectorConfig, precision: str) -> dict[str, str]:
     return {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "config": json.dumps(asdict(config), allow_nan=False),
+        **config.to_metadata(),
         SOURCE_KEY: sha256_of_file(source),
         PRECISION_KEY: precision,
         "exported_by": f"deepfake_detect {__version__}",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from deepfake_detect.models.classifier import ForgeryClassifier
-from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.config import DetectorConfig, IsotonicCalibration, PlattCalibration
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -45,7 +45,7 @@ class DetectorGraph(nn.Module):
 
 
 class _Calibration(nn.Module):
-    """``judging.calibrated_probabilities`` in torch."""
+    """``models.detector.calibrated_probabilities`` in torch."""
 
     starts: torch.Tensor
     widths: torch.Tensor
@@ -55,21 +55,25 @@ class _Calibration(nn.Module):
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         self._temperature = config.temperature
-        self._method = config.calibration.get("method")
-        self._slope = config.calibration.get("slope", 1.0)
-        self._intercept = config.calibration.get("intercept", 0.0)
-        logits = torch.tensor(config.calibration.get("logits", ()), dtype=torch.float32)
-        probabilities = torch.tensor(config.calibration.get("probabilities", ()), dtype=torch.float32)
-        self.register_buffer("starts", logits[:-1])
+        line, knots = PlattCalibration(1.0, 0.0), IsotonicCalibration((0.0,), (0.5,))
+        self._is_isotonic = isinstance(config.calibration, IsotonicCalibration)
+        if isinstance(config.calibration, PlattCalibration):
+            line = config.calibration
+        elif isinstance(config.calibration, IsotonicCalibration):
+            knots = config.calibration
+        self._slope, self._intercept = line.slope, line.intercept
+        logits = torch.tensor(knots.logits, dtype=torch.float32)
+        probabilities = torch.tensor(knots.probabilities, dtype=torch.float32)
+        self.register_buffer("starts", logits[:-1].clone())
         # Knots above one another are a step.
         self.register_buffer("widths", logits.diff().clamp(min=torch.finfo(torch.float32).tiny))
-        self.register_buffer("first", probabilities[:1])
+        self.register_buffer("first", probabilities[:1].clone())
         self.register_buffer("rises", probabilities.diff())
 
     def forward(self, logits: torch.Tensor) -> torch.Tensor:
         """Return probabilities (N,) of raw logits (N,)."""
         scaled = logits / self._temperature
-        if self._method == "isotonic":
+        if self._is_isotonic:
             shares = ((scaled[:, None] - self.starts) / self.widths).clamp(0, 1)
             return self.first + (shares * self.rises).sum(1)
         return torch.sigmoid(self._slope * scaled + self._intercept)

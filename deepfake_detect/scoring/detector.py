@@ -67,9 +67,7 @@ def load_detector(
     else:
         if Path(path).is_dir():
             raise CheckpointError(path, "is a folder", "pass the detector.safetensors in it")
-        from deepfake_detect.features.detector import read_any_detector  # not needed by the bundled one
-
-        model, config = read_any_detector(path)
+        model, config = read_detector(path)
     return Detector(model, config, device=target, precision=precision)
 
 

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,7 @@ class _Seen:
         ]
 
 
-def _verdict(window: deque[_Seen], info: DetectorInfo, weights: list[float]) -> LiveVerdict:
+def _verdict(window: deque[_Seen], info: DetectorInfo, weights: Sequence[float]) -> LiveVerdict:
     newest = window[-1].time_seconds
     span = newest - window[0].time_seconds
     people = confirmed_tracks((track, score) for seen in window for track, score, _ in seen.faces)

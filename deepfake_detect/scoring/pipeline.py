@@ -19,8 +19,8 @@ from deepfake_detect.evaluation.aggregation import (
     frames_interval,
 )
 from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks, follow_faces
-from deepfake_detect.models.calibrated import BaseDetector
 from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import (
     ClipResult,
     DetectorInfo,

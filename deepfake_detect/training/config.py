@@ -14,7 +14,8 @@ from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
 from deepfake_detect.io.fetch import is_url
-from deepfake_detect.models.spec import HeadName, Pooling, Temporal
+from deepfake_detect.models.heads import HEADS
+from deepfake_detect.models.spec import Pooling, Temporal
 from deepfake_detect.training.finetune import parse_finetune
 from deepfake_detect.training.kept_epochs import parse_epochs, require_epochs
 
@@ -34,7 +35,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "augmentation": AUGMENTATIONS,
     "device": ("auto", "cpu", "cuda"),
     "temporal": ("", *get_args(Temporal)),
-    "head": get_args(HeadName),
+    "head": HEADS.names(),
     "pooling": (None, *get_args(Pooling)),
 }
 # Least and greatest value of numbers; the greatest is not among them where marked.

@@ -33,7 +33,7 @@ from deepfake_detect._version import __version__
 from deepfake_detect.data.crops import CropBatch
 from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
-from deepfake_detect.data.video_digests import PREFIXES_KEY, seen_by_all, video_digests
+from deepfake_detect.data.video_digests import seen_by_all, video_digests
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
 from deepfake_detect.errors import (
     CheckpointError,
@@ -45,7 +45,8 @@ from deepfake_detect.errors import (
 from deepfake_detect.forgery.blended_crops import Blender
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
 from deepfake_detect.metrics import roc_auc
-from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
+from deepfake_detect.models.checkpoint import save_detector
+from deepfake_detect.models.config import DetectorConfig, TrainingFacts
 from deepfake_detect.models.lora import merge_lora
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
@@ -396,7 +397,9 @@ class _Run:
         wanted = {key: str(value) for key, value in asdict(self.config).items()}
         wanted["train_videos_sha256"] = self.train_rows.video_ids_sha256()
         wanted["val_videos_sha256"] = self.val_rows.video_ids_sha256()
-        wanted["teachers_sha256"] = str([fact["sha256"] for fact in self._teacher_facts()])
+        wanted["teachers_sha256"] = str(
+            [fact.sha256 for fact in (self.teachers.facts if self.teachers else ())]
+        )
         return wanted
 
     def _refuse_other_run(self, wanted: dict[str, str]) -> None:
@@ -822,33 +825,30 @@ class _Run:
             version=self.config.version,
             model=self.model.spec,
             geometry=self.train_rows.geometry,
-            training={
-                "library_version": __version__,
-                "finetune": self.config.finetune,
-                "forgery": self.config.forgery,
-                "forgery_share": self.config.forgery_share if self.config.forgery else 0.0,
-                "num_blended_reals": self.num_blended,
-                "datasets": datasets["dataset"].to_pylist(),
-                "where": self.config.where,
-                "allow_leak": sorted(self.config.allow_leak),
-                "train_videos_sha256": self.train_rows.video_ids_sha256(),
-                "val_videos_sha256": self.val_rows.video_ids_sha256(),
-                **({"teachers": self._teacher_facts()} if self.teachers else {}),
-                PREFIXES_KEY: self._videos_seen(),
-                "num_train_crops": self.train_rows.num_rows,
-                "num_val_crops": self.val_rows.num_rows,
+            training=TrainingFacts(
+                library_version=__version__,
+                finetune=self.config.finetune,
+                forgery=self.config.forgery,
+                forgery_share=self.config.forgery_share if self.config.forgery else 0.0,
+                num_blended_reals=self.num_blended,
+                datasets=tuple(datasets["dataset"].to_pylist()),
+                where=self.config.where,
+                allow_leak=tuple(sorted(self.config.allow_leak)),
+                train_videos_sha256=self.train_rows.video_ids_sha256(),
+                val_videos_sha256=self.val_rows.video_ids_sha256(),
+                teachers=tuple(self.teachers.facts) if self.teachers else None,
+                video_sha256_prefixes=self._videos_seen(),
+                num_train_crops=self.train_rows.num_rows,
+                num_val_crops=self.val_rows.num_rows,
                 **told,
-            },
+            ),
         )
 
-    def _teacher_facts(self) -> list[dict[str, str]]:
-        return [] if self.teachers is None else self.teachers.facts
-
-    def _videos_seen(self) -> dict[str, list[str]]:
+    def _videos_seen(self) -> dict[str, tuple[str, ...]]:
         """Return the digests of what the run was shown, itself or by its teachers."""
         own = {"train": video_digests(self.train_rows), "val": video_digests(self.val_rows)}
-        told = [] if self.teachers is None else self.teachers.trainings
-        return seen_by_all([{PREFIXES_KEY: own}, *told])
+        trainings = [] if self.teachers is None else self.teachers.trainings
+        return seen_by_all([own, *(one.video_sha256_prefixes or {} for one in trainings)])
 
 
 def _forget_gradients(parts: Sequence[Part]) -> None:

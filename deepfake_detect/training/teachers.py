@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from deepfake_detect.data.video_digests import PREFIXES_KEY
 from deepfake_detect.errors import OptionError
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier
-from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.config import DetectorConfig, TeacherFacts
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 
@@ -50,7 +48,7 @@ class Teachers:
     ) -> None:
         self._preprocessing = preprocessing
         self._members: list[tuple[ForgeryClassifier, DetectorConfig]] = []
-        self.facts: list[dict[str, str]] = []
+        self.facts: list[TeacherFacts] = []
         for path in paths:
             model, config = read_detector(path)
             if config.model.sequence is not None:
@@ -60,8 +58,7 @@ class Teachers:
                 raise OptionError("teachers", cause, "pass detectors that were trained on such crops")
             model.to(device).to(memory_format=torch.channels_last).eval()
             self._members.append((model, config))
-            told = {"name": config.name, "version": config.version, "sha256": sha256_of_file(path)}
-            self.facts.append(told)
+            self.facts.append(TeacherFacts(config.name, config.version, sha256_of_file(path)))
         self.trainings = [config.training for _, config in self._members]
 
     @torch.no_grad()
@@ -98,14 +95,9 @@ class Teachers:
             OptionError: One was.
         """
         for fact, training in zip(self.facts, self.trainings, strict=True):
-            if shared := set(digests) & set(_trained_on(training)):
+            if shared := set(digests) & training.digests("train"):
                 raise OptionError(
                     "teachers",
-                    f"{fact['name']} {fact['version']} was trained on {len(shared):,} validation videos",
+                    f"{fact.name} {fact.version} was trained on {len(shared):,} validation videos",
                     "pass detectors that were trained on this training split",
                 )
-
-
-def _trained_on(training: Mapping[str, Any]) -> Sequence[str]:
-    digests: Sequence[str] = training.get(PREFIXES_KEY, {}).get("train", ())
-    return digests

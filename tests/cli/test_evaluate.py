@@ -12,7 +12,7 @@ from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import OutputError
-from deepfake_detect.models.checkpoint import update_detector
+from deepfake_detect.models.checkpoint import TrainingFacts, update_detector
 from tests.data.trees import crop_manifest, textured_crops
 
 HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
@@ -203,7 +203,9 @@ def test_a_warning_of_seen_videos_goes_with_the_scores(small_detector: Path, tmp
     detector = tmp_path / "seen.safetensors"
     detector.write_bytes(small_detector.read_bytes())
     digests = video_digests(read_manifest(manifest).where("label = 1"))
-    update_detector(detector, training={"video_sha256_prefixes": {"train": digests, "val": []}})
+    update_detector(
+        detector, training=TrainingFacts(video_sha256_prefixes={"train": tuple(digests), "val": ()})
+    )
     words = "the detector was trained on 4 of the 8 measured videos"
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["--bootstrap-draws", "5"]

@@ -11,7 +11,7 @@ from deepfake_detect.data.manifest import MANIFEST_SCHEMA, Manifest, read_manife
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.io.files import sha256_of_file
-from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.models.checkpoint import TrainingFacts, read_detector
 from deepfake_detect.records import CropGeometry
 
 
@@ -39,11 +39,13 @@ def test_digests_are_one_a_video_and_sorted(tmp_path: Path) -> None:
 def test_some_videos_among_others_are_noticed(tmp_path: Path) -> None:
     rows = manifest(tmp_path, train=4, val=2, test=3)
     seen = {
-        "train": video_digests(rows.where("video_id in ('made/train/0', 'made/test/1', 'made/test/2')")),
-        "val": video_digests(rows.where("video_id = 'made/test/0'")),
+        "train": tuple(
+            video_digests(rows.where("video_id in ('made/train/0', 'made/test/1', 'made/test/2')"))
+        ),
+        "val": tuple(video_digests(rows.where("video_id = 'made/test/0'"))),
     }
     # The hash of the whole sets says nothing here.
-    facts = {"video_sha256_prefixes": seen, "train_videos_sha256": "0" * 64}
+    facts = TrainingFacts(video_sha256_prefixes=seen, train_videos_sha256="0" * 64)
     notes = seen_notes(facts, rows.split("test"))
     assert [note.split(": ")[1] for note in notes] == [
         "the detector was trained on 2 of the 3 measured videos",
@@ -55,22 +57,22 @@ def test_some_videos_among_others_are_noticed(tmp_path: Path) -> None:
 
 def test_an_older_file_knows_whole_sets_alone(tmp_path: Path) -> None:
     rows = manifest(tmp_path, train=4, test=3)
-    facts = {"train_videos_sha256": rows.split("test").video_ids_sha256()}
+    facts = TrainingFacts(train_videos_sha256=rows.split("test").video_ids_sha256())
     note, blind = seen_notes(facts, rows.split("test"))
     assert "the detector was trained on the videos of the measured rows" in note
     assert "does not tell one by one which videos it was trained on" in blind
     note, _ = seen_notes(facts, rows.where("video_id = 'made/test/0'"))
     assert "trained on the videos of split test" in note
     assert seen_notes(facts, rows.split("train")) == (blind,)
-    assert seen_notes({}, rows.split("test")) == (blind,)
+    assert seen_notes(TrainingFacts(), rows.split("test")) == (blind,)
 
 
 def test_a_calibration_does_not_hide_the_whole_sets_of_an_older_file(tmp_path: Path) -> None:
     rows = manifest(tmp_path, train=4, test=3)
-    facts = {
-        "train_videos_sha256": rows.split("test").video_ids_sha256(),
-        "video_sha256_prefixes": {"calibrated": video_digests(rows.split("train"))},
-    }
+    facts = TrainingFacts(
+        train_videos_sha256=rows.split("test").video_ids_sha256(),
+        video_sha256_prefixes={"calibrated": tuple(video_digests(rows.split("train")))},
+    )
     note, blind = seen_notes(facts, rows.split("test"))
     assert "the detector was trained on the videos of the measured rows" in note
     assert "does not tell one by one" in blind
@@ -80,17 +82,17 @@ def test_a_calibration_does_not_hide_the_whole_sets_of_an_older_file(tmp_path: P
 
 def test_what_is_selected_and_calibrated_on_is_told_once(tmp_path: Path) -> None:
     rows = manifest(tmp_path, train=4, val=2)
-    val = video_digests(rows.split("val"))
-    facts = {"video_sha256_prefixes": {"train": [], "val": val, "calibrated": val}}
+    val = tuple(video_digests(rows.split("val")))
+    facts = TrainingFacts(video_sha256_prefixes={"train": (), "val": val, "calibrated": val})
     (note,) = seen_notes(facts, rows.split("val"))
     assert "selected on 2 of the 2" in note
-    facts["video_sha256_prefixes"]["val"] = val[:1]
+    facts = TrainingFacts(video_sha256_prefixes={"train": (), "val": val[:1], "calibrated": val})
     assert len(seen_notes(facts, rows.split("val"))) == 2
 
 
 def test_the_bundled_detector_tells_its_videos_one_by_one() -> None:
     _, config = read_detector(Path(weights.__file__).with_name("default.safetensors"))
-    prefixes = config.training["video_sha256_prefixes"]
+    prefixes = config.training.video_sha256_prefixes
     assert [len(prefixes[use]) for use in ("train", "val")] == [16728, 1542]
     assert not set(prefixes["train"]) & set(prefixes["val"])
     card = Path(weights.__file__).with_name("README.md").read_text("utf-8")

@@ -10,12 +10,12 @@ from torch import nn
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.explanation.crops import explain_crops
 from deepfake_detect.explanation.heat_maps import heat_maps, overlay
-from deepfake_detect.explanation.layers import MapLayout, as_map, last_map_layer, named_layers, outputs_of
 from deepfake_detect.explanation.options import METHODS, Method
 from deepfake_detect.explanation.randomize import randomization_check
 from deepfake_detect.models.checkpoint import DetectorConfig
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.models.layers import MapLayout, as_map, last_map_layer, named_layers, outputs_of
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.models.spec import ModelSpec
 from deepfake_detect.records import CropGeometry, Preprocessing

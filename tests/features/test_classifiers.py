@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +25,16 @@ from deepfake_detect.features.classifiers import (
     Classifier,
     detector_of,
     fit_classifier,
-    head_logits,
     held_out_auc,
     make_pipeline,
 )
-from deepfake_detect.features.detector import FeatureClassifier, read_any_detector, save_feature_detector
 from deepfake_detect.features.extract import extract_features
 from deepfake_detect.features.feature_file import FeatureFile, FeatureTable, feature_table
-from deepfake_detect.features.heads import HEADS, head_of
-from deepfake_detect.models.checkpoint import CLASSIFIER_KEY, read_detector
+from deepfake_detect.features.from_sklearn import head_from_pipeline, head_logits
+from deepfake_detect.models.checkpoint import read_detector, save_detector
+from deepfake_detect.models.classical import FeatureClassifier
+from deepfake_detect.models.classical_heads import CLASSICAL_HEADS
+from deepfake_detect.models.config import IsotonicCalibration, PlattCalibration
 from deepfake_detect.scoring import Detector, load_detector
 from tests.features.data import extractor_of, write_crops, write_features
 
@@ -82,7 +84,7 @@ def test_arrays_say_what_scikit_learn_says(classifier: Classifier) -> None:
     pipeline = make_pipeline(classifier, settings, features.shape)
     pipeline.fit(features.astype(np.float64), labels)
     new = two_classes(70, 1)[0]
-    logits = head_logits(head_of(pipeline)[1], new)
+    logits = head_logits(head_from_pipeline(pipeline), new)
     if hasattr(pipeline, "decision_function"):
         np.testing.assert_allclose(logits, pipeline.decision_function(new.astype(np.float64)), atol=1e-6)
     shares = pipeline.predict_proba(new)[:, 1] if hasattr(pipeline, "predict_proba") else logits
@@ -178,26 +180,26 @@ def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
         ):
             fit_classifier(FeatureFile(path), "random-forest")
     with pytest.raises(OptionError, match="RidgeClassifier cannot be stored"):
-        head_of(pipeline_of(RidgeClassifier()).fit(*two_classes(20, 0)))
+        head_from_pipeline(pipeline_of(RidgeClassifier()).fit(*two_classes(20, 0)))
 
 
 def test_a_release_of_scikit_learn_that_stores_otherwise_is_noticed(
     file: FeatureFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def shifted(pipeline: object):  # type: ignore[no-untyped-def]
-        name, head = head_of(pipeline)
-        return name, HEADS[name]({**head.tensors(), "bias": head.tensors()["bias"] + 1})
+        head = head_from_pipeline(pipeline)
+        return type(head)({**head.tensors(), "bias": head.tensors()["bias"] + 1})
 
-    monkeypatch.setattr(classifiers, "head_of", shifted)
-    with pytest.raises(OptionError, match="differs by 1 once stored"):
+    monkeypatch.setattr(classifiers, "head_from_pipeline", shifted)
+    with pytest.raises(OptionError, match="differs by 1 from scikit-learn once stored"):
         fit_classifier(file, "logistic", show_progress=False)
 
 
 def test_what_has_no_gradient_says_so() -> None:
     pipeline = make_pipeline("knn", {"n_neighbors": 3}, (20, 12)).fit(*two_classes(20, 0))
     features = torch.zeros(1, 12, requires_grad=True)
-    with pytest.raises(OptionError, match="neighbors and trees have no gradient; ask for scorecam"):
-        head_of(pipeline)[1](features)
+    with pytest.raises(OptionError, match="method: needs gradients.* not have; choose scorecam"):
+        head_from_pipeline(pipeline)(features)
 
 
 @pytest.mark.parametrize(
@@ -235,9 +237,9 @@ def test_arrays_that_do_not_fit_are_refused(
         },
     }
     tensors = {"shift": torch.zeros(4), "scale": torch.ones(4), **whole[name]}
-    HEADS[name](tensors)
+    CLASSICAL_HEADS[name](tensors)
     with pytest.raises(OptionError, match=message):
-        HEADS[name]({**tensors, **changes})
+        CLASSICAL_HEADS[name]({**tensors, **changes})
 
 
 @pytest.fixture
@@ -250,7 +252,7 @@ def trained(small_detector: Path, tmp_path: Path) -> tuple[Path, Manifest, Featu
     file = FeatureFile(tmp_path / "f.h5")
     fitted = fit_classifier(file, "knn", show_progress=False)
     model, config = detector_of(file, fitted, extractor)
-    save_feature_detector(tmp_path / "d.safetensors", model, fitted.head_name, config)
+    save_detector(tmp_path / "d.safetensors", model, config)
     return tmp_path / "d.safetensors", manifest, file
 
 
@@ -258,7 +260,7 @@ def test_the_stored_detector_scores_as_the_classifier(
     trained: tuple[Path, Manifest, FeatureFile], portrait_clip: Path
 ) -> None:
     path, manifest, file = trained
-    model, config = read_any_detector(path)
+    model, config = read_detector(path)
     detector = Detector(model, config, device=torch.device("cpu"))
     table, _ = score_manifest(detector, manifest, split="val", num_workers=0, show_progress=False)
     val = file.read("val")
@@ -266,19 +268,12 @@ def test_the_stored_detector_scores_as_the_classifier(
     logits = dict(zip(val.video_ids, head_logits(model.head, val.features), strict=True))  # type: ignore[arg-type]
     np.testing.assert_allclose(table.details["logit"], [logits[name] for name in table.video_id], atol=1e-6)
     assert ((table.fake_probability > config.threshold) == table.label).all()
-    assert config.calibration["method"] == "platt"
+    assert isinstance(config.calibration, PlattCalibration)
     assert config.name == "test_resnet-knn"
-    assert config.training["video_sha256_prefixes"] == {
-        split: video_digests(manifest.split(split)) for split in ("train", "val")
+    assert config.training.video_sha256_prefixes == {
+        split: tuple(video_digests(manifest.split(split))) for split in ("train", "val")
     }
     assert detector.score_video(portrait_clip, num_frames=2).fake_probability is not None
-
-
-def test_other_detectors_are_read_as_they_were(small_detector: Path, tmp_path: Path) -> None:
-    ours, theirs = read_any_detector(small_detector)[0], read_detector(small_detector)[0]
-    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
-    with pytest.raises(CheckpointError, match="there is no such detector file"):
-        read_any_detector(tmp_path / "absent.safetensors")
 
 
 def test_it_is_a_detector_like_any_other(
@@ -293,15 +288,49 @@ def test_it_is_a_detector_like_any_other(
         assert main(["evaluate", "--detector", str(path), *arguments, "--num-workers", "0"]) == 0
     assert load_detector(path, device="cpu").score_video(portrait_clip, num_frames=2).verdict != "no_face"
     assert main(["explain", str(portrait_clip), "--detector", str(path), "--out", str(tmp_path / "e")]) == 2
-    assert "neighbors and trees have no gradient" in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="has a classical classifier, and this needs a network alone"):
-        read_detector(path)
+    assert "method: needs gradients, which neighbors and trees do not have" in capsys.readouterr().err
+    arguments = [str(portrait_clip), "--detector", str(path), "--method", "scorecam", "--frames", "1"]
+    assert main(["explain", *arguments, "--out", str(tmp_path / "e")]) == 0
+    assert main(["explain", *arguments, "--layer", "layer4", "--out", str(tmp_path / "e")]) == 2
+    assert "layer: comes after layer2, which the classifier reads" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["card", "--detector", str(path)]) == 0
+    assert "| head | classical classifier (neighbors) on layer layer2 |" in capsys.readouterr().out
+    assert main(["average", str(path), str(path), "--out", str(tmp_path / "mean")]) == 2
+    assert "d.safetensors: has a classical classifier, whose trees or points" in capsys.readouterr().err
+    assert main(["export", "--detector", str(path), "--format", "onnx"]) == 2
+    assert "has a classical classifier, which is computed in float64" in capsys.readouterr().err
+    logits = load_detector(path, device="cpu").logits([np.zeros((64, 64, 3), np.uint8)])
+    command = ["calibrate", "--detector", str(path), "--manifest", str(manifest.path), "--device", "cpu"]
+    assert main([*command, "--method", "isotonic", "--target-accuracy", "0.5"]) == 0
+    again = load_detector(path, device="cpu")
+    assert isinstance(again.config.calibration, IsotonicCalibration)
+    assert np.array_equal(logits, again.logits([np.zeros((64, 64, 3), np.uint8)]))
+
+
+def test_older_files_name_the_classifier_in_their_metadata(
+    trained: tuple[Path, Manifest, FeatureFile],
+) -> None:
+    path = trained[0]
+    before = read_detector(path)[1]
+    with safe_open(path, framework="pt") as reader:
+        tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+        metadata = reader.metadata()
+    config = json.loads(metadata["config"])
+    assert config["model"].pop("classical") == {"head": "neighbors", "layer": "layer2"}
+    older = {**metadata, "config": json.dumps(config)}
+    older["feature_classifier"] = json.dumps({"head": "neighbors", "layer": "layer2"})
+    save_file(tensors, path, metadata=older)
+    assert read_detector(path)[1] == before
 
 
 def rewrite(path: Path, classifier: str, **changes: torch.Tensor) -> None:
     with safe_open(path, framework="pt") as reader:
         tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-        metadata = {**reader.metadata(), CLASSIFIER_KEY: classifier}
+        stored = reader.metadata()
+    config = json.loads(stored["config"])
+    config["model"]["classical"] = json.loads(classifier)
+    metadata = {**stored, "config": json.dumps(config)}
     save_file({**tensors, **changes}, path, metadata=metadata)
 
 
@@ -311,20 +340,19 @@ def test_a_file_that_contradicts_itself_is_refused(trained: tuple[Path, Manifest
     for classifier in (
         '{"head": "magic", "layer": null}',
         "[]",
-        "{",
         '{"head": "linear", "layer": "layer2"}',
     ):
         rewrite(path, classifier)
-        with pytest.raises(CheckpointError, match="does not fit its own description"):
-            read_any_detector(path)
+        with pytest.raises(CheckpointError, match="its (network cannot be built|description cannot be read)"):
+            read_detector(path)
         path.write_bytes(whole)
     rewrite(path, '{"head": "neighbors", "layer": "layer3"}')
     with pytest.raises(CheckpointError, match=r"takes 48 features, the network gives \(\d+,\)"):
-        read_any_detector(path)
+        read_detector(path)
     path.write_bytes(whole)
     rewrite(path, '{"head": "neighbors", "layer": "layer2"}', **{"encoder.conv1.weight": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match="does not fit its own description"):
-        read_any_detector(path)
+    with pytest.raises(CheckpointError, match="does not match its own description"):
+        read_detector(path)
     path.write_bytes(whole[:-10])
-    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
-        read_any_detector(path)
+    with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
+        read_detector(path)

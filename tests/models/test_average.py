@@ -9,15 +9,16 @@ import torch
 from deepfake_detect.cli import main
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.average import average_detectors
-from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
+from deepfake_detect.models.checkpoint import DetectorConfig, TrainingFacts, read_detector, save_detector
 from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.config import AverageFacts
 from deepfake_detect.records import CropGeometry
 
 
-def write(path: Path, *, seed: int, image_size: int = 64, **seen: list[str]) -> Path:
+def write(path: Path, *, seed: int, image_size: int = 64, **seen: tuple[str, ...]) -> Path:
     torch.manual_seed(seed)
     model = create_model("test_resnet", image_size=image_size)
-    training = {"data": path.stem, "train_videos_sha256": "x", "video_sha256_prefixes": seen}
+    training = TrainingFacts(where=path.stem, train_videos_sha256="x", video_sha256_prefixes=seen)
     config = DetectorConfig(
         path.stem, "1", model.spec, CropGeometry(1.7), threshold=0.3, temperature=2.0, training=training
     )
@@ -28,14 +29,14 @@ def write(path: Path, *, seed: int, image_size: int = 64, **seen: list[str]) -> 
 @pytest.fixture
 def pair(tmp_path: Path) -> list[Path]:
     return [
-        write(tmp_path / "a.safetensors", seed=0, train=["1", "2"], val=["3"]),
-        write(tmp_path / "b.safetensors", seed=1, image_size=96, train=["2", "3"], val=["4"]),
+        write(tmp_path / "a.safetensors", seed=0, train=("1", "2"), val=("3",)),
+        write(tmp_path / "b.safetensors", seed=1, image_size=96, train=("2", "3"), val=("4",)),
     ]
 
 
 def test_weights_are_the_mean(pair: list[Path]) -> None:
     (first, _), (second, _) = (read_detector(path) for path in pair)
-    model, _ = average_detectors(pair, [0.25, 0.75])
+    model, _ = average_detectors(pair, mixing_weights=[0.25, 0.75])
     for name, tensor in model.state_dict().items():
         one, other = first.state_dict()[name], second.state_dict()[name]
         if tensor.is_floating_point():
@@ -50,12 +51,12 @@ def test_the_config_is_the_firsts_without_what_no_longer_fits(pair: list[Path]) 
     assert (config.name, config.version, config.geometry) == ("a", "2", CropGeometry(1.7))
     assert config.model.preprocessing.image_size == 64
     assert (config.threshold, config.temperature) == (0.5, 1.0)
-    assert config.training == {
-        "data": "a",
-        "average_of": {"detectors": ["a 1", "b 1"], "shares": [0.5, 0.5]},
-        # The first one's val was trained on by the second.
-        "video_sha256_prefixes": {"train": ["1", "2", "3"], "val": ["4"]},
-    }
+    assert config.training == TrainingFacts(
+        where="a",
+        average_of=AverageFacts(("a 1", "b 1"), (0.5, 0.5)),
+        # The second was trained on the first one's val.
+        video_sha256_prefixes={"train": ("1", "2", "3"), "val": ("4",)},
+    )
 
 
 def test_the_tool_writes_a_detector(
@@ -63,7 +64,20 @@ def test_the_tool_writes_a_detector(
 ) -> None:
     out = tmp_path / "new" / "mean.safetensors"
     assert (
-        main(["average", *map(str, pair), "--shares", "0.5", "0.5", "--name", "mean", "--out", str(out)]) == 0
+        main(
+            [
+                "average",
+                *map(str, pair),
+                "--mixing-weights",
+                "0.5",
+                "0.5",
+                "--name",
+                "mean",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
     )
     assert "the mean of 2 detectors, not calibrated yet" in capsys.readouterr().out
     model, config = read_detector(out)
@@ -71,13 +85,13 @@ def test_the_tool_writes_a_detector(
     expected, _ = average_detectors(pair)
     assert all(torch.equal(tensor, expected.state_dict()[key]) for key, tensor in model.state_dict().items())
     assert main(["average", str(pair[0]), "--out", str(out)]) == 2
-    assert "error: detectors: there is 1; pass two or more" in capsys.readouterr().err
+    assert "error: detectors: has 1; pass two or more" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("shares", [[1.0], [0.5, 0.6], [1.0, 0.0], [1.5, -0.5]])
-def test_shares_that_are_none(pair: list[Path], shares: list[float]) -> None:
-    with pytest.raises(OptionError, match="pass 2 numbers above 0 that sum up to 1"):
-        average_detectors(pair, shares)
+@pytest.mark.parametrize("weights", [[1.0], [0.5, 0.6], [1.0, 0.0], [1.5, -0.5]])
+def test_wrong_weights_are_rejected(pair: list[Path], weights: list[float]) -> None:
+    with pytest.raises(OptionError, match="mixing_weights: is .*; must be 2 numbers above 0 with a sum of 1"):
+        average_detectors(pair, mixing_weights=weights)
 
 
 def test_other_networks_have_no_mean(pair: list[Path], tmp_path: Path) -> None:

@@ -141,29 +141,35 @@ def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None
             {"backbone": "resnet18x"},
             "'resnet18x' is neither facenet, .* nor a timm model; did you mean resnet18",
         ),
-        ({"backbone": "vqzzzzk"}, "nor a timm model; deepfake-detect models lists names"),
+        ({"backbone": "vqzzzzk"}, "nor a timm model; list_backbones.. lists the names"),
         (
             {"backbone": "facenet", "weights": "imagenet"},
             "none named 'imagenet'; pass vggface2, casia-webface, a path",
         ),
         ({"backbone": "small_cnn", "weights": "pretrained"}, "none named 'pretrained'; pass a path"),
-        ({"backbone": "facenet", "backbone_options": {"a": 1}}, "facenet refused {'a': 1}"),
+        ({"backbone": "facenet", "backbone_options": {"a": 1}}, "facenet does not take {'a': 1}"),
         ({"backbone": "facenet", "in_chans": 1}, "in_chans: facenet takes 3, got 1"),
         ({"backbone": "facenet", "pooling": "flatten"}, "facenet has none named flatten; choose avg"),
-        ({"backbone": "test_resnet", "pooling": "max"}, "pooling: 'max' is unknown; choose avg, flatten"),
-        ({"backbone": "test_resnet", "head": "deep"}, "head: 'deep' is unknown; choose linear, dropout, vgg"),
-        ({"backbone": "test_resnet", "num_classes": 0}, "num_classes: is 0; pass 1 or more"),
-        ({"backbone": "test_resnet", "in_chans": 0}, "in_chans: is 0; pass 1 or more"),
-        ({"backbone": "test_resnet", "head": "linear", "dropout": 0.2}, "the linear head drops nothing"),
+        (
+            {"backbone": "test_resnet", "pooling": "max"},
+            "'max' is unknown; must be one of avg, flatten",
+        ),
+        (
+            {"backbone": "test_resnet", "head": "deep"},
+            "'deep' is unknown; must be one of linear, dropout, vgg",
+        ),
+        ({"backbone": "test_resnet", "num_classes": 0}, "num_classes: is 0; must be 1 or more"),
+        ({"backbone": "test_resnet", "in_chans": 0}, "in_chans: is 0; must be 1 or more"),
+        ({"backbone": "test_resnet", "head": "linear", "dropout": 0.2}, "the linear head has none"),
         ({"backbone": None}, "backbone: is a NoneType; pass its name"),
         ({"backbone": "resnet18.nonexistent"}, "timm cannot build 'resnet18.nonexistent'"),
         ({"backbone": "resnet10t", "image_size": -1}, "image_size: is -1"),
-        ({"backbone": "vgg16", "image_size": 16}, "image_size: .* no input of 16 pixels .*size is 32"),
-        ({"backbone": "mesoinception4", "image_size": 31}, "no input of 31 pixels .*size is 32"),
-        ({"backbone": "test_vit", "image_size": 15}, "no input of 15 pixels .*size is 16"),
+        ({"backbone": "vgg16", "image_size": 16}, "image_size: .* cannot take 16 pixels .*size is 32"),
+        ({"backbone": "mesoinception4", "image_size": 31}, "cannot take 31 pixels .*size is 32"),
+        ({"backbone": "test_vit", "image_size": 15}, "cannot take 15 pixels .*size is 16"),
         ({"backbone": "resnet10t", "dropout": 1.5}, "dropout: is 1.5"),
         ({"backbone": "test_vit", "backbone_options": {"global_pool": "x"}}, "timm cannot build 'test_vit'"),
-        ({"backbone": "resnet10t", "backbone_options": {"nonsense": 1}}, "resnet10t refused"),
+        ({"backbone": "resnet10t", "backbone_options": {"nonsense": 1}}, "resnet10t does not take"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
@@ -189,7 +195,7 @@ def test_weights_that_timm_cannot_have_name_the_other_way(monkeypatch: pytest.Mo
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    message = r"timm resnet18: its weights cannot be had \(no network\); pass a local path as weights"
+    message = r"timm resnet18: its weights cannot be fetched \(no network\); pass a local path as weights"
     with pytest.raises(WeightsError, match=message):
         create_model("resnet18", weights="pretrained")
 

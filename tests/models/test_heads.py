@@ -35,5 +35,5 @@ def test_dropout_is_what_is_asked_then_what_is_published() -> None:
     assert head_dropout("dropout", None, 0.5) == 0.5
     assert head_dropout("vgg", None, 0.0) == 0.5
     assert head_dropout("linear", None, 0.5) == 0.0
-    with pytest.raises(OptionError, match="dropout: the linear head drops nothing; choose head dropout"):
+    with pytest.raises(OptionError, match="dropout: the linear head has none; choose the `head` dropout"):
         head_dropout("linear", 0.1, 0.0)

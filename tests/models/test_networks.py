@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.models.backbones import OWN_BACKBONES
+from deepfake_detect.models.backbones import BACKBONES, OWN_BACKBONES
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 
 
@@ -50,11 +50,11 @@ def test_mesoinceptions_dilated_branches_see_further() -> None:
 
 @pytest.mark.parametrize("backbone", OWN_BACKBONES)
 def test_the_smallest_input_is_really_the_smallest(backbone: str) -> None:
-    smallest = OWN_BACKBONES[backbone].smallest
+    smallest = BACKBONES[backbone].smallest
     pooled = create_model(backbone, pooling="avg").eval()
     assert works(pooled, smallest)
     assert not works(pooled, smallest - 1)
-    with pytest.raises(OptionError, match=f"no input of {smallest - 1} x 99 .*workable size is {smallest}"):
+    with pytest.raises(OptionError, match=f"cannot take {smallest - 1} x 99 .*workable size is {smallest}"):
         pooled.feature_shape(smallest - 1, 99)
 
 

@@ -115,10 +115,10 @@ def test_single_crops_are_refused(model: SequenceClassifier) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temporal": "gru"}, "temporal: 'gru' is unknown; choose lstm, transformer"),
-        ({"hidden": 0}, "hidden: is 0; pass 1 or more"),
+        ({"temporal": "gru"}, "temporal: 'gru' is unknown; must be one of lstm, transformer"),
+        ({"hidden": 0}, "hidden: is 0; must be 1 or more"),
         ({"num_layers": -1}, "num_layers: is -1"),
-        ({"temporal": "transformer", "hidden": 30}, "hidden: is 30; pass a multiple of 4"),
+        ({"temporal": "transformer", "hidden": 30}, "hidden: is 30; must be a multiple of 4"),
         ({"dropout": 1.0}, "dropout: is 1.0"),
     ],
 )

@@ -22,7 +22,7 @@ def test_published_shapes_of_vgg16(vgg16: ForgeryClassifier) -> None:
 
 def test_too_few_pixels_name_the_smallest_size(vgg16: ForgeryClassifier) -> None:
     for height, width in ((31, 100), (100, 31), (0, 50)):
-        message = f"no input of {height} x {width} pixels .*; the smallest workable size is 32"
+        message = f"cannot take {height} x {width} pixels .*; the smallest workable size is 32"
         with pytest.raises(OptionError, match=message):
             vgg16.feature_shape(height, width)
 
@@ -53,10 +53,14 @@ def test_no_size_may_work() -> None:
         raise ValueError
 
     assert smallest_size(refuse) is None
-    with pytest.raises(OptionError, match="no input of 30 x 30 pixels .*; pass another size"):
-        feature_shape(nn.Flatten(), height=30, width=30, in_chans=3)
+    network = nn.Flatten()
+    with pytest.raises(OptionError, match="backbone: Flatten has no method forward_features"):
+        feature_shape(network, height=30, width=30, in_chans=3)
+    network.forward_features = refuse  # type: ignore[assignment]
+    with pytest.raises(OptionError, match="cannot take 30 x 30 pixels .*; pass another size"):
+        feature_shape(network, height=30, width=30, in_chans=3)
 
 
 def test_several_last_maps_are_refused() -> None:
-    with pytest.raises(OptionError, match="backbone: has not one last feature map but several"):
+    with pytest.raises(OptionError, match="backbone: has several last feature maps"):
         create_model("crossvit_9_240").feature_shape(240, 240)

@@ -11,8 +11,9 @@ import torch
 import deepfake_detect as dfd
 from deepfake_detect.cli import main
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError
-from deepfake_detect.models.calibrated import calibrated_probabilities
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector, update_detector
+from deepfake_detect.models.config import Calibration, IsotonicCalibration, PlattCalibration
+from deepfake_detect.models.detector import calibrated_probabilities
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.runtimes import export_detector, load_runtime
@@ -77,15 +78,15 @@ def test_torch_export_can_be_loaded_by_torch_alone(small_detector: Path, crops: 
     np.testing.assert_allclose(logits.detach().numpy(), wanted.logits(list(batch)), atol=1e-4)
 
 
-CALIBRATIONS: list[dict[str, Any]] = [
-    {},
-    {"method": "platt", "slope": -0.7, "intercept": 0.4},
-    {"method": "isotonic", "logits": [-1.0, 0.5, 0.5, 2.0], "probabilities": [0.1, 0.2, 0.6, 0.95]},
+CALIBRATIONS = [
+    None,
+    PlattCalibration(-0.7, 0.4),
+    IsotonicCalibration((-1.0, 0.5, 0.5, 2.0), (0.1, 0.2, 0.6, 0.95)),
 ]
 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
-def test_the_calibration_is_in_the_network(calibration: dict[str, Any], small_detector: Path) -> None:
+def test_the_calibration_is_in_the_network(calibration: Calibration | None, small_detector: Path) -> None:
     model, config = read_detector(small_detector)
     config = replace(config, temperature=1.7, calibration=calibration)
     graph = DetectorGraph(model, config)

@@ -111,7 +111,7 @@ def test_a_full_installation_loads_no_pytorch_for_another_runtime(
 
 
 def test_rooms_that_judge_can_be_imported_without_pytorch() -> None:
-    rooms = ("records", "video", "faces", "scoring", "clips", "runtimes", "models.config", "models.judging")
+    rooms = ("records", "video", "faces", "scoring", "clips", "runtimes", "models.config", "models.detector")
     names = "; ".join(f"from deepfake_detect.{room} import *" for room in ("records", "models.config"))
     imports = ", ".join(f"deepfake_detect.{room}" for room in rooms)
     done = run(f"{_SLIM}\nimport {imports}\n{names}")

@@ -62,10 +62,10 @@ def test_reals_alone_are_enough(reals: Path, tmp_path: Path) -> None:
     made = read_manifest(val)
     assert made.num_rows == 20
     stored = read_detector(result.detector_path)[1].training
-    assert stored["forgery"] == "sbi"
-    assert stored["num_train_crops"] == 20
-    assert stored["num_val_crops"] == 20
-    assert stored["val_videos_sha256"] == made.video_ids_sha256()
+    assert stored.forgery == "sbi"
+    assert stored.num_train_crops == 20
+    assert stored.num_val_crops == 20
+    assert stored.val_videos_sha256 == made.video_ids_sha256()
 
 
 def test_stored_fakes_are_not_learned_unless_asked_for(both: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_val_without_fakes_gets_blends_beside_stored_fakes_too(both: Path, tmp
     result = train(run, show_progress=False)
     assert validation_source(run) == (run.out / "val_blends" / "manifest.parquet", None)
     stored = read_detector(result.detector_path)[1].training
-    assert (stored["num_train_crops"], stored["num_val_crops"]) == (40, 20)
+    assert (stored.num_train_crops, stored.num_val_crops) == (40, 20)
     with pytest.raises(ManifestError, match="split val has no fake crop"):
         train(replace(run, out=tmp_path / "none", forgery="", forgery_share=1.0), show_progress=False)
 
@@ -186,7 +186,7 @@ def test_how_many_reals_are_blended_is_told(reals: Path, tmp_path: Path) -> None
     lines: list[str] = []
     result = train(config(reals, tmp_path / "run", epochs=0), show_progress=False, say=lines.append)
     assert "fakes (sbi) are made of 20 of 20 training reals" in lines
-    assert read_detector(result.detector_path)[1].training["num_blended_reals"] == 20
+    assert read_detector(result.detector_path)[1].training.num_blended_reals == 20
 
 
 def test_two_processes_share_what_the_first_makes(reals: Path, tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_a_run_learns_and_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -
     assert result.best.val_video_auc == max(record.val_video_auc for record in result.history)
     _, stored = read_detector(result.detector_path)
     assert stored.geometry == CropGeometry(1.1)
-    assert stored.training["selected_epoch"] == result.best.epoch
-    assert stored.training["train_videos_sha256"] == read_manifest(manifest).split("train").video_ids_sha256()
+    assert stored.training.selected_epoch == result.best.epoch
+    assert stored.training.train_videos_sha256 == read_manifest(manifest).split("train").video_ids_sha256()
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
 
@@ -79,7 +79,7 @@ def test_chosen_epochs_are_kept_and_drawn_side_by_side(
         f"epoch-000{epoch}.safetensors" for epoch in (0, 1, 3)
     ]
     kept = {epoch: read_detector(epoch_file(run, epoch)) for epoch in (0, 1, 3)}
-    assert [config.training["kept_epoch"] for _, config in kept.values()] == [0, 1, 3]
+    assert [config.training.kept_epoch for _, config in kept.values()] == [0, 1, 3]
     first, headed, last = (model.state_dict() for model, _ in kept.values())
     # The head's epoch moves nothing else; the later ones move all.
     changed = {name for name in first if not torch.equal(first[name], headed[name])}
@@ -312,7 +312,7 @@ def test_a_leak_is_let_pass_by_name_and_told_in_the_detector(tmp_path: Path) -> 
     with pytest.raises(ManifestError, match="identical-crops"):
         train(replace(run, allow_leak=("identities", "near-duplicate-crops")), show_progress=False)
     result = train(replace(run, allow_leak=("identical-crops",)), show_progress=False)
-    assert read_detector(result.detector_path)[1].training["allow_leak"] == ["identical-crops"]
+    assert read_detector(result.detector_path)[1].training.allow_leak == ("identical-crops",)
 
 
 def test_validation_on_the_test_split_is_refused(tmp_path: Path) -> None:
@@ -331,9 +331,9 @@ def test_rows_are_chosen_by_a_condition(tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", crops)
     run = config(path, tmp_path / "run", epochs=0, where="target_id not in ('train0', 'val0')")
     stored = read_detector(train(run, show_progress=False).detector_path)[1].training
-    assert (stored["num_train_crops"], stored["num_val_crops"]) == (10, 6)
-    assert stored["where"] == run.where
-    assert stored["datasets"] == ["made"]
+    assert (stored.num_train_crops, stored.num_val_crops) == (10, 6)
+    assert stored.where == run.where
+    assert stored.datasets == ("made",)
     with pytest.raises(OptionError, match="holds a run with other values of .*where"):
         train(replace(run, where=None), show_progress=False)
     with pytest.raises(OptionError, match="where: 'color = 1' cannot be read"):
@@ -745,7 +745,7 @@ def test_the_tool_trains_and_calibrates_on_the_chosen_rows(manifest: Path, tmp_p
     options = ["--backbone", "test_resnet", "--epochs", "0", "--augmentation", "none", "--num-workers", "0"]
     options += ["--device", "cpu", "--where", "target_id not in ('train0', 'val0')"]
     assert main(["train", "--manifest", str(manifest), "--out", str(tmp_path / "run"), *options]) == 0
-    assert read_detector(tmp_path / "run" / "detector.safetensors")[1].training["num_val_crops"] == 22
+    assert read_detector(tmp_path / "run" / "detector.safetensors")[1].training.num_val_crops == 22
 
 
 @pytest.mark.needs_cuda

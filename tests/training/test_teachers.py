@@ -12,9 +12,9 @@ import torch
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.data.transforms import crops_to_tensor
-from deepfake_detect.data.video_digests import PREFIXES_KEY, video_digests
+from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
+from deepfake_detect.models.checkpoint import DetectorConfig, TrainingFacts, read_detector, save_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.models.sequence import create_sequence_model
@@ -31,14 +31,25 @@ SHOWN = Preprocessing(64, (0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
 
 
 def teacher(
-    path: Path, *, seed: int = 0, preprocessing: Preprocessing = SHOWN, training: object = None
+    path: Path,
+    *,
+    seed: int = 0,
+    preprocessing: Preprocessing = SHOWN,
+    seen: dict[str, tuple[str, ...]] | None = None,
 ) -> Path:
     torch.manual_seed(seed)
     model = create_model("test_resnet", image_size=preprocessing.image_size)
     with torch.no_grad():
         model.head[1].weight.mul_(40)  # logits that differ
     spec = replace(model.spec, preprocessing=preprocessing)
-    config = DetectorConfig("t", str(seed), spec, CropGeometry(), temperature=2.0, training=training or {})  # type: ignore[arg-type]
+    config = DetectorConfig(
+        "t",
+        str(seed),
+        spec,
+        CropGeometry(),
+        temperature=2.0,
+        training=TrainingFacts(video_sha256_prefixes=seen),
+    )
     save_detector(path, model, config)
     return path
 
@@ -113,25 +124,27 @@ def test_a_student_believes_its_teachers_and_not_the_labels(manifest: Path, tmp_
     result = train(taught, show_progress=False)
     assert result.history[-1].val_video_auc < 0.1
     told = read_detector(result.detector_path)[1].training
-    assert [fact["name"] for fact in told["teachers"]] == ["liar"]
-    assert len(told["teachers"][0]["sha256"]) == 64
+    assert [fact.name for fact in told.teachers or ()] == ["liar"]
+    assert len((told.teachers or ())[0].sha256) == 64
 
 
 def test_what_a_teacher_has_seen_counts_as_seen(manifest: Path, tmp_path: Path) -> None:
-    elsewhere = {PREFIXES_KEY: {"train": ["0" * 12], "val": ["1" * 12]}}
-    path = teacher(tmp_path / "t", training=elsewhere)
+    path = teacher(tmp_path / "t", seen={"train": ("0" * 12,), "val": ("1" * 12,)})
     config = run_config(manifest, tmp_path / "run", epochs=1, teachers=(str(path),))
-    told = read_detector(train(config, show_progress=False).detector_path)[1].training[PREFIXES_KEY]
+    told = (
+        read_detector(train(config, show_progress=False).detector_path)[1].training.video_sha256_prefixes
+        or {}
+    )
     own = read_manifest(manifest)
-    assert told["train"] == sorted(["0" * 12, *video_digests(own.split("train"))])
-    assert told["val"] == sorted(["1" * 12, *video_digests(own.split("val"))])
+    assert list(told["train"]) == sorted(["0" * 12, *video_digests(own.split("train"))])
+    assert list(told["val"]) == sorted(["1" * 12, *video_digests(own.split("val"))])
 
 
 def test_teachers_that_know_the_validation_videos_are_refused(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen = video_digests(read_manifest(manifest).split("val"))[:3]
-    path = teacher(tmp_path / "t", training={PREFIXES_KEY: {"train": seen}})
+    path = teacher(tmp_path / "t", seen={"train": tuple(seen)})
     command = [
         "train",
         "--manifest",

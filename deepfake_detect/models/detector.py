@@ -1,9 +1,9 @@
-"""From crops to calibrated probabilities, whatever runtime has the network."""
+"""Crops to calibrated probabilities, for every runtime; imports no PyTorch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,23 +11,24 @@ import numpy as np
 
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
-from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.config import Calibration, DetectorConfig, sigmoid
+from deepfake_detect.models.config import IsotonicCalibration as IsotonicCalibration
 
 _BATCH_SIZE = 32
 
 
 class BaseDetector(ABC):
-    """A detector on crops, without what runs its network.
+    """A detector of face crops. A subclass runs its network.
 
     Attributes:
-        config: What belongs to the network.
+        config: What the detector's file says besides its weights.
     """
 
     config: DetectorConfig
 
     @property
     def is_sequential(self) -> bool:
-        """Whether it judges sequences of crops, not crops."""
+        """Whether it scores sequences of crops, not single crops."""
         return self.config.model.sequence is not None
 
     def score_crops(self, crops: Sequence[Any] | Iterable[Any]) -> np.ndarray:
@@ -35,14 +36,14 @@ class BaseDetector(ABC):
 
         Args:
             crops: Face crops of any size, each RGB uint8 (H, W, 3) (PIL images, float arrays in
-                [0, 1] and tensors of that shape are taken too), cut with
+                [0, 1] and tensors of that shape are accepted too), cut with
                 ``config.geometry.margin`` times the face box.
 
         Returns:
             float64 (N,), calibrated, 0 (real) to 1 (fake), in the order of the crops.
 
         Raises:
-            ImageError: A crop is not an RGB image; the message tells which.
+            ImageError: A crop is not an RGB image; the message names it.
 
         Example:
             >>> import deepfake_detect as dfd
@@ -57,7 +58,7 @@ class BaseDetector(ABC):
     def logits(self, crops: Iterable[Any]) -> np.ndarray:
         """Return the network's raw logits (N,), float64, before calibration."""
         if self.is_sequential:
-            raise OptionError("detector", "judges sequences of crops", "call score_sequence")
+            raise OptionError("detector", "scores sequences of crops", "call score_sequence")
         batches = []
         numbered = enumerate(crops)
         while chunk := list(islice(numbered, _BATCH_SIZE)):
@@ -75,31 +76,22 @@ class BaseDetector(ABC):
 
 
 def calibrated_probabilities(
-    logits: np.ndarray, temperature: float, calibration: Mapping[str, Any]
+    logits: np.ndarray, temperature: float, calibration: Calibration | None
 ) -> np.ndarray:
-    """Return the probabilities that a detector's calibration makes of its raw logits.
+    """Return the calibrated probabilities of raw logits.
 
     Args:
         logits: float (N,).
-        temperature: Divides them first, above 0.
-        calibration: Empty for the sigmoid; ``{"method": "platt", "slope", "intercept"}`` for the
-            sigmoid of a straight line; ``{"method": "isotonic", "logits", "probabilities"}`` for
-            straight lines between knots, level outside.
+        temperature: Divides the logits first, above 0.
+        calibration: Replaces the plain sigmoid; ``None`` keeps it.
 
     Returns:
         float64 (N,), 0 to 1.
 
     Example:
-        >>> knots = {"method": "isotonic", "logits": [-1.0, 1.0], "probabilities": [0.25, 0.75]}
+        >>> knots = IsotonicCalibration(logits=(-1.0, 1.0), probabilities=(0.25, 0.75))
         >>> calibrated_probabilities(np.array([-9.0, 0.0, 0.5]), 1.0, knots).tolist()
         [0.25, 0.5, 0.625]
     """
     scaled = logits / temperature
-    method = calibration.get("method")
-    if method == "isotonic":
-        between: np.ndarray = np.interp(scaled, calibration["logits"], calibration["probabilities"])
-        return between
-    if method == "platt":
-        scaled = calibration["slope"] * scaled + calibration["intercept"]
-    calibrated: np.ndarray = 1 / (1 + np.exp(-np.clip(scaled, -60, 60)))  # exp stays finite
-    return calibrated
+    return sigmoid(scaled) if calibration is None else calibration.apply(scaled)

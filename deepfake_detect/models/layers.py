@@ -12,17 +12,15 @@ import torch
 from torch import nn
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.models.backbones import Flattened
+from deepfake_detect.models.backbones import inner_network
 from deepfake_detect.models.classifier import ForgeryClassifier
-from deepfake_detect.models.networks import FaceNet
 
 _MOST_PREFIX_TOKENS = 16  # of class and registers, in front of those of patches
 
 
 def network_of(model: ForgeryClassifier) -> nn.Module:
     """Return the network that an encoder is, or that it wraps; layers are named within it."""
-    encoder = model.encoder
-    return encoder[0] if isinstance(encoder, (Flattened, FaceNet)) else encoder
+    return inner_network(model.encoder)
 
 
 def named_layers(model: ForgeryClassifier) -> dict[str, nn.Module]:
@@ -170,11 +168,26 @@ def _grid(num_tokens: int, layout: MapLayout) -> tuple[int, int]:
     return (side, side) if side * side == num_tokens else (0, 0)
 
 
+def layer_features(
+    model: ForgeryClassifier, layer: str, layout: MapLayout, images: torch.Tensor
+) -> torch.Tensor:
+    """Return a layer's outputs as features (N, F): maps are averaged over their positions.
+
+    Args:
+        model, images: As for :func:`outputs_of`.
+        layer: Name of the layer.
+        layout: Of :func:`layout_of`.
+    """
+    output = outputs_of(model, [layer], images)[layer]
+    return output if output.ndim == 2 else as_map(output, layout).mean((2, 3))
+
+
 def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
     """Return the name of the last layer whose output is a map of more than one place.
 
-    Of a transformer: the first normalization of its last block. After that block only the token of
-    the class may count, and no evidence would be found in the patches.
+    For a transformer this is the first normalization of its last block: after that block only the
+    class token may count, and no evidence would be found in the patches. For a classical classifier
+    on a layer with maps it is that layer, since no later one is computed.
 
     Args:
         model: In evaluation mode.
@@ -188,13 +201,20 @@ def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
         for name, layer in network_of(model).named_modules()
         if name and not isinstance(layer, nn.Identity)
     }
+    read = None if model.spec.classical is None else model.spec.classical.layer
+    if read is not None:
+        with torch.no_grad():
+            if _num_positions(outputs_of(model, [read], images[:1])[read]) > 1:
+                return read
+        cause = f"{read}, which the classifier reads, has no map"
+        raise OptionError("layer", cause, "name an earlier layer")
     numbers = [name.split(".")[1] for name in layers if name.startswith("blocks.")]
     last_block = max((int(number) for number in numbers if number.isdigit()), default=0)
     sizes: dict[str, list[int]] = {}
     with ExitStack() as stack, torch.no_grad():
         for name, layer in layers.items():
             hook = layer.register_forward_hook(
-                lambda *call, name=name: sizes.setdefault(name, []).append(_num_places(call[2]))
+                lambda *call, name=name: sizes.setdefault(name, []).append(_num_positions(call[2]))
             )
             stack.callback(hook.remove)
         model.encoder(images[:1])
@@ -207,7 +227,7 @@ def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
     return found[-1]
 
 
-def _num_places(output: object) -> int:
+def _num_positions(output: object) -> int:
     """Return how many places a map has; 0 where the output is none."""
     if not isinstance(output, torch.Tensor) or output.ndim not in (3, 4):
         return 0

@@ -1,0 +1,94 @@
+"""A detector's card: what it is, from its file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from deepfake_detect.io.files import sha256_of_file
+from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.models.config import DetectorConfig, IsotonicCalibration, PlattCalibration
+
+_LONGEST_VALUE = 400
+
+
+def read_card(detector: str | os.PathLike[str] | None = None) -> str:
+    """Return what is known of a detector, as Markdown.
+
+    Args:
+        detector: Detector file of any kind, described by what it says about itself; the bundled
+            detector, with its whole model card, when ``None``.
+
+    Raises:
+        CheckpointError: The file is no detector.
+
+    Example:
+        >>> read_card().splitlines()[0].startswith("# ")
+        True
+    """
+    if detector is None:
+        return (resources.files("deepfake_detect.weights") / "README.md").read_text("utf-8")
+    path = Path(detector)
+    model, config = read_detector(path)
+    facts = {
+        "file": f"{path.name}, {path.stat().st_size:,} bytes",
+        "SHA-256": sha256_of_file(path),
+        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        **_facts(config),
+    }
+    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items())
+    return (
+        f"# {config.name} {config.version}\n\n| | |\n|---|---|\n{rows}\n\n"
+        "The file says how its detector was made and where its verdicts change, not how good it is: "
+        "evaluate it on data it has not seen.\n"
+    )
+
+
+def _facts(config: DetectorConfig) -> dict[str, Any]:
+    spec = config.model
+    preprocessing = spec.preprocessing
+    facts: dict[str, Any] = {
+        "network": spec.backbone,
+        "head": _head(config),
+        "input": f"RGB, {preprocessing.image_size} x {preprocessing.image_size} pixels, "
+        f"mean {preprocessing.mean}, std {preprocessing.std}",
+        "crop": f"{config.geometry.margin:g} times the longer side of the face box"
+        + (", turned level" if config.geometry.aligned else ""),
+        "from faces to clip": config.aggregation_rule,
+        "temperature": config.temperature,
+        "calibration": _calibration(config),
+        "threshold": config.threshold,
+        "uncertain between": f"{config.uncertain_low:g} and {config.uncertain_high:g}",
+    }
+    if config.plugins:
+        facts["plug-ins"] = "; ".join(
+            f"{part}{'' if part.is_installed else ' (not installed)'}" for part in config.plugins
+        )
+    training = replace(config, training=config.training.readable()).to_dict()["training"]
+    return facts | {f"training: {name.replace('_', ' ')}": value for name, value in training.items()}
+
+
+def _head(config: DetectorConfig) -> str:
+    spec = config.model
+    if spec.classical is not None:
+        layer = "the encoder's output" if spec.classical.layer is None else f"layer {spec.classical.layer}"
+        return f"classical classifier ({spec.classical.head}) on {layer}"
+    if spec.sequence is not None:
+        return f"{spec.sequence.temporal} over up to {spec.sequence.num_frames} crops of a person"
+    return spec.head
+
+
+def _calibration(config: DetectorConfig) -> str:
+    if isinstance(config.calibration, PlattCalibration):
+        return f"Platt, slope {config.calibration.slope:.4g}, intercept {config.calibration.intercept:.4g}"
+    if isinstance(config.calibration, IsotonicCalibration):
+        return f"isotonic, {len(config.calibration.logits)} knots"
+    return "none besides the temperature"
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(str(value).replace("|", "\\|").split())
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
