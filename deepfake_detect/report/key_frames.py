@@ -21,7 +21,7 @@ from deepfake_detect.video import read_frames, read_metadata
 if TYPE_CHECKING:
     # Without heat maps a report needs no PyTorch.
     from deepfake_detect.faces import FaceDetector
-    from deepfake_detect.models.calibrated import BaseDetector
+    from deepfake_detect.models.detector import BaseDetector
     from deepfake_detect.models.inference import TorchDetector
 
 _NUM_FACES = 3  # of each kind and person
