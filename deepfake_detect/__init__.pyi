@@ -1,4 +1,5 @@
 from ._version import __version__ as __version__
+from .app.serve import serve as serve
 from .errors import DeepfakeDetectError as DeepfakeDetectError
 from .faces import detect_faces as detect_faces
 from .models.average import average_detectors as average_detectors

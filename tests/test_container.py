@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.cli.app import add_arguments
+from deepfake_detect.cli.arguments import options_of
 from tests.conftest import ROOT
 
 
@@ -44,7 +45,7 @@ def test_it_does_not_run_as_root(lines: list[str]) -> None:
 def test_the_health_check_asks_what_the_server_answers(lines: list[str], tmp_path: Path) -> None:
     pytest.importorskip("fastapi")
     from deepfake_detect.app.guard import HostNames
-    from deepfake_detect.app.limits import Limits
+    from deepfake_detect.app.options import Limits, ServeOptions
     from deepfake_detect.app.server import create_app
     from tests.app.serving import FakeScorer
 
@@ -54,7 +55,7 @@ def test_the_health_check_asks_what_the_server_answers(lines: list[str], tmp_pat
     assert tool == "app"
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    command = parser.parse_args(arguments)
+    command = options_of(ServeOptions, parser.parse_args(arguments))
     assert command.port == int(port)
     assert of(lines, "EXPOSE") == [port]
     assert HostNames(command.host).include(f"{host}:{port}")

@@ -9,25 +9,25 @@ Item = TypeVar("Item")
 
 
 class Owner(NamedTuple):
-    """Who sent an upload: the network's address, and the cookie that tells its browsers apart."""
+    """Sender of an upload: the network address, and the cookie that separates its browsers."""
 
     address: str
     cookie: str
 
 
 class FairQueue(Generic[Item]):
-    """A queue in which nobody waits for all that another has put in.
+    """A queue in which nobody waits for all the items of another client.
 
-    Addresses take turns, within an address its cookies do, and what one cookie put in comes out in
-    order. So whoever leaves cookies away, or makes many, gains nothing over other addresses. Not
-    safe between threads; whoever shares it holds a lock.
+    Addresses take turns, within an address its cookies do, and the items of one cookie come out in
+    order. So a client without cookies, or with many, gains nothing over other addresses. Not
+    thread-safe; the owner holds a lock.
 
     Example:
         >>> queue = FairQueue[str]()
         >>> for name in ("a1", "a2", "a3"):
         ...     queue.put(Owner("10.0.0.1", "a"), name)
         >>> queue.put(Owner("10.0.0.2", "b"), "b1")
-        >>> queue.place("b1")
+        >>> queue.position("b1")
         2
         >>> [queue.take() for _ in range(len(queue))]
         ['a1', 'b1', 'a2', 'a3']
@@ -37,18 +37,19 @@ class FairQueue(Generic[Item]):
         self._addresses: OrderedDict[str, OrderedDict[str, deque[Item]]] = OrderedDict()
 
     def __len__(self) -> int:
+        """Return the number of items."""
         return sum(len(line) for clients in self._addresses.values() for line in clients.values())
 
     def put(self, owner: Owner, item: Item) -> None:
-        """Put an item at the end of its owner's line."""
+        """Add an item to the end of its owner's line."""
         clients = self._addresses.setdefault(owner.address, OrderedDict())
         clients.setdefault(owner.cookie, deque()).append(item)
 
     def take(self) -> Item:
-        """Take out the item whose turn it is.
+        """Remove and return the next item.
 
         Raises:
-            IndexError: There is none.
+            IndexError: The queue is empty.
         """
         if not self._addresses:
             raise IndexError("the queue is empty")
@@ -57,21 +58,21 @@ class FairQueue(Generic[Item]):
         item = line.popleft()
         clients.move_to_end(cookie)
         self._addresses.move_to_end(address)
-        self._tidy()
+        self._remove_empty()
         return item
 
     def discard(self, item: Item) -> bool:
-        """Take an item out of turn; return whether it was there."""
+        """Remove an item out of turn; return whether it was there."""
         for clients in self._addresses.values():
             for line in clients.values():
                 if item in line:
                     line.remove(item)
-                    self._tidy()
+                    self._remove_empty()
                     return True
         return False
 
-    def place(self, item: Item) -> int:
-        """Return an item's place if nothing more comes: 1 is next, 0 is not in the queue."""
+    def position(self, item: Item) -> int:
+        """Return an item's position if no more are added: 1 is next, 0 is not in the queue."""
         rehearsal: FairQueue[Item] = FairQueue()
         rehearsal._addresses = OrderedDict(
             (address, OrderedDict((cookie, deque(line)) for cookie, line in clients.items()))
@@ -82,8 +83,8 @@ class FairQueue(Generic[Item]):
                 return number
         return 0
 
-    def _tidy(self) -> None:
-        """Drop empty lines, so that a client who comes back stands behind those who wait."""
+    def _remove_empty(self) -> None:
+        """Remove empty lines, so that a returning client queues behind those who wait."""
         for address, clients in list(self._addresses.items()):
             for cookie in [cookie for cookie, line in clients.items() if not line]:
                 del clients[cookie]

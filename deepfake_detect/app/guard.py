@@ -1,7 +1,7 @@
-"""Who may ask: requests under this server's own names, from its own page or from no page at all.
+"""Accepted requests: to this server's own host names, from its own page or from a program.
 
 A page of another site can send forms to a server on the visitor's computer, and can point a name of
-its own at 127.0.0.1 to read the answers (DNS rebinding). Neither gets further than here.
+its own at 127.0.0.1 to read the responses (DNS rebinding). Both are rejected here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.app.request_errors import RequestError
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -35,11 +35,11 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class HostNames:
-    """The names under which a server is asked.
+    """The host names of a server.
 
     Args:
-        bound: What it is bound to. On a loopback address only loopback names pass; on all
-            addresses those, this computer's name and any address written as numbers.
+        bound: Address it is bound to. If that is a loopback address, only loopback names are
+            included; if it is all addresses, also this computer's name and any numeric address.
 
     Example:
         >>> names = HostNames("127.0.0.1")
@@ -54,23 +54,23 @@ class HostNames:
         self._is_local = self._bound == "localhost" or (address is not None and address.is_loopback)
 
     def include(self, host: str) -> bool:
-        """Tell whether a request's ``Host``, with or without a port, is one of them."""
+        """Return whether a request's ``Host``, with or without a port, is one of them."""
         name = _host_name(host)
         address = _address(name)
         if name == self._bound:
             return True
         if name == "localhost" or (address is not None and address.is_loopback):
             return self._is_local or self._is_everywhere
-        # A name can be pointed anywhere by its owner; an address is what it says.
+        # The owner of a name can point it anywhere; an address cannot be changed.
         return self._is_everywhere and (address is not None or name == socket.gethostname().lower())
 
 
 class Guard:
-    """ASGI middleware: refuses foreign requests, and sets the headers of every answer.
+    """ASGI middleware: rejects foreign requests, and sets the security headers of every response.
 
     Args:
-        app: What is behind.
-        names: Under which requests may come.
+        app: The application behind it.
+        names: Host names of accepted requests.
     """
 
     def __init__(self, app: ASGIApp, names: HostNames) -> None:
@@ -78,6 +78,7 @@ class Guard:
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -89,25 +90,25 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = foreign_request(scope["method"], Headers(scope=scope), self._names)
-        if refusal is None:
+        rejection = foreign_request(scope["method"], Headers(scope=scope), self._names)
+        if rejection is None:
             await self._app(scope, receive, send_guarded)
         else:
-            response = JSONResponse(refusal.to_dict(), status_code=refusal.status)
+            response = JSONResponse(rejection.to_dict(), status_code=rejection.status)
             await response(scope, receive, send_guarded)
 
 
-def foreign_request(method: str, headers: Mapping[str, str], names: HostNames) -> Refusal | None:
-    """Return why a request is not this server's own business; ``None`` when it is.
+def foreign_request(method: str, headers: Mapping[str, str], names: HostNames) -> RequestError | None:
+    """Return why a request is rejected; ``None`` if it is accepted.
 
     Args:
         method: Of the request.
         headers: By lower-case name.
-        names: Under which requests may come.
+        names: Host names of accepted requests.
     """
     host = headers.get("host", "")
     if not names.include(host):
-        return Refusal(
+        return RequestError(
             "request",
             f"is for the host {host[:80]!r}",
             "use the address that the program printed",
@@ -121,7 +122,7 @@ def foreign_request(method: str, headers: Mapping[str, str], names: HostNames) -
     is_own = origin is None or urlsplit(origin).netloc.lower() == host.lower()
     if is_own and site in ("same-origin", "none"):
         return None
-    return Refusal(
+    return RequestError(
         "request",
         f"comes from another page ({(origin or site)[:80]!r})",
         "send it from this server's page, or from a program",

@@ -1,8 +1,9 @@
-"""Uploads on their way from the queue to a result, and to their deletion.
+"""Uploads from the queue to a result, and to their deletion.
 
-One thread takes jobs in turn and hands them to the scorer; the requests look on. An upload is
-deleted as soon as nothing needs it: at once when it fails, when its sender wants only the numbers,
-or leaves; for the page's player some time after scoring; all of them when the server ends.
+One thread takes jobs in turn and passes them to the scorer; the requests only look. An upload is
+deleted as soon as it is no longer needed: at once when scoring fails, when its sender wants only
+the numbers, or leaves; some time after scoring when the page's player uses it; all of them when the
+server ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import shutil
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -20,20 +22,20 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from deepfake_detect.app.fair_queue import FairQueue, Owner
-from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.refusals import Refusal, refusal_of
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.request_errors import RequestError, internal_error, request_error
 from deepfake_detect.app.uploads import Upload
 from deepfake_detect.errors import DeepfakeDetectError
 
 Stage = Literal["waiting", "checking", "looking", "explaining", "done", "failed"]
-# One part in so many of the places is kept for those who have none yet.
-_SHARE_FOR_NEWCOMERS = 8
+# One in this many slots is reserved for addresses that have none yet.
+_SLOTS_PER_NEWCOMER_SLOT = 8
 _RETRY_SECONDS = 15
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: its stage, and frames done of those to do (0 of 0 where none are counted)."""
+    """Progress of a job: its stage, and frames done of those to do (0 of 0 where not counted)."""
 
     stage: Stage
     num_done: int = 0
@@ -42,30 +44,30 @@ class Progress:
 
 @dataclass(frozen=True)
 class Task:
-    """What the scorer is asked for.
+    """A request to the scorer.
 
     Attributes:
         path: The file.
-        name: What its sender calls it.
-        is_picture: Whether it is a single picture.
-        num_frames: Evenly spaced frames to look at.
-        wants_page: Whether faces, heat maps and the report are wanted beside the numbers.
+        name: The client's name for it.
+        is_image: Whether it is a still image.
+        num_frames: Number of evenly spaced frames to score.
+        wants_page: Whether to return faces, heat maps and the report with the numbers.
     """
 
     path: Path
     name: str
-    is_picture: bool
+    is_image: bool
     num_frames: int
     wants_page: bool
 
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """What comes of a job.
+    """Outcome of a job.
 
     Attributes:
-        score: ``ClipResult.to_dict()`` with the file's content credentials as ``provenance``.
-        page: What the page shows beside it, as JSON; empty where it was not wanted.
+        score: ``ClipResult.to_dict()`` with the file's Content Credentials as ``provenance``.
+        page: Further content of the page, as JSON; empty where it was not wanted.
         report_html: The self-contained report; empty where it was not wanted.
     """
 
@@ -75,26 +77,26 @@ class ScoredClip:
 
 
 class Scorer(Protocol):
-    """Who judges clips, one at a time."""
+    """Scores clips, one at a time."""
 
     def score(
         self, task: Task, on_progress: Callable[[Progress], None], is_cancelled: Callable[[], bool]
     ) -> ScoredClip:
-        """Judge a clip; end soon, with any error of the library, once ``is_cancelled`` says so.
+        """Score a clip; once ``is_cancelled()`` is true, end soon with any error of the library.
 
         Raises:
-            DeepfakeDetectError: The clip cannot be judged.
+            DeepfakeDetectError: The clip cannot be scored.
         """
         ...
 
     def close(self) -> None:
-        """Give back what was taken."""
+        """Release all resources."""
         ...
 
 
 @dataclass(eq=False)
 class Job:
-    """An upload on its way; changed by the book that holds it alone."""
+    """An upload and its progress; only the :class:`JobStore` that holds it changes it."""
 
     id: str
     owner: Owner
@@ -105,18 +107,19 @@ class Job:
     is_cancelled: bool = False
     ended_at: float | None = None
 
-    def forget_upload(self) -> None:
+    def delete_upload(self) -> None:
+        """Delete the uploaded file."""
         self.upload.path.unlink(missing_ok=True)
 
 
-class JobBook:
+class JobStore:
     """All jobs of a server.
 
     Args:
-        scorer: Who judges.
-        limits: Which to keep.
-        folder: Where uploads lie; it is deleted on :meth:`close`.
-        now: A clock in seconds that never goes back.
+        scorer: Scores the clips.
+        limits: Limits to enforce.
+        folder: Where uploads are; deleted on :meth:`close`.
+        now: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -128,7 +131,7 @@ class JobBook:
         self._now = now
         self._jobs: dict[str, Job] = {}
         self._queue: FairQueue[Job] = FairQueue()
-        self._places: Counter[str] = Counter()
+        self._slots: Counter[str] = Counter()
         self._running: Job | None = None
         self._is_closed = False
         self._changed = threading.Condition()
@@ -136,28 +139,29 @@ class JobBook:
         self._thread.start()
 
     @contextmanager
-    def place(self, owner: Owner) -> Iterator[None]:
-        """Hold a place for an upload while it comes.
+    def reserve_slot(self, owner: Owner) -> Iterator[None]:
+        """Reserve a slot while an upload is received.
 
         Raises:
-            Refusal: There is none left, or no room on the disk.
+            RequestError: No slot is free, or the disk is nearly full.
         """
         with self._changed:
-            self._check_place(owner.address)
-            self._places[owner.address] += 1
+            self._check_slot(owner.address)
+            self._slots[owner.address] += 1
         try:
             yield
         finally:
-            self._give_back_place(owner)
+            with self._changed:
+                self._free_slot(owner)
 
     def submit(self, owner: Owner, upload: Upload, *, num_frames: int, wants_page: bool) -> Job:
-        """Put an upload into the queue; from here on the book deletes it."""
+        """Put an upload into the queue; the store deletes it from now on."""
         task = Task(upload.path, upload.name, upload.kind.is_image, num_frames, wants_page)
         job = Job(secrets.token_urlsafe(24), owner, upload, task, Future())
         with self._changed:
             self._make_room()
             self._jobs[job.id] = job
-            self._places[owner.address] += 1
+            self._slots[owner.address] += 1
             self._queue.put(owner, job)
             self._changed.notify_all()
         return job
@@ -166,103 +170,97 @@ class JobBook:
         """Return a job.
 
         Raises:
-            Refusal: There is none of that id, or no longer.
+            RequestError: There is no job with that id, or it was deleted.
         """
         with self._changed:
             job = self._jobs.get(job_id)
         if job is None:
-            raise Refusal(
-                "job", "is not known, or was deleted", "upload the clip again", "a job that is kept", 404
-            )
+            cause = "does not exist, or was deleted"
+            raise RequestError("job", cause, "upload the clip again", "an existing job", 404)
         return job
 
-    def status(self, job: Job) -> dict[str, Any]:
-        """Return how far a job is, as JSON: stage, place in the queue (1 is next), frames, error."""
+    def status(self, job: Job) -> dict[str, Any]:  # JSON
+        """Return a job's progress as JSON: stage, position in the queue (1 is next), frames, error."""
         with self._changed:
-            place = self._queue.place(job)
+            position = self._queue.position(job)
         error = job.outcome.exception() if job.outcome.done() and not job.outcome.cancelled() else None
         return {
             "id": job.id,
             "name": job.task.name,
-            "is_picture": job.task.is_picture,
+            "is_picture": job.task.is_image,
             "stage": job.progress.stage,
-            "place": place,
+            "place": position,
             "frames_done": job.progress.num_done,
             "frames_total": job.progress.num_total,
-            "error": error.to_dict() if isinstance(error, Refusal) else None,
+            "error": error.to_dict() if isinstance(error, RequestError) else None,
         }
 
     def counts(self) -> dict[str, int]:
-        """Return how many jobs wait and run."""
+        """Return the numbers of waiting and running jobs."""
         with self._changed:
             return {"waiting": len(self._queue), "running": int(self._running is not None)}
 
-    def drop(self, job: Job) -> None:
-        """Forget a job and its upload; one that is being scored is stopped first."""
+    def delete(self, job: Job) -> None:
+        """Delete a job and its upload; a running job is stopped first."""
         with self._changed:
             self._jobs.pop(job.id, None)
             job.is_cancelled = True
             if self._queue.discard(job):
-                self._free_place(job.owner)
-                _answer(
-                    job, Refusal("job", "was deleted", "upload the clip again", "a job that is kept", 410)
-                )
+                self._free_slot(job.owner)
+                deleted = RequestError("job", "was deleted", "upload the clip again", "an existing job", 410)
+                _set_outcome(job, deleted)
             if job is self._running:
-                return  # its thread deletes the upload when the scorer has let go of it
-        job.forget_upload()
+                return  # its thread deletes the upload when the scorer has ended
+        job.delete_upload()
 
     def expire(self) -> None:
-        """Drop what was kept long enough."""
+        """Delete jobs that were kept long enough."""
         with self._changed:
             kept = [job for job in self._jobs.values() if job.ended_at is not None]
             old = [job for job in kept if self._now() - (job.ended_at or 0) >= self.limits.keep_seconds]
         for job in old:
-            self.drop(job)
+            self.delete(job)
 
     def close(self) -> None:
-        """End the thread and the scorer, and delete every upload."""
+        """End the thread and the scorer, and delete all uploads."""
         with self._changed:
             self._is_closed = True
             jobs = list(self._jobs.values())
             self._changed.notify_all()
         for job in jobs:
-            self.drop(job)
+            self.delete(job)
         self._scorer.close()
         self._thread.join(timeout=10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _check_place(self, address: str) -> None:
-        most = self.limits.max_waiting
-        taken, own = self._places.total(), self._places[address]
-        is_full = taken >= most or (own > 0 and taken >= most - most // _SHARE_FOR_NEWCOMERS)
-        if is_full:
-            raise Refusal(
+    def _check_slot(self, address: str) -> None:
+        num_slots = self.limits.max_waiting
+        num_taken, num_own = self._slots.total(), self._slots[address]
+        num_for_newcomers = num_slots // _SLOTS_PER_NEWCOMER_SLOT
+        if num_taken >= num_slots or (num_own > 0 and num_taken >= num_slots - num_for_newcomers):
+            raise RequestError(
                 "queue",
-                f"is full ({taken} uploads wait)",
-                f"send it again in {_RETRY_SECONDS} s or more",
-                f"{most} uploads at once, the last of them for those who have none waiting",
+                f"is full ({num_taken} uploads are waiting)",
+                f"try again in {_RETRY_SECONDS} s",
+                f"{num_slots} uploads at once, the last of them for clients that have none waiting",
                 503,
                 _RETRY_SECONDS,
             )
         if shutil.disk_usage(self.folder).free < 2 * self.limits.max_upload_bytes:
-            raise Refusal("disk", "is nearly full", "free some of it", "as much as fits", 507)
+            raise RequestError("disk", "is nearly full", "free some space", "what fits on the disk", 507)
 
-    def _give_back_place(self, owner: Owner) -> None:
-        with self._changed:
-            self._free_place(owner)
-
-    def _free_place(self, owner: Owner) -> None:
-        self._places[owner.address] -= 1
-        if self._places[owner.address] <= 0:
-            del self._places[owner.address]
+    def _free_slot(self, owner: Owner) -> None:
+        self._slots[owner.address] -= 1
+        if self._slots[owner.address] <= 0:
+            del self._slots[owner.address]
 
     def _make_room(self) -> None:
-        """Drop the oldest finished job of the address that keeps most, where too many are kept."""
+        """If too many jobs are kept, delete the oldest finished one of the address that keeps most."""
         kept = [job for job in self._jobs.values() if job.ended_at is not None]
         if len(kept) < self.limits.max_waiting:
             return
         ((address, _),) = Counter(job.owner.address for job in kept).most_common(1)
-        self.drop(next(job for job in kept if job.owner.address == address))
+        self.delete(next(job for job in kept if job.owner.address == address))
 
     def _work(self) -> None:
         while True:
@@ -272,41 +270,35 @@ class JobBook:
                 if self._is_closed:
                     return
                 job = self._running = self._queue.take()
-                self._free_place(job.owner)
-            self._judge(job)
+                self._free_slot(job.owner)
+            self._end(job, self._outcome(job))
 
-    def _judge(self, job: Job) -> None:
-        outcome: ScoredClip | Exception
+    def _outcome(self, job: Job) -> ScoredClip | Exception:
+        name, allowed = job.task.name, self.limits.sentence()
         try:
-            outcome = self._scorer.score(
+            return self._scorer.score(
                 job.task, lambda progress: setattr(job, "progress", progress), lambda: job.is_cancelled
             )
         except DeepfakeDetectError as error:
-            outcome = refusal_of(error, name=job.task.name, allowed=self.limits.sentence())
-        except Exception as error:  # the thread must live on for the others
-            outcome = Refusal(
-                job.task.name,
-                f"met a fault of this program ({type(error).__name__}: {error})",
-                "report it with the file",
-                self.limits.sentence(),
-                500,
-            )
-        self._settle(job, outcome)
+            return request_error(error, name=name, allowed=allowed)
+        except Exception as error:  # the thread must stay alive for the other jobs
+            traceback.print_exc()
+            return internal_error(error, name=name, allowed=allowed)
 
-    def _settle(self, job: Job, outcome: ScoredClip | Exception) -> None:
+    def _end(self, job: Job, outcome: ScoredClip | Exception) -> None:
         has_failed = isinstance(outcome, Exception)
         with self._changed:
             self._running = None
             job.ended_at = self._now()
             if has_failed or not job.task.wants_page or job.is_cancelled:
-                job.forget_upload()
+                job.delete_upload()
         job.progress = Progress("failed" if has_failed else "done")
-        _answer(job, outcome)
+        _set_outcome(job, outcome)
 
 
-def _answer(job: Job, outcome: ScoredClip | Exception) -> None:
+def _set_outcome(job: Job, outcome: ScoredClip | Exception) -> None:
     if not job.outcome.set_running_or_notify_cancel():
-        return  # whoever waited has left: there is nobody to tell
+        return  # the request that waited for it is gone
     if isinstance(outcome, Exception):
         job.outcome.set_exception(outcome)
     else:

@@ -1,4 +1,4 @@
-"""A request's body onto the disk, in pieces: never in memory, and never more than is allowed."""
+"""A request's body onto the disk, piece by piece: never all in memory, and never more than allowed."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.request_errors import RequestError
 from deepfake_detect.io.media import HEAD_BYTES, MediaKind, media_kind
 
 FIELD = "file"
-"""Name of the form's field that holds the clip."""
+"""Name of the form field with the clip."""
 
 _FORM = f"one file in the field {FIELD!r} of a multipart/form-data body"
-_MOST_FORM_BYTES = 64 * 1024  # of a form besides its file: boundaries, headers, other fields
-_LONGEST_NAME = 100
+_MAX_FORM_BYTES = 64 * 1024  # of a form without its file: boundaries, headers, other fields
+_MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that came whole.
+    """A completely received file.
 
     Attributes:
-        path: Where it lies; chosen here.
-        name: What its sender calls it, for display only.
+        path: Chosen here, with a random name.
+        name: The client's name for it, for display only.
         kind: By its content.
         num_bytes: Its size.
     """
@@ -50,8 +50,8 @@ class Body:
 
     Args:
         receive: Of the ASGI request.
-        max_silence_seconds: Between two pieces.
-        max_seconds: For all of them.
+        max_silence_seconds: Longest pause between two pieces.
+        max_seconds: Longest time for all of them.
     """
 
     def __init__(
@@ -64,54 +64,53 @@ class Body:
         self._receive = receive
         self._max_silence_seconds = max_silence_seconds
         self._max_seconds = max_seconds
-        self._is_whole = False
+        self._is_complete = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield what has not been read yet.
+        """Yield the pieces that have not been read yet.
 
         Raises:
-            ClientDisconnect: The client left in the middle.
-            Refusal: Nothing came for too long, or all of it takes too long.
+            ClientDisconnect: The client disconnected before the end.
+            RequestError: There was a long pause, or the whole body takes too long.
         """
         deadline = time.monotonic() + self._max_seconds
-        while not self._is_whole:
+        while not self._is_complete:
             if time.monotonic() >= deadline:
-                raise _slow(f"was not whole after {self._max_seconds:g} s", "a body that comes in time")
+                raise _slow(f"was not complete after {self._max_seconds:g} s", "a faster upload")
             try:
                 message = await asyncio.wait_for(self._receive(), self._max_silence_seconds)
             except asyncio.TimeoutError as error:
-                silence = f"nothing came for {self._max_silence_seconds:g} s"
-                raise _slow(silence, "a body that comes without long pauses") from error
+                silence = f"paused for {self._max_silence_seconds:g} s"
+                raise _slow(silence, "an upload without long pauses") from error
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            self._is_whole = not message.get("more_body", False)
+            self._is_complete = not message.get("more_body", False)
             yield message.get("body", b"")
 
     async def until_gone(self) -> None:
-        """Wait until the client, whose body has come, has left."""
+        """Wait until the client, whose body was received, disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
 
 class _FilePart:
-    """The file of a multipart form, written as it comes; other fields are passed over.
+    """The file of a multipart form, written as it is received; other fields are skipped.
 
     Args:
         file: Open for writing.
         content_type: Of the request.
-        limits: Which to keep.
+        limits: Limits to enforce.
 
     Raises:
-        Refusal: The body is no multipart form.
+        RequestError: The body is not a multipart form.
     """
 
     def __init__(self, file: BinaryIO, content_type: str, limits: Limits) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
-            raise Refusal(
-                "body", f"is {content_type[:80] or 'of no type'!r}", "send it as a form", _FORM, 415
-            )
+            cause = f"has content type {content_type[:80]!r}" if content_type else "has no content type"
+            raise RequestError("body", cause, "send it as a form", _FORM, 415)
         self.num_bytes = 0
         self.name = ""
         self.head = b""
@@ -119,7 +118,7 @@ class _FilePart:
         self._limits = limits
         self._num_received = 0
         self._num_files = 0
-        self._is_inside = self._is_whole = False
+        self._is_inside = self._is_complete = False
         self._field, self._value, self._disposition = b"", b"", b""
         callbacks: Any = {
             "on_part_begin": self._begin,
@@ -133,50 +132,50 @@ class _FilePart:
         self._parser = MultipartParser(boundary, callbacks)
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body.
+        """Process the next piece of the body.
 
         Raises:
-            Refusal: The form is malformed, holds several files, or is too large.
+            RequestError: The form is malformed, has several files, or is too large.
         """
         self._num_received += len(piece)
-        if self._num_received > self._limits.max_upload_bytes + _MOST_FORM_BYTES:
+        if self._num_received > self._limits.max_upload_bytes + _MAX_FORM_BYTES:
             raise self.too_large(f"more than {self._limits.max_upload_bytes:,} bytes")
         try:
             self._parser.write(piece)
         except FormParserError as error:
-            raise _malformed("is no well-formed form") from error
-        if self._num_received - self.num_bytes > _MOST_FORM_BYTES + len(piece):
-            raise _malformed("holds much besides the file")
+            raise _malformed("is not a well-formed form") from error
+        if self._num_received - self.num_bytes > _MAX_FORM_BYTES + len(piece):
+            raise _malformed("has too much data besides the file")
 
     def finish(self) -> MediaKind:
-        """Check that a whole file came and return what it is.
+        """Check that a complete file was received and return its kind.
 
         Raises:
-            Refusal: It did not, or it is no video or picture.
+            RequestError: It was not, or it is not a video or image.
         """
-        if not self._is_whole:
-            raise _malformed("ends in the middle")
+        if not self._is_complete:
+            raise _malformed("ends too early")
         if not self._num_files:
-            raise _malformed(f"has no field {FIELD!r} that holds a file")
+            raise _malformed(f"has no file in the field {FIELD!r}")
         if not self.num_bytes:
-            raise Refusal(
+            raise RequestError(
                 self.name, "is empty (0 bytes)", "choose another file", self._limits.sentence(), 400
             )
         kind = media_kind(self.head)
         if kind is None:
-            raise Refusal(
+            raise RequestError(
                 self.name,
-                "is no video or picture that is known here",
+                "is not a supported video or image",
                 "send an MP4, MOV, WebM, MKV, AVI, MPEG, FLV, WMV, JPEG, PNG, GIF or WebP file",
                 self._limits.sentence(),
                 415,
             )
         return kind
 
-    def too_large(self, came: str) -> Refusal:
-        """Return the refusal of a body of a size."""
-        return Refusal(
-            self.name or "file", f"has {came}", "send a shorter piece of it", self._limits.sentence(), 413
+    def too_large(self, size: str) -> RequestError:
+        """Return the error for a body that is too large."""
+        return RequestError(
+            self.name or "file", f"has {size}", "send a shorter part of it", self._limits.sentence(), 413
         )
 
     def _begin(self) -> None:
@@ -200,7 +199,7 @@ class _FilePart:
             return
         self._num_files += 1
         if self._num_files > 1:
-            raise _malformed("holds several files")
+            raise _malformed("has several files")
         self.name = display_name(options[b"filename"])
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -214,11 +213,11 @@ class _FilePart:
         self._file.write(data[start:end])
 
     def _end(self) -> None:
-        self._is_whole = True
+        self._is_complete = True
 
 
 def display_name(raw: bytes) -> str:
-    r"""Return what a sender calls a file, fit to be shown: no folders, no control characters.
+    r"""Return a client's file name fit to be shown: without folders and control characters.
 
     Example:
         >>> display_name(b"C:\\clips\\..\\a\tb.mp4"), display_name(b"/")
@@ -226,7 +225,7 @@ def display_name(raw: bytes) -> str:
     """
     last = raw.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
     shown = "".join(letter if letter.isprintable() else " " for letter in last).strip(" .")
-    return shown[-_LONGEST_NAME:] or "upload"
+    return shown[-_MAX_NAME_LENGTH:] or "upload"
 
 
 async def receive_upload(body: Body, headers: Mapping[str, str], folder: Path, limits: Limits) -> Upload:
@@ -235,25 +234,25 @@ async def receive_upload(body: Body, headers: Mapping[str, str], folder: Path, l
     Args:
         body: Of the request.
         headers: Of the request, by lower-case name.
-        folder: Where to; the file's name there is random.
-        limits: Which to keep.
+        folder: Where to write it, under a random name.
+        limits: Limits to enforce.
 
     Returns:
-        The file; whoever called deletes it.
+        The file; the caller deletes it.
 
     Raises:
-        Refusal: The body is not what is allowed; nothing stays in the folder.
-        ClientDisconnect: The client left in the middle; likewise.
+        RequestError: The body is rejected; nothing stays in the folder.
+        ClientDisconnect: The client disconnected before the end; likewise.
     """
     path = folder / secrets.token_hex(16)
     try:
         with open(path, "xb", buffering=HEAD_BYTES) as file:
             part = _FilePart(file, headers.get("content-type", ""), limits)
             declared = headers.get("content-length", "")
-            if declared.isdigit() and int(declared) > limits.max_upload_bytes + _MOST_FORM_BYTES:
+            if declared.isdigit() and int(declared) > limits.max_upload_bytes + _MAX_FORM_BYTES:
                 raise part.too_large(f"{int(declared):,} bytes")
             async for piece in body.pieces():
-                await asyncio.to_thread(part.feed, piece)  # a slow disk must not hold up the others
+                await asyncio.to_thread(part.feed, piece)  # a slow disk must not block other requests
         kind = part.finish()
         stored = path.rename(path.with_suffix(kind.suffix))
         return Upload(stored, part.name, kind, part.num_bytes)
@@ -265,14 +264,16 @@ async def receive_upload(body: Body, headers: Mapping[str, str], folder: Path, l
         raise
 
 
-def _malformed(cause: str) -> Refusal:
-    return Refusal("body", cause, "send the form anew", _FORM, 400)
+def _malformed(cause: str) -> RequestError:
+    return RequestError("body", cause, "send the form again", _FORM, 400)
 
 
-def _slow(cause: str, allowed: str) -> Refusal:
-    return Refusal("body", cause, "send the file again", allowed, 408)
+def _slow(cause: str, allowed: str) -> RequestError:
+    return RequestError("body", cause, "send the file again", allowed, 408)
 
 
-def _cannot_store(error: OSError) -> Refusal:
+def _cannot_store(error: OSError) -> RequestError:
     cause = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
-    return Refusal("upload", f"cannot be stored ({cause})", "try again later", "as much as fits", 507)
+    return RequestError(
+        "upload", f"cannot be stored ({cause})", "try again later", "what fits on the disk", 507
+    )

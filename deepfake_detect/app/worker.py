@@ -1,229 +1,196 @@
-"""The process that scores. A file that brings a decoder down takes it and nothing else.
+"""The process that scores. A file that crashes a decoder takes it down and nothing else.
 
 The serving process never loads the detector; it sends tasks through a pipe and gets progress and
-results back. A worker that dies, or that is stuck, is replaced for the next task.
+results back. A worker that crashes, or takes too long, is replaced for the next task.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
-import signal
 import time
 import traceback
 import warnings
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 from deepfake_detect.app.jobs import Progress, ScoredClip, Task
-from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.refusals import Refusal, refusal_of
-from deepfake_detect.errors import DeepfakeDetectError, WorkerError
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.request_errors import RequestError, internal_error, request_error
+from deepfake_detect.errors import DeepfakeDetectError, VideoUnreadableError, WorkerError
+from deepfake_detect.work import Crashed, Done, Note, TaskCancelled, WorkerProcess, report
 
-_CONTEXT = multiprocessing.get_context("spawn")
+if TYPE_CHECKING:
+    from deepfake_detect.scoring import Detector
+
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 10.0
-# Bytes of a picture's size in its head; PIL reads it without decoding the picture.
-_PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".gif", ".webp"})
-
-_Note = tuple[Literal["nothing", "ready", "progress", "result", "error"], Any]
+# Of images whose size PIL reads from their header without decoding them.
+_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".gif", ".webp"})
 
 
-class WorkerProcess:
-    """Scores in a process of its own.
+class ScoringProcess:
+    """Scores in a process of its own; see :class:`jobs.Scorer`.
 
     Args:
         detector: Detector file; the bundled default when ``None``.
         device: As for ``load_detector``.
-        limits: Which to keep.
-        folder: Of the uploads; the worker deletes it should this process be killed.
+        limits: Limits to enforce.
+        folder: Of the uploads; the worker deletes it if this process is killed.
 
     Raises:
         DeepfakeDetectError: The detector cannot be loaded on the device.
-        WorkerError: The process died while it was loaded.
+        WorkerError: The process crashed while loading it.
     """
 
     def __init__(self, detector: str | None, device: str, limits: Limits, folder: Path) -> None:
-        self._arguments = (detector, device, limits, folder)
+        # work.map_tasks runs a list of tasks to its end. Here tasks come one by one, each with its own
+        # deadline and cancellation, so the page uses the runner's process directly.
+        self._start_process = partial(
+            WorkerProcess,
+            partial(TaskScorer, detector, device, limits),
+            on_orphaned=partial(shutil.rmtree, folder, ignore_errors=True),
+            name="scoring",
+        )
         self._limits = limits
-        self._stop = _CONTEXT.Event()
         self._is_closed = False
         self._start()
 
     def score(
         self, task: Task, on_progress: Callable[[Progress], None], is_cancelled: Callable[[], bool]
     ) -> ScoredClip:
-        """Judge a clip; see :class:`jobs.Scorer`.
+        """Score a clip.
 
         Raises:
-            Refusal: It cannot be judged: for what it is, for the time it takes, or because its
-                decoder crashed.
+            RequestError: It cannot be scored: because of its content, because it takes too long, or
+                because its decoder crashed.
         """
-        if not self._process.is_alive():
+        if self._is_closed or not self._process.is_alive():
             self._start()
-        self._stop.clear()
-        self._pipe.send(task)
+        self._process.give(task)
         deadline = time.monotonic() + self._limits.max_job_seconds
+        is_stopping = False
         while time.monotonic() < deadline:
-            if is_cancelled() and not self._stop.is_set():
-                self._stop.set()
+            if is_cancelled() and not is_stopping:
+                is_stopping = True
+                self._process.cancel()
                 deadline = min(deadline, time.monotonic() + _STOP_SECONDS)
-            kind, value = self._receive(task)
-            if kind == "nothing":
+            if not self._process.poll(_POLL_SECONDS):
                 continue
-            if kind == "progress":
-                on_progress(value)
-            elif kind == "error":
-                raise value
-            else:
-                result: ScoredClip = value
-                return result
-        self._kill()
-        raise self._refusal(task, f"was not done after {self._limits.max_job_seconds:g} s", "shorten it")
+            message = self._received()
+            if isinstance(message, Note):
+                on_progress(message.value)
+            elif isinstance(message, Crashed):
+                self._process.stop()
+                raise self._error(task, "crashed its decoder", "convert it to H.264 in MP4")
+            elif isinstance(message, Done):
+                clip: ScoredClip = message.result
+                return clip
+        self._process.stop()
+        raise self._error(task, f"was not done after {self._limits.max_job_seconds:g} s", "shorten it")
 
     def close(self) -> None:
         """End the process."""
         self._is_closed = True
-        self._kill()
+        self._process.stop()
 
     def _start(self) -> None:
         if self._is_closed:
-            raise WorkerError("worker", "was closed", "start the program again")
-        self._pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(
-            target=_serve, args=(theirs, self._stop, *self._arguments), name="scoring", daemon=True
-        )
-        self._process.start()
-        theirs.close()
+            raise WorkerError("worker", "was closed", "restart the program")
+        self._process = self._start_process()
+        message = self._process.receive()
+        if isinstance(message, Crashed):
+            cause = f"crashed while it started ({message.cause})"
+            raise WorkerError("worker", cause, "see its messages on standard error")
+
+    def _received(self) -> object:
         try:
-            kind, value = self._pipe.recv()
-        except EOFError as error:
-            raise WorkerError("worker", "died while it started", "look at what it wrote above") from error
-        if kind == "error":
-            raise value
+            return self._process.receive()
+        except TaskCancelled:
+            raise RequestError(
+                "job", "was cancelled", "upload the clip again", self._limits.sentence(), 410
+            ) from None
 
-    def _receive(self, task: Task) -> _Note:
-        try:
-            note: _Note = self._pipe.recv() if self._pipe.poll(_POLL_SECONDS) else ("nothing", None)
-        except (EOFError, OSError) as error:
-            self._kill()
-            raise self._refusal(task, "made its decoder crash", "convert it to H.264 in MP4") from error
-        return note
-
-    def _refusal(self, task: Task, cause: str, remedy: str) -> Refusal:
-        return Refusal(task.name, cause, remedy, self._limits.sentence(), 422)
-
-    def _kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
+    def _error(self, task: Task, cause: str, remedy: str) -> RequestError:
+        return RequestError(task.name, cause, remedy, self._limits.sentence(), 422)
 
 
-class _Stopped(DeepfakeDetectError):
-    """The upload's sender has left."""
+class TaskScorer:
+    """Scores tasks with one detector; called in the worker's process.
 
-
-def _serve(
-    pipe: Connection, stop: Any, detector: str | None, device: str, limits: Limits, folder: Path
-) -> None:
-    """Load the detector, then score what comes through the pipe until its other end is closed."""
-    # Ctrl-C reaches the whole group; the parent ends this process when it has tidied up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def tell(progress: Progress) -> None:
-        if stop.is_set():
-            raise _Stopped("job", "was stopped", "upload the clip again")
-        pipe.send(("progress", progress))
-
-    try:
-        judge = _Judge(detector, device, limits)
-    except DeepfakeDetectError as error:
-        pipe.send(("error", error))
-        return
-    try:
-        pipe.send(("ready", None))
-        while True:
-            pipe.send(_note(judge, pipe.recv(), tell))
-    except (EOFError, OSError):
-        # The parent was killed: nobody else will delete what it took in.
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _note(judge: _Judge, task: Task, tell: Callable[[Progress], None]) -> _Note:
-    try:
-        return ("result", judge(task, tell))
-    except BrokenPipeError:
-        raise  # of the pipe to the parent, not of the clip
-    except DeepfakeDetectError as error:
-        return ("error", refusal_of(error, name=task.name, allowed=judge.limits.sentence()))
-    except Exception as error:  # the next task must have its turn
-        traceback.print_exc()
-        cause = f"met a fault of this program ({type(error).__name__})"
-        return (
-            "error",
-            Refusal(task.name, cause, "report it with the file", judge.limits.sentence(), 500),
-        )
-
-
-class _Judge:
-    """A detector, and the checks a file passes before it."""
+    Args:
+        detector, device, limits: As for :class:`ScoringProcess`.
+    """
 
     def __init__(self, detector: str | None, device: str, limits: Limits) -> None:
         # Here, not above: the serving process imports this module too, and needs none of it.
         from deepfake_detect.scoring import load_detector
 
-        self.limits = limits
-        self._detector = load_detector(detector, device=device)
+        self._limits = limits
+        self._detector: Detector = load_detector(detector, device=device)
 
-    def __call__(self, task: Task, on_progress: Callable[[Progress], None]) -> ScoredClip:
+    def __call__(self, task: Task) -> ScoredClip:
+        """Score a clip.
+
+        Raises:
+            RequestError: It cannot be scored.
+        """
+        allowed = self._limits.sentence()
+        try:
+            return self._score(task)
+        except DeepfakeDetectError as error:
+            raise request_error(error, name=task.name, allowed=allowed) from None
+        except (TaskCancelled, BrokenPipeError, ConnectionResetError):
+            raise  # about the parent process, not about the clip
+        except Exception as error:
+            traceback.print_exc()
+            raise internal_error(error, name=task.name, allowed=allowed) from None
+
+    def _score(self, task: Task) -> ScoredClip:
         from deepfake_detect.app.results import scored_clip
 
-        on_progress(Progress("checking"))
-        num_frames = min(task.num_frames, check_media(task.path, task.name, self.limits))
-        on_progress(Progress("looking", 0, num_frames))
-        score = self._detector.score_video(
+        report(Progress("checking"))
+        num_frames = min(task.num_frames, check_media(task.path, task.name, self._limits))
+        report(Progress("looking", 0, num_frames))
+        result = self._detector.score_video(
             task.path,
             num_frames=task.num_frames,
-            on_frame=lambda done: on_progress(Progress("looking", done, num_frames)),
+            on_frame=lambda done: report(Progress("looking", done, num_frames)),
         )
         if task.wants_page:
-            on_progress(Progress("explaining"))
-        return scored_clip(self._detector, score, name=task.name, wants_page=task.wants_page)
+            report(Progress("explaining"))
+        return scored_clip(self._detector, result, name=task.name, wants_page=task.wants_page)
 
 
 def check_media(path: Path, name: str, limits: Limits) -> int:
-    """Check a file before much of it is decoded, and return how many frames it holds.
+    """Check a file before much of it is decoded, and return its number of frames.
 
     Args:
         path: The file.
-        name: What its sender calls it.
-        limits: Which to keep.
+        name: The client's name for it.
+        limits: Limits to enforce.
 
     Raises:
-        Refusal: Its frames are too large, or it is too long.
-        VideoError: It is no video.
+        RequestError: Its frames are too large, or it is too long.
+        VideoError: It is not a video.
     """
     from deepfake_detect.video import read_metadata
 
-    width, height = _picture_size(path) if path.suffix in _PICTURE_SUFFIXES else _frame_size(path)
+    width, height = _image_size(path) if path.suffix in _IMAGE_SUFFIXES else _frame_size(path)
     if width * height > limits.max_pixels:
-        raise Refusal(
-            name, f"has frames of {width} x {height} pixels", "scale it down", limits.sentence(), 422
-        )
+        cause = f"has frames of {width} x {height} pixels"
+        raise RequestError(name, cause, "scale it down", limits.sentence(), 422)
     metadata = read_metadata(path)
     if metadata.duration_seconds > limits.max_seconds:
-        length = f"is {metadata.duration_seconds:.1f} s long"
-        raise Refusal(name, length, "cut out the part that matters", limits.sentence(), 422)
+        cause = f"is {metadata.duration_seconds:.1f} s long"
+        raise RequestError(name, cause, "cut out the part that matters", limits.sentence(), 422)
     return metadata.num_frames
 
 
-def _picture_size(path: Path) -> tuple[int, int]:
-    """Return a picture's width and height from its head: FFmpeg decodes it just to open it."""
+def _image_size(path: Path) -> tuple[int, int]:
+    """Return an image's width and height from its header: FFmpeg decodes it just to open it."""
     from PIL import Image, UnidentifiedImageError
-
-    from deepfake_detect.errors import VideoUnreadableError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
@@ -231,9 +198,9 @@ def _picture_size(path: Path) -> tuple[int, int]:
             with Image.open(path) as image:
                 width, height = image.size
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise VideoUnreadableError(path, "is a damaged picture", "send another") from error
+            raise VideoUnreadableError(path, "is a damaged image", "send another") from error
         except Image.DecompressionBombError as error:
-            raise VideoUnreadableError(path, "has an absurd number of pixels", "scale it down") from error
+            raise VideoUnreadableError(path, "has too many pixels", "scale it down") from error
     return width, height
 
 

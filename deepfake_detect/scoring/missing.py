@@ -9,7 +9,10 @@ _PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "facenet_pytorch": "facenet-pytorch",
+    "fastapi": "'deepfake_detect[app]'",
+    "python_multipart": "'deepfake_detect[app]'",
     "sklearn": "scikit-learn",
+    "uvicorn": "'deepfake_detect[app]'",
     "yaml": "pyyaml",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import threading
 import time
@@ -16,8 +17,8 @@ import uvicorn
 
 from deepfake_detect.app.guard import HostNames
 from deepfake_detect.app.jobs import Progress, ScoredClip, Scorer, Task
-from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.refusals import Refusal
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.request_errors import RequestError
 from deepfake_detect.app.serve import bind
 from deepfake_detect.app.server import create_app
 from deepfake_detect.errors import CheckpointError, VideoUnreadableError
@@ -46,7 +47,7 @@ class FakeScorer:
         while not self.gate.wait(0.01):
             if is_cancelled():
                 self.num_stopped += 1
-                raise Refusal("job", "was stopped", "send it again", "", 410)
+                raise RequestError("job", "was stopped", "send it again", "", 410)
         if task.name.startswith("bad"):
             raise VideoUnreadableError(task.path, "is a text file", "pass a video")
         if task.name.startswith("bug"):
@@ -58,9 +59,14 @@ class FakeScorer:
         self.is_closed = True
 
 
-def refuse_to_start(pipe: Any, *_: object) -> None:
-    """What a worker does that finds no detector."""
-    pipe.send(("error", CheckpointError("absent", "there is no such detector file", "check the path")))
+def crash_at_start(*_: object) -> Any:
+    """Stand in for a worker whose process crashes while it loads the detector."""
+    os._exit(7)
+
+
+def without_detector(*_: object) -> Any:
+    """Stand in for a worker that does not find its detector."""
+    raise CheckpointError("absent", "there is no such detector file", "check the path")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import signal
@@ -18,18 +17,28 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.app import worker
-from deepfake_detect.app.serve import bind
+from deepfake_detect.app.serve import bind, serve
 from deepfake_detect.cli import main
 from deepfake_detect.errors import OptionError
-from tests.app.serving import form, refuse_to_start
-from tests.conftest import ROOT
+from tests.app.serving import form, without_detector
+
+COMMAND = "from deepfake_detect.cli import main; raise SystemExit(main())"
 
 
 @contextmanager
 def running(detector: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start the command with its temporary files in a folder; yield it and its port."""
     folder.mkdir()
-    command = [sys.executable, str(ROOT / "tools" / "app.py"), "--port", "0", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-c",
+        "from deepfake_detect.cli import main; raise SystemExit(main())",
+        "app",
+        "--port",
+        "0",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(
         [*command, "--detector", str(detector)],
         stdout=subprocess.PIPE,
@@ -86,27 +95,32 @@ def test_a_port_that_is_taken_is_told_in_one_line(capsys: pytest.CaptureFixture[
         port = taken.getsockname()[1]
         assert app("--port", port) == 2
     error = capsys.readouterr().err
-    assert f"port: 127.0.0.1:{port} cannot be bound to (Address already in use); choose another" in error
+    assert f"port: 127.0.0.1:{port} cannot be used (Address already in use); choose another" in error
     assert error.count("\n") == 1
 
 
 def test_what_is_missing_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastapi" else find(name))
+    for name in [name for name in sys.modules if name.startswith("deepfake_detect.app.serve")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
     assert app() == 2
-    assert capsys.readouterr().err == "error: app: needs fastapi; run: pip install 'deepfake_detect[app]'\n"
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "error: app: needs fastapi, which is not installed; pip install 'deepfake_detect[app]'"
+    )
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--port", 70000), "port: is 70000; pass 0 to 65535"),
-        (("--host", "no.such.host.invalid"), "host: 'no.such.host.invalid' is not known"),
-        (("--max-seconds", 0), "max_seconds: is 0"),
-        (("--max-upload-mb", -1), "max_upload_bytes: is -"),
-        (("--frames", 0), "num_frames: is 0"),
+        (("--port", 70000), "--port: is 70000; must be 0 to 65535"),
+        (("--host", "no.such.host.invalid"), "--host: 'no.such.host.invalid' is unknown"),
+        (("--max-seconds", 0), "--max-seconds: is 0.0; must be above 0"),
+        (("--max-upload-mb", -1), "--max-upload-mb: is -1.0; must be above 0"),
+        (("--frames", 0), "--frames: is 0; must be 1 or more"),
     ],
 )
 def test_bad_options(
@@ -127,13 +141,13 @@ def test_bad_options(
 def test_a_detector_that_is_none_leaves_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_serve", refuse_to_start)
+    monkeypatch.setattr(worker, "TaskScorer", without_detector)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert app("--port", 0, "--detector", "absent.safetensors") == 2
     assert capsys.readouterr().err == "error: absent: there is no such detector file; check the path\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_errors_of_binding_are_typed() -> None:
-    with pytest.raises(OptionError, match="port: is -1; pass 0 to 65535"):
-        bind("127.0.0.1", -1)
+def test_errors_of_options_are_typed() -> None:
+    with pytest.raises(OptionError, match="port: is -1; must be 0 to 65535"):
+        serve(port=-1)

@@ -16,7 +16,7 @@ def test_one_who_sends_fifty_makes_another_wait_for_one() -> None:
     for number in range(50):
         queue.put(Owner("10.0.0.1", "a"), f"many{number}")
     queue.put(Owner("10.0.0.2", "b"), "one")
-    assert queue.place("one") == 2
+    assert queue.position("one") == 2
     order = taken(queue)
     assert order[:3] == ["many0", "one", "many1"]
     assert order[2:] == [f"many{number}" for number in range(1, 50)]
@@ -27,7 +27,7 @@ def test_many_cookies_gain_nothing_over_another_address() -> None:
     for number in range(20):
         queue.put(Owner("10.0.0.1", f"cookie{number}"), f"x{number}")
     queue.put(Owner("10.0.0.2", ""), "y")
-    assert queue.place("y") == 2
+    assert queue.position("y") == 2
 
 
 def test_the_browsers_of_an_address_take_turns() -> None:
@@ -53,7 +53,7 @@ def test_items_leave_out_of_turn() -> None:
     queue.put(Owner("2", ""), "b")
     assert queue.discard("a")
     assert not queue.discard("a")
-    assert (queue.place("a"), queue.place("b"), len(queue)) == (0, 1, 1)
+    assert (queue.position("a"), queue.position("b"), len(queue)) == (0, 1, 1)
     queue.take()
     with pytest.raises(IndexError, match="the queue is empty"):
         queue.take()
@@ -64,6 +64,6 @@ def test_the_place_told_is_the_place_had() -> None:
     queue: FairQueue[str] = FairQueue()
     for number in range(40):
         queue.put(Owner(draw.choice("123"), draw.choice("ab")), str(number))
-    places = {str(number): queue.place(str(number)) for number in range(40)}
+    places = {str(number): queue.position(str(number)) for number in range(40)}
     order = taken(queue)
     assert places == {item: place for place, item in enumerate(order, start=1)}

@@ -16,10 +16,10 @@ def test_a_local_server_answers_to_local_names(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["", "evil.example", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil"])
 def test_and_to_no_others(host: str) -> None:
-    refusal = foreign_request("GET", {"host": host}, LOCAL)
-    assert refusal is not None
-    assert refusal.status == 403
-    assert "use the address that the program printed" in str(refusal)
+    rejected = foreign_request("GET", {"host": host}, LOCAL)
+    assert rejected is not None
+    assert rejected.status == 403
+    assert "use the address that the program printed" in str(rejected)
 
 
 def test_a_server_on_all_addresses_answers_to_addresses_and_its_own_name() -> None:

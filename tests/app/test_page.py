@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.app.jobs import Progress, ScoredClip, Task
-from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.options import Limits
 from tests.app.browser import CHROMIUM, Browser
 from tests.app.serving import FakeScorer, Served, until
 
@@ -62,7 +62,7 @@ class PageScorer(FakeScorer):
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[tuple[Browser, Served]]:
-    served = Served(PageScorer(), Limits(max_upload_bytes=2**20), tmp_path / "uploads")
+    served = Served(PageScorer(), Limits(max_upload_mb=1), tmp_path / "uploads")
     with served, Browser(tmp_path) as browser:
         browser.open(served.address)
         browser.until("document.getElementById('allowed').textContent")

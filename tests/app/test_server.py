@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from deepfake_detect.app import uploads
-from deepfake_detect.app.limits import Limits
+from deepfake_detect.app.options import Limits
 from deepfake_detect.app.uploads import display_name
 from tests.app.serving import CLIP, FakeScorer, Served, form, until
 
@@ -27,7 +27,7 @@ KEYS = {"error", "what", "came", "allowed", "do"}
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(max_upload_bytes=2**20, max_waiting=16)
+    return Limits(max_upload_mb=1, max_waiting=16)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_job_is_followed_looked_at_and_deleted(served: Served) -> None:
     assert served.ask("DELETE", f"/jobs/{key}").status == 204
     assert served.uploads() == []
     for path in ("", "/result", "/report.html", "/video"):
-        refused(served.ask("GET", f"/jobs/{key}{path}"), 404, "is not known, or was deleted")
+        refused(served.ask("GET", f"/jobs/{key}{path}"), 404, "does not exist, or was deleted")
 
 
 def test_a_page_that_closes_says_so(served: Served) -> None:
@@ -124,7 +124,7 @@ def test_the_player_can_seek(served: Served) -> None:
 def test_results_before_their_time_and_of_failures(served: Served) -> None:
     served.scorer.gate.clear()
     key = served.send("/jobs").json()["id"]
-    refused(served.ask("GET", f"/jobs/{key}/result"), 409, "is not done")
+    refused(served.ask("GET", f"/jobs/{key}/result"), 409, "is not finished")
     served.scorer.gate.set()
     bad = served.send("/jobs", name="bad.mp4").json()["id"]
     assert served.finished(bad)["error"]["do"] == "pass a video"
@@ -134,9 +134,9 @@ def test_results_before_their_time_and_of_failures(served: Served) -> None:
 
 def test_a_bad_file_is_told_and_the_next_one_judged(served: Served) -> None:
     refused(served.send("/score", name="bad.mp4"), 422, "bad.mp4: is a text file; pass a video")
-    refused(served.send("/score", name="bug.mp4"), 500, "by accident")
-    refused(served.send("/score", b"hello, world"), 415, "is no video or picture", "send an MP4")
-    refused(served.send("/score", b"#EXTM3U\nfile:///etc/passwd"), 415, "is no video or picture")
+    refused(served.send("/score", name="bug.mp4"), 500, "caused an internal error (ZeroDivisionError)")
+    refused(served.send("/score", b"hello, world"), 415, "is not a supported video or image", "send an MP4")
+    refused(served.send("/score", b"#EXTM3U\nfile:///etc/passwd"), 415, "is not a supported video or image")
     refused(served.send("/score", b""), 400, "is empty (0 bytes)")
     assert served.send("/score").status == 200
     assert served.scorer.names == ["bad.mp4", "bug.mp4", "a.mp4"]
@@ -148,15 +148,20 @@ def test_a_bad_file_is_told_and_the_next_one_judged(served: Served) -> None:
     [
         (CLIP, "video/mp4", 415, "send it as a form"),
         (CLIP, "multipart/form-data", 415, "send it as a form"),
-        (b"", "", 415, "is 'of no type'"),
-        (CLIP, "multipart/form-data; boundary=limit", 400, "is no well-formed form"),
-        (b"", "multipart/form-data; boundary=limit", 400, "ends in the middle"),
-        (form(CLIP)[0][:-20], form(CLIP)[1], 400, "ends in the middle"),
-        (*form(CLIP, field="other"), 400, "has no field 'file'"),
-        (form(CLIP)[0][:-11] + b"\r\n" + form(CLIP)[0], form(CLIP)[1], 400, "holds several files"),
-        (b"--limit\r\n" + b"X: " + b"a" * 9000 + b"\r\n\r\n", form(CLIP)[1], 400, "is no well-formed form"),
-        (form(bytes(200_000), field="other")[0], form(CLIP)[1], 400, "holds much besides the file"),
-        (b"--limit\r\n\r\nno header\r\n--limit--\r\n", form(CLIP)[1], 400, "has no field"),
+        (b"", "", 415, "has no content type"),
+        (CLIP, "multipart/form-data; boundary=limit", 400, "is not a well-formed form"),
+        (b"", "multipart/form-data; boundary=limit", 400, "ends too early"),
+        (form(CLIP)[0][:-20], form(CLIP)[1], 400, "ends too early"),
+        (*form(CLIP, field="other"), 400, "has no file in the field 'file'"),
+        (form(CLIP)[0][:-11] + b"\r\n" + form(CLIP)[0], form(CLIP)[1], 400, "has several files"),
+        (
+            b"--limit\r\n" + b"X: " + b"a" * 9000 + b"\r\n\r\n",
+            form(CLIP)[1],
+            400,
+            "is not a well-formed form",
+        ),
+        (form(bytes(200_000), field="other")[0], form(CLIP)[1], 400, "has too much data besides the file"),
+        (b"--limit\r\n\r\nno header\r\n--limit--\r\n", form(CLIP)[1], 400, "has no file in the field"),
     ],
 )
 def test_malformed_forms(served: Served, body: bytes, kind: str, status: int, words: str) -> None:
@@ -172,7 +177,7 @@ def test_frames_out_of_range(served: Served, frames: str) -> None:
 
 
 def test_a_large_file_is_refused_by_its_declared_size(served: Served) -> None:
-    refused(served.send("/score", bytes(1_300_000)), 413, "has 1,300,", "shorter piece")
+    refused(served.send("/score", bytes(1_300_000)), 413, "has 1,300,", "shorter part")
     assert served.uploads() == []
 
 
@@ -190,9 +195,9 @@ def test_a_large_file_is_refused_while_it_comes_without_a_size(served: Served) -
     coded = b"".join(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" for chunk in chunks) + b"0\r\n\r\n"
     head = (f"Content-Type: {kind}", "Transfer-Encoding: chunked")
     with served.open_request("/score", *head, body=coded[: 2**18]) as connection:
-        until(lambda: served.app.state.book._places)  # and it keeps its place while the rest is held back
+        until(lambda: served.app.state.jobs._slots)  # and it keeps its place while the rest is held back
         connection.sendall(coded[2**18 : 2 * 2**20])
-        until(lambda: not served.app.state.book._places)  # it is refused by now
+        until(lambda: not served.app.state.jobs._slots)  # it is refused by now
         for start in range(2 * 2**20, len(coded), 2**18):
             connection.sendall(coded[start : start + 2**18])
             time.sleep(0.02)
@@ -203,7 +208,7 @@ def test_a_large_file_is_refused_while_it_comes_without_a_size(served: Served) -
 
 def test_an_upload_goes_to_the_disk_as_it_comes(served: Served, tmp_path: Path) -> None:
     """Half a body is on the disk before the other half is sent; so it is held nowhere else."""
-    limits = Limits(max_upload_bytes=16 * 2**20)
+    limits = Limits(max_upload_mb=16)
     with Served(FakeScorer(), limits, tmp_path / "more") as one:
         body, kind = form(CLIP + bytes(8 * 2**20))
         head = (f"Content-Type: {kind}", f"Content-Length: {len(body)}")
@@ -232,7 +237,7 @@ def test_a_client_that_leaves_while_it_sends(
     until(lambda: served.uploads() == [])
     assert served.scorer.names == []
     assert served.send("/score").status == 200
-    assert served.app.state.book._places == Counter()
+    assert served.app.state.jobs._slots == Counter()
     assert faults(caplog) == []
 
 
@@ -277,14 +282,14 @@ def test_a_client_that_drips(tmp_path: Path, limits: Limits) -> None:
                     if not answer:
                         connection.sendall(b"\0")
                     answer += connection.recv(2**16)
-                if b"was not whole after 0.5 s" in answer:
+                if b"was not complete after 0.5 s" in answer:
                     break
             assert answer.startswith(b"HTTP/1.1 408")
         assert served.uploads() == []
 
 
 def test_fifty_at_once(tmp_path: Path) -> None:
-    with Served(FakeScorer(), Limits(max_upload_bytes=2**20), tmp_path / "uploads") as served:
+    with Served(FakeScorer(), Limits(max_upload_mb=1), tmp_path / "uploads") as served:
         names = [f"{number}.mp4" if number % 5 else f"bad{number}.mp4" for number in range(50)]
         with ThreadPoolExecutor(50) as pool:
             answers = list(pool.map(lambda name: served.send("/score", name=name), names))
@@ -297,7 +302,7 @@ def test_fifty_at_once(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
-    limits = Limits(max_upload_bytes=2**20, max_waiting=2)
+    limits = Limits(max_upload_mb=1, max_waiting=2)
     with Served(FakeScorer(), limits, tmp_path / "uploads") as served:
         served.scorer.gate.clear()
         served.send("/jobs", name="running.mp4")
@@ -305,7 +310,7 @@ def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
         for _ in range(2):
             assert served.send("/jobs").status == 202
         answer = served.send("/score", CLIP + bytes(500_000))
-        refused(answer, 503, "is full (2 uploads wait)")
+        refused(answer, 503, "is full (2 uploads are waiting)")
         assert int(answer.headers["retry-after"]) > 0
         assert len(served.uploads()) == 3
         served.scorer.gate.set()
@@ -389,7 +394,7 @@ def test_kept_clips_expire_and_the_end_deletes_the_folder(tmp_path: Path, limits
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "_EXPIRE_SECONDS", 0.05)
-        short = replace(limits, keep_seconds=0.1)
+        short = replace(limits, keep_minutes=0.1 / 60)
         with Served(FakeScorer(), short, tmp_path / "uploads") as served:
             served.send("/jobs")
             until(lambda: served.scorer.names)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import struct
-import threading
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,12 +18,13 @@ import pytest
 import deepfake_detect as dfd
 from deepfake_detect.app import worker as worker_module
 from deepfake_detect.app.jobs import Progress, Task
-from deepfake_detect.app.limits import Limits
-from deepfake_detect.app.refusals import Refusal
-from deepfake_detect.app.worker import WorkerProcess, check_media
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.request_errors import RequestError
+from deepfake_detect.app.worker import ScoringProcess, check_media
 from deepfake_detect.errors import CheckpointError, VideoUnreadableError, WorkerError
 from tests import media
-from tests.app.serving import refuse_to_start
+from tests.app.serving import crash_at_start, until, without_detector
+from tests.conftest import ROOT
 from tests.test_provenance import Notary
 
 LIMITS = Limits()
@@ -34,20 +35,20 @@ def task(path: Path, *, name: str = "theirs.mp4", wants_page: bool = False) -> T
 
 
 @pytest.fixture(scope="module")
-def worker(small_detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
-    one = WorkerProcess(str(small_detector), "cpu", LIMITS, tmp_path_factory.mktemp("uploads"))
+def worker(small_detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScoringProcess]:
+    one = ScoringProcess(str(small_detector), "cpu", LIMITS, tmp_path_factory.mktemp("uploads"))
     yield one
     one.close()
 
 
-def score(worker: WorkerProcess, path: Path, *, wants_page: bool = False) -> tuple[dict, list[Progress]]:
+def score(worker: ScoringProcess, path: Path, *, wants_page: bool = False) -> tuple[dict, list[Progress]]:
     told: list[Progress] = []
     clip = worker.score(task(path, wants_page=wants_page), told.append, lambda: False)
     return vars(clip), told
 
 
 def test_the_numbers_are_those_of_the_library(
-    worker: WorkerProcess, small_detector: Path, portrait_clip: Path
+    worker: ScoringProcess, small_detector: Path, portrait_clip: Path
 ) -> None:
     clip, told = score(worker, portrait_clip)
     detector = dfd.load_detector(small_detector, device="cpu")
@@ -64,7 +65,7 @@ def test_the_numbers_are_those_of_the_library(
     assert (clip["page"], clip["report_html"]) == ({}, "")
 
 
-def test_the_page_gets_words_faces_and_a_report(worker: WorkerProcess, portrait_clip: Path) -> None:
+def test_the_page_gets_words_faces_and_a_report(worker: ScoringProcess, portrait_clip: Path) -> None:
     clip, told = score(worker, portrait_clip, wants_page=True)
     assert told[-1] == Progress("explaining")
     page = clip["page"]
@@ -79,7 +80,7 @@ def test_the_page_gets_words_faces_and_a_report(worker: WorkerProcess, portrait_
 
 
 def test_content_credentials_are_told_beside_the_verdict(
-    worker: WorkerProcess, portrait_clip: Path, tmp_path: Path
+    worker: ScoringProcess, portrait_clip: Path, tmp_path: Path
 ) -> None:
     signed = Notary().sign(portrait_clip, tmp_path / "a.mp4")
     clip, _ = score(worker, signed, wants_page=True)
@@ -88,39 +89,39 @@ def test_content_credentials_are_told_beside_the_verdict(
     assert "Content Credentials of the file" in clip["report_html"]
 
 
-def test_a_clip_without_a_face_has_a_page_too(worker: WorkerProcess, faceless_clip: Path) -> None:
+def test_a_clip_without_a_face_has_a_page_too(worker: ScoringProcess, faceless_clip: Path) -> None:
     clip, _ = score(worker, faceless_clip, wants_page=True)
     assert (clip["score"]["verdict"], clip["page"]["moments"]) == ("no_face", [])
 
 
-def test_bad_files_are_told_under_their_own_names(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_bad_files_are_told_under_their_own_names(worker: ScoringProcess, tmp_path: Path) -> None:
     text = tmp_path / "x.mp4"
     text.write_text("hello, world\n" * 50)
-    with pytest.raises(Refusal, match="^theirs.mp4: is") as told:
+    with pytest.raises(RequestError, match="^theirs.mp4: is") as told:
         score(worker, text)
     assert told.value.status == 422
     cut = media.cut_off(media.write_clip(tmp_path / "cut.mkv", num_frames=60), keep=0.5)
-    with pytest.raises(Refusal, match="send the whole file"):
+    with pytest.raises(RequestError, match="send the complete file"):
         score(worker, cut)
 
 
-def test_a_job_stops_when_its_sender_leaves(worker: WorkerProcess, portrait_clip: Path) -> None:
-    with pytest.raises(Refusal, match="was stopped"):
+def test_a_job_stops_when_its_sender_leaves(worker: ScoringProcess, portrait_clip: Path) -> None:
+    with pytest.raises(RequestError, match="was cancelled"):
         worker.score(task(portrait_clip), lambda progress: None, lambda: True)
     assert score(worker, portrait_clip)[0]["score"]["num_frames_scored"] == 3
 
 
-def test_a_crash_and_a_hang_cost_one_clip_each(worker: WorkerProcess, portrait_clip: Path) -> None:
+def test_a_crash_and_a_hang_cost_one_clip_each(worker: ScoringProcess, portrait_clip: Path) -> None:
     """A fault of a decoder ends its process; so does what ends it from outside."""
 
     def crash(progress: Progress) -> None:
-        os.kill(worker._process.pid or 0, signal.SIGSEGV)
+        os.kill(worker._process._process.pid or 0, signal.SIGSEGV)
 
-    with pytest.raises(Refusal, match="theirs.mp4: made its decoder crash; convert it"):
+    with pytest.raises(RequestError, match="theirs.mp4: crashed its decoder; convert it"):
         worker.score(task(portrait_clip), crash, lambda: False)
     assert score(worker, portrait_clip)[0]["score"]["num_frames_scored"] == 3
     worker._limits = replace(LIMITS, max_job_seconds=1e-9)
-    with pytest.raises(Refusal, match="was not done after 1e-09 s; shorten it"):
+    with pytest.raises(RequestError, match="was not done after 1e-09 s; shorten it"):
         score(worker, portrait_clip)
     worker.close()
     with pytest.raises(WorkerError, match="worker: was closed"):
@@ -128,39 +129,59 @@ def test_a_crash_and_a_hang_cost_one_clip_each(worker: WorkerProcess, portrait_c
 
 
 @pytest.mark.parametrize(
-    ("target", "error", "words"),
+    ("task_scorer", "error", "words"),
     [
-        (abs, WorkerError, "died while it started"),  # it takes no such arguments
-        (refuse_to_start, CheckpointError, "there is no such detector file"),
+        (crash_at_start, WorkerError, r"worker: crashed while it started \(exit 7\)"),
+        (without_detector, CheckpointError, "there is no such detector file"),
     ],
 )
 def test_a_worker_that_does_not_start(
-    target: object, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    task_scorer: object,
+    error: type[Exception],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(worker_module, "_serve", target)
+    monkeypatch.setattr(worker_module, "TaskScorer", task_scorer)
     with pytest.raises(error, match=words):
-        WorkerProcess(None, "cpu", LIMITS, tmp_path)
+        ScoringProcess(None, "cpu", LIMITS, tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from deepfake_detect.app.jobs import Task
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.worker import ScoringProcess
+
+detector, clip, folder, is_busy = sys.argv[1:]
+worker = ScoringProcess(detector, "cpu", Limits(), Path(folder))
+def kill_parent(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if is_busy == "True":
+    worker.score(Task(Path(clip), "theirs.mp4", False, 3, False), kill_parent, lambda: False)
+kill_parent()
+"""
 
 
 @pytest.mark.parametrize("is_busy", [False, True])
 def test_a_worker_whose_parent_was_killed_deletes_the_uploads(
-    is_busy: bool,
-    small_detector: Path,
-    portrait_clip: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    is_busy: bool, small_detector: Path, portrait_clip: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     folder = tmp_path / "uploads"
     folder.mkdir()
     (folder / "theirs.mp4").write_bytes(b"x")
-    ours, theirs = multiprocessing.Pipe()
-    if is_busy:
-        ours.send(task(portrait_clip))
-    ours.close()
-    worker_module._serve(theirs, threading.Event(), str(small_detector), "cpu", LIMITS, folder)
-    theirs.close()
-    assert not folder.exists()
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(small_detector),
+        str(portrait_clip),
+        str(folder),
+        str(is_busy),
+    ]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == -signal.SIGKILL
+    until(lambda: not folder.exists())
 
 
 def png(path: Path, width: int, height: int) -> Path:
@@ -177,13 +198,13 @@ def png(path: Path, width: int, height: int) -> Path:
 
 
 def test_a_picture_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="a.png: has frames of 8000 x 8000 pixels; scale it down"):
+    with pytest.raises(RequestError, match="a.png: has frames of 8000 x 8000 pixels; scale it down"):
         check_media(png(tmp_path / "large.png", 8000, 8000), "a.png", LIMITS)
-    with pytest.raises(VideoUnreadableError, match="has an absurd number of pixels"):
+    with pytest.raises(VideoUnreadableError, match="has too many pixels"):
         check_media(png(tmp_path / "bomb.png", 60_000, 60_000), "a.png", LIMITS)
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
-    with pytest.raises(VideoUnreadableError, match="is a damaged picture"):
+    with pytest.raises(VideoUnreadableError, match="is a damaged image"):
         check_media(damaged, "a.png", LIMITS)
 
 
@@ -195,7 +216,7 @@ def test_clips_within_and_outside_the_limits(
     assert check_media(portrait_clip, "a", LIMITS) == 24
     cv2.imwrite(str(tmp_path / "a.jpg"), portrait)
     assert check_media(tmp_path / "a.jpg", "a", LIMITS) == 1
-    with pytest.raises(Refusal, match="a: has frames of 320 x 240 pixels"):
+    with pytest.raises(RequestError, match="a: has frames of 320 x 240 pixels"):
         check_media(portrait_clip, "a", replace(LIMITS, max_pixels=320 * 240 - 1))
-    with pytest.raises(Refusal, match="a: is 2.0 s long; cut out the part that matters"):
+    with pytest.raises(RequestError, match="a: is 2.0 s long; cut out the part that matters"):
         check_media(portrait_clip, "a", replace(LIMITS, max_seconds=1.9))

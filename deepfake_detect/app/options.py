@@ -1,0 +1,104 @@
+"""Options of the server: where it listens, what may be uploaded, and how long it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deepfake_detect.errors import OptionError
+from deepfake_detect.options import check_options, option
+
+_BYTES_PER_MB = 2**20
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where the server listens, and the detector it uses."""
+
+    host: str = option("127.0.0.1", help="address to listen on", metavar="ADDRESS")
+    port: int = option(7860, help="port to listen on; 0 for any free one", low=0, high=65535)
+    detector: str | None = option(None, help="detector file (default: the bundled one)", metavar="PATH")
+    device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
+    open_browser: bool = option(False, help="open the page in the browser", flag="--open")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one server.
+
+    Raises:
+        OptionError: A limit is not above 0, or ``num_frames`` is above ``max_num_frames``.
+
+    Example:
+        >>> Limits(max_seconds=60).sentence()
+        'a video or image of up to 500 MB, 60 seconds and 50 megapixels per frame'
+    """
+
+    num_frames: int = option(
+        32, help="evenly spaced frames to score where a request names no number", low=1, flag="--frames"
+    )
+    max_upload_mb: float = option(500.0, help="largest file in MB of 2^20 bytes", above=0)
+    max_seconds: float = option(600.0, help="longest clip in seconds", above=0)
+    max_waiting: int = option(64, help="most uploads that wait or arrive at once, over all clients", low=1)
+    keep_minutes: float = option(
+        15.0, help="minutes for which a scored clip is kept for the page's player", above=0
+    )
+    max_pixels: int = option(
+        50_000_000,
+        help="most pixels of a frame or image; the default is more than an 8K frame",
+        low=1,
+        is_hidden=True,
+    )
+    max_num_frames: int = option(512, help="most frames that a request may ask for", low=1, is_hidden=True)
+    max_job_seconds: float = option(
+        1800.0, help="seconds after which scoring a clip is given up", above=0, is_hidden=True
+    )
+    max_silence_seconds: float = option(
+        30.0, help="longest pause between two pieces of an upload", above=0, is_hidden=True
+    )
+    max_upload_seconds: float = option(
+        1800.0,
+        help="longest time for a whole upload",
+        above=0,
+        is_hidden=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.num_frames > self.max_num_frames:
+            raise OptionError("num_frames", f"is {self.num_frames}", f"must be 1 to {self.max_num_frames}")
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Size of the largest file."""
+        return int(self.max_upload_mb * _BYTES_PER_MB)
+
+    @property
+    def keep_seconds(self) -> float:
+        """For how long a scored clip is kept for the page's player."""
+        return self.keep_minutes * 60
+
+    def to_dict(self) -> dict[str, Any]:  # JSON
+        """Return the limits as JSON, sizes in bytes and times in seconds."""
+        return {
+            "max_upload_bytes": self.max_upload_bytes,
+            "max_seconds": self.max_seconds,
+            "max_pixels": self.max_pixels,
+            "max_waiting": self.max_waiting,
+            "num_frames": self.num_frames,
+            "max_num_frames": self.max_num_frames,
+            "keep_seconds": self.keep_seconds,
+            "max_job_seconds": self.max_job_seconds,
+            "max_silence_seconds": self.max_silence_seconds,
+            "max_upload_seconds": self.max_upload_seconds,
+        }
+
+    def sentence(self) -> str:
+        """Return what may be uploaded, in words for its sender."""
+        return (
+            f"a video or image of up to {self.max_upload_mb:g} MB, {self.max_seconds:g} seconds and "
+            f"{self.max_pixels / 1e6:g} megapixels per frame"
+        )
