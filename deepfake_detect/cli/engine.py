@@ -31,7 +31,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--gpus-per-worker", type=float, help="GPUs of a worker, or a share (default 0)")
 
 
-def cluster_of(arguments: argparse.Namespace) -> RayOptions | None:
+def cluster_of(arguments: argparse.Namespace, num_workers: int | None) -> RayOptions | None:
     """Return the cluster's options, or ``None`` for this machine."""
     if arguments.engine == "local":
         given = [name for name in _OF_RAY if getattr(arguments, name) is not None]
@@ -43,7 +43,7 @@ def cluster_of(arguments: argparse.Namespace) -> RayOptions | None:
 
     return RayOptions(
         ray_address=arguments.ray_address,
-        num_workers=arguments.workers,
+        num_workers=num_workers,
         cpus_per_worker=1 if arguments.cpus_per_worker is None else arguments.cpus_per_worker,
         gpus_per_worker=0.0 if arguments.gpus_per_worker is None else arguments.gpus_per_worker,
     )

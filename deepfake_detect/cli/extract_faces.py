@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, device_of
 from deepfake_detect.cli.listing import (
     add_reading_arguments,
@@ -27,8 +28,10 @@ from deepfake_detect.data.index import read_index
 from deepfake_detect.data.layouts import recognize_layout
 from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.errors import OptionError
+from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.io.files import make_folder
-from deepfake_detect.records import CropGeometry, DatasetVideo
+from deepfake_detect.options import option_fields
+from deepfake_detect.records import DatasetVideo
 
 if TYPE_CHECKING:
     from deepfake_detect.extraction.remote import Remote
@@ -38,7 +41,6 @@ _MAX_NAMED_FAILURES = 10
 _COMPRESSED_KINDS = ("ffpp", "dfd")
 _DEFAULT_COMPRESSION = "c23"
 _PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
-_DEFAULT_QUALITY = 95
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,47 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=place, required=True, help="folder for crops and manifest, or its URL")
     add_reading_arguments(parser, kind_flags=["--dataset", "--kind"])
     parser.add_argument("--where", metavar="EXPR", help="of an index: condition that videos fulfil")
-    parser.add_argument("--frames", type=int, default=32, help="evenly spaced frames a video (default 32)")
     parser.add_argument(
         "--workers",
+        dest="num_workers",
         type=int,
-        help="videos at the same time: processes, or threads beside a GPU (default: cores, at most 8); "
+        help="videos at the same time: processes, or threads on a GPU (default: cores, at most 8); "
         "on Ray: workers in all (default: as many as there is room for)",
     )
     add_engine_arguments(parser)
-    parser.add_argument("--margin", type=float, default=1.3, help="crop side over face box (default 1.3)")
-    parser.add_argument("--align", action="store_true", help="turn each face upright by its landmarks")
-    parser.add_argument(
-        "--min-face", type=float, help="smallest face looked for, in pixels (default: the detector's)"
-    )
     person = parser.add_mutually_exclusive_group()
-    person.add_argument(
-        "--person",
-        choices=["auto", "largest", "mask", "all"],
-        default="auto",
-        help="whose faces are kept. auto: whom the dataset's mask covers, else the largest (default); "
-        "largest: the person seen largest and longest; mask: as auto, but no fake without its mask; "
-        "all: everybody, bystanders too",
-    )
+    others = {field.name for field in option_fields(ExtractionConfig)} - {"person"}
+    add_options(person, ExtractionConfig, leave_out=others)
     person.add_argument(
         "--tracks", choices=list(_PERSON_OF_TRACKS), help="main: as --person largest; all: as --person all"
     )
-    parser.add_argument(
-        "--format", choices=["png", "jpeg"], default="png", help="of the crops' pictures (default png)"
-    )
-    parser.add_argument("--quality", type=int, help="of --format jpeg, 1 to 100 (default 95)")
-    parser.add_argument(
-        "--store",
-        choices=["files", "shards"],
-        default="files",
-        help="files: a file a crop (default); shards: a tar a video, as WebDataset reads them",
-    )
-    parser.add_argument(
-        "--already-cropped",
-        action="store_true",
-        help="each frame is a face crop already, cut with --margin by the dataset's owners: keep it whole",
-    )
-    parser.add_argument("--allow-truncated", action="store_true", help="use what is left of truncated videos")
+    add_options(parser, ExtractionConfig, leave_out={"person"})
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
 
@@ -100,27 +76,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, remote: Remote) -> int:
-    from deepfake_detect.extraction import ExtractionConfig, extract_dataset
+    from deepfake_detect.extraction import extract_dataset
 
-    codec = _codec(arguments)
+    if arguments.tracks is not None:
+        arguments.person = _PERSON_OF_TRACKS[arguments.tracks]
+    config = options_of(ExtractionConfig, arguments)
     videos = listed_below(_videos(arguments), arguments.root, remote)
-    config = ExtractionConfig(
-        num_frames=arguments.frames,
-        geometry=CropGeometry(margin=arguments.margin, aligned=arguments.align),
-        min_face=arguments.min_face,
-        person=_PERSON_OF_TRACKS.get(arguments.tracks, arguments.person),
-        codec=codec,
-        store=arguments.store,
-        allow_truncated=arguments.allow_truncated,
-        already_cropped=arguments.already_cropped,
-    )
     report = extract_dataset(
         videos,
         arguments.out,
         config,
         num_workers=_num_workers(arguments),
         device=device_of(arguments),
-        cluster=cluster_of(arguments),
+        cluster=cluster_of(arguments, arguments.num_workers),
         remote=remote,
     )
     out = arguments.out if remote.out is None else remote.out.url
@@ -142,19 +110,8 @@ def _run(arguments: argparse.Namespace, remote: Remote) -> int:
 
 
 def _num_workers(arguments: argparse.Namespace) -> int:
-    given: int | None = arguments.workers
+    given: int | None = arguments.num_workers
     return min(8, os.cpu_count() or 1) if given is None else given
-
-
-def _codec(arguments: argparse.Namespace) -> str:
-    """Return the name that the configuration and the manifest give to format and quality."""
-    if arguments.format == "jpeg":
-        return f"jpeg-{_DEFAULT_QUALITY if arguments.quality is None else arguments.quality}"
-    if arguments.quality is not None:
-        raise OptionError(
-            "--quality", "is for JPEG, and PNG loses nothing", "pass --format jpeg or leave it out"
-        )
-    return "png"
 
 
 def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.features.extractor import FeatureSource, build_extractor
     from deepfake_detect.features.feature_file import FeatureFile
 
-    cluster = cluster_of(arguments)
+    cluster = cluster_of(arguments, arguments.workers)
     if cluster is None and arguments.workers is not None:
         raise OptionError(
             "--workers", "is for --engine ray", "pass --num-workers for processes that read crops"

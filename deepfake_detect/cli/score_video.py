@@ -204,7 +204,7 @@ def _is_installed(library: str) -> bool:
 def _run_clips(arguments: argparse.Namespace, scratch: Path) -> int:
     from deepfake_detect.scoring import find_clips
 
-    cluster = cluster_of(arguments)
+    cluster = cluster_of(arguments, arguments.workers)
     if cluster is not None and STANDARD_INPUT in arguments.clips:
         raise OptionError(STANDARD_INPUT, "is read here, and not on a cluster", "name a file")
     sources = find_clips(

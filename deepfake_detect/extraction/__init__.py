@@ -20,9 +20,6 @@ A video counts as done once its index file stands, which is put in place in one 
 crops; whatever kills the run loses at most the videos in progress, and the same command goes on.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from deepfake_detect.extraction.config import ExtractionConfig
-from deepfake_detect.extraction.run import ExtractionReport, extract_dataset
-
-__all__ = ["ExtractionConfig", "ExtractionReport", "extract_dataset"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

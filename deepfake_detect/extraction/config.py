@@ -1,84 +1,110 @@
-"""How crops are cut and stored: written beside them, and the same for all of one folder."""
+"""How crops are made and stored: the same for all crops of one folder, and recorded there."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Literal
-
-import cv2
+from typing import Any, Literal
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.faces import FaceDetector, check_geometry
+from deepfake_detect.options import check_options, option
 from deepfake_detect.records import CropGeometry
-from deepfake_detect.video import EvenlySpaced
 
 PersonPolicy = Literal["auto", "largest", "mask", "all"]
-PERSON_POLICIES: tuple[PersonPolicy, ...] = ("auto", "largest", "mask", "all")
-Store = Literal["files", "shards"]
-STORES: tuple[Store, ...] = ("files", "shards")
+_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class ExtractionConfig:
-    """How crops are cut and stored.
+    """How crops are made and stored.
 
-    Attributes:
-        num_frames: Evenly spaced frames taken of each video.
-        geometry: Margin and alignment of the crops.
-        min_face: Side in pixels of the smallest face looked for; ``None`` is the detector's
-            default for the frame's size.
-        person: Whose faces are kept. A dataset's label is about one person: ``"auto"`` is whom the
-            published mask covers where the video has one, else ``"largest"``, the person seen
-            largest and longest; ``"mask"`` is the same, but a fake without a usable mask gives no
-            crops; ``"all"`` keeps everybody, bystanders under the video's label included.
-        codec: ``"png"``, or ``"jpeg-1"`` to ``"jpeg-100"`` by quality (chroma at full resolution).
-        store: ``"files"``, a file a crop, or ``"shards"``, a tar a video.
-        allow_truncated: Whether a video with missing pictures gives crops of those it has.
-        already_cropped: Whether each frame is a face crop already, cut by the dataset's owners with
-            ``geometry``; it is kept whole, and no face is looked for.
-    """
+    A dataset's label is about one person of a video. ``person="auto"`` keeps the person that the
+    published mask covers if the video has a mask, else the ``"largest"``, the person seen largest and
+    longest. ``"mask"`` is the same, except that a fake without a usable mask gives no crops. ``"all"``
+    keeps everyone, bystanders included, under the video's label.
 
-    num_frames: int = 32
-    geometry: CropGeometry = CropGeometry()
-    min_face: float | None = None
-    person: PersonPolicy = "auto"
-    codec: str = "png"
-    store: Store = "files"
-    allow_truncated: bool = False
-    already_cropped: bool = False
-
-
-def check_config(config: ExtractionConfig) -> None:
-    """Raise OptionError for what would be refused of every video alike: before hours of work, not in them."""
-    FaceDetector(min_face=config.min_face, device="cpu")
-    EvenlySpaced(config.num_frames)
-    check_geometry(config.geometry)
-    encoding_of(config.codec)
-    for name, value, known in (("person", config.person, PERSON_POLICIES), ("store", config.store, STORES)):
-        if value not in known:
-            raise OptionError(name, f"{value!r} is unknown", f"choose one of: {', '.join(known)}")
-    if config.already_cropped and config.person != "auto":
-        raise OptionError(
-            "person", "crops that the owners cut show one person each", "leave it out, or --already-cropped"
-        )
-
-
-def encoding_of(codec: str) -> tuple[str, list[int]]:
-    """Return a codec's file suffix and OpenCV's parameters for it.
+    With ``already_cropped`` each frame is a face crop that the dataset's owners made with this margin
+    and alignment: frames are stored whole and no faces are detected.
 
     Raises:
-        OptionError: There is no such codec.
-
-    Example:
-        >>> encoding_of("jpeg-95")[0]
-        '.jpg'
+        OptionError: A value is not allowed.
     """
-    if codec == "png":
-        return ".png", []
-    quality = re.fullmatch(r"jpeg-([1-9][0-9]?|100)", codec)
-    if quality is None:
-        raise OptionError("codec", f"{codec!r} is unknown", "pass png, or jpeg-1 to jpeg-100 by quality")
-    # Forgeries show in the chroma too, which JPEG halves unless told not to.
-    full_chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return ".jpg", [cv2.IMWRITE_JPEG_QUALITY, int(quality[1]), *full_chroma]
+
+    num_frames: int = option(32, help="evenly spaced frames per video", low=1, flag="--frames")
+    margin: float = option(1.3, help="side of the crop over the face box", low=0.5, high=4)
+    aligned: bool = option(False, help="rotate each face upright by its landmarks", flag="--align")
+    min_face: float | None = option(
+        None,
+        help="smallest face to detect, in pixels (default: a tenth of the frame's shorter side)",
+        low=12,
+    )
+    person: PersonPolicy = option(
+        "auto",
+        help="whose faces are kept. auto: the person that the dataset's mask covers, else the largest; "
+        "largest: the person seen largest and longest; mask: as auto, but no fake without its mask; "
+        "all: everyone, bystanders included",
+    )
+    image_format: Literal["png", "jpeg"] = option("png", help="format of the crops", flag="--format")
+    quality: int | None = option(None, help=f"JPEG quality (default {_JPEG_QUALITY})", low=1, high=100)
+    store: Literal["files", "shards"] = option(
+        "files", help="files: one file per crop; shards: one tar per video, as WebDataset reads them"
+    )
+    already_cropped: bool = option(
+        False, help="frames are face crops that the dataset's owners made with this margin; keep them whole"
+    )
+    allow_truncated: bool = option(False, help="use the readable frames of truncated videos")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.quality is not None and self.image_format == "png":
+            raise OptionError(
+                "quality", "is for JPEG, and PNG is lossless", "set `image_format` to jpeg, or leave it out"
+            )
+        if self.already_cropped and self.person != "auto":
+            raise OptionError(
+                "person",
+                "does not apply to crops made by the dataset's owners, which show one person each",
+                "leave out `person` or `already_cropped`",
+            )
+
+    @property
+    def geometry(self) -> CropGeometry:
+        """Margin and alignment of the crops."""
+        return CropGeometry(self.margin, self.aligned)
+
+    @property
+    def codec(self) -> str:
+        """Format and quality as the manifest records them, such as ``"png"`` or ``"jpeg-95"``."""
+        return "png" if self.image_format == "png" else f"jpeg-{self._jpeg_quality}"
+
+    @property
+    def suffix(self) -> str:
+        """File name suffix of the crops."""
+        return ".png" if self.image_format == "png" else ".jpg"
+
+    @property
+    def encoding(self) -> list[int]:
+        """Parameters of ``cv2.imencode``."""
+        if self.image_format == "png":
+            return []
+        import cv2  # here, since the command line lists the options without loading it
+
+        # Full chroma resolution: forgeries show in the chroma too, which JPEG halves by default.
+        full_chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        return [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality, *full_chroma]
+
+    @property
+    def _jpeg_quality(self) -> int:
+        return _JPEG_QUALITY if self.quality is None else self.quality
+
+    def settings(self) -> dict[str, Any]:  # JSON
+        """Return what settings.json records, to compare with a later run."""
+        return {
+            "num_frames": self.num_frames,
+            "geometry": {"margin": self.margin, "aligned": self.aligned},
+            "min_face": self.min_face,
+            "person": self.person,
+            "codec": self.codec,
+            "store": self.store,
+            "allow_truncated": self.allow_truncated,
+            "already_cropped": self.already_cropped,
+        }

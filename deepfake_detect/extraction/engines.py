@@ -1,4 +1,4 @@
-"""What extracts videos: a worker for one video at a time, or streams of one process."""
+"""What extracts videos: a worker for one video at a time, or streams that share a GPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from deepfake_detect.device import choose_device, keep_freed_memory
+from deepfake_detect.device import keep_freed_memory
 from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.extraction.pipeline import extract_videos
 from deepfake_detect.extraction.remote import Remote, RemoteExtractor
@@ -19,13 +19,9 @@ Extractor: TypeAlias = Callable[[Job], None]
 
 
 def in_streams(jobs: Sequence[Job], config: ExtractionConfig, num_streams: int, device: str) -> Iterator[str]:
-    """Extract videos in this process, several at a time; yield ids as videos end."""
-    return extract_videos(
-        jobs,
-        detector=_face_detector(config, device),
-        num_streams=num_streams,
-        run_length=_GPU_RUN_LENGTH if choose_device(device).type == "cuda" else 1,
-    )
+    """Extract videos in this process, several at a time on one GPU; yield ids as videos end."""
+    detector = _face_detector(config, device)
+    return extract_videos(jobs, detector=detector, num_streams=num_streams, run_length=_GPU_RUN_LENGTH)
 
 
 def make_extractor(config: ExtractionConfig, device: str, remote: Remote) -> Extractor:

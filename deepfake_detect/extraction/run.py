@@ -12,7 +12,7 @@ from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import DatasetLayoutError, OptionError, WorkerError
-from deepfake_detect.extraction.config import ExtractionConfig, check_config
+from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.extraction.engines import in_streams, make_extractor
 from deepfake_detect.extraction.person import LARGEST
 from deepfake_detect.extraction.remote import Remote, fetch_ended, fetch_index, publish, publish_summaries
@@ -85,8 +85,7 @@ def extract_dataset(
         WorkerError: A worker process died; on a cluster, none comes up.
     """
     if num_workers < 1:
-        raise OptionError("workers", f"is {num_workers}", "pass 1 or more")
-    check_config(config)
+        raise OptionError("num_workers", f"is {num_workers}", "must be 1 or more")
     _check_ids(videos)
     with file_lock(make_folder(out), what="extraction"):
         run = _Run(videos, out, config, num_workers, device, cluster, remote or Remote())
@@ -140,10 +139,14 @@ class _Run:
 
     def _ends(self, jobs: Sequence[Job]) -> Iterator[str]:
         """Extract; yield ids as videos end."""
-        engine = self._engine()
-        if engine == "here" and self.remote == Remote():
+        is_on_gpu = self.cluster is None and choose_device(self.device).type == "cuda"
+        if is_on_gpu and self.remote == Remote():
+            # Streams of one process share the detector's batches.
             yield from in_streams(jobs, self.config, self.num_workers, self.device)
             return
+        engine: Engine = "processes" if self.num_workers > 1 and not is_on_gpu else "here"
+        if self.cluster is not None:
+            engine = "ray"
         make_worker = partial(make_extractor, self.config, self.device, self.remote)
         num_workers = self.num_workers if self.cluster is None else self.cluster.num_workers
         for job, result in map_tasks(
@@ -152,12 +155,6 @@ class _Run:
             if isinstance(result, TaskFailure):
                 self._write_failure(job, result)
             yield job.video.video_id
-
-    def _engine(self) -> Engine:
-        if self.cluster is not None:
-            return "ray"
-        # On a GPU, streams of one process share the detector's batches.
-        return "processes" if self.num_workers > 1 and choose_device(self.device).type != "cuda" else "here"
 
     def _write_failure(self, job: Job, failure: TaskFailure) -> None:
         cause = f"crashed {failure.num_attempts} workers ({failure.cause})"

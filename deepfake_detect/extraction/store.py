@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from deepfake_detect.data.failures import FAILURE_COLUMNS, failures_path, write_
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_to_table, write_manifest
 from deepfake_detect.data.shards import SHARD_SUFFIX, is_stored, sample_members, write_shard
 from deepfake_detect.errors import ManifestError, OptionError, OutputError
-from deepfake_detect.extraction.config import ExtractionConfig, encoding_of
+from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.io.files import atomic_path, make_folder, read_json, write_json
 from deepfake_detect.records import DatasetVideo
 
@@ -40,7 +38,7 @@ class CropFiles:
 
     def __init__(self, out: Path, video: DatasetVideo, config: ExtractionConfig) -> None:
         self._video = video
-        self._suffix, self._parameters = encoding_of(config.codec)
+        self._suffix, self._parameters = config.suffix, config.encoding
         self._is_shard = config.store == "shards"
         self._folder = out / "crops" / video.video_id
         self._partial = self._folder.with_name(f".{self._folder.name}.partial")
@@ -172,7 +170,7 @@ def open_folder(out: Path, config: ExtractionConfig) -> None:
         OptionError: The folder holds crops cut with other settings.
     """
     path = out / "settings.json"
-    wanted = json.loads(json.dumps(asdict(config)))
+    wanted = config.settings()
     if path.exists():
         stored = read_json(path)
         changed = [

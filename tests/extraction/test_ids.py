@@ -13,10 +13,10 @@ import pytest
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.extraction import ExtractionConfig, extract_dataset
-from deepfake_detect.records import CropGeometry, DatasetVideo
+from deepfake_detect.records import DatasetVideo
 from tests.data.layouts.miniatures import place_images
 
-WHOLE = ExtractionConfig(num_frames=2, geometry=CropGeometry(1.0), already_cropped=True)
+WHOLE = ExtractionConfig(num_frames=2, margin=1.0, already_cropped=True)
 
 
 def sequence(folder: Path, video_id: str, *, split: str | None = "train") -> DatasetVideo:

@@ -61,12 +61,11 @@ def test_workers_and_streams_give_the_same_bytes(tree: Path, tmp_path: Path) -> 
     extract(tree, tmp_path / "1")
     whole = contents(tmp_path / "1")
     assert len([name for name in whole if name.endswith(".png")]) == 16
-    for num_workers in (2, 3):
-        extract(tree, tmp_path / str(num_workers), num_workers=num_workers)
-        assert contents(tmp_path / str(num_workers)) == whole
+    extract(tree, tmp_path / "3", num_workers=3)
+    assert contents(tmp_path / "3") == whole
     out = tmp_path / "streams"
     videos = [Job(video, out, CONFIG) for video in videos_of(tree)]
-    names = extract_videos(videos, detector=FaceDetector(device="cpu"), num_streams=3, run_length=3)
+    names = extract_videos(videos, detector=FaceDetector(device="cpu"), num_streams=3, run_length=2)
     assert sorted(names) == sorted(job.video.video_id for job in videos)
     assemble(out, CONFIG, videos_of(tree))
     del whole["settings.json"]

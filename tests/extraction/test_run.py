@@ -102,13 +102,11 @@ def num_pictures(folder: Path) -> int:
 
 def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    command = [
-        *(sys.executable, str(ROOT / "tools" / "extract_faces.py"), str(tree), "--dataset", "ffpp"),
-        *("--frames", "4", "--workers", "2", "--out"),
-    ]
+    arguments = [str(tree), "--dataset", "ffpp", "--frames", "4", "--out"]
+    assert main(["extract-faces", *arguments, str(whole), "--workers", "1"]) == 2
+    command = [sys.executable, str(ROOT / "tools" / "extract_faces.py"), *arguments, str(killed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(whole)], env=environment, capture_output=True)
-    process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--workers", "2"], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
     while num_pictures(killed) < 5 and process.poll() is None:
         assert time.monotonic() < deadline
@@ -116,8 +114,8 @@ def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: 
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(0.5)  # workers notice that their parent is gone
-    last = subprocess.run([*command, str(killed)], env=environment, capture_output=True)
-    assert last.returncode == 2  # the broken video is told again
+    # The broken video is reported again.
+    assert main(["extract-faces", *arguments, str(killed), "--workers", "1"]) == 2
     assert contents(killed) == contents(whole)
 
 
@@ -208,10 +206,10 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "0"], "workers: is 0; pass 1 or more"),
-        (["--frames", "0"], "num_frames"),
-        (["--margin", "9"], "margin: is 9.0"),
-        (["--min-face", "3"], "--min-face: is 3.0 px"),
+        (["--workers", "0"], "--workers: is 0; must be 1 or more"),
+        (["--frames", "0"], "--frames: is 0; must be 1 or more"),
+        (["--margin", "9"], "--margin: is 9.0; must be 0.5 to 4"),
+        (["--min-face", "3"], "--min-face: is 3.0; must be 12 or more"),
         (["--methods", "DeepFakes"], "methods: 'DeepFakes' is unknown"),
         (["--methods", ","], "methods: names none"),
         (["--compression", "raw"], "holds no raw video"),

@@ -7,6 +7,7 @@ import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from deepfake_detect.cli import main
 from deepfake_detect.data.crops import CropDataset, read_crop
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.errors import OptionError
-from deepfake_detect.extraction.config import check_config, encoding_of
+from deepfake_detect.extraction import ExtractionConfig
 from deepfake_detect.records import CropGeometry, Preprocessing
 from tests.extraction.helpers import CONFIG, contents, extract
 
@@ -88,7 +89,10 @@ def test_what_a_killed_run_left_of_a_video_is_not_taken_in(tree: Path, tmp_path:
 
 def test_jpeg_keeps_quality_and_color(tree: Path, tmp_path: Path) -> None:
     for codec in ("png", "jpeg-95", "jpeg-60"):
-        extract(tree, tmp_path / codec, replace(CONFIG, codec=codec))
+        image_format, _, quality = codec.partition("-")
+        config = replace(CONFIG, image_format=image_format, quality=int(quality) if quality else None)
+        assert config.codec == codec
+        extract(tree, tmp_path / codec, config)
     lossless = read_manifest(tmp_path / "png")
     errors = {}
     for codec in ("jpeg-95", "jpeg-60"):
@@ -105,19 +109,24 @@ def test_jpeg_keeps_quality_and_color(tree: Path, tmp_path: Path) -> None:
     assert lossless.codec == "png"
 
 
-@pytest.mark.parametrize("codec", ["jpg", "jpeg", "jpeg-0", "jpeg-101", "jpeg-095", "PNG", "webp"])
-def test_unknown_codecs_are_refused(codec: str) -> None:
-    with pytest.raises(OptionError, match=f"codec: '{codec}' is unknown; pass png, or jpeg-1 to jpeg-100"):
-        encoding_of(codec)
-
-
-def test_bad_settings_are_refused_before_the_work() -> None:
-    with pytest.raises(OptionError, match="person: 'main' is unknown; choose one of: auto, largest"):
-        check_config(replace(CONFIG, person="main"))  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="store: 'tar' is unknown; choose one of: files, shards"):
-        check_config(replace(CONFIG, store="tar"))  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="person: crops that the owners cut show one person each"):
-        check_config(replace(CONFIG, person="all", already_cropped=True))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_format": "webp"}, "image_format: is 'webp'; must be one of png, jpeg"),
+        ({"image_format": "jpeg", "quality": 0}, "quality: is 0; must be 1 to 100"),
+        ({"image_format": "jpeg", "quality": 101}, "quality: is 101; must be 1 to 100"),
+        ({"quality": 95}, "quality: is for JPEG, and PNG is lossless; set `image_format` to jpeg"),
+        ({"person": "main"}, "person: is 'main'; must be one of auto, largest, mask, all"),
+        ({"store": "tar"}, "store: is 'tar'; must be one of files, shards"),
+        ({"person": "all", "already_cropped": True}, "person: does not apply to crops made by the"),
+        ({"num_frames": 0}, "num_frames: is 0; must be 1 or more"),
+        ({"margin": 9.0}, "margin: is 9.0; must be 0.5 to 4"),
+        ({"min_face": 3.0}, "min_face: is 3.0; must be 12 or more"),
+    ],
+)
+def test_bad_settings(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        ExtractionConfig(**options)
 
 
 def test_format_quality_and_store_of_the_tool(
@@ -135,4 +144,4 @@ def test_format_quality_and_store_of_the_tool(
     assert main([*common, "--quality", "80", "--out", str(tmp_path / "x")]) == 2
     assert "--quality: is for JPEG" in capsys.readouterr().err
     assert main([*common, "--format", "jpeg", "--quality", "0", "--out", str(tmp_path / "x")]) == 2
-    assert "codec: 'jpeg-0' is unknown" in capsys.readouterr().err
+    assert "--quality: is 0; must be 1 to 100" in capsys.readouterr().err
