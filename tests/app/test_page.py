@@ -54,6 +54,7 @@ class PageScorer(FakeScorer):
             "caveat": "No proof.",
             "verdicts": {"0": "Undecided", "1": "Undecided"},
             "why_no_maps": "",
+            "heat_map_note": "How to read heat maps.",
             "credentials": "signed by <i>A</i>",
             "moments": [{**moment, "is_suspicious": True, "face": PIXEL, "heat_map": PIXEL}],
         }
@@ -97,7 +98,7 @@ def test_from_upload_to_download(page: tuple[Browser, Served], portrait_clip: Pa
     browser.until(is_shown("result"))
     assert browser.value("document.getElementById('headline').textContent") == "Undecided <b>here</b>"
     words = browser.value("document.getElementById('credentials-part').innerText")
-    assert words.endswith("no part in the verdict: signed by <i>A</i>")
+    assert words.endswith("do not affect it): signed by <i>A</i>")
     assert browser.value("document.querySelectorAll('#people li').length") == 2
     assert browser.value("document.querySelectorAll('#suspicious img').length") == 2
 
@@ -126,7 +127,7 @@ def test_the_timeline_and_the_player_are_linked(page: tuple[Browser, Served], po
     browser.click(x, y)
     browser.until("Math.abs(document.querySelector('video').currentTime - 1.2) < 0.05")
     tip = browser.value("document.querySelector('.tip').textContent")
-    assert tip == "0:01.2, frame 3: person 0, 55\u00a0%"
+    assert tip == "0:01.2, frame 3: person 1, 55\u00a0%"
     playhead = "document.querySelector('.playhead').getBoundingClientRect().x"
     browser.until(f"Math.abs({playhead} - {x}) < 3")
 
@@ -134,7 +135,7 @@ def test_the_timeline_and_the_player_are_linked(page: tuple[Browser, Served], po
     browser.press("ArrowRight")
     browser.until("Math.abs(document.querySelector('video').currentTime - 1.6) < 0.05")
     value = "document.getElementById('timeline').getAttribute('aria-valuetext')"
-    assert browser.value(value) == "0:01.6: person 0 70\u00a0%"
+    assert browser.value(value) == "0:01.6: person 1 70\u00a0%"
     browser.press("Home")
     browser.until("document.querySelector('video').currentTime < 0.05")
 
@@ -155,7 +156,7 @@ def test_bad_files_are_told_and_another_can_follow(
     browser.choose_file("#file", text)
     browser.until(is_shown("problem"))
     words = "document.getElementById('problem').innerText"
-    assert "text.mp4: is no video or picture that is known here." in browser.value(words)
+    assert "text.mp4: is not a supported video or image." in browser.value(words)
     browser.value("document.getElementById('again').click()")
     large = tmp_path / "large.mp4"
     large.write_bytes(bytes(3 * 2**20))

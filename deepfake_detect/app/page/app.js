@@ -1,17 +1,16 @@
 // The page: upload, progress, result. All text from outside goes in as text, never as HTML.
 
-import { Timeline, clock, percent, tone } from "/timeline.js";
+import { Timeline, clock, percent, person, tone } from "/timeline.js";
 
 const POLL_MILLISECONDS = 400;
-const SHOW_MOMENT_MILLISECONDS = 1; // a hair past the frame's start, so that rounding shows no frame before
+const SEEK_OFFSET_MILLISECONDS = 1; // past the frame's start, so that rounding does not show the frame before
 const SIGNS = { fake: "!", real: "✓", uncertain: "?", no_face: "–" };
-const MAP_WORDS = "Beside each face: which places spoke most for a forgery, red the most, relative to the strongest place "
-  + "of that face (Grad-CAM). It tells where the detector looks, not where the picture was changed.";
-const MOST_MOMENTS = 6; // of each kind; the report has them all
+const MAX_KEY_FACES = 6; // of each kind; the report has them all
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const at = (id) => document.getElementById(id);
 
 let limits = null;
-let job = null; // { id, name, isPicture, timeline, player, timer }
+let job = null; // { id, name, isImage, timeline, player, timer }
 let upload = null;
 
 function make(name, properties = {}, ...children) {
@@ -24,19 +23,19 @@ function show(...ids) {
   for (const id of ["start", "problem", "work", "result"]) at(id).hidden = !ids.includes(id);
 }
 
-function showProblem(refusal) {
-  at("problem-came").textContent = `${refusal.what}: ${refusal.came}.`;
-  at("problem-do").textContent = `What to do: ${refusal.do}.`;
-  at("problem-allowed").textContent = refusal.allowed ? `Allowed: ${refusal.allowed}.` : "";
+function showProblem(error) {
+  at("problem-came").textContent = `${error.what}: ${error.came}.`;
+  at("problem-do").textContent = `What to do: ${error.do}.`;
+  at("problem-allowed").textContent = error.allowed ? `Allowed: ${error.allowed}.` : "";
   show("problem");
   at("problem-heading").focus();
 }
 
 function lostServer() {
-  return { what: "The program", came: "does not answer", allowed: "", do: "see whether it still runs, then try again" };
+  return { what: "The program", came: "does not respond", allowed: "", do: "check that it is still running, then try again" };
 }
 
-async function refusalOf(response) {
+async function errorOf(response) {
   const body = await response.json().catch(() => null);
   return body && body.came ? body : lostServer();
 }
@@ -47,7 +46,7 @@ function begin(file) {
   if (!file) return;
   if (limits && file.size > limits.max_upload_bytes) {
     const size = (file.size / 2 ** 20).toFixed(0);
-    showProblem({ what: file.name, came: `has ${size} MB`, allowed: sentence(), do: "send a shorter piece of it" });
+    showProblem({ what: file.name, came: `has ${size} MB`, allowed: sentence(), do: "send a shorter part of it" });
     return;
   }
   at("work-name").textContent = file.name;
@@ -64,8 +63,8 @@ function send(file) {
   upload.open("POST", "/jobs");
   upload.responseType = "json";
   upload.upload.onprogress = (event) => {
-    const share = event.lengthComputable ? event.loaded / event.total : 0;
-    showStage("uploading", share, `${Math.round(100 * share)} % of ${(file.size / 2 ** 20).toFixed(1)} MB`);
+    const fraction = event.lengthComputable ? event.loaded / event.total : 0;
+    showStage("uploading", fraction, `${Math.round(100 * fraction)} % of ${(file.size / 2 ** 20).toFixed(1)} MB`);
   };
   upload.onerror = () => showProblem(lostServer());
   upload.onload = () => {
@@ -80,7 +79,7 @@ function send(file) {
 
 // ---- progress ----
 
-function showStage(stage, share, note) {
+function showStage(stage, fraction, note) {
   let isPast = true;
   for (const item of at("stages").children) {
     const isNow = item.dataset.stage === stage;
@@ -88,12 +87,12 @@ function showStage(stage, share, note) {
     item.className = isNow ? "now" : isPast ? "past" : "";
     if (isNow) item.setAttribute("aria-current", "step"); else item.removeAttribute("aria-current");
   }
-  if (share === null) at("bar").removeAttribute("value"); else at("bar").value = share;
+  if (fraction === null) at("bar").removeAttribute("value"); else at("bar").value = fraction;
   at("work-note").textContent = note;
 }
 
 function describe(status) {
-  if (status.stage === "waiting") return [null, status.place > 1 ? `${status.place - 1} before you` : "You are next"];
+  if (status.stage === "waiting") return [null, status.place > 1 ? `${status.place - 1} ahead of you` : "You are next"];
   if (status.stage !== "looking" || !status.frames_total) return [null, ""];
   const { frames_done: done, frames_total: total } = status;
   return [done / total, `${done} of ${total} frames`];
@@ -111,12 +110,12 @@ async function follow(current) {
       if (failures > 10) { forget(); showProblem(lostServer()); return; }
     }
     if (job !== current) return;
-    if (response && !response.ok) { const refusal = await refusalOf(response); job = null; showProblem(refusal); return; }
+    if (response && !response.ok) { const error = await errorOf(response); job = null; showProblem(error); return; }
     if (response) {
       const status = await response.json();
       if (job !== current) return;
       if (status.stage === "failed") { forget(); showProblem(status.error ?? lostServer()); return; }
-      if (status.stage === "done") { current.isPicture = status.is_picture; await finish(current); return; }
+      if (status.stage === "done") { current.isImage = status.is_picture; await finish(current); return; }
       showStage(status.stage, ...describe(status));
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
@@ -126,7 +125,7 @@ async function follow(current) {
 async function finish(current) {
   const response = await fetch(`/jobs/${current.id}/result`).catch(() => null);
   if (job !== current) return;
-  if (!response?.ok) { const refusal = response ? await refusalOf(response) : lostServer(); forget(); showProblem(refusal); return; }
+  if (!response?.ok) { const error = response ? await errorOf(response) : lostServer(); forget(); showProblem(error); return; }
   const { score, page } = await response.json();
   if (job !== current) return;
   show("result");
@@ -134,12 +133,12 @@ async function finish(current) {
   showPlayer(score);
   showPeople(score, page);
   const isStill = score.frames.length === 1;
-  const moments = page.moments.toSorted((one, other) => other.fake_probability - one.fake_probability);
-  at("suspicious-heading").textContent = isStill ? "Faces" : "Most suspicious";
-  showMoments("suspicious", moments.filter((one) => one.is_suspicious));
-  showMoments("trustworthy", moments.filter((one) => !one.is_suspicious).reverse());
-  at("moments-part").hidden = !page.moments.length;
-  at("map-words").textContent = page.why_no_maps ? `There are no heat maps: ${page.why_no_maps}.` : MAP_WORDS;
+  const faces = page.moments.toSorted((one, other) => other.fake_probability - one.fake_probability);
+  at("suspicious-heading").textContent = isStill ? "Faces" : "Most suspicious frames";
+  showKeyFaces("suspicious", faces.filter((one) => one.is_suspicious));
+  showKeyFaces("harmless", faces.filter((one) => !one.is_suspicious).reverse());
+  at("key-frames-part").hidden = !faces.length;
+  at("heat-map-note").textContent = page.heat_map_note;
   showNumbers(score);
   offerDownloads(score);
   current.timer = setTimeout(() => expire(current), limits.keep_seconds * 1000);
@@ -172,9 +171,9 @@ function showPlayer(score) {
   at("unplayable").hidden = true;
   const hasTimeline = score.frames.length > 1 && score.tracks.length > 0;
   at("timeline-part").hidden = !hasTimeline;
-  at("clip-heading").textContent = job.isPicture ? "The picture" : "The clip, moment by moment";
-  if (job.isPicture) {
-    at("stage").replaceChildren(make("img", { src: address, alt: "the picture that was judged" }));
+  at("clip-heading").textContent = job.isImage ? "The image" : "The clip over time";
+  if (job.isImage) {
+    at("stage").replaceChildren(make("img", { src: address, alt: "the scored image" }));
   } else {
     job.player = make("video", { controls: true, playsInline: true, preload: "auto", src: address });
     job.player.onerror = () => { at("unplayable").hidden = !job; };
@@ -199,7 +198,7 @@ function linkTimeline(score) {
 }
 
 function legendButton(track, timeline) {
-  const button = make("button", { type: "button", textContent: `Person ${track.track_id}` });
+  const button = make("button", { type: "button", textContent: capital(person(track.track_id)) });
   button.style.setProperty("--tone", tone(track.track_id));
   button.setAttribute("aria-pressed", "false");
   button.onclick = () => {
@@ -215,7 +214,7 @@ function jump(seconds) {
   job?.timeline?.setTime(seconds);
   if (!job?.player) return;
   job.player.pause();
-  job.player.currentTime = seconds + SHOW_MOMENT_MILLISECONDS / 1000;
+  job.player.currentTime = seconds + SEEK_OFFSET_MILLISECONDS / 1000;
 }
 
 function showPeople(score, page) {
@@ -226,32 +225,32 @@ function showPeople(score, page) {
     const decides = track.decides && score.tracks.length > 1 ? "the verdict is about this person" : "";
     const frames = score.frames.length > 1 ? `seen in ${track.num_frames} of ${score.frames.length} frames` : "";
     const words = make("div", {},
-      make("p", {}, make("strong", { textContent: `Person ${track.track_id}` })),
+      make("p", {}, make("strong", { textContent: capital(person(track.track_id)) })),
       make("p", { textContent: `${page.verdicts[track.track_id]} (${percent(track.fake_probability)})` }),
       make("p", { className: "quiet", textContent: frames }),
       make("p", { className: "quiet", textContent: decides }));
     const item = make("li", {}, words);
     item.style.setProperty("--tone", tone(track.track_id));
     item.prepend(portrait
-      ? make("img", { className: "portrait", src: portrait.face, alt: `face of person ${track.track_id}` })
-      : make("span", { className: "portrait", textContent: track.track_id }));
+      ? make("img", { className: "portrait", src: portrait.face, alt: `face of ${person(track.track_id)}` })
+      : make("span", { className: "portrait", textContent: track.track_id + 1 }));
     return item;
   }));
 }
 
-function showMoments(kind, moments) {
-  at(`${kind}-part`).hidden = !moments.length;
-  at(kind).replaceChildren(...moments.slice(0, MOST_MOMENTS).map((moment) => {
-    const who = `person ${moment.track_id} at ${clock(moment.time_seconds)}`;
-    const button = make("button", { type: "button", className: "button", textContent: `▶ ${clock(moment.time_seconds)}` });
+function showKeyFaces(kind, faces) {
+  at(`${kind}-part`).hidden = !faces.length;
+  at(kind).replaceChildren(...faces.slice(0, MAX_KEY_FACES).map((face) => {
+    const who = `${person(face.track_id)} at ${clock(face.time_seconds)}`;
+    const button = make("button", { type: "button", className: "button", textContent: `▶ ${clock(face.time_seconds)}` });
     button.setAttribute("aria-label", `Show ${who} in the player`);
-    button.onclick = () => { jump(moment.time_seconds); at("stage").scrollIntoView({ block: "center" }); };
+    button.onclick = () => { jump(face.time_seconds); at("stage").scrollIntoView({ block: "center" }); };
     return make("li", {},
       make("div", { className: "pair" },
-        make("img", { src: moment.face, alt: `face of ${who}` }),
-        ...(moment.heat_map ? [make("img", { src: moment.heat_map, alt: `where the evidence lies in the face of ${who}` })] : [])),
+        make("img", { src: face.face, alt: `face of ${who}` }),
+        ...(face.heat_map ? [make("img", { src: face.heat_map, alt: `heat map of ${who}` })] : [])),
       make("div", { className: "row" },
-        make("span", { textContent: `Person ${moment.track_id}: ${percent(moment.fake_probability)}` }),
+        make("span", { textContent: `${capital(person(face.track_id))}: ${percent(face.fake_probability)}` }),
         ...(job.player ? [button] : [])));
   }));
 }
@@ -259,17 +258,17 @@ function showMoments(kind, moments) {
 function showNumbers(score) {
   const { detector } = score;
   const facts = {
-    "probability of a fake": score.fake_probability === null ? "none: no face" : score.fake_probability.toFixed(3),
-    "frames with a face": `${score.num_frames_scored} of ${score.frames.length} looked at`,
-    "called fake from": detector.threshold.toFixed(3),
-    "called uncertain between": `${detector.uncertain_low.toFixed(3)} and ${detector.uncertain_high.toFixed(3)}`,
-    "brought together by": detector.aggregation_rule.replaceAll("_", " "),
+    "fake probability": score.fake_probability === null ? "none: no face" : score.fake_probability.toFixed(3),
+    "frames with a face": `${score.num_frames_scored} of ${score.frames.length} sampled`,
+    threshold: detector.threshold.toFixed(3),
+    "undecided between": `${detector.uncertain_low.toFixed(3)} and ${detector.uncertain_high.toFixed(3)}`,
+    aggregation: detector.aggregation_rule.replaceAll("_", " "),
     detector: `${detector.name} ${detector.version}`,
   };
   at("facts").replaceChildren(...Object.entries(facts).flatMap(
     ([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
   const rows = score.frames.flatMap((frame) => (frame.faces.length ? frame.faces : [null]).map((face) => make("tr", {},
-    ...[clock(frame.time_seconds), frame.frame_index, face ? face.track_id : "–", face ? face.fake_probability.toFixed(3) : "no face"]
+    ...[clock(frame.time_seconds), frame.frame_index, face ? face.track_id + 1 : "–", face ? face.fake_probability.toFixed(3) : "no face"]
       .map((text) => make("td", { textContent: text })))));
   at("table").tBodies[0].replaceChildren(...rows);
 }
@@ -304,7 +303,7 @@ function forget() {
   clearTimeout(job.timer);
   job.timeline?.close();
   at("stage").replaceChildren();
-  fetch(`/jobs/${job.id}`, { method: "DELETE" }).catch(() => null); // the server deletes it in time by itself
+  fetch(`/jobs/${job.id}`, { method: "DELETE" }).catch(() => null); // the server deletes it later by itself
   job = null;
 }
 
@@ -319,7 +318,7 @@ function restart() {
 // ---- start ----
 
 function sentence() {
-  return `a video or picture of up to ${+(limits.max_upload_bytes / 2 ** 20).toFixed(1)} MB and ${limits.max_seconds / 60 >= 1
+  return `a video or image of up to ${+(limits.max_upload_bytes / 2 ** 20).toFixed(1)} MB and ${limits.max_seconds / 60 >= 1
     ? `${+(limits.max_seconds / 60).toFixed(1)} minutes` : `${limits.max_seconds} seconds`}`;
 }
 
@@ -328,7 +327,7 @@ async function start() {
   if (!health) { showProblem(lostServer()); return; }
   limits = health.limits;
   at("version").textContent = `deepfake_detect ${health.version}`;
-  at("allowed").textContent = `${sentence()[0].toUpperCase()}${sentence().slice(1)}`;
+  at("allowed").textContent = capital(sentence());
   at("keep").textContent = `${+(limits.keep_seconds / 60).toFixed(1)} minutes`;
 }
 

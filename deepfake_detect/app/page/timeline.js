@@ -11,8 +11,12 @@ export function clock(seconds) {
 }
 
 export function percent(probability) {
-  // Nothing is certain, and rounding must not say so.
+  // Nothing is certain, so rounding must not give 0 % or 100 %.
   return `${Math.min(99, Math.max(1, Math.round(100 * probability)))}\u00a0%`;
+}
+
+export function person(trackId) {
+  return `person ${trackId + 1}`; // readers count people from 1
 }
 
 export function tone(trackId) {
@@ -50,7 +54,7 @@ export class Timeline {
     host.onkeydown = (event) => this.key(event);
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(host);
-    this.say();
+    this.describe();
   }
 
   setDuration(seconds) {
@@ -119,7 +123,7 @@ export class Timeline {
     const runs = [run];
     for (const frame of this.frames) {
       const face = frame.faces.find((one) => one.track_id === trackId);
-      // A line across frames in which the person was not seen would claim what nobody knows.
+      // No line across frames without the person: nothing is known about them.
       if (face) run.push([this.x(frame.time_seconds), this.y(face.fake_probability)]);
       else if (run.length) runs.push((run = []));
     }
@@ -142,23 +146,23 @@ export class Timeline {
     this.chosen = this.frames.reduce((best, frame, index) => (distance(frame) < distance(this.frames[best]) ? index : best), 0);
     const faces = this.shownFaces();
     const nearness = (face) => Math.abs(this.y(face.fake_probability) - y);
-    this.tell(faces.toSorted((one, other) => nearness(one) - nearness(other))[0] ?? null);
+    this.select(faces.toSorted((one, other) => nearness(one) - nearness(other))[0] ?? null);
   }
 
   shownFaces() {
     return this.frames[this.chosen].faces.filter((face) => this.alone === null || face.track_id === this.alone);
   }
 
-  tell(face) {
+  select(face) {
     const frame = this.frames[this.chosen];
     const x = this.x(frame.time_seconds);
     this.tip.textContent = `${clock(frame.time_seconds)}, frame ${frame.frame_index}: ${
-      face ? `person ${face.track_id}, ${percent(face.fake_probability)}` : "no face"}`;
+      face ? `${person(face.track_id)}, ${percent(face.fake_probability)}` : "no face"}`;
     this.tip.className = x < 110 ? "tip left" : x > this.width - 110 ? "tip right" : "tip";
     this.tip.style.left = `${x}px`;
     this.tip.hidden = false;
     this.mark(face);
-    this.say();
+    this.describe();
   }
 
   mark(face) {
@@ -170,9 +174,9 @@ export class Timeline {
     this.ring.style.setProperty("--tone", tone(face.track_id));
   }
 
-  say() {
+  describe() {
     const frame = this.frames[this.chosen];
-    const faces = frame.faces.map((face) => `person ${face.track_id} ${percent(face.fake_probability)}`);
+    const faces = frame.faces.map((face) => `${person(face.track_id)} ${percent(face.fake_probability)}`);
     this.host.setAttribute("aria-valuenow", this.chosen);
     this.host.setAttribute("aria-valuetext", `${clock(frame.time_seconds)}: ${faces.join(", ") || "no face"}`);
   }
@@ -187,7 +191,7 @@ export class Timeline {
     if (!(event.key in steps)) return;
     event.preventDefault();
     this.chosen = Math.min(last, Math.max(0, this.chosen + steps[event.key]));
-    this.tell(this.shownFaces()[0] ?? null);
+    this.select(this.shownFaces()[0] ?? null);
     this.jump();
   }
 }
