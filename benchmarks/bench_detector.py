@@ -87,7 +87,7 @@ def measure(path: str | None, *, batch_size: int, num_rounds: int) -> dict[str, 
 
 def _ways(path: str | None, batch_size: int) -> dict[str, Callable[[], np.ndarray]]:
     """Return what is timed: each gives the probabilities of one batch."""
-    exact = load_detector(path, device="cpu")
+    exact = load_detector(path, runtime="torch", device="cpu")
     crops = _crops(batch_size, exact.config)
     images = crops_to_tensor(crops, exact.config.model.preprocessing).contiguous()
     eager = copy.deepcopy(exact.model).to(memory_format=torch.contiguous_format)
@@ -99,7 +99,7 @@ def _ways(path: str | None, batch_size: int) -> dict[str, Callable[[], np.ndarra
     ways: dict[str, Callable[[], np.ndarray]] = {_EAGER: run_eager}
     for precision in INFERENCE_PRECISIONS:
         if precision in ("fp32", fast_precision(_CPU)):
-            detector = load_detector(path, device="cpu", precision=precision)
+            detector = load_detector(path, runtime="torch", device="cpu", precision=precision)
             ways[f"network, {precision}"] = lambda own=detector: own.probabilities(own.batch_logits(images))
             ways[f"crops, {precision}"] = lambda own=detector: own.score_crops(crops)
     return ways

@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 from deepfake_detect.data.transforms import crop_to_tensor, resize_square  # noqa: E402
 from deepfake_detect.faces import follow_faces  # noqa: E402
 from deepfake_detect.io.files import write_json  # noqa: E402
-from deepfake_detect.runtimes import export_detector, load_runtime  # noqa: E402
+from deepfake_detect.runtimes import export_detector  # noqa: E402
 from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
 
@@ -66,7 +66,7 @@ def main() -> int:
     machine = describe_machine("torch", "onnxruntime", "openvino")
     print(machine)
     with tempfile.TemporaryDirectory() as folder:
-        detector = load_detector(device="cpu")
+        detector = load_detector(runtime="torch", device="cpu")
         crops = _faces(arguments.clip, detector, arguments.batch)
         ways = _ways(detector, Path(folder), arguments)
         warm = _warm(ways, crops, arguments.rounds)
@@ -122,7 +122,7 @@ def _ways(detector: Detector, folder: Path, arguments: argparse.Namespace) -> di
         report = export_detector(
             format=format, precision=precision, out=out, calibrate=calibrate, tolerance=1.0
         )
-        loaded = load_runtime(out, runtime=runtime, num_threads=arguments.threads)
+        loaded = load_detector(out, runtime=runtime, num_threads=arguments.threads)
         ways[name] = Way(loaded.score_crops, report.num_bytes)
     return ways
 

@@ -348,7 +348,7 @@ class _Stages:
         self._config = ExtractionConfig(num_frames=num_frames)
         self._out = out
         self._finder = FaceDetector(device="cpu")
-        self._detector: Detector = load_detector(device="cpu")
+        self._detector: Detector = load_detector(runtime="torch", device="cpu")
 
     def median(self, path: Path, kind: str, num_rounds: int) -> _Clip:
         rounds = [self.spent(path) for _ in range(num_rounds)]

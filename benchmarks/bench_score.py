@@ -230,7 +230,7 @@ def _cold(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
     ways: dict[str, Callable[[], object]] = {
         _RIVAL: lambda: run(rival, "naive.json"),
         _OURS: lambda: run([*ours, "--detector", str(places.detector)], "ours.json"),
-        _BUNDLED: lambda: run(ours, "bundled.json"),
+        _BUNDLED: lambda: run([*ours, "--runtime", "torch"], "bundled.json"),
         _OURS_ONNX: lambda: run([*ours, *onnx, "--detector", str(places.exported)], "onnx.json"),
         _BUNDLED_ONNX: lambda: run([*ours, *onnx], "bundled_onnx.json"),
     }
@@ -239,14 +239,13 @@ def _cold(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
 
 def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from deepfake_detect import load_detector
-    from deepfake_detect.runtimes import load_runtime
 
     naive, num_frames = Naive(str(places.weights)), arguments.frames
     detectors = {
-        _OURS: load_detector(places.detector),
-        _BUNDLED: load_detector(),
-        _OURS_ONNX: load_runtime(places.exported),
-        _BUNDLED_ONNX: load_runtime(),
+        _OURS: load_detector(places.detector, runtime="torch"),
+        _BUNDLED: load_detector(runtime="torch"),
+        _OURS_ONNX: load_detector(places.exported),
+        _BUNDLED_ONNX: load_detector(runtime="onnx"),
     }
     ways: dict[str, Callable[[], object]] = {_RIVAL: lambda: naive.score(str(places.clip), num_frames)}
     for name, detector in detectors.items():

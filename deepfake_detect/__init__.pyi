@@ -16,9 +16,14 @@ from .report.annotate import annotate_video as annotate_video
 from .report.clip import write_report as write_report
 from .report.key_frames import collect_key_frames as collect_key_frames
 from .report.timeline import plot_timeline as plot_timeline
+from .scoring import BatchItem as BatchItem
 from .scoring import Detector as Detector
 from .scoring import load_detector as load_detector
+from .scoring import score_frames as score_frames
+from .scoring import score_image as score_image
 from .scoring import score_video as score_video
+from .scoring import score_videos as score_videos
+from .scoring import watch as watch
 from .training.finetune import recommend_finetune as recommend_finetune
 from .video import read_frames as read_frames
 from .video import read_metadata as read_metadata

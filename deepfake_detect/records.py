@@ -186,6 +186,7 @@ class ClipResult:
         fake_probability_interval: How far the probability moves with the choice of frames: 95 %
             bootstrap interval over the scored frames. It tells nothing of how often the detector is
             wrong. ``None`` when fewer than two frames have a face.
+        runtime: What ran the detector's networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
         warnings: What makes the verdict less certain than its number suggests; ``limits`` in JSON.
         file_stamp: Size and modification time of the file when it was scored, see :func:`file_stamp`;
             ``None`` where unknown. Not part of the JSON.
@@ -200,6 +201,7 @@ class ClipResult:
     detector: DetectorInfo
     fake_probability_interval: tuple[float, float] | None = None
     warnings: tuple[QualityWarning, ...] = ()
+    runtime: str = ""
     file_stamp: tuple[int, int] | None = field(default=None, repr=False)
 
     @property
@@ -238,6 +240,7 @@ class ClipResult:
             ],
             "limits": [vars(warning) for warning in self.warnings],
             "detector": vars(self.detector),
+            "runtime": self.runtime,
         }
 
     def to_json(self) -> str:

@@ -1,56 +1,56 @@
-"""Where the videos of a long run are worked through: on this machine, or on a Ray cluster."""
+"""Where a long run works: on this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
+from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.errors import OptionError
-
-if TYPE_CHECKING:
-    from deepfake_detect.work import RayOptions
+from deepfake_detect.work.ray_engine import RayOptions
 
 _OF_RAY = ("ray_address", "cpus_per_worker", "gpus_per_worker")
+_EXIT_TERMINATED = 143
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--engine`` and what belongs to it; ``--workers`` and ``--device`` are the tool's own."""
-    group = parser.add_argument_group("a cluster")
+    """Add ``--engine`` and the options of a Ray cluster; the command has ``--workers`` and ``--device``."""
+    group = parser.add_argument_group("cluster")
     group.add_argument(
         "--engine",
         choices=["local", "ray"],
         default="local",
-        help="local: this machine (default); ray: workers of a Ray cluster, which share the folders",
+        help="local: this machine (default); ray: workers of a Ray cluster that share the folders",
     )
-    group.add_argument(
-        "--ray-address",
-        metavar="HOST:PORT",
-        help="of the cluster, or auto for this machine's (default: one of this machine alone is started)",
-    )
-    group.add_argument("--cpus-per-worker", type=int, help="cores and threads of a worker (default 1)")
-    group.add_argument("--gpus-per-worker", type=float, help="GPUs of a worker, or a share (default 0)")
+    add_options(group, RayOptions)
 
 
 def cluster_of(arguments: argparse.Namespace, num_workers: int | None) -> RayOptions | None:
-    """Return the cluster's options, or ``None`` for this machine."""
+    """Return the cluster's options; ``None`` for this machine."""
     if arguments.engine == "local":
-        given = [name for name in _OF_RAY if getattr(arguments, name) is not None]
+        given = [name for name in _OF_RAY if hasattr(arguments, name)]
         if given:
-            flag = f"--{given[0].replace('_', '-')}"
-            raise OptionError(flag, "is for --engine ray", "pass that too, or leave it out")
+            raise OptionError(given[0], "is for `engine` ray", "set that too, or omit it")
         return None
-    from deepfake_detect.work import RayOptions
-
-    return RayOptions(
-        ray_address=arguments.ray_address,
-        num_workers=num_workers,
-        cpus_per_worker=1 if arguments.cpus_per_worker is None else arguments.cpus_per_worker,
-        gpus_per_worker=0.0 if arguments.gpus_per_worker is None else arguments.gpus_per_worker,
-    )
+    return replace(options_of(RayOptions, arguments), num_workers=num_workers)
 
 
 def device_of(arguments: argparse.Namespace) -> str:
-    """Return where networks run: on a cluster each worker chooses, by the GPUs that it was given."""
+    """Return where networks run; on a cluster each worker decides, by the GPUs it was given."""
     from deepfake_detect.device import choose_device
 
     return str(arguments.device if arguments.engine == "ray" else choose_device(arguments.device))
+
+
+@contextmanager
+def ends_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exit, so that temporary files are removed."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -217,7 +217,9 @@ def _from_manifest(arguments: argparse.Namespace) -> _Measured:
     for name, default in _MANIFEST_DEFAULTS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
-    detector = load_detector(arguments.detector, device=arguments.device, precision=arguments.precision)
+    detector = load_detector(
+        arguments.detector, runtime="torch", device=arguments.device, precision=arguments.precision
+    )
     clips = _clips(arguments.index)
     manifest = _chosen_rows(arguments)
     config = detector.config

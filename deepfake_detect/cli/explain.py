@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.clips and not arguments.crops and arguments.manifest is None:
         raise OptionError("input", "is none", "pass clips or pictures, --crops or --manifest")
     check_alpha(arguments.alpha)
-    detector = load_detector(arguments.detector, device=arguments.device)
+    detector = load_detector(arguments.detector, runtime="torch", device=arguments.device)
     make_folder(arguments.out)
     people = _people(detector, arguments)
     # Single crops of all people go through the network together; a sequence is one person's.

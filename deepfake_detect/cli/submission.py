@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.images}: holds {len(images):,} pictures, the benchmark has {_NUM_PICTURES:,}",
             stacklevel=2,
         )
-    detector = load_detector(arguments.detector, device=arguments.device)
+    detector = load_detector(arguments.detector, runtime="torch", device=arguments.device)
     probabilities: dict[str, float | None] = {}
     unreadable: list[str] = []
     with progress_bar() as progress:

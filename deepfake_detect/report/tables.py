@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from deepfake_detect.records import FAKE, ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
-from deepfake_detect.report.verdicts import HEADLINES, person_number
+from deepfake_detect.report.verdicts import HEADLINES, person_number, printable
 
 if TYPE_CHECKING:
     # A clip's table needs none of what an evaluation loads.
@@ -27,6 +27,22 @@ def print_clip(result: ClipResult, *, seconds: float, file: TextIO | None = None
         file: Where to print; standard output when ``None``.
     """
     print_facts(clip_rows(result, seconds=seconds), file=file)
+
+
+def clip_line(result: ClipResult) -> str:
+    """Return a clip's name, verdict and main numbers in one line."""
+    name = printable(result.video)
+    if result.fake_probability is None:
+        return f"{name}: no_face (none detected in {len(result.frames)} frames)"
+    peak, time_seconds = max(
+        (face.fake_probability, frame.time_seconds) for frame in result.frames for face in frame.faces
+    )
+    return (
+        f"{name}: {result.verdict}, fake probability {result.fake_probability:.3f} "
+        f"({len(result.tracks)} {'person' if len(result.tracks) == 1 else 'people'} "
+        f"in {result.num_frames_scored} of {len(result.frames)} frames; "
+        f"highest {peak:.2f} at {time_seconds:.1f} s)"
+    )
 
 
 def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:

@@ -1,15 +1,15 @@
-"""Clip -> verdict: one clip, or many of them, or a stream.
+"""Clip -> verdict: one clip, many, or a stream.
 
-pipeline     frames -> faces -> crops -> probabilities -> verdict, whatever runs the networks
-detector     load_detector and score_video
-clip_score   what came of a clip
-quality      what makes a verdict less certain
+options      the options of scoring, batches and live video
+pipeline     frames -> faces -> crops -> probabilities -> verdict, with any runtime
+detector     load_detector, score_video, score_image, score_frames
+quality      warnings that make a verdict less certain
 sources      files, folders, URLs and standard input -> a list of clips
-fetch        a URL -> a file, deleted after it was scored
-clip_scorer  one clip -> its result, or the error that stands in its place
-pool         several clips at a time, each process with a detector of its own
-on_cluster   the same on the machines of a Ray cluster
-results      a row per clip in CSV or Parquet; resumes where an earlier run ended
+fetch        URL -> file, deleted after it was scored
+clip_scorer  one clip -> its result, or the error that prevented one
+outputs      the files that are written about clips
+batch        score_videos: many clips, here, in processes or on a Ray cluster
+results      one row per clip in CSV or Parquet; an interrupted run resumes from it
 live         a camera or stream -> a verdict over the last seconds
 """
 

@@ -1,89 +1,150 @@
-"""A detector with clips: the short pipeline, its networks in PyTorch."""
+"""load_detector, and the functions that score one clip with a freshly loaded detector."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from deepfake_detect.device import choose_device
-from deepfake_detect.errors import CheckpointError
-from deepfake_detect.faces import FaceDetector
-from deepfake_detect.models.bundled import bundled_detector
-from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.records import ClipResult, InferencePrecision
-from deepfake_detect.scoring.pipeline import DEFAULT_NUM_FRAMES, ClipDetector
+from deepfake_detect.runtimes.detector import RuntimeDetector
+from deepfake_detect.runtimes.faces import face_finder
+from deepfake_detect.runtimes.load import Runtime, find_detector
+from deepfake_detect.runtimes.sessions import default_num_threads
+from deepfake_detect.scoring.inputs import VideoInput
+from deepfake_detect.scoring.options import ScoringOptions
+from deepfake_detect.scoring.pipeline import Detector
+
+if TYPE_CHECKING:
+    import torch
+
+DetectorInput = str | os.PathLike[str] | Detector | None
+"""A loaded detector, or what :func:`load_detector` loads."""
 
 
-class Detector(TorchDetector, ClipDetector):
-    """A trained detector, ready for clips and for crops; made by :func:`load_detector`."""
+class RuntimeClipDetector(RuntimeDetector, Detector):
+    """An exported detector, for clips and crops; made by :func:`load_detector`."""
 
-    @property
-    def is_on_gpu(self) -> bool:
-        """Whether its networks run on a GPU."""
-        return self.device.type == "cuda"
-
-    def face_finder(self, min_face: float | None) -> FaceDetector:
-        """Return what finds the faces of a clip, on the detector's own device.
+    def face_finder(self, min_face: float | None) -> MtcnnDetector:
+        """Return the face detector, in the detector's own runtime.
 
         Raises:
             OptionError: ``min_face`` is below 12 pixels.
         """
-        return FaceDetector(device=self.device, min_face=min_face)
+        return face_finder(self.runtime, num_threads=self.num_threads, min_face=min_face)
 
 
 def load_detector(
-    path: str | os.PathLike[str] | None = None,
+    detector: str | os.PathLike[str] | None = None,
     *,
-    device: str | torch.device = "auto",
-    precision: InferencePrecision = "fp32",
+    runtime: Runtime = ScoringOptions.runtime,
+    device: str | torch.device = ScoringOptions.device,
+    precision: InferencePrecision = ScoringOptions.precision,
+    num_threads: int | None = None,
 ) -> Detector:
-    """Load a detector.
+    """Load a detector of any kind, to score clips, images and face crops.
 
     Args:
-        path: ``detector.safetensors`` of a training run; the bundled default when ``None``.
-        device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        precision: ``"fp32"``, or ``"bf16"``: about twice as fast where the hardware computes in it. A
-            crop's probability then moves by some hundredths; ranking hardly does, see the model card.
+        detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
+            classifier), an exported ``.onnx`` or ``.xml``, or ``"default"`` for the bundled detector,
+            as is ``None``.
+        runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
+            file; for the bundled detector PyTorch on a GPU and ONNX Runtime elsewhere; PyTorch for
+            all others.
+        device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Exports run on
+            the CPU.
+        precision: ``"fp32"``, or ``"bf16"`` in PyTorch: about twice as fast where the hardware has it.
+            A crop's probability then changes by some hundredths; the ranking hardly does, see the
+            model card.
+        num_threads: Of ONNX Runtime and OpenVINO; the number of cores, or OMP_NUM_THREADS, if ``None``.
 
     Returns:
-        The detector on its device.
+        The detector, ready to score. Results name its runtime.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another library.
-        DeviceError: CUDA was asked for and there is none; or bf16, and the device has none.
-        OptionError: The device or the precision is unknown.
+        DeviceError: The device is not available, or does not compute in the precision.
+        OptionError: An option is unknown, or the runtime lacks the device or precision.
 
     Example:
         >>> load_detector(device="cpu").config.model.preprocessing.image_size
         224
     """
-    target = choose_device(device)
-    if path is None:
-        with bundled_detector() as bundled:
-            model, config = read_detector(bundled)
-    else:
-        if Path(path).is_dir():
-            raise CheckpointError(path, "is a folder", "pass the detector.safetensors in it")
-        model, config = read_detector(path)
-    return Detector(model, config, device=target, precision=precision)
+    file = find_detector(detector, runtime=runtime, device=device, precision=precision)
+    if file.runtime == "torch":
+        from deepfake_detect.device import choose_device
+        from deepfake_detect.scoring.torch_detector import TorchClipDetector
+
+        return TorchClipDetector(*file.read_torch(), device=choose_device(device), precision=precision)
+    threads = default_num_threads() if num_threads is None else num_threads
+    session, config = file.open_export(num_threads=threads)
+    return RuntimeClipDetector(session, config, runtime=file.runtime, num_threads=threads)
+
+
+def ready_detector(detector: DetectorInput, **options: Any) -> Detector:
+    """Return a detector that may be loaded already; options are those of :func:`load_detector`."""
+    return detector if isinstance(detector, Detector) else load_detector(detector, **options)
 
 
 def score_video(
-    video: str | os.PathLike[str],
+    video: VideoInput,
     *,
-    detector: str | os.PathLike[str] | None = None,
-    num_frames: int = DEFAULT_NUM_FRAMES,
-    device: str = "auto",
+    detector: DetectorInput = None,
+    device: str = ScoringOptions.device,
+    **options: Any,
 ) -> ClipResult:
-    """ClipScorer one clip with a freshly loaded detector; see :meth:`Detector.score_video`.
+    """Score one clip; for several, load the detector once or call :func:`score_videos`.
 
     Args:
-        video: File to judge.
-        detector: Detector file; the bundled default when ``None``.
-        num_frames: Evenly spaced frames to look at.
-        device: Where to run.
+        video: A clip or a still image: its path, its bytes, or a binary file opened for reading.
+        detector: A loaded detector, or what :func:`load_detector` loads.
+        device: Where to run a detector that is loaded here.
+        **options: Of :meth:`Detector.score_video`.
+
+    Example:
+        >>> with open("examples/demo.mp4", "rb") as file:
+        ...     result = score_video(file, num_frames=2)
+        >>> result.video, len(result.frames)
+        ('examples/demo.mp4', 2)
     """
-    return load_detector(detector, device=device).score_video(video, num_frames=num_frames)
+    return ready_detector(detector, device=device).score_video(video, **options)
+
+
+def score_image(
+    image: Any,
+    *,
+    detector: DetectorInput = None,
+    device: str = ScoringOptions.device,
+    **options: Any,
+) -> ClipResult:
+    """Score one still image.
+
+    Args:
+        image: Path, bytes, binary file, PIL image or RGB array (H, W, 3).
+        detector: A loaded detector, or what :func:`load_detector` loads.
+        device: Where to run a detector that is loaded here.
+        **options: Of :meth:`Detector.score_image`.
+    """
+    return ready_detector(detector, device=device).score_image(image, **options)
+
+
+def score_frames(
+    frames: Iterable[Any],
+    *,
+    frames_per_second: float,
+    detector: DetectorInput = None,
+    device: str = ScoringOptions.device,
+    **options: Any,
+) -> ClipResult:
+    """Score decoded frames of one clip.
+
+    Args:
+        frames: RGB arrays (H, W, 3), in order.
+        frames_per_second: Frame rate, above 0.
+        detector: A loaded detector, or what :func:`load_detector` loads.
+        device: Where to run a detector that is loaded here.
+        **options: Of :meth:`Detector.score_frames`.
+    """
+    loaded = ready_detector(detector, device=device)
+    return loaded.score_frames(frames, frames_per_second=frames_per_second, **options)

@@ -1,8 +1,8 @@
-"""What an address names -> a file: of the web by yt-dlp, the extra ``url``; of a store by ``urls``.
+"""URL -> file: from the web by yt-dlp, the extra ``url``; from object stores by ``io.fetch``.
 
-A direct link to a video is taken as it is; of the page of a site that yt-dlp knows, the best
-pictures up to 1080 lines, without sound where they come apart from it. yt-dlp's own configuration,
-cookies and cache play no part.
+A direct link to a video is downloaded unchanged; from the page of a site that yt-dlp supports, the
+best video stream up to 1080 lines, without sound where that is a stream of its own. yt-dlp's own
+configuration, cookies and cache are not used.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ _FORMAT = "bv*[height<=1080]/bv*/b"
 _TIMEOUT_SECONDS = 20
 
 
-def check_fetching(addresses: Iterable[str]) -> None:
-    """Raise OptionError when the web's extra is needed and not installed: before the work, not in it."""
-    if any(is_web(address) for address in addresses):
+def check_fetching(urls: Iterable[str]) -> None:
+    """Raise OptionError if a URL needs the extra ``url`` and it is not installed."""
+    if any(is_web(url) for url in urls):
         _youtube_dl()
 
 
-def is_web(address: str) -> bool:
-    """Tell whether an address is one of the web.
+def is_web(url: str) -> bool:
+    """Return whether a URL is one of the web, not of an object store.
 
     Example:
         >>> is_web("https://example.org/a.mp4"), is_web("s3://bucket/a.mp4")
         (True, False)
     """
-    return address.lower().startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://"))
 
 
 def fetch(
-    address: str, folder: Path, *, on_bytes: Callable[[int, int | None], None] = lambda done, total: None
+    url: str, folder: Path, *, on_bytes: Callable[[int, int | None], None] = lambda done, total: None
 ) -> Path:
-    """Download the clip of an address.
+    """Download the clip at a URL.
 
     Args:
-        address: http, https, or of an object store.
-        folder: Existing empty folder to leave it in.
-        on_bytes: Called with the bytes that are there, and how many there will be where that is known.
+        url: http, https, or of an object store.
+        folder: Existing empty folder for the file.
+        on_bytes: Called with the number of bytes downloaded, and the total where that is known.
 
     Returns:
         The file.
 
     Raises:
         OptionError: The extra ``url``, or ``remote``, is not installed.
-        VideoUnreadableError: There is no clip, or it cannot be had.
+        VideoUnreadableError: There is no clip, or it cannot be downloaded.
     """
-    if not is_web(address):
-        return _from_store(address, folder)
+    if not is_web(url):
+        return _from_store(url, folder)
     options = {
         "format": _FORMAT,
         "outtmpl": {"default": str(folder / "clip.%(ext)s")},
@@ -69,23 +69,21 @@ def fetch(
     YoutubeDL, DownloadError = _youtube_dl()  # noqa: N806
     try:
         with YoutubeDL(options) as downloader:
-            downloader.extract_info(address, download=True)
+            downloader.extract_info(url, download=True)
     except DownloadError as error:
         raise VideoUnreadableError(
-            address, f"cannot be fetched ({_reason(error)})", "check the address, or save the clip to a file"
+            url, f"cannot be downloaded ({_reason(error)})", "check the URL, or save the clip to a file"
         ) from error
     files = [path for path in folder.iterdir() if path.is_file()]
     if len(files) != 1:
-        raise VideoUnreadableError(
-            address, f"gave {len(files)} files, not one", "pass the address of one clip"
-        )
+        raise VideoUnreadableError(url, f"gave {len(files)} files instead of one", "pass the URL of one clip")
     return files[0]
 
 
-def _from_store(address: str, folder: Path) -> Path:
+def _from_store(url: str, folder: Path) -> Path:
     from deepfake_detect.io.fetch import RemoteDir
 
-    place, _, name = address.rpartition("/")
+    place, _, name = url.rpartition("/")
     RemoteDir(place).fetch(name, folder / name)
     return folder / name
 
@@ -96,8 +94,8 @@ def _youtube_dl() -> tuple[Any, type[Exception]]:
         from yt_dlp.utils import DownloadError
     except ImportError as error:
         raise OptionError(
-            "--allow-url",
-            "yt-dlp, which fetches clips, is not installed",
+            "allow_url",
+            "needs yt-dlp, which is not installed",
             "pip install 'deepfake_detect[url]'",
         ) from error
     return YoutubeDL, DownloadError
@@ -110,13 +108,13 @@ def _report(state: dict[str, Any], on_bytes: Callable[[int, int | None], None]) 
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error of yt-dlp without its mark and its colors."""
+    """Return the first line of an error of yt-dlp without its prefix and colors."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.replace("\x1b[0;31m", "").replace("\x1b[0m", "").removeprefix("ERROR: ")
 
 
 class _Silence:
-    """A logger for yt-dlp: what matters comes as an error."""
+    """A logger for yt-dlp that drops everything: errors come as exceptions."""
 
     def debug(self, message: str) -> None: ...
 

@@ -1,8 +1,8 @@
-"""A camera or stream -> a verdict over the last seconds, anew with every frame looked at.
+"""A camera or stream -> a verdict over the last seconds, updated with every scored frame.
 
-Pictures come when they come, and judging one may take longer than the next takes to arrive. So a
-thread reads all of them and keeps the newest, which is the one looked at next: the verdict is never
-more than a frame behind, and a slow machine looks at fewer frames.
+Scoring a frame may take longer than the next one takes to arrive. So a thread reads all frames and
+keeps the newest, which is scored next: the verdict is never more than one frame behind, and a slow
+machine scores fewer frames.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,13 @@ import cv2
 import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoUnreadableError
-from deepfake_detect.evaluation.aggregation import aggregate_clip
-from deepfake_detect.faces import FollowedFrame, confirmed_tracks
+from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
+from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks
 from deepfake_detect.faces.follow import TrackedCropper
 from deepfake_detect.records import DetectorInfo, Frame, Verdict
-from deepfake_detect.scoring import ClipDetector, verdict_of
+from deepfake_detect.scoring.detector import DetectorInput, ready_detector
+from deepfake_detect.scoring.options import LiveOptions, ScoringOptions
+from deepfake_detect.scoring.pipeline import Detector, detector_info, verdict_of
 
 _TIMEOUT_MILLISECONDS = 10_000
 _PATIENCE_SECONDS = 2.0
@@ -35,8 +38,8 @@ class LiveVerdict:
 
     Attributes:
         verdict, fake_probability: As of a clip.
-        num_frames: Frames looked at within those seconds.
-        num_people: People seen in them.
+        num_frames: Frames scored within those seconds.
+        num_people: People visible in them.
         elapsed_seconds: From the start of the stream to the newest frame.
         span_seconds: How far the verdict looks back: less than the window at the start.
     """
@@ -49,7 +52,7 @@ class LiveVerdict:
     span_seconds: float
 
     def line(self) -> str:
-        """Return all of it in one line.
+        """Return the verdict in one line.
 
         Example:
             >>> LiveVerdict("fake", 0.91, 40, 1, 125.0, 10.0).line()
@@ -66,50 +69,65 @@ class LiveVerdict:
 
 
 def watch(
-    frames: Iterable[Frame],
-    detector: ClipDetector,
+    source: str | Iterable[Frame],
     *,
-    window_seconds: float,
-    aggregation_rule: str | None = None,
-    min_face: float | None = None,
-) -> Iterator[LiveVerdict]:
-    """ClipScorer a stream of frames as they come.
+    detector: DetectorInput = None,
+    device: str = ScoringOptions.device,
+    window_seconds: float = LiveOptions.window_seconds,
+    aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+    min_face: float | None = ScoringOptions.min_face,
+) -> Generator[LiveVerdict, None, None]:
+    """Score a camera or stream; yield the verdict over the last seconds after every frame.
 
     Args:
-        frames: In order, ``time_seconds`` being when each came; as :func:`live_frames` gives them.
-        detector: Of single crops.
-        window_seconds: How far back a verdict looks, above 0.
-        aggregation_rule: From faces to the verdict; the detector's own when ``None``.
-        min_face: Side in pixels of the smallest face looked for, as for a clip.
+        source: A camera (``"0"``, ``"/dev/video0"``), the URL of a stream, or frames in order of time.
+        detector: A loaded detector, or what :func:`load_detector` loads; not a sequence model.
+        device: Where to run a detector that is loaded here.
+        window_seconds: How far the verdict looks back, above 0.
+        aggregation_rule: From faces to a verdict; the detector's own if ``None``.
+        min_face: Side in pixels of the smallest face to detect; a tenth of the frame's if ``None``.
 
     Yields:
-        A verdict after each frame.
+        The verdict, once per scored frame.
 
     Raises:
-        OptionError: The window is not above 0, another option is out of range, or the detector
-            judges sequences.
+        OptionError: An option is out of range, or the detector scores sequences.
+        VideoUnreadableError: The source cannot be opened, or sends no frame.
     """
     if not window_seconds > 0:
-        raise OptionError("live_seconds", f"is {window_seconds}", "pass a number above 0")
-    if detector.is_sequential:
-        raise OptionError("detector", "judges sequences, not single crops", "take another for --live")
-    config, rule = detector.config, aggregation_rule or detector.config.aggregation_rule
-    info = DetectorInfo(
-        *(config.name, config.version, config.threshold, config.uncertain_low, config.uncertain_high), rule
-    )
-    faces = detector.face_finder(min_face)
-    follower = TrackedCropper(config.geometry)
+        raise OptionError("window_seconds", f"is {window_seconds}", "must be above 0")
+    loaded = ready_detector(detector, device=device)
+    if loaded.is_sequential:
+        raise OptionError("detector", "scores sequences, not single crops", "pass another for live video")
+    config, rule = loaded.config, aggregation_rule or loaded.config.aggregation_rule
+    check_rule(rule)
+    info = detector_info(config, rule)
+    faces = loaded.face_finder(min_face)
+    return _verdicts(source, loaded, faces, info, window_seconds)
+
+
+def _verdicts(
+    source: str | Iterable[Frame],
+    detector: Detector,
+    faces: MtcnnDetector,
+    info: DetectorInfo,
+    window_seconds: float,
+) -> Generator[LiveVerdict, None, None]:
+    cropper = TrackedCropper(detector.config.geometry)
     window: deque[_Seen] = deque()
-    for frame in frames:  # one at a time: frames that are looked at together wait for one another
-        followed = follower.follow(frame, faces.detect(frame.image))
-        window.append(_Seen(followed, detector.score_crops([face.crop for face in followed.faces])))
-        while window[-1].time_seconds - window[0].time_seconds > window_seconds:
-            window.popleft()
-        yield _verdict(window, info, config.aggregation_weights)
+    with ExitStack() as stack:
+        if isinstance(source, str):
+            source = stack.enter_context(closing(live_frames(source)))
+        for frame in source:  # one at a time: detecting faces in several at once would add a delay
+            followed = cropper.follow(frame, faces.detect(frame.image))
+            window.append(_Seen(followed, detector.score_crops([face.crop for face in followed.faces])))
+            while window[-1].time_seconds - window[0].time_seconds > window_seconds:
+                window.popleft()
+            yield _verdict(window, info, detector.config.aggregation_weights)
 
 
 class _Seen:
-    """A frame of the window without its pixels."""
+    """A frame of the window, without its pixels."""
 
     def __init__(self, frame: FollowedFrame, probabilities: np.ndarray) -> None:
         self.time_seconds = frame.time_seconds
@@ -141,18 +159,18 @@ def _verdict(window: deque[_Seen], info: DetectorInfo, weights: Sequence[float])
 
 
 def live_frames(source: str) -> Generator[Frame, None, None]:
-    """Yield the newest picture of a camera or stream whenever the last one was dealt with.
+    """Yield the newest frame of a camera or stream whenever the caller asks for the next one.
 
     Args:
-        source: Number of a camera (``"0"``), ``/dev/videoN``, or an address (rtsp, rtmp, http, https).
-            A file behind an address comes as fast as the network gives it.
+        source: Number of a camera (``"0"``), ``/dev/videoN``, or a URL (rtsp, rtmp, http, https).
+            A file at a URL arrives as fast as the network delivers it.
 
     Yields:
-        Frames with the number of the picture and the seconds since the first one came.
+        Frames with their number and the seconds since the first one.
 
     Raises:
-        OptionError: It is none of these.
-        VideoUnreadableError: It cannot be opened, or gave no picture.
+        OptionError: The source is none of these.
+        VideoUnreadableError: The source cannot be opened, or sends no frame.
     """
     reader = _Reader(_opened(source))
     first: float | None = None
@@ -164,7 +182,7 @@ def live_frames(source: str) -> Generator[Frame, None, None]:
         reader.stop()
     if first is None:
         raise VideoUnreadableError(
-            source, "gave no picture", "look whether it is on, or used by another program"
+            source, "sent no frame", "check that it is on and not used by another program"
         )
 
 
@@ -172,17 +190,17 @@ def _opened(source: str) -> Any:
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", source)
     if camera is None and not re.match(r"(rtsps?|rtmp|https?)://", source):
         raise OptionError(
-            "--live",
-            f"{source!r} is neither a camera nor a stream",
-            "pass the number of a camera, /dev/videoN, or an rtsp or http address; a file is a CLIP",
+            "live",
+            f"is {source!r}, which is neither a camera nor a stream",
+            "pass the number of a camera, /dev/videoN, or an rtsp or http URL; files are for score_videos()",
         )
-    words = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # ours take their place
+    words = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         capture = _capture(source, None if camera is None else int(camera[1]))
     finally:
         cv2.utils.logging.setLogLevel(words)
     if not capture.isOpened():
-        raise VideoUnreadableError(source, "cannot be opened", "check the camera's number or the address")
+        raise VideoUnreadableError(source, "cannot be opened", "check the camera's number or the URL")
     return capture
 
 
@@ -195,7 +213,7 @@ def _capture(source: str, camera: int | None) -> Any:
 
 
 class _Reader:
-    """A thread that reads every picture and keeps the newest."""
+    """A thread that reads every frame and keeps the newest."""
 
     def __init__(self, capture: Any) -> None:
         self._capture = capture
@@ -206,7 +224,7 @@ class _Reader:
         self._thread.start()
 
     def newest(self) -> Iterator[tuple[np.ndarray, int, float]]:
-        """Yield picture (BGR), number and the clock's seconds, none twice, until the stream ends."""
+        """Yield each newest frame once: BGR image, number, seconds of the clock; until the stream ends."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest is not None or self._is_over)
@@ -218,15 +236,15 @@ class _Reader:
     def stop(self) -> None:
         with self._changed:
             self._is_over = True
-        self._thread.join(_PATIENCE_SECONDS)  # it may be waiting for a picture that does not come
+        self._thread.join(_PATIENCE_SECONDS)  # it may be waiting for a frame that never comes
 
     def _read(self) -> None:
         number = 0
         while not self._is_over:
-            has_come, image = self._capture.read()
+            is_read, image = self._capture.read()
             with self._changed:
-                self._is_over = self._is_over or not has_come
-                if has_come:
+                self._is_over = self._is_over or not is_read
+                if is_read:
                     self._newest = image, number, time.monotonic()
                 self._changed.notify_all()
             number += 1

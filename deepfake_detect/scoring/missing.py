@@ -1,10 +1,10 @@
-"""What to say of a library that a smaller installation lacks."""
+"""The error for a library that a smaller installation lacks."""
 
 from __future__ import annotations
 
 from deepfake_detect.errors import OptionError
 
-# Names to install, where they are not those to import.
+# Names to install, where they differ from the names to import.
 _PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
@@ -18,15 +18,15 @@ _PACKAGES = {
 
 
 def missing_library(subject: str, error: ModuleNotFoundError) -> OptionError:
-    """Return what to say when a library is not there.
+    """Return the error for a library that is not installed.
 
     Args:
         subject: What needs it: an option, a command, a clip.
         error: Of its import.
 
     Example:
-        >>> str(missing_library("--results", ModuleNotFoundError(name="pyarrow.parquet")))
-        '--results: needs pyarrow, which is not installed; pip install pyarrow, or all of deepfake_detect'
+        >>> str(missing_library("results", ModuleNotFoundError(name="pyarrow.parquet")))
+        'results: needs pyarrow, which is not installed; pip install pyarrow, or all of deepfake_detect'
     """
     name = (error.name or "a library").split(".")[0]
     return OptionError(

@@ -1,54 +1,58 @@
-"""Clip -> verdict, whatever runs the networks: frames, faces, people, probabilities, one verdict."""
+"""Clip -> verdict with any runtime: frames, faces, people, probabilities, one verdict."""
 
 from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepfake_detect.evaluation.aggregation import (
-    aggregate_clip,
-    check_rule,
-    clip_faces,
-    frames_interval,
-)
+from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule, clip_faces, frames_interval
 from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks, follow_faces
+from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import (
     ClipResult,
     DetectorInfo,
     FaceScore,
+    Frame,
     FrameScore,
     TrackScore,
     Verdict,
     file_stamp,
 )
-from deepfake_detect.scoring.quality import quality_warnings, rule_warnings, sharpness_of
+from deepfake_detect.scoring.inputs import VideoInput, local_file
+from deepfake_detect.scoring.options import ScoringOptions
+from deepfake_detect.scoring.quality import Clip, quality_warnings, rule_warnings, sharpness_of
 from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
 from deepfake_detect.video.files import checked_path
 
-DEFAULT_NUM_FRAMES = 32
 _BATCH_SIZE = 32
 
 
-class ClipDetector(BaseDetector):
-    """A detector on clips, without what runs its networks."""
+class Detector(BaseDetector):
+    """A detector that scores clips, images and face crops; made by :func:`load_detector`.
+
+    Attributes:
+        runtime: What runs its networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+    """
+
+    runtime: str
 
     @property
     def is_on_gpu(self) -> bool:
-        """Whether its networks run on a GPU, of which several processes would be in one another's way."""
+        """Whether its networks run on a GPU, where several processes would slow one another down."""
         return False
 
     @abstractmethod
     def face_finder(self, min_face: float | None) -> MtcnnDetector:
-        """Return what finds the faces of a clip, on the detector's own runtime.
+        """Return the face detector, on the detector's own runtime and device.
 
         Raises:
             OptionError: ``min_face`` is below 12 pixels.
@@ -60,63 +64,132 @@ class ClipDetector(BaseDetector):
 
     def score_video(
         self,
-        video: str | os.PathLike[str],
+        video: VideoInput,
         *,
-        num_frames: int = DEFAULT_NUM_FRAMES,
+        num_frames: int = ScoringOptions.num_frames,
         sampling: Sampling | None = None,
-        aggregation_rule: str | None = None,
-        min_face: float | None = None,
-        allow_truncated: bool = False,
+        aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+        min_face: float | None = ScoringOptions.min_face,
+        allow_truncated: bool = ScoringOptions.allow_truncated,
         on_frame: Callable[[int], None] = lambda done: None,
     ) -> ClipResult:
-        """ClipScorer a clip.
+        """Score a clip.
 
-        Frames are sampled over the whole clip, faces found, followed and scored, and the
-        probabilities brought together. Default rule: the mean over the frames of each person;
-        the most suspicious person decides, of those seen in at least a quarter as many frames as
-        the person seen most.
+        Frames are sampled over the whole clip; faces are detected, tracked and scored, and their
+        probabilities are aggregated. Default rule: the clip's score is the highest per-person mean,
+        ignoring anyone visible in fewer than 25 % as many frames as the most visible person.
 
         Args:
-            video: File to judge: a clip, or a single picture.
-            num_frames: Evenly spaced frames to look at, from 1; all where the clip has fewer.
-            sampling: Another choice of frames, such as ``video.AllFrames()``; then ``num_frames``
-                plays no part.
-            aggregation_rule: A name of ``evaluation.AGGREGATION_RULES``; the detector's own when
-                ``None``.
-            min_face: Side in pixels of the smallest face looked for; ``None`` is a tenth of
-                the frame's shorter side.
-            allow_truncated: ClipScorer what is left of a clip with missing pictures, instead of an
-                error.
-            on_frame: Called with the number of frames done.
+            video: A clip or a still image: its path, its bytes, or a binary file opened for reading.
+            num_frames: Evenly spaced frames to score, from 1; all if the clip has fewer.
+            sampling: Another choice of frames, such as ``video.AllFrames()``; replaces ``num_frames``.
+            aggregation_rule: A name of ``evaluation.AGGREGATION_RULES``; the detector's own if ``None``.
+            min_face: Side in pixels of the smallest face to detect; ``None`` is a tenth of the
+                frame's shorter side.
+            allow_truncated: Score what is left of a clip with missing frames instead of raising.
+            on_frame: Called with the number of finished frames.
 
         Returns:
-            Verdict and numbers. A clip without a face has no probability, never a made-up one.
+            Verdict and numbers. A clip without a detectable face has no probability.
 
         Raises:
-            VideoError: The file is missing, unreadable or truncated, or was changed meanwhile.
+            VideoError: The file is missing, unreadable or truncated, or was modified meanwhile.
             OptionError: An option is out of range.
 
         Example:
             >>> import deepfake_detect as dfd
-            >>> score = dfd.load_detector().score_video("examples/demo.mp4", num_frames=2)
-            >>> len(score.frames)
+            >>> result = dfd.load_detector().score_video("examples/demo.mp4", num_frames=2)
+            >>> len(result.frames)
             2
         """
         faces = self.face_finder(min_face)
         policy = EvenlySpaced(num_frames) if sampling is None else sampling
         rule = self._rule(aggregation_rule)
-        path = checked_path("video", video)
-        stamp = file_stamp(path)
-        frames = read_frames(path, sampling=policy, allow_truncated=allow_truncated)
-        with closing(frames):
-            followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
-            scored = self._score_frames(followed, on_frame)
-        score = replace(self._clip_score(video, _people_only(scored), rule), file_stamp=stamp)
-        score.check_file()
-        return score
+        with local_file(video) as (path, name):
+            path = checked_path("video", path)
+            stamp = file_stamp(path)
+            frames = read_frames(path, sampling=policy, allow_truncated=allow_truncated)
+            with closing(frames):
+                followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
+                scored = self._score_frames(followed, on_frame)
+            clip = Clip.from_metadata(read_metadata(path), num_bytes=path.stat().st_size)
+            result = replace(self._clip_result(str(path), _people_only(scored), rule, clip), file_stamp=stamp)
+            result.check_file()
+        return result if name is None else replace(result, video=name, file_stamp=None)
+
+    def score_image(
+        self,
+        image: Any,  # also PIL images, which need not be installed
+        *,
+        aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+        min_face: float | None = ScoringOptions.min_face,
+    ) -> ClipResult:
+        """Score a still image.
+
+        Args:
+            image: Path or bytes of an image file, a binary file opened for reading, a PIL image, or
+                an RGB array (H, W, 3), uint8 or float in [0, 1].
+            aggregation_rule, min_face: See :meth:`score_video`.
+
+        Returns:
+            As for a clip of one frame; ``video`` is the path, or ``"image"``.
+
+        Raises:
+            ImageError: The array is not an RGB image.
+            VideoError: The file is missing or unreadable.
+
+        Example:
+            >>> import deepfake_detect as dfd
+            >>> dfd.load_detector().score_image(np.zeros((90, 120, 3), np.uint8)).verdict
+            'no_face'
+        """
+        options = {"aggregation_rule": aggregation_rule, "min_face": min_face}
+        if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
+            return self.score_video(image, num_frames=1, **options)  # type: ignore[arg-type]
+        pixels = rgb_uint8(image, subject="image")
+        return self.score_frames([pixels], frames_per_second=1.0, name="image", **options)  # type: ignore[arg-type]
+
+    def score_frames(
+        self,
+        frames: Iterable[Any],
+        *,
+        frames_per_second: float,
+        name: str = "frames",
+        aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+        min_face: float | None = ScoringOptions.min_face,
+        on_frame: Callable[[int], None] = lambda done: None,
+    ) -> ClipResult:
+        """Score decoded frames; all of them, in order.
+
+        Args:
+            frames: RGB arrays (H, W, 3) of one clip, uint8 or float in [0, 1].
+            frames_per_second: Frame rate, above 0; it gives the frames' times.
+            name: What the result calls the clip.
+            aggregation_rule, min_face, on_frame: See :meth:`score_video`.
+
+        Raises:
+            ImageError: A frame is not an RGB image.
+            OptionError: An option is out of range.
+
+        Example:
+            >>> import deepfake_detect as dfd
+            >>> black = [np.zeros((90, 120, 3), np.uint8)] * 3
+            >>> dfd.load_detector().score_frames(black, frames_per_second=25.0).frames[2].time_seconds
+            0.08
+        """
+        if not frames_per_second > 0:
+            raise OptionError("frames_per_second", f"is {frames_per_second}", "must be above 0")
+        rule = self._rule(aggregation_rule)
+        numbered = (
+            Frame(rgb_uint8(image, subject=f"frame {number}"), number, number / frames_per_second)
+            for number, image in enumerate(frames)
+        )
+        followed = follow_faces(numbered, detector=self.face_finder(min_face), geometry=self.config.geometry)
+        scored = self._score_frames(followed, on_frame)
+        return self._clip_result(name, _people_only(scored), rule, Clip(len(scored)))
 
     def check_options(self, *, num_frames: int, aggregation_rule: str | None, min_face: float | None) -> None:
-        """Raise OptionError for what :meth:`score_video` would refuse of every clip alike."""
+        """Raise OptionError for options with which :meth:`score_video` would fail on every clip."""
         EvenlySpaced(num_frames)
         self.face_finder(min_face)
         self._rule(aggregation_rule)
@@ -126,8 +199,10 @@ class ClipDetector(BaseDetector):
         check_rule(rule)  # before the work
         return rule
 
-    def _score_frames(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
-        """Score the faces of frames in batches, keeping no more crops than a batch in memory."""
+    def _score_frames(
+        self, frames: Iterable[FollowedFrame], on_frame: Callable[[int], None]
+    ) -> list[FrameScore]:
+        """Score the faces of frames in batches, keeping at most one batch of crops in memory."""
         if self.is_sequential:
             return self._score_tracks(frames, on_frame)
         scored: list[FrameScore] = []
@@ -140,10 +215,12 @@ class ClipDetector(BaseDetector):
             on_frame(number)
         return scored + self._score_batch(pending)
 
-    def _score_tracks(self, frames: Any, on_frame: Callable[[int], None]) -> list[FrameScore]:
-        """Score each track as a sequence; each of its faces has the probability of the whole.
+    def _score_tracks(
+        self, frames: Iterable[FollowedFrame], on_frame: Callable[[int], None]
+    ) -> list[FrameScore]:
+        """Score each track as a sequence; each of its faces gets the track's probability.
 
-        All crops of the clip's sampled frames are held until its end.
+        The crops of all sampled frames are kept until the end of the clip.
         """
         followed: list[FollowedFrame] = []
         for number, frame in enumerate(frames, start=1):
@@ -164,44 +241,41 @@ class ClipDetector(BaseDetector):
         )
         return [_frame_score(frame, [next(probabilities) for _ in frame.faces]) for frame in frames]
 
-    def _clip_score(
-        self, video: str | os.PathLike[str], frames: tuple[FrameScore, ...], rule: str
-    ) -> ClipResult:
+    def _clip_result(self, name: str, frames: tuple[FrameScore, ...], rule: str, clip: Clip) -> ClipResult:
         faces = [face for frame in frames for face in frame.faces]
-        info = _info(self.config, rule)
+        info = detector_info(self.config, rule)
         if not faces:
-            return ClipResult(str(video), "no_face", None, 0, frames, (), info)
+            return ClipResult(name, "no_face", None, 0, frames, (), info, runtime=self.runtime)
         of_faces: dict[str, Any] = {
             "track_ids": np.array([face.track_id for face in faces]),
             "probabilities": np.array([face.fake_probability for face in faces]),
             "frame_indices": np.array([frame.frame_index for frame in frames for _ in frame.faces]),
             "weights": self.config.aggregation_weights,
         }
-        clip = aggregate_clip(**of_faces, rule=rule)
-        # A sequence has one probability, whose frames cannot be drawn again one by one.
+        found = aggregate_clip(**of_faces, rule=rule)
+        # A sequence has one probability; its frames cannot be resampled one by one.
         interval = None if self.is_sequential else frames_interval(clip_faces(**of_faces), rule)
         tracks = tuple(
-            _judged(track, frames, info, has_interval=not self.is_sequential) for track in clip.tracks
+            _with_verdict(track, frames, info, has_interval=not self.is_sequential) for track in found.tracks
         )
         return ClipResult(
-            video=str(video),
-            verdict=verdict_of(clip.fake_probability, info),
-            fake_probability=clip.fake_probability,
+            video=name,
+            verdict=verdict_of(found.fake_probability, info),
+            fake_probability=found.fake_probability,
             num_frames_scored=sum(bool(frame.faces) for frame in frames),
             frames=frames,
             tracks=tracks,
             detector=info,
             fake_probability_interval=interval,
             warnings=(
-                *quality_warnings(
-                    frames, tracks, interval, read_metadata(video), num_bytes=Path(video).stat().st_size
-                ),
+                *quality_warnings(frames, tracks, interval, clip),
                 *rule_warnings(rule, self.config.aggregation_rule),
             ),
+            runtime=self.runtime,
         )
 
 
-def _judged(
+def _with_verdict(
     track: TrackScore, frames: tuple[FrameScore, ...], info: DetectorInfo, *, has_interval: bool
 ) -> TrackScore:
     """Return a track with its own verdict and interval."""
@@ -223,14 +297,20 @@ def _judged(
 def _frame_score(frame: FollowedFrame, probabilities: list[float]) -> FrameScore:
     """Return a frame with the probability of each of its faces."""
     faces = tuple(
-        FaceScore(one.face.box_xyxy, one.track_id, one.face.score, probability, sharpness_of(one.crop))
+        FaceScore(
+            box_xyxy=one.face.box_xyxy,
+            track_id=one.track_id,
+            detection_score=one.face.score,
+            fake_probability=probability,
+            sharpness=sharpness_of(one.crop),
+        )
         for one, probability in zip(frame.faces, probabilities, strict=True)
     )
     return FrameScore(frame.frame_index, frame.time_seconds, faces)
 
 
 def _people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:
-    """Leave out detections that never became sure enough to be a person."""
+    """Remove detections that never became certain enough to be a person."""
     people = confirmed_tracks(
         (face.track_id, face.detection_score) for frame in frames for face in frame.faces
     )
@@ -241,7 +321,7 @@ def _people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:
 
 
 def verdict_of(fake_probability: float, detector: DetectorInfo) -> Verdict:
-    """Return the word for a probability.
+    """Return the verdict for a probability.
 
     Example:
         >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.7, "mean")
@@ -253,7 +333,8 @@ def verdict_of(fake_probability: float, detector: DetectorInfo) -> Verdict:
     return "fake" if fake_probability >= detector.threshold else "real"
 
 
-def _info(config: DetectorConfig, rule: str) -> DetectorInfo:
+def detector_info(config: DetectorConfig, rule: str) -> DetectorInfo:
+    """Return a detector's name and decision rule, with the aggregation rule in use."""
     return DetectorInfo(
         name=config.name,
         version=config.version,

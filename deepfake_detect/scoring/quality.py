@@ -1,8 +1,9 @@
-"""What makes a verdict less sure than its number says, measured on the clip."""
+"""Quality warnings: what makes a verdict less certain than its number suggests, measured on the clip."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,23 +11,23 @@ import numpy as np
 from deepfake_detect.records import FaceScore, FrameScore, QualityWarning, TrackScore, VideoMetadata
 
 WARNING_KINDS = {
-    "single_picture": "one picture, without the mean over frames that steadies a clip",
-    "few_frames": "a face in few of the frames",
+    "single_picture": "a single image, without averaging over frames",
+    "few_frames": "a face that is visible in few frames",
     "small_faces": "faces smaller than detectors are trained on",
     "blurred_faces": "faces without the fine detail in which forgeries show",
-    "unsure_faces": "faces of which the face detector itself is unsure",
-    "heavy_compression": "few bits a pixel, which wipes out traces and leaves others",
-    "frames_disagree": "a probability that moves much with the choice of frames",
-    "another_rule": "another rule from faces to clip than the detector's limits were fitted with",
+    "unsure_faces": "faces of which the face detector is uncertain",
+    "heavy_compression": "few bits per pixel, which removes traces and adds others",
+    "frames_disagree": "a probability that depends strongly on the choice of frames",
+    "another_rule": "an aggregation rule other than the one the detector's threshold was fitted with",
 }
-"""Every kind of limit, in few words."""
+"""Every kind of warning, with a short description."""
 
 _FEW_FRAMES = 8
 # DFDC's crops, on which the bundled detector was trained, are 100 pixels wide and more.
 _SMALL_FACE = 100.0
 _SHARPNESS_SIDE = 112
-# Of 340 crops of DFDC and 227 of LFW none in fifty is below .12 as it came; blurred with a sigma of 5
-# of 224 pixels, where the bundled detector is no longer of use, nine in ten are below .12, most below .08.
+# Of 340 crops of DFDC and 227 of LFW fewer than 2 % are below .12 unchanged; blurred with a sigma of 5
+# of 224 pixels, where the bundled detector no longer works, 90 % are below .12, most below .08.
 _LEAST_SHARPNESS = 0.095
 _SURE_DETECTION = 0.95
 _FEW_BITS_PER_PIXEL = 0.02
@@ -34,7 +35,7 @@ _WIDE_INTERVAL = 0.3
 
 
 def sharpness_of(crop: np.ndarray) -> float:
-    """Return how much fine detail a crop has, whatever its size and contrast.
+    """Return how much fine detail a crop has, independent of its size and contrast.
 
     The standard deviation of the Laplacian over that of the brightness, both at a width of 112
     pixels (variance of the Laplacian as a measure of focus: Pech-Pacheco et al. 2000).
@@ -53,22 +54,38 @@ def sharpness_of(crop: np.ndarray) -> float:
     return float(cv2.Laplacian(brightness, cv2.CV_32F).std() / max(brightness.std(), 1.0))
 
 
+@dataclass(frozen=True)
+class Clip:
+    """What the warnings need to know about a clip's file.
+
+    Attributes:
+        num_frames: Frames in it; 1 is a still image.
+        bits_per_pixel: Size of the file per pixel of all frames; ``None`` where there is no file.
+    """
+
+    num_frames: int
+    bits_per_pixel: float | None = None
+
+    @classmethod
+    def from_metadata(cls, metadata: VideoMetadata, *, num_bytes: int) -> Clip:
+        """Return the facts of a file of ``num_bytes`` bytes."""
+        num_pixels = metadata.num_frames * metadata.width * metadata.height
+        return cls(metadata.num_frames, 8 * num_bytes / num_pixels)
+
+
 def quality_warnings(
     frames: Sequence[FrameScore],
     tracks: Sequence[TrackScore],
     interval: tuple[float, float] | None,
-    metadata: VideoMetadata,
-    *,
-    num_bytes: int,
+    clip: Clip,
 ) -> tuple[QualityWarning, ...]:
-    """Return what limits a verdict, the person who decides it being judged where one does.
+    """Return what limits a verdict, measured on the deciding person where there is one.
 
     Args:
-        frames: Scored, of people only.
-        tracks: The clip's.
-        interval: Of its probability.
-        metadata: Of its file.
-        num_bytes: Of its file.
+        frames: Scored frames, with the faces of people only.
+        tracks: The clip's tracks.
+        interval: Interval of the clip's probability.
+        clip: The clip's file.
     """
     deciding = {track.track_id for track in tracks if track.decides} or {t.track_id for t in tracks}
     seen = [
@@ -80,36 +97,36 @@ def quality_warnings(
         return ()
     faces = [face for of_frame in seen for face in of_frame]
     found = [
-        *_of_frames(len(seen), metadata),
+        *_of_frames(len(seen), clip),
         *_of_faces(faces),
-        *_of_file(metadata, num_bytes),
+        *_of_file(clip),
         *_of_interval(interval),
     ]
     return tuple(found)
 
 
 def rule_warnings(rule: str, own_rule: str) -> Iterator[QualityWarning]:
-    """Yield what limits a verdict that came about by another rule than the detector's own.
+    """Yield a warning where the aggregation rule is not the detector's own.
 
     Args:
-        rule: From faces to the clip.
-        own_rule: With which the detector's threshold and uncertain band were fitted.
+        rule: The rule in use.
+        own_rule: The rule that the detector's threshold and uncertain band were fitted with.
     """
     if rule != own_rule:
         yield QualityWarning(
             "another_rule",
-            f"the clip's probability was found by {rule}; where forged and undecided begin was measured "
-            f"with {own_rule}",
+            f"the clip's probability was aggregated by {rule}; the threshold and the undecided range were "
+            f"fitted with {own_rule}",
         )
 
 
-def _of_frames(num_seen: int, metadata: VideoMetadata) -> Iterator[QualityWarning]:
-    if metadata.num_frames == 1:
+def _of_frames(num_seen: int, clip: Clip) -> Iterator[QualityWarning]:
+    if clip.num_frames == 1:
         yield QualityWarning(
-            "single_picture", "this is one picture; a clip is steadied by the mean over its frames"
+            "single_picture", "this is a single image; a clip's score is averaged over many frames"
         )
     elif num_seen < _FEW_FRAMES:
-        yield QualityWarning("few_frames", f"the face was seen in only {num_seen} of the frames looked at")
+        yield QualityWarning("few_frames", f"the face is visible in only {num_seen} of the sampled frames")
 
 
 def _of_faces(faces: Sequence[FaceScore]) -> Iterator[QualityWarning]:
@@ -118,23 +135,23 @@ def _of_faces(faces: Sequence[FaceScore]) -> Iterator[QualityWarning]:
     if side < _SMALL_FACE:
         yield QualityWarning(
             "small_faces",
-            f"the face is small: {side:.0f} pixels, detectors are trained on {_SMALL_FACE:.0f} and more",
+            f"the face is small: {side:.0f} pixels; detectors are trained on {_SMALL_FACE:.0f} and more",
         )
     sharpness = [face.sharpness for face in faces if face.sharpness is not None]
     if sharpness and float(np.median(sharpness)) < _LEAST_SHARPNESS:
-        yield QualityWarning("blurred_faces", "the face is blurred, so that fine traces cannot be seen")
+        yield QualityWarning("blurred_faces", "the face is blurred, which hides fine traces of forgery")
     if float(np.median([face.detection_score for face in faces])) < _SURE_DETECTION:
-        yield QualityWarning("unsure_faces", "the face is hard to make out: dark, turned away or covered")
+        yield QualityWarning("unsure_faces", "the face is hard to detect: dark, turned away or covered")
 
 
-def _of_file(metadata: VideoMetadata, num_bytes: int) -> Iterator[QualityWarning]:
-    if metadata.num_frames == 1:
-        return  # a picture's bits are not a clip's
-    bits = 8 * num_bytes / (metadata.num_frames * metadata.width * metadata.height)
-    if bits < _FEW_BITS_PER_PIXEL:
+def _of_file(clip: Clip) -> Iterator[QualityWarning]:
+    if clip.num_frames == 1 or clip.bits_per_pixel is None:
+        return  # the bits of a still image are not comparable with a clip's
+    if clip.bits_per_pixel < _FEW_BITS_PER_PIXEL:
         yield QualityWarning(
             "heavy_compression",
-            f"the clip is heavily compressed ({bits:.3f} bits a pixel), which hides traces of forgery",
+            f"the clip is heavily compressed ({clip.bits_per_pixel:.3f} bits per pixel), which hides traces "
+            "of forgery",
         )
 
 
@@ -142,6 +159,6 @@ def _of_interval(interval: tuple[float, float] | None) -> Iterator[QualityWarnin
     if interval is not None and interval[1] - interval[0] > _WIDE_INTERVAL:
         yield QualityWarning(
             "frames_disagree",
-            f"the frames disagree: with others the probability could be {interval[0]:.2f} "
+            f"the frames disagree: other frames could give a probability of {interval[0]:.2f} "
             f"to {interval[1]:.2f}",
         )

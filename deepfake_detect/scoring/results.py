@@ -1,13 +1,13 @@
-"""A row a clip, written as clips end; a run that was ended goes on where it was.
+"""A table with one row per clip, written as clips end; an interrupted run resumes from it.
 
-A CSV file is appended to, each row on disk before the next clip is waited for. A Parquet file
-cannot be appended to: its rows go to a journal beside it (``.NAME.parquet.csv``) in the same way,
-and it is written anew, atomically, after every 50 clips and at the end, when the journal is
-removed. So whatever ends a run, the rows of the clips that had ended are kept.
+A CSV file is appended to; each row is on disk before the next clip is waited for. A Parquet file
+cannot be appended to: its rows go to a journal next to it (``.NAME.parquet.csv``) in the same way,
+and the table is rewritten atomically after every 50 clips and at the end, when the journal is
+removed. So the rows of finished clips survive whatever ends a run.
 
-A clip that is judged again, because its file changed or because it failed, has its old row until
-the new one is there; among rows of one path the last one counts, and at the end of a run there is
-one row a path.
+A clip that is scored again, because its file changed or because it failed, keeps its old row until
+the new one is there; among rows with the same path the last one counts, and at the end of a run
+there is one row per path.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from filelock import FileLock, Timeout
 
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
-from deepfake_detect.models.bundled import BUNDLED_ONNX, bundled_detector
-from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.records import ClipResult
-from deepfake_detect.scoring.clip_scorer import BatchItem, ScoringOptions, modified_time
+from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
+from deepfake_detect.scoring.clip_scorer import BatchItem, modified_time
+from deepfake_detect.scoring.options import ScoringOptions
+from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.scoring.sources import STANDARD_INPUT, ClipSource
 
 Row = dict[str, Any]
@@ -57,22 +59,23 @@ SCHEMA = pa.schema(
         ("settings", pa.string()),
     ]
 )
-"""Columns of a table. ``path`` is absolute (an address as it is), times are seconds of the clip,
-``seconds`` what judging took; ``error`` is empty for a clip that was judged, and nearly all else is
-for one that was not."""
+"""Columns of the table. ``path`` is absolute, or the URL; times are seconds of the clip, ``seconds`` the
+duration of scoring; ``error`` is empty for a scored clip, and most other columns are for a failed one."""
 _SETTINGS = ("detector", "detector_sha256", "settings")
 _PARQUET_EVERY = 50
 
 
-def settings_of(options: ScoringOptions, config: DetectorConfig) -> dict[str, str]:
-    """Return what all rows of a table have in common: a detector, and how it was used.
+def run_settings(options: ScoringOptions, detector: Detector) -> dict[str, str]:
+    """Return the columns that are the same in all rows of a table: the detector, and how it was used.
 
     Args:
         options: Of the run.
-        config: Of its detector.
+        detector: Loaded with them.
     """
-    bundled = bundled_detector() if options.runtime == "torch" else bundled_detector(BUNDLED_ONNX)
-    with nullcontext(Path(options.detector)) if options.detector else bundled as path:
+    config = detector.config
+    is_bundled = options.detector in (None, DEFAULT_DETECTOR)
+    # The bundled detector has the same hash in every runtime: a table can be continued elsewhere.
+    with bundled_detector() if is_bundled else nullcontext(Path(str(options.detector))) as path:
         detector_sha256 = sha256_of_file(path)
     min_face = "a tenth of the frame" if options.min_face is None else f"{options.min_face:g} px"
     return {
@@ -81,22 +84,22 @@ def settings_of(options: ScoringOptions, config: DetectorConfig) -> dict[str, st
         "settings": f"frames={options.num_frames}, "
         f"aggregation={options.aggregation_rule or config.aggregation_rule}, min_face={min_face}, "
         f"allow_truncated={'yes' if options.allow_truncated else 'no'}"
-        # Tables of before there was a choice go on.
+        # Only where it differs: older tables, of before there was a choice, can be continued.
         f"{'' if options.precision == 'fp32' else f', precision={options.precision}'}",
     }
 
 
 class ResultsTable:
-    """A table of results on disk, held by this process while it is open.
+    """A table of results on disk, locked by this process while it is open.
 
     Args:
         path: ``.csv`` or ``.parquet``, new or of an earlier run.
-        settings: Of this run, see :func:`settings_of`.
+        settings: Of this run, see :func:`run_settings`.
 
     Raises:
         OptionError: Another suffix; or the rows there were made with another detector or settings.
-        OutputError: The place cannot be written to, another process holds it, or what is there is no
-            table of results.
+        OutputError: The path cannot be written to, another process has locked it, or the file there is
+            not a table of results.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, str]) -> None:
@@ -108,7 +111,7 @@ class ResultsTable:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise OutputError(
-                path, "another run is writing to it", "wait for it, or choose another file"
+                path, "is being written by another run", "wait for it, or choose another file"
             ) from error
         try:
             self._rows = {row["path"]: row for row in self._store.read()}
@@ -132,20 +135,19 @@ class ResultsTable:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def needs(self, source: ClipSource, *, retry_failed: bool = False, leaves: Iterable[Path] = ()) -> bool:
-        """Tell whether a clip is still to be judged.
+    def needs(self, source: ClipSource, *, retry_failed: bool = False, files: Iterable[Path] = ()) -> bool:
+        """Return whether a clip still has to be scored.
 
-        It is when it has no row, or its file has other bytes than those that were judged, or it
-        failed and ``retry_failed``, or one of the files it ``leaves`` when it is judged is not
-        there. What is behind an address is not looked at again for change, and a file that is gone
-        keeps its row.
+        That is if it has no row, if its file has changed since it was scored, if it failed and
+        ``retry_failed`` is true, or if one of the ``files`` about it is missing. URLs are not
+        checked for changes, and a file that is gone keeps its row.
         """
         row = self._rows.get(_key(source))
         if row is None or source.name == STANDARD_INPUT or (retry_failed and row["error"]):
             return True
         if source.path is not None and not os.path.isfile(source.path):
             return False
-        if not row["error"] and not all(path.exists() for path in leaves):
+        if not row["error"] and not all(path.exists() for path in files):
             return True
         if source.path is None:
             return False
@@ -155,9 +157,9 @@ class ResultsTable:
             return False
         return bool(sha256_of_file(source.path) != row["sha256"])
 
-    def add(self, result: BatchItem) -> None:
+    def add(self, source: ClipSource, item: BatchItem) -> None:
         """Write the row of a clip; it is on disk when this returns."""
-        row = {**_row(result), **self._settings}
+        row = {**_row(source, item), **self._settings}
         self._rows[row["path"]] = row
         self._store.append(row, self._rows)
 
@@ -167,43 +169,43 @@ class ResultsTable:
                 if row[name] != self._settings[name]:
                     raise OptionError(
                         path,
-                        f"was made with {name} {row[name]!r}, and this run has {self._settings[name]!r}",
+                        f"was written with {name} {row[name]!r}; this run has {self._settings[name]!r}",
                         "write to another file, or use the same detector and options",
                     )
 
 
 def _key(source: ClipSource) -> str:
-    is_file = not source.is_address and source.name != STANDARD_INPUT
+    is_file = not source.is_url and source.name != STANDARD_INPUT
     return _printable(os.path.abspath(source.name) if is_file else source.name)
 
 
 def _printable(text: str) -> str:
-    """Return text that any encoding of tables can hold; a file name may have bytes that are no text."""
+    """Return text that every table can hold; a file name may have bytes that are not text."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _row(result: BatchItem) -> Row:
+def _row(source: ClipSource, item: BatchItem) -> Row:
     row: Row = dict.fromkeys(SCHEMA.names)
-    row |= {"path": _key(result.source), "seconds": round(result.seconds, 3)}
-    row["error"] = None if result.error is None else _printable(str(result.error))
-    row["content_credentials"] = result.credentials or None
-    if result.file is not None:
-        row |= vars(result.file)
-    if result.score is not None:
-        row |= _judged(result.score)
+    row |= {"path": _key(source), "seconds": round(item.seconds, 3)}
+    row["error"] = None if item.error is None else _printable(str(item.error))
+    row["content_credentials"] = item.credentials or None
+    if item.file is not None:
+        row |= vars(item.file)
+    if item.result is not None:
+        row |= _result_columns(item.result)
     return row
 
 
-def _judged(score: ClipResult) -> Row:
-    faces = [(face.fake_probability, frame.time_seconds) for frame in score.frames for face in frame.faces]
+def _result_columns(result: ClipResult) -> Row:
+    faces = [(face.fake_probability, frame.time_seconds) for frame in result.frames for face in frame.faces]
     probability, time_seconds = max(faces, default=(None, None))
     return {
-        "verdict": score.verdict,
-        "fake_probability": score.fake_probability,
-        "num_frames": len(score.frames),
-        "num_frames_scored": score.num_frames_scored,
-        "num_people": len(score.tracks),
-        "deciding_track": next((track.track_id for track in score.tracks if track.decides), None),
+        "verdict": result.verdict,
+        "fake_probability": result.fake_probability,
+        "num_frames": len(result.frames),
+        "num_frames_scored": result.num_frames_scored,
+        "num_people": len(result.tracks),
+        "deciding_track": next((track.track_id for track in result.tracks if track.decides), None),
         "peak_probability": probability,
         "peak_time_seconds": time_seconds,
     }
@@ -216,7 +218,7 @@ class _CsvStore:
     path: Path
 
     def read(self) -> list[Row]:
-        """Return the rows; a last one that was not written to its end is left out."""
+        """Return the rows; an incomplete last one is left out."""
         if not self.path.exists() or self.path.stat().st_size == 0:
             return []
         try:
@@ -224,9 +226,9 @@ class _CsvStore:
             text = content.decode("utf-8", "strict" if content.endswith(b"\n") else "replace")
             header, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=text.endswith("\n")))
             if header != SCHEMA.names:
-                raise ValueError("its columns are others")
-            whole = lines if text.endswith("\n") else lines[:-1]
-            return [_parsed(line) for line in whole]
+                raise ValueError("its columns differ")
+            complete = lines if text.endswith("\n") else lines[:-1]
+            return [_parsed(line) for line in complete]
         except (ValueError, OSError, csv.Error) as error:
             raise _no_table(self.path, error) from error
 
@@ -242,13 +244,13 @@ class _CsvStore:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(
-                self.path, f"cannot be written ({error.strerror})", "make room, and run again to go on"
+                self.path, f"cannot be written ({error.strerror})", "free some space, and run again to resume"
             ) from error
 
 
 @dataclass
 class _ParquetStore:
-    """Rows in a Parquet file, the latest of them in a journal beside it."""
+    """Rows in a Parquet file, the latest of them in a journal next to it."""
 
     path: Path
     journal: _CsvStore
@@ -258,7 +260,7 @@ class _ParquetStore:
         try:
             table = pq.read_table(self.path) if self.path.exists() else SCHEMA.empty_table()
             if not table.schema.equals(SCHEMA):
-                raise ValueError("its columns are others")
+                raise ValueError("its columns differ")
         except (ValueError, OSError, pa.ArrowException) as error:
             raise _no_table(self.path, error) from error
         return [*table.to_pylist(), *self.journal.read()]
@@ -284,9 +286,7 @@ def _store_of(path: Path) -> _CsvStore | _ParquetStore:
         return _CsvStore(path)
     if path.suffix == ".parquet":
         return _ParquetStore(path, _CsvStore(path.with_name(f".{path.name}.csv")))
-    raise OptionError(
-        "--results", f"{str(path)!r} is neither .csv nor .parquet", "give it one of these endings"
-    )
+    raise OptionError("results", f"is {str(path)!r}", "must end in .csv or .parquet")
 
 
 def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
@@ -295,7 +295,7 @@ def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
 
 def _line(row: Iterable[Any]) -> bytes:
     text = io.StringIO(newline="")
-    # The writer quotes the marks of its own line's end alone, and a name may hold either of both.
+    # The writer quotes only the characters of its own line end, and a name may hold either of both.
     csv.writer(text, lineterminator="\r\n").writerow(row)
     return text.getvalue().removesuffix("\r\n").encode("utf-8") + b"\n"
 
@@ -311,4 +311,4 @@ def _parsed(line: list[str]) -> Row:
 
 
 def _no_table(path: Path, error: Exception) -> OutputError:
-    return OutputError(path, f"is no table of results ({error})", "write to another file")
+    return OutputError(path, f"is not a table of results ({error})", "write to another file")

@@ -1,4 +1,4 @@
-"""What a user names -> the clips that are meant: files, folders, addresses, standard input."""
+"""Sources -> clips: files, folders, URLs, standard input."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from urllib.parse import urlsplit
 from deepfake_detect.errors import OptionError
 
 STANDARD_INPUT = "-"
-# Beside those that datasets come in: what cameras, phones, recorders and the web write.
+# Besides the formats of datasets: those of cameras, phones, recorders and the web.
 _MORE_SUFFIXES = frozenset({".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".gif"})
 _WEB, _STORES = ("http", "https"), ("s3", "gs", "gcs", "hf", "abfs", "az")
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """One clip to be judged.
+    """One clip to score.
 
     Attributes:
-        name: What results call it: the path or address as it was given, or ``"-"``.
-        path: The file; ``None`` for an address, whose clip is fetched when its turn comes.
+        name: What results call it: the path or URL as it was given or found, or ``"-"``.
+        path: The file; ``None`` for a URL, whose clip is downloaded when its turn comes.
     """
 
     name: str
     path: str | None
 
     @property
-    def is_address(self) -> bool:
+    def is_url(self) -> bool:
+        """Whether the clip has to be downloaded."""
         return self.path is None
 
     @property
     def stem(self) -> str:
-        """What files about the clip are named after.
+        """The name that files about the clip begin with.
 
         Example:
             >>> ClipSource("https://example.org/a/b.mp4?t=1", None).stem
@@ -46,30 +47,30 @@ class ClipSource:
         """
         if self.name == STANDARD_INPUT:
             return "standard_input"
-        if not self.is_address:
+        if not self.is_url:
             return Path(self.name).stem
         parts = urlsplit(self.name)
         return Path(parts.path).stem or parts.netloc.replace(":", "_")
 
 
 def find_clips(
-    names: Sequence[str], *, scratch: Path, allow_addresses: bool = False, leave_out: Path | None = None
+    names: Sequence[str], *, scratch: Path, allow_url: bool = False, leave_out: Path | None = None
 ) -> list[ClipSource]:
-    """Return the clips that names stand for, each file once.
+    """Return the clips of the sources, each file once.
 
-    A folder stands for the videos and pictures in it and below, told by their suffixes and sorted
-    by path. Hidden files and folders are left out, and so are links that lead out of the folder. A
-    folder without any is kept as it is, so that judging it tells what is wrong.
+    A folder stands for the videos and images in it and below, recognized by their suffixes and
+    sorted by path. Hidden files and folders are skipped, and so are links that lead out of the
+    folder. A folder without any clip is returned as a clip, which then fails with a clear error.
 
     Args:
-        names: Files, folders, addresses (http, https; files and folders of object stores: s3, gs, hf,
+        names: Files, folders, URLs (http, https; files and folders of object stores: s3, gs, hf,
             abfs) and ``"-"``, which is read to its end here.
-        scratch: Existing folder for what standard input holds.
-        allow_addresses: Whether addresses may be fetched.
-        leave_out: Folder whose files do not count as found in a folder around it (results).
+        scratch: Existing folder for the content of standard input.
+        allow_url: Whether clips may be downloaded.
+        leave_out: Folder whose files are skipped when a folder around it is searched (results).
 
     Raises:
-        OptionError: An address came though they are not allowed, or one that cannot be fetched;
+        OptionError: There is a URL though ``allow_url`` is false, or one that cannot be downloaded;
             or standard input is a terminal, or named twice.
 
     Example:
@@ -79,7 +80,7 @@ def find_clips(
     clips: list[ClipSource] = []
     seen = set[str]()
     for name in names:
-        for clip in _clips_of(name, scratch, allow_addresses, leave_out):
+        for clip in _clips_of(name, scratch, allow_url, leave_out):
             identity = clip.name if clip.path is None else os.path.realpath(clip.path)
             if identity not in seen:
                 seen.add(identity)
@@ -87,15 +88,13 @@ def find_clips(
     return clips
 
 
-def _clips_of(
-    name: str, scratch: Path, allow_addresses: bool, leave_out: Path | None
-) -> Iterator[ClipSource]:
-    address = _ADDRESS.match(name)
+def _clips_of(name: str, scratch: Path, allow_url: bool, leave_out: Path | None) -> Iterator[ClipSource]:
+    url = _URL.match(name)
     if name == STANDARD_INPUT:
         yield _from_standard_input(scratch)
-    elif address is not None:
-        scheme = address[1].lower()
-        _check_address(name, scheme, is_allowed=allow_addresses)
+    elif url is not None:
+        scheme = url[1].lower()
+        _check_url(name, scheme, is_allowed=allow_url)
         yield from _in_store(name) if scheme in _STORES else [ClipSource(name, None)]
     elif os.path.isdir(name):
         yield from [ClipSource(path, path) for path in _files_below(name, leave_out)] or [
@@ -105,41 +104,41 @@ def _clips_of(
         yield ClipSource(name, name)
 
 
-def _check_address(name: str, scheme: str, *, is_allowed: bool) -> None:
+def _check_url(name: str, scheme: str, *, is_allowed: bool) -> None:
     if scheme not in _WEB + _STORES:
         raise OptionError(
             name,
-            f"{scheme} addresses are not fetched",
-            f"pass {', '.join(_WEB + _STORES)}; a stream goes to --live",
+            f"{scheme} URLs are not supported for clips",
+            f"pass {', '.join(_WEB + _STORES)}; streams are for watch()",
         )
     if not is_allowed:
         raise OptionError(
-            name, "is an address, and nothing is fetched unless you say so", "pass --allow-url to fetch it"
+            name, "is a URL, and nothing is downloaded unless you allow it", "set `allow_url` to download it"
         )
 
 
-def _in_store(address: str) -> list[ClipSource]:
-    """Return the clips of a folder of an object store, or the one that is named itself."""
+def _in_store(url: str) -> list[ClipSource]:
+    """Return the clips in a folder of an object store, or the one clip that is named."""
     from deepfake_detect.io.fetch import RemoteDir
 
-    if os.path.splitext(address)[1].lower() in _media_suffixes():
-        return [ClipSource(address, None)]
-    names = sorted(RemoteDir(address).files())
+    if os.path.splitext(url)[1].lower() in _media_suffixes():
+        return [ClipSource(url, None)]
+    names = sorted(RemoteDir(url).files())
     found = [name for name in names if os.path.splitext(name)[1].lower() in _media_suffixes()]
     if not found:
-        raise OptionError(address, "holds no clip, or is not there", "check the address")
-    return [ClipSource(f"{address.rstrip('/')}/{name}", None) for name in found]
+        raise OptionError(url, "holds no clip, or does not exist", "check the URL")
+    return [ClipSource(f"{url.rstrip('/')}/{name}", None) for name in found]
 
 
 def _media_suffixes() -> frozenset[str]:
-    # Imported here: the readers of datasets take a tenth of a second, which a single clip can spare.
+    # Imported here: the readers of datasets take a tenth of a second that a single clip does not need.
     from deepfake_detect.data.layouts.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     return frozenset(VIDEO_SUFFIXES | IMAGE_SUFFIXES | _MORE_SUFFIXES)
 
 
 def _from_standard_input(scratch: Path) -> ClipSource:
-    """Copy standard input to a file, a piece at a time; what it holds is told by its content."""
+    """Copy standard input to a file, in pieces; its format is recognized by its content."""
     path = scratch / "standard_input"
     if path.exists():
         raise OptionError(STANDARD_INPUT, "standard input is named twice", "name it once")

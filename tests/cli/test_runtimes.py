@@ -8,13 +8,23 @@ from deepfake_detect.cli import main
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--detector", "a.onnx"], "--detector: a.onnx is an export; pass --runtime onnx"),
-        (["--detector", "a.xml"], "--detector: a.xml is an export; pass --runtime openvino"),
+        (
+            ["--detector", "a.onnx", "--runtime", "torch"],
+            "--runtime: is torch, and a.onnx is an exported detector; set --runtime to auto or onnx",
+        ),
+        (
+            ["--detector", "a.xml", "--runtime", "torch"],
+            "--runtime: is torch, and a.xml is an exported detector; set --runtime to auto or openvino",
+        ),
+        (["--detector", "a.onnx", "--report", "r.html"], "--report: has heat maps, which need PyTorch"),
         (["--runtime", "onnx", "--report", "r.html"], "--report: has heat maps, which need PyTorch"),
-        (["--runtime", "onnx", "--device", "cuda"], "device: is cuda, and onnx runs on the CPU"),
+        (
+            ["--runtime", "onnx", "--device", "cuda"],
+            "--device: is cuda, and onnx runs on the CPU; set --runtime to torch",
+        ),
         (
             ["--runtime", "onnx", "--precision", "bf16"],
-            "precision: is bf16, and an export computes in its own",
+            "--precision: is bf16, and exported detectors have their own precision",
         ),
     ],
 )

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_detect.cli import main, score_video
-from deepfake_detect.cli.score_video import _LiveLine
-from deepfake_detect.scoring import LiveVerdict, ScoringOptions
+from deepfake_detect.cli import main
+from deepfake_detect.cli.printing import LiveLine
+from deepfake_detect.scoring import LiveVerdict
 from tests.conftest import ROOT
 from tests.scoring.servers import serving
 
@@ -56,7 +56,7 @@ def test_a_folder_becomes_a_table_that_is_gone_on_with(
         str(folder / n) for n in ("b.mp4", "sub/a.mp4")
     ]
     assert error.splitlines()[0].startswith(f"error: {folder / 'bad.mp4'}: ")
-    assert error.splitlines()[1] == f"1 of 3 clips could not be judged; why is in {table}"
+    assert error.splitlines()[1] == f"1 of 3 clips could not be scored; the errors are in {table}"
     first = rows(table)
     assert [row["path"] for row in first] == [
         str(folder / name) for name in ("b.mp4", "bad.mp4", "sub/a.mp4")
@@ -70,7 +70,7 @@ def test_a_folder_becomes_a_table_that_is_gone_on_with(
     shutil.copyfile(portrait_clip, folder / "new.mp4")
     assert score(folder, "--results", table, *options) == 0
     out, error = capsys.readouterr()
-    assert error == "2 of 4 clips are done already\n"
+    assert error == f"2 of 4 clips were already in {table}\n"
     assert [line.split(":")[0] for line in out.splitlines()] == [
         str(folder / name) for name in ("bad.mp4", "new.mp4")
     ]
@@ -98,7 +98,7 @@ def test_a_run_that_is_killed_loses_no_verdict(
     for path in sorted((tmp_path / "clips").iterdir())[len(kept) + 2 :]:
         path.unlink()
     assert score(tmp_path / "clips", "--results", table, *options) == 0
-    assert f"{len(kept)} of {len(kept) + 2} clips are done already" in capsys.readouterr().err
+    assert f"{len(kept)} of {len(kept) + 2} clips were already in" in capsys.readouterr().err
     assert rows(table)[: len(kept)] == kept
     assert len(rows(table)) == len(kept) + 2
 
@@ -111,7 +111,7 @@ def test_failed_clips_are_tried_again_when_asked(
     assert score(folder, "--results", table, *options) == 0
     capsys.readouterr()
     assert score(folder, "--results", table, "--retry-failed", *options) == 2
-    assert "1 of 1 clips could not be judged" in capsys.readouterr().err
+    assert "1 of 1 clips could not be scored" in capsys.readouterr().err
 
 
 def test_a_table_of_other_settings_is_refused_in_one_line(
@@ -123,7 +123,7 @@ def test_a_table_of_other_settings_is_refused_in_one_line(
     assert score(folder / "b.mp4", "--results", table, *options, "--frames", "3") == 2
     out, error = capsys.readouterr()
     assert out == ""
-    assert error.startswith(f"error: {table}: was made with settings 'frames=2, ")
+    assert error.startswith(f"error: {table}: was written with settings 'frames=2, ")
     assert error.count("\n") == 1
 
 
@@ -168,7 +168,7 @@ def test_an_address_is_judged_when_allowed_and_named_by_itself(
     with serving(folder) as address:
         arguments = [f"{address}/b.mp4", "--out", tmp_path / "out", "--results", tmp_path / "r.csv", *options]
         assert score(*arguments) == 2
-        assert "nothing is fetched unless you say so" in capsys.readouterr().err
+        assert "nothing is downloaded unless you allow it" in capsys.readouterr().err
         assert score(*arguments, "--allow-url") == 0
     assert capsys.readouterr().out.startswith(f"{address}/b.mp4: ")
     assert (tmp_path / "out" / "b_annotated.mp4").stat().st_size > 0
@@ -181,30 +181,29 @@ def test_an_address_without_the_extra_is_refused_before_the_work(
     monkeypatch.setitem(sys.modules, "yt_dlp", None)
     assert score("http://127.0.0.1/a.mp4", "--allow-url", "--detector", "absent.safetensors") == 2
     assert capsys.readouterr().err == (
-        "error: --allow-url: yt-dlp, which fetches clips, is not installed; "
-        "pip install 'deepfake_detect[url]'\n"
+        "error: --allow-url: needs yt-dlp, which is not installed; pip install 'deepfake_detect[url]'\n"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "CLIP: none is named"),
-        (["a.mp4", "--retry-failed"], "--retry-failed: is about a table of results"),
-        (["a.mp4", "--workers", "0"], "--workers: is 0; pass 1 or more"),
-        (["a.mp4", "--results", "a.txt"], "--results: 'a.txt' is neither .csv nor .parquet"),
+        ([], "CLIP: is missing; name a file, a folder or a URL, or set --live"),
+        (["a.mp4", "--retry-failed"], "--retry-failed: needs a table of results; set --results too"),
+        (["a.mp4", "--workers", "0"], "--workers: is 0; must be 1 or more"),
+        (["a.mp4", "--results", "a.txt"], "--results: is 'a.txt'; must end in .csv or .parquet"),
         (["a.mp4", "b.mp4", "--report", "r.html"], "--report: is for one clip, and there are 2"),
-        (["a.mp4", "--annotate", "r.avi"], "--annotate: r.avi does not end in .mp4; give it this ending"),
+        (["a.mp4", "--annotate", "r.avi"], "--annotate: is r.avi; must end in .mp4"),
         (
             ["a.mp4", "--json", "/dev/tty"],  # who may write to /dev would lose the device
-            "--json: would take the place of /dev/tty, which is no regular file; name a file",
+            "--json: would replace /dev/tty, which is not a regular file; name a file",
         ),
         (["a.mp4", "b.mp4", "--annotate", "r.mp4"], "--annotate: is for one clip, and there are 2"),
         (
             ["--live", "0", "a.mp4", "--json", "-"],
-            "--live: judges a stream alone, and here are a.mp4, --json",
+            "--live: scores one stream, and there is also a.mp4, --json; omit these",
         ),
-        (["--live", "clip.mp4"], "--live: 'clip.mp4' is neither a camera nor a stream"),
+        (["--live", "clip.mp4"], "--live: is 'clip.mp4', which is neither a camera nor a stream"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -247,7 +246,7 @@ def test_ctrl_c_ends_a_stream_with_its_last_verdict(
         yield LiveVerdict("real", 0.25, 7, 1, 61.0, 5.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(score_video, "_detector", lambda _: (None, ScoringOptions()))
+    monkeypatch.setattr("deepfake_detect.scoring.load_detector", lambda *_, **__: None)
     monkeypatch.setattr("deepfake_detect.scoring.watch", interrupted)
     assert score("--live", "0") == 0
     words = "1:01  real, fake probability 0.25 (1 person, 7 frames in the last 5.0 s)"
@@ -280,13 +279,13 @@ def test_a_terminal_has_one_line_drawn_anew(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    line = _LiveLine()
+    line = LiveLine()
     for seconds in (0.1, 0.2):
         line.show(LiveVerdict("no_face", None, 1, 0, seconds, 0.0))
     line.end(None)
     out = capsys.readouterr().out
     assert out.count("\r\x1b[2K") == 3
-    assert out.endswith("nothing was seen\n")
+    assert out.endswith("no frame was scored\n")
     assert out.count("\n") == 1
 
 
@@ -300,7 +299,7 @@ def test_a_report_of_a_clip_that_is_in_the_table_is_written(
     assert report.read_text().startswith("<!doctype html>")
     capsys.readouterr()
     assert score(clip, "--results", table, "--report", report, *options) == 0
-    assert capsys.readouterr().err == "1 of 1 clips are done already\n"
+    assert capsys.readouterr().err == f"1 of 1 clips were already in {table}\n"
 
 
 def test_names_of_clips_that_a_number_or_an_ending_would_spoil(

@@ -72,7 +72,7 @@ def test_a_report_shows_the_result(detector: dfd.Detector, score: dfd.ClipResult
             "320 x 240 pixels",
             "computed in fp32",
         ),
-        *("the face was seen in only 6 of the frames", "Grad-CAM"),
+        *("the face is visible in only 6 of the sampled frames", "Grad-CAM"),
     ):
         assert words in page
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -137,7 +137,7 @@ def test_a_picture_is_reported(detector: dfd.Detector, portrait: np.ndarray, tmp
     assert found.fake_probability_interval is None
     assert [limit.kind for limit in found.warnings][0] == "single_picture"
     page = report_html(found, detector=detector)
-    assert "this is one picture" in page
+    assert "this is a single image" in page
     assert "NaN" not in page.replace("nan", "")
 
 

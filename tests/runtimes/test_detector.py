@@ -13,7 +13,9 @@ from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.config import parse_config
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.key_frames import collect_key_frames
-from deepfake_detect.runtimes import RUNTIMES, load_runtime
+from deepfake_detect.runtimes import RUNTIMES, Runtime, load_crop_detector, torch_detector
+from deepfake_detect.runtimes.detector import RuntimeDetector
+from deepfake_detect.runtimes.load import find_detector
 from deepfake_detect.runtimes.sessions import default_num_threads, open_session
 from tests.conftest import ROOT
 
@@ -26,28 +28,30 @@ def probabilities(score: ClipResult) -> list[float]:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_clip_is_judged_as_by_pytorch(
-    runtime: str, small_onnx: Path, small_detector: Path, portrait_clip: Path
+    runtime: Runtime, small_onnx: Path, small_detector: Path, portrait_clip: Path
 ) -> None:
     pytest.importorskip("openvino")
     wanted = dfd.load_detector(small_detector, device="cpu").score_video(portrait_clip, num_frames=4)
-    detector = load_runtime(small_onnx, runtime=runtime, num_threads=1)
+    detector = dfd.load_detector(small_onnx, runtime=runtime, num_threads=1)
     score = detector.score_video(portrait_clip, num_frames=4)
     assert (score.verdict, score.tracks[0].num_frames, score.detector) == (wanted.verdict, 4, wanted.detector)
     np.testing.assert_allclose(probabilities(score), probabilities(wanted), atol=1e-3)
     assert score.warnings == wanted.warnings
+    assert (score.runtime, wanted.runtime) == (runtime, "torch")
     with pytest.raises(OptionError, match="runs without PyTorch, which heat maps need"):
         collect_key_frames(score, detector)
-    with pytest.raises(OptionError, match="judges single crops"):
+    with pytest.raises(OptionError, match="scores single crops"):
         detector.score_sequence([])
     assert not detector.is_on_gpu
 
 
 def test_the_bundled_file_is_made_of_the_bundled_detector(portrait: np.ndarray) -> None:
     """After a change of the default detector: tools/export.py --format onnx --out .../default.onnx"""
-    detector = load_runtime(num_threads=1)
+    detector = load_crop_detector(runtime="onnx", num_threads=1)
+    assert isinstance(detector, RuntimeDetector)
     source = (WEIGHTS / "default.safetensors").read_bytes()
     assert detector.metadata["source_sha256"] == hashlib.sha256(source).hexdigest()
-    original = dfd.load_detector(device="cpu")
+    original = torch_detector(detector, purpose="heat maps")
     assert detector.config == original.config
     crops = [portrait[60:180, 170:290], portrait[100:400, 100:400], portrait]
     np.testing.assert_allclose(detector.score_crops(crops), original.score_crops(crops), atol=1e-3)
@@ -55,7 +59,9 @@ def test_the_bundled_file_is_made_of_the_bundled_detector(portrait: np.ndarray) 
 
 
 def test_a_file_tells_all_that_scoring_must_agree_on(small_onnx: Path, small_detector: Path) -> None:
-    metadata = load_runtime(small_onnx, num_threads=1).metadata
+    detector = load_crop_detector(small_onnx, num_threads=1)
+    assert isinstance(detector, RuntimeDetector)
+    metadata = detector.metadata
     assert parse_config(small_onnx, metadata) == dfd.load_detector(small_detector).config
     assert metadata["precision"] == "fp32"
     assert json.loads(metadata["agreement"])["num_crops"] == 12
@@ -65,27 +71,40 @@ def test_a_file_tells_all_that_scoring_must_agree_on(small_onnx: Path, small_det
 def test_files_that_are_no_export_are_refused(small_onnx: Path, small_detector: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(small_onnx.read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match="is no whole ONNX file"):
-        load_runtime(cut)
+    with pytest.raises(CheckpointError, match="is not a complete ONNX file"):
+        load_crop_detector(cut)
     pytest.importorskip("openvino")
-    with pytest.raises(CheckpointError, match="is no whole ONNX or OpenVINO file"):
-        load_runtime(cut, runtime="openvino")
-    with pytest.raises(CheckpointError, match=r"is none of onnx's files .* make one: deepfake-detect export"):
-        load_runtime(small_detector)
-    with pytest.raises(CheckpointError, match=r"there is no such file; pass one of \.xml, \.onnx"):
-        load_runtime(tmp_path / "absent.onnx", runtime="openvino")
-    with pytest.raises(CheckpointError, match="is a folder; pass the exported file in it"):
-        load_runtime(tmp_path)
+    with pytest.raises(CheckpointError, match="is not a complete ONNX or OpenVINO file"):
+        load_crop_detector(cut, runtime="openvino")
+    with pytest.raises(CheckpointError, match=r"is not a file of onnx .* export the detector"):
+        load_crop_detector(small_detector, runtime="onnx")
+    with pytest.raises(CheckpointError, match=r"there is no such file; pass a \.xml or \.onnx file"):
+        load_crop_detector(tmp_path / "absent.onnx", runtime="openvino")
+    with pytest.raises(CheckpointError, match="is a folder; pass the detector file in it"):
+        load_crop_detector(tmp_path)
     with pytest.raises(CheckpointError, match="was written by another library"):
-        load_runtime(WEIGHTS / "mtcnn_refine.onnx")
-    with pytest.raises(OptionError, match="runtime: 'tvm' is unknown; choose torch, onnx, openvino"):
-        load_runtime(small_onnx, runtime="tvm")
+        load_crop_detector(WEIGHTS / "mtcnn_refine.onnx")
+    with pytest.raises(OptionError, match="runtime: is 'tvm'; must be one of auto, torch, onnx, openvino"):
+        load_crop_detector(small_onnx, runtime="tvm")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"runtime: is torch, and .*\.onnx is an exported detector; set"):
+        load_crop_detector(small_onnx, runtime="torch")
+    with pytest.raises(OptionError, match="detector: is an export, which has no heat maps; load"):
+        torch_detector(load_crop_detector(small_onnx), purpose="heat maps")
+
+
+def test_the_runtime_that_fits_is_chosen(small_onnx: Path, small_detector: Path) -> None:
+    assert find_detector(small_onnx).runtime == "onnx"
+    assert find_detector(small_detector).runtime == "torch"
+    assert find_detector("default", device="cpu") == find_detector(device="cpu")
+    assert find_detector(device="cpu").runtime == "onnx"
+    assert find_detector(device="cpu", precision="bf16").runtime == "torch"
+    assert find_detector(device="cuda").runtime == "torch"
 
 
 def test_a_runtime_that_is_not_installed_is_named(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for runtime, library in (("onnx", "onnxruntime"), ("openvino", "openvino")):
         monkeypatch.setitem(sys.modules, library, None)
-        with pytest.raises(OptionError, match=f"{library} is not installed; pip install {library}"):
+        with pytest.raises(OptionError, match=f"is {runtime}, which is not installed; pip install {library}"):
             open_session(small_onnx, runtime, num_threads=1)
 
 

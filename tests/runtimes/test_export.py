@@ -16,7 +16,7 @@ from deepfake_detect.models.config import Calibration, IsotonicCalibration, Plat
 from deepfake_detect.models.detector import calibrated_probabilities
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry
-from deepfake_detect.runtimes import export_detector, load_runtime
+from deepfake_detect.runtimes import export_detector, load_crop_detector
 from deepfake_detect.runtimes.agreement import Agreement, crops_of_demo
 from deepfake_detect.runtimes.graph import DetectorGraph
 from tests.data.trees import crop_manifest, textured_crops
@@ -55,7 +55,7 @@ def test_an_export_judges_as_the_original(
     assert report.tolerance == tolerance
     assert report.agreement.auc_difference is not None
     assert report.num_bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
-    detector = load_runtime(out, runtime=runtime, num_threads=1)
+    detector = load_crop_detector(out, runtime=runtime, num_threads=1)
     assert detector.metadata["precision"] == precision
     original = dfd.load_detector(small_detector, device="cpu")
     assert detector.config == original.config
@@ -163,7 +163,7 @@ def test_without_a_place_it_lies_beside_the_detector(
     copy.write_bytes(small_detector.read_bytes())
     update_detector(copy, threshold=0.25)
     assert export_detector(copy, format="onnx", verify=crops).path == tmp_path / "d.onnx"
-    assert load_runtime(tmp_path / "d.onnx", num_threads=1).config.threshold == 0.25
+    assert load_crop_detector(tmp_path / "d.onnx", num_threads=1).config.threshold == 0.25
 
 
 def test_agreement_is_told_in_words() -> None:

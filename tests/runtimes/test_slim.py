@@ -18,7 +18,8 @@ from tests.conftest import ROOT
 _SLIM = """
 import sys
 
-THERE = {"deepfake_detect", "numpy", "cv2", "onnxruntime", "google", "flatbuffers", "packaging"}
+THERE = {"deepfake_detect", "lazy_loader", "numpy", "cv2", "onnxruntime"}
+THERE |= {"google", "flatbuffers", "packaging"}
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -54,12 +55,14 @@ def assert_same_verdict(values: dict[str, Any], wanted: dict[str, Any]) -> None:
             assert face["track_id"] == another["track_id"]
             assert face["box_xyxy"] == pytest.approx(another["box_xyxy"], abs=0.5)
     assert values.keys() == wanted.keys()
+    assert (values["runtime"], wanted["runtime"]) == ("onnx", "torch")
 
 
 def test_a_clip_is_judged_without_pytorch_out_of_the_box(demo_clip: Path) -> None:
-    done = slim("score-video", demo_clip, "--runtime", "onnx", "--frames", "4", "--json", "-")
+    done = slim("score-video", demo_clip, "--frames", "4", "--json", "-")
     assert done.returncode == 0, done.stderr
-    wanted = dfd.load_detector(device="cpu").score_video(demo_clip, num_frames=4).to_dict()
+    torch = dfd.load_detector(runtime="torch", device="cpu")
+    wanted = torch.score_video(demo_clip, num_frames=4).to_dict()
     assert_same_verdict(json.loads(done.stdout), {**wanted, "provenance": None})
     assert f"{demo_clip}: {wanted['verdict']}, fake probability " in done.stderr
 
@@ -88,8 +91,8 @@ def test_several_clips_bad_ones_among_them_are_judged_in_processes(
             "--annotate: needs av, which is not installed; pip install av, or all of deepfake_detect",
         ),
         (["score-video", "a.mp4", "--runtime", "onnx", "--results", "r.csv"], "--results: needs filelock"),
-        (["score-video", "a.mp4"], "--runtime: is torch, which is not installed; pass --runtime onnx"),
-        (["score-video", "a.mp4", "--runtime", "openvino"], "runtime: openvino is not installed"),
+        (["score-video", "a.mp4", "--runtime", "torch"], "--runtime: is torch, which is not installed"),
+        (["score-video", "a.mp4", "--runtime", "openvino"], "--runtime: is openvino, which is not installed"),
         (["train", "--manifest", "m", "--out", "o"], "train: needs "),
     ],
 )
@@ -111,7 +114,7 @@ def test_a_full_installation_loads_no_pytorch_for_another_runtime(
 
 
 def test_rooms_that_judge_can_be_imported_without_pytorch() -> None:
-    rooms = ("records", "video", "faces", "scoring", "clips", "runtimes", "models.config", "models.detector")
+    rooms = ("records", "video", "faces", "scoring", "runtimes.load", "models.config", "models.detector")
     names = "; ".join(f"from deepfake_detect.{room} import *" for room in ("records", "models.config"))
     imports = ", ".join(f"deepfake_detect.{room}" for room in rooms)
     done = run(f"{_SLIM}\nimport {imports}\n{names}")

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import pytest
 import deepfake_detect as dfd
 from deepfake_detect import device
 from deepfake_detect.errors import OptionError, OutputError, VideoUnreadableError, WorkerError
-from deepfake_detect.scoring import ClipScorer, ClipSource, ScoringOptions
-from deepfake_detect.scoring.clip_scorer import ready_detector
+from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.scoring import ClipScorer, ClipSource, ScoringOptions, clip_scorer, score_videos
 from deepfake_detect.scoring.fetch import check_fetching, fetch
+from deepfake_detect.scoring.outputs import ClipFiles
 from tests.scoring.servers import serving
 
-OPTIONS = ScoringOptions(device="cpu", num_frames=2, with_file_facts=True)
+OPTIONS = ScoringOptions(device="cpu", num_frames=2)
 
 
 @pytest.fixture(scope="module")
@@ -24,43 +25,42 @@ def detector(small_detector: Path) -> dfd.Detector:
     return dfd.load_detector(small_detector, device="cpu")
 
 
-def judge(detector: Any, scratch: Path, finish: Any = lambda *_: None, **more: Any) -> ClipScorer:
-    return ClipScorer(detector, OPTIONS, scratch, finish, **more)
+def scorer(detector: Any, scratch: Path, **more: Any) -> ClipScorer:
+    return ClipScorer(detector, OPTIONS, scratch, has_file_facts=True, **more)
 
 
 def test_a_detector_computes_in_the_precision_asked_for(
     small_detector: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "fast_precision", lambda _: "bf16")
-    ready = ready_detector(replace(OPTIONS, detector=str(small_detector), precision="bf16"))
-    assert isinstance(ready, dfd.Detector)
-    assert ready.precision == "bf16"
+    detector = dfd.load_detector(small_detector, device="cpu", precision="bf16")
+    assert isinstance(detector, TorchDetector)
+    assert detector.precision == "bf16"
 
 
 def test_a_clip_comes_with_its_file_and_its_time(
     detector: dfd.Detector, portrait_clip: Path, tmp_path: Path
 ) -> None:
-    left: list[Any] = []
     steps: list[Any] = []
-    judging = judge(detector, tmp_path, lambda *one: left.append(one), on_step=lambda *one: steps.append(one))
-    source = ClipSource(str(portrait_clip), str(portrait_clip))
-    result = judging.judge(source)
-    assert result.score is not None
+    files = {str(portrait_clip): ClipFiles(json=tmp_path / "a.json")}
+    one = scorer(detector, tmp_path, files=files, on_step=lambda *step: steps.append(step))
+    result = one.score(ClipSource(str(portrait_clip), str(portrait_clip)))
+    assert result.result is not None
     assert result.file is not None
     assert result.file.size_bytes == portrait_clip.stat().st_size
     assert (result.error, result.provenance, result.credentials) == (None, None, "")
     assert result.seconds > 0
-    assert left[0][:2] == (detector, source)
-    assert steps == [(1, 2, "frames"), (2, 2, "frames")]
+    assert json.loads((tmp_path / "a.json").read_text()) == result.to_dict()
+    assert steps == [("scoring", 1, 2, "frames"), ("scoring", 2, 2, "frames")]
 
 
 def test_errors_bear_the_name_that_was_given(detector: dfd.Detector, tmp_path: Path) -> None:
     (tmp_path / "standard_input").write_text("hello")
-    result = judge(detector, tmp_path).judge(ClipSource("-", str(tmp_path / "standard_input")))
+    result = scorer(detector, tmp_path).score(ClipSource("-", str(tmp_path / "standard_input")))
     assert isinstance(result.error, VideoUnreadableError)
     assert str(result.error).startswith("-: is not a video")
-    assert result.score is None
-    absent = judge(detector, tmp_path).judge(ClipSource("absent.mp4", "absent.mp4"))
+    assert result.result is None
+    absent = scorer(detector, tmp_path).score(ClipSource("absent.mp4", "absent.mp4"))
     assert str(absent.error).startswith("absent.mp4: there is no such file")
     assert absent.file is None
 
@@ -71,33 +71,57 @@ class _Broken:
 
 
 def test_a_fault_inside_is_the_clips_error(portrait_clip: Path, tmp_path: Path) -> None:
-    result = judge(_Broken(), tmp_path).judge(ClipSource("x", str(portrait_clip)))
+    result = scorer(_Broken(), tmp_path).score(ClipSource("x", str(portrait_clip)))
     assert isinstance(result.error, WorkerError)
     assert str(result.error) == (
-        "x: judging it failed inside (MemoryError: cannot take 9 GiB); report this as a bug"
+        "x: scoring it failed with an internal error (MemoryError: cannot take 9 GiB); report this bug"
     )
 
 
-def test_a_place_that_cannot_be_written_ends_the_run(
-    detector: dfd.Detector, portrait_clip: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OutputError("place", "is full", "make room"), "place: is full; make room"),
+        (VideoUnreadableError("{clip}", "lost its sound", "look"), "x: lost its sound; look"),
+        (RecursionError("deep"), "x: scoring it failed with an internal error (RecursionError: deep)"),
+        (ModuleNotFoundError(name="av"), "x: needs av, which is not installed"),
+    ],
+)
+def test_a_result_is_kept_when_a_file_about_it_cannot_be_written(
+    error: Exception,
+    message: str,
+    detector: dfd.Detector,
+    portrait_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OutputError("place", "is full", "make room")
+    def fail(*_: object, **__: object) -> None:
+        if isinstance(error, VideoUnreadableError):
+            raise VideoUnreadableError(portrait_clip, error.cause, error.remedy)
+        raise error
 
-    with pytest.raises(OutputError, match="place: is full"):
-        judge(detector, tmp_path, refuse).judge(ClipSource("x", str(portrait_clip)))
+    monkeypatch.setattr(clip_scorer, "write_clip_files", fail)
+    files = {"x": ClipFiles(json=tmp_path / "x.json")}
+    result = scorer(detector, tmp_path, files=files).score(ClipSource("x", str(portrait_clip)))
+    assert result.result is not None
+    assert result.result.video == "x"
+    assert str(result.error).startswith(message)
 
 
-def test_a_verdict_is_kept_when_a_file_about_it_cannot_be_made(
-    detector: dfd.Detector, portrait_clip: Path, tmp_path: Path
+def test_whatever_is_raised_for_one_clip_is_that_clips_item(
+    detector: dfd.Detector, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise VideoUnreadableError(portrait_clip, "lost its sound", "look")
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("of its credentials")
 
-    result = judge(detector, tmp_path, refuse).judge(ClipSource("x", str(portrait_clip)))
-    assert result.score is not None
-    assert result.score.video == "x"
-    assert str(result.error) == "x: lost its sound; look"
+    monkeypatch.setattr(clip_scorer, "read_provenance", fail)
+    items = list(score_videos([portrait_clip, "absent.mp4"], detector=detector, num_frames=1))
+    assert [item.source for item in items] == [str(portrait_clip), "absent.mp4"]
+    assert "internal error (ZeroDivisionError: of its credentials)" in str(items[0].error)
+    assert items[1].to_dict() == {
+        "video": "absent.mp4",
+        "error": "absent.mp4: there is no such file; check the path",
+    }
 
 
 def test_credentials_that_are_not_read_are_told_and_cost_nothing(
@@ -107,7 +131,7 @@ def test_credentials_that_are_not_read_are_told_and_cost_nothing(
     marked = tmp_path / "marked.mp4"
     marked.write_bytes(portrait_clip.read_bytes() + (8 + len(box)).to_bytes(4, "big") + b"uuid" + box)
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    result = judge(detector, tmp_path).judge(ClipSource("x", str(marked)))
+    result = scorer(detector, tmp_path).score(ClipSource("x", str(marked)))
     assert result.error is None
     assert result.provenance is None
     assert result.credentials.startswith("carries content credentials (C2PA), and c2pa-python")
@@ -127,23 +151,19 @@ def served(portrait_clip: Path, tmp_path: Path) -> Iterator[str]:
 def test_a_fetched_clip_is_judged_and_gone(
     served: str, detector: dfd.Detector, portrait_clip: Path, tmp_path: Path
 ) -> None:
-    seen: list[bytes] = []
     steps: list[Any] = []
-    judging = judge(
-        detector,
-        tmp_path / "scratch",
-        lambda detector, source, score, _: seen.append(Path(score.video).read_bytes()),
-        on_step=lambda *one: steps.append(one),
-    )
-    result = judging.judge(ClipSource(f"{served}/clip.mp4", None))
+    scratch, url = tmp_path / "scratch", f"{served}/clip.mp4"
+    files = {url: ClipFiles(annotated=tmp_path / "a.mp4")}
+    one = scorer(detector, scratch, files=files, on_step=lambda *step: steps.append(step))
+    result = one.score(ClipSource(url, None))
     assert result.error is None
-    assert result.score is not None
-    assert result.score.video == f"{served}/clip.mp4"
+    assert result.result is not None
+    assert result.result.video == f"{served}/clip.mp4"
     size = portrait_clip.stat().st_size
-    assert seen == [portrait_clip.read_bytes()]
+    assert (tmp_path / "a.mp4").stat().st_size > 0
     assert result.file is not None
     assert result.file.size_bytes == size
-    assert (size, size, "bytes") in steps
+    assert ("scoring", size, size, "bytes") in steps
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -153,9 +173,9 @@ def test_a_fetched_clip_is_judged_and_gone(
 def test_an_address_without_a_clip_is_the_clips_error(
     place: str, served: str, detector: dfd.Detector, tmp_path: Path
 ) -> None:
-    result = judge(detector, tmp_path / "scratch").judge(ClipSource(f"{served}/{place}", None))
+    result = scorer(detector, tmp_path / "scratch").score(ClipSource(f"{served}/{place}", None))
     assert isinstance(result.error, VideoUnreadableError)
-    assert str(result.error).startswith(f"{served}/{place}: cannot be fetched (")
+    assert str(result.error).startswith(f"{served}/{place}: cannot be downloaded (")
     assert "\x1b" not in str(result.error)
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -165,5 +185,5 @@ def test_fetching_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     check_fetching(["s3://bucket/a.mp4"])  # of a store: by another extra
     address = "http://127.0.0.1/a.mp4"
     for action in (lambda: check_fetching([address]), lambda: fetch(address, tmp_path)):
-        with pytest.raises(OptionError, match="yt-dlp, which fetches clips, is not installed; pip install"):
+        with pytest.raises(OptionError, match="needs yt-dlp, which is not installed; pip install"):
             action()

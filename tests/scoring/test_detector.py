@@ -23,6 +23,7 @@ from deepfake_detect.records import CropGeometry, DetectorInfo
 from deepfake_detect.report.annotate import annotate_video
 from deepfake_detect.scoring import verdict_of
 from deepfake_detect.scoring.quality import WARNING_KINDS
+from deepfake_detect.scoring.torch_detector import TorchClipDetector
 from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
 from tests import media
 
@@ -182,7 +183,7 @@ def test_bad_files_are_typed_errors(detector: dfd.Detector, portrait_clip: Path,
 
 
 def test_detectors_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is a folder; pass the detector.safetensors in it"):
+    with pytest.raises(CheckpointError, match="is a folder; pass the detector file in it"):
         dfd.load_detector(tmp_path)
     with pytest.raises(CheckpointError, match="there is no such detector file"):
         dfd.load_detector(tmp_path / "absent.safetensors")
@@ -237,7 +238,7 @@ def test_sequences_have_no_interval_over_their_frames(portrait_clip: Path) -> No
     """All of a sequence's faces share one probability: drawn again they would seem sure of it."""
     model = create_sequence_model("test_resnet", temporal="lstm", hidden=8, image_size=64)
     config = DetectorConfig("s", "1", model.spec, CropGeometry())
-    detector = dfd.Detector(model, config, device=torch.device("cpu"))
+    detector = TorchClipDetector(model, config, device=torch.device("cpu"))
     score = detector.score_video(portrait_clip, num_frames=4)
     assert score.fake_probability is not None
     assert score.fake_probability_interval is None
@@ -252,7 +253,9 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
     other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
     (limit,) = (limit for limit in other.warnings if limit.kind == "another_rule")
     assert limit.kind in WARNING_KINDS
-    assert "found by median; where forged and undecided begin was measured with most_sus" in limit.text
+    assert (
+        "aggregated by median; the threshold and the undecided range were fitted with most_sus" in limit.text
+    )
 
 
 def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detector, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def stream(images: list[np.ndarray], *, rate: float = 2.0) -> Iterator[Frame]:
 def test_the_verdict_looks_back_over_the_window_alone(detector: dfd.Detector, portrait: np.ndarray) -> None:
     face = np.ascontiguousarray(portrait[20:260, 60:380])
     nobody = np.zeros_like(face)
-    verdicts = list(watch(stream([face] * 4 + [nobody] * 6), detector, window_seconds=2.0))
+    verdicts = list(watch(stream([face] * 4 + [nobody] * 6), detector=detector, window_seconds=2.0))
     assert [one.num_frames for one in verdicts] == [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]
     assert [one.num_people for one in verdicts] == [1] * 8 + [0] * 2  # the last face came at 1.5 s
     assert [one.verdict for one in verdicts[-2:]] == ["no_face"] * 2
@@ -49,7 +49,10 @@ def test_a_frame_is_judged_before_the_next_is_waited_for(
             taken.append(frame.frame_index)
             yield frame
 
-    seen = [(len(taken), verdict.elapsed_seconds) for verdict in watch(camera(), detector, window_seconds=9)]
+    seen = [
+        (len(taken), verdict.elapsed_seconds)
+        for verdict in watch(camera(), detector=detector, window_seconds=9)
+    ]
     assert seen == [(1, 0.0), (2, 0.5), (3, 1.0)]
 
 
@@ -58,18 +61,18 @@ def test_the_rolling_probability_is_that_of_a_clip_of_those_frames(
 ) -> None:
     frames = list(dfd.read_frames(portrait_clip))[::4]
     score = detector.score_video(portrait_clip, sampling=dfd.video.EveryKth(4))
-    *_, last = watch(frames, detector, window_seconds=60.0)
+    *_, last = watch(frames, detector=detector, window_seconds=60.0)
     assert last.fake_probability == pytest.approx(score.fake_probability, abs=1e-5)
     assert last.verdict == verdict_of(last.fake_probability, score.detector)
 
 
 def test_options_that_cannot_be_are_refused(detector: dfd.Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds in (0, -1, float("nan")):
-        with pytest.raises(OptionError, match="live_seconds: is .*pass a number above 0"):
-            next(watch([], detector, window_seconds=seconds))
+        with pytest.raises(OptionError, match="window_seconds: is .*; must be above 0"):
+            next(watch([], detector=detector, window_seconds=seconds))
     monkeypatch.setattr(dfd.Detector, "is_sequential", property(lambda _: True))
-    with pytest.raises(OptionError, match="detector: judges sequences"):
-        next(watch([], detector, window_seconds=1))
+    with pytest.raises(OptionError, match="detector: scores sequences"):
+        next(watch([], detector=detector, window_seconds=1))
 
 
 def test_words_of_a_verdict() -> None:
@@ -133,10 +136,10 @@ def test_a_picture_is_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sources_that_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for source in ("clip.mp4", "/dev/null", "file:///a.mp4", "-1"):
-        with pytest.raises(OptionError, match="is neither a camera nor a stream"):
+        with pytest.raises(OptionError, match="which is neither a camera nor a stream"):
             next(live_frames(source))
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: _Camera(limit=0))
-    with pytest.raises(VideoUnreadableError, match="0: gave no picture"):
+    with pytest.raises(VideoUnreadableError, match="0: sent no frame"):
         next(live_frames("0"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepfake_detect.records import FaceScore, FrameScore, TrackScore, VideoMetadata
-from deepfake_detect.scoring.quality import WARNING_KINDS, quality_warnings, sharpness_of
+from deepfake_detect.scoring.quality import WARNING_KINDS, Clip, quality_warnings, sharpness_of
 
 
 def metadata(num_frames: int = 300) -> VideoMetadata:
@@ -31,9 +31,10 @@ def kinds(
     of_file: VideoMetadata | None = None,
     num_bytes: int = 10**7,
 ) -> list[str]:
-    found = quality_warnings(seen, tracks, interval, of_file or metadata(), num_bytes=num_bytes)
-    assert all(limit.kind in WARNING_KINDS for limit in found)
-    return [limit.kind for limit in found]
+    clip = Clip.from_metadata(of_file or metadata(), num_bytes=num_bytes)
+    found = quality_warnings(seen, tracks, interval, clip)
+    assert all(warning.kind in WARNING_KINDS for warning in found)
+    return [warning.kind for warning in found]
 
 
 def test_a_good_clip_has_no_limits() -> None:

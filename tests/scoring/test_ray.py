@@ -5,15 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.scoring import ClipSource, ScoringOptions, score_on_cluster
-from deepfake_detect.work import RayOptions, TaskFailure
 
 
 def test_a_folder_is_judged_as_on_this_machine(
@@ -35,23 +31,6 @@ def test_a_folder_is_judged_as_on_this_machine(
         assert [row["verdict"] != "" for row in csv.DictReader(table)].count(True) == 3
 
 
-def test_a_clip_that_workers_die_of_is_told(
-    small_detector: Path, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def first_is_lost(tasks: Any, make_worker: Any, **options: Any) -> Iterator[Any]:
-        worker = make_worker()
-        for task in tasks:
-            yield task, TaskFailure(3, "the node died") if task[0] == 0 else worker(task)
-
-    monkeypatch.setattr("deepfake_detect.scoring.on_cluster.map_tasks", first_is_lost)
-    sources = [ClipSource("a", str(portrait_clip)), ClipSource("b", str(portrait_clip))]
-    options = ScoringOptions(detector=str(small_detector), num_frames=1)
-    (_, lost), (_, judged) = score_on_cluster(sources, options, RayOptions(), finish=lambda *_: None)
-    assert lost.score is None
-    assert str(lost.error) == "a: 3 workers died of it (the node died); try it alone"
-    assert judged.score is not None
-
-
 def test_standard_input_stays_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score-video", "-", "--engine", "ray"]) == 2
-    assert "error: -: is read here, and not on a cluster; name a file" in capsys.readouterr().err
+    assert "error: -: is read on this machine, not on a cluster; name a file" in capsys.readouterr().err

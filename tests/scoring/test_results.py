@@ -4,6 +4,7 @@ import csv
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from deepfake_detect.scoring import (
     ClipSource,
     ResultsTable,
     ScoringOptions,
-    settings_of,
+    run_settings,
 )
 from deepfake_detect.scoring.clip_scorer import file_facts
 from deepfake_detect.scoring.results import SCHEMA
@@ -32,18 +33,21 @@ def clip(folder: Path, name: str, content: bytes = b"pictures") -> ClipSource:
     return ClipSource(str(folder / name), str(folder / name))
 
 
-def judged(source: ClipSource, probability: float = 0.75) -> BatchItem:
+def scored(source: ClipSource, probability: float = 0.75) -> tuple[ClipSource, BatchItem]:
     faces = [FaceScore(None, 0, 1.0, p) for p in (probability, probability / 2)]  # type: ignore[arg-type]
     frames = tuple(FrameScore(n, n * 0.5, (face,)) for n, face in enumerate(faces))
     track = TrackScore(0, 2, probability, True)
-    score = ClipResult(source.name, "fake", probability, 2, (*frames, FrameScore(2, 1.0, ())), (track,), INFO)
+    result = ClipResult(
+        source.name, "fake", probability, 2, (*frames, FrameScore(2, 1.0, ())), (track,), INFO
+    )
     facts = file_facts(source.path) if source.path else None
-    return BatchItem(source, score, None, 1.5, facts, None, "signed by A")
+    return source, BatchItem(source.name, result, None, 1.5, facts, None, "signed by A")
 
 
-def failed(source: ClipSource) -> BatchItem:
+def failed(source: ClipSource) -> tuple[ClipSource, BatchItem]:
     error = VideoUnreadableError(source.name, "is no video", "pass one")
-    return BatchItem(source, None, error, 0.1, file_facts(source.path) if source.path else None)
+    facts = file_facts(source.path) if source.path else None
+    return source, BatchItem(source.name, None, error, 0.1, facts)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -57,8 +61,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def test_a_row_holds_what_was_found(kind: str, tmp_path: Path) -> None:
     source, table = clip(tmp_path, "a.mp4"), tmp_path / "new" / f"r.{kind}"
     with ResultsTable(table, SETTINGS) as results:
-        results.add(judged(source))
-        results.add(failed(clip(tmp_path, "b.mp4")))
+        results.add(*scored(source))
+        results.add(*failed(clip(tmp_path, "b.mp4")))
     first, second = rows(table)
     assert list(first) == SCHEMA.names
     assert first["path"] == str(tmp_path / "a.mp4")
@@ -79,8 +83,8 @@ def test_what_is_in_the_table_is_not_needed_again_unless_it_changed(kind: str, t
     same, touched, longer, other, broken = (clip(tmp_path, f"{n}.mp4") for n in "abcde")
     with ResultsTable(table, SETTINGS) as results:
         for source in (same, touched, longer, other):
-            results.add(judged(source))
-        results.add(failed(broken))
+            results.add(*scored(source))
+        results.add(*failed(broken))
     os.utime(tmp_path / "b.mp4", (1, 1))
     (tmp_path / "c.mp4").write_bytes(b"more pictures")
     (tmp_path / "d.mp4").write_bytes(b"PICTURES")
@@ -100,8 +104,8 @@ def test_addresses_are_not_needed_again_and_standard_input_always(tmp_path: Path
     address, stdin = ClipSource("http://a/b.mp4", None), replace(clip(tmp_path, "s"), name="-")
     with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
         assert results.needs(address)
-        results.add(judged(address))
-        results.add(judged(stdin))
+        results.add(*scored(address))
+        results.add(*scored(stdin))
         assert not results.needs(address)
         assert results.needs(stdin)
 
@@ -113,12 +117,12 @@ def test_the_rows_are_on_disk_before_the_run_ends(kind: str, tmp_path: Path) -> 
     sources = [clip(tmp_path, f"{number}.mp4") for number in range(60)]
     killed = ResultsTable(table, SETTINGS)
     for source in sources[:57]:
-        killed.add(judged(source))
+        killed.add(*scored(source))
     killed._lock.release()  # which the system does
     with ResultsTable(table, SETTINGS) as results:
         assert [results.needs(source) for source in sources] == [False] * 57 + [True] * 3
         for source in sources[57:]:
-            results.add(judged(source))
+            results.add(*scored(source))
     assert [row["path"] for row in rows(table)] == [source.name for source in sources]
     assert not list(tmp_path.glob(".r*.csv"))  # no journal is left
 
@@ -127,7 +131,7 @@ def test_parquet_is_written_every_fifty_clips(tmp_path: Path) -> None:
     table = tmp_path / "r.parquet"
     with ResultsTable(table, SETTINGS) as results:
         for number in range(51):
-            results.add(judged(clip(tmp_path, f"{number}.mp4")))
+            results.add(*scored(clip(tmp_path, f"{number}.mp4")))
             assert len(rows(table)) == (50 if number >= 49 else 0)
     assert len(rows(table)) == 51
 
@@ -138,7 +142,7 @@ def test_parquet_is_written_every_fifty_clips(tmp_path: Path) -> None:
 def test_a_row_that_was_cut_off_is_judged_again(tail: bytes, tmp_path: Path) -> None:
     table, source = tmp_path / "r.csv", clip(tmp_path, "a.mp4")
     with ResultsTable(table, SETTINGS) as results:
-        results.add(judged(source))
+        results.add(*scored(source))
     whole = table.read_bytes()
     table.write_bytes(whole + tail)
     with ResultsTable(table, SETTINGS) as results:
@@ -151,9 +155,9 @@ def test_a_row_that_was_cut_off_is_judged_again(tail: bytes, tmp_path: Path) -> 
 def test_a_clip_judged_again_has_one_row_in_its_old_place(kind: str, tmp_path: Path) -> None:
     table, sources = tmp_path / f"r.{kind}", [clip(tmp_path, f"{n}.mp4") for n in "ab"]
     with ResultsTable(table, SETTINGS) as results:
-        results.add(failed(sources[0]))
-        results.add(judged(sources[1]))
-        results.add(judged(sources[0], 0.25))
+        results.add(*failed(sources[0]))
+        results.add(*scored(sources[1]))
+        results.add(*scored(sources[0], 0.25))
     first, second = rows(table)
     assert (first["path"], float(first["fake_probability"])) == (sources[0].name, 0.25)
     assert second["path"] == sources[1].name
@@ -164,9 +168,9 @@ def test_a_clip_judged_again_has_one_row_in_its_old_place(kind: str, tmp_path: P
 def test_another_detector_or_settings_are_refused(name: str, kind: str, tmp_path: Path) -> None:
     table = tmp_path / f"r.{kind}"
     with ResultsTable(table, SETTINGS) as results:
-        results.add(judged(clip(tmp_path, "a.mp4")))
+        results.add(*scored(clip(tmp_path, "a.mp4")))
     before = rows(table)
-    with pytest.raises(OptionError, match=f"was made with {name} .* and this run has 'other'"):
+    with pytest.raises(OptionError, match=f"was written with {name} .*; this run has 'other'"):
         ResultsTable(table, {**SETTINGS, name: "other"})
     assert rows(table) == before
     with ResultsTable(table, SETTINGS):  # and the table was let go of
@@ -174,12 +178,13 @@ def test_another_detector_or_settings_are_refused(name: str, kind: str, tmp_path
 
 
 def test_the_settings_tell_all_that_moves_a_verdict(small_detector: Path) -> None:
-    _, config = read_detector(small_detector)
+    detector: Any = SimpleNamespace(config=read_detector(small_detector)[1])
     plain = ScoringOptions(detector=str(small_detector))
-    told = settings_of(plain, config)
-    assert told["detector"] == "small 1"
-    assert told["detector_sha256"] == file_facts(small_detector).sha256
-    assert settings_of(replace(plain, device="cpu", aggregation_rule="most_suspicious_track"), config) == told
+    settings = run_settings(plain, detector)
+    assert settings["detector"] == "small 1"
+    assert settings["detector_sha256"] == file_facts(small_detector).sha256
+    same = replace(plain, device="cpu", aggregation_rule="most_suspicious_track")
+    assert run_settings(same, detector) == settings
     for change in (
         {"num_frames": 3},
         {"aggregation_rule": "mean"},
@@ -187,27 +192,27 @@ def test_the_settings_tell_all_that_moves_a_verdict(small_detector: Path) -> Non
         {"allow_truncated": True},
         {"precision": "bf16"},
     ):
-        assert settings_of(replace(plain, **change), config)["settings"] != told["settings"]
-    bundled = settings_of(replace(plain, detector=None), config)
-    assert bundled["detector_sha256"] != told["detector_sha256"]
+        assert run_settings(replace(plain, **change), detector)["settings"] != settings["settings"]
+    bundled = run_settings(replace(plain, detector=None), detector)
+    assert bundled["detector_sha256"] != settings["detector_sha256"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"hello", b"\xff\n"])
 def test_another_file_is_not_written_over(content: bytes, kind: str, tmp_path: Path) -> None:
     (tmp_path / f"r.{kind}").write_bytes(content)
-    with pytest.raises(OutputError, match=f"r.{kind}: is no table of results"):
+    with pytest.raises(OutputError, match=f"r.{kind}: is not a table of results"):
         ResultsTable(tmp_path / f"r.{kind}", SETTINGS)
     assert (tmp_path / f"r.{kind}").read_bytes() == content
 
 
 def test_values_of_another_kind_are_no_table(tmp_path: Path) -> None:
     with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
-        results.add(judged(clip(tmp_path, "a.mp4")))
+        results.add(*scored(clip(tmp_path, "a.mp4")))
     text = (tmp_path / "r.csv").read_text()
     for spoiled in (text.replace("0.75", "high"), text + "one,two\n"):
         (tmp_path / "r.csv").write_text(spoiled)
-        with pytest.raises(OutputError, match="is no table of results"):
+        with pytest.raises(OutputError, match="is not a table of results"):
             ResultsTable(tmp_path / "r.csv", SETTINGS)
 
 
@@ -221,13 +226,13 @@ def test_an_empty_file_becomes_a_table(tmp_path: Path) -> None:
 def test_one_run_writes_a_table_at_a_time(tmp_path: Path) -> None:
     with (
         ResultsTable(tmp_path / "r.csv", SETTINGS),
-        pytest.raises(OutputError, match="another run is writing to it"),
+        pytest.raises(OutputError, match="is being written by another run"),
     ):
         ResultsTable(tmp_path / "r.csv", SETTINGS)
 
 
 def test_an_ending_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="is neither .csv nor .parquet"):
+    with pytest.raises(OptionError, match=r"results: is .*r\.xlsx'; must end in \.csv or \.parquet"):
         ResultsTable(tmp_path / "r.xlsx", SETTINGS)
 
 
@@ -238,7 +243,7 @@ def test_names_that_are_no_text_or_hold_line_ends(kind: str, tmp_path: Path) -> 
     sources = [clip(tmp_path, name) for name in names]
     with ResultsTable(table, SETTINGS) as results:
         for source in sources:
-            results.add(judged(source))
+            results.add(*scored(source))
     with ResultsTable(table, SETTINGS) as results:
         assert [results.needs(source) for source in sources] == [False] * 4
     assert rows(table)[0]["path"].endswith("\\udcff.mp4")
@@ -252,22 +257,22 @@ def test_no_room_on_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match=r"r.csv: cannot be written \(No space left on device\)"):
-        results.add(judged(clip(tmp_path, "a.mp4")))
+        results.add(*scored(clip(tmp_path, "a.mp4")))
 
 
 def test_a_clip_is_needed_for_files_that_are_not_there(tmp_path: Path) -> None:
     """Who asks for a report of a clip that is in the table gets one."""
     source, bad, report = clip(tmp_path, "a.mp4"), clip(tmp_path, "b.mp4"), tmp_path / "r.html"
     with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
-        results.add(judged(source))
-        results.add(failed(bad))
-        assert results.needs(source, leaves=[report])
-        assert not results.needs(bad, leaves=[report])  # it would fail again
+        results.add(*scored(source))
+        results.add(*failed(bad))
+        assert results.needs(source, files=[report])
+        assert not results.needs(bad, files=[report])  # it would fail again
         report.touch()
-        assert not results.needs(source, leaves=[report])
+        assert not results.needs(source, files=[report])
         address = ClipSource("https://example.org/a.mp4", None)
-        results.add(judged(address))
-        assert results.needs(address, leaves=[tmp_path / "s.html"])
-        assert not results.needs(address, leaves=[report])
+        results.add(*scored(address))
+        assert results.needs(address, files=[tmp_path / "s.html"])
+        assert not results.needs(address, files=[report])
         Path(source.name).unlink()
-        assert not results.needs(source, leaves=[tmp_path / "s.html"])
+        assert not results.needs(source, files=[tmp_path / "s.html"])

@@ -56,12 +56,12 @@ def test_a_folder_without_clips_and_files_that_are_not_there_are_kept_to_be_told
 
 
 def test_addresses_are_refused_unless_allowed(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="nothing is fetched unless you say so; pass --allow-url"):
+    with pytest.raises(OptionError, match="nothing is downloaded unless you allow it; set `allow_url`"):
         find_clips(["https://example.org/a.mp4"], scratch=tmp_path)
     for address in ("file:///etc/passwd", "ftp://example.org/a.mp4", "RTSP://camera"):
-        with pytest.raises(OptionError, match="addresses are not fetched"):
-            find_clips([address], scratch=tmp_path, allow_addresses=True)
-    (clip,) = find_clips(["HTTP://example.org/a.mp4"] * 2, scratch=tmp_path, allow_addresses=True)
+        with pytest.raises(OptionError, match="URLs are not supported for clips"):
+            find_clips([address], scratch=tmp_path, allow_url=True)
+    (clip,) = find_clips(["HTTP://example.org/a.mp4"] * 2, scratch=tmp_path, allow_url=True)
     assert (clip.name, clip.path) == ("HTTP://example.org/a.mp4", None)
 
 

@@ -31,8 +31,8 @@ def test_clips_of_a_store_are_judged_as_those_here(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["s3://faces/clips"], "nothing is fetched unless you say so; pass --allow-url"),
-        (["s3://faces/absent", "--allow-url"], "holds no clip, or is not there; check the address"),
+        (["s3://faces/clips"], "nothing is downloaded unless you allow it; set --allow-url"),
+        (["s3://faces/absent", "--allow-url"], "holds no clip, or does not exist; check the URL"),
         (["s3://faces/absent.mp4", "--allow-url"], "cannot be fetched"),
     ],
 )

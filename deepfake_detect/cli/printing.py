@@ -1,0 +1,108 @@
+"""What score-video prints: one line per clip, a table for a single one, one line for a stream."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detect.report.tables import clip_line, print_clip
+from deepfake_detect.report.verdicts import printable
+
+if TYPE_CHECKING:
+    from deepfake_detect.scoring import BatchItem, LiveVerdict
+
+_STDOUT = Path("-")
+_LINE_SECONDS = 1.0
+
+
+class ClipPrinter:
+    """Prints the items of a batch as they come.
+
+    Args:
+        clips: The clips as they were named.
+        json: JSON file; ``-`` is standard output, and the lines then go to standard error.
+        results: Table of results.
+    """
+
+    def __init__(self, clips: Sequence[str], *, json: Path | None, results: Path | None) -> None:
+        self.prints_json = json == _STDOUT
+        self._clips = clips
+        self._results = results
+        self._is_single = False
+        self._documents: list[dict[str, Any]] = []
+        self._num_items = self._num_resumed = self._num_failed = 0
+        self._stream_name = "stderr" if self.prints_json else "stdout"
+        self._stream = getattr(sys, self._stream_name)
+
+    def show(self, item: BatchItem) -> None:
+        """Print the lines of a clip."""
+        from deepfake_detect.scoring.outputs import is_single_clip
+
+        self._num_items += 1
+        self._num_resumed += item.is_resumed
+        self._is_single = is_single_clip(self._clips, [item.source])
+        if item.result is not None:
+            if self.prints_json:
+                self._documents.append(item.to_dict())
+            lines = [clip_line(item.result)]
+            lines += [f"  Content Credentials: {item.credentials}"] if item.credentials else []
+            # While a progress bar is drawn, rich replaces both streams by its own: right for a
+            # terminal, where lines belong above the bar, and wrong for a file.
+            stream = getattr(sys, self._stream_name) if self._stream.isatty() else self._stream
+            print("\n".join(lines), file=stream, flush=True)
+            if self._is_single:
+                print_clip(item.result, seconds=item.seconds, file=stream)
+        if item.error is not None:
+            print(f"error: {printable(str(item.error))}", file=sys.stderr)
+            self._num_failed += 1
+
+    def end(self) -> int:
+        """Print the JSON and a summary; return the exit code."""
+        from deepfake_detect.scoring.outputs import json_document
+
+        if self.prints_json and (self._documents or not self._is_single):
+            print(json.dumps(json_document(self._documents, is_single=self._is_single), indent=2))
+        if self._num_resumed:
+            done = f"{self._num_resumed} of {self._num_items} clips"
+            print(f"{done} were already in {self._results}", file=sys.stderr)
+        if self._num_failed and self._results is not None:
+            failed = f"{self._num_failed} of {self._num_items - self._num_resumed} clips"
+            print(f"{failed} could not be scored; the errors are in {self._results}", file=sys.stderr)
+        return 2 if self._num_failed else 0
+
+
+class LiveLine:
+    """One line of a terminal that is overwritten; without a terminal, one line per second."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._last_seconds = -_LINE_SECONDS
+
+    def show_all(self, verdicts: Iterable[LiveVerdict]) -> int:
+        """Show verdicts until they end or Ctrl-C is pressed; return the exit code."""
+        verdict = None
+        try:
+            for verdict in verdicts:
+                self.show(verdict)
+        except KeyboardInterrupt:
+            pass  # that is how a stream without an end is ended
+        self.end(verdict)
+        return 0
+
+    def show(self, verdict: LiveVerdict) -> None:
+        """Show the latest verdict."""
+        if self._is_terminal:
+            width = shutil.get_terminal_size().columns
+            print(f"\r\x1b[2K{verdict.line()[: width - 1]}", end="", flush=True)
+        elif verdict.elapsed_seconds - self._last_seconds >= _LINE_SECONDS:
+            self._last_seconds = verdict.elapsed_seconds
+            print(verdict.line(), flush=True)
+
+    def end(self, verdict: LiveVerdict | None) -> None:
+        """Show the last verdict."""
+        words = "no frame was scored" if verdict is None else f"last verdict: {verdict.line()}"
+        print(f"\r\x1b[2K{words}" if self._is_terminal else words, flush=True)

@@ -1,0 +1,233 @@
+"""The one reader of detectors: picks the runtime by the file's kind, the device and what is installed."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detector
+from deepfake_detect.models.config import DetectorConfig, parse_config
+from deepfake_detect.models.detector import BaseDetector
+from deepfake_detect.records import InferencePrecision
+from deepfake_detect.runtimes.detector import RuntimeDetector
+from deepfake_detect.runtimes.sessions import RUNTIMES, SOURCE_KEY, Session, default_num_threads, open_session
+
+if TYPE_CHECKING:
+    import torch
+
+    from deepfake_detect.models.classifier import ForgeryClassifier
+    from deepfake_detect.models.inference import TorchDetector
+
+Runtime = Literal["auto", "torch", "onnx", "openvino"]
+"""What runs the networks; ``"auto"`` chooses, see :func:`load_crop_detector`."""
+DEFAULT_DETECTOR = "default"
+"""Name of the bundled detector."""
+_RUNTIME_OF_SUFFIX: dict[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}
+EXPORT_SUFFIXES = tuple(_RUNTIME_OF_SUFFIX)
+"""Suffixes of exported detectors."""
+_SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".onnx")}
+
+
+@dataclass(frozen=True)
+class DetectorFile:
+    """A detector that was found, not yet loaded.
+
+    Attributes:
+        path: Its file; ``None`` for the bundled detector.
+        runtime: The runtime to load it into; not ``"auto"``.
+    """
+
+    path: Path | None
+    runtime: Runtime
+
+    def read_torch(self) -> tuple[ForgeryClassifier, DetectorConfig]:
+        """Return the network in evaluation mode on the CPU, and its config.
+
+        Raises:
+            CheckpointError: The file is missing, damaged or of another library.
+        """
+        from deepfake_detect.models.checkpoint import read_detector
+
+        with self._opened(BUNDLED) as path:
+            return read_detector(path)
+
+    def open_export(self, *, num_threads: int) -> tuple[Session, DetectorConfig]:
+        """Return the loaded export, and its config.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or was not exported by this library.
+            OptionError: The runtime is not installed.
+        """
+        with self._opened(BUNDLED_ONNX) as path:
+            session = open_session(path, self.runtime, num_threads=num_threads)
+            return session, parse_config(path, session.metadata)
+
+    def _opened(self, bundled: str) -> nullcontext[Path]:
+        return bundled_detector(bundled) if self.path is None else nullcontext(self.path)  # type: ignore[return-value]
+
+
+def find_detector(
+    detector: str | os.PathLike[str] | None = None,
+    *,
+    runtime: Runtime = "auto",
+    device: str | torch.device = "auto",
+    precision: InferencePrecision = "fp32",
+) -> DetectorFile:
+    """Return a detector's file and the runtime to load it into, without loading it.
+
+    Args:
+        detector, runtime, device, precision: See :func:`load_crop_detector`.
+
+    Raises:
+        CheckpointError: The path is a folder, or not a file of the runtime.
+        OptionError: The runtime is unknown or not installed, or lacks the device or the precision.
+    """
+    path = None if detector is None or str(detector) == DEFAULT_DETECTOR else Path(detector)
+    if path is not None and path.is_dir():
+        raise CheckpointError(path, "is a folder", "pass the detector file in it")
+    if runtime not in ("auto", "torch", *RUNTIMES):
+        raise OptionError("runtime", f"is {runtime!r}", f"must be one of auto, torch, {', '.join(RUNTIMES)}")
+    exported = None if path is None else _RUNTIME_OF_SUFFIX.get(path.suffix)
+    if runtime == "auto":
+        runtime = exported or (_runtime_of_bundled(device, precision) if path is None else "torch")
+    if runtime == "torch":
+        _check_torch(path, exported)
+    else:
+        _check_export(path, runtime, str(device), precision)
+    return DetectorFile(path, runtime)
+
+
+def load_crop_detector(
+    detector: str | os.PathLike[str] | None = None,
+    *,
+    runtime: Runtime = "auto",
+    device: str | torch.device = "auto",
+    precision: InferencePrecision = "fp32",
+    num_threads: int | None = None,
+) -> BaseDetector:
+    """Load a detector of any kind, to score face crops.
+
+    Args:
+        detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
+            classifier), an exported ``.onnx`` or ``.xml``, or ``"default"`` for the bundled detector,
+            as is ``None``.
+        runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
+            file; for the bundled detector PyTorch on a GPU and ONNX Runtime elsewhere; PyTorch for
+            all others.
+        device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Exports run on
+            the CPU.
+        precision: ``"fp32"``, or ``"bf16"`` in PyTorch: about twice as fast where the hardware has it.
+            A crop's probability then changes by some hundredths; the ranking hardly does.
+        num_threads: Of ONNX Runtime and OpenVINO; the number of cores, or OMP_NUM_THREADS, if ``None``.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another library.
+        DeviceError: The device is not available, or does not compute in the precision.
+        OptionError: An option is unknown, or the runtime lacks the device or precision.
+
+    Example:
+        >>> import numpy as np
+        >>> load_crop_detector(runtime="onnx").score_crops([np.zeros((120, 90, 3), np.uint8)]).shape
+        (1,)
+    """
+    file = find_detector(detector, runtime=runtime, device=device, precision=precision)
+    if file.runtime == "torch":
+        from deepfake_detect.device import choose_device
+        from deepfake_detect.models.inference import TorchDetector
+
+        return TorchDetector(*file.read_torch(), device=choose_device(device), precision=precision)
+    threads = default_num_threads() if num_threads is None else num_threads
+    session, config = file.open_export(num_threads=threads)
+    return RuntimeDetector(session, config, runtime=file.runtime, num_threads=threads)
+
+
+def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:
+    """Return a detector in PyTorch for what needs its network; the bundled one is loaded there.
+
+    Args:
+        detector: Of any runtime.
+        purpose: What needs it, in the plural, for the error: ``"heat maps"``.
+
+    Raises:
+        OptionError: The detector is an export, which has no gradients or layers.
+    """
+    from deepfake_detect.models.inference import TorchDetector
+
+    if isinstance(detector, TorchDetector):
+        return detector
+    if isinstance(detector, RuntimeDetector) and detector.metadata.get(SOURCE_KEY) == _bundled_sha256():
+        found = load_crop_detector(runtime="torch", device="cpu")
+        assert isinstance(found, TorchDetector)
+        return found
+    raise OptionError(
+        "detector",
+        f"is an export, which has no {purpose}",
+        "load the detector.safetensors that it was exported from, with PyTorch",
+    )
+
+
+def _bundled_sha256() -> str:
+    from deepfake_detect.io.files import sha256_of_file
+
+    with bundled_detector() as path:
+        return sha256_of_file(path)
+
+
+def _check_torch(path: Path | None, exported: Runtime | None) -> None:
+    if exported is not None:
+        remedy = f"set `runtime` to auto or {exported}"
+        raise OptionError("runtime", f"is torch, and {path} is an exported detector", remedy)
+    if not is_installed("torch"):
+        raise OptionError("runtime", "is torch, which is not installed", "install it, or use onnx")
+
+
+def _check_export(path: Path | None, runtime: Runtime, device: str, precision: str) -> None:
+    if precision != "fp32":
+        raise OptionError(
+            "precision",
+            f"is {precision}, and exported detectors have their own precision",
+            "set it when exporting, or set `runtime` to torch",
+        )
+    if device not in ("auto", "cpu"):
+        raise OptionError("device", f"is {device}, and {runtime} runs on the CPU", "set `runtime` to torch")
+    suffixes = _SUFFIXES[runtime]
+    if path is not None and path.suffix not in suffixes:
+        raise CheckpointError(
+            path,
+            f"is not a file of {runtime} ({', '.join(suffixes)})",
+            f"export the detector: export_detector(path, format={runtime!r})",
+        )
+    if path is not None and not path.is_file():
+        raise CheckpointError(path, "there is no such file", f"pass a {' or '.join(suffixes)} file")
+
+
+def _runtime_of_bundled(device: str | torch.device, precision: str) -> Runtime:
+    needs_torch = precision != "fp32" or str(device) not in ("auto", "cpu") or not is_installed("onnxruntime")
+    if needs_torch or (str(device) == "auto" and is_installed("torch") and _has_gpu()):
+        return "torch"
+    return "onnx"
+
+
+def _has_gpu() -> bool:
+    """Return whether PyTorch finds a CUDA device; it is not imported where there is no driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def is_installed(library: str) -> bool:
+    """Return whether a library can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(library) is not None
+    except (ModuleNotFoundError, ValueError):  # blocked by an import hook, or by None in sys.modules
+        return False

@@ -1,0 +1,103 @@
+"""The options of scoring: default, type, range and help of each stand here, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
+from deepfake_detect.options import check_options, option
+from deepfake_detect.records import InferencePrecision
+from deepfake_detect.runtimes.load import Runtime
+
+
+def _rules() -> tuple[str, ...]:
+    return tuple(AGGREGATION_RULES)
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How clips are scored; see :func:`load_detector` and :meth:`Detector.score_video`."""
+
+    detector: str | None = option(
+        None, help="detector.safetensors, or an exported .onnx or .xml (default: the bundled detector)"
+    )
+    runtime: Runtime = option(
+        "auto",
+        help="what runs the networks (default auto: of an exported file its own; of the bundled detector "
+        "onnx, or torch on a GPU; of others torch)",
+    )
+    device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
+    precision: InferencePrecision = option(
+        "fp32",
+        help="what the detector computes in; bf16 is about twice as fast where the hardware has it, and "
+        "changes a face's probability by some hundredths",
+    )
+    num_frames: int = option(32, low=1, flag="--frames", help="evenly spaced frames to score")
+    aggregation_rule: str | None = option(
+        None,
+        choices=_rules,
+        flag="--aggregation",
+        metavar="RULE",
+        help=f"from faces to the clip: {', '.join(AGGREGATION_RULES)} (default: the detector's own)",
+    )
+    min_face: float | None = option(
+        None,
+        low=12,
+        help="smallest face to detect, in pixels (default: a tenth of the frame's shorter side)",
+    )
+    allow_truncated: bool = option(False, help="score what is left of truncated clips")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What is written about a batch of clips, and how many are scored at a time."""
+
+    results: Path | None = option(
+        None,
+        metavar="FILE",
+        help="write one row per clip to a table (.csv or .parquet) as clips end; when run again, only clips "
+        "that are not in it or have changed are scored",
+    )
+    retry_failed: bool = option(False, help="also score clips that failed according to the table of results")
+    out: Path | None = option(
+        None, metavar="DIR", help="write NAME.json, NAME_timeline.png and NAME_annotated.mp4 per clip"
+    )
+    json: Path | None = option(
+        None,
+        metavar="FILE",
+        help="write the result as JSON, - for standard output: an object, or a list for several clips",
+    )
+    report: Path | None = option(None, metavar="FILE", help="write a report on one clip as HTML")
+    annotate: Path | None = option(
+        None, metavar="FILE", help="write one clip as MP4 with boxes and probabilities"
+    )
+    workers: int | None = option(
+        None,
+        low=1,
+        metavar="N",
+        help="clips scored at a time, one process each (default: cores, at most 4; 1 for fewer than 3 clips "
+        "and on a GPU); on Ray: workers in all",
+    )
+    allow_url: bool = option(False, help="download clips given as URLs (extra: url)")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """How a camera or stream is scored."""
+
+    live: str | None = option(
+        None, metavar="SOURCE", help="score a camera (0, /dev/video0) or a stream (rtsp or http URL)"
+    )
+    window_seconds: float = option(
+        10.0, above=0, flag="--live-seconds", help="seconds that the live verdict covers"
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
