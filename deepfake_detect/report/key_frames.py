@@ -117,17 +117,17 @@ def collect_key_frames(
 
     Raises:
         VideoError: The clip can no longer be read, or has changed since it was scored.
-        OptionError: The detector is another one, or has no heat maps because it runs without PyTorch.
+        OptionError: The detector is another one, or is an export, which has no heat maps.
     """
-    torch_detector = None if detector is None else _checked_detector(detector, result)
+    explainer = None if detector is None else _checked_detector(detector, result)
     on_step("reading the faces")
     picks = pick_faces(result)
     metadata = read_metadata(result.video)
-    thumbnails, crops = _read_images(result, picks, metadata, torch_detector)
+    thumbnails, crops = _read_images(result, picks, metadata, explainer)
     heat_maps, reason = _no_heat_maps(picks), "no detector was passed to compute them"
-    if torch_detector is not None:
+    if explainer is not None:
         on_step("computing heat maps")
-        heat_maps, reason = _heat_maps(torch_detector, picks, crops)
+        heat_maps, reason = _heat_maps(explainer, picks, crops)
     on_step("hashing the file")
     sha256 = sha256_of_file(result.video)
     result.check_file()  # the hash in the report must be that of the file that was scored
@@ -139,7 +139,7 @@ def collect_key_frames(
         faces=tuple(map(_key_face, picks, crops, heat_maps)),
         why_no_heat_maps=reason,
         thumbnails=thumbnails,
-        detector_facts=() if torch_detector is None else _detector_facts(torch_detector),
+        detector_facts=() if explainer is None else _detector_facts(explainer),
     )
 
 
@@ -176,7 +176,7 @@ def _apart(
 
 
 def _checked_detector(detector: BaseDetector, result: ClipResult) -> TorchDetector:
-    from deepfake_detect.models.inference import TorchDetector
+    from deepfake_detect.runtimes import torch_detector
 
     given = (detector.config.name, detector.config.version)
     if given != (result.detector.name, result.detector.version):
@@ -185,11 +185,7 @@ def _checked_detector(detector: BaseDetector, result: ClipResult) -> TorchDetect
             f"is {' '.join(given)}; the clip was scored by {result.detector.name} {result.detector.version}",
             "pass that detector",
         )
-    if not isinstance(detector, TorchDetector):
-        raise OptionError(
-            "detector", "runs without PyTorch, which heat maps need", "load it with `runtime` torch"
-        )
-    return detector
+    return torch_detector(detector, purpose="heat maps")  # of the bundled detector, from its torch file
 
 
 def _read_images(

@@ -38,7 +38,7 @@ def test_a_clip_is_judged_as_by_pytorch(
     np.testing.assert_allclose(probabilities(score), probabilities(wanted), atol=1e-3)
     assert score.warnings == wanted.warnings
     assert (score.runtime, wanted.runtime) == (runtime, "torch")
-    with pytest.raises(OptionError, match="runs without PyTorch, which heat maps need"):
+    with pytest.raises(OptionError, match="is an export, which has no heat maps"):
         collect_key_frames(score, detector)
     with pytest.raises(OptionError, match="scores single crops"):
         detector.score_sequence([])
