@@ -111,15 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: Command, program: str, arguments: Sequence[str]) -> int:
     """Run a command; turn what goes wrong into a line and an exit code."""
-    module = importlib.import_module(command.module)
     parser = argparse.ArgumentParser(
-        prog=program,
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    module.add_arguments(parser)
     try:
+        module = importlib.import_module(command.module)
+        parser.description = module.__doc__
+        module.add_arguments(parser)
         with _plain_warnings():
             return int(module.run(parser.parse_args(arguments)))
     except DeepfakeDetectError as error:
