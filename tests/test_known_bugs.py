@@ -15,7 +15,7 @@ import pytest
 from deepfake_detect.data.audit import audit_rows
 from deepfake_detect.data.crops import crop_fraction
 from deepfake_detect.data.index import IndexOrigin, VideoIndex, write_index
-from deepfake_detect.data.layouts import read_dataset
+from deepfake_detect.data.layouts import read_layout
 from deepfake_detect.data.layouts.ffpp import FORGERY_METHODS, official_split_pairs
 from deepfake_detect.data.splits import assign_splits
 from deepfake_detect.errors import DatasetLayoutError, OptionError
@@ -36,7 +36,7 @@ def ffpp_videos(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetVideo,
     """Every video of FaceForensics++ c23, by name."""
     pairs = [(a, b) for _, a, b in official_split_pairs()]
     root = make_ffpp(tmp_path_factory.mktemp("full") / "ffpp", pairs=pairs)
-    return read_dataset(root)[2].videos
+    return read_layout(root)[2].videos
 
 
 def index_of(folder: Path, videos: tuple[DatasetVideo, ...]) -> VideoIndex:
@@ -97,7 +97,7 @@ def test_a_split_by_target_alone_leaks(tmp_path: Path, ffpp_videos: tuple[Datase
     assert seen > 0.6
     leaks = audit_rows(index_of(tmp_path, faulty)).leaks
     assert [(leak.kind, leak.first, leak.second) for leak in leaks] == [("identities", "train", "test")]
-    divided = assign_splits(ffpp_videos, policy="identity")
+    divided = assign_splits(ffpp_videos, split="identity")
     assert audit_rows(index_of(tmp_path, divided.videos)).leaks == ()
     assert Counter(video.split for video in divided.videos) == {"train": 4320, "val": 840, "test": 840}
 
@@ -111,7 +111,7 @@ def test_the_official_split_leaks_nothing(tmp_path: Path, ffpp_videos: tuple[Dat
 def test_the_first_line_of_a_list_counts_and_one_means_real_there(tmp_path: Path) -> None:
     root = make_celebdf_v2(tmp_path / "Celeb-DF-v2", is_full=True)
     lines = (root / "List_of_testing_videos.txt").read_text().splitlines()
-    listing = read_dataset(root)[2]
+    listing = read_layout(root)[2]
     test = {f"{v.path.parent.name}/{v.path.name}": v.label for v in listing.videos if v.split == "test"}
     assert len(lines) == len(test) == 518
     assert lines[0].split()[1] in test
@@ -121,14 +121,14 @@ def test_the_first_line_of_a_list_counts_and_one_means_real_there(tmp_path: Path
     inverted = [f"{1 - int(line[0])}{line[1:]}" for line in lines]
     (root / "List_of_testing_videos.txt").write_text("\n".join(inverted))
     with pytest.raises(DatasetLayoutError, match="List_of_testing_videos.txt"):
-        read_dataset(root)
+        read_layout(root)
 
 
 def test_a_misspelled_folder_is_no_silent_class(tmp_path: Path) -> None:
     root = make_celebdf_v2(tmp_path / "Celeb-DF-v2")
     (root / "YouTube-real").rename(root / "Youtube-real")
-    with pytest.raises(DatasetLayoutError, match="Youtube-real: is no folder.*rename it to YouTube-real"):
-        read_dataset(root)
+    with pytest.raises(DatasetLayoutError, match="Youtube-real: is not a folder.*rename it to YouTube-real"):
+        read_layout(root)
 
 
 def test_crops_of_another_margin_or_alignment_are_refused() -> None:

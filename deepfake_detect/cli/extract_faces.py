@@ -11,22 +11,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, device_of
-from deepfake_detect.cli.listing import (
-    add_reading_arguments,
-    print_listing,
-    print_splits,
-    read_listing,
-    refuse_reading_arguments,
-)
 from deepfake_detect.cli.places import listed_below, local_places, place
+from deepfake_detect.data.datasets import read_dataset
 from deepfake_detect.data.failures import missing_path, read_failures, write_failures
 from deepfake_detect.data.index import read_index
 from deepfake_detect.data.layouts import recognize_layout
 from deepfake_detect.data.manifest import MANIFEST_NAME
+from deepfake_detect.data.options import ReadingOptions
 from deepfake_detect.errors import OptionError
 from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.io.files import make_folder
@@ -50,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the dataset as downloaded, its URL, a CSV file, or an index of videos (.parquet)",
     )
     parser.add_argument("--out", type=place, required=True, help="folder for crops and manifest, or its URL")
-    add_reading_arguments(parser, kind_flags=["--dataset", "--kind"])
+    add_options(parser, ReadingOptions)
     parser.add_argument("--where", metavar="EXPR", help="of an index: condition that videos fulfil")
     parser.add_argument(
         "--workers",
@@ -115,9 +111,11 @@ def _num_workers(arguments: argparse.Namespace) -> int:
 
 
 def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:
-    """Return the videos of an index, or of a dataset's tree, having told what is there."""
+    """Return the videos of an index or of a dataset, and print what of the dataset is present."""
     if arguments.root.suffix == ".parquet":
-        refuse_reading_arguments(arguments)
+        for field in option_fields(ReadingOptions):
+            if hasattr(arguments, field.name):
+                raise OptionError(field.name, "is for a dataset's folder, not for an index", "leave it out")
         index = read_index(arguments.root)
         chosen = index if arguments.where is None else index.where(arguments.where)
         make_folder(arguments.out)
@@ -125,14 +123,12 @@ def _videos(arguments: argparse.Namespace) -> Sequence[DatasetVideo]:
         write_failures(missing_path(arguments.out / MANIFEST_NAME), read_failures(chosen))
         return chosen.videos()
     if arguments.where is not None:
-        raise OptionError(
-            "--where", "is for an index of videos", "write one first: deepfake-detect index ROOT --out FILE"
-        )
-    kind = arguments.kind or recognize_layout(arguments.root)[0].kind
-    if arguments.compression is None and kind in _COMPRESSED_KINDS:
-        arguments.compression = [[_DEFAULT_COMPRESSION]]
-    _, listing, assignment = read_listing(arguments)
+        raise OptionError("where", "is for an index of videos", "write one first with index_dataset")
+    options = options_of(ReadingOptions, arguments)
+    layout = options.dataset or recognize_layout(arguments.root)[0].name
+    if options.compression is None and layout in _COMPRESSED_KINDS:
+        options = replace(options, compression=(_DEFAULT_COMPRESSION,))
+    report = read_dataset(arguments.root, options, missing=missing_path(arguments.out / MANIFEST_NAME))
     make_folder(arguments.out)
-    print_listing(listing, arguments.out / "missing.csv")
-    print_splits(assignment)
-    return assignment.videos
+    print("\n".join(report.lines()))
+    return report.videos

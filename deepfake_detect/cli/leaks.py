@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepfake_detect.data.audit import LEAK_KINDS
+from deepfake_detect.data.audit_report import LEAK_KINDS
 
 
 def add_row_arguments(parser: argparse.ArgumentParser, *, where: str, allow_leak: str) -> None:

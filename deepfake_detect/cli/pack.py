@@ -1,8 +1,8 @@
-"""Copy a manifest's crops into numbered tar shards, with a manifest beside them.
+"""Copy a manifest's crops into numbered tar shards, with a new manifest.
 
-The crops stay as they are, byte for byte; train and evaluate take the new manifest as any other, and
-WebDataset reads the shards. Running it again goes on where a killed run stopped. Exit code 2 when
-crops could not be read: they are left out and listed in unreadable.csv.
+The crops are unchanged, byte for byte. The new manifest is used like any other, and WebDataset reads
+the shards. Running the command again resumes an interrupted run. Exit code 2 if crops could not be read:
+they are left out and listed in unreadable.csv.
 """
 
 from __future__ import annotations
@@ -11,31 +11,30 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.data.pack import DEFAULT_SHARD_MB, pack_manifest
+from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.data.options import PackOptions
 
 _MAX_NAMED = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", type=Path, help="manifest.parquet, or the folder it is in")
+    """Add the arguments of the command."""
+    parser.add_argument("manifest", type=Path, help="manifest.parquet, or its folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for shards and manifest")
-    parser.add_argument(
-        "--shard-mb",
-        type=float,
-        default=DEFAULT_SHARD_MB,
-        help=f"size of a shard in MB (default {DEFAULT_SHARD_MB})",
-    )
+    add_options(parser, PackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    report = pack_manifest(read_manifest(arguments.manifest), arguments.out, shard_mb=arguments.shard_mb)
+    """Run the command."""
+    from deepfake_detect.data.pack import pack_manifest
+
+    report = pack_manifest(**keywords_of(arguments, PackOptions))
     print(
         f"{report.manifest.num_rows:,} crops in {report.num_shards:,} shards, {len(report.unreadable):,} "
-        f"unreadable; manifest in {arguments.out / 'manifest.parquet'}"
+        f"unreadable; manifest in {report.manifest.path}"
     )
     for path in report.unreadable[:_MAX_NAMED]:
         print(f"error: {path}: cannot be read; left out", file=sys.stderr)
     if len(report.unreadable) > _MAX_NAMED:
-        print(f"... all are in {arguments.out / 'unreadable.csv'}", file=sys.stderr)
+        print(f"... all are in {report.manifest.root / 'unreadable.csv'}", file=sys.stderr)
     return 2 if report.unreadable else 0

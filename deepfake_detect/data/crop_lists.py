@@ -1,8 +1,8 @@
-"""Face crops that somebody else cut, published as image files or tars with a CSV of labels.
+"""Import published face crops: image files or tars with a CSV of labels.
 
 The CSV has the columns ``name`` (file name, with or without its suffix), ``label`` (1 = fake,
 0 = real), ``split``, and may have ``original``: for a fake, the name of the real video it was made
-from. A fake and its original share a target identity, so they stay in one split.
+from. A fake and its original have the same target identity, so they stay in one split.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import csv
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from deepfake_detect.data.manifest import (
     rows_to_table,
     write_manifest,
 )
-from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.data.options import CropImportOptions
+from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE, REAL, CropGeometry
 
@@ -33,63 +33,60 @@ _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 _REQUIRED = ("name", "label", "split")
 
 
-@dataclass(frozen=True)
-class CropListOptions:
-    """How a published list of crops is taken in.
-
-    Attributes:
-        dataset: Name written to the manifest; also the method of its fakes.
-        geometry: How the publisher cut the crops.
-        split_names: Published split to the name used here, such as ``{"val": "test"}``.
-        val_fraction: Share of the identities of ``train`` set apart as ``val``, 0 to 0.5.
-        seed: Of that choice.
-        in_place: Whether the crops stay where they are, in their tars, in place of being copied.
-    """
-
-    dataset: str
-    geometry: CropGeometry
-    split_names: Mapping[str, str]
-    val_fraction: float = 0.0
-    seed: int = 0
-    in_place: bool = False
-
-
-def import_crop_list(root: Path, out: Path, options: CropListOptions) -> Manifest:
-    """Take published crops into ``out/crops``, or leave them in place, and write ``out/manifest.parquet``.
+def import_crops(
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    dataset: str,
+    margin: float,
+    rename_split: tuple[str, ...] = CropImportOptions.rename_split,
+    val_fraction: float = CropImportOptions.val_fraction,
+    seed: int = CropImportOptions.seed,
+    in_place: bool = CropImportOptions.in_place,
+) -> Manifest:
+    """Import published crops: copy them to ``out/crops`` and write ``out/manifest.parquet``.
 
     Args:
-        root: Folder with one CSV and the images, loose or in tar files.
-        out: Folder to write; running again rewrites it.
-        options: How to read the list.
+        root: Folder with one CSV and the images, as files or in tars.
+        out: Folder to write; it is overwritten when the function is called again.
+        dataset: Name of the dataset in the manifest; also the method of its fakes.
+        margin: Side of the crops over the longer side of an MTCNN face box, 0.5 to 4.
+        rename_split: Published split names to rename, such as ``("val=test",)``.
+        val_fraction: Fraction of the identities of ``train`` to set apart as ``val``, 0 to 0.5.
+        seed: Seed of the choice of those identities.
+        in_place: Whether to leave the crops where they are, in their tars, instead of copying them.
 
     Returns:
-        The manifest, one row per listed crop.
+        The manifest, with one row per listed crop.
 
     Raises:
-        DatasetLayoutError: No CSV, a column missing, or a listed crop that is not there.
-        OptionError: ``val_fraction`` outside 0 to 0.5.
+        DatasetLayoutError: The CSV or a column is missing, or a listed crop is absent.
+        OptionError: A value is not allowed.
+
+    Example:
+        >>> manifest = import_crops("dfdc", "out", dataset="DFDC", margin=1.3)  # doctest: +SKIP
     """
-    if not 0 <= options.val_fraction <= 0.5:
-        raise OptionError("val_fraction", f"is {options.val_fraction}", "pass 0 to 0.5")
-    listed = _read_list(root)
-    stored = _store(root, out, {Path(entry["name"]).stem for entry in listed}, in_place=options.in_place)
+    options = CropImportOptions(dataset, margin, tuple(rename_split), val_fraction, seed, in_place)
+    source, folder = Path(root), Path(out)
+    listed = _read_list(source)
+    stored = _store(source, folder, {Path(entry["name"]).stem for entry in listed}, in_place=in_place)
     missing = [entry["name"] for entry in listed if Path(entry["name"]).stem not in stored]
     if missing:
         raise DatasetLayoutError(
             root,
             f"{len(missing)} of {len(listed)} listed crops are absent, the first is {missing[0]}",
-            "fetch all of its tar files",
+            "download all of its tar files",
         )
     held_out = _held_out_identities(listed, options)
     rows = [_row(entry, stored, held_out, options) for entry in listed]
-    write_manifest(out / MANIFEST_NAME, rows_to_table(rows), geometry=options.geometry)
-    return read_manifest(out)
+    write_manifest(folder / MANIFEST_NAME, rows_to_table(rows), geometry=CropGeometry(margin=margin))
+    return read_manifest(folder)
 
 
 def _read_list(root: Path) -> list[dict[str, str]]:
     lists = sorted(root.glob("*.csv"))
     if len(lists) != 1:
-        raise DatasetLayoutError(root, f"holds {len(lists)} CSV files", "it must hold the one list of labels")
+        raise DatasetLayoutError(root, f"holds {len(lists)} CSV files", "it must hold one list of labels")
     with open(lists[0], newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _REQUIRED if name not in (reader.fieldnames or [])]
@@ -107,24 +104,24 @@ def _read_list(root: Path) -> list[dict[str, str]]:
 
 
 def _store(root: Path, out: Path, wanted: set[str], *, in_place: bool) -> dict[str, tuple[str, int]]:
-    """Return stem -> (path relative to ``out``, longer side in pixels), having copied the crops."""
+    """Copy the crops; return stem -> (path relative to ``out``, longer side in pixels)."""
     stored: dict[str, tuple[str, int]] = {}
-    for place, data in _image_files(root):
-        if place.stem not in wanted:
+    for source, data in _image_files(root):
+        if source.stem not in wanted:
             continue
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
-            raise DatasetLayoutError(place, "is not a readable image", "fetch it again")
-        path = place if in_place else out / "crops" / place.name
+            raise DatasetLayoutError(source, "is not a readable image", "download it again")
+        path = source if in_place else out / "crops" / source.name
         if not in_place:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(data)
-        stored[place.stem] = (os.path.relpath(path.resolve(), out.resolve()), max(image.shape[:2]))
+        stored[source.stem] = (os.path.relpath(path.resolve(), out.resolve()), max(image.shape[:2]))
     return stored
 
 
 def _image_files(root: Path) -> Iterator[tuple[Path, bytes]]:
-    """Yield every image with its place, which goes on inside a tar."""
+    """Yield every image with its path, which continues inside a tar."""
     for path in sorted(root.iterdir()):
         if path.suffix.lower() in _IMAGE_SUFFIXES:
             yield path, path.read_bytes()
@@ -140,7 +137,7 @@ def _images_of_tar(path: Path) -> Iterator[tuple[Path, bytes]]:
                 if file is not None and Path(member.name).suffix.lower() in _IMAGE_SUFFIXES:
                     yield path / member.name.removeprefix("./"), file.read()
     except tarfile.TarError as error:
-        raise DatasetLayoutError(path, f"is not a readable tar ({error})", "fetch it again") from error
+        raise DatasetLayoutError(path, f"is not a readable tar ({error})", "download it again") from error
 
 
 def _identity(entry: Mapping[str, str]) -> str:
@@ -148,12 +145,9 @@ def _identity(entry: Mapping[str, str]) -> str:
     return Path(entry.get("original") or entry["name"]).stem
 
 
-def _held_out_identities(listed: list[dict[str, str]], options: CropListOptions) -> set[str]:
-    training = {
-        _identity(entry)
-        for entry in listed
-        if options.split_names.get(entry["split"], entry["split"]) == "train"
-    }
+def _held_out_identities(listed: list[dict[str, str]], options: CropImportOptions) -> set[str]:
+    names = options.split_names
+    training = {_identity(entry) for entry in listed if names.get(entry["split"], entry["split"]) == "train"}
     order = np.random.default_rng(options.seed).permutation(sorted(training))
     return set(order[: round(len(order) * options.val_fraction)].tolist())
 
@@ -162,7 +156,7 @@ def _row(
     entry: Mapping[str, str],
     stored: Mapping[str, tuple[str, int]],
     held_out: set[str],
-    options: CropListOptions,
+    options: CropImportOptions,
 ) -> dict[str, Any]:
     label = int(entry["label"])
     method = options.dataset if label == FAKE else "original"

@@ -1,17 +1,17 @@
-"""Videos that gave no crops: CSVs beside their manifest, so that coverage can tell of them.
+"""Videos without crops: CSVs next to their manifest, from which coverage is computed.
 
     failures.csv    videos without a face, or that could not be read
-    missing.csv     videos that the dataset has and the extracted folder had not
+    missing.csv     videos of the dataset that were not in the extracted folder
 
-Those are the names beside ``manifest.parquet``; any other ``NAME.parquet`` has
-``NAME.failures.csv`` and ``NAME.missing.csv``.
+Those are the names next to ``manifest.parquet``; any other ``NAME.parquet`` has ``NAME.failures.csv``
+and ``NAME.missing.csv``.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,18 @@ MISSING = "missing"
 _FIRST_COLUMNS = ("dataset", "video_id", "method", "label", "split", "path", "reason", "message")
 # Files of earlier versions lack the last three.
 FAILURE_COLUMNS = (*_FIRST_COLUMNS, "compression", "target_id", "source_id")
-# All that the lists of missing videos of earlier versions hold.
+# Lists of missing videos by earlier versions have only these.
 _MISSING_COLUMNS = ("video_id", "split", "path")
 
 
 def failures_path(manifest_path: Path) -> Path:
-    """Return where the failures of a manifest are written."""
-    return _beside(manifest_path, "failures.csv")
+    """Return the path of a manifest's list of failures."""
+    return _sibling(manifest_path, "failures.csv")
 
 
 def missing_path(manifest_path: Path) -> Path:
-    """Return where the videos are listed that the extracted folder had not."""
-    return _beside(manifest_path, "missing.csv")
+    """Return the path of a manifest's list of videos that were not in the extracted folder."""
+    return _sibling(manifest_path, "missing.csv")
 
 
 def write_failures(path: str | os.PathLike[str], failures: Iterable[Mapping[str, Any]]) -> None:
@@ -51,8 +51,11 @@ def write_failures(path: str | os.PathLike[str], failures: Iterable[Mapping[str,
         writer.writerows(failures)
 
 
-def write_missing(path: str | os.PathLike[str], videos: Iterable[DatasetVideo]) -> None:
-    """Write videos that are not there, as failures of reason ``"missing"``, atomically."""
+def write_missing(path: str | os.PathLike[str], videos: Collection[DatasetVideo]) -> None:
+    """Write absent videos, as failures of reason ``"missing"``, atomically; without any, delete the file."""
+    if not videos:
+        Path(path).unlink(missing_ok=True)  # the list of an earlier, less complete copy
+        return
     rows = [
         {**{name: getattr(video, name, None) for name in FAILURE_COLUMNS}, "reason": MISSING}
         for video in videos
@@ -61,16 +64,15 @@ def write_missing(path: str | os.PathLike[str], videos: Iterable[DatasetVideo]) 
 
 
 def read_failures(rows: Rows) -> list[dict[str, Any]]:
-    """Return the failures and missing videos that the filters of rows keep.
+    """Return the failures and missing videos that pass the filters of rows.
 
-    A column that failures do not have (such as ``native_size``) counts as absent: a filter on it
-    keeps none of them.
+    A column that failures lack (such as ``native_size``) is null: a filter on it keeps none of them.
 
     Args:
-        rows: A manifest, or an index of videos, filtered as wanted.
+        rows: A manifest, or an index of videos, with any filters.
 
     Returns:
-        Mappings with the keys ``FAILURE_COLUMNS``, each video once; empty when there is no such file.
+        Mappings with the keys ``FAILURE_COLUMNS``, each video once; empty if neither file exists.
 
     Raises:
         ManifestError: A file lacks a column.
@@ -81,7 +83,7 @@ def read_failures(rows: Rows) -> list[dict[str, Any]]:
     videos = failed + [{**one, "reason": MISSING} for one in absent if one["video_id"] not in tried]
     if not videos:
         return []
-    # Filters may name any column of the file.
+    # Filters may use any column of the file.
     further = [one for one in pq.read_schema(rows.path) if one.name not in MANIFEST_SCHEMA.names]
     own = [("reason", pa.string()), ("message", pa.string())]
     schema = pa.schema([*MANIFEST_SCHEMA, *own, *(one for one in further if one.name not in dict(own))])
@@ -96,14 +98,14 @@ def read_failures(rows: Rows) -> list[dict[str, Any]]:
     return failures
 
 
-def _beside(manifest_path: Path, name: str) -> Path:
+def _sibling(manifest_path: Path, name: str) -> Path:
     if manifest_path.name == MANIFEST_NAME:
         return manifest_path.with_name(name)
     return manifest_path.with_suffix(f".{name}")
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the rows of a list, which must have some columns; empty text is ``None``."""
+    """Return the rows of a list with the required columns; empty text is ``None``."""
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
-"""The index: one Parquet row per video of a dataset, as ``deepfake-detect index`` leaves it.
+"""The index: one Parquet row per video of a dataset.
 
-Beside the rows, the file's metadata tells which layout was read and how the splits were made.
+The file's metadata holds the layout that was read and how the splits were made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, read_manifest
-from deepfake_detect.data.rows import Rows
+from deepfake_detect.data.rows import Rows, read_schema
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import DatasetVideo
@@ -42,15 +42,15 @@ INDEX_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class IndexOrigin:
-    """Where an index came from.
+    """The dataset and the splits that an index was made from.
 
     Attributes:
-        kinds: Layouts read, as ``--kind`` names them.
+        kinds: Names of the layouts read, see ``data.layouts.LAYOUTS``.
         roots: Folders read.
-        split_policy: How splits were given, see :func:`data.splits.assign_splits`.
-        split_seed: Of splits made here.
-        splits_sha256: Hash of every video's split as the index was made, to tell one division from
-            another; of a merged index those of its inputs, joined by ``+``.
+        split_policy: How splits were assigned, see :func:`data.splits.assign_splits`.
+        split_seed: Seed of splits made here.
+        splits_sha256: Hash of every video's split when the index was made, which identifies the
+            division; for a merged index those of its inputs, joined by ``+``.
     """
 
     kinds: tuple[str, ...]
@@ -61,12 +61,12 @@ class IndexOrigin:
 
 
 class VideoIndex(Rows):
-    """Rows of an index, with where they came from.
+    """Rows of an index, with their origin.
 
     Args:
         path: The Parquet file.
         origin: Layout and splits.
-        filters, sample: As for :class:`Rows`.
+        filters, sample: See :class:`Rows`.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ def write_index(
     Args:
         path: The Parquet file to write.
         videos: Its rows; paths are made absolute.
-        origin: Where they came from.
+        origin: Layout and splits.
 
     Returns:
-        The index, ready to be read.
+        The index, opened.
 
     Raises:
-        OutputError: The place cannot be written to.
+        OutputError: The file cannot be written.
     """
     table = pa.Table.from_pylist([_row(video) for video in videos], schema=INDEX_SCHEMA)
     with atomic_path(path) as temporary:
@@ -120,7 +120,7 @@ def write_index(
 
 
 def index_metadata(origin: IndexOrigin) -> dict[bytes, bytes]:
-    """Return what the file of an index says beside its rows."""
+    """Return the metadata of an index's file."""
     return {_ORIGIN_KEY: json.dumps(asdict(origin)).encode()}
 
 
@@ -138,35 +138,45 @@ def read_index(path: str | os.PathLike[str]) -> VideoIndex:
         path: The Parquet file.
 
     Returns:
-        Its rows, none of them read yet.
+        Its rows, which are read when they are used.
 
     Raises:
-        ManifestError: The file is missing, damaged, or no index.
+        ManifestError: The file is missing, damaged, or not an index.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "videos.parquet"
+        >>> origin = IndexOrigin(("folder",), ("/data",), "auto", 0, "")
+        >>> video = DatasetVideo("D", "D/real/a", "real", 0, None, None, None, None, Path("a.mp4"))
+        >>> write_index(path, [video], origin=origin) is not None
+        True
+        >>> [video.video_id for video in read_index(path).videos()]
+        ['D/real/a']
     """
     file = Path(path)
-    schema = _read_schema(file)
+    schema = read_schema(file)
     stored = (schema.metadata or {}).get(_ORIGIN_KEY)
     missing = [name for name in INDEX_SCHEMA.names if name not in schema.names]
     if stored is None or missing:
-        raise ManifestError(file, "is no index of videos", "write one with: deepfake-detect index")
+        raise ManifestError(file, "is not an index of videos", "write one with index_dataset")
     values = json.loads(stored)
     origin = IndexOrigin(**{**values, "kinds": tuple(values["kinds"]), "roots": tuple(values["roots"])})
     return VideoIndex(file, origin)
 
 
 def read_rows(path: str | os.PathLike[str]) -> Manifest | VideoIndex:
-    """Open a manifest of crops or an index of videos, whichever the file is.
+    """Open a manifest of crops or an index of videos.
 
     Args:
         path: The Parquet file, or a folder with ``manifest.parquet``.
 
     Raises:
-        ManifestError: It is missing, damaged, or neither.
+        ManifestError: The file is missing, damaged, or neither of them.
     """
     file = Path(path)
     if file.is_dir() and (file / MANIFEST_NAME).is_file():
         return read_manifest(file)
-    schema = _read_schema(file)
+    schema = read_schema(file)
     if _ORIGIN_KEY in (schema.metadata or {}):
         return read_index(file)
     if set(MANIFEST_SCHEMA.names) - set(schema.names):
@@ -174,12 +184,3 @@ def read_rows(path: str | os.PathLike[str]) -> Manifest | VideoIndex:
             file, "is neither a manifest of crops nor an index of videos", "pass a file this library wrote"
         )
     return read_manifest(file)
-
-
-def _read_schema(file: Path) -> pa.Schema:
-    if not file.is_file():
-        raise ManifestError(file, "there is no such file", "pass a manifest.parquet or an index of videos")
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ManifestError(file, f"is not a readable Parquet file ({error})", "write it again") from error

@@ -1,7 +1,7 @@
-"""The manifest: one Parquet row per face crop, and the only way crops reach training or evaluation.
+"""The manifest: one Parquet row per face crop, from which training and evaluation read their crops.
 
-Beside the rows, the file's metadata tells how the crops were cut (:class:`records.CropGeometry`),
-so that a detector trained on one geometry is not fed another in silence, and how they are stored.
+The file's metadata holds how the crops were cut (:class:`records.CropGeometry`), so that a detector is
+never applied to another geometry without an error, and how they are stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepfake_detect.data.rows import Rows
+from deepfake_detect.data.rows import Rows, read_schema
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import CropGeometry
@@ -36,33 +36,33 @@ MANIFEST_SCHEMA = pa.schema(
         ("label", pa.int8()),  # 1 = fake, 0 = real
         ("split", pa.string()),  # train, val, test, or null where no official split has the video
         ("compression", pa.string()),  # such as "c23"; null where unknown
-        ("target_id", pa.string()),  # identity whose body and scene are seen
+        ("target_id", pa.string()),  # identity whose body and scene are visible
         ("source_id", pa.string()),  # identity whose face was put in; null for a real
         ("frame_index", pa.int32()),  # presentation order, from 0
         ("time_seconds", pa.float64()),
         ("track_id", pa.int32()),  # the person's track within the video, from 0
-        # Lists of free length: older pyarrow (20, say) cannot read back nulls among lists of fixed length.
+        # Lists of variable length: older pyarrow (such as 20) cannot read nulls in lists of fixed length.
         ("box_xyxy", pa.list_(pa.float32())),  # 4 values, pixels of the frame; null when unknown
         ("landmarks_xy", pa.list_(pa.float32())),  # x0, y0, ... x4, y4; null when unknown
         ("detection_score", pa.float32()),  # 0 to 1; null when unknown
         ("path", pa.string()),  # of the crop, relative to the manifest's folder
         ("native_size", pa.int32()),  # side of the crop in pixels of the frame
-        # How it was decided whose faces are kept: mask, largest, all, already_cropped; null where unknown.
+        # How the person was chosen: mask, largest, all, already_cropped; null where unknown.
         ("person_choice", pa.string()),
     ]
 )
-# Columns that came later: a file without them is read as one in which they are null.
+# Columns that older files lack: they are read as null.
 LATER_COLUMNS = ("person_choice",)
 
 
 class Manifest(Rows):
-    """Rows of a manifest, with how their crops were cut; the ``path`` column is relative to ``root``.
+    """Rows of a manifest, with the geometry of their crops; the ``path`` column is relative to ``root``.
 
     Args:
         path: The Parquet file.
         geometry: How the crops were cut.
-        codec: How they are stored: ``"png"``, ``"jpeg-95"``, by quality; ``None`` where unknown.
-        filters, sample: As for :class:`Rows`.
+        codec: How they are stored: ``"png"``, or ``"jpeg-95"`` for quality 95; ``None`` if unknown.
+        filters, sample: See :class:`Rows`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Manifest(Rows):
 
     @property
     def table(self) -> pa.Table:
-        """All columns of the rows, read anew at each access."""
+        """All columns of the rows; reads the file at each access."""
         return with_later_columns(super().table)
 
     def columns(self, names: Sequence[str]) -> pa.Table:
@@ -97,7 +97,7 @@ class Manifest(Rows):
         return map(with_later_columns, super().chunks(num_rows=num_rows))
 
     def split(self, name: str) -> Manifest:
-        """Return the rows of one split, or of every one for ``"all"``, rows without a split included.
+        """Return the rows of one split; for ``"all"`` every row, including rows without a split.
 
         Raises:
             OptionError: The split has no row.
@@ -111,23 +111,23 @@ class Manifest(Rows):
             raise OptionError(
                 "split",
                 f"the manifest in {self.root} has no row of split {name!r}",
-                f"choose one of: {', '.join([*found['split'].to_pylist(), ALL_SPLITS])}",
+                f"must be one of {', '.join([*found['split'].to_pylist(), ALL_SPLITS])}",
             )
         return chosen
 
     def video_ids_sha256(self) -> str:
-        """Return a hash of the set of videos, to tell later which videos a detector has seen."""
+        """Return a hash of the set of videos, which identifies the videos a detector was trained on."""
         videos = self.query("select distinct video_id from rows order by video_id")["video_id"]
         return hashlib.sha256("\n".join(videos.to_pylist()).encode()).hexdigest()
 
 
 def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Return manifest rows (mappings of column name to value) as a table of the schema."""
+    """Return manifest rows (mappings from column name to value) as a table with the schema."""
     return pa.Table.from_pylist([dict(row) for row in rows], schema=MANIFEST_SCHEMA)
 
 
 def with_later_columns(table: pa.Table) -> pa.Table:
-    """Return a table with those of ``LATER_COLUMNS`` that it lacks, null in every row."""
+    """Return a table with the ``LATER_COLUMNS`` that it lacks, null in every row."""
     for name in LATER_COLUMNS:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), MANIFEST_SCHEMA.field(name).type))
@@ -142,8 +142,11 @@ def write_manifest(
     Args:
         path: The Parquet file to write.
         table: Rows with the columns of ``MANIFEST_SCHEMA``; ``LATER_COLUMNS`` may be absent.
-        geometry: How the crops were cut; kept in the file's metadata.
-        codec: How they are stored, see :class:`Manifest`; kept there too.
+        geometry: How the crops were cut.
+        codec: How they are stored, see :class:`Manifest`.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     with atomic_path(path) as temporary:
         complete = with_later_columns(table).cast(MANIFEST_SCHEMA)
@@ -151,19 +154,19 @@ def write_manifest(
 
 
 def manifest_metadata(geometry: CropGeometry, codec: str | None = None) -> dict[bytes, bytes]:
-    """Return what the file of a manifest says beside its rows."""
+    """Return the metadata of a manifest's file."""
     metadata = {_GEOMETRY_KEY: json.dumps(asdict(geometry)).encode()}
     return metadata if codec is None else {**metadata, _CODEC_KEY: codec.encode()}
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read a manifest.
+    """Open a manifest.
 
     Args:
         path: The Parquet file, or the folder that holds ``manifest.parquet``.
 
     Returns:
-        The rows, none of them read yet, and the crop geometry.
+        The rows, which are read when they are used, and the crop geometry.
 
     Raises:
         ManifestError: The file is missing, damaged, or lacks columns.
@@ -178,12 +181,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     file = Path(path)
     if file.is_dir():
         file = file / MANIFEST_NAME
-    if not file.is_file():
-        raise ManifestError(file, "there is no such manifest", "pass the manifest.parquet of an extraction")
-    try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ManifestError(file, f"is not a readable Parquet file ({error})", "extract again") from error
+    schema = read_schema(file)
     required = [name for name in MANIFEST_SCHEMA.names if name not in LATER_COLUMNS]
     missing = [name for name in required if name not in schema.names]
     if missing:
@@ -196,7 +194,7 @@ def _read_geometry(file: Path, schema: pa.Schema) -> CropGeometry:
     stored = (schema.metadata or {}).get(_GEOMETRY_KEY)
     if stored is None:
         raise ManifestError(
-            file, "does not say how its crops were cut", "write it with deepfake_detect.data.write_manifest"
+            file, "does not state how its crops were cut", "write it with deepfake_detect.data.write_manifest"
         )
     try:
         return CropGeometry(**json.loads(stored))

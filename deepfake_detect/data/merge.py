@@ -1,4 +1,4 @@
-"""Manifests (or indexes) of several datasets into one, with only the rows asked for."""
+"""Merge manifests (or indexes) of several datasets into one file, with selected rows."""
 
 from __future__ import annotations
 
@@ -14,80 +14,94 @@ import pyarrow.parquet as pq
 from deepfake_detect.data.failures import failures_path, read_failures, write_failures
 from deepfake_detect.data.index import INDEX_SCHEMA, IndexOrigin, VideoIndex, index_metadata, read_rows
 from deepfake_detect.data.manifest import MANIFEST_SCHEMA, Manifest, manifest_metadata
+from deepfake_detect.data.options import MergeOptions
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import atomic_path
 
 
-def merge_rows(
-    inputs: Sequence[Rows],
+def merge_manifests(
+    inputs: Sequence[str | os.PathLike[str] | Rows],
     out: str | os.PathLike[str],
     *,
-    sample: int | None = None,
-    per: Sequence[str] = (),
-    seed: int = 0,
+    where: str | None = MergeOptions.where,
+    sample: int | None = MergeOptions.sample,
+    per: Sequence[str] = MergeOptions.per,
+    seed: int = MergeOptions.seed,
 ) -> Manifest | VideoIndex:
-    """Write the rows of several manifests, or of several indexes, into one file.
+    """Write the rows of several manifests, or of several indexes, to one file.
 
     Rows are copied a million at a time, so the inputs may be larger than memory. The crops of
-    manifests stay where they are: their paths are rewritten relative to the new file.
+    manifests are not moved: their paths are rewritten relative to the new file.
 
     Args:
-        inputs: From ``read_manifest``, ``read_index`` or ``read_rows``, filtered as wanted.
-        out: The Parquet file to write; none of the inputs.
-        sample: Videos drawn by lot, see :meth:`Rows.sample_videos`; all when ``None``.
-        per: Columns whose values form the groups to draw from.
-        seed: Of the lots.
+        inputs: Files, or rows of ``read_manifest`` and ``read_index`` with any filters.
+        out: The Parquet file to write; not one of the inputs.
+        where: SQL condition on the rows to keep, such as ``"method == 'Deepfakes'"``; ``None`` keeps all.
+        sample: Number of videos to select at random, see :meth:`Rows.sample_videos`; ``None`` keeps all.
+        per: Columns whose values form the groups that ``sample`` counts for.
+        seed: Seed of the random selection.
 
     Returns:
         The new file, opened.
 
     Raises:
-        OptionError: ``out`` is an input, or the options of the sample are not allowed.
+        OptionError: ``out`` is an input, or an option is not allowed.
         ManifestError: Manifests and indexes are mixed, crops were cut differently, or two inputs
-            hold the same row.
+            contain the same row.
+
+    Example:
+        >>> merge_manifests(["ffpp.parquet", "dfdc.parquet"], "both.parquet")  # doctest: +SKIP
     """
+    options = MergeOptions(where, sample, tuple(per), seed)
+    tables: list[Rows] = [one if isinstance(one, Rows) else read_rows(one) for one in inputs]
+    if options.where is not None:
+        tables = [one.where(options.where) for one in tables]
     target = Path(out)
-    if any(one.path.resolve() == target.resolve() for one in inputs):
+    if any(one.path.resolve() == target.resolve() for one in tables):
         raise OptionError("out", f"{target} is one of the inputs", "choose another file")
-    schema = _common_schema(inputs)
-    failures = [] if sample is not None else _failures(inputs)
+    schema = _common_schema(tables)
+    # A sample has no failures: it is taken of videos with crops.
+    failures = [] if options.sample is not None else _failures(tables)
     with atomic_path(target) as temporary:
-        _write(temporary, inputs, temporary.parent, schema)
+        _write(temporary, tables, temporary.parent, schema)
         rows = read_rows(temporary)
-        _refuse_repeated(rows)
-        if sample is not None:
-            drawn = temporary.with_suffix(".drawn.parquet")
-            try:
-                # Paths are relative to the target's folder already, where the temporary file lies.
-                _write(drawn, [rows.sample_videos(sample, per=per, seed=seed)], temporary.parent, schema)
-                os.replace(drawn, temporary)
-            finally:
-                drawn.unlink(missing_ok=True)
-    if isinstance(inputs[0], Manifest):
-        write_failures(failures_path(target), failures)  # also an empty one, in place of an earlier file's
+        _check_distinct(rows)
+        if options.sample is not None:
+            _keep_sample(temporary, rows, schema, options)
+    if isinstance(tables[0], Manifest):
+        write_failures(failures_path(target), failures)  # also an empty one, to replace an earlier file
     return read_rows(target)
 
 
+def _keep_sample(path: Path, rows: Rows, schema: pa.Schema, options: MergeOptions) -> None:
+    assert options.sample is not None
+    sampled = path.with_suffix(".sampled.parquet")
+    try:
+        # Paths are relative to this folder already.
+        sample = rows.sample_videos(options.sample, per=options.per, seed=options.seed)
+        _write(sampled, [sample], path.parent, schema)
+        os.replace(sampled, path)
+    finally:
+        sampled.unlink(missing_ok=True)
+
+
 def _common_schema(inputs: Sequence[Rows]) -> pa.Schema:
-    """Return the schema of the output, metadata included, or refuse inputs that do not go together."""
+    """Return the schema of the output, with its metadata.
+
+    Raises:
+        ManifestError: The inputs cannot be merged.
+    """
     manifests = [one for one in inputs if isinstance(one, Manifest)]
     indexes = [one for one in inputs if isinstance(one, VideoIndex)]
     if manifests and indexes:
         raise ManifestError(
-            indexes[0].path, "is an index of videos among manifests of crops", "merge like with like"
+            indexes[0].path,
+            "is an index of videos, other inputs are manifests of crops",
+            "merge either manifests or indexes",
         )
     if indexes:
-        origins = [one.origin for one in indexes]
-        seeds = {origin.split_seed for origin in origins}
-        merged = IndexOrigin(
-            kinds=tuple(kind for origin in origins for kind in origin.kinds),
-            roots=tuple(root for origin in origins for root in origin.roots),
-            split_policy="+".join(dict.fromkeys(origin.split_policy for origin in origins)),
-            split_seed=min(seeds),
-            splits_sha256="+".join(origin.splits_sha256 for origin in origins),
-        )
-        return INDEX_SCHEMA.with_metadata(index_metadata(merged))
+        return INDEX_SCHEMA.with_metadata(index_metadata(_merged_origin([one.origin for one in indexes])))
     geometry = manifests[0].geometry
     for one in manifests[1:]:
         if one.geometry != geometry:
@@ -97,8 +111,17 @@ def _common_schema(inputs: Sequence[Rows]) -> pa.Schema:
                 "extract one of them again with the options of the other",
             )
     codecs = {one.codec for one in manifests}
-    return MANIFEST_SCHEMA.with_metadata(
-        manifest_metadata(geometry, codecs.pop() if len(codecs) == 1 else None)
+    codec = codecs.pop() if len(codecs) == 1 else None
+    return MANIFEST_SCHEMA.with_metadata(manifest_metadata(geometry, codec))
+
+
+def _merged_origin(origins: Sequence[IndexOrigin]) -> IndexOrigin:
+    return IndexOrigin(
+        kinds=tuple(kind for origin in origins for kind in origin.kinds),
+        roots=tuple(root for origin in origins for root in origin.roots),
+        split_policy="+".join(dict.fromkeys(origin.split_policy for origin in origins)),
+        split_seed=min(origin.split_seed for origin in origins),
+        splits_sha256="+".join(origin.splits_sha256 for origin in origins),
     )
 
 
@@ -106,23 +129,23 @@ def _write(path: Path, inputs: Sequence[Rows], folder: Path, schema: pa.Schema) 
     """Write the inputs' rows one after the other; crops' paths become relative to ``folder``."""
     with pq.ParquetWriter(path, schema) as writer:
         for one in inputs:
-            # Resolved, because ".." behind a link leads elsewhere than it reads.
+            # Resolved, because ".." after a link leads elsewhere.
             prefix = os.path.relpath(one.root.resolve(), folder.resolve())
             for table in one.chunks():
                 if isinstance(one, Manifest) and prefix != ".":
-                    table = _moved(table, prefix)
+                    table = _with_prefix(table, prefix)
                 writer.write_table(table.select(schema.names).cast(schema))
 
 
-def _moved(table: pa.Table, prefix: str) -> pa.Table:
-    """Put a folder before relative paths; absolute ones stay."""
+def _with_prefix(table: pa.Table, prefix: str) -> pa.Table:
+    """Prepend a folder to relative paths; absolute ones are unchanged."""
     paths = table["path"]
     moved = pc.binary_join_element_wise(prefix, paths, os.sep)
     is_absolute = pc.starts_with(paths, os.sep)
     return table.set_column(table.column_names.index("path"), "path", pc.if_else(is_absolute, paths, moved))
 
 
-def _refuse_repeated(rows: Rows) -> None:
+def _check_distinct(rows: Rows) -> None:
     key = "video_id, frame_index, track_id" if isinstance(rows, Manifest) else "video_id"
     repeated = rows.query(
         f"select {key}, count(*) as n from rows group by {key} having count(*) > 1 order by {key} limit 1"
@@ -130,10 +153,10 @@ def _refuse_repeated(rows: Rows) -> None:
     if repeated.num_rows:
         first = repeated.to_pylist()[0]
         raise ManifestError(
-            first["video_id"], f"is in the inputs {first['n']} times", "leave one of the inputs out"
+            first["video_id"], f"is in the inputs {first['n']} times", "leave out one of the inputs"
         )
 
 
 def _failures(inputs: Sequence[Rows]) -> list[dict[str, Any]]:
-    """Return which videos gave no crops; a sample has none, being drawn from those that did."""
+    """Return the videos without crops."""
     return [failure for one in inputs if isinstance(one, Manifest) for failure in read_failures(one)]

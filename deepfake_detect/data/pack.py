@@ -1,9 +1,9 @@
-"""The crops of a manifest, byte for byte, in numbered tar shards with a manifest beside them.
+"""Pack the crops of a manifest, byte for byte, into numbered tar shards with a new manifest.
 
     crops-000000.tar ...               <row>.png and <row>.json of each crop, in the manifest's order
-    manifest.parquet, failures.csv     the same rows, their paths going into the shards
+    manifest.parquet, failures.csv     the same rows, with paths into the shards
     unreadable.csv                     crops that could not be read and are left out
-    packing.json                       what was packed, so that a run can be gone on with
+    packing.json                       what is packed, so that an interrupted run can be resumed
 
 Millions of small files are slow to copy and to read from a network disk; a few hundred tars are not.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -31,24 +32,24 @@ from deepfake_detect.data.manifest import (
     manifest_metadata,
     read_manifest,
 )
+from deepfake_detect.data.options import PackOptions
 from deepfake_detect.data.shards import read_stored_bytes, sample_members, shard_members, write_shard
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
 from deepfake_detect.progress import progress_bar
 
-DEFAULT_SHARD_MB = 256
-_NOWHERE = -1
+_NO_SHARD = -1
 _COLUMNS = ("path", "label", "video_id", "frame_index")
 
 
 @dataclass(frozen=True)
 class PackReport:
-    """What was packed.
+    """Result of :func:`pack_manifest`.
 
     Attributes:
         manifest: The new manifest.
-        num_shards: Tars beside it.
-        unreadable: Paths of the crops that are left out, as the old manifest names them.
+        num_shards: Number of tars.
+        unreadable: Paths of the crops that are left out, relative to the old manifest.
     """
 
     manifest: Manifest
@@ -57,48 +58,62 @@ class PackReport:
 
 
 def pack_manifest(
-    manifest: Manifest, out: Path, *, shard_mb: float = DEFAULT_SHARD_MB, show_progress: bool = True
+    manifest: str | os.PathLike[str] | Manifest,
+    out: str | os.PathLike[str],
+    *,
+    shard_mb: float = PackOptions.shard_mb,
+    show_progress: bool = True,
 ) -> PackReport:
-    """Copy a manifest's crops into tar shards; a run that was killed is gone on with.
+    """Copy a manifest's crops into tar shards; an interrupted run is resumed.
 
-    The shards depend on the manifest and ``shard_mb`` alone. A shard is closed by the crop with
-    which it reaches that size.
+    Training and evaluation take the new manifest like any other, and WebDataset reads the shards. The
+    shards depend only on the manifest and ``shard_mb``. The crop that reaches this size is the last one
+    of a shard.
 
     Args:
-        manifest: Whose rows to pack, filtered as wanted; their crops may be files or in shards.
+        manifest: File, or rows with any filters; their crops may be files or in shards.
         out: Folder to write.
         shard_mb: Size of a shard in units of 2**20 bytes of crops, above 0.
-        show_progress: Whether to draw a progress bar.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        The new manifest, and what is not in it.
+        The new manifest, and the crops that are not in it.
 
     Raises:
-        OptionError: ``shard_mb`` is not above 0, or ``out`` holds the shards of something else.
-        OutputError: ``out`` cannot be written to.
+        OptionError: ``shard_mb`` is not allowed, or ``out`` holds other shards.
+        OutputError: ``out`` cannot be written.
         ManifestError: No crop can be read.
+
+    Example:
+        >>> pack_manifest("crops/manifest.parquet", "packed").num_shards  # doctest: +SKIP
+        12
     """
-    if not shard_mb > 0:
-        raise OptionError("shard_mb", f"is {shard_mb}", "pass a number above 0")
-    with file_lock(make_folder(out), what="packing"):
-        _open_folder(out, manifest, shard_mb)
-        crops = manifest.columns(_COLUMNS)
-        shard_of = np.full(len(crops), _NOWHERE, np.int32)
+    size = PackOptions(shard_mb).shard_mb
+    rows = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+    folder = make_folder(out)
+    with file_lock(folder, what="packing"):
+        _prepare_folder(folder, rows, size)
+        crops = rows.columns(_COLUMNS)
+        shard_of = np.full(len(crops), _NO_SHARD, np.int32)
         with progress_bar(enabled=show_progress) as progress:
             task = progress.add_task("crops", total=len(crops), note="")
-            for number in _write_shards(manifest, crops, out, shard_mb, shard_of):
+            for number in _write_shards(rows, crops, folder, size, shard_of):
                 progress.update(task, completed=int(np.flatnonzero(shard_of == number)[-1]) + 1)
         if not (shard_of >= 0).any():
-            raise ManifestError(manifest.path, "none of its crops can be read", "extract its videos again")
-        unreadable = tuple(crops["path"].filter(pa.array(shard_of == _NOWHERE)).to_pylist())
-        _write_manifest(manifest, out, shard_of)
-        _write_unreadable(out / "unreadable.csv", unreadable)
-        write_failures(failures_path(out / MANIFEST_NAME), read_failures(manifest))
-    return PackReport(read_manifest(out), int(shard_of.max()) + 1, unreadable)
+            raise ManifestError(rows.path, "none of its crops can be read", "extract its videos again")
+        unreadable = tuple(crops["path"].filter(pa.array(shard_of == _NO_SHARD)).to_pylist())
+        _write_manifest(rows, folder, shard_of)
+        _write_unreadable(folder / "unreadable.csv", unreadable)
+        write_failures(failures_path(folder / MANIFEST_NAME), read_failures(rows))
+    return PackReport(read_manifest(folder), int(shard_of.max()) + 1, unreadable)
 
 
-def _open_folder(out: Path, manifest: Manifest, shard_mb: float) -> None:
-    """Write down what is packed, or refuse a folder that holds something else."""
+def _prepare_folder(out: Path, manifest: Manifest, shard_mb: float) -> None:
+    """Record what is packed.
+
+    Raises:
+        OptionError: The folder holds other shards.
+    """
     digest = hashlib.sha256()
     for chunk in manifest.chunks():
         for row in zip(*(chunk[name].to_pylist() for name in _COLUMNS), strict=True):
@@ -107,19 +122,17 @@ def _open_folder(out: Path, manifest: Manifest, shard_mb: float) -> None:
     path = out / "packing.json"
     if path.exists():
         if read_json(path) != wanted:
-            raise OptionError(
-                out, "holds the shards of other rows or of another size", "choose another folder"
-            )
+            raise OptionError(out, "holds shards of other rows or of another size", "choose another folder")
     else:
         write_json(path, wanted)
     for leftover in [one for pattern in (".*.tar", ".*.parquet") for one in out.glob(pattern)]:
-        leftover.unlink()  # a temporary file of a run that was killed
+        leftover.unlink()  # a temporary file of an interrupted run
 
 
 def _write_shards(
     manifest: Manifest, crops: pa.Table, out: Path, shard_mb: float, shard_of: np.ndarray
 ) -> Iterator[int]:
-    """Write the shards that are not there; fill ``shard_of`` in, and yield each shard's number."""
+    """Write the absent shards; fill in ``shard_of``, and yield each shard's number."""
     row = 0
     for number in count():
         path = out / shard_name(number)
@@ -129,7 +142,7 @@ def _write_shards(
             rows = []
             write_shard(path, _members(manifest, crops, row, int(shard_mb * 2**20), rows))
         if not rows:
-            path.unlink()  # there was nothing left to pack
+            path.unlink()  # nothing was left to pack
             return
         shard_of[rows] = number
         row = rows[-1] + 1
@@ -153,7 +166,7 @@ def _row_of(member: str) -> int:
 def _members(
     manifest: Manifest, crops: pa.Table, first_row: int, limit: int, rows: list[int]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the members of the shard that starts with a row; note which rows are in it."""
+    """Yield the members of the shard that starts with a row; append its rows to ``rows``."""
     size = 0
     for row in range(first_row, len(crops)):
         if size >= limit:
@@ -162,18 +175,18 @@ def _members(
         data = _read_image(manifest.root / path)
         if data is None:
             continue
-        about: dict[str, Any] = {name: crops[name][row].as_py() for name in _COLUMNS if name != "path"}
-        yield from sample_members(f"{row:09d}", path.suffix, data, **about)
+        fields: dict[str, Any] = {name: crops[name][row].as_py() for name in _COLUMNS if name != "path"}
+        yield from sample_members(f"{row:09d}", path.suffix, data, **fields)
         rows.append(row)
         size += len(data)
 
 
 def _read_image(path: Path) -> bytes | None:
-    """Return the bytes of a crop; ``None`` where it cannot be read or is no image."""
+    """Return the bytes of a crop; ``None`` if it cannot be read or is not an image."""
     try:
         data = read_stored_bytes(path)
     except ManifestError:
-        return None  # named in the report
+        return None  # listed in the report
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     return None if image is None else data
 
@@ -191,7 +204,7 @@ def _write_manifest(manifest: Manifest, out: Path, shard_of: np.ndarray) -> None
                 )
             ]
             moved = chunk.set_column(chunk.column_names.index("path"), "path", pa.array(paths, pa.string()))
-            kept = moved.filter(pa.array(shards != _NOWHERE))
+            kept = moved.filter(pa.array(shards != _NO_SHARD))
             writer.write_table(kept.select(schema.names).cast(schema))
             start += len(chunk)
 

@@ -1,9 +1,9 @@
-"""Rows of a Parquet file, filtered and read column by column, never all at once unless asked.
+"""Rows of a Parquet file, filtered and read column by column.
 
-DuckDB does the reading, so a file of millions of rows is opened in milliseconds and a filter costs
-the columns it names. Expressions are SQL's: ``method == 'Deepfakes' and split == 'test'``,
-``native_size >= 100``, ``split in ('train', 'val')``, ``source_id is not null``. Text stands in
-single quotes. As in SQL a comparison with an absent value is not true.
+DuckDB reads them, so a file of millions of rows is opened in milliseconds and a filter reads only the
+columns it uses. Expressions are SQL: ``method == 'Deepfakes' and split == 'test'``,
+``native_size >= 100``, ``split in ('train', 'val')``, ``source_id is not null``. Text is in single
+quotes. As in SQL, a comparison with null is not true.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from deepfake_detect.errors import ManifestError, OptionError
 
 Self = TypeVar("Self", bound="Rows")
 _ROW_NUMBER = "file_row_number"
-# Functions whose answer changes from one question to the next, while rows must stay the same.
+# Functions whose value changes from one query to the next, while rows must stay the same.
 _VOLATILE = re.compile(r"\b(random|uuid|gen_random_uuid|nextval|now|current_timestamp)\b", re.IGNORECASE)
 
 
 class Rows:
     """Some or all rows of a Parquet file, in the order of the file.
 
-    Nothing is read before it is asked for, and then only the columns asked for.
+    Columns are read when they are used.
 
     Args:
         path: The file.
-        filters: SQL conditions that the rows fulfil, all of them.
-        sample: Row numbers of the file that are kept besides, rising; ``None`` keeps all.
+        filters: SQL conditions, all of which the rows meet.
+        sample: Ascending row numbers of the file to keep; ``None`` keeps all.
 
     Attributes:
         path: The file.
@@ -53,12 +53,12 @@ class Rows:
         self._num_rows: int | None = None
 
     def _with(self: Self, *, filters: tuple[str, ...], sample: np.ndarray | None) -> Self:
-        """Return the same file with other filters; subclasses carry their own fields along."""
+        """Return rows of the same file with other filters; subclasses also pass on their own fields."""
         return type(self)(self.path, filters=filters, sample=sample)
 
     @property
     def root(self) -> Path:
-        """Folder of the file, which the ``path`` column may be relative to."""
+        """Folder of the file, to which the ``path`` column may be relative."""
         return self.path.parent
 
     @property
@@ -71,13 +71,13 @@ class Rows:
 
     @property
     def table(self) -> pa.Table:
-        """All columns of the rows, read anew at each access."""
+        """All columns of the rows; reads the file at each access."""
         return self.columns(self.column_names)
 
     @property
     def column_names(self) -> list[str]:
         """Names of the columns."""
-        self._refuse_changed()
+        self._check_unchanged()
         return list(pq.read_schema(self.path).names)
 
     def columns(self, names: Sequence[str]) -> pa.Table:
@@ -100,7 +100,7 @@ class Rows:
         return values
 
     def query(self, sql: str) -> pa.Table:
-        """Return the answer to a SQL query over these rows, which it calls ``rows``.
+        """Return the result of a SQL query over these rows, which are its table ``rows``.
 
         Example:
             ``manifest.query("select method, count(*) as n from rows group by method")``
@@ -115,14 +115,14 @@ class Rows:
             expression: SQL condition over the columns.
 
         Raises:
-            OptionError: The expression cannot be read, or names a column that is not there.
+            OptionError: The expression cannot be parsed, or uses a column that does not exist.
         """
         chosen = self._with(filters=(*self.filters, expression), sample=self._sample)
         if _ROW_NUMBER in expression or _VOLATILE.search(expression):
             raise OptionError(
                 "where",
-                f"{expression!r} need not give the same rows twice",
-                "for a random choice there is --sample; name columns of the file only",
+                f"{expression!r} does not always select the same rows",
+                "use columns of the file only; for a random selection pass `sample`",
             )
         try:
             _ = chosen.num_rows
@@ -131,62 +131,62 @@ class Rows:
             raise OptionError(
                 "where",
                 f"{expression!r} cannot be read ({first_line})",
-                "write such as \"method == 'Deepfakes' and split == 'test'\"; "
-                f"the columns are {', '.join(self.column_names)}",
+                "an example is \"method == 'Deepfakes' and split == 'test'\"; "
+                f"columns are {', '.join(self.column_names)}",
             ) from error
         return chosen
 
     def sample_videos(self: Self, count: int, *, per: Sequence[str] = (), seed: int = 0) -> Self:
-        """Return every row of videos drawn by lot, the same ones for the same seed.
+        """Return all rows of randomly selected videos, the same ones for the same seed.
 
-        A video's lot depends on its id and the seed alone, so it does not change when rows are
-        added, and the first 100 of 200 are the 100.
+        The random order depends on the video ids and the seed only, so it does not change when rows
+        are added, and a sample of 100 is part of a sample of 200.
 
         Args:
-            count: Videos, in all or of each group; a smaller group is taken whole.
+            count: Videos to select, in all or of each group; a smaller group is selected whole.
             per: Columns whose values form the groups, such as ``["method"]``.
-            seed: Of the lots.
+            seed: Seed of the random order.
 
         Raises:
-            OptionError: ``count`` is below 1, or a column is not there.
+            OptionError: ``count`` is below 1, or a column does not exist.
         """
         if count < 1:
-            raise OptionError("sample", f"is {count}", "pass 1 or more")
+            raise OptionError("sample", f"is {count}", "must be 1 or more")
         unknown = [name for name in per if name not in self.column_names]
         if unknown:
             raise OptionError(
-                "per", f"there is no column {unknown[0]!r}", f"choose of {', '.join(self.column_names)}"
+                "per", f"is an unknown column {unknown[0]!r}", f"columns are {', '.join(self.column_names)}"
             )
         groups = [f'"{name}"' for name in per]
-        lots = self.query(f"""
+        selected = self.query(f"""
             with videos as (select distinct {", ".join(["video_id", *groups])} from rows)
             select video_id from videos qualify row_number() over (
                 {f"partition by {', '.join(groups)}" if per else ""}
                 order by md5(video_id || '/{int(seed)}'), video_id
             ) <= {int(count)}""")
-        with self._relation(drawn=lots) as rows:
-            chosen = rows.filter("video_id in (select video_id from drawn)").project(_ROW_NUMBER)
+        with self._relation(selected=selected) as rows:
+            chosen = rows.filter("video_id in (select video_id from selected)").project(_ROW_NUMBER)
             numbers = chosen.order(_ROW_NUMBER).to_arrow_table()[_ROW_NUMBER].to_numpy()
         return self._with(filters=self.filters, sample=numbers)
 
-    def _refuse_changed(self) -> None:
+    def _check_unchanged(self) -> None:
         if _stamp_of(self.path) != self._stamp:
             raise ManifestError(self.path, "has changed since it was opened", "run again")
 
     def _in_file_order(self, rows: Any) -> Any:
-        """Sort rows as they stand in the file: DuckDB may shuffle what it filters.
+        """Sort rows as in the file: DuckDB may reorder filtered rows.
 
-        Two columns read one after the other must never disagree about which row is which.
+        Two columns read one after the other must have the same order of rows.
         """
         return rows.order(_ROW_NUMBER) if self.filters or self._sample is not None else rows
 
     @contextmanager
     def _relation(self, **tables: pa.Table) -> Iterator[Any]:
-        """Give the rows as a DuckDB relation for the time of one question, beside named tables."""
-        self._refuse_changed()
+        """Yield the rows as a DuckDB relation, together with named tables."""
+        self._check_unchanged()
         connection = duckdb.connect()
         try:
-            # A path may hold the characters of a glob; and folders named a=b are no columns.
+            # A path may contain characters of a glob; and folders named a=b are not columns.
             rows = connection.read_parquet(
                 glob.escape(str(self.path)), hive_partitioning=False, file_row_number=True
             )
@@ -206,8 +206,41 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+def read_schema(path: Path) -> pa.Schema:
+    """Read the schema of a Parquet file.
+
+    Raises:
+        ManifestError: The file is missing or damaged.
+    """
+    if not path.is_file():
+        raise ManifestError(path, "does not exist", "pass a manifest.parquet or an index of videos")
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        cause = f"is not a readable Parquet file ({error})"
+        raise ManifestError(path, cause, "write it again") from error
+
+
+def count_groups(rows: Rows) -> list[str]:
+    """Return the number of videos and rows of each dataset, method, split and class, one line each.
+
+    Args:
+        rows: Rows of a manifest or of an index.
+    """
+    counts = rows.query(
+        "select dataset, method, split, label, count(distinct video_id) as num_videos, "
+        "count(*) as num_rows from rows group by all order by all"
+    )
+    return [
+        f"{row['dataset']} {row['method']} {row['split'] or 'no split'} "
+        f"{'fake' if row['label'] else 'real'}: "
+        f"{row['num_videos']:,} videos, {row['num_rows']:,} rows"
+        for row in counts.to_pylist()
+    ]
+
+
 def filter_table(table: pa.Table, filters: Sequence[str]) -> pa.Table:
-    """Return the rows of a table in memory that fulfil SQL conditions, as :meth:`Rows.where` would."""
+    """Return the rows of a table in memory that meet SQL conditions, as :meth:`Rows.where` does."""
     if not filters:
         return table
     connection = duckdb.connect()
@@ -221,7 +254,7 @@ def filter_table(table: pa.Table, filters: Sequence[str]) -> pa.Table:
 
 
 def _stamp_of(path: Path) -> tuple[int, int, int]:
-    """Tell one content of a file from the next."""
+    """Return what changes when a file is written again."""
     try:
         status = path.stat()
     except OSError as error:

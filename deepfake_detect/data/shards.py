@@ -1,11 +1,11 @@
-"""Crops inside tar shards: a path that goes on behind a ``.tar`` names a member of it.
+"""Crops inside tar shards: a path that continues after a ``.tar`` names a member of it.
 
-``crops/shard-000003.tar/a/b/000000_00.png`` is the member ``a/b/000000_00.png``. Members are found
-by an index of each tar, made once a process, and read at their offset, so shards serve rows in
-any order. Compressed tars cannot be read that way and are refused.
+``crops/shard-000003.tar/a/b/000000_00.png`` is the member ``a/b/000000_00.png``. Members are found by
+an index of each tar, made once per process, and read at their offset, so rows can be read in any
+order. This is not possible for compressed tars, which raise an error.
 
-Shards written here also hold, beside each crop, a JSON file of the same name with the crop's label,
-video and frame, so that WebDataset reads them as samples without the manifest.
+Shards written here also hold, for each crop, a JSON file of the same name with the crop's label, video
+and frame, so that WebDataset reads them as samples without the manifest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deepfake_detect.io.files import atomic_path
 
 SHARD_SUFFIX = ".tar"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-# Each index holds a name and two numbers a member: 64 shards of 10,000 crops are about 100 MB.
+# Each index holds a name and two numbers per member: 64 shards of 10,000 crops take about 100 MB.
 _MAX_INDEXES = 64
 _END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -35,7 +35,7 @@ def read_stored_bytes(path: Path) -> bytes:
         path: A file, or ``<shard>.tar/<member>``.
 
     Raises:
-        ManifestError: There is no such file, shard or member, or the shard is compressed.
+        ManifestError: The file, shard or member does not exist, or the shard is compressed.
     """
     try:
         return path.read_bytes()
@@ -49,7 +49,7 @@ def read_stored_bytes(path: Path) -> bytes:
 
 
 def is_stored(path: Path) -> bool:
-    """Tell whether there is such a file, or whole member of a tar shard; an unreadable shard has none."""
+    """Return whether a file exists, or a complete member of a tar shard; an unreadable shard has none."""
     if path.is_file():
         return True
     try:
@@ -68,36 +68,36 @@ def shard_members(shard: Path) -> list[str]:
     """Return the names of a shard's files in their order.
 
     Raises:
-        ManifestError: It is no readable tar, or lacks its end.
+        ManifestError: It is not a readable tar, or its end is missing.
     """
     members = list(_member_index(shard, shard.stat().st_mtime_ns))
     with open(shard, "rb") as file:
         file.seek(-len(_END_OF_TAR), os.SEEK_END)
         if file.read() != _END_OF_TAR:
-            raise ManifestError(shard, "is cut", "delete it and run again")
+            raise ManifestError(shard, "is incomplete", "delete it and run again")
     return members
 
 
 def sample_members(
     key: str, suffix: str, data: bytes, *, label: int, video_id: str, frame_index: int
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and bytes of a crop and of the JSON beside it.
+    """Yield the name and bytes of a crop and of its JSON.
 
     Args:
-        key: Name without suffix; WebDataset ends it at the first dot, so it has none.
-        suffix: Of the crop, such as ``".png"``.
+        key: Name without suffix; it has no dot, since WebDataset ends it at the first one.
+        suffix: Suffix of the crop, such as ``".png"``.
         data: The encoded crop.
         label: 1 = fake.
-        video_id: Of the manifest.
-        frame_index: Of the manifest.
+        video_id: Video id in the manifest.
+        frame_index: Frame index in the manifest.
 
     Example:
         >>> [name for name, _ in sample_members("7", ".png", b"", label=1, video_id="v", frame_index=0)]
         ['7.png', '7.json']
     """
     yield f"{key}{suffix}", data
-    about = {"label": label, "video_id": video_id, "frame_index": frame_index}
-    yield f"{key}.json", json.dumps(about).encode()
+    fields = {"label": label, "video_id": video_id, "frame_index": frame_index}
+    yield f"{key}.json", json.dumps(fields).encode()
 
 
 def write_shard(path: str | os.PathLike[str], members: Iterable[tuple[str, bytes]]) -> None:
@@ -105,20 +105,20 @@ def write_shard(path: str | os.PathLike[str], members: Iterable[tuple[str, bytes
 
     Args:
         path: The tar.
-        members: Name and content of each file, taken one by one.
+        members: Name and content of each file; consumed one by one.
 
     Raises:
-        OutputError: The place cannot be written to.
+        OutputError: The file cannot be written.
     """
     with atomic_path(path) as temporary, tarfile.open(temporary, "w") as archive:
         for name, data in members:
-            entry = tarfile.TarInfo(name)  # its time, owner and rights are constants
+            entry = tarfile.TarInfo(name)  # its time, owner and permissions are constants
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
 
 
 def _shard_of(path: Path) -> Path | None:
-    """Return the tar that a path goes through, if there is one."""
+    """Return the tar that contains a path, if there is one."""
     for parent in path.parents:
         if parent.name.endswith(_COMPRESSED) and parent.is_file():
             raise ManifestError(
@@ -137,13 +137,13 @@ def _read_member(shard: Path, name: str) -> bytes:
     with open(shard, "rb") as file:
         data = os.pread(file.fileno(), size, offset)
     if len(data) != size:
-        raise ManifestError(shard, f"is cut within {name}", "fetch or extract it again")
+        raise ManifestError(shard, f"ends within {name}", "download or extract it again")
     return data
 
 
 @lru_cache(maxsize=_MAX_INDEXES)
 def _member_index(shard: Path, _modified_ns: int) -> dict[str, tuple[int, int]]:
-    """Return name -> (offset, size in bytes) of a shard's files; read anew when the file changes."""
+    """Return name -> (offset, size in bytes) of a shard's files; read again when the file changes."""
     members: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(shard, "r:") as archive:
@@ -151,9 +151,9 @@ def _member_index(shard: Path, _modified_ns: int) -> dict[str, tuple[int, int]]:
                 if member.isfile():
                     members[member.name.removeprefix("./")] = (member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
-        # Of a shard that is cut, what comes before the cut is whole; whatever lacks is named on use.
+        # An incomplete shard still has complete members; a missing one is an error when it is read.
         if not members:
             raise ManifestError(
-                shard, f"is not a readable tar ({error})", "fetch or extract it again"
+                shard, f"is not a readable tar ({error})", "download or extract it again"
             ) from error
     return members

@@ -1,4 +1,4 @@
-"""Crops side by side, as one picture to look at."""
+"""Contact sheets: crops side by side in one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepfake_detect.io.files import atomic_path
 
 _CAPTION_HEIGHT = 18
 _GAP = 4
-_PAPER = 255
+_BACKGROUND = 255
 
 
 def contact_sheet(
@@ -24,13 +24,13 @@ def contact_sheet(
     num_columns: int | None = None,
     side: int = 128,
 ) -> np.ndarray:
-    """Put images side by side, each with its caption below it.
+    """Arrange images in a grid, each with its caption below it.
 
     Args:
-        images: RGB uint8 (H, W, 3) each, of any sizes; shown ``side`` pixels high and wide.
-        captions: As many, or none.
-        num_columns: Images a row; as many rows as columns when ``None``.
-        side: Of each image as shown, in pixels.
+        images: RGB uint8 (H, W, 3) each, of any sizes; resized to ``side`` by ``side`` pixels.
+        captions: One for each image, or none.
+        num_columns: Images per row; as many rows as columns when ``None``.
+        side: Side of each image on the sheet, in pixels.
 
     Returns:
         RGB uint8 (H, W, 3).
@@ -47,7 +47,7 @@ def contact_sheet(
     columns = num_columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     height = side + (_CAPTION_HEIGHT if captions else 0) + _GAP
-    sheet = np.full((rows * height + _GAP, columns * (side + _GAP) + _GAP, 3), _PAPER, np.uint8)
+    sheet = np.full((rows * height + _GAP, columns * (side + _GAP) + _GAP, 3), _BACKGROUND, np.uint8)
     for number, image in enumerate(images):
         top, left = number // columns * height + _GAP, number % columns * (side + _GAP) + _GAP
         shrinks = max(image.shape[:2]) > side
@@ -55,9 +55,9 @@ def contact_sheet(
             image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
         )
         if captions:
-            place = (left, top + side + _CAPTION_HEIGHT - 5)
+            origin = (left, top + side + _CAPTION_HEIGHT - 5)
             cv2.putText(
-                sheet, captions[number], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
+                sheet, captions[number], origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
             )
     return sheet
 

@@ -1,6 +1,6 @@
-"""Splits that cannot leak: official ones kept, others made of whole groups of connected people.
+"""Splits without leaks: official ones are kept, others are made of whole groups of connected people.
 
-A forgery shows its target and its source. Videos that share a person, directly or over other
+A forgery shows its target and its source. Videos that share a person, directly or through other
 videos, form one connected group (component), and a group is never divided.
 """
 
@@ -10,22 +10,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from deepfake_detect.data.identities import identity_key
+from deepfake_detect.data.options import SplitOptions, SplitPolicy
 from deepfake_detect.errors import OptionError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 SPLITS = ("train", "val", "test")
-SplitPolicy = Literal["auto", "official", "identity"]
-SPLIT_POLICIES: tuple[SplitPolicy, ...] = ("auto", "official", "identity")
-# Shares of train, val and test, as FaceForensics++ divides its videos.
-DEFAULT_SHARES = (0.72, 0.14, 0.14)
-# A group fits when no class overflows by more than half a video: shares are rarely whole numbers.
+# A group fits when no class overflows by more than half a video: targets are rarely integers.
 _ROUNDING = 0.5 + 1e-6
 
 
@@ -34,8 +28,8 @@ class SplitAssignment:
     """Videos with their splits.
 
     Attributes:
-        videos: In the order given; ``split`` is ``None`` where none could be given.
-        notes: One line each on what was decided.
+        videos: In the order given; ``split`` is ``None`` where no split could be assigned.
+        notes: One line on each decision.
         sha256: Hash of every video's split.
     """
 
@@ -47,29 +41,29 @@ class SplitAssignment:
 def assign_splits(
     videos: Sequence[DatasetVideo],
     *,
-    policy: SplitPolicy = "auto",
-    shares: Sequence[float] = DEFAULT_SHARES,
-    val_fraction: float = 0.0,
-    seed: int = 0,
+    split: SplitPolicy = SplitOptions.split,
+    split_fractions: tuple[float, float, float] = SplitOptions.split_fractions,
+    val_fraction: float = SplitOptions.val_fraction,
+    split_seed: int = SplitOptions.split_seed,
 ) -> SplitAssignment:
-    """Give every video a split.
+    """Assign a split to every video.
 
     Args:
-        videos: Of one or several datasets, with their official splits.
-        policy: ``"official"`` keeps what the owners say. ``"auto"`` also divides the videos of which
-            the owners say nothing, into splits that the owners did not make (theirs are never added
-            to); those that share a person with an official split stay without one.
-            ``"identity"`` divides all videos anew.
-        shares: Of train, val and test among videos divided here; they add up to 1.
-        val_fraction: Share of an official train split to set apart as val, for datasets whose
-            owners made no val; 0 to 0.5.
-        seed: Of the division.
+        videos: Videos of one or several datasets, with their official splits.
+        split: ``"official"`` keeps the official splits. ``"auto"`` also divides the videos without an
+            official split, into splits that the dataset's owners did not make (nothing is added to
+            theirs); videos that share a person with an official split stay without one.
+            ``"identity"`` divides all videos again.
+        split_fractions: Fractions of train, val and test among videos divided here; they add up to 1.
+        val_fraction: Fraction of an official train split to set apart as val, for datasets whose
+            owners made no val, 0 to 0.5.
+        split_seed: Seed of the division.
 
     Returns:
         The videos with splits, notes and the hash.
 
     Raises:
-        OptionError: A value outside what is allowed, or ``val_fraction`` for a dataset with a val.
+        OptionError: A value is not allowed, or ``val_fraction`` is given for a dataset with a val split.
 
     Example:
         >>> from pathlib import Path
@@ -81,103 +75,96 @@ def assign_splits(
         >>> [splits.count(name) for name in SPLITS]
         [72, 14, 14]
     """
-    _check_options(policy, shares, val_fraction, seed)
-    result = [replace(video, split=None) if policy == "identity" else video for video in videos]
-    notes = [] if policy == "official" else _divide_unsplit(result, shares, seed)
+    options = SplitOptions(split, tuple(split_fractions), val_fraction, split_seed)
+    result = [replace(video, split=None) if split == "identity" else video for video in videos]
+    notes = [] if split == "official" else _divide_unsplit(result, options)
     if val_fraction:
-        notes += _set_val_apart(result, val_fraction, seed)
+        notes += _set_val_apart(result, options)
     return SplitAssignment(tuple(result), tuple(notes), splits_sha256(result))
 
 
 def splits_sha256(videos: Sequence[DatasetVideo]) -> str:
-    """Return a hash of every video's split, the same in whatever order the videos come."""
+    """Return a hash of every video's split, which does not depend on the order of the videos."""
     lines = sorted(f"{video.video_id}\t{video.split or ''}" for video in videos)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _check_options(policy: str, shares: Sequence[float], val_fraction: float, seed: int) -> None:
-    if policy not in SPLIT_POLICIES:
-        raise OptionError("split", f"{policy!r} is unknown", f"choose {', '.join(SPLIT_POLICIES)}")
-    if len(shares) != len(SPLITS) or not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
-        raise OptionError(
-            "shares", f"are {tuple(shares)}", "pass three numbers from 0 that add up to 1, such as .8 .1 .1"
-        )
-    if not 0 <= val_fraction <= 0.5:
-        raise OptionError("val_fraction", f"is {val_fraction}", "pass 0 to 0.5")
-    if seed < 0:
-        raise OptionError("split_seed", f"is {seed}", "pass 0 or more")
-
-
-def _divide_unsplit(videos: list[DatasetVideo], shares: Sequence[float], seed: int) -> list[str]:
+def _divide_unsplit(videos: list[DatasetVideo], options: SplitOptions) -> list[str]:
     """Divide the videos that have no split, in place; return notes."""
     components = _components(videos)
-    official = {c for c, video in zip(components, videos, strict=True) if video.split}
+    official = {component for component, video in zip(components, videos, strict=True) if video.split}
     datasets: dict[int, set[str]] = {}
     made: dict[str, set[str]] = {}
     for component, video in zip(components, videos, strict=True):
         datasets.setdefault(component, set()).add(video.dataset)
         made.setdefault(video.dataset, set()).update({video.split} if video.split else ())
-    notes = _note_bound(videos, components, official)
+    notes = _note_connected(videos, components, official)
     free: dict[tuple[str, ...], list[int]] = {}
-    for position, component in enumerate(components):
-        if videos[position].split is None and component not in official:
-            free.setdefault(tuple(sorted(datasets[component])), []).append(position)
-    for names, positions in sorted(free.items()):
+    for index, component in enumerate(components):
+        if videos[index].split is None and component not in official:
+            free.setdefault(tuple(sorted(datasets[component])), []).append(index)
+    for names, indices in sorted(free.items()):
         allowed = [split not in set().union(*(made[name] for name in names)) for split in SPLITS]
-        notes += _divide(videos, positions, [components[p] for p in positions], shares, allowed, seed)
+        notes += _divide(videos, indices, [components[index] for index in indices], allowed, options)
     return notes
 
 
-def _note_bound(
+def _note_connected(
     videos: Sequence[DatasetVideo], components: Sequence[int], official: Container[int]
 ) -> list[str]:
-    bound = Counter(
+    connected = Counter(
         video.dataset
-        for c, video in zip(components, videos, strict=True)
-        if not video.split and c in official
+        for component, video in zip(components, videos, strict=True)
+        if not video.split and component in official
     )
     return [
-        f"{dataset}: {count:,} videos share a person with an official split and get none "
-        "(--split identity divides all videos anew)"
-        for dataset, count in sorted(bound.items())
+        f"{dataset}: {count:,} videos share a person with an official split and get no split "
+        "(split 'identity' divides all videos again)"
+        for dataset, count in sorted(connected.items())
     ]
 
 
 def _divide(
     videos: list[DatasetVideo],
-    positions: Sequence[int],
+    indices: Sequence[int],
     components: Sequence[int],
-    shares: Sequence[float],
     allowed: Sequence[bool],
-    seed: int,
+    options: SplitOptions,
 ) -> list[str]:
-    """Divide free videos among the allowed splits, in place; return notes."""
-    open_shares = [share if is_allowed else 0.0 for share, is_allowed in zip(shares, allowed, strict=True)]
-    subject = f"{' and '.join(sorted({videos[p].dataset for p in positions}))}: {len(positions):,} videos"
-    if sum(open_shares) == 0:
-        return [f"{subject} have no official split, and the owners made every split: they get none"]
+    """Divide videos without a split among the allowed splits, in place; return notes."""
+    fractions = [
+        fraction if is_allowed else 0.0
+        for fraction, is_allowed in zip(options.split_fractions, allowed, strict=True)
+    ]
+    subject = f"{' and '.join(sorted({videos[i].dataset for i in indices}))}: {len(indices):,} videos"
+    total = sum(fractions)
+    if total == 0:
+        return [f"{subject} have no official split, and every split is official: they get no split"]
     num_groups = len(set(components))
-    if num_groups < sum(share > 0 for share in open_shares):
+    if num_groups < sum(fraction > 0 for fraction in fractions):
         groups = f"{num_groups} connected group{'s' * (num_groups > 1)} of people"
         return [f"{subject} form {groups}, which cannot be divided: they get no split"]
-    total = sum(open_shares)
-    chosen = _choose_splits(
-        components, [videos[p] for p in positions], [share / total for share in open_shares], seed
+    of_component = _choose_splits(
+        components,
+        [videos[index] for index in indices],
+        [fraction / total for fraction in fractions],
+        options.split_seed,
     )
     divided = [
-        replace(videos[p], split=SPLITS[chosen[c]]) for p, c in zip(positions, components, strict=True)
+        replace(videos[index], split=SPLITS[of_component[component]])
+        for index, component in zip(indices, components, strict=True)
     ]
-    lacking = _what_lacks(divided, [name for name, share in zip(SPLITS, open_shares, strict=True) if share])
+    lacking = _lacking_classes(divided, [name for name, one in zip(SPLITS, fractions, strict=True) if one])
     if not all(allowed) and lacking:
-        return [f"{subject} beside the official splits get none: divided, {lacking}"]
-    for position, video in zip(positions, divided, strict=True):
-        videos[position] = video
+        return [f"{subject} without an official split get none: divided, {lacking}"]
+    for index, video in zip(indices, divided, strict=True):
+        videos[index] = video
     note = f"{subject} divided here, by {num_groups:,} groups of people"
-    return [f"{note}; {lacking}" if lacking else note, *_lone_group_note(divided)]
+    return [f"{note}; {lacking}" if lacking else note, *_note_single_group(divided)]
 
 
-def _what_lacks(videos: Sequence[DatasetVideo], splits: Sequence[str]) -> str:
-    """Say which splits would lack a class that is there to be divided."""
+def _lacking_classes(videos: Sequence[DatasetVideo], splits: Sequence[str]) -> str:
+    """Describe which splits lack a class."""
     labels = {video.label for video in videos}
     found = {(video.split, video.label) for video in videos}
     lacks = [
@@ -189,8 +176,8 @@ def _what_lacks(videos: Sequence[DatasetVideo], splits: Sequence[str]) -> str:
     return ", ".join(lacks)
 
 
-def _set_val_apart(videos: list[DatasetVideo], fraction: float, seed: int) -> list[str]:
-    """Move whole groups of train videos to val, dataset by dataset, in place; return notes."""
+def _set_val_apart(videos: list[DatasetVideo], options: SplitOptions) -> list[str]:
+    """Move whole groups of train videos to val, one dataset after the other, in place; return notes."""
     components = _components(videos)
     notes = []
     for dataset in sorted({video.dataset for video in videos}):
@@ -198,16 +185,16 @@ def _set_val_apart(videos: list[DatasetVideo], fraction: float, seed: int) -> li
             raise OptionError("val_fraction", f"{dataset} has a val split already", "leave it out")
         training = [n for n, v in enumerate(videos) if v.dataset == dataset and v.split == "train"]
         if training:
-            notes += _set_val_of_one_apart(videos, training, components, fraction, seed)
+            notes += _set_val_of_dataset_apart(videos, training, components, options)
     return notes
 
 
-def _set_val_of_one_apart(
-    videos: list[DatasetVideo], training: Sequence[int], components: Sequence[int], fraction: float, seed: int
+def _set_val_of_dataset_apart(
+    videos: list[DatasetVideo], training: Sequence[int], components: Sequence[int], options: SplitOptions
 ) -> list[str]:
     dataset = videos[training[0]].dataset
-    # People of train who are also elsewhere (in another dataset, say) stay in train.
-    elsewhere = {c for n, c in enumerate(components) if n not in set(training)}
+    # People of train who also occur elsewhere (in another dataset, say) stay in train.
+    elsewhere = {component for n, component in enumerate(components) if n not in set(training)}
     movable = [n for n in training if components[n] not in elsewhere]
     if len({components[n] for n in movable}) < 2:
         raise OptionError(
@@ -215,18 +202,20 @@ def _set_val_of_one_apart(
             f"all {len(training):,} train videos of {dataset} form one connected group of people",
             "leave it out: no val can be set apart without sharing people",
         )
-    shares = (1 - fraction, fraction)
-    chosen = _choose_splits([components[n] for n in movable], [videos[n] for n in movable], shares, seed)
-    for number in movable:
-        videos[number] = replace(videos[number], split=SPLITS[chosen[components[number]]])
-    moved = sum(videos[number].split == "val" for number in movable)
+    fractions = (1 - options.val_fraction, options.val_fraction)
+    of_component = _choose_splits(
+        [components[n] for n in movable], [videos[n] for n in movable], fractions, options.split_seed
+    )
+    for n in movable:
+        videos[n] = replace(videos[n], split=SPLITS[of_component[components[n]]])
+    num_moved = sum(videos[n].split == "val" for n in movable)
     return [
-        f"{dataset}: {moved:,} of {len(training):,} train videos set apart as val",
-        *_lone_group_note([videos[number] for number in training]),
+        f"{dataset}: {num_moved:,} of {len(training):,} train videos set apart as val",
+        *_note_single_group([videos[n] for n in training]),
     ]
 
 
-def _lone_group_note(videos: Sequence[DatasetVideo]) -> list[str]:
+def _note_single_group(videos: Sequence[DatasetVideo]) -> list[str]:
     groups = {video.group_id for video in videos}
     if len(groups) != 1 or None in groups:
         return []
@@ -239,20 +228,24 @@ def _lone_group_note(videos: Sequence[DatasetVideo]) -> list[str]:
 def _components(videos: Sequence[DatasetVideo]) -> list[int]:
     """Return the number of each video's connected group.
 
-    Where all videos of a dataset are of one ``group_id``, it binds nothing: people alone do.
+    Where all videos of a dataset have one ``group_id``, the group is ignored and only people connect.
     """
+    # Imported here: listing the options of a command must not wait for SciPy.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes: dict[str, int] = {}
     rows, columns = [], []
     groups = {video.dataset: set[str | None]() for video in videos}
     for video in videos:
         groups[video.dataset].add(video.group_id)
     for row, video in enumerate(videos):
-        bonds = [identity_key(video.dataset, name) for name in (video.target_id, video.source_id) if name]
+        links = [identity_key(video.dataset, name) for name in (video.target_id, video.source_id) if name]
         if video.group_id and len(groups[video.dataset]) > 1:
-            bonds.append(f"group/{video.dataset}/{video.group_id}")
-        for bond in bonds:
+            links.append(f"group/{video.dataset}/{video.group_id}")
+        for link in links:
             rows.append(row)
-            columns.append(len(videos) + nodes.setdefault(bond, len(nodes)))
+            columns.append(len(videos) + nodes.setdefault(link, len(nodes)))
     size = len(videos) + len(nodes)
     edges = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
     numbers: list[int] = connected_components(edges, directed=False)[1][: len(videos)].tolist()
@@ -260,34 +253,34 @@ def _components(videos: Sequence[DatasetVideo]) -> list[int]:
 
 
 def _choose_splits(
-    components: Sequence[int], videos: Sequence[DatasetVideo], shares: Sequence[float], seed: int
+    components: Sequence[int], videos: Sequence[DatasetVideo], fractions: Sequence[float], seed: int
 ) -> dict[int, int]:
-    """Return component -> position in ``shares``, so that each class is divided by the shares.
+    """Return component -> index into ``fractions``, so that each class is divided by the fractions.
 
-    The largest groups are placed first, groups of one size in an order drawn by lot, which hangs on
-    the seed and the group's first video alone. Each goes to the split that is emptiest by its share
-    among those it fits into; one that fits nowhere goes where most is missing.
+    The largest groups are assigned first; groups of one size come in a random order that depends only
+    on the seed and the group's first video. Each group goes to the emptiest split, relative to its
+    size, of those it fits into; a group that fits nowhere goes where most is missing.
     """
     sizes: dict[int, np.ndarray] = {}
     names: dict[int, str] = {}
     for component, video in zip(components, videos, strict=True):
         sizes.setdefault(component, np.zeros(2))[video.label] += 1
         names[component] = min(names.get(component, video.video_id), video.video_id)
-    order = sorted(sizes, key=lambda one: (-sizes[one].sum(), _lot(names[one], seed)))
+    order = sorted(sizes, key=lambda one: (-sizes[one].sum(), _random_key(names[one], seed)))
     totals = sum(sizes.values(), np.zeros(2))
-    wanted = np.outer(shares, totals)  # (splits, classes)
+    wanted = np.outer(fractions, totals)  # (splits, classes)
     missing = wanted.copy()
     chosen = {}
     for component in order:
         size = sizes[component]
-        fits = ((missing >= size - _ROUNDING) | (size == 0)).all(axis=1) & (np.asarray(shares) > 0)
+        fits = ((missing >= size - _ROUNDING) | (size == 0)).all(axis=1) & (np.asarray(fractions) > 0)
         emptiness = np.divide(missing, wanted, out=np.zeros_like(wanted), where=wanted > 0) @ size
         room = emptiness if fits.any() else missing @ size
-        allowed = fits if fits.any() else np.asarray(shares) > 0
+        allowed = fits if fits.any() else np.asarray(fractions) > 0
         chosen[component] = int(np.argmax(np.where(allowed, room, -np.inf)))
         missing[chosen[component]] -= size
     return chosen
 
 
-def _lot(name: str, seed: int) -> bytes:
+def _random_key(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()

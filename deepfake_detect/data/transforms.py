@@ -1,48 +1,51 @@
-"""Crop to tensor: the one preprocessing that training, evaluation and scoring share, and the
-augmentation that only training adds before it."""
+"""Crops to tensors: the preprocessing of training, evaluation and scoring, and the augmentations of training.
+
+:func:`register_augmentation` adds an augmentation.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from deepfake_detect.errors import OptionError
 from deepfake_detect.records import Preprocessing
+from deepfake_detect.registry import Registry
 
 if TYPE_CHECKING:
     import torch
 
-Augmentation = Literal["none", "light", "strong", "dfdc", "compression", "robust"]
+# A crop, RGB uint8 (S, S, 3), and a random generator -> a crop of the same shape and type.
+AugmentCrop = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Augmentation = str  # a name of AUGMENTATIONS
 _CRF_RANGE = (18, 42)
-AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "light", "strong", "dfdc", "compression", "robust")
 
 
 def resize_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize an RGB uint8 image (H, W, 3) to (size, size, 3), by area when shrinking."""
+    """Resize an RGB uint8 image (H, W, 3) to (size, size, 3), by area averaging if it shrinks."""
     if image.shape[:2] == (size, size):
         return image
     shrinks = max(image.shape[:2]) > size
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def center_crop(image: np.ndarray, share: float) -> np.ndarray:
-    """Return the centered part of an image (H, W, 3) whose sides are ``share`` (0 to 1] of it."""
+def center_crop(image: np.ndarray, fraction: float) -> np.ndarray:
+    """Return the centered part of an image (H, W, 3) with ``fraction`` (0 to 1] of its sides."""
     height, width = image.shape[:2]
-    keep_height, keep_width = max(1, round(height * share)), max(1, round(width * share))
+    keep_height, keep_width = max(1, round(height * fraction)), max(1, round(width * fraction))
     top, left = (height - keep_height) // 2, (width - keep_width) // 2
     return image[top : top + keep_height, left : left + keep_width]
 
 
 def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
-    """Turn a face crop into a network's input.
+    """Convert a face crop to a model's input.
 
     Args:
         image: RGB uint8 (H, W, 3), any size.
-        preprocessing: Size and normalization of the network.
+        preprocessing: Input size and normalization of the model.
 
     Returns:
         float32 tensor (3, image_size, image_size).
@@ -62,14 +65,14 @@ def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Ten
 
 
 def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -> torch.Tensor:
-    """Turn face crops into a batch: the values of :func:`crop_to_tensor`, made at once.
+    """Convert face crops to a batch, with the values of :func:`crop_to_tensor`.
 
     Args:
         crops: RGB uint8 (H, W, 3), one or more of any sizes.
-        preprocessing: Size and normalization of the network.
+        preprocessing: Input size and normalization of the model.
 
     Returns:
-        float32 tensor (N, 3, image_size, image_size) whose channels lie together in memory.
+        float32 tensor (N, 3, image_size, image_size), channels last in memory.
 
     Example:
         >>> prep = Preprocessing(image_size=4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -85,19 +88,20 @@ def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -
 
 
 class TrainingAugmentation:
-    """From RGB uint8 (H, W, 3) to an augmented (image_size, image_size, 3).
+    """Augment crops: RGB uint8 (H, W, 3) to (image_size, image_size, 3).
 
-    ``none`` resizes only; ``light`` mirrors, shifts, zooms and re-compresses a little; ``strong``
-    adds what clips go through before they reach a detector: rescaling, blur, noise, color change
-    and JPEG down to quality 30, and zooms enough to bear another crop margin. ``dfdc`` is in the
-    manner of the DFDC winner's: it goes further and puts out parts of the face, so that no single
-    trace decides. ``compression`` leaves the face in place and is hard on what a forger's traces
-    must survive: each crop goes through JPEG or H.264, most through rescaling, blur or noise too.
-    ``robust`` is for detectors that are to meet anything: the zooms and colors of ``strong``, gray
-    pictures and covered parts among them, then the degradations of ``compression``, a fifth spared.
+    ``none`` only resizes. ``light`` flips, shifts, zooms and recompresses a little. ``strong`` adds
+    degradations that clips undergo before they reach a detector: rescaling, blur, noise, color changes
+    and JPEG down to quality 30, and zooms enough for other crop margins. ``dfdc`` resembles the
+    augmentation of the DFDC winner: it goes further and erases parts of the face, so that no single
+    artifact decides. ``compression`` does not move the face and applies what forgery artifacts must
+    survive: JPEG or H.264 to each crop, and rescaling, blur or noise to most. ``robust`` is for
+    detectors of arbitrary clips: zooms and colors of ``strong``, with grayscale images and erased
+    parts, then the degradations of ``compression`` for four in five crops.
 
     Args:
-        name: One of ``AUGMENTATIONS``.
+        augmentation: A name of ``AUGMENTATIONS``, or a function of a crop and a random generator that
+            returns a crop of the same shape.
         image_size: Side of the result in pixels.
 
     Raises:
@@ -106,39 +110,51 @@ class TrainingAugmentation:
     Example:
         >>> TrainingAugmentation("none", 8)(np.zeros((20, 20, 3), np.uint8)).shape
         (8, 8, 3)
+        >>> TrainingAugmentation(lambda crop, rng: crop[:, ::-1], 8)(np.zeros((8, 8, 3), np.uint8)).shape
+        (8, 8, 3)
     """
 
-    def __init__(self, name: Augmentation, image_size: int) -> None:
-        if name not in AUGMENTATIONS:
-            raise OptionError(
-                "augmentation", f"{name!r} is unknown", f"choose one of: {', '.join(AUGMENTATIONS)}"
-            )
-        A = _albumentations()
-
-        steps = _PRESETS[name]()
+    def __init__(self, augmentation: str | AugmentCrop, image_size: int) -> None:
         self._image_size = image_size
-        self._pipeline = A.Compose(steps)
+        self._rng = np.random.default_rng()
+        self._pipeline: Any = None  # of albumentations, which has no types
+        if not callable(augmentation):
+            steps = AUGMENTATIONS.find(augmentation)()
+            if callable(steps):
+                augmentation = steps
+            else:
+                self._pipeline = _albumentations().Compose(list(steps))
+        self._function = augmentation if callable(augmentation) else None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        # The very resizing of scoring, so that training sees no other sharpness.
-        augmented: np.ndarray = self._pipeline(image=resize_square(image, self._image_size))["image"]
+        """Augment a crop, RGB uint8 (H, W, 3)."""
+        # Resized as for scoring, so that training sees the same sharpness.
+        resized = resize_square(image, self._image_size)
+        if self._function is not None:
+            return np.ascontiguousarray(self._function(resized, self._rng))
+        augmented: np.ndarray = self._pipeline(image=resized)["image"]
         return augmented
 
     def reseed(self, seed: int) -> None:
-        """Start the random choices anew from ``seed``."""
-        _seed_each(self._pipeline, np.random.default_rng(seed))
+        """Restart the random choices from ``seed``."""
+        self._rng = np.random.default_rng(seed)
+        if self._pipeline is not None:
+            _seed_each(self._pipeline, self._rng)
 
 
-def _seed_each(step: Any, rng: np.random.Generator) -> None:
-    """Give a step, and each step in it, a seed of its own: albumentations gives all of them the same,
-    and then what is mirrored is always what is compressed."""
+def _seed_each(step: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - albumentations has no types
+    """Give a step, and each step in it, a different seed.
+
+    Albumentations gives all of them the same seed, so that the flipped crops would always be the
+    compressed ones.
+    """
     step.set_random_seed(int(rng.integers(2**32)))
     for inner in getattr(step, "transforms", ()):
         _seed_each(inner, rng)
 
 
-def _albumentations() -> Any:
-    """Import albumentations, whose import else asks the network for a newer version of itself."""
+def _albumentations() -> Any:  # noqa: ANN401 - albumentations has no types
+    """Import albumentations, without its request to the network for a newer version."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
@@ -176,8 +192,8 @@ def _strong() -> list[Any]:
     ]
 
 
-def _other_crop() -> Any:
-    """Return a step that moves and zooms: out down to 0.7, for crops cut wider than the training data's."""
+def _other_crop() -> Any:  # noqa: ANN401 - albumentations has no types
+    """Return a step that moves and zooms, out to 0.7 for crops wider than those of the training data."""
     return _albumentations().Affine(
         scale=(0.7, 1.25),
         translate_percent=(-0.08, 0.08),
@@ -189,7 +205,7 @@ def _other_crop() -> Any:
 
 
 def _dfdc() -> list[Any]:
-    """In the manner of the DFDC winner's training (selimsef/dfdc_deepfake_challenge)."""
+    """Return steps like those of the DFDC winner's training (selimsef/dfdc_deepfake_challenge)."""
     A = _albumentations()
 
     return [
@@ -253,17 +269,19 @@ def _robust() -> list[Any]:
     ]
 
 
-def _h264_compression() -> Any:
-    """Return a step that sends an image through H.264 with a constant rate factor from 18 to 42."""
+def _h264_compression() -> Any:  # noqa: ANN401 - albumentations has no types
+    """Return a step that compresses an image by H.264 with a constant rate factor from 18 to 42."""
     A = _albumentations()
 
     class H264Compression(A.ImageOnlyTransform):  # type: ignore[misc,name-defined]
-        """One picture in, encoded as a clip's key frame, decoded picture out."""
+        """Encodes an image as the key frame of a clip and decodes it."""
 
         def get_params(self) -> dict[str, Any]:
+            """Return a random constant rate factor."""
             return {"crf": self.py_random.randint(*_CRF_RANGE)}
 
-        def apply(self, img: np.ndarray, crf: int, **_: Any) -> np.ndarray:
+        def apply(self, img: np.ndarray, crf: int, **_: object) -> np.ndarray:
+            """Compress an image, RGB uint8 (H, W, 3)."""
             from deepfake_detect.video.still import through_h264
 
             return through_h264(img, crf=crf)
@@ -271,11 +289,38 @@ def _h264_compression() -> Any:
     return H264Compression(p=1.0)
 
 
-_PRESETS: dict[Augmentation, Callable[[], list[Any]]] = {
-    "none": list,
-    "light": _light,
-    "strong": _strong,
-    "dfdc": _dfdc,
-    "compression": _compression,
-    "robust": _robust,
-}
+# Name -> function that returns steps of albumentations, or one function that augments a crop.
+AUGMENTATIONS: Registry[Callable[[], Sequence[Any] | AugmentCrop]] = Registry(
+    "augmentation",
+    {
+        "none": list,
+        "light": _light,
+        "strong": _strong,
+        "dfdc": _dfdc,
+        "compression": _compression,
+        "robust": _robust,
+    },
+)
+
+
+def register_augmentation(name: str, make: Callable[[], Sequence[Any] | AugmentCrop]) -> None:
+    """Add an augmentation, for the option ``augmentation`` of training.
+
+    Args:
+        name: Its name, which must not be taken.
+        make: Function without arguments that returns a list of albumentations transforms, or a function
+            of a crop, RGB uint8 (S, S, 3), and a ``numpy.random.Generator`` that returns a crop of the
+            same shape. All random choices must come from the generator: this is what makes a training
+            reproducible.
+
+    Raises:
+        OptionError: The name is taken.
+
+    Example:
+        >>> def make_flip():
+        ...     return lambda crop, rng: crop[:, ::-1] if rng.random() < 0.5 else crop
+        >>> register_augmentation("flip", make_flip)
+        >>> TrainingAugmentation("flip", 16)(np.zeros((20, 20, 3), np.uint8)).shape
+        (16, 16, 3)
+    """
+    AUGMENTATIONS.register(name, make)

@@ -1,4 +1,4 @@
-"""Which videos a detector has seen: short digests of their ids, to be kept in its file."""
+"""Short digests of the ids of the videos that a detector was made with, stored in its file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from deepfake_detect.data.rows import Rows
 
 DIGEST_LENGTH = 12
-"""Hex digits kept: two of a million videos share them with a probability of 0.2 %."""
+"""Hex digits kept: any two of a million videos collide with a probability of 0.2 %."""
 
 
 def video_digests(rows: Rows) -> list[str]:
     """Return the first 12 hex digits of the SHA-256 of each video id, each once and sorted.
 
     Args:
-        rows: A manifest or index, filtered as wanted.
+        rows: A manifest or index, with any filters.
 
     Example:
         >>> import tempfile
@@ -31,7 +31,7 @@ def video_digests(rows: Rows) -> list[str]:
 
 
 def seen_by_all(seen_by_each: Iterable[Mapping[str, Iterable[str]]]) -> dict[str, tuple[str, ...]]:
-    """Return the digests, by use, of what a detector has seen that is made of others.
+    """Return the digests, by use, for a detector made of others.
 
     Args:
         seen_by_each: Digests by use of each part, as ``TrainingFacts.video_sha256_prefixes``. Videos

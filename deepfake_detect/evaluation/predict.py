@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from torch.utils.data import DataLoader
 
-from deepfake_detect.data.audit import LeakKind
+from deepfake_detect.data.audit_report import LeakKind
 from deepfake_detect.data.clips import ClipDataset, collate_clips
 from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
 from deepfake_detect.data.failures import read_failures
@@ -125,7 +125,7 @@ def score_held_out(
     Args:
         scorer, split, num_workers, show_progress: As for :func:`score_manifest`.
         manifest: Rows to choose the split from, filtered as wanted.
-        allow_leak: Kinds of leak that are let pass, of ``data.audit.LEAK_KINDS``.
+        allow_leak: Kinds of leak that are let pass, of ``data.audit_report.LEAK_KINDS``.
 
     Returns:
         As :func:`score_manifest`.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deepfake_detect.data.audit import sql_literals
+from deepfake_detect.data.compare_names import sql_literals
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.errors import OptionError
 from deepfake_detect.records import FAKE, REAL

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_detect.data.audit import splits_of
+from deepfake_detect.data.compare_names import splits_of
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.models.config import TrainingFacts

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from deepfake_detect.data.audit import MAX_EXAMPLES, DuplicatePair, LeakExample, LeakKind, Overlap
+from deepfake_detect.data.audit_report import MAX_EXAMPLES, DuplicatePair, LeakExample, LeakKind, Overlap
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features.feature_file import UNSPLIT, FeatureFile, FeatureTable, concatenate

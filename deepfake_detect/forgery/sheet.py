@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepfake_detect.data.augmented import check_sheet_options
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.sheets import contact_sheet
-from deepfake_detect.data.transforms import Augmentation, TrainingAugmentation, resize_square
+from deepfake_detect.data.transforms import TrainingAugmentation, resize_square
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.forgery.blended_crops import Blender, landmark_shares
 from deepfake_detect.forgery.blends import BlendWord
@@ -23,7 +22,7 @@ def blended_sheet(
     rows: Manifest,
     words: Sequence[BlendWord],
     *,
-    augmentation: Augmentation,
+    augmentation: str,
     image_size: int,
     num_crops: int,
     num_times: int,
@@ -44,10 +43,9 @@ def blended_sheet(
         RGB uint8 (H, W, 3).
 
     Raises:
-        OptionError: A number is below 1, the seed out of range, or ``cross`` has not two people.
+        OptionError: ``cross`` has not two people.
         ManifestError: There is no real with a face in it, or a crop cannot be read.
     """
-    check_sheet_options(num_crops=num_crops, num_times=num_times, image_size=image_size, seed=seed)
     reals = rows.where(f"label = {REAL}")
     rng = np.random.default_rng(seed)
     some = reals.sample_videos(num_crops * _LOOKED_AT, seed=seed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from deepfake_detect.data.audit import DuplicatePair
+from deepfake_detect.data.audit_report import DuplicatePair
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.errors import OptionError
 from deepfake_detect.io.files import atomic_path

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from deepfake_detect.data.audit import LeakKind
+from deepfake_detect.data.audit_report import LeakKind
 from deepfake_detect.data.fetched import local_manifest
 from deepfake_detect.data.leaks import check_leak_kinds
 from deepfake_detect.data.transforms import AUGMENTATIONS, Augmentation
@@ -156,7 +156,7 @@ class TrainingConfig:
         version: Of the detector.
         where: SQL condition that the rows of the manifest fulfil, see :mod:`data.rows`; ``None``
             takes all.
-        allow_leak: Kinds of leak between the splits that are let pass, of ``data.audit.LEAK_KINDS``;
+        allow_leak: Kinds of leak between the splits that are let pass, of ``data.audit_report.LEAK_KINDS``;
             any other is refused.
     """
 

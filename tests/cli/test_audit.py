@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.data.audit import DuplicatePair
+from deepfake_detect.data.audit_report import DuplicatePair
 from deepfake_detect.data.index import IndexOrigin, write_index
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
@@ -57,7 +57,7 @@ def test_a_leak_is_exit_code_1_with_its_place_in_words_and_files(
     assert audit(leaking, "--json", result, "--sheet", sheet, "--workers", "1") == 1
     lines = capsys.readouterr().out.splitlines()
     assert (
-        "leak of identical-crops: train and test share 1 (rows: 2, videos: 2), such as one picture "
+        "leak of identical-crops: train and test share 1 (rows: 2, videos: 2), such as one image "
         "(train: crops/train0.png, test: crops/test1.png)"
     ) in lines
     assert lines[-1].startswith(f"LEAK: identical-crops in {leaking}: 12 rows of 12 videos")
@@ -68,8 +68,8 @@ def test_a_leak_is_exit_code_1_with_its_place_in_words_and_files(
 def test_crops_can_be_left_out(leaking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert audit(leaking, "--no-crops", "--sheet", tmp_path / "pairs.png") == 0
     shown = capsys.readouterr().out
-    assert "note: the crops were not compared, only names" in shown
-    assert "pairs.png is not written: no duplicate crops to draw" in shown
+    assert "note: crops were not compared, only names" in shown
+    assert "pairs.png: no duplicate crops" in shown
     assert not (tmp_path / "pairs.png").exists()
 
 
@@ -100,7 +100,7 @@ def looks(clean: Path) -> Path:
     ("options", "kind", "shared"),
     [
         ([], "near-duplicate-crops", ["0", "0", "0", "0", "+", "1"]),
-        (["--alike-are", "people"], "identities", ["0", "0", "+", "1", "0", "0"]),
+        (["--similar-are", "people"], "identities", ["0", "0", "+", "1", "0", "0"]),
     ],
 )
 def test_faces_alike_by_their_features_are_a_leak(
@@ -119,7 +119,7 @@ def test_faces_alike_by_their_features_are_a_leak(
     )
     (told,) = [line for line in lines if line.strip().startswith("train, test")]
     assert told.split()[2:] == shared
-    assert any(f"note: {kind} are looked for by the features of" in line and "12 of the 12 rows" in line
+    assert any(f"note: {kind} were also compared by the features of" in line and "12 of the 12 rows" in line
                for line in lines)  # fmt: skip
     assert lines[-1].startswith(f"LEAK: {kind} in {clean}")
     assert cv2.imread(str(sheet)).shape[1] > 1000
@@ -141,9 +141,9 @@ def test_features_of_other_crops_are_refused(
     for command, message in (
         ([other, "--features", looks], "is of a crop that has a split in"),
         ([clean, "--features", tmp_path / "absent.h5"], "there is no such feature file"),
-        ([clean, "--features", looks, "--min-similarity", "2"], "min_similarity: is 2.0"),
-        ([clean, "--min-similarity", "0.9"], "--min-similarity: has no meaning without --features"),
-        ([clean, "--alike-are", "people"], "--alike-are: has no meaning without --features"),
+        ([clean, "--features", looks, "--min-similarity", "2"], "--min-similarity: is 2.0"),
+        ([clean, "--min-similarity", "0.9"], "--min-similarity: has no effect without --features"),
+        ([clean, "--similar-are", "people"], "--similar-are: has no effect without --features"),
     ):
         assert audit(*command) == 2
         error = capsys.readouterr().err
@@ -164,11 +164,11 @@ def test_what_should_be_looked_at_is_said(clean: Path, capsys: pytest.CaptureFix
     cv2.imwrite(str(crops / "test0.png"), np.full((40, 40, 3), 9, np.uint8))
     assert audit(clean) == 0
     shown = capsys.readouterr().out
-    assert "warning: train: crops could be told apart by size alone (AUC of native size 1.000: fakes" in shown
+    assert "warning: train: size alone separates the classes (AUC of native size 1.000: fakes" in shown
     assert "note: 1 rows have no split and are not compared" in shown
     assert "warning: 1 crops cannot be read, such as crops/train1.png" in shown
-    assert "warning: 1 pictures are both real and fake, byte by byte, such as crops/train2.png" in shown
-    assert "note: 1 crops are too even to be compared by looks" in shown
+    assert "warning: 1 images are both real and fake, byte by byte, such as crops/train2.png" in shown
+    assert "note: 1 crops have too little contrast to be compared by their look" in shown
     assert "[bold]x" in shown
 
 
@@ -191,7 +191,7 @@ def test_crops_that_cannot_be_read_are_no_clean_bill(clean: Path, capsys: pytest
     (crops / "test2.png").unlink()
     assert audit(clean) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "no leak found among the crops that could be read; 2 of 12 could not be read: "
+        "no leak found among the readable crops; 2 of 12 could not be read: "
         f"{clean}: 12 rows of 12 videos, splits: train, test"
     )
     for crop in crops.glob("*.png"):
@@ -199,8 +199,8 @@ def test_crops_that_cannot_be_read_are_no_clean_bill(clean: Path, capsys: pytest
     assert audit(clean) == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        f"error: {clean}: not one of its 12 crops could be read; extract again, or compare names alone "
-        "with --no-crops"
+        f"error: {clean}: none of its 12 crops could be read; extract again, or compare names only by "
+        "--no-crops"
     ]
     assert "no leak found" not in shown.out
     assert audit(clean, "--no-crops") == 0
@@ -222,9 +222,7 @@ def test_what_is_audited_is_not_overwritten(
         if not output.exists():
             output.hardlink_to(clean)
         assert audit(audited, option, output) == 2
-        assert (
-            f"error: {option}: {output} is the file that is audited; name another" in capsys.readouterr().err
-        )
+        assert f"error: {option}: {output} is the audited file; choose another" in capsys.readouterr().err
     assert clean.read_bytes() == before
     assert not (clean.parent / "crop_hashes.parquet").exists()  # refused before the work
 
@@ -232,10 +230,10 @@ def test_what_is_audited_is_not_overwritten(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--where", "color = 1"], "where: 'color = 1' cannot be read"),
-        (["--where", "split = 'val'"], "holds no row to audit"),
+        (["--where", "color = 1"], "--where: 'color = 1' cannot be read"),
+        (["--where", "split = 'val'"], "has no row to audit"),
         (["--sheet", "pairs.jpg"], "pairs.jpg does not end in .png"),
-        (["--workers", "0"], "num_workers: is 0"),
+        (["--workers", "0"], "--num-workers: is 0"),
     ],
 )
 def test_bad_input_is_exit_code_2(

@@ -24,7 +24,7 @@ def test_index_lists_every_layout(name: str, tmp_path: Path, capsys: pytest.Capt
     assert main(["index", str(root), "--out", str(out)]) == 0
     index = read_index(out)
     said = capsys.readouterr().out
-    assert f"--kind {kind_of(name)}" in said
+    assert f"({kind_of(name)}): " in said
     assert f"wrote {index.num_rows:,} videos" in said
     assert index.origin.splits_sha256 in said
     assert index.origin.kinds == (kind_of(name),)
@@ -62,7 +62,7 @@ def test_a_misspelled_folder_is_one_line_that_names_the_right_one(
     assert main(["index", str(root), "--out", str(tmp_path / "videos.parquet")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "Youtube-real: is no folder of Celeb-DF" in error
+    assert "Youtube-real: is not a folder of Celeb-DF" in error
     assert "rename it to YouTube-real" in error
     assert not (tmp_path / "videos.parquet").exists()
 
@@ -92,12 +92,12 @@ def test_the_division_is_seeded_and_named(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--shares", "1", "1", "1"], "shares: are (1.0, 1.0, 1.0)"),
-        (["--val-fraction", "0.9"], "val_fraction: is 0.9"),
+        (["--shares", "1", "1", "1"], "--split-fractions: is 1 1 1"),
+        (["--val-fraction", "0.9"], "--val-fraction: is 0.9"),
         (["--kind", "ffpp"], "neither original_sequences nor manipulated_sequences"),
         (["--methods", "Deepfakes"], "'Deepfakes' is unknown"),
-        (["--methods", ","], "methods: names none"),
-        (["--fake-label", "0"], "fake_label: is for a CSV"),
+        (["--methods", ","], "--methods: is empty"),
+        (["`fake_label`", "0"], "--fake-label: is for a CSV"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -115,7 +115,7 @@ def test_a_list_is_not_replaced_by_its_index(tmp_path: Path, capsys: pytest.Capt
     (file,) = root.glob("*.csv") if root.is_dir() else [root]
     text = file.read_text()
     assert main(["index", str(file), "--out", str(file)]) == 2
-    assert "is what is to be read; choose another file" in capsys.readouterr().err
+    assert "is the file to read; choose another file" in capsys.readouterr().err
     assert file.read_text() == text
 
 

@@ -13,15 +13,9 @@ import numpy as np
 import pytest
 
 from deepfake_detect.data import leaks
-from deepfake_detect.data.audit import (
-    CROP_KINDS,
-    ID_KINDS,
-    LEAK_KINDS,
-    AuditReport,
-    audit_rows,
-    compare_names,
-    split_pairs,
-)
+from deepfake_detect.data.audit import audit_rows
+from deepfake_detect.data.audit_report import CROP_KINDS, ID_KINDS, LEAK_KINDS, AuditReport
+from deepfake_detect.data.compare_names import compare_names, split_pairs
 from deepfake_detect.data.identities import identity_key, identity_sql
 from deepfake_detect.data.index import IndexOrigin, write_index
 from deepfake_detect.data.leaks import check_no_leak
@@ -70,7 +64,7 @@ def manifest_of(folder: Path, videos: Sequence[list[dict[str, Any]]]) -> Manifes
 
 
 def names_of(rows: Manifest) -> AuditReport:
-    return audit_rows(rows, compare_crops=False)
+    return audit_rows(rows, compare_images=False)
 
 
 def shared(report: AuditReport) -> dict[tuple[str, str, str], int]:
@@ -228,7 +222,7 @@ def test_rows_without_a_split_are_counted_and_not_compared(tmp_path: Path) -> No
     report = names_of(rows)
     assert report.leaks == ()
     assert report.num_rows_without_split == 2
-    assert "there are not two splits to compare" in report.notes
+    assert "there are no two splits to compare" in report.notes
     assert [one.split for one in report.sizes] == ["train", None]
     nothing = audit_rows(rows.where("split is null"), show_progress=False)
     assert nothing.splits == ()
@@ -309,7 +303,7 @@ def test_the_same_bytes_in_two_splits_are_a_leak(tmp_path: Path) -> None:
     report = audit_rows(rows, show_progress=False)
     (leak,) = report.leaks
     assert (leak.kind, leak.first, leak.second) == ("identical-crops", "train", "test")
-    assert (leak.count, leak.num_rows, leak.num_videos) == (1, 3, 3)  # one picture, three rows
+    assert (leak.count, leak.num_rows, leak.num_videos) == (1, 3, 3)  # one image, three rows
     assert (leak.examples[0].first, leak.examples[0].second) == ("crops/train0.png", "crops/test1.png")
     with pytest.raises(ManifestError, match="identical-crops: train and test share 1 "):
         check_no_leak(rows, show_progress=False)
@@ -340,9 +334,9 @@ def test_a_picture_stored_anew_in_another_split_is_a_leak(
     with pytest.raises(ManifestError, match="near-duplicate-crops: train and test share 1 "):
         check_no_leak(rows, show_progress=False)
     assert check_no_leak(rows, allowed=["near-duplicate-crops"], show_progress=False) == ()
-    monkeypatch.setattr(leaks, "MAX_NEAR_SHARE", 1.0)
+    monkeypatch.setattr(leaks, "MAX_NEAR_FRACTION", 1.0)
     (note,) = check_no_leak(rows, show_progress=False)
-    assert "let pass, being few: near-duplicate-crops: train and test share 1 " in note
+    assert "few enough to be allowed: near-duplicate-crops: train and test share 1 " in note
 
 
 def test_one_picture_under_two_labels_is_told_and_no_leak(tmp_path: Path) -> None:
@@ -376,8 +370,8 @@ def test_one_file_in_two_splits_is_a_leak_whether_read_or_not(tmp_path: Path) ->
     first, second = video("a", "train", "anna"), video("b", "test", "bert")
     second[0]["path"] = first[0]["path"]
     rows = manifest_of(tmp_path, [first, second, video("c", "test", "carl", label=1)])
-    for compare_crops, what in ((False, "crops/a_0.png"), (True, "one picture")):
-        report = audit_rows(rows, compare_crops=compare_crops, show_progress=False)
+    for compare_images, what in ((False, "crops/a_0.png"), (True, "one image")):
+        report = audit_rows(rows, compare_images=compare_images, show_progress=False)
         (leak,) = report.leaks
         assert (leak.kind, leak.count, leak.num_rows, leak.num_videos) == ("identical-crops", 1, 2, 2)
         assert leak.examples[0].what == what
@@ -398,15 +392,15 @@ def test_balance_and_native_sizes(tmp_path: Path) -> None:
     assert counts["test", "original", 0] == (1, 1)
     sizes = {one.split: one for one in report.sizes}
     assert sizes["train"].auc == 1.0
-    assert sizes["train"].tells_classes_apart
+    assert sizes["train"].separates_classes
     # As numpy takes them from the sizes one by one.
     everyone = np.repeat(np.arange(50, 70), 2)
     expected = np.quantile(everyone, [0.1, 0.5, 0.9], method="inverted_cdf").tolist()
     assert list(sizes["train"].real or ()) == expected
     assert sizes["val"].auc == 0.5
-    assert not sizes["val"].tells_classes_apart
+    assert not sizes["val"].separates_classes
     assert (sizes["test"].auc, sizes["test"].fake) == (None, None)
-    assert not sizes["test"].tells_classes_apart
+    assert not sizes["test"].separates_classes
 
 
 def test_an_index_of_videos_is_audited_by_names(tmp_path: Path) -> None:
@@ -432,7 +426,7 @@ def test_the_report_is_plain_values(tmp_path: Path) -> None:
 
 def test_what_cannot_be_audited_is_refused(tmp_path: Path) -> None:
     rows = manifest_of(tmp_path, [video("a", "train")])
-    with pytest.raises(ManifestError, match="holds no row to audit; choose other rows"):
+    with pytest.raises(ManifestError, match="has no row to audit; choose other rows"):
         audit_rows(rows.where("split = 'test'"))
     with pytest.raises(OptionError, match="num_workers: is 0"):
         audit_rows(rows, num_workers=0)

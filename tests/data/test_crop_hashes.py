@@ -13,13 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepfake_detect.data import crop_hashes
-from deepfake_detect.data.crop_hashes import (
-    CACHE_NAME,
+from deepfake_detect.data import crop_hashes, fingerprints
+from deepfake_detect.data.crop_hashes import CACHE_NAME, hash_crops
+from deepfake_detect.data.fingerprints import (
     MAX_DISTANCE,
     MIN_LIKENESS,
     fingerprint,
-    hash_crops,
     is_flat,
     likeness,
     near_duplicates,
@@ -105,7 +104,7 @@ def test_a_near_hash_alone_raises_no_alarm(monkeypatch: pytest.MonkeyPatch) -> N
     ours, theirs = prints(*noise(1)), prints(*noise(1, seed=1))
     theirs["phash"] = ours["phash"]
     assert not near_duplicates(ours, theirs).first_hit.any()
-    monkeypatch.setattr(crop_hashes, "MIN_LIKENESS", 0.0)
+    monkeypatch.setattr(fingerprints, "MIN_LIKENESS", 0.0)
     assert near_duplicates(ours, theirs).first_hit.all()
 
 
@@ -116,7 +115,7 @@ def test_the_same_bytes_are_no_near_duplicate() -> None:
 
 def test_every_near_pair_is_found_by_all_block_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    ours, theirs = (np.zeros(count, crop_hashes.FINGERPRINT) for count in (57, 43))
+    ours, theirs = (np.zeros(count, fingerprints.FINGERPRINT) for count in (57, 43))
     thumbnail = rng.integers(0, 256, (16, 16), dtype=np.uint8)
     for part in (ours, theirs):
         # Few bits vary, so that many pairs are near.
@@ -129,10 +128,10 @@ def test_every_near_pair_is_found_by_all_block_sizes(monkeypatch: pytest.MonkeyP
     near = np.array(bits) <= 3
     assert 0 < near.any(axis=1).sum() < len(ours)
     assert 0 < near.any(axis=0).sum() < len(theirs)
-    monkeypatch.setattr(crop_hashes, "MAX_DISTANCE", 3)
-    for pairs_at_once, confirmed_at_once in ((1, 1), (100, 7), (10**6, 4096)):
-        monkeypatch.setattr(crop_hashes, "_PAIRS_AT_ONCE", pairs_at_once)
-        monkeypatch.setattr(crop_hashes, "_CONFIRMED_AT_ONCE", confirmed_at_once)
+    monkeypatch.setattr(fingerprints, "MAX_DISTANCE", 3)
+    for pairs_per_block, confirmed_per_block in ((1, 1), (100, 7), (10**6, 4096)):
+        monkeypatch.setattr(fingerprints, "_PAIRS_PER_BLOCK", pairs_per_block)
+        monkeypatch.setattr(fingerprints, "_CONFIRMED_PER_BLOCK", confirmed_per_block)
         found = near_duplicates(ours, theirs)
         np.testing.assert_array_equal(found.first_hit, near.any(axis=1))
         np.testing.assert_array_equal(found.second_hit, near.any(axis=0))
@@ -280,7 +279,7 @@ def test_what_cannot_be_read_is_marked_and_tried_again(tmp_path: Path, crops: li
 def test_a_damaged_cache_is_made_anew_and_said(tmp_path: Path, crops: list[str], content: bytes) -> None:
     (tmp_path / CACHE_NAME).write_bytes(content)
     (note,) = hashes_of(tmp_path, crops).notes
-    assert "crop_hashes.parquet cannot be read and is made anew" in note
+    assert "crop_hashes.parquet cannot be read and is written again" in note
     assert hashes_of(tmp_path, crops).notes == ()
 
 
@@ -310,7 +309,9 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
     monkeypatch.setattr(crop_hashes, "_SAVE_AFTER", 2)
     found = hashes_of(tmp_path, crops)
     assert found.is_readable.all()
-    assert found.notes == ("the fingerprints of the crops are not kept (may not be written to by this user)",)
+    assert found.notes == (
+        "the fingerprints of the crops are not stored (may not be written to by this user)",
+    )
 
 
 def test_nothing_is_kept_where_no_cache_is_named(tmp_path: Path, crops: list[str]) -> None:
@@ -320,5 +321,5 @@ def test_nothing_is_kept_where_no_cache_is_named(tmp_path: Path, crops: list[str
 
 
 def test_no_thread_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="num_workers: is 0; pass 1 or more"):
+    with pytest.raises(OptionError, match="num_workers: is 0; must be 1 or more"):
         hash_crops(tmp_path, [], num_workers=0)

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import io
 import tarfile
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from deepfake_detect.data.crop_lists import CropListOptions, import_crop_list
+from deepfake_detect.data.crop_lists import import_crops
 from deepfake_detect.data.crops import read_crop
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import CropGeometry
 
-OPTIONS = CropListOptions("made", CropGeometry(0.9), {"val": "test"}, val_fraction=0.25)
+
+def imported(root: Path, out: Path, **options: Any) -> Manifest:
+    """Import with the options of most tests."""
+    default = {"dataset": "made", "margin": 0.9, "rename_split": ("val=test",), "val_fraction": 0.25}
+    return import_crops(root, out, **{**default, **options})
 
 
 def published(root: Path, *, num_pairs: int = 8, leave_out: str = "") -> Path:
@@ -39,7 +43,7 @@ def published(root: Path, *, num_pairs: int = 8, leave_out: str = "") -> Path:
 
 
 def test_splits_are_renamed_and_identities_set_apart_whole(tmp_path: Path) -> None:
-    manifest = import_crop_list(published(tmp_path / "in"), tmp_path / "out", OPTIONS)
+    manifest = imported(published(tmp_path / "in"), tmp_path / "out")
     rows = manifest.table.to_pylist()
     assert len(rows) == 16
     assert manifest.geometry == CropGeometry(0.9)
@@ -56,8 +60,8 @@ def test_splits_are_renamed_and_identities_set_apart_whole(tmp_path: Path) -> No
 
 def test_crops_may_stay_in_their_tars(tmp_path: Path) -> None:
     root = published(tmp_path / "in")
-    copied = import_crop_list(root, tmp_path / "copied", OPTIONS)
-    in_place = import_crop_list(root, tmp_path / "in_place", replace(OPTIONS, in_place=True))
+    copied = imported(root, tmp_path / "copied")
+    in_place = imported(root, tmp_path / "in_place", in_place=True)
     assert not (tmp_path / "in_place" / "crops").exists()
     assert in_place.column("path")[0] == "../in/crops-000.tar/r0.jpg"
     for one, other in zip(copied.column("path"), in_place.column("path"), strict=True):
@@ -69,7 +73,7 @@ def test_names_with_and_without_suffix_are_one_identity(tmp_path: Path) -> None:
     lines = (root / "labels.csv").read_text().splitlines()
     with_suffix = [line.replace(",", ".jpg,", 1) if line[0] in "rf" else line for line in lines]
     (root / "labels.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(with_suffix).encode())  # as Excel does
-    manifest = import_crop_list(root, tmp_path / "out", OPTIONS)
+    manifest = imported(root, tmp_path / "out")
     splits: dict[str, set[str]] = {}
     for row in manifest.table.to_pylist():
         splits.setdefault(row["target_id"], set()).add(row["split"])
@@ -81,8 +85,7 @@ def test_the_choice_follows_the_seed(tmp_path: Path) -> None:
     root = published(tmp_path / "in", num_pairs=30)
 
     def held_out(seed: int, name: str) -> set[str]:
-        options = CropListOptions("made", CropGeometry(0.9), {}, val_fraction=0.3, seed=seed)
-        import_crop_list(root, tmp_path / name, options)
+        imported(root, tmp_path / name, rename_split=(), val_fraction=0.3, seed=seed)
         return set(read_manifest(tmp_path / name).split("val").column("target_id"))
 
     assert held_out(0, "a") == held_out(0, "b")
@@ -92,26 +95,30 @@ def test_the_choice_follows_the_seed(tmp_path: Path) -> None:
 def test_a_listed_crop_that_is_absent_is_an_error(tmp_path: Path) -> None:
     root = published(tmp_path / "in", leave_out="f3")
     with pytest.raises(DatasetLayoutError, match="1 of 16 listed crops are absent, the first is f3"):
-        import_crop_list(root, tmp_path / "out", OPTIONS)
+        imported(root, tmp_path / "out")
 
 
 def test_a_damaged_tar_is_refused(tmp_path: Path) -> None:
     root = published(tmp_path / "in")
     (root / "crops-000.tar").write_bytes(b"half a download" * 100)
     with pytest.raises(DatasetLayoutError, match=r"crops-000.tar: is not a readable tar"):
-        import_crop_list(root, tmp_path / "out", OPTIONS)
+        imported(root, tmp_path / "out")
 
 
 def test_bad_lists_are_refused(tmp_path: Path) -> None:
     root = published(tmp_path / "in")
     (root / "labels.csv").write_text("name,label\nr0,0\n")
     with pytest.raises(DatasetLayoutError, match="lacks the columns split"):
-        import_crop_list(root, tmp_path / "out", OPTIONS)
+        imported(root, tmp_path / "out")
     (root / "labels.csv").write_text("name,label,split\nr0,REAL,train\n")
     with pytest.raises(DatasetLayoutError, match="line 2 has the label 'REAL'; write 1 for fake"):
-        import_crop_list(root, tmp_path / "out", OPTIONS)
+        imported(root, tmp_path / "out")
     (root / "labels.csv").unlink()
     with pytest.raises(DatasetLayoutError, match="holds 0 CSV files"):
-        import_crop_list(root, tmp_path / "out", OPTIONS)
+        imported(root, tmp_path / "out")
     with pytest.raises(OptionError, match="val_fraction: is 0.6"):
-        import_crop_list(root, tmp_path, CropListOptions("x", CropGeometry(), {}, val_fraction=0.6))
+        imported(root, tmp_path, val_fraction=0.6)
+    with pytest.raises(OptionError, match="rename_split: is 'val'; must be OLD=NEW"):
+        imported(root, tmp_path, rename_split=("val",))
+    with pytest.raises(OptionError, match="margin: is 0.1; must be 0.5 to 4"):
+        imported(root, tmp_path, margin=0.1)

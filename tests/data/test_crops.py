@@ -239,8 +239,8 @@ def test_steps_draw_apart() -> None:
 
 
 def test_an_unknown_augmentation_is_refused() -> None:
-    with pytest.raises(OptionError, match="'wild' is unknown; choose one of: none, light, strong"):
-        TrainingAugmentation("wild", 80)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="'wild' is unknown; must be one of none, light, strong"):
+        TrainingAugmentation("wild", 80)
 
 
 @pytest.mark.parametrize("is_balanced", [True, False])

@@ -52,12 +52,12 @@ def test_a_file_tells_what_it_is(tmp_path: Path) -> None:
     assert isinstance(read_rows(tmp_path / "videos.parquet"), VideoIndex)
     assert isinstance(read_rows(manifest), Manifest)
     assert isinstance(read_rows(manifest.parent), Manifest)
-    with pytest.raises(ManifestError, match="is no index of videos; write one with: deepfake-detect index"):
+    with pytest.raises(ManifestError, match="is not an index of videos; write one with index_dataset"):
         read_index(manifest)
     pq.write_table(pa.table({"path": ["x"]}), tmp_path / "other.parquet")
     with pytest.raises(ManifestError, match="is neither a manifest of crops nor an index of videos"):
         read_rows(tmp_path / "other.parquet")
-    with pytest.raises(ManifestError, match="there is no such file"):
+    with pytest.raises(ManifestError, match="does not exist"):
         read_rows(tmp_path / "absent.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     with pytest.raises(ManifestError, match="is not a readable Parquet file"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepfake_detect.data import leaks
-from deepfake_detect.data.audit import CROP_KINDS, LEAK_KINDS
+from deepfake_detect.data.audit_report import CROP_KINDS, LEAK_KINDS
 from deepfake_detect.data.crop_hashes import CACHE_NAME
 from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest, rows_to_table, write_manifest
@@ -39,7 +39,7 @@ def test_each_kind_is_let_pass_by_its_own_name_alone(kind: str, tmp_path: Path) 
     leaking = read_manifest(path)
     others = [one for one in LEAK_KINDS if one != kind]
     with pytest.raises(
-        ManifestError, match=f"its splits leak: {kind}: train and test share 1 .*--allow-leak {kind}$"
+        ManifestError, match=f"its splits leak: {kind}: train and test share 1 .*`allow_leak` {kind}$"
     ):
         check_no_leak(leaking, allowed=others, show_progress=False)  # type: ignore[arg-type]
     assert check_no_leak(leaking, allowed=[kind], show_progress=False) == ()  # type: ignore[list-item]
@@ -51,7 +51,7 @@ def test_all_leaks_of_names_are_in_the_refusal_and_crops_are_not_read_for_it(tmp
     with pytest.raises(ManifestError) as refusal:
         check_no_leak(rows)
     assert "also 1 identities of train and val" in str(refusal.value)
-    assert str(refusal.value).endswith("or accept it with --allow-leak videos identities identical-crops")
+    assert str(refusal.value).endswith("or allow it: `allow_leak` videos identities identical-crops")
     assert not (tmp_path / CACHE_NAME).exists()
 
 
@@ -77,7 +77,7 @@ def test_too_many_crops_are_not_compared_and_that_is_said(
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 23)
     (note,) = check_no_leak(read_manifest(path), show_progress=False)
     assert "its 24 crops were not compared" in note
-    assert f"deepfake-detect audit {path}" in note
+    assert note.endswith("audit_manifest compares them")
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 24)
     with pytest.raises(ManifestError, match="identical-crops"):
         check_no_leak(read_manifest(path), show_progress=False)
@@ -113,8 +113,8 @@ def test_a_condition_does_not_hide_the_splits_it_leaves_out(
 ) -> None:
     with pytest.raises(
         ManifestError,
-        match="identities: train and test share 1 .*; split it anew, leave the measured ones of those rows "
-        "out with --where, or accept it with --allow-leak identities$",
+        match="identities: train and test share 1 .*; make new splits, leave the evaluated ones of those "
+        "rows out by `where`, or allow it: `allow_leak` identities$",
     ):
         check_no_leak(anna_in_train_and_test.where(condition), evaluated=split, allowed=CROP_KINDS)
 
@@ -150,10 +150,10 @@ def test_splits_measured_together_are_compared_and_told(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     rows = read_manifest(path)
     (note,) = check_no_leak(rows, evaluated="all", show_progress=False)
-    assert note == f"{path}: splits are measured together, training rows included: train, val, test"
+    assert note == f"{path}: splits are evaluated together, training rows included: train, val, test"
     held_out = rows.where("split <> 'train'")
     (note,) = check_no_leak(held_out, evaluated="all", show_progress=False)
-    assert note == f"{path}: splits are measured together: val, test"
+    assert note == f"{path}: splits are evaluated together: val, test"
     people = rows.column("target_id").tolist()
     people[8] = people[16]  # a person of test in val
     leaking = changed(path, target_id=people)
@@ -165,7 +165,7 @@ def test_measured_rows_without_a_split_are_told(tmp_path: Path) -> None:
     videos = [video("a", "train", "anna"), video("b", None, "anna"), video("c", "", "anna")]
     rows = manifest_of(tmp_path, videos)
     (note,) = check_no_leak(rows.where("split is null or split = ''"), evaluated="all")
-    assert "2 measured rows have no split and are not compared" in note
+    assert "2 evaluated rows have no split and are not compared" in note
     assert check_no_leak(rows, allowed=CROP_KINDS) == ()  # an empty split is no other split
 
 
@@ -202,5 +202,7 @@ def test_crops_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_cannot_be_allowed(anna_in_train_and_test: Manifest) -> None:
-    with pytest.raises(OptionError, match="allow_leak: 'frames' is unknown; choose of videos, identities, "):
+    with pytest.raises(
+        OptionError, match="allow_leak: 'frames' is unknown; must be one of videos, identities, "
+    ):
         check_no_leak(anna_in_train_and_test, allowed=["frames"])  # type: ignore[list-item]

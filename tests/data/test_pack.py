@@ -15,6 +15,7 @@ from deepfake_detect.data import pack
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.failures import failures_path, read_failures, write_failures
 from deepfake_detect.data.manifest import Manifest, read_manifest, write_manifest
+from deepfake_detect.data.options import PackOptions
 from deepfake_detect.data.pack import pack_manifest
 from deepfake_detect.data.shards import read_stored_bytes
 from deepfake_detect.errors import ManifestError, OptionError
@@ -126,11 +127,11 @@ def test_packed_crops_and_filtered_rows_can_be_packed(loose: Manifest, tmp_path:
 
 
 def test_what_cannot_be_packed_is_refused(loose: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="shard_mb: is 0; pass a number above 0"):
+    with pytest.raises(OptionError, match="shard_mb: is 0; must be above 0"):
         pack_manifest(loose, tmp_path / "out", shard_mb=0, show_progress=False)
     pack_manifest(loose, tmp_path / "out", show_progress=False)
-    for other, size in ((loose.where("label = 0"), pack.DEFAULT_SHARD_MB), (loose, 1)):
-        with pytest.raises(OptionError, match="holds the shards of other rows or of another size"):
+    for other, size in ((loose.where("label = 0"), PackOptions.shard_mb), (loose, 1)):
+        with pytest.raises(OptionError, match="holds shards of other rows or of another size"):
             pack_manifest(other, tmp_path / "out", shard_mb=size, show_progress=False)
     for path in (loose.root / "crops").iterdir():
         path.unlink()

@@ -91,13 +91,13 @@ def test_filters_add_up(manifest: Manifest) -> None:
     ],
 )
 def test_what_is_no_condition_is_refused(manifest: Manifest, expression: str) -> None:
-    with pytest.raises(OptionError, match=r"where: .* cannot be read .*the columns are dataset, video_id"):
+    with pytest.raises(OptionError, match=r"where: .* cannot be read .*columns are dataset, video_id"):
         manifest.where(expression)
 
 
 @pytest.mark.parametrize("expression", ["random() < 0.5", "file_row_number < 4"])
 def test_conditions_that_may_change_their_mind_are_refused(manifest: Manifest, expression: str) -> None:
-    with pytest.raises(OptionError, match="need not give the same rows twice; for a random choice"):
+    with pytest.raises(OptionError, match="does not always select the same rows; use columns"):
         manifest.where(expression)
 
 
@@ -130,7 +130,7 @@ def test_a_sample_per_group(manifest: Manifest) -> None:
 def test_bad_samples_are_refused(manifest: Manifest) -> None:
     with pytest.raises(OptionError, match="sample: is 0"):
         manifest.sample_videos(0)
-    with pytest.raises(OptionError, match="per: there is no column 'color'; choose of dataset, video_id"):
+    with pytest.raises(OptionError, match="per: is an unknown column 'color'; columns are dataset, video_id"):
         manifest.sample_videos(1, per=["color"])
 
 

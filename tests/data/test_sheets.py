@@ -11,6 +11,7 @@ from deepfake_detect.data.augmented import augmented_sheet
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.data.sheets import contact_sheet
 from deepfake_detect.errors import ImageError, ManifestError, OptionError
+from deepfake_detect.forgery.batch_sheet import save_batch_sheet
 from tests.data.trees import crop_manifest, textured_crops
 
 
@@ -35,8 +36,12 @@ def test_a_sheet_of_augmentations(tmp_path: Path) -> None:
     strong = augmented_sheet(rows, augmentation="strong", **options)  # type: ignore[arg-type]
     np.testing.assert_array_equal(strong[4:36, 4:36], stored)
     assert (strong[4:36, 40:] != plain[4:36, 40:]).any()
-    with pytest.raises(OptionError, match="crops: is 0; pass 1 or more"):
-        augmented_sheet(rows, augmentation="none", **{**options, "num_crops": 0})  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="num_crops: is 0; must be 1 or more"):
+        save_batch_sheet(rows.path, tmp_path / "sheet.png", num_crops=0)
+    with pytest.raises(OptionError, match="seed: is -1; must be 0 to 4.29497e"):
+        save_batch_sheet(rows.path, tmp_path / "sheet.png", seed=-1)
+    with pytest.raises(OptionError, match="augmentation: is 'wild'; must be one of none, light"):
+        save_batch_sheet(rows.path, tmp_path / "sheet.png", augmentation="wild")
     with pytest.raises(ManifestError, match="has no such crop"):
         augmented_sheet(rows.where("label = 7"), augmentation="none", **options)  # type: ignore[arg-type]
 

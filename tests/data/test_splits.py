@@ -58,7 +58,7 @@ def people(videos: Sequence[DatasetVideo], split: str) -> set[str]:
 
 def test_no_person_is_in_two_splits() -> None:
     clips = swaps(300)
-    result = assign_splits(clips, seed=1)
+    result = assign_splits(clips, split_seed=1)
     for one, other in combinations(SPLITS, 2):
         assert not people(result.videos, one) & people(result.videos, other)
     counts = Counter((v.split, v.label) for v in result.videos)
@@ -79,10 +79,10 @@ def test_split_by_target_alone_would_leak() -> None:
 
 def test_the_division_follows_the_seed_and_has_a_hash() -> None:
     clips = swaps(100)
-    one, same, other = (assign_splits(clips, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (assign_splits(clips, split_seed=seed) for seed in (1, 1, 2))
     assert one == same
     assert one.sha256 != other.sha256
-    turned = assign_splits(clips[::-1], seed=1)
+    turned = assign_splits(clips[::-1], split_seed=1)
     assert splits_sha256(turned.videos[::-1]) == turned.sha256
 
 
@@ -97,9 +97,9 @@ def test_official_splits_stay_and_what_touches_them_gets_none() -> None:
     assert [v.split for v in result.videos[:3]] == ["test", None, None]
     # Nothing is added to the test split that the owners made.
     assert Counter(v.split for v in result.videos[3:]) == {"train": 42, "val": 8}
-    assert "made: 2 videos share a person with an official split and get none" in result.notes[0]
-    assert [v.split for v in assign_splits(clips, policy="official").videos] == ["test"] + [None] * 52
-    anew = assign_splits(clips, policy="identity").videos
+    assert "made: 2 videos share a person with an official split and get no split" in result.notes[0]
+    assert [v.split for v in assign_splits(clips, split="official").videos] == ["test"] + [None] * 52
+    anew = assign_splits(clips, split="identity").videos
     assert len({v.split for v in anew[:3]}) == 1
     assert None not in {v.split for v in anew}
 
@@ -109,7 +109,7 @@ def test_what_would_lack_a_class_beside_official_splits_is_left_out() -> None:
     result = assign_splits(clips)
     assert Counter(v.split for v in result.videos) == {"test": 1, None: 50}
     assert (
-        "beside the official splits get none: divided, train has no fake, val has no fake" in result.notes[0]
+        "without an official split get none: divided, train has no fake, val has no fake" in result.notes[0]
     )
 
 
@@ -125,7 +125,7 @@ def test_people_of_two_datasets_are_divided_together() -> None:
         for dataset, first in (("Celeb-DF-v1", 0), ("Celeb-DF-v2", 30))
         for n in range(first, first + 60)
     ]
-    result = assign_splits(clips, policy="identity")
+    result = assign_splits(clips, split="identity")
     keys: dict[str, set[str | None]] = {}
     for one in result.videos:
         for name in (one.target_id, one.source_id):
@@ -137,8 +137,8 @@ def test_people_of_two_datasets_are_divided_together() -> None:
 
 def test_the_division_does_not_hang_on_the_order_of_the_videos() -> None:
     clips = swaps(150)
-    turned = assign_splits(clips[::-1], seed=5).videos[::-1]
-    assert assign_splits(clips, seed=5).videos == turned
+    turned = assign_splits(clips[::-1], split_seed=5).videos[::-1]
+    assert assign_splits(clips, split_seed=5).videos == turned
 
 
 def test_one_connected_group_is_left_undivided() -> None:
@@ -162,7 +162,7 @@ def test_val_is_set_apart_by_whole_groups() -> None:
         for part in range(20)
         for n in range(10)
     ]
-    result = assign_splits(clips, val_fraction=0.2, seed=4)
+    result = assign_splits(clips, val_fraction=0.2, split_seed=4)
     splits_of_part: dict[str | None, set[str | None]] = {}
     for one in result.videos:
         splits_of_part.setdefault(one.group_id, set()).add(one.split)
@@ -185,14 +185,14 @@ def test_one_part_alone_is_divided_by_original_and_says_so() -> None:
 
 def test_options_outside_what_is_allowed() -> None:
     clips = swaps(20)
-    with pytest.raises(OptionError, match="split: 'random' is unknown; choose auto, official, identity"):
-        assign_splits(clips, policy="random")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match=r"shares: are \(0.5, 0.4, 0.2\)"):
-        assign_splits(clips, shares=(0.5, 0.4, 0.2))
-    with pytest.raises(OptionError, match=r"shares: are \(nan, nan, nan\)"):
-        assign_splits(clips, shares=(float("nan"),) * 3)
-    with pytest.raises(OptionError, match="split_seed: is -1; pass 0 or more"):
-        assign_splits(clips, seed=-1)
+    with pytest.raises(OptionError, match="split: is 'random'; must be one of auto, official, identity"):
+        assign_splits(clips, split="random")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"split_fractions: is 0.5 0.4 0.2; must be three"):
+        assign_splits(clips, split_fractions=(0.5, 0.4, 0.2))
+    with pytest.raises(OptionError, match=r"split_fractions: is nan"):
+        assign_splits(clips, split_fractions=(float("nan"),) * 3)
+    with pytest.raises(OptionError, match="split_seed: is -1; must be 0 or more"):
+        assign_splits(clips, split_seed=-1)
     with pytest.raises(OptionError, match="val_fraction: is 0.7"):
         assign_splits(clips, val_fraction=0.7)
     with pytest.raises(OptionError, match="made has a val split already"):
@@ -202,5 +202,5 @@ def test_options_outside_what_is_allowed() -> None:
 
 
 def test_a_split_of_no_share_stays_empty() -> None:
-    result = assign_splits(swaps(101), shares=(0.9, 0.1, 0.0))
+    result = assign_splits(swaps(101), split_fractions=(0.9, 0.1, 0.0))
     assert {v.split for v in result.videos} == {"train", "val"}

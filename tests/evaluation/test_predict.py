@@ -123,7 +123,7 @@ def test_a_split_that_another_leaks_into_is_refused(scorer: TorchDetector, tmp_p
     rows += [{**row, "split": "train"} for row in rows if row["split"] == "test"]
     write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
     with pytest.raises(
-        ManifestError, match="videos: train and test share 4 .*--allow-leak videos identities"
+        ManifestError, match="videos: train and test share 4 .*`allow_leak` videos identities"
     ):
         held_out(scorer, path)
     with pytest.raises(ManifestError, match="identities: train and test share 2"):
@@ -157,7 +157,7 @@ def test_a_condition_does_not_hide_what_the_test_split_shares(scorer: TorchDetec
 def test_splits_measured_together_are_told(scorer: TorchDetector, tmp_path: Path) -> None:
     crops = textured_crops(1, "train", seed=1) + textured_crops(1, "test", seed=2)
     path = crop_manifest(tmp_path / "m", crops)
-    with pytest.warns(UserWarning, match="splits are measured together, training rows included: train, test"):
+    with pytest.warns(UserWarning, match="are evaluated together, training rows included: train, test"):
         table, _ = held_out(scorer, path, "all")
     assert len(table.label) == 4
 

@@ -115,7 +115,7 @@ def test_pictures_that_are_crops_are_taken_whole(
         (["x.mp4", "--frames", "0"], "frames: is 0; pass 1 or more"),
         (["x.mp4", "--alpha", "2"], "alpha: is 2.0; pass 0 to 1"),
         (["--crops", "absent.png"], "absent.png"),
-        (["--manifest", "absent.parquet"], "there is no such manifest"),
+        (["--manifest", "absent.parquet"], "does not exist"),
     ],
 )
 def test_bad_input_is_a_line(

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepfake_detect.data.layouts import ReadOptions, read_dataset
+from deepfake_detect.data.layouts import Selection, read_layout
 from deepfake_detect.extraction import ExtractionConfig, ExtractionReport, extract_dataset
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.video import VideoWriter
@@ -21,7 +21,7 @@ LARGE, SMALL = (0, 0, 240, 240), (245, 60, 355, 170)
 
 
 def videos_of(tree: Path, *, methods: tuple[str, ...] | None = None) -> Sequence[DatasetVideo]:
-    return read_dataset(tree, options=ReadOptions(methods=methods, compressions=("c23",)))[2].videos
+    return read_layout(tree, selection=Selection(methods=methods, compressions=("c23",)))[2].videos
 
 
 def extract(tree: Path, out: Path, config: ExtractionConfig = CONFIG, **options: Any) -> ExtractionReport:

@@ -185,7 +185,7 @@ def test_weights_are_written_as_hdf5(
         ("neighbors --features F --across-splits 0.9 --count 3", "--count: has no meaning with --across-sp"),
         ("neighbors --features F --precision --sheet s.png", "--sheet: has no meaning with --precision"),
         ("train-features --features absent.h5 --out O", "there is no such feature file"),
-        ("extract-features --manifest absent --backbone x --out O/f.h5", "there is no such manifest"),
+        ("extract-features --manifest absent --backbone x --out O/f.h5", "does not exist"),
         ("export-weights absent --out O/w.h5", "there is no such file"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_detect.data.audit import DuplicatePair
+from deepfake_detect.data.audit_report import DuplicatePair
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features import neighbors as neighbors

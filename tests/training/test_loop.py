@@ -306,7 +306,7 @@ def test_a_leak_is_let_pass_by_name_and_told_in_the_detector(tmp_path: Path) -> 
     path = crop_manifest(tmp_path / "m", [*crops, ("val9", 0, "val", twin[3])])
     run = config(path, tmp_path / "run", epochs=0)
     with pytest.raises(
-        ManifestError, match="identical-crops: train and val share 1 .*--allow-leak identical"
+        ManifestError, match="identical-crops: train and val share 1 .*`allow_leak` identical"
     ):
         train(run, show_progress=False)
     with pytest.raises(ManifestError, match="identical-crops"):
@@ -392,7 +392,7 @@ def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
         ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
         ({"precision": "int3"}, "precision: 'int3' is unknown; choose auto, no, bf16, fp16"),
         ({"augmentation": "wild"}, "augmentation: 'wild' is unknown"),
-        ({"allow_leak": ("people",)}, "allow_leak: 'people' is unknown; choose of videos, identities"),
+        ({"allow_leak": ("people",)}, "allow_leak: 'people' is unknown; must be one of videos, identities"),
     ],
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Datasets as their owners ship them: one small reader each behind one interface.
+"""Datasets as their owners ship them: one small reader for each, behind one interface.
 
-``LAYOUTS`` is the registry; its order is the order in which a tree is recognized, the most
-particular layouts first. Fake is 1 in every reader, whatever the polarity of the source.
+Fake is 1 in every reader, whatever the polarity of the source. :func:`register_layout` adds the layout
+of another dataset.
 """
 
 from __future__ import annotations
@@ -16,91 +16,134 @@ from deepfake_detect.data.layouts import (
     dfd,
     dfdc,
     dfdcp,
-    ffiw,
     ffpp,
     folder,
-    uadfv,
+    pairs,
     wilddeepfake,
 )
 from deepfake_detect.data.layouts.base import (
+    EVERYTHING,
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     as_text,
     drop_non_utf8,
 )
-from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.registry import Registry
 
-__all__ = ["LAYOUTS", "Layout", "ReadOptions", "VideoListing", "read_dataset", "recognize_layout"]
+__all__ = [
+    "LAYOUTS",
+    "Layout",
+    "Selection",
+    "VideoListing",
+    "read_layout",
+    "recognize_layout",
+    "register_layout",
+]
 
-_IN_ORDER: tuple[Layout, ...] = (
-    dfd.LAYOUT,
-    ffpp.LAYOUT,
-    *celebdf.LAYOUTS,
-    dfdcp.LAYOUT,
-    dfdc.LAYOUT,
-    deeperforensics.LAYOUT,
-    ffiw.LAYOUT,
-    wilddeepfake.LAYOUT,
-    df40.LAYOUT,
-    uadfv.LAYOUT,
-    csv_list.LAYOUT,
-    folder.LAYOUT,
+# In the order in which a folder is recognized: the most specific layouts first.
+LAYOUTS: Registry[Layout] = Registry(
+    "dataset",
+    {
+        layout.name: layout
+        for layout in (
+            dfd.LAYOUT,
+            ffpp.LAYOUT,
+            *celebdf.LAYOUTS,
+            dfdcp.LAYOUT,
+            dfdc.LAYOUT,
+            deeperforensics.LAYOUT,
+            pairs.FFIW,
+            wilddeepfake.LAYOUT,
+            df40.LAYOUT,
+            pairs.UADFV,
+            csv_list.LAYOUT,
+            folder.LAYOUT,
+        )
+    },
 )
-LAYOUTS: dict[str, Layout] = {layout.kind: layout for layout in _IN_ORDER}
+
+
+def register_layout(layout: Layout) -> Layout:
+    """Add the layout of a dataset, for the option ``dataset`` and for recognition.
+
+    It is tried after the library's own layouts of datasets and before plain CSV files and folders.
+
+    Args:
+        layout: The layout; its name must not be taken.
+
+    Returns:
+        The layout.
+
+    Raises:
+        OptionError: The name is taken.
+
+    Example:
+        >>> from deepfake_detect.data.layouts.base import VideoListing
+        >>> _ = register_layout(
+        ...     Layout(
+        ...         name="mine",
+        ...         dataset="MyDataset",
+        ...         summary="genuine/*.mp4, forged/*.mp4",
+        ...         label_source="folders",
+        ...         split_source="none",
+        ...         published="10 videos",
+        ...         recognize=lambda root: "forged/" if (root / "forged").is_dir() else None,
+        ...         list_videos=lambda root, selection: VideoListing(videos=()),
+        ...     )
+        ... )
+        >>> "mine" in LAYOUTS
+        True
+    """
+    LAYOUTS.register(layout.name, layout, source=layout.list_videos)
+    return layout
 
 
 def recognize_layout(root: Path) -> tuple[Layout, str]:
-    """Tell which dataset a tree holds.
+    """Find the layout of a dataset's folder.
 
     Args:
         root: Folder of the dataset, or a CSV file.
 
     Returns:
-        The layout and what gave it away.
+        The layout and the evidence for it.
 
     Raises:
-        DatasetLayoutError: Nothing is there, or no known layout fits.
+        DatasetLayoutError: The root does not exist, or no known layout fits.
     """
     if not root.exists():
-        raise DatasetLayoutError(root, "is not there", "pass the folder of a dataset, or a CSV file")
-    for layout in LAYOUTS.values():
+        raise DatasetLayoutError(root, "does not exist", "pass the folder of a dataset, or a CSV file")
+    for layout in sorted(LAYOUTS.values(), key=lambda one: one.is_generic):
         evidence = layout.recognize(root)
         if evidence is not None:
             return layout, as_text(evidence)
     raise DatasetLayoutError(
         root,
-        "has the folders of no known dataset",
-        f"name its layout with --kind, one of: {', '.join(LAYOUTS)}",
+        "does not have the folders of a known dataset",
+        f"name its layout by `dataset`, one of: {', '.join(LAYOUTS)}",
     )
 
 
-def read_dataset(
-    root: Path, *, kind: str | None = None, options: ReadOptions | None = None
+def read_layout(
+    root: Path, *, dataset: str | None = None, selection: Selection = EVERYTHING
 ) -> tuple[Layout, str, VideoListing]:
     """List the videos of a dataset, complete or partial.
 
-    Files and folders whose names are no UTF-8 are left out, and counted in a note.
+    Files and folders whose names are not UTF-8 are left out, and counted in a note.
 
     Args:
         root: Folder of the dataset as downloaded, or a CSV file.
-        kind: A key of ``LAYOUTS``; recognized from the tree when ``None``.
-        options: What to read of it; everything when ``None``.
+        dataset: Name in ``LAYOUTS``; ``None`` recognizes the layout from the folder.
+        selection: Which videos to read.
 
     Returns:
-        The layout, what gave it away, and the listing.
+        The layout, the evidence for it, and the listing.
 
     Raises:
-        OptionError: Unknown kind, or an option that does not fit it.
-        DatasetLayoutError: The tree is of another kind, misspelled, or holds no video that can be named.
+        OptionError: The name is unknown, or the selection does not fit the dataset.
+        DatasetLayoutError: The folder has another layout, is misspelled, or holds no video that can be
+            named.
     """
-    if kind is None:
-        layout, evidence = recognize_layout(root)
-    elif kind in LAYOUTS:
-        layout, evidence = LAYOUTS[kind], "named by --kind"
-    else:
-        raise OptionError("kind", f"{kind!r} is unknown", f"choose one of: {', '.join(LAYOUTS)}")
-    options = options or ReadOptions()
-    if options.fake_label is not None and layout.kind != csv_list.LAYOUT.kind:
-        raise OptionError("fake_label", f"is for a CSV, this is {layout.dataset}", "leave it out")
-    return layout, evidence, drop_non_utf8(layout.read(root, options))
+    layout, evidence = recognize_layout(root) if dataset is None else (LAYOUTS.find(dataset), "as named")
+    return layout, evidence, drop_non_utf8(layout.read(root, selection))

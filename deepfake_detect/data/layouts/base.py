@@ -1,4 +1,4 @@
-"""What every reader of a dataset layout gives and is told, and the checks they share."""
+"""What every dataset layout provides, and the steps that their readers share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -15,20 +15,20 @@ from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-# What folders and columns call a split, in lower case -> its name here.
+# Name of a split in folders and columns, in lower case -> its name here.
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-# How Python keeps the bytes of a file name that are no UTF-8; a table cannot hold them.
-_NO_TEXT = re.compile("[\ud800-\udfff]")
+# Python keeps the bytes of a file name that is not UTF-8 as these; a table cannot hold them.
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """What to read of a tree.
+class Selection:
+    """Which videos of a dataset to read.
 
     Attributes:
-        methods: Forgery methods wanted, ``None`` for all; their pristine sources come along.
-        compressions: Compression levels wanted, ``None`` for all that are there.
-        fake_label: The value that means fake in a CSV whose labels are neither words nor 1 = fake.
+        methods: Forgery methods to read together with their reals; ``None`` reads all.
+        compressions: Compression levels to read; ``None`` reads all that are present.
+        fake_label: Value that means fake in a CSV whose labels are neither words nor 1 = fake.
     """
 
     methods: tuple[str, ...] | None = None
@@ -36,18 +36,21 @@ class ReadOptions:
     fake_label: str | None = None
 
 
+EVERYTHING = Selection()
+
+
 @dataclass(frozen=True)
 class VideoListing:
-    """What a tree holds of what the dataset has.
+    """The videos of a dataset that a folder holds, and those it lacks.
 
     Attributes:
-        videos: Videos that are there, reals first, then method by method, sorted by name.
-        missing: Videos the dataset is known to have by name that are not there (``path`` is
+        videos: Videos that are present, reals first, then by method, sorted by name.
+        missing: Videos that the dataset is known to have by name and that are absent (``path`` is
             where they belong).
-        num_expected: Per group (see :func:`group_name`) how many videos the dataset has, where
-            its owners say so; groups of which nothing is there included.
-        ignored: Files and folders that are no part of the dataset.
-        notes: One line each on what a reader of the listing should know.
+        num_expected: Number of videos of the dataset by group (see :func:`group_name`), where its
+            owners publish it; includes groups of which nothing is present.
+        ignored: Files and folders that are not part of the dataset.
+        notes: Remarks on the listing, one line each.
     """
 
     videos: tuple[DatasetVideo, ...]
@@ -57,7 +60,7 @@ class VideoListing:
     notes: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, tuple[int, int | None]]:
-        """Return per group: (videos there, videos the dataset has or ``None`` when unknown)."""
+        """Return by group: (videos present, videos of the dataset or ``None`` if not published)."""
         found = Counter(group_name(video) for video in self.videos)
         groups = [*self.num_expected, *(name for name in found if name not in self.num_expected)]
         return {name: (found[name], self.num_expected.get(name)) for name in groups}
@@ -65,29 +68,68 @@ class VideoListing:
 
 @dataclass(frozen=True)
 class Layout:
-    """One dataset layout: how to know it and how to read it.
+    """One dataset layout: how to recognize and to read it.
 
     Attributes:
-        kind: Short name, as ``--kind`` takes it.
+        name: Short name, as the option ``dataset`` takes it.
         dataset: Name of the dataset, as its papers write it.
         summary: The folders in one line.
         label_source: Where labels come from, and with which polarity.
         split_source: Where the official split comes from, or that there is none.
-        published: Sizes its owners publish, in one line.
-        recognize: Folder or file -> what gives the layout away in one line, or ``None``. Looks at
-            names only, and also knows a tree with one misspelled or absent folder.
-        read: Folder or file, options -> listing. Raises DatasetLayoutError for misspelled folders,
-            contradicting labels and trees without any video.
+        published: Published sizes in one line.
+        recognize: Returns the evidence in one line that a folder or file has this layout, or ``None``.
+            It looks at names only, and also knows a tree with one misspelled or absent folder.
+        list_videos: Lists the videos of a folder or file; called by :meth:`read`, which checks the
+            root and the selection and applies the selection to the listing.
+        methods: Forgery methods of the dataset; empty where only the copy tells.
+        compressions: Compression levels of the dataset; empty where it has only one, or only the copy
+            tells.
+        is_selecting: Whether ``list_videos`` applies the selection itself. If so, the selection must
+            name ``methods`` and ``compressions``; otherwise it must name what the copy holds.
+        takes_file: Whether it is a list of videos: the root may be a file, and ``fake_label`` selects
+            the label that means fake.
+        is_generic: Whether it fits many datasets, so that all other layouts are tried before it.
     """
 
-    kind: str
+    name: str
     dataset: str
     summary: str
     label_source: str
     split_source: str
     published: str
     recognize: Callable[[Path], str | None]
-    read: Callable[[Path, ReadOptions], VideoListing]
+    list_videos: Callable[[Path, Selection], VideoListing]
+    methods: tuple[str, ...] = ()
+    compressions: tuple[str, ...] = ()
+    is_selecting: bool = False
+    takes_file: bool = False
+    is_generic: bool = False
+
+    def read(self, root: Path, selection: Selection = EVERYTHING) -> VideoListing:
+        """List the videos of a dataset, complete or partial.
+
+        Args:
+            root: Folder of the dataset as downloaded.
+            selection: Which videos to read.
+
+        Returns:
+            Videos with labels (fake = 1), splits and identities.
+
+        Raises:
+            DatasetLayoutError: The root is not a folder of this dataset, a folder is misspelled,
+                labels contradict each other, or there is no video.
+            OptionError: The selection does not fit the dataset.
+        """
+        if not root.is_dir() and not (self.takes_file and root.is_file()):
+            raise DatasetLayoutError(root, "is not a folder", f"pass the folder of {self.dataset}")
+        if selection.fake_label is not None and not self.takes_file:
+            raise OptionError("fake_label", f"is for a CSV, this is {self.dataset}", "leave it out")
+        if self.is_selecting:
+            check_selection(
+                selection, dataset=self.dataset, methods=self.methods, compressions=self.compressions
+            )
+            return self.list_videos(root, selection)
+        return filter_listing(self.list_videos(root, selection), selection, fake_methods=self.methods)
 
 
 def group_name(video: DatasetVideo) -> str:
@@ -96,10 +138,10 @@ def group_name(video: DatasetVideo) -> str:
 
 
 def make_video_id(dataset: str, method: str, compression: str | None, name: str) -> str:
-    """Return the identity of a video: dataset, method, compression and name.
+    """Return the unique id of a video: dataset, method, compression and name.
 
-    A name alone is none: four methods of FaceForensics++ each have a ``000_003``. An identity is also
-    a place below a folder of results, which it must not lead out of.
+    A name alone is not unique: four methods of FaceForensics++ each have a ``000_003``. An id is also
+    a path below a folder of results, and must not lead out of it.
 
     Raises:
         DatasetLayoutError: A part of it is empty, ``.`` or ``..``.
@@ -117,7 +159,7 @@ def make_video_id(dataset: str, method: str, compression: str | None, name: str)
 
 
 def is_plain_path(name: str) -> bool:
-    """Tell whether a name leads from a folder to a place below it, without detours.
+    """Return whether a name is a path below a folder, without empty parts, ``.`` and ``..``.
 
     Example:
         >>> [is_plain_path(name) for name in ("a/b", "/a", "a//b", "../a")]
@@ -126,7 +168,7 @@ def is_plain_path(name: str) -> bool:
     return not {"", ".", ".."} & set(name.split("/"))
 
 
-def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+def list_files(folder: Path, suffixes: Iterable[str] = VIDEO_SUFFIXES) -> list[Path]:
     """Return the visible files of a folder with one of the suffixes (any case), sorted by name."""
     if not folder.is_dir():
         return []
@@ -145,30 +187,34 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def videos_folder(folder: Path) -> Path:
+    """Return ``folder/videos`` if it exists, as benchmarks move videos there, else the folder."""
+    return folder / "videos" if (folder / "videos").is_dir() else folder
+
+
 def walk(folder: Path, *, skipped: Container[Path] = ()) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield a folder and those below it: folder, names of its files, names of what leads nowhere.
+    """Yield a folder and those below it: folder, names of its files, names of its broken links.
 
     Hidden names are left out, the others sorted. Links are followed, since copies of big datasets are
-    often linked together, but into no folder twice and never upwards. A link to what is not there
-    leads nowhere.
+    often linked together, but no folder is visited twice and no link leads upwards.
 
     Args:
-        folder: Where to begin; nothing is yielded when it is absent.
-        skipped: Folders that are left out with all below them.
+        folder: Folder to start with; nothing is yielded when it is absent.
+        skipped: Folders that are left out with everything below them.
 
     Raises:
         DatasetLayoutError: A folder cannot be listed.
     """
     if folder.is_dir():
         real = folder.resolve()
-        # A link upwards would bring in what lies beside the folder, such as the other class.
+        # A link upwards would bring in the siblings of the folder, such as the other class.
         yield from _walk(folder, real, skipped, {real, *real.parents})
 
 
 def _walk(
     folder: Path, real: Path, skipped: Container[Path], visited: set[Path]
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """``real`` is the folder without links on the way to it, ``visited`` are such ones."""
+    """Walk on; ``real`` is the folder with its links resolved, ``visited`` holds such folders."""
     try:
         with os.scandir(folder) as entries:
             visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda one: one.name)
@@ -176,7 +222,7 @@ def _walk(
         raise DatasetLayoutError(
             folder, f"cannot be listed ({error.strerror})", "make it readable"
         ) from error
-    # Path copes with a link to itself, at the price of asking the disk, which others are spared.
+    # Path copes with a link to itself but asks the disk, which is avoided for everything else.
     found = {entry.name: Path(entry) if entry.is_symlink() else entry for entry in visible}
     files = [name for name, entry in found.items() if entry.is_file()]
     folders = [name for name, entry in found.items() if entry.is_dir()]
@@ -190,20 +236,20 @@ def _walk(
 
 
 def check_folder_names(folder: Path, known: Iterable[str], *, dataset: str) -> list[Path]:
-    """Refuse subfolders whose names are nearly, but not quite, those of the dataset.
+    """Raise if a subfolder's name is nearly, but not exactly, one of the dataset's.
 
-    A class whose folder is misspelled would otherwise be missing in silence.
+    Otherwise a class whose folder is misspelled would be missing without a word.
 
     Args:
-        folder: Where to look; nothing is looked for when it is absent.
-        known: Names the dataset has there.
-        dataset: For the message.
+        folder: Folder to check; nothing is checked when it is absent.
+        known: Names that the dataset has there.
+        dataset: Name of the dataset, for the message.
 
     Returns:
-        Subfolders that are no part of the dataset.
+        Subfolders that are not part of the dataset.
 
     Raises:
-        DatasetLayoutError: A folder is misspelled; the message names the right one.
+        DatasetLayoutError: A folder is misspelled; the message gives the right name.
     """
     names = set(known)
     present = subfolders(folder)
@@ -214,24 +260,29 @@ def check_folder_names(folder: Path, known: Iterable[str], *, dataset: str) -> l
             continue
         meant = _nearest(path.name, sorted(absent))
         if meant is not None:
-            raise DatasetLayoutError(path, f"is no folder of {dataset}", f"rename it to {meant}")
+            raise DatasetLayoutError(path, f"is not a folder of {dataset}", f"rename it to {meant}")
         unknown.append(path)
     return unknown
 
 
 def nearly_named(folder: Path, known: Iterable[str]) -> list[str]:
-    """Return the known names that subfolders have, exactly or misspelled, in the order known.
+    """Return the known names that subfolders have, exactly or misspelled, in the order of ``known``.
 
-    For recognizing a tree whose reader shall name the right spelling.
+    With it a tree is recognized whose reader then names the right spelling.
     """
     names = list(known)
     meant = {_nearest(path.name, names) for path in subfolders(folder)}
     return [name for name in names if name in meant]
 
 
+def folder_marks(folder: Path, known: Iterable[str]) -> list[str]:
+    """Return the names of :func:`nearly_named` as evidence of a layout: ``["real/", "fake/"]``."""
+    return [f"{name}/" for name in nearly_named(folder, known)]
+
+
 def _nearest(name: str, known: Iterable[str]) -> str | None:
     by_lower = {other.lower(): other for other in known}
-    # By this measure a changed letter in a name of four, such as text for test, is another word.
+    # At this cutoff one changed letter in a name of four, such as text for test, is another word.
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.8)
     close += [swapped for swapped in _with_letters_swapped(name.lower()) if swapped in by_lower]
     return by_lower[close[0]] if close else None
@@ -244,69 +295,69 @@ def _with_letters_swapped(name: str) -> Iterator[str]:
             yield name[:n] + name[n + 1] + name[n] + name[n + 2 :]
 
 
-def check_options(
-    options: ReadOptions, *, dataset: str, methods: Sequence[str], compressions: Sequence[str] = ()
+def check_selection(
+    selection: Selection, *, dataset: str, methods: Iterable[str], compressions: Iterable[str] = ()
 ) -> None:
-    """Refuse options that do not fit a dataset whose labels are those of its folders.
+    """Check a selection against the methods and compression levels of a dataset.
 
     Args:
-        options: What was asked for.
-        dataset: For the message.
-        methods: Forgery methods the dataset has.
-        compressions: Compression levels it has; none where it has but one.
+        selection: What was asked for.
+        dataset: Name of the dataset, for the message.
+        methods: Forgery methods that may be selected.
+        compressions: Compression levels that may be selected.
 
     Raises:
-        OptionError: An option names nothing, or something the dataset does not have.
+        OptionError: The selection is empty, or names something else.
     """
-    asked = {"methods": (options.methods, methods), "compressions": (options.compressions, compressions)}
-    for option, (values, known) in asked.items():
+    wanted = (
+        ("methods", selection.methods, tuple(methods)),
+        ("compression", selection.compressions, tuple(compressions)),
+    )
+    for name, values, known in wanted:
         if values is None:
             continue
         if not known:
-            raise OptionError(option, f"{dataset} has none to choose from", "leave it out")
+            raise OptionError(name, f"{dataset} has none to choose from", "leave it out")
         if not values:
-            raise OptionError(option, "names none", "name at least one, or leave it out")
-        for value in values:
-            if value not in known:
-                raise OptionError(option, f"{value!r} is unknown", f"choose from {', '.join(known)}")
-    if options.fake_label is not None:
-        raise OptionError("fake_label", f"{dataset} has its labels in its folders", "leave it out")
+            raise OptionError(name, "is empty", "name at least one, or leave it out")
+        if unknown := [value for value in values if value not in known]:
+            raise OptionError(name, f"{unknown[0]!r} is unknown", f"must be one of {', '.join(known)}")
 
 
 def filter_listing(
-    listing: VideoListing, options: ReadOptions, *, fake_methods: Iterable[str] = ()
+    listing: VideoListing, selection: Selection, *, fake_methods: Iterable[str] = ()
 ) -> VideoListing:
-    """Keep what was asked for of a listing: the wanted forgery methods, and every real.
+    """Keep the selected videos of a listing: the wanted forgery methods, and every real.
 
     Args:
         listing: All that was read.
-        options: ``methods`` and ``compressions`` wanted; ``fake_label`` is not looked at.
-        fake_methods: Forgery methods the dataset has, so that an unwanted one of which nothing is
-            there is expected no more.
+        selection: ``methods`` and ``compressions`` wanted; ``fake_label`` is not used.
+        fake_methods: Forgery methods of the dataset; one that is unwanted is no longer expected, even if
+            nothing of it is present.
 
     Returns:
         The listing with fewer videos, missing videos and expected groups.
 
     Raises:
-        OptionError: A wanted method or compression is not in this copy; the message names those that are.
+        OptionError: A wanted method or compression is not in this copy; the message lists those that are.
     """
-    if options.methods is None and options.compressions is None:
+    if selection.methods is None and selection.compressions is None:
         return listing
     known = (*listing.videos, *listing.missing)
-    check_options(
-        replace(options, fake_label=None),
+    check_selection(
+        selection,
         dataset=known[0].dataset,
         methods=sorted({video.method for video in known if video.label == FAKE}),
         compressions=sorted({video.compression for video in known if video.compression}),
     )
 
     def is_wanted(video: DatasetVideo) -> bool:
-        has_method = options.methods is None or video.label == REAL or video.method in options.methods
-        return has_method and (options.compressions is None or video.compression in options.compressions)
+        has_method = selection.methods is None or video.label == REAL or video.method in selection.methods
+        return has_method and (selection.compressions is None or video.compression in selection.compressions)
 
     groups = {group_name(video): False for video in known}
-    if options.methods is not None:
-        groups |= {method: False for method in fake_methods if method not in options.methods}
+    if selection.methods is not None:
+        groups |= {method: False for method in fake_methods if method not in selection.methods}
     groups |= {group_name(video): True for video in known if is_wanted(video)}
     return replace(
         listing,
@@ -317,22 +368,28 @@ def filter_listing(
 
 
 def in_order(videos: Iterable[DatasetVideo]) -> tuple[DatasetVideo, ...]:
-    """Return videos as a listing has them: reals first, then method by method, sorted by name."""
+    """Return videos in the order of a listing: reals first, then by method, sorted by name."""
     return tuple(sorted(videos, key=lambda video: (video.label != REAL, video.method, video.video_id)))
 
 
+def note_absent(methods: Iterable[str], videos: Iterable[DatasetVideo]) -> list[str]:
+    """Return a note for each method of which no video is present."""
+    present = {video.method for video in videos}
+    return [f"no video of {method} is present" for method in methods if method not in present]
+
+
 def drop_non_utf8(listing: VideoListing) -> VideoListing:
-    """Leave out what has a name that is no UTF-8, as old archives unpack them: no table can hold it.
+    """Leave out files whose names are not UTF-8, as old archives unpack them: no table can hold those.
 
     Returns:
-        The listing without such files and folders; a note tells their number and one of them.
+        The listing without such files and folders; a note gives their number and an example.
 
     Raises:
         DatasetLayoutError: No video is left.
     """
     unwritable = {
-        *(v.path for v in (*listing.videos, *listing.missing) if not _is_text(v.path, v.video_id)),
-        *(path for path in listing.ignored if not _is_text(path)),
+        *(v.path for v in (*listing.videos, *listing.missing) if not _is_utf8(v.path, v.video_id)),
+        *(path for path in listing.ignored if not _is_utf8(path)),
     }
     if not unwritable:
         return listing
@@ -340,10 +397,10 @@ def drop_non_utf8(listing: VideoListing) -> VideoListing:
     if listing.videos and not videos:
         raise DatasetLayoutError(
             as_text(str(listing.videos[0].path.absolute())),
-            f"is no UTF-8, as are the places of all {len(listing.videos):,} videos",
+            f"is not UTF-8, like the paths of all {len(listing.videos):,} videos",
             "rename files and folders",
         )
-    note = f"left out because their names are no UTF-8: {len(unwritable):,}, such as {min(unwritable)}"
+    note = f"left out because their names are not UTF-8: {len(unwritable):,}, such as {min(unwritable)}"
     return replace(
         listing,
         videos=videos,
@@ -353,25 +410,25 @@ def drop_non_utf8(listing: VideoListing) -> VideoListing:
     )
 
 
-def _is_text(path: Path, video_id: str = "") -> bool:
-    return _NO_TEXT.search(f"{path.absolute()} {video_id}") is None
+def _is_utf8(path: Path, video_id: str = "") -> bool:
+    return _SURROGATES.search(f"{path.absolute()} {video_id}") is None
 
 
-def as_text(words: str) -> str:
-    """Return words with each byte of a file name that is no UTF-8 spelt out, so that they can be printed.
+def as_text(text: str) -> str:
+    """Return text with each byte of a file name that is not UTF-8 as an escape, so that it can be printed.
 
     Example:
         >>> as_text(os.fsdecode(b"b\\xfc.mp4"))
         'b\\\\udcfc.mp4'
     """
-    return words.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Return each path's name without its suffix; kept where another path differs only in it.
+    """Return each path's name without its suffix, which is kept where another path differs only in it.
 
     Args:
-        paths: Unlike one another, with ``/`` between folders; a folder has no suffix to lose.
+        paths: Distinct paths, with ``/`` between folders; a folder has no suffix to lose.
 
     Example:
         >>> short_names(["a/1.mp4", "b/1.mp4", "b/2.mp4", "b/2.avi"])
@@ -384,5 +441,5 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
         if suffix.lower() in media:
             short[path] = path[: -len(suffix)]
     uses = Counter(short.values())
-    # A shortened name may also be what another path is called in full.
+    # A shortened name may equal another path's full name.
     return {path: name if uses[name] == 1 and name not in short else path for path, name in short.items()}

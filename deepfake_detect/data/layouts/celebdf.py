@@ -1,4 +1,4 @@
-"""Celeb-DF v1 and v2 (arXiv:1909.12962) and Celeb-DF++ (arXiv:2507.18015), as their owners send them.
+"""Celeb-DF v1 and v2 (arXiv:1909.12962) and Celeb-DF++ (arXiv:2507.18015).
 
     Celeb-real/<target>_<recording>.mp4                      label 0
     YouTube-real/<number>.mp4                                label 0
@@ -7,11 +7,11 @@
     List_of_testing_videos.txt                               "1 Celeb-real/id1_0007.mp4" a line
 
 **In the list 1 means real**, the opposite of this library. The label of a video is that of its
-folder; a line that contradicts the folder is an error, so the list cannot be read the wrong way
-round. The listed videos, first line included, are the test split; there is no official train or
+folder; a line that contradicts the folder is an error, so the list cannot be read with the wrong
+polarity. The listed videos, first line included, are the test split; there is no official train or
 val. Benchmarks often move the videos to ``Celeb-real/videos`` and so on; that is read too.
 
-A YouTube-real video shows somebody who is not named: its identity is its own. v2 grew out of v1,
+A YouTube-real video shows an unnamed person: the video is its own identity. v2 is an extension of v1,
 and ++ has the people of v2: a name means the same person in all three (``data.identities``).
 """
 
@@ -24,16 +24,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from deepfake_detect.data.layouts.base import (
-    VIDEO_SUFFIXES,
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    filter_listing,
+    folder_marks,
     in_order,
     list_files,
     make_video_id,
     nearly_named,
+    note_absent,
+    videos_folder,
 )
 from deepfake_detect.data.layouts.lists import read_label, read_text
 from deepfake_detect.errors import DatasetLayoutError
@@ -57,15 +58,15 @@ _NAMES = {
     "YouTube-real": re.compile(r"\d+"),
     _SYNTHESIS: re.compile(r"(?P<target>id\d+)_(?P<source>id\d+)_\d+"),
 }
-# A talking face is driven by sound: its name goes on without a second person.
+# A talking face is driven by sound: its name has no second person.
 _PP_FAKE = re.compile(r"(?P<target>id\d+)_(?:(?P<source>id\d+)_)?.+")
 
 
 @dataclass(frozen=True)
 class _Release:
-    """A release: what its owners publish, and the pattern by which a folder's name tells it."""
+    """A release: its published figures, and the pattern by which a folder's name identifies it."""
 
-    kind: str
+    name: str
     dataset: str
     num_listed: int
     num_expected: Mapping[str, int]
@@ -107,7 +108,7 @@ _RELEASES = (_V2, _V1, _PP)
 
 @dataclass(frozen=True)
 class _Item:
-    """A video by its folder, relative to the root, its name without suffix, and the people in it."""
+    """A video: its folder relative to the root, its name without suffix, and the people in it."""
 
     folder: str
     name: str
@@ -116,11 +117,12 @@ class _Item:
 
     @property
     def label(self) -> int:
+        """``FAKE`` or ``REAL``, by its folder."""
         return FAKE if self.folder.startswith(_SYNTHESIS) else REAL
 
 
 def _item(folder: str, name: str) -> _Item | None:
-    """Return the video of that name, or ``None`` when it is no name of the dataset."""
+    """Return the video of that name, or ``None`` when it is not a name of the dataset."""
     match = _NAMES.get(folder, _PP_FAKE).fullmatch(name)
     if match is None:
         return None
@@ -129,14 +131,13 @@ def _item(folder: str, name: str) -> _Item | None:
 
 
 def _recognize(release: _Release, root: Path) -> str | None:
-    near = nearly_named(root, (*_REALS, _SYNTHESIS))
+    marks = folder_marks(root, (*_REALS, _SYNTHESIS))
     num_listed = _num_listed(root)
-    # One misspelled folder alone is too little to go by.
-    if not any((root / name).is_dir() for name in near) and len(near) + (num_listed is not None) < 2:
+    # One misspelled folder alone is too little evidence.
+    if not any((root / mark).is_dir() for mark in marks) and len(marks) + (num_listed is not None) < 2:
         return None
-    if (_told_by_content(root) or _told_by_name(root) or _V2) is not release:
+    if (_release_by_content(root) or _release_by_name(root) or _V2) is not release:
         return None
-    marks = [f"{name}/" for name in near]
     if num_listed is not None:
         marks.append(f"{LIST_NAME} ({num_listed} lines)")
     return ", ".join(marks)
@@ -149,21 +150,20 @@ def _num_listed(root: Path) -> int | None:
     return sum(1 for line in path.read_bytes().splitlines() if line.strip())
 
 
-def _told_by_content(root: Path) -> _Release | None:
-    """Tell the release by the folders inside Celeb-synthesis, or by the length of the list."""
+def _release_by_content(root: Path) -> _Release | None:
+    """Return the release by the folders inside Celeb-synthesis, or by the length of the list."""
     if nearly_named(root / _SYNTHESIS, SCENARIOS):
         return _PP
     num_listed = _num_listed(root)
     return next((release for release in _RELEASES if release.num_listed == num_listed), None)
 
 
-def _told_by_name(root: Path) -> _Release | None:
+def _release_by_name(root: Path) -> _Release | None:
     name = root.resolve().name.lower()
     return next((release for release in _RELEASES if re.search(release.name_mark, name)), None)
 
 
-def _read(release: _Release, root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of a Celeb-DF tree, complete or partial."""
+def _list(release: _Release, root: Path, _: Selection) -> VideoListing:
     unknown = _check_folders(root, release)
     listed, num_lines = _read_list(root, release)
     videos, strays = _scan(root, release, listed)
@@ -171,36 +171,34 @@ def _read(release: _Release, root: Path, options: ReadOptions) -> VideoListing:
         raise DatasetLayoutError(root, f"holds no video of {release.dataset}", f"expected {release.summary}")
     present = {video.video_id for video in videos}
     wanted = [
-        _video(release, item, _home(root / item.folder) / f"{item.name}.mp4", "test") for item in listed
+        _video(release, item, videos_folder(root / item.folder) / f"{item.name}.mp4", "test")
+        for item in listed
     ]
-    listing = VideoListing(
+    return VideoListing(
         videos=in_order(videos),
         missing=in_order(video for video in wanted if video.video_id not in present),
         num_expected=_num_expected(root, release),
         ignored=(*unknown, *strays),
-        notes=tuple(_notes(root, release, num_lines, {video.method for video in videos})),
+        notes=tuple(_notes(root, release, num_lines, videos)),
     )
-    return filter_listing(listing, options, fake_methods=_fake_methods(release))
 
 
 def _check_folders(root: Path, release: _Release) -> list[Path]:
-    """Refuse trees of another kind and misspelled folders; return folders of no meaning here."""
-    if not root.is_dir():
-        raise DatasetLayoutError(root, "is not a folder", f"pass the folder of {release.dataset}")
-    told = _told_by_content(root)
-    if told is not None and told is not release:
+    """Raise for other releases and misspelled folders; return folders that are not of the dataset."""
+    actual = _release_by_content(root)
+    if actual is not None and actual is not release:
         raise DatasetLayoutError(
             root,
-            f"is {told.dataset} by its folders and list, not {release.dataset}",
-            f"pass --kind {told.kind}",
+            f"is {actual.dataset} by its folders and list, not {release.dataset}",
+            f"pass {actual.name} as `dataset`",
         )
     unknown = check_folder_names(root, (*_REALS, _SYNTHESIS), dataset=release.dataset)
     if release is _PP:
-        if list_files(root / _SYNTHESIS, VIDEO_SUFFIXES):
+        if list_files(root / _SYNTHESIS):
             raise DatasetLayoutError(
                 root / _SYNTHESIS,
                 f"holds videos itself; those of {_PP.dataset} are in folders of methods",
-                f"pass --kind {_V2.kind} or {_V1.kind}",
+                f"pass {_V2.name} or {_V1.name} as `dataset`",
             )
         unknown += check_folder_names(root / _SYNTHESIS, SCENARIOS, dataset=release.dataset)
         for scenario, methods in SCENARIOS.items():
@@ -225,24 +223,19 @@ def _folders(release: _Release) -> Iterator[str]:
 
 
 def _scan(root: Path, release: _Release, listed: Container[_Item]) -> tuple[list[DatasetVideo], list[Path]]:
-    """Return the videos that are there, and video files that are none of the dataset's."""
+    """Return the videos that are present, and video files that are not of the dataset."""
     videos, strays = [], []
     for folder in _folders(release):
-        home = _home(root / folder)
+        home = videos_folder(root / folder)
         if home != root / folder:
-            strays += list_files(root / folder, VIDEO_SUFFIXES)
-        for path in list_files(home, VIDEO_SUFFIXES):
+            strays += list_files(root / folder)
+        for path in list_files(home):
             item = _item(folder, path.stem)
             if item is None or path.suffix.lower() != ".mp4":
                 strays.append(path)
             else:
                 videos.append(_video(release, item, path, "test" if item in listed else None))
     return videos, strays
-
-
-def _home(folder: Path) -> Path:
-    """Return where the videos of a folder lie: in it, or in ``videos`` as benchmarks move them."""
-    return folder / "videos" if (folder / "videos").is_dir() else folder
 
 
 def _video(release: _Release, item: _Item, path: Path, split: str | None) -> DatasetVideo:
@@ -261,7 +254,7 @@ def _video(release: _Release, item: _Item, path: Path, split: str | None) -> Dat
 
 
 def _read_list(root: Path, release: _Release) -> tuple[dict[_Item, None], int | None]:
-    """Return the listed videos in order, and how many lines name one (``None`` without a list)."""
+    """Return the listed videos in order, and the number of lines (``None`` without a list)."""
     path = root / LIST_NAME
     if not path.is_file():
         return {}, None
@@ -282,11 +275,11 @@ def _parse_line(path: Path, number: int, line: str, folders: tuple[str, ...]) ->
             f"line {number} names no video: {line.strip()!r}",
             'lines are like "1 Celeb-real/id1_0007.mp4"',
         )
-    if read_label(label, _LIST_LABELS, source=path, place=f"line {number}") != item.label:
+    if read_label(label, _LIST_LABELS, source=path, position=f"line {number}") != item.label:
         raise DatasetLayoutError(
             path,
-            f"line {number} gives the label {label} to a video of {folder}, but 1 means real there",
-            "fetch the list again",
+            f"line {number} gives the label {label} to a video of {folder}, but 1 means real in the list",
+            "download the list again",
         )
     return item
 
@@ -298,32 +291,32 @@ def _num_expected(root: Path, release: _Release) -> dict[str, int]:
     return {**release.num_expected, "Celeb-DF-v2" if later else "Celeb-DF": _V2.num_expected[_SYNTHESIS]}
 
 
-def _notes(root: Path, release: _Release, num_lines: int | None, methods: set[str]) -> Iterator[str]:
-    if release is _V2 and not (_told_by_content(root) or _told_by_name(root)):
-        yield "neither the list nor the folder's name tells v1 from v2: taken to be v2"
+def _notes(root: Path, release: _Release, num_lines: int | None, videos: list[DatasetVideo]) -> Iterator[str]:
+    if release is _V2 and not (_release_by_content(root) or _release_by_name(root)):
+        yield "neither the list nor the folder's name distinguishes v1 from v2: assumed to be v2"
     if num_lines is None:
         yield f"{LIST_NAME} is absent: no video has a split"
     elif num_lines != release.num_listed:
         yield f"{LIST_NAME} has {num_lines:,} videos, that of {release.dataset} has {release.num_listed:,}"
-    for name in (*_REALS, *((_SYNTHESIS,) if release is not _PP else ())):
-        if name not in methods:
-            yield f"nothing of {name} is there"
+    yield from note_absent((*_REALS, *((_SYNTHESIS,) if release is not _PP else ())), videos)
     if release is _PP:
-        absent = [m for m in _fake_methods(release) if m not in methods and not m.startswith("Celeb-DF")]
+        present = {video.method for video in videos}
+        absent = [m for m in _fake_methods(release) if m not in present and not m.startswith("Celeb-DF")]
         if absent:
-            yield f"nothing of these methods is there: {', '.join(absent)}"
+            yield f"no video of these methods is present: {', '.join(absent)}"
 
 
 def _layout(release: _Release) -> Layout:
     return Layout(
-        kind=release.kind,
+        name=release.name,
         dataset=release.dataset,
         summary=release.summary,
-        label_source=f"folders; {LIST_NAME} must agree with them (there 1 means real)",
+        label_source=f"folders; {LIST_NAME} must agree with them (in it 1 means real)",
         split_source=f"{LIST_NAME} is test; there is no train or val",
         published=release.published,
         recognize=partial(_recognize, release),
-        read=partial(_read, release),
+        list_videos=partial(_list, release),
+        methods=_fake_methods(release),
     )
 
 

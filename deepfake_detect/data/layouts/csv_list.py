@@ -1,17 +1,17 @@
 """Any CSV with a path and a label: comma, semicolon or tab between columns, the first line their names.
 
-Columns, by the first of these names that is there, in any case:
+Columns, by the first of these names that is present, in any case:
 
-    path         path, file_path, filepath, filename, file, video, video_path; from the CSV's folder on
+    path         path, file_path, filepath, filename, file, video, video_path; relative to the CSV's folder
     label        label, class, target, is_fake: the words real and fake, or 1 = fake and 0 = real;
-                 other values need to be told which of them means fake
-    and where wanted: dataset, method, split (train, val, valid, validation, test), compression,
-    target_id, source_id, video_id
+                 for other values the option ``fake_label`` names the one that means fake
+    optional: dataset, method, split (train, val, valid, validation, test), compression, target_id,
+    source_id, video_id
 
-Without those the dataset is called as the CSV's folder is, the methods ``real`` and ``fake``. A
-``video_id`` that does not begin with the dataset's name gets dataset, method and compression in
-front, as everywhere. A video without one is called by its path: from the CSV's folder on where all
-paths lead into it, else from the folder on that all of them share.
+Without those, the dataset has the name of the CSV's folder and the methods are ``real`` and ``fake``. A
+``video_id`` that does not begin with the dataset's name gets dataset, method and compression as a
+prefix, as everywhere. A video without one is named by its path: relative to the CSV's folder if all
+paths are below it, otherwise relative to the folder that all of them have in common.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from pathlib import Path
 from deepfake_detect.data.layouts.base import (
     SPLIT_NAMES,
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
-    filter_listing,
     group_name,
     in_order,
     is_plain_path,
@@ -43,7 +42,7 @@ from deepfake_detect.records import FAKE, REAL, DatasetVideo
 _PATH_NAMES = ("path", "file_path", "filepath", "filename", "file", "video", "video_path")
 _LABEL_NAMES = ("label", "class", "target", "is_fake")
 _DELIMITERS = ",;\t"
-# Columns that make the identity of a video, which is also a place below a folder of results.
+# Columns that make the id of a video, which is also a path below a folder of results.
 _ID_NAMES = ("dataset", "method", "compression", "video_id")
 _METHODS = {REAL: "real", FAKE: "fake"}
 
@@ -53,10 +52,10 @@ class _Line:
     """One line of the CSV.
 
     Attributes:
-        number: In the file, from 1.
-        name: Its path as the CSV writes it, tidied.
+        number: Line number in the file, from 1.
+        name: Path as the CSV has it, normalized.
         label: ``FAKE`` or ``REAL``.
-        cells: Column in lower case -> what stands there; empty where nothing does.
+        cells: Column in lower case -> cell; empty text for an empty cell.
     """
 
     number: int
@@ -66,6 +65,7 @@ class _Line:
 
     @property
     def split(self) -> str | None:
+        """``"train"``, ``"val"``, ``"test"`` or ``None``."""
         return SPLIT_NAMES.get(self.cells.get("split", "").lower())
 
 
@@ -93,26 +93,24 @@ def _columns(path: Path) -> tuple[str, str, str] | None:
     return None
 
 
-def _read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of a CSV."""
+def _list(root: Path, selection: Selection) -> VideoListing:
     path = _find_csv(root)
-    lines = _read_lines(path, options.fake_label)
+    lines = _read_lines(path, selection.fake_label)
     unique = _unique(path, lines)
     rows = _videos(path, unique)
     videos = [video for video in rows if video.path.exists()]
     if not videos:
         raise DatasetLayoutError(
-            path, f"none of its {len(rows):,} files is there", "paths are read from the CSV's folder on"
+            path, f"none of its {len(rows):,} files exists", "paths are relative to the CSV's folder"
         )
     present = {video.path for video in videos}
     num_repeated = len(lines) - len(unique)
-    listing = VideoListing(
+    return VideoListing(
         videos=in_order(videos),
         missing=in_order(video for video in rows if video.path not in present),
         num_expected=Counter(group_name(video) for video in rows),
         notes=(f"lines left out because they repeat a path: {num_repeated:,}",) if num_repeated else (),
     )
-    return filter_listing(listing, options)
 
 
 def _find_csv(root: Path) -> Path:
@@ -156,8 +154,8 @@ def _known_labels(path: Path, values: set[str], fake_label: str | None) -> dict[
     if len(others) > 1:
         raise OptionError(
             "fake_label",
-            f"{path} has more labels besides {fake_label!r} than one: {_join(others)}",
-            "leave but one that means real",
+            f"{path} has more than one label besides {fake_label!r}: {_join(others)}",
+            "keep one that means real",
         )
     return {fake: FAKE, **dict.fromkeys(others, REAL)}
 
@@ -178,8 +176,8 @@ def _parse_line(
             label,
             known,
             source=path,
-            place=f"line {number}",
-            remedy="write fake or real, 1 or 0, or name the label that means fake with --fake-label",
+            position=f"line {number}",
+            remedy="write fake or real, 1 or 0, or name the label that means fake by `fake_label`",
         ),
         cells,
     )
@@ -188,7 +186,7 @@ def _parse_line(
             raise DatasetLayoutError(
                 path,
                 f"line {number} has the {column} {cells[column]!r}",
-                "leave out parts that are empty, . or ..",
+                "remove parts that are empty, . or ..",
             )
     if cells.get("split") and line.split is None:
         raise DatasetLayoutError(
@@ -198,33 +196,33 @@ def _parse_line(
 
 
 def _unique(path: Path, lines: Iterable[_Line]) -> dict[str, _Line]:
-    """Return absolute path -> its first line; refuse lines that contradict each other."""
+    """Return absolute path -> its first line; raise if lines contradict each other."""
     unique: dict[str, _Line] = {}
     for line in lines:
         first = unique.setdefault(_absolute(path.parent, line.name), line)
         if (first.label, first.split) != (line.label, line.split):
             raise DatasetLayoutError(
                 path,
-                f"lines {first.number} and {line.number} give {line.name} unlike labels or splits",
+                f"lines {first.number} and {line.number} give {line.name} different labels or splits",
                 "remove the one that is wrong",
             )
     return unique
 
 
 def _absolute(folder: Path, name: str) -> str:
-    """Return where a name leads from a folder on, without ``..``; links stay as they are written."""
+    """Return a name relative to a folder as an absolute path without ``..``; links are not resolved."""
     path = posixpath.normpath(posixpath.join(folder.absolute().as_posix(), name))
-    return "/" + path.lstrip("/")  # of two slashes in front POSIX keeps both
+    return "/" + path.lstrip("/")  # POSIX keeps two leading slashes
 
 
-def _names(path: Path, places: Iterable[str]) -> dict[str, str]:
+def _names(path: Path, files: Iterable[str]) -> dict[str, str]:
     """Return absolute path -> the name of its video, see the module's docstring."""
     home = _absolute(path.parent, ".")
-    if not all(place.startswith(f"{home}/") for place in places):
-        home = posixpath.commonpath([posixpath.dirname(place) for place in places])
-    name_of = {place: posixpath.relpath(place, home) for place in places}
+    if not all(file.startswith(f"{home}/") for file in files):
+        home = posixpath.commonpath([posixpath.dirname(file) for file in files])
+    name_of = {file: posixpath.relpath(file, home) for file in files}
     short = short_names(name_of.values())
-    return {place: short[name] for place, name in name_of.items()}
+    return {file: short[name] for file, name in name_of.items()}
 
 
 def _videos(path: Path, lines: Mapping[str, _Line]) -> list[DatasetVideo]:
@@ -232,13 +230,13 @@ def _videos(path: Path, lines: Mapping[str, _Line]) -> list[DatasetVideo]:
     names = _names(path, lines)
     first: dict[str, int] = {}
     videos = []
-    for place, line in lines.items():
-        video = _video(path.parent, folder_name, line, names[place])
+    for file, line in lines.items():
+        video = _video(path.parent, folder_name, line, names[file])
         if first.setdefault(video.video_id, line.number) != line.number:
             raise DatasetLayoutError(
                 path,
                 f"lines {first[video.video_id]} and {line.number} have the video_id {video.video_id!r}",
-                "give each video its own",
+                "give each video a different one",
             )
         videos.append(video)
     return videos
@@ -266,12 +264,14 @@ def _video(folder: Path, folder_name: str, line: _Line, name: str) -> DatasetVid
 
 
 LAYOUT = Layout(
-    kind="csv",
+    name="csv",
     dataset="(column dataset, or name of the folder)",
     summary="a CSV with a path and a label column, or a folder with one such CSV",
-    label_source="CSV: fake/real, or 1 = fake; other values with --fake-label",
-    split_source="column split, where there is one",
+    label_source="CSV: fake/real, or 1 = fake; other values by the option fake_label",
+    split_source="column split, if there is one",
     published="-",
     recognize=_recognize,
-    read=_read,
+    list_videos=_list,
+    takes_file=True,
+    is_generic=True,
 )

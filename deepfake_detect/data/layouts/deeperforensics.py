@@ -1,16 +1,17 @@
 """DeeperForensics-1.0 (arXiv:2001.03024), unpacked as its script does.
 
-    source_videos/<actor>/…/<actor>_….mp4             label 0: 100 actors before the camera
+    source_videos/<actor>/…/<actor>_….mp4             label 0: recordings of 100 actors
     manipulated_videos/<version>/<target>_<actor>.mp4  label 1: 1,000 swaps in eleven versions
-    lists/splits/{train,val,test}.txt                 one file name of a swap a line: 703/96/201
+    lists/splits/{train,val,test}.txt                 one file name of a swap per line: 703/96/201
 
 ``<target>`` is the number of a FaceForensics++ original, whose scene is seen with the actor's
-face. Those originals, compressed as c23, are what the owners hold against the swaps; they are not
-in the download, so the only reals here are the actors' recordings. ``BlendShape_extra`` recordings
-are beyond the published number and counted apart, as the owners' lists do.
+face. The owners compare the swaps with those originals, compressed as c23; they are not in the
+download, so the only reals here are the actors' recordings. ``BlendShape_extra`` recordings exceed the
+published number and are counted separately, as in the owners' lists.
 
-The lists part the actors (71/9/20). A recording goes where its actor's swaps go, so that no actor
-is in two splits; an actor of no list has none.
+The lists divide the actors (71/9/20). A recording has the split of its actor's swaps, so that no actor
+is in two splits; an actor of no list has none. Identities are ``FaceForensics++:<number>`` for the
+target and the actor for the source.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from pathlib import Path
 
 from deepfake_detect.data.layouts.base import (
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    check_options,
     list_files,
     make_video_id,
     nearly_named,
@@ -50,37 +50,22 @@ _SWAP_NAME = re.compile(r"(\d{3})_([MW]\d{3})")
 _SOURCE_NAME = re.compile(r"([MW]\d{3})_.+\.(?i:mp4)")
 
 
-def read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of DeeperForensics-1.0, complete or partial.
-
-    Args:
-        root: Folder with ``source_videos``, ``manipulated_videos`` and ``lists``.
-        options: Methods are the versions of the swaps; the actors' recordings come along.
-
-    Returns:
-        Videos found, and the swaps that the lists name and that are not there, with labels
-        (fake = 1) and identities: target ``FaceForensics++:<number>``, source the actor.
-
-    Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelled, it holds no video, or
-            a list is damaged or contradicts another.
-        OptionError: An option that does not fit.
-    """
-    check_options(options, dataset=DATASET, methods=VERSIONS)
+def _list(root: Path, selection: Selection) -> VideoListing:
+    """List the videos; methods are the versions of the swaps, read with the actors' recordings."""
     ignored = _check_tree(root)
-    versions = [version for version in VERSIONS if version in (options.methods or VERSIONS)]
+    versions = [version for version in VERSIONS if version in (selection.methods or VERSIONS)]
     split_of = _read_splits(root / "lists" / "splits")
     sources, strays = _source_videos(root / _SOURCE, _split_of_actor(split_of))
     swaps = [swap for version in versions for swap in _swaps(root, version, split_of)]
-    there = {path for version in versions for path in list_files(_version(root, version), {".mp4"})}
-    if not sources and not there:
+    present = {path for version in versions for path in list_files(_version(root, version), {".mp4"})}
+    if not sources and not present:
         raise DatasetLayoutError(
-            root, "holds no video of it", f"put videos into {_version(root, versions[0])}"
+            root, f"holds no video of {DATASET}", f"put videos into {_version(root, versions[0])}"
         )
-    strays += sorted(there - {swap.path for swap in swaps})
+    strays += sorted(present - {swap.path for swap in swaps})
     return VideoListing(
-        videos=(*sources, *(swap for swap in swaps if swap.path in there)),
-        missing=tuple(swap for swap in swaps if swap.path not in there),
+        videos=(*sources, *(swap for swap in swaps if swap.path in present)),
+        missing=tuple(swap for swap in swaps if swap.path not in present),
         num_expected={_SOURCE: _NUM_SOURCE, **dict.fromkeys(versions, _NUM_SWAPS)},
         ignored=(*ignored, *strays),
         notes=tuple(_notes(split_of)),
@@ -88,8 +73,6 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
 
 
 def _check_tree(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
     check_folder_names(root, _TOP_FOLDERS, dataset=DATASET)
     if not any((root / top).is_dir() for top in _TOP_FOLDERS[:2]):
         cause = "holds neither source_videos nor manipulated_videos"
@@ -111,7 +94,7 @@ def _read_splits(folder: Path) -> dict[str, str]:
         for line in lines:
             name = line.removesuffix(".mp4")
             if not _SWAP_NAME.fullmatch(name):
-                cause = f"holds {line!r} where a name such as 000_W101.mp4 belongs"
+                cause = f"holds {line!r} instead of a name such as 000_W101.mp4"
                 raise DatasetLayoutError(path, cause, "download it again")
             if found.setdefault(name, split) != split:
                 cause = f"names {name}, as {found[name]}.txt does"
@@ -120,7 +103,7 @@ def _read_splits(folder: Path) -> dict[str, str]:
 
 
 def _split_of_actor(split_of: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the split of an actor's swaps; ``None`` for one whose swaps are in several."""
+    """Return the split of each actor's swaps; ``None`` if they are in several."""
     splits: dict[str, set[str]] = {}
     for name, split in split_of.items():
         splits.setdefault(name.partition("_")[2], set()).add(split)
@@ -130,11 +113,11 @@ def _split_of_actor(split_of: Mapping[str, str]) -> dict[str, str | None]:
 def _source_videos(
     folder: Path, split_of_actor: Mapping[str, str | None]
 ) -> tuple[list[DatasetVideo], list[Path]]:
-    """Return the actors' recordings, and files that are none or repeat one."""
+    """Return the actors' recordings, and files that are not recordings or repeat one."""
     videos: dict[str, DatasetVideo] = {}
     found = list(walk(folder))
-    strays = [place / name for place, _, dead_links in found for name in dead_links]
-    for path in [place / name for place, names, _ in found for name in names]:
+    strays = [inner / name for inner, _, broken_links in found for name in broken_links]
+    for path in [inner / name for inner, names, _ in found for name in names]:
         match = _SOURCE_NAME.fullmatch(path.name)
         method = _EXTRA if "_BlendShape_extra_" in path.stem else _SOURCE
         video_id = make_video_id(DATASET, method, None, path.stem)
@@ -152,14 +135,14 @@ def _source_videos(
             source_id=None,
             path=path,
         )
-    # Those beyond the published number after the others.
+    # Those beyond the published number come last.
     return sorted(videos.values(), key=lambda video: video.method), strays
 
 
 def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[DatasetVideo]:
-    """Yield the swaps that are there or listed, sorted by name."""
-    there = {path.stem: path for path in list_files(_version(root, version), {".mp4"})}
-    for name in sorted(there.keys() | split_of.keys()):
+    """Yield the swaps that are present or listed, sorted by name."""
+    present = {path.stem: path for path in list_files(_version(root, version), {".mp4"})}
+    for name in sorted(present.keys() | split_of.keys()):
         match = _SWAP_NAME.fullmatch(name)
         if match is None:
             continue
@@ -172,18 +155,18 @@ def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[Da
             compression=None,
             target_id=f"FaceForensics++:{match[1]}",
             source_id=match[2],
-            path=there.get(name, _version(root, version) / f"{name}.mp4"),
+            path=present.get(name, _version(root, version) / f"{name}.mp4"),
         )
 
 
 def _notes(split_of: Mapping[str, str]) -> Iterator[str]:
-    yield "the owners hold the swaps against the FaceForensics++ c23 originals, which are not in here"
+    yield "the owners compare the swaps with the FaceForensics++ c23 originals, which are not included"
     if not split_of:
-        yield "lists/splits is not there: no official split"
-    torn = sorted(actor for actor, split in _split_of_actor(split_of).items() if split is None)
-    if torn:
+        yield "lists/splits is absent: no official split"
+    divided = sorted(actor for actor, split in _split_of_actor(split_of).items() if split is None)
+    if divided:
         yield (
-            f"the lists put the swaps of {len(torn)} actors, such as {torn[0]}, into several splits: "
+            f"the lists put the swaps of {len(divided)} actors, such as {divided[0]}, into several splits: "
             "their recordings have none"
         )
 
@@ -194,12 +177,14 @@ def _recognize(root: Path) -> str | None:
 
 
 LAYOUT = Layout(
-    kind="deeperforensics",
+    name="deeperforensics",
     dataset=DATASET,
     summary="source_videos/<actor>/…, manipulated_videos/<version>/<target>_<actor>.mp4, lists/splits/*.txt",
     label_source="folders: source_videos are 0, manipulated_videos 1",
-    split_source="lists/splits/{train,val,test}.txt; recordings follow their actor's swaps",
+    split_source="lists/splits/{train,val,test}.txt; recordings have the split of their actor's swaps",
     published="48,475 recordings of 100 actors, 11 x 1,000 swaps, 703/96/201 each",
     recognize=_recognize,
-    read=read,
+    list_videos=_list,
+    methods=VERSIONS,
+    is_selecting=True,
 )

@@ -1,7 +1,7 @@
-"""DeepFakeDetection (Google and Jigsaw, 2019) by itself: 28 actors, 363 reals and 3,068 fakes.
+"""DeepFakeDetection (Google and Jigsaw, 2019) without FaceForensics++: 28 actors, 363 reals, 3,068 fakes.
 
-It comes with FaceForensics++ and is read as a part of it, under the same names, so that videos
-are the same ones whichever way they were downloaded. Two trees:
+It comes with FaceForensics++ and is read as a part of it, under the same names, so that videos are the
+same ones whichever way they were downloaded. Two trees:
 
     original_sequences/actors/<compression>/videos/*.mp4                          label 0
     manipulated_sequences/DeepFakeDetection/{<compression>,masks}/videos/*.mp4    label 1
@@ -9,9 +9,10 @@ are the same ones whichever way they were downloaded. Two trees:
     DFD_original sequences/*.mp4                                                  label 0
     DFD_manipulated_sequences/DFD_manipulated_sequences/*.mp4                     label 1
 
-The second is the Kaggle mirror "DFD Entire Original Dataset". It does not tell its compression;
-its size is that of c23, which it is taken for. Reals are ``<actor>__<scene>.mp4``, fakes
-``<target>_<source>__<scene>__<8 characters>.mp4``. There is no official split.
+The second is the Kaggle mirror "DFD Entire Original Dataset". It does not state its compression; its
+size is that of c23, which is assumed. Reals are ``<actor>__<scene>.mp4``, fakes
+``<target>_<source>__<scene>__<8 characters>.mp4``. There is no official split. Names of absent videos
+are not published, so only their number is known.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from pathlib import Path
 
 from deepfake_detect.data.layouts.base import (
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    check_options,
     nearly_named,
     subfolders,
 )
@@ -42,31 +42,15 @@ from deepfake_detect.data.layouts.ffpp import (
 _MIRROR_FOLDERS = {"actors": "DFD_original sequences", DFD: "DFD_manipulated_sequences"}
 
 
-def read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of DeepFakeDetection, complete or partial, in either tree.
-
-    Args:
-        root: Folder of the download; what else a FaceForensics++ tree holds is left out.
-        options: Compression levels wanted; the only method is DeepFakeDetection.
-
-    Returns:
-        Videos found, with labels (fake = 1) and actors as identities, such as ``actor01``. Names of
-        absent videos are published nowhere, so only their number is known.
-
-    Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelled, or it holds no video
-            of a level asked for.
-        OptionError: An option that does not fit.
-    """
-    check_options(options, dataset=DFD, methods=(DFD,), compressions=COMPRESSIONS)
+def _list(root: Path, selection: Selection) -> VideoListing:
     copy = _mirror_copy(root) if _is_mirror(root) else official_copy(root)
-    return list_copy(copy, replace(options, methods=(DFD,)))
+    return list_copy(copy, replace(selection, methods=(DFD,)))
 
 
 def _is_mirror(root: Path) -> bool:
-    # The beginning is asked for because original_sequences itself is nearly a mirror's folder.
-    begins = any(path.name.upper().startswith("DFD_") for path in subfolders(root))
-    return begins and bool(nearly_named(root, _MIRROR_FOLDERS.values()))
+    # The prefix is required because original_sequences itself is nearly a mirror's folder.
+    has_prefix = any(path.name.upper().startswith("DFD_") for path in subfolders(root))
+    return has_prefix and bool(nearly_named(root, _MIRROR_FOLDERS.values()))
 
 
 def _mirror_copy(root: Path) -> FfppCopy:
@@ -75,12 +59,12 @@ def _mirror_copy(root: Path) -> FfppCopy:
         root=root,
         folders={(source, "c23"): _innermost(root / name) for source, name in _MIRROR_FOLDERS.items()},
         sizes=NUM_DFD,
-        notes=("the mirror does not tell its compression: taken for c23, whose size it has",),
+        notes=("the mirror does not state its compression: assumed to be c23, whose size it has",),
     )
 
 
 def _innermost(folder: Path) -> Path:
-    """Return the folder of the same name in ``folder`` where there is one: archives nest them."""
+    """Return the folder of the same name in ``folder`` if there is one: archives nest them."""
     for name in (folder.name, folder.name.replace(" ", "_")):
         if (folder / name).is_dir():
             return folder / name
@@ -92,17 +76,20 @@ def _recognize(root: Path) -> str | None:
         return f"folders of its Kaggle mirror: {', '.join(nearly_named(root, _MIRROR_FOLDERS.values()))}"
     found = {path.name for top in TOP_FOLDERS for path in subfolders(root / top)}
     if found and found <= NUM_DFD.keys():
-        return f"a {DATASET} tree with nothing but {', '.join(sorted(found))}"
+        return f"a {DATASET} tree with only {', '.join(sorted(found))}"
     return None
 
 
 LAYOUT = Layout(
-    kind="dfd",
+    name="dfd",
     dataset=DATASET,
     summary="the actors and DeepFakeDetection folders of FaceForensics++, or DFD_{original,manipulated}_…",
     label_source="folders: actors and DFD_original sequences are 0, the others 1",
     split_source="none: no official split",
     published="363 reals and 3,068 fakes of 28 actors",
     recognize=_recognize,
-    read=read,
+    list_videos=_list,
+    methods=(DFD,),
+    compressions=COMPRESSIONS,
+    is_selecting=True,
 )

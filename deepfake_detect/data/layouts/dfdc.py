@@ -5,13 +5,13 @@
     test/metadata.json                {"a.mp4": {"is_fake": 1}}
     test_videos/ and labels.csv       the list beside the folder of videos, or inside it
 
-A folder with such a list is read wherever it lies, down to two folders below the root, as the
-archives unpack (``train/dfdc_train_part_0``, ``dfdc_train_part_00/dfdc_train_part_0``); the root
-may be one such folder itself. In all of the lists FAKE and 1 mean fake. A CSV is read whole, with
-or without a header. The split is what the metadata say; else that of the folder's name, else test.
+A folder with such a list is read down to two levels below the root, as the archives unpack
+(``train/dfdc_train_part_0``, ``dfdc_train_part_00/dfdc_train_part_0``); the root may be one such
+folder itself. In all of the lists FAKE and 1 mean fake. A CSV may have a header or not. The split is
+that of the metadata, else that of the folder's name, else test.
 
-A fake's target is the real video it was made from; who was put in is not told, and in test not
-even the target. People recur within a part, so each part is a group.
+A fake's target is the real video it was made from; its source is not published, and for test neither
+is the target. People recur within a part, so each part is a group.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ from typing import Any
 
 from deepfake_detect.data.layouts.base import (
     SPLIT_NAMES,
-    VIDEO_SUFFIXES,
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    filter_listing,
     group_name,
     in_order,
     list_files,
@@ -52,7 +50,7 @@ METADATA_NAME = "metadata.json"
 LABELS_NAME = "labels.csv"
 NUM_PARTS = 50
 _PART = re.compile(r"dfdc_train_part_\d+")
-# The challenge's videos have names of ten letters, by which its lists are told from others.
+# The challenge's videos have names of ten letters, which distinguish its lists from others.
 _VIDEO_NAME = re.compile(r"[a-z]{10}\.mp4")
 _METHODS = {REAL: "real", FAKE: "fake"}
 _MAX_DEPTH = 2
@@ -60,7 +58,7 @@ _MAX_DEPTH = 2
 
 @dataclass(frozen=True)
 class _Entry:
-    """A line of a list; ``original`` is the name of the real a fake was made from, where told."""
+    """A line of a list; ``original`` is the name of the real a fake was made from, if known."""
 
     name: str
     label: int
@@ -70,10 +68,10 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Row:
-    """A listed video, and whether its file is there."""
+    """A listed video, and whether its file is present."""
 
     video: DatasetVideo
-    is_there: bool
+    is_present: bool
 
 
 def _recognize(root: Path) -> str | None:
@@ -81,10 +79,10 @@ def _recognize(root: Path) -> str | None:
     marks = [f"{p.name}/" for p in (root, *children, *subfolders(root / "train")) if _PART.fullmatch(p.name)]
     if not marks:
         marks = [
-            f"{path.relative_to(root).as_posix()} beside videos with names of ten letters"
+            f"{path.relative_to(root).as_posix()} with videos with names of ten letters"
             for folder in (root, *children)
             for path in _lists(folder)
-            if any(_VIDEO_NAME.fullmatch(video.name) for video in list_files(_home(folder), VIDEO_SUFFIXES))
+            if any(_VIDEO_NAME.fullmatch(video.name) for video in list_files(_home(folder)))
         ]
     if len(marks) > 3:
         marks = [*marks[:3], f"{len(marks) - 3} more"]
@@ -96,14 +94,14 @@ def _lists(folder: Path) -> list[Path]:
 
 
 def _home(folder: Path) -> Path:
-    """Return where the videos of a list in this folder lie."""
+    """Return the folder with the videos of a list in this folder."""
     return next((folder / name for name in ("test_videos", "videos") if (folder / name).is_dir()), folder)
 
 
 def _walk(folder: Path, visited: set[Path], depth: int = 0) -> Iterator[Path]:
-    """Yield the folders that may have a list; none inside another that has one, but for the root.
+    """Yield the folders that may have a list; none inside another that has one, except the root.
 
-    ``visited`` are folders without links on the way to them, into which a link is not followed.
+    ``visited`` holds resolved folders, into which no link is followed.
     """
     real = folder.resolve()
     if real in visited:
@@ -115,16 +113,15 @@ def _walk(folder: Path, visited: set[Path], depth: int = 0) -> Iterator[Path]:
             yield from _walk(child, visited, depth + 1)
 
 
-def _read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of a DFDC tree, complete or partial."""
+def _list(root: Path, _: Selection) -> VideoListing:
     _check_folders(root)
     folders = list(_walk(root, {*root.resolve().parents}))
     lists = [path for folder in folders for path in _lists(folder)]
     homes = {_home(path.parent) for path in lists}
-    bare = [f for f in folders if f not in homes and list_files(f, VIDEO_SUFFIXES)]
-    rows = [row for path in lists for row in _read_rows(path)]
+    bare = [f for f in folders if f not in homes and list_files(f)]
+    rows = [row for path in lists for row in _rows_of_list(path)]
     unique = _unique(rows)
-    videos = [row.video for row in unique if row.is_there]
+    videos = [row.video for row in unique if row.is_present]
     if not videos:
         raise DatasetLayoutError(
             root,
@@ -132,23 +129,18 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
             f"each folder of videos needs its {METADATA_NAME} or {LABELS_NAME}",
         )
     listed = {row.video.path for row in rows}
-    strays = [
-        path for home in sorted(homes) for path in list_files(home, VIDEO_SUFFIXES) if path not in listed
-    ]
-    listing = VideoListing(
+    strays = [path for home in sorted(homes) for path in list_files(home) if path not in listed]
+    return VideoListing(
         videos=in_order(videos),
-        missing=in_order(row.video for row in unique if not row.is_there),
+        missing=in_order(row.video for row in unique if not row.is_present),
         num_expected=Counter(group_name(row.video) for row in unique),
         ignored=(*bare, *strays),
         notes=tuple(_notes(lists, bare, unique, num_repeated=len(rows) - len(unique))),
     )
-    return filter_listing(listing, options)
 
 
 def _check_folders(root: Path) -> None:
-    """Refuse what is no folder, and parts or a validation folder of misspelled names."""
-    if not root.is_dir():
-        raise DatasetLayoutError(root, "is not a folder", "pass the folder of the DFDC parts, or one part")
+    """Raise if the name of a part or of the validation folder is misspelled."""
     for folder in (root, root / "train"):
         numbers = [match[0] for path in subfolders(folder) if (match := re.search(r"\d+$", path.name))]
         check_folder_names(
@@ -156,9 +148,9 @@ def _check_folders(root: Path) -> None:
         )
 
 
-def _read_rows(path: Path) -> Iterator[_Row]:
+def _rows_of_list(path: Path) -> Iterator[_Row]:
     folder, home = path.parent, _home(path.parent)
-    present = {file.name for file in list_files(home, VIDEO_SUFFIXES)}
+    present = {file.name for file in list_files(home)}
     for entry in _json_entries(path) if path.name == METADATA_NAME else _csv_entries(path):
         stem = Path(entry.name).stem
         video = DatasetVideo(
@@ -177,7 +169,7 @@ def _read_rows(path: Path) -> Iterator[_Row]:
 
 
 def _folder_split(folder: Path) -> str | None:
-    """Return the split that the name of a list's folder, or of its videos' folder, tells."""
+    """Return the split in the name of a list's folder, or of its videos' folder."""
     for name in (_home(folder).name, folder.resolve().name):
         for prefix, split in (("val", "val"), ("test", "test"), ("train", "train"), ("dfdc_train", "train")):
             if name.lower().startswith(prefix):
@@ -186,14 +178,14 @@ def _folder_split(folder: Path) -> str | None:
 
 
 def _json_entries(path: Path) -> Iterator[_Entry]:
-    """Yield the videos of a metadata.json; those of train have words, those of test numbers."""
+    """Yield the videos of a metadata.json; train has words as labels, test has numbers."""
     from_folder = _folder_split(path.parent)
     for name, fields in read_video_table(path).items():
         if "is_fake" in fields:
-            label = read_label(fields["is_fake"], LABEL_NUMBERS, source=path, place=name)
+            label = read_label(fields["is_fake"], LABEL_NUMBERS, source=path, position=name)
             yield _Entry(name, label, from_folder or "test")
         else:
-            label = read_label(fields.get("label"), LABEL_WORDS, source=path, place=name)
+            label = read_label(fields.get("label"), LABEL_WORDS, source=path, position=name)
             yield _Entry(name, label, _split(path, name, fields) or from_folder, _original(fields))
 
 
@@ -202,31 +194,31 @@ def _split(path: Path, name: str, fields: dict[str, Any]) -> str | None:
         return None
     split = SPLIT_NAMES.get(str(fields["split"]).lower())
     if split is None:
-        raise DatasetLayoutError(path, f"{name} is in the split {fields['split']!r}", "fetch it again")
+        raise DatasetLayoutError(path, f"{name} is in the split {fields['split']!r}", "download it again")
     return split
 
 
 def _original(fields: dict[str, Any]) -> str | None:
-    original = fields.get("original")  # absent or null for a real; NaN in copies that a table wrote
+    original = fields.get("original")  # absent or null for a real; NaN in copies written from a table
     return Path(original).stem if isinstance(original, str) else None
 
 
 def _csv_entries(path: Path) -> Iterator[_Entry]:
-    """Yield the videos of a labels.csv, from its first line on unless that is the header."""
+    """Yield the videos of a labels.csv, whose first line may be a header."""
     split = _folder_split(path.parent) or "test"
-    for position, (number, cells) in enumerate(read_cells(path)):
-        if position == 0 and [cell.lower() for cell in cells[:2]] == ["filename", "label"]:
+    for index, (number, cells) in enumerate(read_cells(path)):
+        if index == 0 and [cell.lower() for cell in cells[:2]] == ["filename", "label"]:
             continue
         if len(cells) < 2:
             raise DatasetLayoutError(path, f"line {number} has no label", "lines are like: aaaaaaaaaa.mp4,1")
-        label = read_label(cells[1], LABEL_NUMBERS, source=path, place=f"line {number}")
+        label = read_label(cells[1], LABEL_NUMBERS, source=path, position=f"line {number}")
         yield _Entry(cells[0], label, split)
 
 
 def _unique(rows: Sequence[_Row]) -> list[_Row]:
-    """Return each video once, the one that is there if any; refuse lists that contradict each other.
+    """Return each video once, a present one if any; raise if lists contradict each other.
 
-    Kaggle's sample of the train videos repeats some of the parts, for one.
+    Kaggle's sample of the train videos, for example, repeats some of the parts.
     """
     unique: dict[str, _Row] = {}
     for row in rows:
@@ -234,11 +226,11 @@ def _unique(rows: Sequence[_Row]) -> list[_Row]:
         if (first.video.label, first.video.split) != (row.video.label, row.video.split):
             raise DatasetLayoutError(
                 row.video.path,
-                f"is {row.video.method}, {row.video.split} there, "
+                f"is {row.video.method}, {row.video.split} in its list, "
                 f"but {first.video.method}, {first.video.split} in {first.video.path.parent}",
                 "remove the list that is wrong",
             )
-        if row.is_there and not first.is_there:
+        if row.is_present and not first.is_present:
             unique[row.video.path.stem] = row
     return list(unique.values())
 
@@ -248,23 +240,23 @@ def _notes(
 ) -> Iterator[str]:
     num_parts = len({path.parent.name for path in lists if _PART.fullmatch(path.parent.name)})
     if 0 < num_parts < NUM_PARTS:
-        yield f"{num_parts} of {NUM_PARTS} train parts are there"
+        yield f"{num_parts} of {NUM_PARTS} train parts are present"
     for folder in bare:
         yield f"{folder.name}: left out, its videos have no {METADATA_NAME} or {LABELS_NAME} and so no labels"
     if num_repeated:
-        yield f"videos counted once although listed again: {num_repeated:,}"
+        yield f"videos listed more than once and counted once: {num_repeated:,}"
     unknown = sum(1 for row in rows if row.video.split == "train" and row.video.target_id is None)
     if unknown:
-        yield f"fakes of train without an original in their list, so that who is seen is unknown: {unknown:,}"
+        yield f"train fakes without an original in their list, so that their identity is unknown: {unknown:,}"
 
 
 LAYOUT = Layout(
-    kind="dfdc",
+    name="dfdc",
     dataset=DATASET,
     summary="dfdc_train_part_N/ with metadata.json; validation/ and test/ with labels.csv or metadata.json",
     label_source="metadata.json: FAKE/REAL, or is_fake 1/0; labels.csv: 1 = fake",
-    split_source="metadata.json; by folder where it does not say",
+    split_source="metadata.json; by folder where it has none",
     published="train 19,154 real + 100,000 fake in 50 parts, validation 4,000, test 5,000",
     recognize=_recognize,
-    read=_read,
+    list_videos=_list,
 )

@@ -1,4 +1,4 @@
-"""The preview of the Deepfake Detection Challenge dataset (arXiv:1910.08854), as its owners ship it.
+"""The preview of the Deepfake Detection Challenge dataset (arXiv:1910.08854).
 
     original_videos/<target>/<target>_<take>_<clip>.mp4                                  label 0
     method_A/<target>/<target>_<take>/<source>_<target>_<take>_<clip>.mp4                label 1
@@ -6,28 +6,27 @@
     dataset.json   {"method_A/.../x.mp4": {"label": "fake", "set": "train", "target_id": "643049",
                     "swapped_id": "1030166", "augmentations": []}}
 
-The list is what is read: label words real and fake, set train or test (there is no val). In a fake
-``target_id`` is whose video it is and ``swapped_id`` whose face was put in. A label that
+Videos, labels (real or fake) and sets (train or test; there is no val) are those of the list. For a
+fake, ``target_id`` is whose video it is and ``swapped_id`` whose face was put in. A label that
 contradicts the folder is an error.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepfake_detect.data.layouts.base import (
     VIDEO_SUFFIXES,
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    filter_listing,
+    folder_marks,
     in_order,
     make_video_id,
-    nearly_named,
+    note_absent,
     walk,
 )
 from deepfake_detect.data.layouts.lists import LABEL_WORDS, read_label, read_video_table
@@ -42,45 +41,37 @@ _SETS = ("train", "test")
 
 
 def _recognize(root: Path) -> str | None:
-    marks = [f"{name}/" for name in nearly_named(root, _LABELS)]
+    marks = folder_marks(root, _LABELS)
     if (root / LIST_NAME).is_file():
         marks.append(LIST_NAME)
-    # dataset.json alone is a name that many others use.
+    # Many other datasets have a dataset.json: it alone is not enough.
     return ", ".join(marks) if len(marks) > 1 else None
 
 
-def _read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of a DFDC preview tree, complete or partial."""
-    if not root.is_dir():
-        raise DatasetLayoutError(root, "is not a folder", "pass the folder of the DFDC preview")
+def _list(root: Path, _: Selection) -> VideoListing:
     unknown = check_folder_names(root, _LABELS, dataset="the DFDC preview")
     listed = [_video(root, name, fields) for name, fields in read_video_table(root / LIST_NAME).items()]
-    present = _files(root)
+    present = {
+        folder / name
+        for top in _LABELS
+        for folder, names, _ in walk(root / top)
+        for name in names
+        if Path(name).suffix.lower() in VIDEO_SUFFIXES
+    }
     videos = [video for video in listed if video.path in present]
     if not videos:
         raise DatasetLayoutError(
             root,
             f"holds none of the {len(listed):,} videos of {LIST_NAME}",
-            f"it must lie beside {', '.join(_LABELS)}",
+            f"put it next to {', '.join(_LABELS)}",
         )
-    listing = VideoListing(
+    return VideoListing(
         videos=in_order(videos),
         missing=in_order(video for video in listed if video.path not in present),
         num_expected={**dict.fromkeys(_LABELS, 0), **Counter(video.method for video in listed)},
         ignored=(*unknown, *sorted(present - {video.path for video in listed})),
-        notes=tuple(_notes(listed, {video.method for video in videos})),
+        notes=(*_note_unpublished(listed), *note_absent(_LABELS, videos)),
     )
-    return filter_listing(listing, options)
-
-
-def _files(root: Path) -> set[Path]:
-    return {
-        place / name
-        for folder in _LABELS
-        for place, names, _ in walk(root / folder)
-        for name in names
-        if Path(name).suffix.lower() in VIDEO_SUFFIXES
-    }
 
 
 def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
@@ -88,7 +79,7 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
     path = PurePosixPath(name)
     method = path.parts[0] if path.parts else name
     inner = PurePosixPath(*path.parts[1:])
-    label = read_label(fields.get("label"), LABEL_WORDS, source=source, place=name)
+    label = read_label(fields.get("label"), LABEL_WORDS, source=source, position=name)
     if _LABELS.get(method) != label:
         raise DatasetLayoutError(
             source,
@@ -99,6 +90,7 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
         raise DatasetLayoutError(
             source, f"{name} is in the set {fields.get('set')!r}", "sets are train and test"
         )
+    people = {key: str(fields[key]) for key in ("target_id", "swapped_id") if fields.get(key) is not None}
     return DatasetVideo(
         dataset=DATASET,
         video_id=make_video_id(DATASET, method, None, str(inner.parent / inner.stem)),
@@ -106,36 +98,29 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
         label=label,
         split=fields["set"],
         compression=None,
-        target_id=_identity(fields, "target_id"),
-        source_id=_identity(fields, "swapped_id") if label == FAKE else None,
+        target_id=people.get("target_id"),
+        source_id=people.get("swapped_id") if label == FAKE else None,
         path=root / path,
     )
 
 
-def _identity(fields: dict[str, Any], key: str) -> str | None:
-    value = fields.get(key)
-    return None if value is None else str(value)
-
-
-def _notes(listed: Sequence[DatasetVideo], methods: set[str]) -> Iterator[str]:
+def _note_unpublished(listed: list[DatasetVideo]) -> list[str]:
     counts = Counter(video.label for video in listed)
-    if counts != _NUM_PUBLISHED:
-        yield (
-            f"{LIST_NAME} lists {counts[REAL]:,} reals and {counts[FAKE]:,} fakes; "
-            f"published are {_NUM_PUBLISHED[REAL]:,} and {_NUM_PUBLISHED[FAKE]:,}"
-        )
-    for name in _LABELS:
-        if name not in methods:
-            yield f"nothing of {name} is there"
+    if counts == _NUM_PUBLISHED:
+        return []
+    return [
+        f"{LIST_NAME} lists {counts[REAL]:,} reals and {counts[FAKE]:,} fakes; "
+        f"published are {_NUM_PUBLISHED[REAL]:,} and {_NUM_PUBLISHED[FAKE]:,}"
+    ]
 
 
 LAYOUT = Layout(
-    kind="dfdcp",
+    name="dfdcp",
     dataset=DATASET,
     summary="original_videos/, method_A/, method_B/, dataset.json",
     label_source="dataset.json: real/fake, which must agree with the folders",
     split_source="dataset.json: train and test, no val",
     published="1,131 real (276 test), 4,119 fake (501 test)",
     recognize=_recognize,
-    read=_read,
+    list_videos=_list,
 )

@@ -1,4 +1,4 @@
-"""FaceForensics++ (arXiv:1901.08971), as its own script downloads it or as the Kaggle mirror has it.
+"""FaceForensics++ (arXiv:1901.08971), as its own script downloads it, or the Kaggle mirror.
 
 The script's tree, of which a copy may hold any part:
 
@@ -12,10 +12,10 @@ The mirror ``xdxd003/ff-c23``, all of it c23, without the actors' originals and 
     FaceForensics++_C23/{original,<method>}/*.mp4, csv/FF++_Metadata.csv
 
 Reals of ``youtube`` are ``NNN.mp4``; a fake ``<target>_<source>.mp4`` shows the scene of target
-with the face of source. A pair (a, b) of the official split puts reals a and b and fakes a_b and
-b_a of every method into its part; split files in the copy take the place of the official split.
-Where only some of the three are there, whoever they do not name stays in the official part if the
-file of that part is absent, and is in none otherwise.
+with the face of source. A pair (a, b) of the official split assigns reals a and b and fakes a_b and
+b_a of every method to its split; split files in the copy replace the official split. If only some of
+the three files are present, an identity that they do not name stays in its official split if the file
+of that split is absent, and has no split otherwise.
 DeepFakeDetection (``actors`` and its fakes) has no official split: its rows have none.
 """
 
@@ -32,15 +32,14 @@ from pathlib import Path
 
 from deepfake_detect.data.layouts.base import (
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    check_options,
     list_files,
     make_video_id,
     nearly_named,
 )
-from deepfake_detect.data.layouts.lists import read_text
+from deepfake_detect.data.layouts.lists import read_json_list, read_text
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
@@ -48,7 +47,7 @@ DATASET = "FaceForensics++"
 DFD = "DeepFakeDetection"
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
 FORGERY_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter", DFD)
-# The pristine videos are called by their origin in the tree, "original" in the manifest.
+# The pristine videos are named by their origin in the tree, "original" in the manifest.
 _PRISTINE_FOLDERS = {"original": "youtube", "actors": "actors"}
 TOP_FOLDERS: dict[str, tuple[str, ...]] = {
     "original_sequences": tuple(_PRISTINE_FOLDERS.values()),
@@ -65,17 +64,17 @@ _DFD_NAMES = {"actors": re.compile(r"\d+__.+"), DFD: re.compile(r"\d+_\d+__.+__\
 
 @dataclass(frozen=True)
 class FfppCopy:
-    """What a copy calls its folders, and what is known of what belongs in them.
+    """The folders of a copy, and what is known about their content.
 
     Attributes:
         root: Folder of the copy.
-        folders: (method or pristine source, compression) -> folder of its videos, whether or not
-            it is there.
+        folders: (method or pristine source, compression) -> folder of its videos, whether or not it
+            exists.
         sizes: Number of videos of the sources of DeepFakeDetection.
-        listed: Names of DeepFakeDetection videos that a list in the copy gives.
+        listed: Names of DeepFakeDetection videos in a list of the copy.
         masks: Method -> folder of its masks.
-        ignored: Folders that are no part of the dataset.
-        notes: One line each on what the copy lacks.
+        ignored: Folders that are not part of the dataset.
+        notes: Remarks on what the copy lacks, one line each.
     """
 
     root: Path
@@ -111,37 +110,23 @@ def official_split_of_identity() -> Mapping[str, str]:
     return {name: split for split, *pair in official_split_pairs() for name in pair}
 
 
-def read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the videos of a copy of FaceForensics++, complete or partial.
+def _list(root: Path, selection: Selection) -> VideoListing:
+    """List the videos of a copy.
 
-    Args:
-        root: Folder with ``original_sequences`` and ``manipulated_sequences``, or that of the
-            Kaggle mirror.
-        options: Methods bring only their own pristine source along. Without ``methods``,
-            DeepFakeDetection is read where something of it is there; without ``compressions``,
-            every level of which a video is there.
-
-    Returns:
-        Videos found and missing, with labels (fake = 1), split, identities and masks.
-
-    Raises:
-        DatasetLayoutError: The tree is none of FaceForensics++, a folder is misspelled, it holds no
-            video of a level asked for, or its lists are damaged or contradict its folders.
-        OptionError: Unknown method or compression.
+    Selected methods are read with their own pristine source only. Without ``methods``,
+    DeepFakeDetection is read if something of it is present; without ``compressions``, every level of
+    which a video is present.
     """
-    check_options(options, dataset=DATASET, methods=FORGERY_METHODS, compressions=COMPRESSIONS)
     mirror = _mirror_root(root)
-    return list_copy(official_copy(root) if mirror is None else _mirror_copy(mirror), options)
+    return list_copy(official_copy(root) if mirror is None else _mirror_copy(mirror), selection)
 
 
 def official_copy(root: Path) -> FfppCopy:
     """Describe a tree of the owners' script.
 
     Raises:
-        DatasetLayoutError: The tree is of another kind, or a folder is misspelled.
+        DatasetLayoutError: The tree has another layout, or a folder is misspelled.
     """
-    if not root.is_dir():
-        raise DatasetLayoutError(root, "is not a folder", f"pass the root of the {DATASET} download")
     check_folder_names(root, TOP_FOLDERS, dataset=DATASET)
     if not any((root / top).is_dir() for top in TOP_FOLDERS):
         raise DatasetLayoutError(
@@ -192,22 +177,22 @@ def _read_mirror_list(path: Path) -> frozenset[str]:
         folder, _, name = str(row["File Path"]).partition("/")
         word = "REAL" if folder == "original" else "FAKE"
         if row["Label"] != word:
-            cause = f"labels {row['File Path']} {row['Label']}, where its folder means {word}"
+            cause = f"labels {row['File Path']} {row['Label']}, but its folder means {word}"
             raise DatasetLayoutError(path, cause, remedy)
         if folder == DFD:
             names.add(Path(name).stem)
     return frozenset(names)
 
 
-def list_copy(copy: FfppCopy, options: ReadOptions) -> VideoListing:
-    """List what a copy holds and lacks of the methods and levels asked for.
+def list_copy(copy: FfppCopy, selection: Selection) -> VideoListing:
+    """List the videos that a copy holds and lacks of the selected methods and levels.
 
     Raises:
-        DatasetLayoutError: Nothing of a level asked for is there, or split files are damaged.
+        DatasetLayoutError: A selected level is absent, or split files are damaged.
     """
-    there = {place: list_files(folder, {".mp4"}) for place, folder in copy.folders.items()}
-    sources = _wanted_sources(there, options.methods)
-    levels = _levels_to_read(copy, there, sources, options.compressions)
+    found = {source: list_files(folder, {".mp4"}) for source, folder in copy.folders.items()}
+    sources = _wanted_sources(found, selection.methods)
+    levels = _levels_to_read(copy, found, sources, selection.compressions)
     split_of, split_notes = _split_of_identity(copy.root)
     masks = {
         (method, path.stem): path
@@ -218,26 +203,26 @@ def list_copy(copy: FfppCopy, options: ReadOptions) -> VideoListing:
     missing: list[DatasetVideo] = []
     ignored = list(copy.ignored)
     num_expected: dict[str, int] = {}
-    for place in [(name, level) for name in sources for level in levels if (name, level) in there]:
-        present = set(there[place])
-        path_of = {path.stem: path for path in there[place]}
-        names = _names_of(copy, place[0], path_of)
-        paths = [path_of.get(name, copy.folders[place] / f"{name}.mp4") for name in names]
-        expected = [_make_video(place, path, split_of, masks) for path in paths]
+    for name, level in [(name, level) for name in sources for level in levels if (name, level) in found]:
+        present = set(found[name, level])
+        path_of = {path.stem: path for path in found[name, level]}
+        home = copy.folders[name, level]
+        paths = [path_of.get(one, home / f"{one}.mp4") for one in _names_of(copy, name, path_of)]
+        expected = [_make_video(name, level, path, split_of, masks) for path in paths]
         videos += (video for video in expected if video.path in present)
         missing += (video for video in expected if video.path not in present)
         ignored += sorted(present - {video.path for video in expected})
-        num_expected[" ".join(place)] = copy.sizes.get(place[0], len(expected))
+        num_expected[f"{name} {level}"] = copy.sizes.get(name, len(expected))
     notes = (*copy.notes, *split_notes)
     return VideoListing(tuple(videos), tuple(missing), num_expected, tuple(ignored), notes)
 
 
 def _wanted_sources(
-    there: Mapping[tuple[str, str], Sequence[Path]], methods: Sequence[str] | None
+    found: Mapping[tuple[str, str], Sequence[Path]], methods: Sequence[str] | None
 ) -> list[str]:
     """Return the pristine sources and methods to read, reals first."""
     if methods is None:
-        has_dfd = any(paths for (source, _), paths in there.items() if source in NUM_DFD)
+        has_dfd = any(paths for (source, _), paths in found.items() if source in NUM_DFD)
         methods = [method for method in FORGERY_METHODS if method != DFD or has_dfd]
     pristine = ["original"] if any(method != DFD for method in methods) else []
     if DFD in methods:
@@ -247,20 +232,20 @@ def _wanted_sources(
 
 def _levels_to_read(
     copy: FfppCopy,
-    there: Mapping[tuple[str, str], Sequence[Path]],
+    found: Mapping[tuple[str, str], Sequence[Path]],
     sources: Sequence[str],
     wanted: Sequence[str] | None,
 ) -> list[str]:
-    present = [level for level in COMPRESSIONS if any(there.get((name, level)) for name in sources)]
+    present = [level for level in COMPRESSIONS if any(found.get((name, level)) for name in sources)]
     if not present:
-        places = ", ".join(str(folder) for (name, _), folder in copy.folders.items() if name == sources[-1])
+        folders = ", ".join(str(folder) for (name, _), folder in copy.folders.items() if name == sources[-1])
         raise DatasetLayoutError(
-            copy.root, f"holds no video of {', '.join(sources)}", f"put videos into one of {places}"
+            copy.root, f"holds no video of {', '.join(sources)}", f"put videos into one of {folders}"
         )
     for level in wanted or ():
         if level not in present:
             cause = f"holds no {level} video of {', '.join(sources)}"
-            raise DatasetLayoutError(copy.root, cause, f"pass --compression {' or '.join(present)}")
+            raise DatasetLayoutError(copy.root, cause, f"pass {' or '.join(present)} as `compression`")
     return [level for level in present if wanted is None or level in wanted]
 
 
@@ -280,15 +265,20 @@ def _fake_names() -> list[str]:
 
 
 def _make_video(
-    place: tuple[str, str],
+    source: str,
+    level: str,
     path: Path,
     split_of: Mapping[str, str],
     masks: Mapping[tuple[str, str], Path],
 ) -> DatasetVideo:
-    """``NNN``, ``<target>_<source>``, ``<actor>__<scene>`` or ``<target>_<source>__<scene>__<key>``."""
-    (source, level), name = place, path.stem
+    """Return the video of a file.
+
+    Names are ``NNN``, ``<target>_<source>``, ``<actor>__<scene>`` or
+    ``<target>_<source>__<scene>__<key>``.
+    """
+    name = path.stem
     target, _, origin = name.partition("__")[0].partition("_")
-    # Actors are other people than the numbered videos, and no list gives them a split.
+    # Actors are not the people of the numbered videos, and no list gives them a split.
     prefix = "actor" if source in NUM_DFD else ""
     splits = {split_of.get(identity) for identity in (target, origin or target)}
     return DatasetVideo(
@@ -306,7 +296,7 @@ def _make_video(
 
 
 def _split_of_identity(root: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Return the split of each identity, from the copy's own files where it has some, and notes."""
+    """Return the split of each identity, from the copy's own files if it has some, and notes."""
     official = official_split_of_identity()
     for folder in (root / "splits", root, root / "dataset" / "splits"):
         files = {split: folder / f"{split}.json" for split in _SPLITS}
@@ -321,37 +311,32 @@ def _split_of_identity(root: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
             if found.setdefault(name, split) != split:
                 cause = f"names {name}, as {found[name]}.json does"
                 raise DatasetLayoutError(path, cause, "put each identity into one split")
-    # A part whose file is there has all its people in that file.
+    # The file of a split names all of its identities.
     kept = {n: split for n, split in official.items() if n not in found and split not in files}
     split_of = found | kept
     changed = sum(split_of.get(name) != official.get(name) for name in split_of.keys() | official.keys())
-    told = []
+    remarks = []
     if changed:
-        told.append(f"other than the official ones for {changed:,} identities")
+        remarks.append(f"they differ from the official ones for {changed:,} identities")
     if kept:
-        told.append(f"the {len(kept):,} identities not named there keep their official one")
+        remarks.append(f"the {len(kept):,} identities that they do not name keep their official split")
     note = f"splits are those of {', '.join(path.name for path in files.values())} in {folder}"
-    return split_of, (f"{note}: {'; '.join(told)}",) if told else ()
+    return split_of, (f"{note}: {'; '.join(remarks)}",) if remarks else ()
 
 
 def _read_pairs(path: Path) -> Iterator[str]:
     """Yield the identities of a split file, a JSON list of pairs such as ``["071", "054"]``."""
-    try:
-        pairs = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DatasetLayoutError(path, f"is no JSON: {error}", "download it again") from error
-    if not isinstance(pairs, list):
-        pairs = [pairs]
-    for pair in pairs:
+    pairs = read_json_list(path)
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
         is_pair = isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
         if not is_pair:
-            cause = f"holds {json.dumps(pair)[:40]} where a pair of identities belongs"
+            cause = f"holds {json.dumps(pair)[:40]} instead of a pair of identities"
             raise DatasetLayoutError(path, cause, "download it again")
         yield from pair
 
 
 def _mirror_root(root: Path) -> Path | None:
-    """Return the folder of the Kaggle mirror in or at ``root``, or ``None`` when it is none."""
+    """Return the folder of the Kaggle mirror in or at ``root``, or ``None`` if there is none."""
     if nearly_named(root, TOP_FOLDERS):
         return None
     for folder in (root, root / _MIRROR_TOP):
@@ -372,12 +357,15 @@ def _recognize(root: Path) -> str | None:
 
 
 LAYOUT = Layout(
-    kind="ffpp",
+    name="ffpp",
     dataset=DATASET,
     summary="{original,manipulated}_sequences/<source>/<compression>/videos/, or the flat Kaggle mirror",
     label_source="folders: originals are 0, each method's videos 1; the mirror's CSV must agree",
     split_source="official pairs, or train/val/test.json of the copy; none for DeepFakeDetection",
     published="1,000 reals and 5 x 1,000 fakes, 720/140/140 each; DeepFakeDetection 363 and 3,068",
     recognize=_recognize,
-    read=read,
+    list_videos=_list,
+    methods=FORGERY_METHODS,
+    compressions=COMPRESSIONS,
+    is_selecting=True,
 )

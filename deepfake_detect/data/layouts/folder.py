@@ -1,14 +1,14 @@
-"""A plain folder of somebody's own: ``real/`` and ``fake/``, or ``train/real`` and so on.
+"""A plain folder of your own: ``real/`` and ``fake/``, or ``train/real`` and so on.
 
     real/a.mp4, real/day1/b.mp4     a video: one item
     fake/c.png                      an image directly in a class folder: one item
     fake/clip7/0001.png, ...        the images of a folder further down: the frames of one item
 
 The label is that of the folder: ``real`` or ``reals``, ``fake`` or ``fakes``, in any case. A folder
-of images is ambiguous; which way it was read is told in a note, with counts. Folders ``train``,
-``val`` (also ``valid``, ``validation``) and ``test`` above the class folders are the splits. The
-dataset is called as the root folder is; who is seen is not known. A link that leads nowhere is
-ignored, one that leads back is not followed.
+of images is ambiguous; a note states how it was read, with counts. Folders ``train``, ``val`` (also
+``valid``, ``validation``) and ``test`` above the class folders are the splits. The dataset has the
+name of the root folder; identities are not known. A broken link is ignored, one that leads back is
+not followed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from deepfake_detect.data.layouts.base import (
     SPLIT_NAMES,
     VIDEO_SUFFIXES,
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    filter_listing,
     in_order,
     make_video_id,
+    note_absent,
     short_names,
     subfolders,
     walk,
@@ -42,7 +42,7 @@ _METHODS = {REAL: "real", FAKE: "fake"}
 
 @dataclass(frozen=True)
 class _ClassFolder:
-    """A folder of one class; ``split_name`` is the folder above it, empty where that is the root."""
+    """A folder of one class; ``split_name`` is the folder above it, empty if that is the root."""
 
     path: Path
     label: int
@@ -51,7 +51,7 @@ class _ClassFolder:
 
 @dataclass(frozen=True)
 class _Found:
-    """Something in a class folder: a "video", "image", "sequence" or "stray" (none of these)."""
+    """A path in a class folder: a "video", "image", "sequence" or "stray" (none of these)."""
 
     kind: str
     path: Path
@@ -75,16 +75,13 @@ def _split_folders(root: Path) -> list[Path]:
     return [path for path in subfolders(root) if path.name.lower() in SPLIT_NAMES]
 
 
-def _read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the items of a plain folder."""
-    if not root.is_dir():
-        raise DatasetLayoutError(root, "is not a folder", "pass a folder with real/ and fake/ in it")
+def _list(root: Path, _: Selection) -> VideoListing:
     splits = _split_folders(root)
     ignored = _check_names(root, splits=splits)
     for parent in splits:
         ignored += _check_names(parent)
     folders = _class_folders(root)
-    _refuse_links_to_one_folder(folders)
+    _check_distinct(folders)
     videos: list[DatasetVideo] = []
     counts: Counter[str] = Counter()
     for folder in folders:
@@ -98,23 +95,20 @@ def _read(root: Path, options: ReadOptions) -> VideoListing:
             "holds no video or image in a real/ or fake/ folder",
             "put them there, or list them in a CSV",
         )
-    listing = VideoListing(
+    return VideoListing(
         videos=in_order(videos),
         ignored=tuple(ignored),
-        notes=tuple(_notes(counts, {video.label for video in videos})),
+        notes=(*_notes(counts), *note_absent(_METHODS.values(), videos)),
     )
-    return filter_listing(listing, options)
 
 
 def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
-    """Refuse a folder that is misspelled, or a second one of a class; return those of no meaning here."""
+    """Raise for a misspelled folder or a second one of a class; return folders that are not read."""
     names: dict[int, str] = {}
     for path in subfolders(parent):
         label = _LABELS.get(path.name.lower())
         if label in names:
-            raise DatasetLayoutError(
-                path, f"holds the same class as {names[label]} beside it", "make them one"
-            )
+            raise DatasetLayoutError(path, f"holds the same class as {names[label]} next to it", "merge them")
         if label is not None:
             names[label] = path.name
     known = {names.get(label, method) for label, method in _METHODS.items()}
@@ -123,31 +117,31 @@ def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
     return check_folder_names(parent, known, dataset="a real/ fake/ tree")
 
 
-def _refuse_links_to_one_folder(folders: Iterable[_ClassFolder]) -> None:
-    """Refuse class folders that are one and the same, of two splits or classes."""
-    places: dict[Path, Path] = {}
+def _check_distinct(folders: Iterable[_ClassFolder]) -> None:
+    """Raise if class folders of two splits or classes are links to one folder."""
+    known: dict[Path, Path] = {}
     for folder in folders:
-        first = places.setdefault(folder.path.resolve(), folder.path)
+        first = known.setdefault(folder.path.resolve(), folder.path)
         if first != folder.path:
             raise DatasetLayoutError(folder.path, f"is the same folder as {first}", "remove the link")
 
 
 def _find(folder: Path) -> Iterator[_Found]:
-    for place, names, dead_links in walk(folder):
+    for inner, names, broken_links in walk(folder):
         has_frames = False
         for name in names:
             suffix = Path(name).suffix.lower()
             if suffix in VIDEO_SUFFIXES:
-                yield _Found("video", place / name)
+                yield _Found("video", inner / name)
             elif suffix not in IMAGE_SUFFIXES:
-                yield _Found("stray", place / name)
-            elif place == folder:
-                yield _Found("image", place / name)
+                yield _Found("stray", inner / name)
+            elif inner == folder:
+                yield _Found("image", inner / name)
             else:
                 has_frames = True
         if has_frames:
-            yield _Found("sequence", place)
-        yield from (_Found("stray", place / name) for name in dead_links)
+            yield _Found("sequence", inner)
+        yield from (_Found("stray", inner / name) for name in broken_links)
 
 
 def _videos(dataset: str, folder: _ClassFolder, paths: Iterable[Path]) -> Iterator[DatasetVideo]:
@@ -167,23 +161,21 @@ def _videos(dataset: str, folder: _ClassFolder, paths: Iterable[Path]) -> Iterat
         )
 
 
-def _notes(counts: Mapping[str, int], labels: set[int]) -> Iterator[str]:
+def _notes(counts: Mapping[str, int]) -> Iterator[str]:
     if counts["image"]:
-        yield f"images directly in a class folder, each an item of its own: {counts['image']:,}"
+        yield f"images directly in a class folder, read as one item each: {counts['image']:,}"
     if counts["sequence"]:
-        yield f"folders of images, each one item whose frames they are: {counts['sequence']:,}"
-    for label, method in _METHODS.items():
-        if label not in labels:
-            yield f"nothing of the class {method} is there"
+        yield f"folders of images, read as the frames of one item each: {counts['sequence']:,}"
 
 
 LAYOUT = Layout(
-    kind="folder",
+    name="folder",
     dataset="(name of the folder)",
     summary="real/ and fake/ of videos, images or folders of frames; train/, val/, test/ above them or not",
     label_source="folders",
-    split_source="folders train, val, test, where there are any",
+    split_source="folders train, val, test, if there are any",
     published="-",
     recognize=_recognize,
-    read=_read,
+    list_videos=_list,
+    is_generic=True,
 )

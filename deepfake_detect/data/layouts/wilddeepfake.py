@@ -1,13 +1,16 @@
-"""WildDeepfake (ACM MM 2020): sequences of faces from the internet, as pictures, without videos.
+"""WildDeepfake (ACM MM 2020): sequences of faces from the internet, as images, without videos.
 
     {real,fake}_{train,test}/<number>.tar.gz        shards, also below a folder deepfake_in_the_wild
-        <video>/{real,fake}/<sequence>/<frame>.png  inside, or unpacked beside the shards
+        <video>/{real,fake}/<sequence>/<frame>.png  inside, or unpacked next to the shards
 
-A row is a sequence of 224 x 224 PNGs; the number of a picture is its place in the film. Label and
-split are those of the outermost folder (fake = 1), which the inner one must not contradict. The
-path of a sequence in a shard goes on inside the archive. Shards are plain tar in spite of their
-name; gzipped ones are read too. Nobody knows who the people are: there are no identities, but
-sequences of one film are one group. There is no val split.
+A row is a sequence of 224 x 224 PNGs; the number of an image is its index in the video. Label and
+split are those of the outermost folder (fake = 1), which the inner one must not contradict. The path
+of a sequence in a shard continues inside the archive. Shards are plain tar in spite of their name;
+gzipped ones are read too. Identities are not known, but sequences of one video are one group. There
+is no val split. The number of sequences is published, their names are not.
+
+A shard that cannot be read, such as an incomplete download, is left out, listed as ignored and named
+in a note with its cause; the other shards are read.
 """
 
 from __future__ import annotations
@@ -19,10 +22,9 @@ from pathlib import Path, PurePosixPath
 
 from deepfake_detect.data.layouts.base import (
     Layout,
-    ReadOptions,
+    Selection,
     VideoListing,
     check_folder_names,
-    check_options,
     list_files,
     make_video_id,
     nearly_named,
@@ -39,40 +41,20 @@ _SHARD_ENDINGS = (".tar.gz", ".tgz", ".tar")
 _NUM_SEQUENCES = {"real": 3805, "fake": 3509}
 
 
-def read(root: Path, options: ReadOptions) -> VideoListing:
-    """List the sequences of WildDeepfake, complete or partial, packed or unpacked.
-
-    A shard that cannot be read, such as one whose download stopped, is left out, listed as ignored
-    and named in a note with its cause; the other shards are read.
-
-    Args:
-        root: Folder with ``real_train``, ``fake_train``, ``real_test`` and ``fake_test``, or the
-            one above it.
-        options: The only method is ``fake``.
-
-    Returns:
-        Sequences found, with labels (fake = 1) and split. How many there are is published, their
-        names are not.
-
-    Raises:
-        DatasetLayoutError: The tree is of another kind, a folder is misspelled, an inner folder
-            contradicts its outer one, or no sequence can be read.
-        OptionError: An option that does not fit.
-    """
-    check_options(options, dataset=DATASET, methods=("fake",))
+def _list(root: Path, _: Selection) -> VideoListing:
     top = _top(root)
     ignored = check_folder_names(top, _FOLDERS, dataset=DATASET)
     notes: list[str] = []
     videos: dict[str, DatasetVideo] = {}
     num_repeated = 0
     for name in [name for name in _FOLDERS if (top / name).is_dir()]:
-        found = [(path, path.relative_to(top / name).parts) for path in _picture_folders(top / name)]
+        found = [(path, path.relative_to(top / name).parts) for path in _image_folders(top / name)]
         for shard in _shards(top / name):
             try:
                 found += [(shard / inner, _named_parts(shard, inner)) for inner in _folders_in_shard(shard)]
             except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
                 ignored.append(shard)
-                # tarfile has a line for each kind of archive that it is not.
+                # tarfile writes one line for each kind of archive that it is not.
                 cause = str(error).partition("\n")[0].rstrip(":")
                 notes.append(f"{shard} cannot be read and is left out ({cause}): download it again")
         for video in [_make_video(path, parts, name) for path, parts in found]:
@@ -80,10 +62,10 @@ def read(root: Path, options: ReadOptions) -> VideoListing:
     if not videos:
         cause = "; ".join(notes) or f"{top} has neither shards nor folders of PNGs"
         raise DatasetLayoutError(
-            root, f"holds no sequence of it: {cause}", f"put shards into {top}/fake_train"
+            root, f"holds no sequence of {DATASET}: {cause}", f"put shards into {top}/fake_train"
         )
     if num_repeated:
-        notes.append(f"{num_repeated:,} sequences are both unpacked and in a shard: the unpacked are read")
+        notes.append(f"{num_repeated:,} sequences are both unpacked and in a shard: read unpacked")
     return VideoListing(
         videos=tuple(videos.values()),
         num_expected=_NUM_SEQUENCES,
@@ -100,9 +82,9 @@ def _top(root: Path) -> Path:
     raise DatasetLayoutError(root, cause, f"pass the folder {_TOP} of the download")
 
 
-def _picture_folders(folder: Path) -> Iterator[Path]:
+def _image_folders(folder: Path) -> Iterator[Path]:
     """Yield the folders that hold PNGs themselves, sorted."""
-    return (place for place, names, _ in walk(folder) if any(_is_picture(name) for name in names))
+    return (inner for inner, names, _ in walk(folder) if any(_is_image(name) for name in names))
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -114,32 +96,32 @@ def _folders_in_shard(shard: Path) -> list[PurePosixPath]:
     """Return the folders inside a shard that hold PNGs themselves, sorted."""
     with tarfile.open(shard) as members:
         paths = [PurePosixPath(member.name) for member in members if member.isfile()]
-        # Where a file stops right behind a picture, tarfile takes that for the end. Reading on to
-        # the real end also checks the sum of a gzipped one.
+        # tarfile takes a file that stops right after an image for complete. Reading to the end also
+        # verifies the checksum of a gzipped one.
         if members.fileobj is not None:
             members.fileobj.seek(members.offset)
             if len(members.fileobj.read(-1)) < tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("no end mark")
-    return sorted({path.parent for path in paths if _is_picture(path.name)})
+    return sorted({path.parent for path in paths if _is_image(path.name)})
 
 
 def _named_parts(shard: Path, inner: PurePosixPath) -> tuple[str, ...]:
-    """Return the parts that name a sequence; they begin with the number of the shard."""
+    """Return the parts of a sequence's name; the first is the number of the shard."""
     number = shard.name.partition(".")[0]
     return inner.parts if inner.parts[:1] == (number,) else (number, *inner.parts)
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return name.lower().endswith(".png") and not name.startswith(".")
 
 
 def _make_video(path: Path, parts: tuple[str, ...], folder: str) -> DatasetVideo:
-    """Make the row of a sequence whose place in ``folder`` is ``parts``: 3, fake, 54."""
+    """Return the row of a sequence with the path ``parts`` in ``folder``, such as 3, fake, 54."""
     word, split = _FOLDERS[folder]
     for part in parts:
         if part in _LABELS and part != word:
-            cause = f"is called {part} and lies in {folder}"
-            raise DatasetLayoutError(path, cause, "unpack its shard again, into the folder it came in")
+            cause = f"is named {part} but is in {folder}"
+            raise DatasetLayoutError(path, cause, "unpack its shard again, in the folder it came in")
     name = "/".join((split, *(part for part in parts if part != word)))
     return DatasetVideo(
         dataset=DATASET,
@@ -164,12 +146,14 @@ def _recognize(root: Path) -> str | None:
 
 
 LAYOUT = Layout(
-    kind="wilddeepfake",
+    name="wilddeepfake",
     dataset=DATASET,
     summary="{real,fake}_{train,test}/<number>.tar.gz with <video>/<real|fake>/<sequence>/*.png, or unpacked",
     label_source="folders: real_… is 0, fake_… is 1; inner folders must agree",
     split_source="folders …_train and …_test; no val",
     published="7,314 sequences of 707 videos: 3,805 real and 3,509 fake",
     recognize=_recognize,
-    read=read,
+    list_videos=_list,
+    methods=("fake",),
+    is_selecting=True,
 )

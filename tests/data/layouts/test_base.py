@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch:
 def test_a_short_name_with_a_slip_is_misspelled(tmp_path: Path, wrong: str, right: str) -> None:
     (tmp_path / wrong).mkdir()
     assert nearly_named(tmp_path, ("train", "val", "test")) == [right]
-    with pytest.raises(DatasetLayoutError, match=f"{wrong}: is no folder of X; rename it to {right}$"):
+    with pytest.raises(DatasetLayoutError, match=f"{wrong}: is not a folder of X; rename it to {right}$"):
         check_folder_names(tmp_path, ("train", "val", "test"), dataset="X")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import Layout, ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Layout, Selection, VideoListing
 from deepfake_detect.data.layouts.celebdf import LAYOUTS, LIST_NAME
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
@@ -25,7 +25,7 @@ V2, V1, PP = LAYOUTS
 
 
 def read(root: Path, layout: Layout = V2, **options: tuple[str, ...]) -> VideoListing:
-    listing = layout.read(root, ReadOptions(**options))  # type: ignore[arg-type]
+    listing = layout.read(root, Selection(**options))  # type: ignore[arg-type]
     assert_sound(listing)
     return listing
 
@@ -131,7 +131,7 @@ def test_a_damaged_line_is_refused_by_its_number(v2: Path, line: str, message: s
 
 def test_a_list_that_is_no_text_is_refused(v2: Path) -> None:
     (v2 / LIST_NAME).write_bytes(b"1 Celeb-real/\xff\xfe.mp4\n")
-    with pytest.raises(DatasetLayoutError, match="is no UTF-8 text"):
+    with pytest.raises(DatasetLayoutError, match="is not UTF-8 text"):
         read(v2)
 
 
@@ -162,7 +162,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(v2: Path) -> N
     (v2 / "YouTube-real").rename(v2 / "Youtube-real")
     assert V2.recognize(v2) is not None
     with pytest.raises(
-        DatasetLayoutError, match="Youtube-real: is no folder of Celeb-DF-v2; rename it to YouTube-real"
+        DatasetLayoutError, match="Youtube-real: is not a folder of Celeb-DF-v2; rename it to YouTube-real"
     ):
         read(v2)
 
@@ -171,14 +171,16 @@ def test_a_missing_folder_is_told_and_counted(v2: Path) -> None:
     shutil.rmtree(v2 / "YouTube-real")
     listing = read(v2)
     assert listing.counts()["YouTube-real"] == (0, 300)
-    assert "nothing of YouTube-real is there" in listing.notes
+    assert "no video of YouTube-real is present" in listing.notes
     assert [video.video_id for video in listing.missing] == ["Celeb-DF-v2/YouTube-real/00002"]
 
 
 def test_misspelled_methods_of_pp_are_refused(tmp_path: Path) -> None:
     root = make_celebdf_pp(tmp_path) / "Celeb-synthesis"
     (root / "FaceSwap" / "SimSwap").rename(root / "FaceSwap" / "Simswap")
-    with pytest.raises(DatasetLayoutError, match="Simswap: is no folder of Celeb-DF.*rename it to SimSwap"):
+    with pytest.raises(
+        DatasetLayoutError, match="Simswap: is not a folder of Celeb-DF.*rename it to SimSwap"
+    ):
         read(root.parent, PP)
     (root / "FaceSwap" / "Simswap").rename(root / "FaceSwap" / "SimSwap")
     (root / "TalkingFace").rename(root / "TalkingFaces")
@@ -191,7 +193,7 @@ def test_missing_methods_of_pp_are_told(tmp_path: Path) -> None:
     shutil.rmtree(root / "Celeb-synthesis" / "FaceSwap")
     listing = read(root, PP)
     assert listing.counts()["Celeb-DF"] == (0, 5639)
-    assert any(note.startswith("nothing of these methods is there: BlendFace") for note in listing.notes)
+    assert any(note.startswith("no video of these methods is present: BlendFace") for note in listing.notes)
     assert len(listing.missing) == 8
 
 
@@ -236,7 +238,7 @@ def test_videos_moved_into_a_folder_of_their_own_are_read(v2: Path) -> None:
 def test_releases_are_told_apart(tmp_path: Path) -> None:
     trees = [make_celebdf_v2(tmp_path), make_celebdf_v1(tmp_path), make_celebdf_pp(tmp_path)]
     for layout, root in zip(LAYOUTS, trees, strict=True):
-        assert [other.kind for other in LAYOUTS if other.recognize(root)] == [layout.kind]
+        assert [other.name for other in LAYOUTS if other.recognize(root)] == [layout.name]
     assert V2.recognize(trees[0]) == f"Celeb-real/, YouTube-real/, Celeb-synthesis/, {LIST_NAME} (5 lines)"
 
 
@@ -244,7 +246,7 @@ def test_the_length_of_the_list_tells_more_than_the_folder_name(tmp_path: Path) 
     root = make_celebdf_v1(tmp_path, is_full=True).rename(tmp_path / "Celeb-DF-v2")
     assert V2.recognize(root) is None
     assert V1.recognize(root) is not None
-    with pytest.raises(DatasetLayoutError, match="is Celeb-DF-v1 by its folders and list.*--kind celebdf-v1"):
+    with pytest.raises(DatasetLayoutError, match="is Celeb-DF-v1 by its folders and list.*pass celebdf-v1"):
         read(root, V2)
 
 
@@ -252,7 +254,7 @@ def test_pp_is_not_read_from_fakes_without_methods(v2: Path) -> None:
     """Its reader would find reals only."""
     root = v2.rename(v2.parent / "Celeb-DF++")
     assert PP.recognize(root) is not None
-    with pytest.raises(DatasetLayoutError, match="Celeb-synthesis: holds videos itself.*--kind celebdf-v2"):
+    with pytest.raises(DatasetLayoutError, match="Celeb-synthesis: holds videos itself.*pass celebdf-v2"):
         read(root, PP)
     assert V2.recognize(root.rename(root.parent / "Celeb-DF-cropped")) is not None
 
@@ -261,7 +263,10 @@ def test_where_nothing_tells_v2_is_assumed_and_said(v2: Path) -> None:
     root = v2.rename(v2.parent / "celeb")
     assert V2.recognize(root) is not None
     assert V1.recognize(root) is None
-    assert "neither the list nor the folder's name tells v1 from v2: taken to be v2" in read(root).notes
+    assert (
+        "neither the list nor the folder's name distinguishes v1 from v2: assumed to be v2"
+        in read(root).notes
+    )
 
 
 def test_other_trees_are_not_recognized(tmp_path: Path) -> None:
@@ -288,9 +293,9 @@ def test_wanted_methods_keep_every_real(tmp_path: Path) -> None:
     write_list(root, ())
     assert read(root, PP).counts()["Celeb-DF"] == (0, 5639)
     assert "Celeb-DF" not in read(root, PP, methods=("GHOST",)).counts()
-    with pytest.raises(OptionError, match="methods: 'Ghost' is unknown; choose from AniTalker"):
+    with pytest.raises(OptionError, match="methods: 'Ghost' is unknown; must be one of AniTalker"):
         read(root, PP, methods=("Ghost",))
-    with pytest.raises(OptionError, match="compressions: Celeb-DF.. has none to choose from"):
+    with pytest.raises(OptionError, match="compression: Celeb-DF.. has none to choose from"):
         read(root, PP, compressions=("c23",))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.csv_list import LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
@@ -15,7 +15,7 @@ from tests.data.layouts.miniatures import assert_sound, make_csv, place_videos, 
 
 
 def read(root: Path, **options: Any) -> VideoListing:
-    listing = LAYOUT.read(root, ReadOptions(**options))
+    listing = LAYOUT.read(root, Selection(**options))
     assert_sound(listing)
     return listing
 
@@ -76,7 +76,7 @@ def test_fake_is_one_or_the_word(tmp_path: Path, fake: str, real: str) -> None:
 @pytest.mark.parametrize("value", ["2", "1.0", "true", "forged", ""])
 def test_other_labels_are_refused(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, f"path,label\na.mp4,1\nb.mp4,{value}\n")
-    with pytest.raises(DatasetLayoutError, match=f"line 3 has the label '{value}'; .*--fake-label"):
+    with pytest.raises(DatasetLayoutError, match=f"line 3 has the label '{value}'; .*`fake_label`"):
         read(path)
 
 
@@ -88,7 +88,7 @@ def test_a_named_label_means_fake(tmp_path: Path, fake: str, real: str) -> None:
 
 def test_a_named_label_must_leave_one_other(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label\na.mp4,x\nb.mp4,y\nc.mp4,z\n")
-    with pytest.raises(OptionError, match="fake_label: .* has more labels besides 'x' than one: y, z"):
+    with pytest.raises(OptionError, match="fake_label: .* has more than one label besides 'x': y, z"):
         read(path, fake_label="x")
     with pytest.raises(
         OptionError, match="fake_label: no line of .* has the label 'fake'; labels are: x, y, z"
@@ -147,7 +147,7 @@ def test_links_stay_as_they_are_written(tmp_path: Path) -> None:
 def test_columns_that_lead_elsewhere_are_refused(tmp_path: Path, column: str, value: str) -> None:
     path = write(tmp_path, f"path,label,{column}\na.mp4,1,b\nb.mp4,0,{value}\n")
     with pytest.raises(
-        DatasetLayoutError, match=f"list.csv: line 3 has the {column} '{value}'; leave out parts"
+        DatasetLayoutError, match=f"list.csv: line 3 has the {column} '{value}'; remove parts"
     ):
         read(path)
 
@@ -167,7 +167,7 @@ def test_repeated_lines_count_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("second", ["0,train", "1,test", "1,"])
 def test_repeated_lines_that_contradict_are_refused(tmp_path: Path, second: str) -> None:
     path = write(tmp_path, f"path,label,split\na.mp4,1,train\nb.mp4,0,\na.mp4,{second}\n")
-    with pytest.raises(DatasetLayoutError, match="lines 2 and 4 give a.mp4 unlike labels or splits"):
+    with pytest.raises(DatasetLayoutError, match="lines 2 and 4 give a.mp4 different labels or splits"):
         read(path)
 
 
@@ -240,11 +240,11 @@ def test_a_folder_must_hold_one_fitting_csv(tmp_path: Path) -> None:
 def test_a_list_of_which_nothing_is_there_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label\nx.mp4,1\ny.mp4,0\n")
     with pytest.raises(
-        DatasetLayoutError, match="none of its 2 files is there; paths are read from the CSV's"
+        DatasetLayoutError, match="none of its 2 files exists; paths are relative to the CSV's"
     ):
         read(path)
     path.write_text("path,label\n")
-    with pytest.raises(DatasetLayoutError, match="none of its 0 files is there"):
+    with pytest.raises(DatasetLayoutError, match="none of its 0 files exists"):
         read(path)
 
 
@@ -272,9 +272,9 @@ def test_wanted_methods_and_compressions(tmp_path: Path) -> None:
     assert [video.path.stem for video in listing.videos] == ["c", "b"]
     assert listing.missing == ()
     assert set(listing.counts()) == {"Blend c23", "original c23"}
-    with pytest.raises(OptionError, match="methods: 'original' is unknown; choose from Blend, Swap"):
+    with pytest.raises(OptionError, match="methods: 'original' is unknown; must be one of Blend, Swap"):
         read(path, methods=("original",))
-    with pytest.raises(OptionError, match="compressions: 'raw' is unknown; choose from c23, c40"):
+    with pytest.raises(OptionError, match="compression: 'raw' is unknown; must be one of c23, c40"):
         read(path, compressions=("raw",))
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions
+from deepfake_detect.data.layouts.base import Selection
 from deepfake_detect.data.layouts.deeperforensics import LAYOUT, VERSIONS
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.video import read_metadata
 from tests.data.layouts.miniatures_more import make_deeperforensics, place_video
 from tests.media import write_clip
 
-ALL = ReadOptions()
+ALL = Selection()
 SIZES = (703, 96, 201)
 
 
@@ -49,7 +49,7 @@ def test_suffixes_may_be_in_any_case(tmp_path: Path) -> None:
     (recording,) = (tmp_path / "source_videos").rglob("*.mp4")
     for path in (swap, recording):
         path.rename(path.with_suffix(".MP4"))
-    listing = LAYOUT.read(tmp_path, ReadOptions(methods=("end_to_end",)))
+    listing = LAYOUT.read(tmp_path, Selection(methods=("end_to_end",)))
     assert (listing.counts()["source_videos"], listing.counts()["end_to_end"]) == ((1, 48475), (3, 1000))
     assert (listing.missing, listing.ignored) == ((), ())
 
@@ -88,7 +88,7 @@ def test_a_partial_copy_is_listed_and_counted(tmp_path: Path) -> None:
     (tmp_path / "manipulated_videos" / "end_to_end" / "000_W101.mp4").unlink()
     unlisted = place_video(tmp_path / "manipulated_videos" / "end_to_end" / "003_W101.mp4", None)
     stray = place_video(tmp_path / "manipulated_videos" / "end_to_end" / "copy.mp4", None)
-    listing = LAYOUT.read(tmp_path, ReadOptions(methods=("end_to_end",)))
+    listing = LAYOUT.read(tmp_path, Selection(methods=("end_to_end",)))
     assert listing.counts()["end_to_end"] == (3, 1000)
     assert listing.counts().keys() == {"source_videos", "source_videos_extra", "end_to_end"}
     assert [video.video_id for video in listing.missing] == ["DeeperForensics-1.0/end_to_end/000_W101"]
@@ -120,7 +120,10 @@ def test_lists_may_name_absent_videos(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "cause"),
-    [("000 W101.mp4", "holds '000' where a name"), ("000_W101.mp4", "names 000_W101, as train.txt does")],
+    [
+        ("000 W101.mp4", "holds '000' instead of a name"),
+        ("000_W101.mp4", "names 000_W101, as train.txt does"),
+    ],
 )
 def test_damaged_lists_are_refused(tmp_path: Path, line: str, cause: str) -> None:
     make_deeperforensics(tmp_path)
@@ -165,12 +168,12 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         LAYOUT.read(tmp_path / "absent", ALL)
     (tmp_path / "manipulated_videos").mkdir()
-    with pytest.raises(DatasetLayoutError, match="holds no video of it"):
+    with pytest.raises(DatasetLayoutError, match="holds no video of DeeperForensics"):
         LAYOUT.read(tmp_path, ALL)
-    with pytest.raises(OptionError, match="methods: 'FaceSwap' is unknown; choose from end_to_end"):
-        LAYOUT.read(tmp_path, ReadOptions(methods=("FaceSwap",)))
-    with pytest.raises(OptionError, match="compressions: DeeperForensics-1.0 has none to choose from"):
-        LAYOUT.read(tmp_path, ReadOptions(compressions=("c23",)))
+    with pytest.raises(OptionError, match="methods: 'FaceSwap' is unknown; must be one of end_to_end"):
+        LAYOUT.read(tmp_path, Selection(methods=("FaceSwap",)))
+    with pytest.raises(OptionError, match="compression: DeeperForensics-1.0 has none to choose from"):
+        LAYOUT.read(tmp_path, Selection(compressions=("c23",)))
 
 
 def test_the_clips_of_a_miniature_decode(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions
+from deepfake_detect.data.layouts.base import Selection
 from deepfake_detect.data.layouts.df40 import LAYOUT, METHODS
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import DatasetVideo
@@ -14,7 +14,7 @@ from deepfake_detect.video import read_metadata
 from tests.data.layouts.miniatures_more import ALL_PAIRS, make_df40, place_pictures, place_video
 from tests.media import write_clip
 
-ALL = ReadOptions()
+ALL = Selection()
 
 
 def rows(root: Path) -> dict[str, DatasetVideo]:
@@ -90,14 +90,14 @@ def test_a_whole_method_is_split_as_its_originals_are(tmp_path: Path) -> None:
 def test_the_listing_says_what_one_must_know(tmp_path: Path) -> None:
     root = make_df40(tmp_path)
     torn, repeated = LAYOUT.read(root, ALL).notes
-    assert torn.startswith("1 fakes join people of two official FaceForensics++ splits")
-    assert repeated.startswith("1 are called as others are")
-    (note,) = LAYOUT.read(root, ReadOptions(methods=("fomm",))).notes
-    assert "no real is here: read those of FaceForensics++ for ff" in note
+    assert torn.startswith("1 fakes combine people of two official FaceForensics++ splits")
+    assert repeated.startswith("1 have the name of another")
+    (note,) = LAYOUT.read(root, Selection(methods=("fomm",))).notes
+    assert "no real is present: read those of FaceForensics++ for ff" in note
 
 
 def test_methods_bring_their_own_reals(tmp_path: Path) -> None:
-    listing = LAYOUT.read(make_df40(tmp_path), ReadOptions(methods=("stargan",)))
+    listing = LAYOUT.read(make_df40(tmp_path), Selection(methods=("stargan",)))
     assert listing.counts() == {"stargan_real": (1, None), "stargan": (2, None)}
 
 
@@ -120,7 +120,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 def test_fake_and_real_at_once_is_an_error(tmp_path: Path) -> None:
     place_pictures(tmp_path / "stargan" / "fake" / "real", ["0.png"])
-    with pytest.raises(DatasetLayoutError, match="lies below both real and fake"):
+    with pytest.raises(DatasetLayoutError, match="is below both real and fake"):
         LAYOUT.read(tmp_path, ALL)
 
 
@@ -157,10 +157,10 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         LAYOUT.read(tmp_path / "absent", ALL)
     (tmp_path / "simswap" / "ff").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="holds neither pictures nor videos of it"):
+    with pytest.raises(DatasetLayoutError, match="holds neither images nor videos of DF40"):
         LAYOUT.read(tmp_path, ALL)
-    with pytest.raises(OptionError, match="methods: 'SimSwap' is unknown; choose from fsgan"):
-        LAYOUT.read(tmp_path, ReadOptions(methods=("SimSwap",)))
+    with pytest.raises(OptionError, match="methods: 'SimSwap' is unknown; must be one of fsgan"):
+        LAYOUT.read(tmp_path, Selection(methods=("SimSwap",)))
 
 
 def test_the_clips_and_pictures_of_a_miniature_decode(tmp_path: Path) -> None:

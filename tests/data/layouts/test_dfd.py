@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.data.layouts import ffpp
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.dfd import LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.video import read_metadata
 from tests.data.layouts.miniatures_more import make_dfd, make_dfd_mirror, make_ffpp, place_video
 from tests.media import write_clip
 
-ALL = ReadOptions()
+ALL = Selection()
 
 
 @pytest.mark.parametrize("make", [make_dfd, make_dfd_mirror])
@@ -38,7 +38,7 @@ def test_a_video_is_the_same_one_in_either_tree_and_within_faceforensics(tmp_pat
 
     official = LAYOUT.read(make_dfd(tmp_path / "official"), ALL)
     mirror = LAYOUT.read(make_dfd_mirror(tmp_path / "mirror"), ALL)
-    within = ffpp.LAYOUT.read(tmp_path / "official", ReadOptions(methods=("DeepFakeDetection",)))
+    within = ffpp.LAYOUT.read(tmp_path / "official", Selection(methods=("DeepFakeDetection",)))
     assert rows(official) == rows(mirror) == rows(within)
     assert rows(official)[2] == (
         "FaceForensics++",
@@ -47,7 +47,7 @@ def test_a_video_is_the_same_one_in_either_tree_and_within_faceforensics(tmp_pat
         "actor01",
         "actor02",
     )
-    assert "taken for c23" in mirror.notes[0]
+    assert "assumed to be c23" in mirror.notes[0]
 
 
 def test_what_else_the_tree_holds_is_left_out(tmp_path: Path) -> None:
@@ -95,17 +95,19 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path
 
 
 def test_only_its_own_trees_are_recognized(tmp_path: Path) -> None:
-    assert "nothing but" in str(LAYOUT.recognize(make_dfd(tmp_path / "official")))
+    assert "with only" in str(LAYOUT.recognize(make_dfd(tmp_path / "official")))
     assert "Kaggle mirror" in str(LAYOUT.recognize(make_dfd_mirror(tmp_path / "mirror")))
     assert LAYOUT.recognize(make_ffpp(tmp_path / "ffpp", with_dfd=True)) is None
     assert LAYOUT.recognize(tmp_path / "absent") is None
 
 
 def test_options_that_do_not_fit_and_empty_trees_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="methods: 'Deepfakes' is unknown; choose from DeepFakeDetection"):
-        LAYOUT.read(tmp_path, ReadOptions(methods=("Deepfakes",)))
-    with pytest.raises(DatasetLayoutError, match="holds no c40 video of actors.*pass --compression c23"):
-        LAYOUT.read(make_dfd(tmp_path), ReadOptions(compressions=("c40",)))
+    with pytest.raises(
+        OptionError, match="methods: 'Deepfakes' is unknown; must be one of DeepFakeDetection"
+    ):
+        LAYOUT.read(tmp_path, Selection(methods=("Deepfakes",)))
+    with pytest.raises(DatasetLayoutError, match="holds no c40 video of actors.*pass c23 as `compression`"):
+        LAYOUT.read(make_dfd(tmp_path), Selection(compressions=("c40",)))
     (tmp_path / "empty" / "DFD_manipulated_sequences").mkdir(parents=True)
     with pytest.raises(DatasetLayoutError, match="holds no video of actors, DeepFakeDetection"):
         LAYOUT.read(tmp_path / "empty", ALL)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.dfdc import LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
@@ -24,7 +24,7 @@ from tests.data.layouts.miniatures import (
 
 
 def read(root: Path, **options: tuple[str, ...]) -> VideoListing:
-    listing = LAYOUT.read(root, ReadOptions(**options))  # type: ignore[arg-type]
+    listing = LAYOUT.read(root, Selection(**options))  # type: ignore[arg-type]
     assert_sound(listing)
     return listing
 
@@ -63,7 +63,7 @@ def test_several_parts_with_validation_and_test(tmp_path: Path) -> None:
         ("test", FAKE): 200,
     }
     assert listing.counts() == {"real": (600, 600), "fake": (1400, 1400)}
-    assert listing.notes == ("5 of 50 train parts are there",)
+    assert listing.notes == ("5 of 50 train parts are present",)
     assert (listing.missing, listing.ignored) == ((), ())
 
 
@@ -114,7 +114,7 @@ def test_the_first_line_of_labels_counts(tmp_path: Path, header: str) -> None:
     }
     assert {video.split for video in listing.videos} == {"test"}
     assert {video.path.parent.name for video in listing.videos} == {"test_videos"}
-    assert LAYOUT.recognize(root) == "labels.csv beside videos with names of ten letters"
+    assert LAYOUT.recognize(root) == "labels.csv with videos with names of ten letters"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_fakes_without_an_original_have_no_person_and_are_told(dfdc: Path) -> No
     listing = read(dfdc)
     assert by_name(listing)["aaaaaaaaab"].target_id is None
     assert (
-        "fakes of train without an original in their list, so that who is seen is unknown: 2" in listing.notes
+        "train fakes without an original in their list, so that their identity is unknown: 2" in listing.notes
     )
 
 
@@ -182,7 +182,7 @@ def test_a_part_without_its_list_is_left_out_and_told(dfdc: Path) -> None:
     (dfdc / "dfdc_train_part_1" / "metadata.json").unlink()
     listing = read(dfdc)
     assert [path.name for path in listing.ignored] == ["dfdc_train_part_1"]
-    assert "1 of 50 train parts are there" in listing.notes
+    assert "1 of 50 train parts are present" in listing.notes
     assert any(note.startswith("dfdc_train_part_1: left out, its videos have no") for note in listing.notes)
 
 
@@ -203,7 +203,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(dfdc: Path, wr
     """A part would be no group of its own, and the validation videos would be test ones."""
     (dfdc / right).rename(dfdc / wrong)
     assert LAYOUT.recognize(dfdc) is not None
-    with pytest.raises(DatasetLayoutError, match=f"{wrong}: is no folder of DFDC; rename it to {right}"):
+    with pytest.raises(DatasetLayoutError, match=f"{wrong}: is not a folder of DFDC; rename it to {right}"):
         read(dfdc)
 
 
@@ -238,7 +238,7 @@ def test_the_sample_of_the_train_videos_is_counted_once_beside_its_part(dfdc: Pa
     assert {v.video_id for v in listing.videos} == {v.video_id for v in before.videos}
     assert by_name(listing)["aaaaaaaaaa"].path.parent.name == "train_sample_videos"
     assert listing.ignored == ()
-    assert "videos counted once although listed again: 3" in listing.notes
+    assert "videos listed more than once and counted once: 3" in listing.notes
 
 
 @pytest.mark.parametrize("fields", [{"label": "REAL"}, {"split": "test"}])
@@ -266,7 +266,7 @@ def test_lists_beside_videos_of_other_names_are_not_taken_for_dfdc(tmp_path: Pat
 
 def test_wanted_methods(dfdc: Path) -> None:
     assert read(dfdc, methods=("fake",)) == read(dfdc)
-    with pytest.raises(OptionError, match="methods: 'real' is unknown; choose from fake"):
+    with pytest.raises(OptionError, match="methods: 'real' is unknown; must be one of fake"):
         read(dfdc, methods=("real",))
 
 

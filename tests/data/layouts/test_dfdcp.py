@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.dfdcp import LAYOUT
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL
@@ -20,7 +20,7 @@ FAKE_KEY = "method_A/1000000/1000000_A/1000001_1000000_A_000.mp4"
 
 
 def read(root: Path, **options: tuple[str, ...]) -> VideoListing:
-    listing = LAYOUT.read(root, ReadOptions(**options))  # type: ignore[arg-type]
+    listing = LAYOUT.read(root, Selection(**options))  # type: ignore[arg-type]
     assert_sound(listing)
     return listing
 
@@ -108,14 +108,14 @@ def test_a_missing_folder_is_told_and_counted(dfdcp: Path) -> None:
     shutil.rmtree(dfdcp / "original_videos")
     listing = read(dfdcp)
     assert listing.counts()["original_videos"] == (0, 4)
-    assert "nothing of original_videos is there" in listing.notes
+    assert "no video of original_videos is present" in listing.notes
 
 
 def test_a_misspelled_folder_is_an_error_that_names_the_right_one(dfdcp: Path) -> None:
     (dfdcp / "original_videos").rename(dfdcp / "orginal_videos")
     assert LAYOUT.recognize(dfdcp) is not None
     with pytest.raises(
-        DatasetLayoutError, match="orginal_videos: is no folder.*rename it to original_videos"
+        DatasetLayoutError, match="orginal_videos: is not a folder.*rename it to original_videos"
     ):
         read(dfdcp)
 
@@ -143,7 +143,7 @@ def test_a_tree_without_list_or_videos_is_refused(tmp_path: Path, dfdcp: Path) -
     with pytest.raises(DatasetLayoutError, match="holds none of the 12 videos of dataset.json"):
         read(dfdcp)
     (dfdcp / "dataset.json").unlink()
-    with pytest.raises(DatasetLayoutError, match="dataset.json: is not there"):
+    with pytest.raises(DatasetLayoutError, match="dataset.json: does not exist"):
         read(dfdcp)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read(tmp_path / "absent")

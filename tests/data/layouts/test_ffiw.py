@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions
-from deepfake_detect.data.layouts.ffiw import LAYOUT
+from deepfake_detect.data.layouts.base import Selection
+from deepfake_detect.data.layouts.pairs import FFIW as LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.video import read_metadata
 from tests.data.layouts.miniatures_more import make_ffiw, place_video
 from tests.media import write_clip
 
-ALL = ReadOptions()
+ALL = Selection()
 RELEASE = "FFIW10K-v1-release"
 
 
@@ -119,10 +119,13 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         LAYOUT.read(tmp_path / "absent", ALL)
     (tmp_path / "source" / "train").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="holds no video of it; put videos into"):
+    with pytest.raises(
+        DatasetLayoutError,
+        match="holds no video of (FFIW-10K; expected source|DeeperForensics-1.0; put videos into)",
+    ):
         LAYOUT.read(tmp_path, ALL)
-    with pytest.raises(OptionError, match="methods: 'source' is unknown; choose from target"):
-        LAYOUT.read(tmp_path, ReadOptions(methods=("source",)))
+    with pytest.raises(OptionError, match="methods: 'source' is unknown; must be one of target"):
+        LAYOUT.read(tmp_path, Selection(methods=("source",)))
 
 
 def test_the_clips_of_a_miniature_decode(tmp_path: Path) -> None:

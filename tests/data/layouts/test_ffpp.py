@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.ffpp import FORGERY_METHODS, LAYOUT, official_split_pairs
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.video import read_metadata
@@ -26,7 +26,7 @@ from tests.media import write_clip
 def read(
     root: Path, methods: tuple[str, ...] | None = None, compressions: tuple[str, ...] | None = None
 ) -> VideoListing:
-    return LAYOUT.read(root, ReadOptions(methods=methods, compressions=compressions))
+    return LAYOUT.read(root, Selection(methods=methods, compressions=compressions))
 
 
 def place(root: Path, *names: str) -> Path:
@@ -150,7 +150,7 @@ def test_every_level_that_is_there_is_read(tmp_path: Path) -> None:
 
 def test_a_level_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:
     make_ffpp(tmp_path, compressions=("raw", "c0"))
-    with pytest.raises(DatasetLayoutError, match="holds no c23 video.*pass --compression raw or c0"):
+    with pytest.raises(DatasetLayoutError, match="holds no c23 video.*pass raw or c0 as `compression`"):
         read(tmp_path, compressions=("c23",))
     with pytest.raises(DatasetLayoutError, match="holds no video of actors, DeepFakeDetection; put videos"):
         read(tmp_path, methods=("DeepFakeDetection",))
@@ -202,7 +202,7 @@ def test_a_partial_mirror_knows_what_its_list_names(tmp_path: Path) -> None:
     assert [video.path.stem for video in listing.missing] == [DFD_FAKES[0]]
     (top / "csv" / "FF++_Metadata.csv").unlink()
     assert read(tmp_path, methods=("DeepFakeDetection",)).missing == ()
-    with pytest.raises(DatasetLayoutError, match="holds no raw video.*pass --compression c23"):
+    with pytest.raises(DatasetLayoutError, match="holds no raw video.*pass c23 as `compression`"):
         read(tmp_path, compressions=("raw",))
 
 
@@ -210,10 +210,10 @@ def test_a_partial_mirror_knows_what_its_list_names(tmp_path: Path) -> None:
 def test_a_list_that_contradicts_the_folders_is_an_error(tmp_path: Path, file: str, label: str) -> None:
     top = make_ffpp_mirror(tmp_path) / "FaceForensics++_C23"
     path = write_mirror_list(top, [("original/054.mp4", "REAL"), (file, label)])
-    with pytest.raises(DatasetLayoutError, match=f"labels {file} {label}, where its folder means"):
+    with pytest.raises(DatasetLayoutError, match=f"labels {file} {label}, but its folder means"):
         read(tmp_path)
     path.write_text(path.read_text()[: path.read_text().index(file)] + "\n")
-    with pytest.raises(DatasetLayoutError, match="labels None, where its folder means FAKE"):
+    with pytest.raises(DatasetLayoutError, match="labels None, but its folder means FAKE"):
         read(tmp_path)
     path.write_text("name,label\n")
     with pytest.raises(DatasetLayoutError, match="has no columns File Path and Label"):
@@ -234,7 +234,7 @@ def test_split_files_take_the_place_of_the_official_split(tmp_path: Path, folder
         **{"953_974": "train", "974_953": "train"},
     }
     # 000 and 001 are named and not there, 992 are not named at all; only 071 is where it was.
-    assert "other than the official ones for 999 identities" in listing.notes[0]
+    assert "they differ from the official ones for 999 identities" in listing.notes[0]
 
 
 def official_pairs_of(part: str) -> list[tuple[str, str]]:
@@ -248,7 +248,7 @@ def test_without_all_split_files_the_official_split_fills_the_rest(tmp_path: Pat
     assert Counter(video.split for video in listing.videos) == {"train": 12, "val": 12, "test": 12}
     assert listing.notes == (
         f"splits are those of train.json in {tmp_path / 'splits'}: "
-        "the 280 identities not named there keep their official one",
+        "the 280 identities that they do not name keep their official split",
     )
 
 
@@ -264,8 +264,8 @@ def test_the_official_split_never_contradicts_the_split_files_that_are_there(tmp
         **{"953_974": "test", "974_953": "test"},
     }
     assert listing.notes[0].endswith(
-        "other than the official ones for 2 identities; "
-        "the 279 identities not named there keep their official one"
+        "they differ from the official ones for 2 identities; "
+        "the 279 identities that they do not name keep their official split"
     )
 
 
@@ -281,10 +281,10 @@ def test_split_files_like_the_official_split_say_nothing_new(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ('[["071", "054"', "is no JSON"),
-        ('{"071": "054"}', "where a pair of identities belongs"),
-        ('[["071", "054"], ["000"]]', r'holds \["000"\] where a pair'),
-        ("[[71, 54]]", "where a pair of identities belongs"),
+        ('[["071", "054"', "is damaged"),
+        ('{"071": "054"}', "instead of a pair of identities"),
+        ('[["071", "054"], ["000"]]', r'holds \["000"\] instead of a pair'),
+        ("[[71, 54]]", "instead of a pair of identities"),
     ],
 )
 def test_damaged_split_files_are_refused(tmp_path: Path, text: str, cause: str) -> None:
@@ -317,7 +317,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
     place(tmp_path / "original_sequences" / "youtube" / "c23" / "videos", "000")
     place(tmp_path / misspelled, "000_003")
     assert LAYOUT.recognize(tmp_path) is not None
-    with pytest.raises(DatasetLayoutError, match=f"is no folder of.*rename it to {right}$"):
+    with pytest.raises(DatasetLayoutError, match=f"is not a folder of.*rename it to {right}$"):
         read(tmp_path)
 
 
@@ -325,7 +325,7 @@ def test_a_misspelled_folder_of_the_mirror_is_named_too(tmp_path: Path) -> None:
     top = make_ffpp_mirror(tmp_path) / "FaceForensics++_C23"
     (top / "Deepfakes").rename(top / "Deepfake")
     assert LAYOUT.recognize(tmp_path) is not None
-    with pytest.raises(DatasetLayoutError, match="Deepfake: is no folder.*rename it to Deepfakes"):
+    with pytest.raises(DatasetLayoutError, match="Deepfake: is not a folder.*rename it to Deepfakes"):
         read(tmp_path)
 
 
@@ -343,14 +343,14 @@ def test_the_trees_are_recognized_by_their_folders(tmp_path: Path) -> None:
 
 
 def test_unknown_options_are_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="compressions: 'c24' is unknown; choose from raw, c0, c23, c40"):
+    with pytest.raises(OptionError, match="compression: 'c24' is unknown; must be one of raw, c0, c23, c40"):
         read(tmp_path, compressions=("c24",))
-    with pytest.raises(OptionError, match="methods: 'Deepfake' is unknown; choose from Deepfakes"):
+    with pytest.raises(OptionError, match="methods: 'Deepfake' is unknown; must be one of Deepfakes"):
         read(tmp_path, methods=("Deepfake",))
-    with pytest.raises(OptionError, match="methods: names none"):
+    with pytest.raises(OptionError, match="methods: is empty"):
         read(tmp_path, methods=())
-    with pytest.raises(OptionError, match="fake_label: FaceForensics\\+\\+ has its labels in its folders"):
-        LAYOUT.read(tmp_path, ReadOptions(fake_label="1"))
+    with pytest.raises(OptionError, match="fake_label: is for a CSV, this is FaceForensics"):
+        LAYOUT.read(tmp_path, Selection(fake_label="1"))
 
 
 def test_the_clips_of_a_miniature_decode(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.folder import LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
@@ -19,7 +19,7 @@ from tests.data.layouts.miniatures import (
 
 
 def read(root: Path, **options: tuple[str, ...]) -> VideoListing:
-    listing = LAYOUT.read(root, ReadOptions(**options))  # type: ignore[arg-type]
+    listing = LAYOUT.read(root, Selection(**options))  # type: ignore[arg-type]
     assert_sound(listing)
     return listing
 
@@ -42,8 +42,8 @@ def test_videos_images_and_folders_of_frames(tmp_path: Path) -> None:
         "my_videos/fake/e": "fake/e.jpg",
     }
     assert listing.notes == (
-        "images directly in a class folder, each an item of its own: 2",
-        "folders of images, each one item whose frames they are: 1",
+        "images directly in a class folder, read as one item each: 2",
+        "folders of images, read as the frames of one item each: 1",
     )
     assert listing.counts() == {"real": (3, None), "fake": (5, None)}
 
@@ -98,7 +98,7 @@ def test_folders_above_the_classes_are_splits(tmp_path: Path) -> None:
 def test_a_missing_class_is_told(tmp_path: Path) -> None:
     place_videos(tmp_path / "fake", ["a"])
     assert LAYOUT.recognize(tmp_path) == "fake/"
-    assert read(tmp_path).notes == ("nothing of the class real is there",)
+    assert read(tmp_path).notes == ("no video of real is present",)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,9 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
     place_videos(tmp_path / wrong, ["a"])
     place_videos(tmp_path / ("val/fake" if "/" in wrong else "fake"), ["b"])
     assert LAYOUT.recognize(tmp_path) is not None
-    with pytest.raises(DatasetLayoutError, match=f"is no folder of a real/ fake/ tree; rename it to {right}"):
+    with pytest.raises(
+        DatasetLayoutError, match=f"is not a folder of a real/ fake/ tree; rename it to {right}"
+    ):
         read(tmp_path)
 
 
@@ -126,7 +128,7 @@ def test_two_folders_of_a_class_are_refused(tmp_path: Path) -> None:
     place_videos(tmp_path / "real", ["a"])
     place_videos(tmp_path / "reals", ["a"])
     with pytest.raises(
-        DatasetLayoutError, match="reals: holds the same class as real beside it; make them one"
+        DatasetLayoutError, match="reals: holds the same class as real next to it; merge them"
     ):
         read(tmp_path)
 
@@ -182,7 +184,7 @@ def test_trees_without_an_item_are_refused(tmp_path: Path) -> None:
 def test_wanted_methods(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
     assert read(root, methods=("fake",)) == read(root)
-    with pytest.raises(OptionError, match="compressions: my_videos has none to choose from; leave it out"):
+    with pytest.raises(OptionError, match="compression: my_videos has none to choose from; leave it out"):
         read(root, compressions=("c23",))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.data.index import IndexOrigin, write_index
-from deepfake_detect.data.layouts import LAYOUTS, ReadOptions, VideoListing, read_dataset, recognize_layout
+from deepfake_detect.data.layouts import LAYOUTS, Selection, VideoListing, read_layout, recognize_layout
 from deepfake_detect.data.layouts.base import drop_non_utf8
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
@@ -54,10 +54,10 @@ def test_every_layout_has_a_miniature() -> None:
 def test_a_tree_is_known_for_what_it_is(name: str, tmp_path: Path) -> None:
     root = MAKERS[name](tmp_path / "downloaded")
     layout, evidence = recognize_layout(root)
-    assert layout.kind == kind_of(name)
+    assert layout.name == kind_of(name)
     assert evidence
     assert "\n" not in evidence
-    _, _, listing = read_dataset(root)
+    _, _, listing = read_layout(root)
     rows = [*listing.videos, *listing.missing]
     assert len({video.video_id for video in rows}) == len(rows)
     labels = [video.label for video in listing.videos]
@@ -73,11 +73,11 @@ def test_a_tree_is_known_for_what_it_is(name: str, tmp_path: Path) -> None:
 def test_a_tree_named_as_another_kind_is_refused_or_says_what_it_reads(name: str, tmp_path: Path) -> None:
     """Whatever --kind says, no tree of another layout turns into rows with wrong labels."""
     root = MAKERS[name](tmp_path / "downloaded")
-    _, _, own = read_dataset(root)
+    _, _, own = read_layout(root)
     truth = {video.path: video.label for video in own.videos}
     for kind in LAYOUTS:
         try:
-            _, _, listing = read_dataset(root, kind=kind)
+            _, _, listing = read_layout(root, dataset=kind)
         except DatasetLayoutError:
             continue
         labels = {video.path: video.label for video in listing.videos}
@@ -85,18 +85,21 @@ def test_a_tree_named_as_another_kind_is_refused_or_says_what_it_reads(name: str
 
 
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match=r"has the folders of no known dataset; name .*--kind"):
+    with pytest.raises(
+        DatasetLayoutError,
+        match=r"does not have the folders of a known dataset; name its layout by `dataset`",
+    ):
         recognize_layout(tmp_path)
-    with pytest.raises(DatasetLayoutError, match="is not there; pass the folder of a dataset"):
+    with pytest.raises(DatasetLayoutError, match="does not exist; pass the folder of a dataset"):
         recognize_layout(tmp_path / "absent")
-    with pytest.raises(OptionError, match="kind: 'celeb' is unknown; choose one of: dfd, ffpp"):
-        read_dataset(tmp_path, kind="celeb")
+    with pytest.raises(OptionError, match="dataset: 'celeb' is unknown; must be one of dfd, ffpp"):
+        read_layout(tmp_path, dataset="celeb")
 
 
 def test_the_meaning_of_labels_is_for_a_csv_alone(tmp_path: Path) -> None:
     root = miniatures.make_folder(tmp_path / "x")
     with pytest.raises(OptionError, match="fake_label: is for a CSV"):
-        read_dataset(root, options=ReadOptions(fake_label="0"))
+        read_layout(root, selection=Selection(fake_label="0"))
 
 
 def assert_writable(listing: VideoListing, path: Path) -> None:
@@ -112,19 +115,19 @@ def assert_writable(listing: VideoListing, path: Path) -> None:
 def test_names_that_are_no_utf8_are_left_out_and_counted(name: str, tmp_path: Path) -> None:
     root = MAKERS[name](tmp_path / "downloaded")
     top = root if root.is_dir() else root.parent
-    whole = read_dataset(root)[2]
+    whole = read_layout(root)[2]
     # One more of what a folder holds in each, and a folder with a video at the top.
     for path in {
         path.parent: path for path in top.rglob("*") if path.suffix in (".mp4", ".png", ".gz")
     }.values():
         shutil.copy(path, path.with_name(NO_UTF8 + "".join(path.suffixes)))
     miniatures.place_video(top / NO_UTF8 / "a.mp4")
-    _, evidence, listing = read_dataset(root)
+    _, evidence, listing = read_layout(root)
     assert evidence.encode()
     assert_writable(listing, tmp_path / "videos.parquet")
     assert listing.videos == whole.videos
     assert listing.missing == whole.missing
-    told = [note for note in listing.notes if note.startswith("left out because their names are no UTF-8: ")]
+    told = [note for note in listing.notes if note.startswith("left out because their names are not UTF-8: ")]
     assert len(told) == (0 if name == "csv" else 1)  # a CSV names what is read; nothing else is looked at
 
 
@@ -132,21 +135,21 @@ def test_names_that_are_no_utf8_are_left_out_and_counted(name: str, tmp_path: Pa
 def test_the_note_tells_how_many_and_which(tmp_path: Path) -> None:
     root = miniatures.make_folder(tmp_path)
     bad = miniatures.place_videos(root / "fake" / "day1", [NO_UTF8, f"{NO_UTF8}-2"])
-    listing = read_dataset(root)[2]
+    listing = read_layout(root)[2]
     where = str(bad[0].with_name("caf"))
     assert listing.notes[
         -1
-    ] == f"left out because their names are no UTF-8: 2, such as {where}-2.mp4".replace(
+    ] == f"left out because their names are not UTF-8: 2, such as {where}-2.mp4".replace(
         "caf-2", "caf\\udce9-2"
     )
     # Where the root itself has such a name, no video can be written down.
     root.rename(tmp_path / NO_UTF8)
-    with pytest.raises(DatasetLayoutError, match="is no UTF-8, as are the places of all 10 videos; rename"):
-        read_dataset(tmp_path / NO_UTF8)
+    with pytest.raises(DatasetLayoutError, match="is not UTF-8, like the paths of all 10 videos; rename"):
+        read_layout(tmp_path / NO_UTF8)
 
 
 def test_absent_videos_whose_names_are_no_text_are_left_out_too(tmp_path: Path) -> None:
-    whole = read_dataset(miniatures.make_folder(tmp_path))[2]
+    whole = read_layout(miniatures.make_folder(tmp_path))[2]
     gone = replace(whole.videos[0], video_id="\ud800", path=tmp_path / "\ud800.mp4")
     listing = drop_non_utf8(replace(whole, missing=(gone,)))
     assert (listing.videos, listing.missing) == (whole.videos, ())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
-from deepfake_detect.data.layouts.uadfv import LAYOUT
+from deepfake_detect.data.layouts.base import Selection, VideoListing
+from deepfake_detect.data.layouts.pairs import UADFV as LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.video import read_metadata
@@ -14,7 +14,7 @@ from tests.data.layouts.miniatures import assert_sound, make_folder, make_uadfv,
 
 
 def read(root: Path, **options: tuple[str, ...]) -> VideoListing:
-    listing = LAYOUT.read(root, ReadOptions(**options))  # type: ignore[arg-type]
+    listing = LAYOUT.read(root, Selection(**options))  # type: ignore[arg-type]
     assert_sound(listing)
     return listing
 
@@ -59,14 +59,14 @@ def test_a_missing_folder_is_told_and_counted(tmp_path: Path) -> None:
     shutil.rmtree(root / "real")
     listing = read(root)
     assert listing.counts()["real"] == (0, 49)
-    assert listing.notes == ("nothing of real is there",)
+    assert listing.notes == ("no video of real is present",)
 
 
 def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
     root = make_uadfv(tmp_path, num=3)
     (root / "fake").rename(root / "fakes")
     assert LAYOUT.recognize(root) is not None
-    with pytest.raises(DatasetLayoutError, match="fakes: is no folder of UADFV; rename it to fake"):
+    with pytest.raises(DatasetLayoutError, match="fakes: is not a folder of UADFV; rename it to fake"):
         read(root)
 
 
@@ -102,7 +102,7 @@ def test_trees_without_a_video_are_refused(tmp_path: Path) -> None:
 def test_wanted_methods(tmp_path: Path) -> None:
     root = make_uadfv(tmp_path, num=3)
     assert read(root, methods=("fake",)) == read(root)
-    with pytest.raises(OptionError, match="methods: names none"):
+    with pytest.raises(OptionError, match="methods: is empty"):
         read(root, methods=())
 
 

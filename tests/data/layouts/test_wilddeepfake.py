@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.data.layouts.base import ReadOptions, VideoListing
+from deepfake_detect.data.layouts.base import Selection, VideoListing
 from deepfake_detect.data.layouts.wilddeepfake import LAYOUT
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.video import AllFrames, find_sequence, read_sequence
 from tests.data.layouts.miniatures_more import make_wilddeepfake, pack, place_pictures
 from tests.media import cut_off
 
-ALL = ReadOptions()
+ALL = Selection()
 
 
 def ids(listing: VideoListing) -> list[str]:
@@ -170,7 +170,9 @@ def test_a_tree_of_nothing_but_damaged_shards_is_refused(tmp_path: Path) -> None
     shard = top_of(tmp_path) / "fake_train" / "0.tar.gz"
     shard.parent.mkdir(parents=True)
     shard.write_bytes(b"no archive")
-    with pytest.raises(DatasetLayoutError, match="holds no sequence of it: .*0.tar.gz cannot be read"):
+    with pytest.raises(
+        DatasetLayoutError, match="holds no sequence of WildDeepfake: .*0.tar.gz cannot be read"
+    ):
         LAYOUT.read(tmp_path, ALL)
     shard.unlink()
     with pytest.raises(DatasetLayoutError, match="has neither shards nor folders of PNGs"):
@@ -184,7 +186,7 @@ def test_an_inner_folder_that_contradicts_the_outer_one_is_an_error(tmp_path: Pa
     if is_packed:
         pack(folder)
         folder.rename(tmp_path / "7")
-    with pytest.raises(DatasetLayoutError, match="is called real and lies in fake_train"):
+    with pytest.raises(DatasetLayoutError, match="is named real but is in fake_train"):
         LAYOUT.read(tmp_path, ALL)
 
 
@@ -201,7 +203,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path
     top = top_of(make_wilddeepfake(tmp_path))
     (top / "real_train").rename(top / "real train")
     assert LAYOUT.recognize(tmp_path) is not None
-    with pytest.raises(DatasetLayoutError, match="real train: is no folder of.*rename it to real_train"):
+    with pytest.raises(DatasetLayoutError, match="real train: is not a folder of.*rename it to real_train"):
         LAYOUT.read(tmp_path, ALL)
 
 
@@ -209,5 +211,5 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
     assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds none of real_train, real_test"):
         LAYOUT.read(tmp_path, ALL)
-    with pytest.raises(OptionError, match="methods: 'real' is unknown; choose from fake"):
-        LAYOUT.read(tmp_path, ReadOptions(methods=("real",)))
+    with pytest.raises(OptionError, match="methods: 'real' is unknown; must be one of fake"):
+        LAYOUT.read(tmp_path, Selection(methods=("real",)))

@@ -1,0 +1,160 @@
+"""The audit of a manifest or index: names, crops and, on request, features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepfake_detect.data.audit import audit_rows
+from deepfake_detect.data.audit_report import AuditReport, DuplicatePair, LeakKind
+from deepfake_detect.data.index import read_rows
+from deepfake_detect.data.options import DEFAULT_MIN_SIMILARITY, AuditOptions, SimilarAre
+from deepfake_detect.data.rows import Rows
+from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.io.files import make_folder, write_json
+
+_KINDS: dict[SimilarAre, LeakKind] = {"images": "near-duplicate-crops", "people": "identities"}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Result of :func:`audit_manifest`.
+
+    Attributes:
+        report: What was compared and found.
+        pairs: Duplicate crops across splits, those found by features included.
+        outputs: One line on each file that was written.
+    """
+
+    report: AuditReport
+    pairs: tuple[DuplicatePair, ...]
+    outputs: tuple[str, ...] = ()
+
+
+def audit_manifest(
+    manifest: str | os.PathLike[str],
+    *,
+    where: str | None = AuditOptions.where,
+    crops: bool = AuditOptions.crops,
+    features: str | os.PathLike[str] | None = AuditOptions.features,
+    min_similarity: float | None = AuditOptions.min_similarity,
+    similar_are: SimilarAre | None = AuditOptions.similar_are,
+    num_workers: int | None = AuditOptions.num_workers,
+    json: str | os.PathLike[str] | None = None,
+    sheet: str | os.PathLike[str] | None = None,
+    show_progress: bool = True,
+) -> Audit:
+    """Find what the splits of a manifest have in common but should not.
+
+    Args:
+        manifest: A manifest of crops, or an index of videos.
+        where: SQL condition on the rows; ``None`` takes all.
+        crops: Whether to read and compare crops, not only names.
+        features: Feature file of the crops: faces with similar features are compared too.
+        min_similarity: Cosine from which two faces are similar, above -1, to 1; 0.98 when ``None``.
+        similar_are: What two faces with similar features are: the same image (when ``None``) or person.
+        num_workers: Threads that read crops; the number of cores when ``None``.
+        json: JSON file to write with the report.
+        sheet: PNG to write with duplicate crops side by side.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The report and the duplicate crops; ``audit.report.leaks`` is empty if nothing leaks.
+
+    Raises:
+        OptionError: An option is not allowed, or an output is the audited file.
+        ManifestError: The manifest cannot be read or has no rows, or nothing leaks but no crop could be
+            read.
+        OutputError: A file cannot be written.
+
+    Example:
+        >>> audit = audit_manifest("crops/manifest.parquet")  # doctest: +SKIP
+        >>> [leak.sentence() for leak in audit.report.leaks]  # doctest: +SKIP
+        []
+    """
+    options = AuditOptions(
+        where, crops, None if features is None else Path(features), min_similarity, similar_are, num_workers
+    )
+    outputs = {name: Path(path) for name, path in (("json", json), ("sheet", sheet)) if path is not None}
+    rows = read_rows(manifest)
+    _check_outputs(outputs, rows.path)  # before the comparison, which may take long
+    if options.where is not None:
+        rows = rows.where(options.where)
+    report = audit_rows(
+        rows, compare_images=options.crops, num_workers=options.num_workers, show_progress=show_progress
+    )
+    pairs = () if report.crops is None else report.crops.pairs
+    if options.features is not None:
+        report, found = _with_similar_faces(report, rows, options)
+        pairs += found
+    lines = _write(outputs, report, pairs, rows.root)
+    if not report.leaks and report.crops is not None:
+        _check_readable(report)
+    return Audit(report, pairs, lines)
+
+
+def _with_similar_faces(
+    report: AuditReport, rows: Rows, options: AuditOptions
+) -> tuple[AuditReport, tuple[DuplicatePair, ...]]:
+    """Add overlaps of faces with similar features to a report; return it and the pairs of faces."""
+    from deepfake_detect.features.across import similar_across_splits
+    from deepfake_detect.features.feature_file import FeatureFile
+
+    assert options.features is not None
+    file = FeatureFile(options.features)
+    bound = DEFAULT_MIN_SIMILARITY if options.min_similarity is None else options.min_similarity
+    kind = _KINDS[options.similar_are or "images"]
+    found = similar_across_splits(file, min_similarity=bound, kind=kind, rows=rows)
+    crops = report.crops and replace(report.crops, pairs=(*report.crops.pairs, *found.pairs))
+    num_rows = report.num_rows - report.num_rows_without_split
+    note = (
+        f"{kind} were also compared by the features of {file.path}, which has {found.num_rows:,} of the "
+        f"{num_rows:,} rows with a split; similar from a cosine of {bound:g}"
+    )
+    overlaps = (*report.overlaps, *found.overlaps)
+    return replace(report, overlaps=overlaps, crops=crops, notes=(*report.notes, note)), found.pairs
+
+
+def _check_outputs(outputs: dict[str, Path], audited: Path) -> None:
+    """Raise if an output cannot be written, or would replace the audited file."""
+    if "sheet" in outputs:
+        # Imports torch: only if a sheet is written.
+        from deepfake_detect.report.duplicates import check_sheet_path
+
+        check_sheet_path(outputs["sheet"])
+    for name, path in outputs.items():
+        if path.exists() and path.samefile(audited):
+            raise OptionError(name, f"{path} is the audited file", "choose another file")
+        make_folder(path.parent)
+
+
+def _write(
+    outputs: dict[str, Path], report: AuditReport, pairs: Sequence[DuplicatePair], root: Path
+) -> tuple[str, ...]:
+    lines = []
+    if "json" in outputs:
+        write_json(outputs["json"], report.to_dict())
+        lines.append(f"wrote {outputs['json']}")
+    if "sheet" in outputs:
+        path = outputs["sheet"]
+        if pairs:
+            from deepfake_detect.report.duplicates import save_duplicate_sheet
+
+            num_shown = save_duplicate_sheet(pairs, root, path)
+            lines.append(f"wrote {path} ({num_shown} of {len(pairs)} pairs)")
+        else:
+            lines.append(f"did not write {path}: no duplicate crops")
+    return tuple(lines)
+
+
+def _check_readable(report: AuditReport) -> None:
+    """Raise if no crop could be read: an audit without crops must not pass as one without leaks."""
+    crops = report.crops
+    if crops is not None and crops.unreadable and len(crops.unreadable) == crops.num_crops:
+        raise ManifestError(
+            report.path,
+            f"none of its {crops.num_crops:,} crops could be read",
+            "extract again, or compare names only by `crops`",
+        )
