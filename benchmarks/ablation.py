@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
     for name, _, path in named:
         detector = load_detector(path, precision=options.precision)
         judge = partial(mirrored, detector) if options.mirrored else detector.score_crops
-        found[name] = measure(judge, rows, options.dataset, num_draws=options.num_draws)
+        found[name] = measure(judge, rows, options.dataset, num_resamples=options.num_resamples)
     header = ["detector", *(f"AUC, {name}" for name in _DAMAGES), "other reals called fake"]
     print(markdown_table(header, [[name, *cells(figures)] for name, figures in found.items()]))
     if options.json is not None:
@@ -90,14 +90,14 @@ def mirrored(detector: Detector, crops: Sequence[np.ndarray]) -> np.ndarray:
     return detector.probabilities(logits)
 
 
-def measure(judge: Judge, rows: Manifest, dataset: str, *, num_draws: int) -> dict[str, list[float]]:
+def measure(judge: Judge, rows: Manifest, dataset: str, *, num_resamples: int) -> dict[str, list[float]]:
     """Return AUC, low and high for each damage, and the share of other reals called fake with their number.
 
     Args:
         judge: From crops to the probabilities that are measured.
         rows: One crop a video.
         dataset: Whose rows of both classes are told apart; other rows are reals.
-        num_draws: Of the bootstrap.
+        num_resamples: Of the bootstrap.
 
     Raises:
         OptionError: The dataset lacks a class, or other datasets have fakes.
@@ -116,9 +116,9 @@ def measure(judge: Judge, rows: Manifest, dataset: str, *, num_draws: int) -> di
         scores = _scores(judge, chosen, damage, name)
         own_scores = scores[is_own] if damage is None else scores
         own = labels[is_own]
-        auc = bootstrap_intervals(own, own_scores, np.arange(len(own)), threshold=0.5, num_draws=num_draws)[
-            "auc"
-        ]
+        auc = bootstrap_intervals(
+            own, own_scores, np.arange(len(own)), threshold=0.5, num_resamples=num_resamples
+        )["auc"]
         figures[name] = [auc.value, auc.low, auc.high]
         if damage is None:
             called = scores[~is_own] > equal_error_threshold(own, own_scores)

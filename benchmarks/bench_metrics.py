@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
-from deepfake_detect.metrics import METRIC_NAMES, draw_groups, metric_draws  # noqa: E402
+from deepfake_detect.metrics import METRIC_NAMES, resample_groups, resampled_metrics  # noqa: E402
 
 _LOOP_DRAWS = 10
 _LOOP_METRICS = {
@@ -40,16 +40,16 @@ def main() -> int:
     videos = np.repeat(np.arange(arguments.videos), arguments.frames)
     labels = videos % 2
     scores = 1 / (1 + np.exp(-generator.normal(1.5 * labels - 0.7, 1)))
-    resample_counts = draw_groups(arguments.videos, num_draws=arguments.draws, seed=0)
+    resample_counts = resample_groups(arguments.videos, num_resamples=arguments.draws, seed=0)
 
     timings = time_in_turn(
         {
-            "ours": lambda: metric_draws(labels, scores, videos, resample_counts, threshold=0.5),
+            "ours": lambda: resampled_metrics(labels, scores, videos, resample_counts, threshold=0.5),
             "loop": lambda: loop(labels, scores, videos, resample_counts[:_LOOP_DRAWS]),
         },
         num_rounds=arguments.rounds,
     )
-    _, ours = metric_draws(labels, scores, videos, resample_counts[:_LOOP_DRAWS], threshold=0.5)
+    _, ours = resampled_metrics(labels, scores, videos, resample_counts[:_LOOP_DRAWS], threshold=0.5)
     columns = [METRIC_NAMES.index(name) for name in _LOOP_METRICS]
     difference = np.abs(ours[:, columns] - loop(labels, scores, videos, resample_counts[:_LOOP_DRAWS])).max()
     whole_loop = timings["loop"].median * arguments.draws / _LOOP_DRAWS

@@ -11,9 +11,11 @@ from .data.merge import merge_manifests as merge_manifests
 from .data.pack import pack_manifest as pack_manifest
 from .data.transforms import register_augmentation as register_augmentation
 from .errors import DeepfakeDetectError as DeepfakeDetectError
+from .evaluation.aggregation import register_aggregation as register_aggregation
 from .faces import detect_faces as detect_faces
 from .features.audit import audit_manifest as audit_manifest
 from .forgery.batch_sheet import save_batch_sheet as save_batch_sheet
+from .metrics.registry import register_metric as register_metric
 from .models.average import average_detectors as average_detectors
 from .models.backbones import register_backbone as register_backbone
 from .models.card import read_card as read_card

@@ -71,7 +71,7 @@ def test_four_methods_of_one_name_stay_four_videos(ffpp_videos: tuple[DatasetVid
         fake_probability=probabilities,
     )
     found = evaluate_scores(
-        table, Coverage(840, 840, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_draws=10
+        table, Coverage(840, 840, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_resamples=10
     )
     assert found.video.metrics["auc"].value == pytest.approx(right)
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         seen = file.facts.get("seen", ())
         detectors.append(NamedScores(name, file.table, threshold, rule, weights, file.coverage, seen))
     comparison = compare_scores(
-        detectors, num_draws=arguments.bootstrap_draws, seed=arguments.seed, resample=arguments.resample
+        detectors, num_resamples=arguments.bootstrap_draws, seed=arguments.seed, resample=arguments.resample
     )
     for note in comparison.notes:
         warnings.warn(note, stacklevel=2)

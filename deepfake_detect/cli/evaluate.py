@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         threshold=facts["threshold"],
         aggregation_rule=facts["aggregation_rule"],
         aggregation_weights=facts["aggregation_weights"],
-        num_draws=arguments.bootstrap_draws,
+        num_resamples=arguments.bootstrap_draws,
         seed=arguments.seed,
         resample=arguments.resample,
         slice_by=arguments.slice,
@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_options(arguments: argparse.Namespace) -> None:
     """Refuse, before any work, what would be refused after it."""
     from deepfake_detect.evaluation.aggregation import check_rule
-    from deepfake_detect.metrics import check_draws, check_threshold
+    from deepfake_detect.metrics import check_resampling, check_threshold
 
     if arguments.num_workers is not None and arguments.num_workers < 0:
         raise OptionError("num_workers", f"is {arguments.num_workers}", "pass 0 or more")
@@ -156,7 +156,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
         check_rule(arguments.aggregation)
     if arguments.threshold is not None:
         check_threshold(arguments.threshold)
-    check_draws(arguments.bootstrap_draws, arguments.seed)
+    check_resampling(arguments.bootstrap_draws, arguments.seed)
 
 
 def _check_rule_has_weights(facts: dict[str, Any]) -> None:
@@ -298,7 +298,7 @@ def _robustness(arguments: argparse.Namespace, detector: Detector, manifest: Man
         num_videos=arguments.robustness_videos,
         names=tuple(arguments.robustness) or tuple(CORRUPTIONS),
         aggregation_rule=arguments.aggregation,
-        num_draws=arguments.bootstrap_draws,
+        num_resamples=arguments.bootstrap_draws,
         seed=arguments.seed,
         num_workers=arguments.num_workers,
         show_progress=False,

@@ -2,6 +2,7 @@ from .aggregation import AGGREGATION_RULES as AGGREGATION_RULES
 from .aggregation import AggregationRule as AggregationRule
 from .aggregation import ClipAggregate as ClipAggregate
 from .aggregation import aggregate_clip as aggregate_clip
+from .aggregation import register_aggregation as register_aggregation
 from .calibration import choose_threshold as choose_threshold
 from .calibration import choose_uncertain_band as choose_uncertain_band
 from .calibration import fit_temperature as fit_temperature

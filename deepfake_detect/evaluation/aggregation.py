@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics import PROBABILITY_EPSILON
+from deepfake_detect.plugins import PluginPart
 from deepfake_detect.records import TrackScore
+from deepfake_detect.registry import Registry
 
 # A track shorter than this share of the longest one is more often a false detection than a person.
 _LONG_ENOUGH_SHARE = 0.25
@@ -157,32 +159,61 @@ def clip_features(faces: ClipFaces) -> np.ndarray:
     return features
 
 
-AGGREGATION_RULES: dict[str, AggregationRule] = {
-    "most_suspicious_track": most_suspicious_track,
-    "mean": mean,
-    "median": median,
-    "longest_track": longest_track,
-    "frame_maxima": frame_maxima,
-    "top_k_mean": top_k_mean,
-    "trimmed_mean": trimmed_mean,
-    "confident": confident,
-    LEARNED_RULE: logistic,
-}
-"""Every rule by the name that a detector file and the command line use for it.
+AGGREGATION_RULES: Registry[AggregationRule] = Registry(
+    "aggregation_rule",
+    {
+        "most_suspicious_track": most_suspicious_track,
+        "mean": mean,
+        "median": median,
+        "longest_track": longest_track,
+        "frame_maxima": frame_maxima,
+        "top_k_mean": top_k_mean,
+        "trimmed_mean": trimmed_mean,
+        "confident": confident,
+        LEARNED_RULE: logistic,
+    },
+)
+"""The aggregation rules by name.
 
-``most_suspicious_track``: the person most likely forged, brief false detections aside (default).
-``mean``: all faces alike; one forged person among several real ones is diluted.
-``median``: the same without the pull of odd frames.
-``longest_track``: the person seen most, for clips about one person.
+``most_suspicious_track``: the most suspicious person, ignoring brief false detections (default).
+``mean``: all faces with equal weight; one forged person among several real ones is diluted.
+``median``: as ``mean``, and robust against outlier frames.
+``longest_track``: the most visible person, for clips about one person.
 ``frame_maxima``: the most suspicious face of each frame; several real people raise it.
 ``top_k_mean``: the most suspicious quarter of the faces.
 ``trimmed_mean``: the mean without the highest and lowest tenth.
-``confident``: the DFDC winner's: the sure faces, where there are enough of one kind.
+``confident``: the DFDC winner's rule: the confident faces, if there are enough of one kind.
 ``logistic``: learned from four of the above on validation; needs the detector's weights.
 """
 
-TRACK_RULES = ("most_suspicious_track", "longest_track", LEARNED_RULE)
-"""Those that need to know which faces are one person's."""
+_TRACK_RULES = {"most_suspicious_track", "longest_track", LEARNED_RULE}
+
+
+def register_aggregation(name: str, rule: AggregationRule, *, needs_tracks: bool = False) -> None:
+    """Add a rule that scoring, evaluation and calibration find by name.
+
+    Args:
+        name: Its name, not taken yet.
+        rule: From the faces of a clip to the clip's probability, 0 to 1, and the id of the track that
+            decided; ``None`` where all faces count.
+        needs_tracks: Whether it needs to know which faces belong to one person.
+
+    Raises:
+        OptionError: The name is taken.
+
+    Example:
+        >>> register_aggregation("highest", lambda faces: (float(faces.probabilities.max()), None))
+        >>> aggregate_clip([0, 0], [0.2, 0.7], rule="highest").fake_probability
+        0.7
+    """
+    AGGREGATION_RULES.register(name, rule)
+    if needs_tracks:
+        _TRACK_RULES.add(name)
+
+
+def needs_tracks(rule: str) -> bool:
+    """Return whether a rule needs to know which faces belong to one person."""
+    return rule in _TRACK_RULES
 
 
 def aggregate_clip(
@@ -276,14 +307,26 @@ def _of_draw(faces: ClipFaces, rule: str, members: list[np.ndarray]) -> float:
     return AGGREGATION_RULES[rule](drawn)[0]
 
 
-def check_rule(rule: str) -> None:
-    """Refuse a rule that does not exist.
+def check_rule(rule: str, plugins: Sequence[PluginPart] = ()) -> None:
+    """Check that an aggregation rule exists.
+
+    Args:
+        rule: Its name.
+        plugins: Parts of plug-ins that the detector needs, for the error.
 
     Raises:
-        OptionError: Unknown rule.
+        OptionError: The rule is unknown; if it belongs to a plug-in, the message names that.
     """
-    if rule not in AGGREGATION_RULES:
-        raise OptionError("rule", f"there is no {rule!r}", f"choose one of: {', '.join(AGGREGATION_RULES)}")
+    if rule in AGGREGATION_RULES:
+        return
+    for part in plugins:
+        if (part.kind, part.name) == (AGGREGATION_RULES.option, rule):
+            raise OptionError(
+                AGGREGATION_RULES.option,
+                f"is {rule!r}, and the {part} is not installed or failed to load",
+                "install it, or choose another rule",
+            )
+    AGGREGATION_RULES.find(rule)
 
 
 def clip_faces(

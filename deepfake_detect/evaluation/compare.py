@@ -24,9 +24,9 @@ from deepfake_detect.metrics import (
     AucDifference,
     Interval,
     delong_test,
-    draw_groups,
     intervals_of,
-    metric_draws,
+    resample_groups,
+    resampled_metrics,
 )
 
 # With fewer of a detector's videos in common, a comparison is about something else.
@@ -101,7 +101,7 @@ class Comparison:
         video_ids: str (V,), the common videos.
         detectors: A result each, by name, in the order they were given.
         pairs: Every two of them.
-        num_draws, seed: Of the bootstrap.
+        num_resamples, seed: Of the bootstrap.
         resample: What a draw takes whole, as in ``EvaluationSettings``.
         num_videos_alone: Of nobody known, where identities are drawn whole.
         notes: What makes the comparison less than it seems; none is good news.
@@ -110,7 +110,7 @@ class Comparison:
     video_ids: np.ndarray
     detectors: dict[str, DetectorResult]
     pairs: tuple[PairResult, ...]
-    num_draws: int
+    num_resamples: int
     seed: int
     resample: Resample = "videos"
     num_videos_alone: int = 0
@@ -122,7 +122,7 @@ class Comparison:
         Keys: ``num_videos``; ``detectors``: by name ``video`` (metrics), ``num_left_out``,
         ``threshold``, ``aggregation_rule``, ``coverage`` (:class:`Coverage`, or ``None``), ``seen``;
         ``pairs``: a list of ``first``, ``second``, ``differences`` (first less second), ``delong``
-        (fields of ``metrics.AucDifference``) and ``adjusted_p_value`` (Holm); ``num_draws``,
+        (fields of ``metrics.AucDifference``) and ``adjusted_p_value`` (Holm); ``num_resamples``,
         ``seed``, ``resample``, ``num_videos_alone``, ``notes``.
         """
         detectors = {
@@ -148,19 +148,30 @@ class Comparison:
             }
             for pair in self.pairs
         ]
-        names = ("num_draws", "seed", "resample", "num_videos_alone")
-        settings = {**{name: getattr(self, name) for name in names}, "notes": list(self.notes)}
-        return {"num_videos": len(self.video_ids), "detectors": detectors, "pairs": pairs, **settings}
+        return {
+            "num_videos": len(self.video_ids),
+            "detectors": detectors,
+            "pairs": pairs,
+            "num_draws": self.num_resamples,
+            "seed": self.seed,
+            "resample": self.resample,
+            "num_videos_alone": self.num_videos_alone,
+            "notes": list(self.notes),
+        }
 
 
 def compare_scores(
-    detectors: Sequence[NamedScores], *, num_draws: int = 1000, seed: int = 0, resample: Resample = "videos"
+    detectors: Sequence[NamedScores],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    resample: Resample = "videos",
 ) -> Comparison:
     """Measure detectors on their common videos, all on the same bootstrap draws.
 
     Args:
         detectors: Two or more, of different names.
-        num_draws: Bootstrap draws, from 1.
+        num_resamples: Bootstrap draws, from 1.
         seed: Of the bootstrap, from 0.
         resample: What a draw takes whole, as for ``evaluate_scores``; one of the tables must name
             the identities. DeLong's test takes videos in any case.
@@ -200,17 +211,17 @@ def compare_scores(
     labels = videos[0].label[chosen[0]]
     tables = [one.table for one in detectors]
     group, num_alone = resampling_groups(list(zip(tables, videos, strict=True)), common, resample)
-    resample_counts = draw_groups(int(group.max()) + 1, num_draws=num_draws, seed=seed)
+    resample_counts = resample_groups(int(group.max()) + 1, num_resamples=num_resamples, seed=seed)
     results, drawn = {}, {}
     for one, of_one, rows in zip(detectors, videos, chosen, strict=True):
         scores = of_one.fake_probability[rows]
-        drawn[one.name] = metric_draws(labels, scores, group, resample_counts, threshold=one.threshold)
+        drawn[one.name] = resampled_metrics(labels, scores, group, resample_counts, threshold=one.threshold)
         level = LevelResult(labels, scores, intervals_of(*drawn[one.name], confidence=CONFIDENCE))
         num_left_out = len(of_one.video_id) - len(common)
         results[one.name] = DetectorResult(
             level, num_left_out, one.threshold, one.aggregation_rule, one.coverage, tuple(one.seen)
         )
-    settings = (num_draws, seed, resample, num_alone)
+    settings = (num_resamples, seed, resample, num_alone)
     return Comparison(common, results, _pairs(results, drawn), *settings, _notes(results, len(common)))
 
 

@@ -35,14 +35,14 @@ from deepfake_detect.evaluation.score_table import (
 from deepfake_detect.evaluation.slices import SliceResult, slice_columns, slice_of_videos
 from deepfake_detect.metrics import (
     CONFIDENCE,
-    METRIC_NAMES,
     Interval,
     ReliabilityBins,
     RocCurve,
-    draw_groups,
     intervals_of,
-    metric_draws,
+    metric_names,
     reliability_bins,
+    resample_groups,
+    resampled_metrics,
     roc_curve,
 )
 from deepfake_detect.progress import progress_bar
@@ -61,7 +61,7 @@ class EvaluationSettings:
     Attributes:
         threshold: Probability at or above which a sample is called fake.
         aggregation_rule: Name in ``AGGREGATION_RULES``.
-        num_draws: Bootstrap draws.
+        num_resamples: Bootstrap draws.
         confidence: Share of draws inside an interval.
         seed: Of the bootstrap.
         resample: What a draw takes whole: ``"videos"``, or ``"identities"``: all videos in which
@@ -74,7 +74,7 @@ class EvaluationSettings:
 
     threshold: float
     aggregation_rule: str
-    num_draws: int
+    num_resamples: int
     confidence: float
     seed: int
     resample: Resample = "videos"
@@ -83,9 +83,14 @@ class EvaluationSettings:
     uncertain_high: float = 0.5
 
     @property
-    def drawn(self) -> str:
-        """What a draw takes whole, in words."""
+    def resampled(self) -> str:
+        """What is resampled, in words."""
         return describe_resampling(self.resample, self.num_videos_alone)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; ``num_resamples`` is called ``num_draws``."""
+        values = asdict(self)
+        return {"num_draws" if name == "num_resamples" else name: value for name, value in values.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +215,7 @@ class Evaluation:
             "reliability": {level: _bins_to_json(getattr(self, level)) for level in LEVELS},
             "abstention": {name: nan_to_none(value) for name, value in asdict(self.abstention).items()},
             "coverage": self.coverage.to_json(),
-            "settings": asdict(self.settings),
+            "settings": self.settings.to_json(),
         }
 
 
@@ -221,11 +226,12 @@ def evaluate_scores(
     threshold: float,
     aggregation_rule: str,
     aggregation_weights: Sequence[float] = (),
-    num_draws: int = 1000,
+    num_resamples: int = 1000,
     seed: int = 0,
     resample: Resample = "videos",
     slice_by: Sequence[str] = (),
     uncertain_band: tuple[float, float] | None = None,
+    metrics: Sequence[str] = (),
     show_progress: bool = False,
 ) -> Evaluation:
     """Return the metrics of finished scores at every level, overall, per method and per slice.
@@ -238,14 +244,15 @@ def evaluate_scores(
         threshold: Probability at or above which a sample is called fake.
         aggregation_rule: A name in ``AGGREGATION_RULES``.
         aggregation_weights: Of the rule ``"logistic"``.
-        num_draws: Bootstrap draws for the 95 % intervals, from 1.
+        num_resamples: Bootstrap draws for the 95 % intervals, from 1.
         seed: Of the bootstrap, from 0; equal seeds give equal numbers.
         resample: What a draw takes whole, see :class:`EvaluationSettings`. ``"identities"`` needs
             the detail ``identity`` of at least one video; one without stands for itself.
         slice_by: Columns of the table to slice the videos by, beside ``DEFAULT_SLICES``.
         uncertain_band: Probabilities strictly between get no verdict in ``abstention``; ``None`` for
             verdicts on all.
-        show_progress: Whether to draw a progress bar.
+        metrics: Registered metrics besides the built-in ones.
+        show_progress: Whether to show a progress bar.
 
     Returns:
         The evaluation. A metric that needs both classes is NaN where one is absent.
@@ -268,17 +275,18 @@ def evaluate_scores(
         ...     fake_probability=np.array([0.1, 0.6, 0.8]),
         ... )
         >>> evaluation = evaluate_scores(
-        ...     table, Coverage(2, 2, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_draws=20)
+        ...     table, Coverage(2, 2, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_resamples=20)
         >>> evaluation.video.metrics["accuracy"].value, evaluation.to_json()["video"]["auc"]["value"]
         (1.0, 1.0)
     """
     videos = video_samples(table, aggregation_rule=aggregation_rule, weights=aggregation_weights)
     _check_coverage(coverage, videos.video_id)
+    names = metric_names(tuple(metrics))
     columns = slice_columns(table, tuple(slice_by))
     group, num_alone = resampling_groups([(table, videos)], videos.video_id, resample)
     band = uncertain_band or (threshold, threshold)
     settings = EvaluationSettings(
-        threshold, aggregation_rule, num_draws, CONFIDENCE, seed, resample, num_alone, *band
+        threshold, aggregation_rule, num_resamples, CONFIDENCE, seed, resample, num_alone, *band
     )
     methods = _methods(table, videos)
     sliced = {column: slice_of_videos(table, videos, column) for column in columns}
@@ -286,7 +294,7 @@ def evaluate_scores(
     steps = len(LEVELS) * (1 + len(methods)) + sum(len(names) for _, names in sliced.values()) + len(rules)
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("bootstrap", total=steps, note="")
-        measure = _Measure.over(table, videos, settings, group, lambda: progress.advance(task))
+        measure = _Measure.over(table, videos, settings, group, names, lambda: progress.advance(task))
         everything = np.ones(len(videos.video_id), dtype=bool)
         overall = {level: measure.level(level, everything)[0] for level in LEVELS}
         per_method, macro = _per_method(videos, measure, methods)
@@ -331,6 +339,7 @@ class _Measure:
     group: np.ndarray
     resample_counts: np.ndarray = field(repr=False)
     settings: EvaluationSettings
+    names: tuple[str, ...]
     advance: Callable[[], None]
 
     @classmethod
@@ -340,9 +349,12 @@ class _Measure:
         videos: VideoSamples,
         settings: EvaluationSettings,
         group: np.ndarray,
+        names: tuple[str, ...],
         advance: Callable[[], None],
     ) -> _Measure:
-        resample_counts = draw_groups(int(group.max()) + 1, num_draws=settings.num_draws, seed=settings.seed)
+        resample_counts = resample_groups(
+            int(group.max()) + 1, num_resamples=settings.num_resamples, seed=settings.seed
+        )
         positions = np.arange(len(videos.video_id))
         scores = table.fake_probability.astype(np.float64)
         samples: dict[Level, _Samples] = {
@@ -350,7 +362,7 @@ class _Measure:
             "track": _tracks(table, videos),
             "frame": _Samples(videos.label[videos.of_row], scores, videos.of_row),
         }
-        return cls(samples, group, resample_counts, settings, advance)
+        return cls(samples, group, resample_counts, settings, names, advance)
 
     def level(self, level: Level, chosen: np.ndarray) -> tuple[LevelResult, np.ndarray, np.ndarray]:
         """Return the result of the chosen videos (bool (V,)), and its values (M,) and draws (D, M)."""
@@ -365,13 +377,20 @@ class _Measure:
     ) -> tuple[np.ndarray, np.ndarray]:
         self.advance()
         if len(labels) == 0:  # a level that is not there
-            undefined = np.full((len(self.resample_counts) + 1, len(METRIC_NAMES)), np.nan)
+            undefined = np.full((len(self.resample_counts) + 1, len(self.names)), np.nan)
             return undefined[0], undefined[1:]
         groups = self.group[video]
-        return metric_draws(labels, scores, groups, self.resample_counts, threshold=self.settings.threshold)
+        return resampled_metrics(
+            labels,
+            scores,
+            groups,
+            self.resample_counts,
+            threshold=self.settings.threshold,
+            extra=self.names,
+        )
 
     def intervals(self, values: np.ndarray, draws: np.ndarray) -> dict[str, Interval]:
-        return intervals_of(values, draws, confidence=self.settings.confidence)
+        return intervals_of(values, draws, confidence=self.settings.confidence, extra=self.names)
 
 
 def _methods(table: ScoreTable, videos: VideoSamples) -> dict[str, tuple[np.ndarray, np.ndarray]]:

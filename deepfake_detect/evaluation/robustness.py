@@ -14,7 +14,7 @@ from deepfake_detect.evaluation.corruptions import CORRUPTIONS, Corrupted, check
 from deepfake_detect.evaluation.evaluate import intervals_to_json
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
-from deepfake_detect.metrics import Interval, draw_groups, intervals_of, metric_draws
+from deepfake_detect.metrics import Interval, intervals_of, resample_groups, resampled_metrics
 from deepfake_detect.models.inference import TorchDetector
 
 # Of fewer crops, starting processes to read them takes longer than reading them.
@@ -76,7 +76,7 @@ def measure_robustness(
     num_videos: int,
     names: tuple[str, ...] = tuple(CORRUPTIONS),
     aggregation_rule: str | None = None,
-    num_draws: int = 1000,
+    num_resamples: int = 1000,
     seed: int = 0,
     num_workers: int | None = None,
     show_progress: bool = True,
@@ -95,7 +95,7 @@ def measure_robustness(
         num_videos: How many, an even number, half of them real, drawn by lot; all of a smaller class.
         names: Of ``CORRUPTIONS``.
         aggregation_rule: From faces to a video; the detector's own when ``None``.
-        num_draws: Bootstrap draws over videos, from 1.
+        num_resamples: Bootstrap draws over videos, from 1.
         seed: Of the lots and the draws.
         num_workers, show_progress: As for ``predict.score_manifest``.
         say: Called with a line after each corruption.
@@ -132,7 +132,7 @@ def measure_robustness(
     plain = videos(None)
     if len(np.unique(plain.label)) < 2:
         raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
-    resample_counts = draw_groups(len(plain.video_id), num_draws=num_draws, seed=seed)
+    resample_counts = resample_groups(len(plain.video_id), num_resamples=num_resamples, seed=seed)
     reference = _draws(plain, resample_counts, scorer.config.threshold)
     curves = {}
     for name in names:
@@ -168,6 +168,6 @@ def _draws(
     videos: VideoSamples, resample_counts: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     positions = np.arange(len(videos.label))
-    return metric_draws(
+    return resampled_metrics(
         videos.label, videos.fake_probability, positions, resample_counts, threshold=threshold
     )

@@ -13,10 +13,10 @@ from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.aggregation import (
     AGGREGATION_RULES,
-    TRACK_RULES,
     ClipFaces,
     check_rule,
     clip_faces,
+    needs_tracks,
 )
 from deepfake_detect.records import FAKE, REAL
 
@@ -311,7 +311,7 @@ def rules_for(table: ScoreTable) -> tuple[str, ...]:
     Without tracks and with several faces in a frame nobody knows who is who.
     """
     unknown = not table.has_tracks and bool(table.track_id.any())
-    return tuple(rule for rule in AGGREGATION_RULES if not (unknown and rule in TRACK_RULES))
+    return tuple(rule for rule in AGGREGATION_RULES if not (unknown and needs_tracks(rule)))
 
 
 def aggregate_clips(clips: Sequence[ClipFaces], rule: str) -> np.ndarray:

@@ -292,14 +292,14 @@ def detector_of(
     return model, replace(config, **fit_to_scores(_scores(fitted), config, CalibrationOptions("platt")))
 
 
-def held_out_auc(fitted: FittedClassifier, *, num_draws: int = 1000, seed: int = 0) -> Interval:
+def held_out_auc(fitted: FittedClassifier, *, num_resamples: int = 1000, seed: int = 0) -> Interval:
     """Return the AUC over the videos that chose the classifier, with its 95 % bootstrap interval.
 
     It is kinder than that of new videos: these chose the settings.
     """
     videos = video_samples(_scores(fitted), aggregation_rule="mean")
     samples = (videos.label, videos.fake_probability, videos.video_id)
-    return bootstrap_intervals(*samples, threshold=0.5, num_draws=num_draws, seed=seed)["auc"]
+    return bootstrap_intervals(*samples, threshold=0.5, num_resamples=num_resamples, seed=seed)["auc"]
 
 
 def _scores(fitted: FittedClassifier) -> ScoreTable:

@@ -152,7 +152,7 @@ class RetrievalPrecision:
 
 
 def retrieval_precision(
-    features: np.ndarray, identities: np.ndarray, *, count: int = 5, num_draws: int = 1000, seed: int = 0
+    features: np.ndarray, identities: np.ndarray, *, count: int = 5, num_resamples: int = 1000, seed: int = 0
 ) -> RetrievalPrecision:
     """Measure how well features find a person again.
 
@@ -160,7 +160,7 @@ def retrieval_precision(
         features: float (N, F).
         identities: text (N,), ``""`` where unknown, which is nobody's.
         count: Nearest faces looked at, from 1.
-        num_draws: Bootstrap draws of whole people, for the interval of ``hit``.
+        num_resamples: Bootstrap draws of whole people, for the interval of ``hit``.
         seed: Of them.
 
     Raises:
@@ -187,16 +187,16 @@ def retrieval_precision(
     return RetrievalPrecision(
         count=count,
         num_queries=len(queries),
-        hit=_share_with_interval(hits, codes[queries], num_draws, seed),
+        hit=_share_with_interval(hits, codes[queries], num_resamples, seed),
         precision=float((is_same.sum(1) / reachable).mean()),
         chance=float(1 - misses.mean()),
     )
 
 
-def _share_with_interval(hits: np.ndarray, people: np.ndarray, num_draws: int, seed: int) -> Interval:
+def _share_with_interval(hits: np.ndarray, people: np.ndarray, num_resamples: int, seed: int) -> Interval:
     _, codes = np.unique(people, return_inverse=True)
     num_hits, num_faces = np.bincount(codes, hits), np.bincount(codes)
-    drawn = np.random.default_rng(seed).integers(len(num_faces), size=(num_draws, len(num_faces)))
+    drawn = np.random.default_rng(seed).integers(len(num_faces), size=(num_resamples, len(num_faces)))
     shares = num_hits[drawn].sum(1) / num_faces[drawn].sum(1)
     edge = (1 - CONFIDENCE) / 2
     low, high = np.quantile(shares, [edge, 1 - edge])

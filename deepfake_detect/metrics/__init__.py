@@ -1,23 +1,23 @@
-"""Labels and scores -> numbers about a detector. Pure functions over arrays.
+"""Labels and scores -> metrics with intervals. Pure functions of arrays.
 
     ranking        roc_curve, roc_auc, partial_auc, average_precision, equal_error_rate, tpr_at_fpr:
-                   depend on the order of scores only
+                   depend only on the order of the scores
     decisions      accuracy, balanced_accuracy, apcer, bpcer, acer: need a threshold
     probabilities  log_loss, brier_score, reliability_bins, expected_calibration_error: need
                    probabilities
-    bootstrap      all of them (``METRIC_NAMES``) with percentile intervals, and the differences of
-                   two detectors
+    registry       the names of all of them, and register_metric to add others
+    bootstrap      all of them with percentile intervals, and the differences of two detectors
     delong         whether the AUCs of two detectors differ
 
 Fake is the positive class, 1. A sample is called fake when its score is *at or above* the
-threshold. Samples of equal score are never put in an order: they enter a curve together.
+threshold. Samples of equal score have no order: they enter a curve together.
 
 Every function takes ``weights``: a sample of weight 3 counts as three equal samples, one of weight
-0 as absent. A bootstrap draw is therefore nothing but weights, and samples are sorted only once.
+0 as absent. A bootstrap resample is therefore only a set of weights, and samples are sorted once.
 
-A number that the samples leave undefined is NaN, never a made-up value: what compares two classes
-(AUC, partial AUC, average precision, equal error rate, TPR at an FPR, balanced accuracy, ACER) is
-NaN when one is absent; APCER needs a fake and BPCER a real.
+A metric that is undefined is NaN: metrics that compare two classes (AUC, partial AUC, average
+precision, equal error rate, TPR at an FPR, balanced accuracy, ACER) are NaN when one is absent; APCER
+needs a fake and BPCER a real.
 """
 
 import lazy_loader

@@ -1,12 +1,11 @@
 from .bootstrap import CONFIDENCE as CONFIDENCE
-from .bootstrap import METRIC_NAMES as METRIC_NAMES
 from .bootstrap import Interval as Interval
 from .bootstrap import bootstrap_differences as bootstrap_differences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
-from .bootstrap import check_draws as check_draws
-from .bootstrap import draw_groups as draw_groups
+from .bootstrap import check_resampling as check_resampling
 from .bootstrap import intervals_of as intervals_of
-from .bootstrap import metric_draws as metric_draws
+from .bootstrap import resample_groups as resample_groups
+from .bootstrap import resampled_metrics as resampled_metrics
 from .decisions import accuracy as accuracy
 from .decisions import acer as acer
 from .decisions import apcer as apcer
@@ -29,4 +28,8 @@ from .ranking import partial_auc as partial_auc
 from .ranking import roc_auc as roc_auc
 from .ranking import roc_curve as roc_curve
 from .ranking import tpr_at_fpr as tpr_at_fpr
+from .registry import METRIC_NAMES as METRIC_NAMES
+from .registry import METRICS as METRICS
+from .registry import metric_names as metric_names
+from .registry import register_metric as register_metric
 from .samples import check_threshold as check_threshold

@@ -1,9 +1,9 @@
-"""Every metric over many bootstrap draws at once, and intervals from them.
+"""All metrics over many bootstrap resamples at once, and intervals from them.
 
-A draw takes as many groups (videos, or people), with replacement, as there are. Nothing is copied:
-a draw says how often each group was drawn. What is a mean over samples follows from the sums of
-each group by one matrix product; what depends on the order of scores from two cumulative sums over
-the samples, sorted once.
+A resample takes as many groups (videos or people), with replacement, as there are. Nothing is copied:
+a resample is a count per group. Means over samples follow from the sums of each group by one matrix
+product, metrics of the order of scores from two cumulative sums over the samples, which are sorted
+once. Registered metrics are called once per resample.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics import decisions, probabilities, ranking
+from deepfake_detect.metrics.registry import METRIC_NAMES, METRICS, metric_names
 from deepfake_detect.metrics.samples import (
     Samples,
     check_groups,
@@ -26,7 +27,7 @@ from deepfake_detect.metrics.samples import (
 )
 
 CONFIDENCE = 0.95
-# Draws are measured in portions of about this many weights, which stay in the cache.
+# Resamples are measured in portions of about this many weights, which stay in the cache.
 _PORTION = 1 << 16
 
 _FROM_ORDER: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
@@ -34,7 +35,7 @@ _FROM_ORDER: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
     "eer": ranking.equal_error_rate_of,
     "average_precision": ranking.average_precision_of,
 }
-# These need the curve's start alone, up to the largest of the rates.
+# These need only the start of the curve, up to the highest false positive rate.
 _FROM_START: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
     "partial_auc": lambda counts: ranking.partial_auc_of(counts, ranking.PARTIAL_AUC_MAX_FPR),
     "tpr_at_1pct_fpr": lambda counts: ranking.tpr_at_fpr_of(counts, 0.01),
@@ -47,23 +48,6 @@ _FROM_VERDICTS: dict[str, Callable[[decisions.Verdicts], np.ndarray]] = {
     "bpcer": decisions.bpcer_of,
     "acer": decisions.acer_of,
 }
-METRIC_NAMES = (
-    "auc",
-    "accuracy",
-    "balanced_accuracy",
-    "eer",
-    "log_loss",
-    "average_precision",
-    "brier",
-    "partial_auc",
-    "tpr_at_1pct_fpr",
-    "tpr_at_5pct_fpr",
-    "apcer",
-    "bpcer",
-    "acer",
-    "ece",
-)
-"""The metrics of this module, by the keys of ``metrics.json``; :mod:`metrics` defines each."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +55,8 @@ class Interval:
     """A number with its percentile bootstrap interval; NaN where undefined.
 
     Attributes:
-        value: The metric on the samples as they are.
-        low, high: Ends of the interval; need not enclose ``value`` when the metric is skewed.
+        value: The metric on the original samples.
+        low, high: Bounds of the interval; need not enclose ``value`` when the metric is skewed.
     """
 
     value: float
@@ -88,8 +72,8 @@ class Interval:
         """
         if math.isnan(self.value):
             return "n/a"
-        ends = "n/a" if math.isnan(self.low) else f"{self.low:.3f}, {self.high:.3f}"
-        return f"{self.value:.3f} [{ends}]"
+        bounds = "n/a" if math.isnan(self.low) else f"{self.low:.3f}, {self.high:.3f}"
+        return f"{self.value:.3f} [{bounds}]"
 
 
 def bootstrap_intervals(
@@ -98,47 +82,47 @@ def bootstrap_intervals(
     groups: ArrayLike,
     *,
     threshold: float,
-    num_draws: int = 1000,
+    num_resamples: int = 1000,
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return every metric with a percentile interval from resampling whole groups.
+    """Return the built-in metrics with percentile intervals from resampling whole groups.
 
-    Frames of one video resemble each other, so a draw takes as many *groups* (videos), with
-    replacement, as there are, each with all its samples. Draws in which a metric is undefined are
-    left out of its interval; when all are, its ends are NaN. A single group gives intervals of no
+    Frames of one video resemble each other, so a resample takes as many *groups* (videos), with
+    replacement, as there are, each with all its samples. Resamples in which a metric is undefined are
+    left out of its interval; when all are, its bounds are NaN. A single group gives intervals of no
     width: there is nothing to resample.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, N >= 1.
         scores: (N,) probabilities of fake, 0 to 1.
-        groups: (N,) integers or text; samples of equal value are drawn together.
-        threshold: For what needs a verdict, finite.
-        num_draws: Bootstrap draws, from 1.
-        confidence: Share of draws inside the interval, between 0 and 1.
-        seed: From 0; equal seeds give equal intervals.
+        groups: (N,) integers or text; samples of equal value are resampled together.
+        threshold: For metrics of verdicts, finite.
+        num_resamples: Bootstrap resamples, 1 or more.
+        confidence: Fraction of the resamples inside the interval, between 0 and 1.
+        seed: 0 or more; equal seeds give equal intervals.
 
     Returns:
         An interval per name of ``METRIC_NAMES``, in that order.
 
     Raises:
-        OptionError: As for :func:`probabilities.log_loss`; groups of another length; an option out
-            of range.
+        OptionError: As for :func:`probabilities.log_loss`; groups of another length; an option out of
+            range.
 
     Source: Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; clusters
     resampled whole after Davison & Hinkley (1997), section 3.8.
 
     Example:
         >>> intervals = bootstrap_intervals(
-        ...     [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.4], ["a", "a", "b", "b"], threshold=0.5, num_draws=50)
+        ...     [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.4], ["a", "a", "b", "b"], threshold=0.5, num_resamples=50)
         >>> intervals["accuracy"].value, intervals["auc"].low, intervals["auc"].high
         (0.75, 1.0, 1.0)
     """
     samples = check_samples(labels, scores, None)
     numbers, num_groups = check_groups(groups, len(samples.labels))
-    resample_counts = draw_groups(num_groups, num_draws=num_draws, seed=seed)
-    values, draws = metric_draws(labels, scores, numbers, resample_counts, threshold=threshold)
-    return intervals_of(values, draws, confidence=confidence)
+    resample_counts = resample_groups(num_groups, num_resamples=num_resamples, seed=seed)
+    values, resampled = resampled_metrics(labels, scores, numbers, resample_counts, threshold=threshold)
+    return intervals_of(values, resampled, confidence=confidence)
 
 
 def bootstrap_differences(
@@ -148,17 +132,17 @@ def bootstrap_differences(
     groups: ArrayLike,
     *,
     thresholds: tuple[float, float],
-    num_draws: int = 1000,
+    num_resamples: int = 1000,
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Return how much each metric of one detector exceeds another's on the same samples.
 
-    Both detectors are measured on the same draws, so what is hard for both does not widen the
-    interval. One that holds 0 says that the samples do not tell the two apart.
+    Both detectors are measured on the same resamples, so samples that are hard for both do not widen
+    the interval. An interval that contains 0 means that the samples do not separate the two.
 
     Args:
-        labels, groups, num_draws, confidence, seed: As for :func:`bootstrap_intervals`.
+        labels, groups, num_resamples, confidence, seed: As for :func:`bootstrap_intervals`.
         first, second: (N,) probabilities of fake, 0 to 1, of the two detectors.
         thresholds: Of the first and of the second.
 
@@ -173,83 +157,90 @@ def bootstrap_differences(
     Example:
         >>> better = bootstrap_differences(
         ...     [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.9, 0.2, 0.8, 0.9], [0, 1, 2, 3],
-        ...     thresholds=(0.5, 0.5), num_draws=50)
+        ...     thresholds=(0.5, 0.5), num_resamples=50)
         >>> better["auc"].value
         0.375
     """
     samples = check_samples(labels, first, None)
     numbers, num_groups = check_groups(groups, len(samples.labels))
-    resample_counts = draw_groups(num_groups, num_draws=num_draws, seed=seed)
-    (value, draws), (other_value, other_draws) = (
-        metric_draws(labels, scores, numbers, resample_counts, threshold=threshold)
+    resample_counts = resample_groups(num_groups, num_resamples=num_resamples, seed=seed)
+    (value, resampled), (other_value, other_resampled) = (
+        resampled_metrics(labels, scores, numbers, resample_counts, threshold=threshold)
         for scores, threshold in zip((first, second), thresholds, strict=True)
     )
-    return intervals_of(value - other_value, draws - other_draws, confidence=confidence)
+    return intervals_of(value - other_value, resampled - other_resampled, confidence=confidence)
 
 
-def draw_groups(num_groups: int, *, num_draws: int, seed: int) -> np.ndarray:
-    """Return how often each group is in each draw, uint8 (D, G).
+def resample_groups(num_groups: int, *, num_resamples: int, seed: int) -> np.ndarray:
+    """Return how often each group is in each resample, uint8 (R, G).
 
-    A group is drawn more than 255 times with a probability below 1e-500, for any number of groups.
+    A count above 255 has a probability below 1e-500, for any number of groups.
 
     Raises:
-        OptionError: ``num_draws`` below 1 or ``seed`` below 0.
+        OptionError: ``num_resamples`` below 1 or ``seed`` below 0.
 
     Example:
-        >>> draw_groups(3, num_draws=2, seed=0).sum(axis=1).tolist()
+        >>> resample_groups(3, num_resamples=2, seed=0).sum(axis=1).tolist()
         [3, 3]
     """
-    check_draws(num_draws, seed)
+    check_resampling(num_resamples, seed)
     generator = np.random.default_rng(seed)
-    resample_counts = np.empty((num_draws, num_groups), np.uint8)
-    for draw in resample_counts:
-        draw[:] = np.bincount(generator.integers(num_groups, size=num_groups), minlength=num_groups)
+    resample_counts = np.empty((num_resamples, num_groups), np.uint8)
+    for counts in resample_counts:
+        counts[:] = np.bincount(generator.integers(num_groups, size=num_groups), minlength=num_groups)
     return resample_counts
 
 
-def check_draws(num_draws: int, seed: int) -> None:
-    """Refuse what no bootstrap can be made of.
+def check_resampling(num_resamples: int, seed: int) -> None:
+    """Check the options of a bootstrap.
 
     Raises:
-        OptionError: ``num_draws`` below 1 or ``seed`` below 0.
+        OptionError: ``num_resamples`` below 1 or ``seed`` below 0.
     """
-    if num_draws < 1:
-        raise OptionError("num_draws", f"{num_draws} draws give no interval", "pass 1 or more, usually 1000")
+    if num_resamples < 1:
+        raise OptionError("num_resamples", f"is {num_resamples}", "must be 1 or more, usually 1000")
     if seed < 0:
-        raise OptionError("seed", f"{seed} is negative", "pass a whole number from 0")
+        raise OptionError("seed", f"is {seed}", "must be 0 or more")
 
 
-def metric_draws(
-    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, resample_counts: np.ndarray, *, threshold: float
+def resampled_metrics(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    resample_counts: np.ndarray,
+    *,
+    threshold: float,
+    extra: tuple[str, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return every metric on the samples as they are and on each draw.
+    """Return the metrics of the original samples and of each resample.
 
-    Passing the same draws for several sets of samples (methods, slices, detectors) makes their
-    numbers comparable draw by draw.
+    Passing the same resamples for several sets of samples (methods, slices, detectors) makes their
+    numbers comparable resample by resample.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, N >= 1.
         scores: (N,) probabilities of fake, 0 to 1.
         groups: int (N,), column of ``resample_counts`` of each sample; columns may be left out.
-        resample_counts: (D, G) of :func:`draw_groups`.
-        threshold: For what needs a verdict, finite.
+        resample_counts: (R, G) of :func:`resample_groups`.
+        threshold: For metrics of verdicts, finite.
+        extra: Registered metrics besides the built-in ones.
 
     Returns:
-        float64 (M,) and (D, M), in the order of ``METRIC_NAMES``; NaN where undefined.
+        float64 (M,) and (R, M), in the order of ``metric_names(extra)``; NaN where undefined.
 
     Raises:
         OptionError: As for :func:`probabilities.log_loss`; a threshold that is not finite; groups
-            of another length.
+            of another length; an unknown metric, or one that fails.
 
     Example:
-        >>> values, draws = metric_draws(
-        ...     [0, 1], [0.2, 0.9], [0, 1], draw_groups(2, num_draws=5, seed=0), threshold=0.5)
-        >>> float(values[0]), draws.shape[0]
+        >>> values, resampled = resampled_metrics(
+        ...     [0, 1], [0.2, 0.9], [0, 1], resample_groups(2, num_resamples=5, seed=0), threshold=0.5)
+        >>> float(values[0]), resampled.shape[0]
         (1.0, 5)
     """
     samples = check_samples(labels, scores, None)
     check_probabilities(samples.scores)
-    # The groups that hold a sample, so that a small slice of many groups costs little.
+    # Only groups that hold a sample, so that a small slice of many groups costs little.
     numbers, _ = check_groups(groups, len(samples.labels))
     present = np.unique(groups)
     columns = _columns(samples, threshold)
@@ -258,47 +249,56 @@ def metric_draws(
     )
     order = ranking.rank(samples)
     group_in_order = numbers[order.order]
-    counts_as_is = np.ones((1, len(present)), np.uint8)
-    values = _portion(order, group_in_order, sums_of_group, counts_as_is)[0]
-    drawn = resample_counts[:, present]
+    counts = np.concatenate([np.ones((1, len(present)), np.uint8), resample_counts[:, present]])
     step = max(1, _PORTION // len(samples.labels))
     portions = [
-        _portion(order, group_in_order, sums_of_group, drawn[start : start + step])
-        for start in range(0, len(drawn), step)
+        _portion(order, group_in_order, sums_of_group, counts[start : start + step])
+        for start in range(0, len(counts), step)
     ]
-    return values, np.concatenate(portions)
+    found = np.concatenate(portions)
+    names = metric_names(extra)[len(METRIC_NAMES) :]
+    if names:
+        more = [_registered(name, samples, numbers, counts, threshold) for name in names]
+        found = np.column_stack([found, *more])
+    return found[0], found[1:]
 
 
 def intervals_of(
-    values: np.ndarray, draws: np.ndarray, *, confidence: float = CONFIDENCE
+    values: np.ndarray,
+    resampled: np.ndarray,
+    *,
+    confidence: float = CONFIDENCE,
+    extra: tuple[str, ...] = (),
 ) -> dict[str, Interval]:
     """Return the percentile interval of each metric.
 
     Args:
-        values, draws: (M,) and (D, M) of :func:`metric_draws`, or differences or means of such.
-        confidence: Share of draws inside the interval, between 0 and 1.
+        values, resampled: (M,) and (R, M) of :func:`resampled_metrics`, or differences or means of
+            them.
+        confidence: Fraction of the resamples inside the interval, between 0 and 1.
+        extra: As for :func:`resampled_metrics`.
 
     Returns:
-        An interval per name of ``METRIC_NAMES``, over the draws in which the metric is defined.
+        An interval per name of ``metric_names(extra)``, over the resamples in which it is defined.
 
     Raises:
         OptionError: ``confidence`` out of range.
 
     Example:
-        >>> draws = np.zeros((3, len(METRIC_NAMES)))
-        >>> intervals_of(draws[0], draws)["auc"].text()
+        >>> zeros = np.zeros((3, len(METRIC_NAMES)))
+        >>> intervals_of(zeros[0], zeros)["auc"].text()
         '0.000 [0.000, 0.000]'
     """
     if not 0.0 < confidence < 1.0:
-        raise OptionError("confidence", f"{confidence} is not between 0 and 1", "pass a share such as 0.95")
+        raise OptionError("confidence", f"is {confidence}", "must be between 0 and 1, such as 0.95")
     return {
-        name: Interval(float(value), *_percentiles(draws[:, column], confidence))
-        for column, (name, value) in enumerate(zip(METRIC_NAMES, values, strict=True))
+        name: Interval(float(value), *_percentiles(resampled[:, column], confidence))
+        for column, (name, value) in enumerate(zip(metric_names(extra), values, strict=True))
     }
 
 
 def _columns(samples: Samples, threshold: float) -> list[np.ndarray]:
-    """Return what is summed over the samples of a draw: verdicts, losses, and the bins one by one."""
+    """Return what is summed over the samples of a resample: verdicts, losses, and the bins one by one."""
     labels, scores = samples.labels, samples.scores
     verdicts = decisions.verdict_columns(labels, scores, threshold)
     means = [probabilities.losses(labels, scores), (scores - labels) ** 2]
@@ -308,10 +308,10 @@ def _columns(samples: Samples, threshold: float) -> list[np.ndarray]:
 
 
 def _portion(
-    order: ranking.Ranking, group_in_order: np.ndarray, sums_of_group: np.ndarray, drawn: np.ndarray
+    order: ranking.Ranking, group_in_order: np.ndarray, sums_of_group: np.ndarray, portion: np.ndarray
 ) -> np.ndarray:
-    """Return the metrics of some draws (d, G), float64 (d, M) in the order of METRIC_NAMES."""
-    resample_counts = drawn.astype(np.float64)
+    """Return the metrics of some resamples (r, G), float64 (r, M) in the order of METRIC_NAMES."""
+    resample_counts = portion.astype(np.float64)
     counts = ranking.count(order, np.take(resample_counts, group_in_order, axis=1))
     start = ranking.up_to(counts, ranking.PARTIAL_AUC_MAX_FPR)
     sums = resample_counts @ sums_of_group
@@ -329,8 +329,26 @@ def _portion(
     return np.stack([found[name] for name in METRIC_NAMES], axis=1)
 
 
-def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
-    defined = draws[~np.isnan(draws)]
+def _registered(
+    name: str, samples: Samples, groups: np.ndarray, counts: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Return a registered metric of each resample, float64 (r,)."""
+    metric = METRICS.find(name)
+    labels = samples.labels.astype(np.int64)
+    found = np.empty(len(counts))
+    for number, count in enumerate(counts):
+        rows = np.repeat(np.arange(len(labels)), count[groups])
+        try:
+            found[number] = metric(labels[rows], samples.scores[rows], threshold=threshold)
+        except Exception as error:  # a plug-in's function may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            remedy = "return NaN where it is undefined"
+            raise OptionError("metrics", f"{name} fails ({reason})", remedy) from error
+    return found
+
+
+def _percentiles(resampled: np.ndarray, confidence: float) -> tuple[float, float]:
+    defined = resampled[~np.isnan(resampled)]
     if len(defined) == 0:
         return math.nan, math.nan
     low, high = np.quantile(defined, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])

@@ -1,7 +1,7 @@
 """Metrics of verdicts: a score at or above the threshold is called fake.
 
-The words of ISO/IEC 30107-3 are used beside the plain ones: a forged face is the *attack*
-presentation, a real one the *bona fide* presentation.
+In the terms of ISO/IEC 30107-3, a forged face is an *attack* presentation and a real one a *bona fide*
+presentation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepfake_detect.metrics.samples import Samples, check_samples, check_thresh
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """Weights (...) of the reals and fakes, and of those called rightly."""
+    """Weights (...) of the reals and fakes, and of those classified correctly."""
 
     num_reals: np.ndarray
     num_fakes: np.ndarray
@@ -25,7 +25,7 @@ class Verdicts:
 
 
 def verdict_columns(labels: np.ndarray, scores: np.ndarray, threshold: float) -> list[np.ndarray]:
-    """Return what :class:`Verdicts` sums up, each float64 (N,): a sample's share in its four numbers."""
+    """Return the four terms of each sample that :class:`Verdicts` sums up, each float64 (N,)."""
     check_threshold(threshold)
     is_fake = (labels == 1).astype(np.float64)
     called_fake = (scores >= threshold).astype(np.float64)
@@ -35,7 +35,7 @@ def verdict_columns(labels: np.ndarray, scores: np.ndarray, threshold: float) ->
 def accuracy(
     labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
 ) -> float:
-    """Return the share of samples called rightly.
+    """Return the fraction of samples classified correctly.
 
     Args:
         labels, scores, weights: As for :func:`ranking.roc_curve`.
@@ -65,7 +65,7 @@ def balanced_accuracy(
         labels, scores, threshold, weights: As for :func:`accuracy`.
 
     Returns:
-        0 to 1, 0.5 for a constant answer, or NaN when one class is absent.
+        0 to 1, 0.5 for a constant score, or NaN when one class is absent.
 
     Raises:
         OptionError: As for :func:`accuracy`.
@@ -82,10 +82,10 @@ def balanced_accuracy(
 def apcer(
     labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
 ) -> float:
-    """Return the attack presentation classification error rate: the share of fakes called real.
+    """Return the attack presentation classification error rate: the fraction of fakes called real.
 
-    The standard counts each kind of attack by itself and reports the worst: pass one method's fakes
-    at a time for that; over several methods this is their mixture.
+    The standard measures each kind of attack separately and reports the worst. Pass one method's fakes
+    at a time for that; over several methods the rate is that of their mixture.
 
     Args:
         labels, scores, threshold, weights: As for :func:`accuracy`.
@@ -108,7 +108,7 @@ def apcer(
 def bpcer(
     labels: ArrayLike, scores: ArrayLike, *, threshold: float, weights: ArrayLike | None = None
 ) -> float:
-    """Return the bona fide presentation classification error rate: the share of reals called fake.
+    """Return the bona fide presentation classification error rate: the fraction of reals called fake.
 
     Args:
         labels, scores, threshold, weights: As for :func:`accuracy`.
@@ -133,7 +133,7 @@ def acer(
 ) -> float:
     """Return the mean of :func:`apcer` and :func:`bpcer`, the average classification error rate.
 
-    It is one less balanced accuracy; many papers report it under this name.
+    It equals 1 - balanced accuracy; many papers report it under this name.
 
     Args:
         labels, scores, threshold, weights: As for :func:`accuracy`.

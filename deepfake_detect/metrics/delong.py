@@ -1,4 +1,4 @@
-"""Whether the AUCs of two detectors on the same samples differ by more than chance."""
+"""DeLong's test: whether the AUCs of two detectors on the same samples differ by more than chance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics.samples import check_samples
 
-# Below these there is nothing but rounding.
+# Below these only rounding is left.
 _NO_VARIANCE, _NO_DIFFERENCE = 1e-18, 1e-12
 
 
@@ -24,9 +24,9 @@ class AucDifference:
         first, second: The AUCs, 0 to 1.
         difference: First less second.
         low, high: 95 % interval of the difference, by the normal approximation; NaN where they
-            differ and the samples leave no variance to go by.
-        p_value: Two-sided, of both being equal in truth. 1 where the two put all pairs in the same
-            order; NaN where they differ and the samples leave no variance.
+            differ and the samples have no variance.
+        p_value: Two-sided, of the AUCs being equal. 1 where the two order all pairs alike; NaN where
+            they differ and the samples have no variance.
     """
 
     first: float
@@ -41,7 +41,7 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucDi
     """Compare the AUCs of two detectors on the same independent samples.
 
     For videos, not for frames: frames of one video are not independent, and the test would call
-    differences sure that are not (use :func:`bootstrap.bootstrap_differences` with groups).
+    chance differences significant (use :func:`bootstrap.bootstrap_differences` with groups).
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, at least two of each.
@@ -67,14 +67,14 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucDi
     if min(is_fake.sum(), (~is_fake).sum()) < 2:
         raise OptionError("labels", "hold fewer than two reals or two fakes", "compare on more videos")
     placements = [_placements(is_fake, samples.scores) for samples in pairs]
-    of_fakes = np.stack([fakes for fakes, _ in placements])  # (2, F): share of reals below each fake
-    of_reals = np.stack([reals for _, reals in placements])  # (2, R): share of fakes above each real
+    of_fakes = np.stack([fakes for fakes, _ in placements])  # (2, F): fraction of reals below each fake
+    of_reals = np.stack([reals for _, reals in placements])  # (2, R): fraction of fakes above each real
     areas = of_fakes.mean(axis=1)
     covariance = np.cov(of_fakes) / of_fakes.shape[1] + np.cov(of_reals) / of_reals.shape[1]
-    # Rounding may leave a variance of nought a little below it.
+    # Rounding may make a variance of 0 slightly negative.
     variance = max(0.0, float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]))
     difference = float(areas[0] - areas[1])
-    # Two perfect detectors, say, one of them upside down: chance cannot be told from so few.
+    # Such as two perfect detectors, one of them inverted: so few samples cannot rule out chance.
     unknown = variance < _NO_VARIANCE and abs(difference) > _NO_DIFFERENCE
     half_width = math.nan if unknown else float(ndtri(0.975)) * math.sqrt(variance)
     return AucDifference(
@@ -88,7 +88,7 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucDi
 
 
 def _placements(is_fake: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each fake the share of reals below it, and for each real that of fakes above it."""
+    """Return for each fake the fraction of reals below it, and for each real that of fakes above it."""
     # scipy.stats takes most of a second to import, which no other metric needs.
     from scipy.stats import rankdata
 

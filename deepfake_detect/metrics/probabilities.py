@@ -1,4 +1,4 @@
-"""Metrics of probabilities: whether a score of 0.8 is a fake eight times of ten."""
+"""Metrics of probabilities: whether 80 % of the samples scored 0.8 are fake."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 
 from deepfake_detect.metrics.samples import Samples, check_probabilities, check_samples, ratio
 
-# float32 networks saturate at 1 - 6e-8: a smaller clip would punish rounding, not an opinion.
+# float32 networks saturate at 1 - 6e-8: a smaller value would penalize rounding.
 PROBABILITY_EPSILON = 1e-7
 NUM_RELIABILITY_BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityBins:
-    """Samples by their probability of fake, in bins of equal width from 0 to 1.
+    """Samples in bins of equal width by their probability of fake, 0 to 1.
 
     Attributes:
         edges: float64 (K + 1,), rising from 0 to 1; a probability at an edge is in the upper bin.
@@ -34,8 +34,8 @@ class ReliabilityBins:
 def log_loss(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the mean negative log-likelihood of the labels, in nats.
 
-    Probabilities are clipped to [1e-7, 1 - 1e-7] (``PROBABILITY_EPSILON``), so that one sure and
-    wrong answer costs 16.1 nats and not infinity. A constant 0.5 gives 0.693.
+    Probabilities are clipped to [1e-7, 1 - 1e-7] (``PROBABILITY_EPSILON``), so that a confident
+    and wrong prediction costs 16.1 nats rather than infinity. A constant 0.5 gives 0.693.
 
     Args:
         labels, weights: As for :func:`ranking.roc_curve`.
@@ -84,7 +84,7 @@ def brier_score(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | No
 def reliability_bins(
     labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None
 ) -> ReliabilityBins:
-    """Return how often samples of like probability are fake.
+    """Return how often samples of similar probability are fake.
 
     Args:
         labels, weights: As for :func:`ranking.roc_curve`.
@@ -112,10 +112,10 @@ def reliability_bins(
 def expected_calibration_error(
     labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None
 ) -> float:
-    """Return the mean distance between probability and share of fakes over :func:`reliability_bins`.
+    """Return the mean distance between probability and fraction of fakes over :func:`reliability_bins`.
 
-    Of the probability of *fake*, so that errors on both sides count; not of the probability of the
-    winning class, as for networks of many classes. Few samples raise it by chance.
+    It uses the probability of *fake*, so that errors on both sides count, not the probability of the
+    predicted class, as for networks of many classes. Few samples raise it by chance.
 
     Args:
         labels, weights: As for :func:`ranking.roc_curve`.
@@ -144,9 +144,9 @@ def calibration_error_of(weight: np.ndarray, probability: np.ndarray, fakes: np.
 
 
 def bin_of(probabilities: np.ndarray) -> np.ndarray:
-    """Return the number, from 0, of each probability's bin."""
+    """Return the index of each probability's bin."""
     numbers = np.floor(probabilities * NUM_RELIABILITY_BINS).astype(np.int64)
-    kept: np.ndarray = np.minimum(numbers, NUM_RELIABILITY_BINS - 1)  # 1.0 belongs to the last
+    kept: np.ndarray = np.minimum(numbers, NUM_RELIABILITY_BINS - 1)  # 1.0 is in the last bin
     return kept
 
 

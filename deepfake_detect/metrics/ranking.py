@@ -1,8 +1,8 @@
-"""Metrics that depend on the order of the scores alone.
+"""Metrics that depend only on the order of the scores.
 
-All of them are read off the same two counts: false and true positives with the threshold at each
-distinct score. The functions that do so take counts with any number of axes before the last, so
-that many bootstrap draws are measured in one go.
+All of them follow from the same two counts: false and true positives with the threshold at each
+distinct score. Their functions take counts with any number of axes before the last, so that many
+bootstrap resamples are measured at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics.samples import Samples, check_samples, ratio
 
 PARTIAL_AUC_MAX_FPR = 0.1
-# A rate that equals the limit save for the last digits of a division is not above it.
+# A rate that equals the limit up to the rounding of a division is not above it.
 _ROUNDING = 1e-9
 
 
@@ -25,9 +25,9 @@ class RocCurve:
     """The receiver operating characteristic: one point per distinct score, from (0, 0) to (1, 1).
 
     Attributes:
-        false_positive_rate: float64 (P,), share of reals called fake; rising. NaN without a real.
-        true_positive_rate: float64 (P,), share of fakes called fake; rising. NaN without a fake.
-        thresholds: float64 (P,), falling from +inf; a point's rates are those of ``score >= threshold``.
+        false_positive_rate: float64 (P,), fraction of reals called fake; rising. NaN without a real.
+        true_positive_rate: float64 (P,), fraction of fakes called fake; rising. NaN without a fake.
+        thresholds: float64 (P,), falling from +inf; the rates of a point are those of ``score >= threshold``.
     """
 
     false_positive_rate: np.ndarray
@@ -37,10 +37,10 @@ class RocCurve:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Samples by falling score.
+    """Samples sorted by falling score.
 
     Attributes:
-        order: int64 (N,), positions of the samples.
+        order: int64 (N,), indices of the samples.
         labels: float64 (N,), in that order; 1 = fake.
         block_ends: int64 (B,), the last sample of each run of equal scores.
     """
@@ -78,8 +78,8 @@ def rank(samples: Samples) -> Ranking:
 
 
 def count(ranking: Ranking, weights: np.ndarray) -> Counts:
-    """Return the counts of samples whose weights (..., N) stand in the order of the ranking."""
-    # Two sums and no difference of sums: both stay monotone under rounding.
+    """Return the counts of samples whose weights (..., N) are in the order of the ranking."""
+    # Two sums rather than a difference of sums: both stay monotone under rounding.
     fakes = weights * ranking.labels
     sums = [np.cumsum(of_class, axis=-1) for of_class in (weights - fakes, fakes)]
     if len(ranking.block_ends) < len(ranking.order):
@@ -88,7 +88,7 @@ def count(ranking: Ranking, weights: np.ndarray) -> Counts:
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> RocCurve:
-    """Return the whole ROC curve, with no point left out.
+    """Return the complete ROC curve.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, N >= 1.
@@ -122,7 +122,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None
 def roc_auc(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the area under the ROC curve: P(fake scores above real), ties counting one half.
 
-    Exact for whole-number weights, since it is a count of pairs.
+    Exact for integer weights, since it is a count of pairs.
 
     Args:
         labels, scores, weights: As for :func:`roc_curve`.
@@ -173,21 +173,21 @@ def partial_auc(
         0.7143
     """
     if not 0.0 < max_fpr <= 1.0:
-        raise OptionError("max_fpr", f"{max_fpr} is not above 0 and at most 1", "pass a rate such as 0.1")
+        raise OptionError("max_fpr", f"is {max_fpr}", "must be above 0 and at most 1, such as 0.1")
     return float(partial_auc_of(_checked_counts(labels, scores, weights), max_fpr))
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the mean precision over the recall steps, without interpolation.
 
-    Depends on the share of fakes among the samples, unlike the AUC.
+    Unlike the AUC it depends on the fraction of fakes among the samples.
 
     Args:
         labels, scores, weights: As for :func:`roc_curve`.
 
     Returns:
-        0 to 1, or NaN when one class is absent (without a real, precision is 1 by definition and
-        says nothing of the detector).
+        0 to 1, or NaN when one class is absent (without a real, precision is always
+        1).
 
     Raises:
         OptionError: As for :func:`roc_curve`.
@@ -202,10 +202,10 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLik
 
 
 def equal_error_rate(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
-    """Return the error rate where as large a share of reals as of fakes is called wrongly.
+    """Return the error rate at which false positive and false negative rate are equal.
 
-    Where no threshold makes them equal, the point lies on the straight line between the two
-    neighboring points of the ROC curve.
+    Where no threshold makes them equal, the ROC curve is interpolated linearly between the two
+    neighboring points.
 
     Args:
         labels, scores, weights: As for :func:`roc_curve`.
@@ -228,14 +228,14 @@ def equal_error_rate(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike
 def tpr_at_fpr(
     labels: ArrayLike, scores: ArrayLike, *, max_fpr: float, weights: ArrayLike | None = None
 ) -> float:
-    """Return the share of fakes found by the best threshold that calls few enough reals fake.
+    """Return the highest true positive rate of a threshold with at most a given false positive rate.
 
-    Only thresholds that can be set count: there is no line drawn between two points of the curve,
-    so with fewer than ``1 / max_fpr`` reals not one of them may be called fake.
+    The curve is not interpolated, so with fewer than ``1 / max_fpr`` reals none of them may be called
+    fake.
 
     Args:
         labels, scores, weights: As for :func:`roc_curve`.
-        max_fpr: Highest share of reals called fake, 0 to 1.
+        max_fpr: Highest fraction of reals called fake, 0 to 1.
 
     Returns:
         0 to 1, or NaN when one class is absent.
@@ -250,7 +250,7 @@ def tpr_at_fpr(
         0.5
     """
     if not 0.0 <= max_fpr <= 1.0:
-        raise OptionError("max_fpr", f"{max_fpr} is not from 0 to 1", "pass a rate such as 0.05")
+        raise OptionError("max_fpr", f"is {max_fpr}", "must be 0 to 1, such as 0.05")
     return float(tpr_at_fpr_of(_checked_counts(labels, scores, weights), max_fpr))
 
 
@@ -258,7 +258,7 @@ def auc_of(counts: Counts) -> np.ndarray:
     """Return :func:`roc_auc` of counts (..., B), shape (...)."""
     false_positives, true_positives = counts.false_positives, counts.true_positives
     reals = np.diff(false_positives, axis=-1)
-    # Each real against the fakes above it and half of those beside it: the mean of before and after.
+    # Each real counts the fakes above it and half of those that tie: the mean of before and after.
     twice = false_positives[..., 0] * true_positives[..., 0]
     twice = twice + np.einsum("...b,...b->...", reals, true_positives[..., 1:])
     twice = twice + np.einsum("...b,...b->...", reals, true_positives[..., :-1])
@@ -268,7 +268,7 @@ def auc_of(counts: Counts) -> np.ndarray:
 def average_precision_of(counts: Counts) -> np.ndarray:
     """Return :func:`average_precision` of counts (..., B), shape (...)."""
     called_fake = counts.false_positives + counts.true_positives
-    # Precision is 0 / 0 while only samples of weight 0 were seen; no fake is gained there.
+    # Precision is 0 / 0 after samples of weight 0 alone; no fake is gained there.
     np.maximum(called_fake, np.finfo(np.float64).tiny, out=called_fake)
     precision = np.divide(counts.true_positives, called_fake, out=called_fake)
     gained = np.diff(counts.true_positives, axis=-1)
@@ -286,8 +286,8 @@ def equal_error_rate_of(counts: Counts) -> np.ndarray:
     at = np.stack([after - 1, after], axis=-1)
     excess_before, excess_after = np.moveaxis(np.take_along_axis(excess, at, axis=-1), -1, 0)
     rate_before, rate_after = np.moveaxis(np.take_along_axis(false_rate, at, axis=-1), -1, 0)
-    share = ratio(-excess_before, excess_after - excess_before)
-    rate: np.ndarray = rate_before + share * (rate_after - rate_before)
+    fraction = ratio(-excess_before, excess_after - excess_before)
+    rate: np.ndarray = rate_before + fraction * (rate_after - rate_before)
     return rate
 
 
@@ -297,8 +297,8 @@ def partial_auc_of(counts: Counts, max_fpr: float) -> np.ndarray:
     start, end = false_rate[..., :-1], false_rate[..., 1:]
     low, high = true_rate[..., :-1], true_rate[..., 1:]
     width = np.minimum(end, max_fpr) - np.minimum(start, max_fpr)
-    share = np.divide(width, end - start, out=np.zeros_like(width), where=end > start)
-    area = np.einsum("...b,...b->...", width, low + 0.5 * share * (high - low))
+    inside = np.divide(width, end - start, out=np.zeros_like(width), where=end > start)
+    area = np.einsum("...b,...b->...", width, low + 0.5 * inside * (high - low))
     least = 0.5 * max_fpr**2
     standardized: np.ndarray = 0.5 * (1.0 + (area - least) / (max_fpr - least))
     return standardized
@@ -315,7 +315,7 @@ def tpr_at_fpr_of(counts: Counts, max_fpr: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Start(Counts):
-    """The first counts of longer ones, which know the weights of the whole."""
+    """The first counts of a curve, with the total weights of the whole curve."""
 
     all_reals: np.ndarray
     all_fakes: np.ndarray
@@ -330,9 +330,9 @@ class _Start(Counts):
 
 
 def up_to(counts: Counts, max_fpr: float) -> Counts:
-    """Leave out what lies beyond a false positive rate in every draw, save one point past it."""
+    """Drop the points beyond a false positive rate in every resample, except one past it."""
     limit = max_fpr * (1.0 + _ROUNDING) * counts.num_reals
-    # False positives only rise, so the draw that stays below the limit longest tells where to cut.
+    # False positives only rise, so the resample that stays below the limit longest sets the cut.
     num_inside = int(np.count_nonzero(counts.false_positives <= limit[..., None], axis=-1).max())
     stop = min(num_inside + 1, counts.false_positives.shape[-1])
     return _Start(
@@ -344,7 +344,7 @@ def up_to(counts: Counts, max_fpr: float) -> Counts:
 
 
 def _with_origin(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
-    """Return false and true positive rates (..., B + 1) from (0, 0) on; NaN for an absent class."""
+    """Return false and true positive rates (..., B + 1) starting at (0, 0); NaN for an absent class."""
     rates = []
     for positives, total in (
         (counts.false_positives, counts.num_reals),

@@ -1,4 +1,4 @@
-"""What every metric takes, checked: labels, scores, weights and groups of one length."""
+"""Checked input of every metric: labels, scores, weights and groups of one length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Samples:
 
 
 def check_samples(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> Samples:
-    """Return samples that pair up; see :func:`ranking.roc_curve` for what is refused."""
+    """Return checked samples; :func:`ranking.roc_curve` lists the errors."""
     label_array = _as_floats("labels", labels)
     score_array = _as_floats("scores", scores)
     shape = label_array.shape
@@ -32,7 +32,7 @@ def check_samples(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
             "pass two arrays (N,), one label and one score per sample",
         )
     if shape[0] == 0:
-        raise OptionError("scores", "there is no sample", "pass at least one label and its score")
+        raise OptionError("scores", "is empty", "pass at least one label and its score")
     if not np.isin(label_array, (0.0, 1.0)).all():
         raise OptionError("labels", "hold values other than 0 and 1", "pass 0 for real and 1 for fake")
     if not np.isfinite(score_array).all():
@@ -44,23 +44,23 @@ def check_samples(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
 
 
 def check_probabilities(scores: np.ndarray) -> None:
-    """Refuse scores outside 0 to 1."""
+    """Raise OptionError where scores are outside 0 to 1."""
     if scores.min() < 0.0 or scores.max() > 1.0:
         raise OptionError(
             "scores",
-            f"reach from {scores.min():.4g} to {scores.max():.4g} and are no probabilities",
+            f"range from {scores.min():.4g} to {scores.max():.4g} and are not probabilities",
             "pass probabilities of fake, 0 to 1 (the sigmoid of logits)",
         )
 
 
 def check_threshold(threshold: float) -> None:
-    """Refuse a threshold that is not finite."""
+    """Raise OptionError where a threshold is not finite."""
     if not math.isfinite(threshold):
-        raise OptionError("threshold", f"{threshold} is not a finite number", "pass a score to cut at")
+        raise OptionError("threshold", f"is {threshold}", "must be a finite number")
 
 
 def check_groups(groups: ArrayLike, num_samples: int) -> tuple[np.ndarray, int]:
-    """Return the group's number, from 0, of each sample, and how many groups there are."""
+    """Return the number of each sample's group, from 0, and the number of groups."""
     array = np.asarray(groups)
     if array.shape != (num_samples,):
         raise OptionError(
@@ -70,7 +70,7 @@ def check_groups(groups: ArrayLike, num_samples: int) -> tuple[np.ndarray, int]:
         names, numbers = np.unique(array, return_inverse=True)
     except TypeError as error:
         raise OptionError(
-            "groups", f"cannot be put in an order ({error})", "pass integers or text, and no missing ones"
+            "groups", f"cannot be sorted ({error})", "pass integers or text, and no missing ones"
         ) from error
     return numbers, len(names)
 
@@ -85,7 +85,7 @@ def _as_floats(name: str, values: ArrayLike) -> np.ndarray:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise OptionError(name, f"is no array of numbers ({error})", "pass numbers") from error
+        raise OptionError(name, f"is not an array of numbers ({error})", "pass numbers") from error
 
 
 def _check_weights(weights: ArrayLike | None, num_samples: int) -> np.ndarray:

@@ -91,7 +91,7 @@ def _sentence(comparison: Comparison) -> str:
     return (
         f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos, scored by all; "
         f"left out because others did not score them: {left_out}. Video level. 95 % intervals from "
-        f"{comparison.num_draws:,} paired bootstrap resamples over "
+        f"{comparison.num_resamples:,} paired bootstrap resamples over "
         f"{describe_resampling(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
         "p-values of DeLong's test over videos, adjusted for the number of pairs by Holm's method."
     )

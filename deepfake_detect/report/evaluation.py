@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from deepfake_detect.report.figures import (
     slices_figure,
 )
 from deepfake_detect.report.roc import roc_figure, save_roc_figure
-from deepfake_detect.report.words import METRIC_WORDS
+from deepfake_detect.report.words import METRIC_WORDS, metric_title
 
 _PAPER_COLUMNS = ("auc", "average_precision", "eer", "tpr_at_1pct_fpr", "balanced_accuracy", "log_loss")
 _RULE_COLUMNS = ("auc", "eer", "balanced_accuracy", "log_loss")
@@ -82,7 +82,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, co
 def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
     """Return the result as Markdown tables for a paper, with coverage, settings and warnings."""
     lines = [f"# {context.title}", "", *(f"**Warning: {line}**\n" for line in context.seen)]
-    header = ["level", "method", "real + fake videos", *(METRIC_WORDS[key] for key in _PAPER_COLUMNS)]
+    header = ["level", "method", "real + fake videos", *_titles(_paper_columns(evaluation))]
     lines += [page.markdown_table(header, _paper_rows(evaluation)), ""]
     lines += [f"{evaluation.coverage.sentence()}. {_settings_sentence(evaluation)}", ""]
     for column in evaluation.slices:
@@ -109,7 +109,7 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
         abstention=_abstention_sentence(evaluation),
         methods=_methods(evaluation),
         slices=[_slice(evaluation, column) for column in evaluation.slices],
-        rules={"header": ["rule", *_words(_RULE_COLUMNS)], "rows": _rule_rows(evaluation)},
+        rules={"header": ["rule", *_titles(_RULE_COLUMNS)], "rows": _rule_rows(evaluation)},
         robustness=_robustness(context.robustness),
         sheets=_sheets(evaluation, table, context.crops),
         unscored=unscored[:_MAX_UNSCORED],
@@ -136,14 +136,23 @@ def _num_videos(evaluation: Evaluation) -> tuple[int, int]:
     return len(evaluation.video.labels) - num_fake, num_fake
 
 
-def _words(keys: Sequence[str]) -> list[str]:
-    return [METRIC_WORDS[key] for key in keys]
+def _titles(names: Iterable[str]) -> list[str]:
+    return [metric_title(name) for name in names]
+
+
+def _registered(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return the metrics of an evaluation besides the built-in ones."""
+    return tuple(name for name in evaluation.video.metrics if name not in METRIC_WORDS)
+
+
+def _paper_columns(evaluation: Evaluation) -> tuple[str, ...]:
+    return (*_PAPER_COLUMNS, *_registered(evaluation))
 
 
 def _summary_rows(evaluation: Evaluation) -> list[list[str]]:
     return [
-        [words, *(getattr(evaluation, level).metrics[key].text() for level in LEVELS)]
-        for key, words in METRIC_WORDS.items()
+        [metric_title(name), *(getattr(evaluation, level).metrics[name].text() for level in LEVELS)]
+        for name in (*METRIC_WORDS, *_registered(evaluation))
     ]
 
 
@@ -152,8 +161,8 @@ def _settings_sentence(evaluation: Evaluation) -> str:
     no_tracks = " No track level: the scores have no column track_id, which separates people."
     return (
         f"Threshold {settings.threshold:.4g}; aggregation {settings.aggregation_rule}; "
-        f"{settings.confidence:.0%} intervals from {settings.num_draws:,} bootstrap resamples over "
-        f"{settings.drawn}, seed {settings.seed}. Fake is the positive class."
+        f"{settings.confidence:.0%} intervals from {settings.num_resamples:,} bootstrap resamples over "
+        f"{settings.resampled}, seed {settings.seed}. Fake is the positive class."
         f"{'' if len(evaluation.track.labels) else no_tracks}"
     )
 
@@ -175,7 +184,7 @@ def _methods(evaluation: Evaluation) -> dict[str, Any]:
     if not evaluation.per_method:
         return {}
     return {
-        "header": ["level: method", "real + fake videos", *_words(_PAPER_COLUMNS)],
+        "header": ["level: method", "real + fake videos", *_titles(_paper_columns(evaluation))],
         "rows": [[f"{level}: {name}", *cells] for level, name, *cells in _paper_rows(evaluation)],
         "worst": evaluation.worst_method if len(evaluation.per_method) > 1 else "",
     }
@@ -197,7 +206,8 @@ def _paper_rows(evaluation: Evaluation) -> list[list[str]]:
         ]
         if len(evaluation.per_method) > 1:
             named.append(("mean over methods", "", evaluation.macro[level]))
-        rows += [[level, name, count, *(m[key].text() for key in _PAPER_COLUMNS)] for name, count, m in named]
+        columns = _paper_columns(evaluation)
+        rows += [[level, name, count, *(m[key].text() for key in columns)] for name, count, m in named]
     return rows
 
 
@@ -211,7 +221,7 @@ def _slice(evaluation: Evaluation, column: str) -> dict[str, Any]:
 
 
 def _slice_header(column: str) -> list[str]:
-    return [column, "real + fake videos", *_words(_SLICE_COLUMNS)]
+    return [column, "real + fake videos", *_titles(_SLICE_COLUMNS)]
 
 
 def _slice_rows(evaluation: Evaluation, column: str) -> list[list[str]]:

@@ -50,7 +50,7 @@ def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> Non
         ...     ["youtube/000", "Deepfakes/000_003"], ["youtube", "Deepfakes"],
         ...     [0, 1], [0, 0], [0, 0], [0.1, 0.8])))
         >>> evaluation = evaluate_scores(
-        ...     table, Coverage(2, 2, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_draws=20)
+        ...     table, Coverage(2, 2, 0, 0, ()), threshold=0.5, aggregation_rule="mean", num_resamples=20)
         >>> target = Path(tempfile.mkdtemp()) / "roc.png"
         >>> save_roc_figure(evaluation, target)
         >>> target.read_bytes()[1:4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deepfake_detect.metrics import METRICS
+
 METRIC_WORDS = {
     "auc": "AUC",
     "partial_auc": "partial AUC, FPR ≤ 10 %",
@@ -19,3 +21,13 @@ METRIC_WORDS = {
     "ece": "expected calibration error",
 }
 """Every name of ``METRIC_NAMES`` in the words of the report."""
+
+
+def metric_title(name: str) -> str:
+    """Return the title of a metric's column.
+
+    Example:
+        >>> metric_title("eer")
+        'equal error rate'
+    """
+    return METRIC_WORDS.get(name) or METRICS.find(name).title or name

@@ -25,7 +25,7 @@ from deepfake_detect.errors import DeepfakeDetectError, ManifestError, OptionErr
 from deepfake_detect.evaluation.predict import score_held_out, score_manifest
 from deepfake_detect.evaluation.score_table import video_samples
 from deepfake_detect.io.files import read_json, sha256_of_file, write_json
-from deepfake_detect.metrics import Interval, draw_groups, intervals_of, metric_draws
+from deepfake_detect.metrics import Interval, intervals_of, resample_groups, resampled_metrics
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.training.config import TrainingConfig
@@ -327,9 +327,9 @@ def _check(
 def _mean_auc(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[Interval, tuple[float, ...]]:
     """Return the mean AUC over seeds, its interval over videos drawn alike for all, and each AUC."""
     num_videos = len(of_seeds[0]["labels"])
-    drawn = draw_groups(num_videos, num_draws=_NUM_DRAWS, seed=0)
+    drawn = resample_groups(num_videos, num_resamples=_NUM_DRAWS, seed=0)
     found = [
-        metric_draws(one["labels"], one["probabilities"], np.arange(num_videos), drawn, threshold=0.5)
+        resampled_metrics(one["labels"], one["probabilities"], np.arange(num_videos), drawn, threshold=0.5)
         for one in of_seeds
     ]
     areas = tuple(intervals_of(values, draws)["auc"].value for values, draws in found)

@@ -69,15 +69,15 @@ def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: P
         (["--scores", "s.csv", "--detector", "d"], "--detector: needs a manifest, not scores"),
         (["--scores", "s.csv", "--where", "true"], "--where: needs a manifest, not scores"),
         (["--scores", "s.csv", "--slice", "age"], "slice: the scores have no column 'age'"),
-        (["--scores", "s.csv", "--aggregation", "max"], "rule: there is no 'max'"),
-        (["--scores", "s.csv", "--num-workers", "-1"], "num_workers: is -1"),
+        (["--scores", "s.csv", "--aggregation", "max"], "aggregation_rule: 'max' is unknown"),
+        (["--scores", "s.csv", "--num-workers", "-1"], "--num-workers: is -1"),
         (["--scores", "s.csv", "--split", "val"], "--split: needs a manifest, not scores"),
         (["--scores", "s.csv", "--device", "cpu"], "--device: needs a manifest, not scores"),
         (["--scores", "s.csv", "--precision", "bf16"], "--precision: needs a manifest, not scores"),
         (["--scores", "s.csv", "--robustness-videos", "4"], "--robustness-videos: needs a manifest"),
-        (["--scores", "s.csv", "--bootstrap-draws", "0"], "num_draws: 0 draws give no interval"),
-        (["--scores", "s.csv", "--seed", "-1"], "seed: -1 is negative"),
-        (["--scores", "s.csv", "--threshold", "nan"], "threshold: nan is not a finite number"),
+        (["--scores", "s.csv", "--bootstrap-draws", "0"], "num_resamples: is 0"),
+        (["--scores", "s.csv", "--seed", "-1"], "seed: is -1"),
+        (["--scores", "s.csv", "--threshold", "nan"], "threshold: is nan"),
         (["--scores", "s.csv", "--aggregation", "logistic"], "logistic needs weights, and there are none"),
         (["--scores", "s.csv", "--resample", "identities"], "resample: the scores name no identities"),
         (["--scores", "odd.csv"], "odd.csv: lacks the columns dataset"),
@@ -127,7 +127,7 @@ def test_detectors_are_put_side_by_side(tmp_path: Path, capsys: pytest.CaptureFi
     assert sorted(path.name for path in out.iterdir()) == [
         *("compare.html", "compare.json", "compare.md", "compare.png")
     ]
-    assert "10 real and 10 fake videos that all detectors scored" in (out / "compare.html").read_text()
+    assert "10 real and 10 fake videos, scored by all" in (out / "compare.html").read_text()
 
 
 def test_names_tell_detectors_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,11 +148,11 @@ def test_names_tell_detectors_apart(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("options", "message"),
     [
         (["--slice", "age"], "slice: the scores have no column 'age'; choose of: compression"),
-        (["--aggregation", "max"], "rule: there is no 'max'"),
+        (["--aggregation", "max"], "aggregation_rule: 'max' is unknown"),
         (["--aggregation", "logistic"], "logistic needs weights, and there are none"),
-        (["--bootstrap-draws", "0"], "num_draws: 0 draws give no interval"),
+        (["--bootstrap-draws", "0"], "num_resamples: is 0"),
         (["--robustness", "rain"], "robustness: 'rain' is unknown"),
-        (["--robustness", "--robustness-videos", "21"], "robustness_videos: is 21"),
+        (["--robustness", "--robustness-videos", "21"], "--robustness-videos: is 21"),
         (["--robustness", "--where", "label = 1"], "holds one class alone; measure on real and fake videos"),
     ],
 )

@@ -56,5 +56,5 @@ def test_ends_of_the_band_are_certain_and_an_empty_rest_has_no_accuracy():
 def test_refuses():
     with pytest.raises(OptionError, match="threshold: 1.0 is not between 0 and 1"):
         risk_coverage([0, 1], [0.1, 0.9], threshold=1.0)
-    with pytest.raises(OptionError, match="scores: there is no sample"):
+    with pytest.raises(OptionError, match="scores: is empty"):
         risk_coverage([], [], threshold=0.5)

@@ -175,7 +175,7 @@ def test_rules_that_need_more_say_so():
         ([0.0], [0.5], "mean", "track_ids: are float64 and not integers"),
         ([0], [math.nan], "mean", "probabilities: are NaN or outside 0 to 1"),
         ([0], [1.01], "mean", "probabilities: are NaN or outside 0 to 1"),
-        ([0], [0.5], "max", "there is no 'max'; choose one of: most_suspicious_track, mean, median"),
+        ([0], [0.5], "max", "'max' is unknown; must be one of most_suspicious_track, mean, median"),
     ],
 )
 def test_refuses(track_ids, probabilities, rule, message):

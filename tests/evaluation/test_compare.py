@@ -36,7 +36,7 @@ def scores(name, noise, *, videos=range(60), threshold=0.5, seed=0, flip=()):
 def test_only_common_videos_are_measured_and_the_others_counted():
     first = scores("a", 0.05, videos=range(0, 50))
     second = scores("b", 0.3, videos=range(10, 60), seed=1, threshold=0.6)
-    found = compare_scores([first, second], num_draws=50)
+    found = compare_scores([first, second], num_resamples=50)
     assert found.video_ids.tolist() == [f"v{number:03d}" for number in range(10, 50)]
     assert [one.num_left_out for one in found.detectors.values()] == [10, 10]
     labels = np.arange(10, 50) % 2
@@ -46,7 +46,7 @@ def test_only_common_videos_are_measured_and_the_others_counted():
     assert pair.auc == delong_test(labels, a, b)
     assert pair.adjusted_p_value == pair.auc.p_value
     assert pair.differences == bootstrap_differences(
-        labels, a, b, np.arange(40), thresholds=(0.5, 0.6), num_draws=50
+        labels, a, b, np.arange(40), thresholds=(0.5, 0.6), num_resamples=50
     )
 
 
@@ -61,7 +61,7 @@ def test_a_clear_difference_is_told_from_none():
 
 
 def test_json_is_plain():
-    found = compare_scores([scores("a", 0.1), scores("b", 0.1, seed=1)], num_draws=5).to_json()
+    found = compare_scores([scores("a", 0.1), scores("b", 0.1, seed=1)], num_resamples=5).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert list(found) == [
         *("num_videos", "detectors", "pairs", "num_draws", "seed"),
@@ -102,7 +102,7 @@ def test_refuses_what_cannot_be_compared():
 
 def test_what_weakens_a_comparison_is_told():
     first, second = scores("a", 0.05, videos=range(0, 50)), scores("b", 0.3, videos=range(8, 58), seed=1)
-    (note, other) = compare_scores([first, second], num_draws=2).notes
+    (note, other) = compare_scores([first, second], num_resamples=2).notes
     assert (
         note == "a: the comparison holds 42 of its 50 videos (50 scored): the others may be easier or harder"
     )
@@ -111,7 +111,7 @@ def test_what_weakens_a_comparison_is_told():
     failed = Coverage.of(42, {f"x{number}": "cut short" for number in range(10)})
     same = replace(scores("a", 0.05, videos=range(8, 50)), coverage=failed, seen=["m: trained on 3"])
     near = replace(scores("b", 0.3, videos=range(8, 50), seed=1), aggregation_rule="median")
-    found = compare_scores([same, near], num_draws=2)
+    found = compare_scores([same, near], num_resamples=2)
     assert found.notes == (
         "a: m: trained on 3",
         "a: the comparison holds 42 of its 52 videos (42 scored): the others may be easier or harder",
@@ -122,14 +122,14 @@ def test_what_weakens_a_comparison_is_told():
     assert stored["detectors"]["a"]["coverage"]["videos_failed"] == 10
     assert stored["detectors"]["a"]["seen"] == ["m: trained on 3"]
     assert stored["detectors"]["b"]["coverage"] is None
-    assert compare_scores([scores("a", 0.1), scores("b", 0.2)], num_draws=2).notes == ()
+    assert compare_scores([scores("a", 0.1), scores("b", 0.2)], num_resamples=2).notes == ()
 
 
 def test_people_can_be_drawn_whole():
     first, second = scores("a", 0.2), scores("b", 0.3, seed=1)
     people = np.array([f"p{number // 6}" for number in range(60)], dtype=object)
     named = replace(first, table=replace(first.table, details={"identity": people}))
-    found = compare_scores([second, named], num_draws=50, resample="identities")
+    found = compare_scores([second, named], num_resamples=50, resample="identities")
     labels = np.arange(60) % 2
     assert found.pairs[0].differences == bootstrap_differences(
         labels,
@@ -137,7 +137,7 @@ def test_people_can_be_drawn_whole():
         first.table.fake_probability,
         np.arange(60) // 6,
         thresholds=(0.5, 0.5),
-        num_draws=50,
+        num_resamples=50,
     )
     assert (found.resample, found.num_videos_alone) == ("identities", 0)
     with pytest.raises(OptionError, match="resample: the scores name no identities"):
@@ -152,7 +152,7 @@ def test_a_difference_without_variance_has_no_p_value():
         for name, values in (("right", labels * 1.0), ("wrong", 1.0 - labels))
     )
     third = replace(right, name="third")
-    found = compare_scores([right, wrong, third], num_draws=5)
+    found = compare_scores([right, wrong, third], num_resamples=5)
     assert [pair.adjusted_p_value for pair in found.pairs] == [None, 1.0, None]
     stored = found.to_json()["pairs"][0]["delong"]
     assert (stored["difference"], stored["p_value"], stored["low"]) == (1.0, None, None)

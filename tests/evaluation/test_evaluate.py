@@ -60,7 +60,7 @@ def everything_scored(table):
 
 
 def evaluated(table, **options):
-    settings = {"threshold": 0.5, "aggregation_rule": "mean", "num_draws": 25, **options}
+    settings = {"threshold": 0.5, "aggregation_rule": "mean", "num_resamples": 25, **options}
     return evaluate_scores(table, everything_scored(table), **settings)
 
 
@@ -150,7 +150,7 @@ def test_every_scored_face_is_one_sample_of_the_frame_level_and_videos_are_resam
     table = table_of(*four_methods(), spread=0.15)
     evaluation = evaluated(table)
     expected = bootstrap_intervals(
-        table.label, table.fake_probability, table.video_id, threshold=0.5, num_draws=25
+        table.label, table.fake_probability, table.video_id, threshold=0.5, num_resamples=25
     )
     assert evaluation.frame.metrics == expected
     np.testing.assert_array_equal(evaluation.frame.scores, table.fake_probability)
@@ -174,7 +174,7 @@ def test_each_method_is_its_fakes_against_all_reals():
 
 def test_macro_is_the_mean_over_methods_on_the_same_draws():
     table = table_of(*four_methods())
-    evaluation = evaluated(table, num_draws=200)
+    evaluation = evaluated(table, num_resamples=200)
     aucs = [one.frame.metrics["auc"] for one in evaluation.per_method.values()]
     macro = evaluation.macro["frame"]["auc"]
     assert macro.value == pytest.approx(np.mean([one.value for one in aucs]))
@@ -207,7 +207,7 @@ def test_people_can_be_drawn_whole():
     assert by_person.settings.resample == "identities"
     assert by_person.video.metrics["auc"].value == by_video.video.metrics["auc"].value
     expected = bootstrap_intervals(
-        table.label, table.fake_probability, people.astype(str), threshold=0.5, num_draws=25
+        table.label, table.fake_probability, people.astype(str), threshold=0.5, num_resamples=25
     )
     assert by_person.frame.metrics == expected
     # A video of nobody known stands alone, and how many do is told.
@@ -353,7 +353,7 @@ def test_roc_points_come_with_each_level():
 def test_unscored_videos_are_reported_and_never_scored():
     table = table_of(*four_methods())
     coverage = Coverage(63, 60, 2, 1, (("x", "no face"), ("y", "no face"), ("z", "cut short")))
-    evaluation = evaluate_scores(table, coverage, threshold=0.5, aggregation_rule="mean", num_draws=2)
+    evaluation = evaluate_scores(table, coverage, threshold=0.5, aggregation_rule="mean", num_resamples=2)
     assert len(evaluation.video.scores) == 60
     assert evaluation.to_json()["coverage"] == {
         "videos_expected": 63,
@@ -469,9 +469,9 @@ def test_refuses_coverage_of_another_table():
         evaluate_scores(table, Coverage(3, 2, 1, 0, (("b", "no face"),)), **options)
 
 
-def test_refuses_an_unknown_rule_and_a_threshold_that_is_none():
+def test_an_unknown_rule_and_a_threshold_of_nan_are_rejected():
     table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8))
-    with pytest.raises(OptionError, match="rule: there is no 'max'"):
+    with pytest.raises(OptionError, match="aggregation_rule: 'max' is unknown"):
         evaluated(table, aggregation_rule="max")
-    with pytest.raises(OptionError, match="threshold: nan is not a finite number"):
+    with pytest.raises(OptionError, match="threshold: is nan; must be a finite number"):
         evaluated(table, threshold=float("nan"))

@@ -17,7 +17,7 @@ from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_ma
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.predict import score_columns, score_held_out, score_manifest
-from deepfake_detect.models.checkpoint import read_detector
+from deepfake_detect.models.checkpoint import TrainingFacts, read_detector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.records import CropGeometry, DatasetVideo
 from tests.data.trees import crop_manifest, textured_crops
@@ -170,7 +170,9 @@ def three_splits(tmp_path: Path) -> Path:
 
 
 def trained_on(scorer: TorchDetector, **hashes: Any) -> TorchDetector:
-    return TorchDetector(scorer.model, replace(scorer.config, training=hashes), device=scorer.device)
+    return TorchDetector(
+        scorer.model, replace(scorer.config, training=TrainingFacts(**hashes)), device=scorer.device
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,8 @@ def test_what_the_detector_was_trained_or_selected_on_is_told(
 
 def test_some_seen_videos_among_others_are_told(scorer: TorchDetector, three_splits: Path) -> None:
     whole = read_manifest(three_splits)
-    prefixes = {"train": video_digests(whole.where("video_id = 'made/Made/fake-test0'")), "val": []}
+    digests = video_digests(whole.where("video_id = 'made/Made/fake-test0'"))
+    prefixes = {"train": tuple(digests), "val": ()}
     seen = trained_on(scorer, video_sha256_prefixes=prefixes)
     with pytest.warns(UserWarning, match="the detector was trained on 1 of the 4 measured videos: these"):
         held_out(seen, three_splits)
@@ -222,7 +225,7 @@ def test_scores_carry_what_they_can_be_sliced_by(scorer: TorchDetector, three_sp
 
 def test_other_videos_are_no_matter(scorer: TorchDetector, three_splits: Path) -> None:
     test_videos = read_manifest(three_splits).split("test").video_ids_sha256()
-    seen = trained_on(scorer, train_videos_sha256=test_videos, video_sha256_prefixes={"train": []})
+    seen = trained_on(scorer, train_videos_sha256=test_videos, video_sha256_prefixes={"train": ()})
     assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here
 
 

@@ -110,7 +110,7 @@ def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(
         split="test",
         num_videos=20,
         names=("blur", "brightness"),
-        num_draws=30,
+        num_resamples=30,
         show_progress=False,
         say=lines.append,
     )

@@ -27,7 +27,7 @@ def csv(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
 
 def scored(path: Path):
     file = read_scores(path)
-    return evaluate_scores(file.table, file.coverage, threshold=0.5, aggregation_rule="mean", num_draws=5)
+    return evaluate_scores(file.table, file.coverage, threshold=0.5, aggregation_rule="mean", num_resamples=5)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

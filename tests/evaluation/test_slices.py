@@ -25,7 +25,7 @@ def evaluated(details, *, slice_by=(), num_videos=24, faces=2):
     )
     coverage = Coverage(num_videos, num_videos, 0, 0, ())
     return evaluate_scores(
-        table, coverage, threshold=0.5, aggregation_rule="mean", num_draws=20, slice_by=slice_by
+        table, coverage, threshold=0.5, aggregation_rule="mean", num_resamples=20, slice_by=slice_by
     )
 
 

@@ -106,7 +106,7 @@ def test_validation_chooses_and_train_is_what_is_fitted(file: FeatureFile) -> No
     by_hand.fit(train.features.astype(np.float64), train.labels)
     expected = by_hand.decision_function(val.features.astype(np.float64))
     np.testing.assert_allclose(fitted.logits, expected, atol=1e-6)
-    interval = held_out_auc(fitted, num_draws=100)
+    interval = held_out_auc(fitted, num_resamples=100)
     assert interval.low < interval.value < interval.high
     assert interval.value == pytest.approx(fitted.auc)
 

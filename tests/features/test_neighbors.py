@@ -74,7 +74,7 @@ def test_retrieval_precision_by_hand() -> None:
     people = np.array([f"p{n // 3}" for n in range(30)] + ["", "", "alone"], dtype=object)
     centers = rng.normal(size=(11, 8))
     faces = np.concatenate([centers[n // 3 : n // 3 + 1] + 0.5 * rng.normal(size=(1, 8)) for n in range(33)])
-    found = retrieval_precision(faces, people, count=4, num_draws=200)
+    found = retrieval_precision(faces, people, count=4, num_resamples=200)
     hits, shares = [], []
     for row in range(30):
         nearest = [n for n in by_hand(faces, faces[row], 33) if n != row][:4]

@@ -59,7 +59,7 @@ def written(folder: Path, table: ScoreTable, *, coverage: Coverage | None = None
         coverage or Coverage(count, count, 0, 0, ()),
         threshold=0.5,
         aggregation_rule="mean",
-        num_draws=20,
+        num_resamples=20,
     )
     facts = {"name": "made", "threshold": 0.5, "aggregation_rule": "mean", "aggregation_weights": []}
     write_evaluation(folder, evaluation, table, ReportContext("A <title>", facts, **context))  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_the_folder_holds_numbers_that_anyone_can_recompute(tmp_path: Path) -> N
         file.coverage,
         threshold=file.facts["threshold"],
         aggregation_rule=file.facts["aggregation_rule"],
-        num_draws=20,
+        num_resamples=20,
     )
     assert again.to_json() == evaluation.to_json()
 
@@ -310,7 +310,7 @@ def test_a_comparison_shows_coverage_and_warnings(tmp_path: Path) -> None:
     coverage = Coverage.of(24, {"x": "no_face", **{f"y{n}": "cut short" for n in range(9)}})
     first = NamedScores("a", table, 0.5, "mean", coverage=coverage, seen=["m: trained on 3"])
     second = NamedScores("b\x07", table, 0.5, "mean")
-    write_comparison(tmp_path / "out", compare_scores([first, second], num_draws=5))
+    write_comparison(tmp_path / "out", compare_scores([first, second], num_resamples=5))
     page = (tmp_path / "out" / "compare.html").read_text()
     assert '<p class="red">a: m: trained on 3</p>' in page
     assert '<p class="red">a: the comparison holds 24 of its 34 videos' in page

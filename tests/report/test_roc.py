@@ -27,7 +27,7 @@ def evaluation_of(methods, *, num_reals=20, num_fakes=20, num_faces=3):
     table = ScoreTable(*(np.array(column) for column in zip(*rows, strict=True)))
     count = len(set(table.video_id))
     coverage = Coverage(count + 1, count, 1, 0, (("youtube/dark", "no face"),))
-    return evaluate_scores(table, coverage, threshold=0.5, aggregation_rule="mean", num_draws=20)
+    return evaluate_scores(table, coverage, threshold=0.5, aggregation_rule="mean", num_resamples=20)
 
 
 @pytest.fixture

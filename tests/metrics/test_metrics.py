@@ -143,7 +143,7 @@ def test_order_of_samples_and_scale_of_weights_do_not_matter(name):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_auc_is_the_share_of_pairs_in_order_to_the_last_bit(seed):
+def test_auc_is_the_fraction_of_ordered_pairs_to_the_last_bit(seed):
     labels, scores, weights = random_samples(seed, size=25)
     won = pairs = 0.0
     for i in np.flatnonzero(labels == 1):
@@ -178,7 +178,7 @@ def test_ranking_and_threshold_metrics_take_logits():
     assert metrics.accuracy(labels, logits, threshold=0.0) == 0.75
 
 
-def test_log_loss_of_a_sure_and_wrong_answer_is_the_documented_clip():
+def test_log_loss_of_a_confident_and_wrong_score_is_the_documented_clip():
     assert metrics.log_loss([1], [0.0]) == pytest.approx(-math.log(1e-7))
     assert metrics.log_loss([0], [1.0]) == pytest.approx(-math.log(1e-7))
     assert 0.0 < metrics.log_loss([1], [1.0]) < 1.1e-7
@@ -236,7 +236,7 @@ def test_a_rate_is_not_read_between_two_thresholds():
     assert metrics.tpr_at_fpr(labels, 1 - scores, max_fpr=0.0) == 0.0
 
 
-def test_reliability_bins_tell_probability_from_share():
+def test_reliability_bins_separate_probability_and_fraction():
     bins = metrics.reliability_bins([0, 0, 1, 1, 1], [0.0, 0.03, 0.5, 0.52, 1.0])
     assert bins.weight[[0, 7, 14]].tolist() == [2, 2, 1]
     assert bins.mean_probability[[0, 7, 14]] == pytest.approx([0.015, 0.51, 1.0])
@@ -245,10 +245,10 @@ def test_reliability_bins_tell_probability_from_share():
     assert (bins.edges[0], bins.edges[-1], len(bins.edges)) == (0.0, 1.0, 16)
 
 
-def test_rates_out_of_range_are_refused():
-    with pytest.raises(OptionError, match="max_fpr: 0 is not above 0"):
+def test_rates_out_of_range_are_rejected():
+    with pytest.raises(OptionError, match="max_fpr: is 0; must be above 0"):
         metrics.partial_auc([0, 1], [0.1, 0.2], max_fpr=0)
-    with pytest.raises(OptionError, match="max_fpr: 1.5 is not from 0 to 1"):
+    with pytest.raises(OptionError, match="max_fpr: is 1.5; must be 0 to 1"):
         metrics.tpr_at_fpr([0, 1], [0.1, 0.2], max_fpr=1.5)
 
 
@@ -265,65 +265,67 @@ def grouped_samples(num_groups=15, size=6, seed=0):
     return labels[order], scores[order], groups[order]
 
 
-def test_intervals_equal_a_loop_that_copies_the_samples_of_each_drawn_group():
+def test_intervals_equal_a_loop_that_copies_the_samples_of_each_resampled_group():
     labels, scores, groups = grouped_samples()
     intervals = metrics.bootstrap_intervals(
-        labels, scores, groups, threshold=THRESHOLD, num_draws=40, confidence=0.8, seed=3
+        labels, scores, groups, threshold=THRESHOLD, num_resamples=40, confidence=0.8, seed=3
     )
     generator = np.random.default_rng(3)
-    draws: dict[str, list[float]] = {name: [] for name in METRICS}
+    resampled: dict[str, list[float]] = {name: [] for name in METRICS}
     for _ in range(40):
-        drawn = generator.integers(15, size=15)
-        rows = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
+        chosen = generator.integers(15, size=15)
+        rows = np.concatenate([np.flatnonzero(groups == group) for group in chosen])
         for name, metric in METRICS.items():
-            draws[name].append(metric(labels[rows], scores[rows]))
+            resampled[name].append(metric(labels[rows], scores[rows]))
     assert list(intervals) == list(metrics.METRIC_NAMES)
     for name, interval in intervals.items():
         assert interval.value == pytest.approx(METRICS[name](labels, scores), abs=1e-13)
-        ends = np.nanpercentile(draws[name], [10, 90])
+        ends = np.nanpercentile(resampled[name], [10, 90])
         assert (interval.low, interval.high) == pytest.approx(tuple(ends), abs=1e-12)
 
 
 def test_names_of_groups_do_not_matter_and_seeds_repeat():
     labels, scores, groups = grouped_samples()
-    run = partial(metrics.bootstrap_intervals, labels, scores, threshold=0.5, num_draws=30)
+    run = partial(metrics.bootstrap_intervals, labels, scores, threshold=0.5, num_resamples=30)
     named = np.array([f"video {group:03d}" for group in groups], dtype=object)
     assert run(groups, seed=1) == run(named, seed=1)
     assert run(groups, seed=1) != run(groups, seed=2)
 
 
-def test_whole_videos_give_wider_intervals_than_frames_taken_for_independent():
+def test_resampled_videos_give_wider_intervals_than_independent_frames():
     labels, scores, groups = grouped_samples(num_groups=30, size=20)
-    run = partial(metrics.bootstrap_intervals, labels, scores, threshold=0.5, num_draws=200)
+    run = partial(metrics.bootstrap_intervals, labels, scores, threshold=0.5, num_resamples=200)
     by_video, by_frame = run(groups)["auc"], run(np.arange(len(labels)))["auc"]
     assert by_video.value == by_frame.value
     assert by_video.high - by_video.low > 2 * (by_frame.high - by_frame.low)
 
 
-def test_intervals_cover_the_true_value_about_as_often_as_they_say():
+def test_intervals_cover_the_true_value_about_as_often_as_claimed():
     covered = 0
     for seed in range(60):
         generator = np.random.default_rng(seed)
         labels = np.arange(80) % 2
         scores = generator.random(80)  # no information: the true AUC is 0.5
         auc = metrics.bootstrap_intervals(
-            labels, scores, np.arange(80), threshold=0.5, num_draws=120, confidence=0.8, seed=seed
+            labels, scores, np.arange(80), threshold=0.5, num_resamples=120, confidence=0.8, seed=seed
         )["auc"]
         covered += auc.low <= 0.5 <= auc.high
     assert 0.66 <= covered / 60 <= 0.92
 
 
-def test_draws_that_leave_a_metric_undefined_are_left_out():
-    # One of three groups is fake: (2/3)^3 of the draws miss it, and 1/27 hold nothing else.
+def test_resamples_that_leave_a_metric_undefined_are_left_out():
+    # One of three groups is fake: (2/3)^3 of the resamples miss it, and 1/27 hold nothing else.
     labels, scores = np.array([0, 0, 1]), np.array([0.1, 0.2, 0.9])
-    intervals = metrics.bootstrap_intervals(labels, scores, np.arange(3), threshold=0.5, num_draws=100)
+    intervals = metrics.bootstrap_intervals(labels, scores, np.arange(3), threshold=0.5, num_resamples=100)
     assert intervals["auc"] == metrics.Interval(1.0, 1.0, 1.0)
     assert intervals["accuracy"] == metrics.Interval(1.0, 1.0, 1.0)
 
 
-def test_a_metric_undefined_in_every_draw_has_no_ends():
-    # Both groups are pure, and with this seed the single draw takes one of them twice.
-    intervals = metrics.bootstrap_intervals([0, 1], [0.1, 0.9], [0, 1], threshold=0.5, num_draws=1, seed=0)
+def test_a_metric_undefined_in_every_resample_has_no_bounds():
+    # Both groups are pure, and with this seed the single resample takes one of them twice.
+    intervals = metrics.bootstrap_intervals(
+        [0, 1], [0.1, 0.9], [0, 1], threshold=0.5, num_resamples=1, seed=0
+    )
     assert intervals["auc"].value == 1.0
     assert math.isnan(intervals["auc"].low)
     assert math.isnan(intervals["auc"].high)
@@ -333,33 +335,33 @@ def test_a_metric_undefined_in_every_draw_has_no_ends():
 
 def test_one_class_keeps_the_metrics_that_do_not_compare():
     intervals = metrics.bootstrap_intervals(
-        [1, 1, 1], [0.2, 0.6, 0.9], [0, 1, 2], threshold=0.5, num_draws=50
+        [1, 1, 1], [0.2, 0.6, 0.9], [0, 1, 2], threshold=0.5, num_resamples=50
     )
     for name, interval in intervals.items():
         undefined = [math.isnan(number) for number in (interval.value, interval.low, interval.high)]
         assert undefined == [not is_defined(name, 1)] * 3
 
 
-def test_a_slice_measured_on_the_draws_of_the_whole_leaves_out_groups_without_samples():
+def test_a_slice_measured_on_the_resamples_of_the_whole_leaves_out_groups_without_samples():
     labels, scores, groups = grouped_samples()
-    resample_counts = metrics.draw_groups(15, num_draws=30, seed=0)
+    resample_counts = metrics.resample_groups(15, num_resamples=30, seed=0)
     chosen = groups % 4 < 2
-    values, draws = metrics.metric_draws(
+    values, resampled = metrics.resampled_metrics(
         labels[chosen], scores[chosen], groups[chosen], resample_counts, threshold=THRESHOLD
     )
     for column, (name, metric) in enumerate(METRICS.items()):
         assert values[column] == pytest.approx(metric(labels[chosen], scores[chosen]), abs=1e-12), name
         weights = resample_counts[3][groups[chosen]]
         expected = metric(labels[chosen], scores[chosen], weights=weights)
-        assert draws[3, column] == pytest.approx(expected, abs=1e-12), name
+        assert resampled[3, column] == pytest.approx(expected, abs=1e-12), name
 
 
-def test_a_draw_without_any_sample_of_a_slice_has_no_number():
-    values, draws = metrics.metric_draws(
+def test_a_resample_without_any_sample_of_a_slice_has_no_number():
+    values, resampled = metrics.resampled_metrics(
         [0, 1], [0.1, 0.9], [0, 1], np.zeros((1, 2), np.uint8), threshold=0.5
     )
     assert not np.isnan(values).any()
-    assert np.isnan(draws).all()
+    assert np.isnan(resampled).all()
 
 
 # --- two detectors --------------------------------------------------------------------------------
@@ -398,7 +400,7 @@ def test_delong_equals_the_count_of_all_pairs(seed):
     assert found.p_value == pytest.approx(2 * norm.sf(abs(found.difference) / error))
 
 
-def test_delong_is_blind_to_scale_and_silent_where_nothing_varies():
+def test_delong_ignores_scale_and_has_no_p_value_without_variance():
     labels, first, _ = two_detectors(0)
     same = metrics.delong_test(labels, first, 5 * first - 40)
     assert (same.difference, same.p_value) == (0.0, 1.0)
@@ -408,7 +410,7 @@ def test_delong_is_blind_to_scale_and_silent_where_nothing_varies():
     assert np.isnan([opposite.p_value, opposite.low, opposite.high]).all()
 
 
-def test_delong_rejects_a_true_null_about_as_often_as_it_says():
+def test_delong_rejects_a_true_null_about_as_often_as_claimed():
     rejected = 0
     for seed in range(200):
         generator = np.random.default_rng(seed)
@@ -419,9 +421,9 @@ def test_delong_rejects_a_true_null_about_as_often_as_it_says():
     assert 0.05 <= rejected / 200 <= 0.16
 
 
-def test_groups_that_have_no_order_are_refused():
-    with pytest.raises(OptionError, match="groups: cannot be put in an order .*; pass integers or text, and"):
-        metrics.bootstrap_intervals([0, 1], [0.1, 0.9], ["a", None], threshold=0.5, num_draws=2)
+def test_groups_without_an_order_are_rejected():
+    with pytest.raises(OptionError, match="groups: cannot be sorted .*; pass integers or text, and"):
+        metrics.bootstrap_intervals([0, 1], [0.1, 0.9], ["a", None], threshold=0.5, num_resamples=2)
 
 
 def test_delong_needs_two_of_each():
@@ -429,26 +431,28 @@ def test_delong_needs_two_of_each():
         metrics.delong_test([0, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
 
 
-def test_differences_are_those_of_the_same_draws():
+def test_differences_use_the_same_resamples():
     labels, first, second = two_detectors(1)
     groups = np.arange(40) // 2
     found = metrics.bootstrap_differences(
-        labels, first, second, groups, thresholds=(0.45, 0.6), num_draws=60, confidence=0.8, seed=2
+        labels, first, second, groups, thresholds=(0.45, 0.6), num_resamples=60, confidence=0.8, seed=2
     )
     generator = np.random.default_rng(2)
-    draws: dict[str, list[float]] = {"auc": [], "accuracy": []}
+    resampled: dict[str, list[float]] = {"auc": [], "accuracy": []}
     for _ in range(60):
         rows = np.concatenate([np.flatnonzero(groups == g) for g in generator.integers(20, size=20)])
         y, a, b = labels[rows], first[rows], second[rows]
-        draws["auc"].append(metrics.roc_auc(y, a) - metrics.roc_auc(y, b))
+        resampled["auc"].append(metrics.roc_auc(y, a) - metrics.roc_auc(y, b))
         right = [metrics.accuracy(y, s, threshold=t) for s, t in ((a, 0.45), (b, 0.6))]
-        draws["accuracy"].append(right[0] - right[1])
-    for name, values in draws.items():
+        resampled["accuracy"].append(right[0] - right[1])
+    for name, values in resampled.items():
         assert (found[name].low, found[name].high) == pytest.approx(tuple(np.percentile(values, [10, 90])))
     assert found["auc"].value == pytest.approx(
         metrics.roc_auc(labels, first) - metrics.roc_auc(labels, second)
     )
-    itself = metrics.bootstrap_differences(labels, first, first, groups, thresholds=(0.5, 0.5), num_draws=9)
+    itself = metrics.bootstrap_differences(
+        labels, first, first, groups, thresholds=(0.5, 0.5), num_resamples=9
+    )
     assert all(one == metrics.Interval(0.0, 0.0, 0.0) for one in itself.values())
 
 
@@ -459,21 +463,21 @@ def test_differences_are_those_of_the_same_draws():
 @pytest.mark.parametrize(
     ("labels", "scores", "weights", "message"),
     [
-        ([], [], None, "scores: there is no sample"),
+        ([], [], None, "scores: is empty"),
         ([0, 1], [0.5], None, r"labels of shape \(2,\) and scores of shape \(1,\) do not pair up"),
         ([[0, 1]], [[0.5, 0.5]], None, "do not pair up"),
         ([0, 2], [0.5, 0.5], None, "labels: hold values other than 0 and 1"),
         ([0, math.nan], [0.5, 0.5], None, "labels: hold values other than 0 and 1"),
         ([0, 1], [0.5, math.nan], None, "scores: 1 of 2 are NaN or infinite"),
         ([0, 1], [-math.inf, math.inf], None, "scores: 2 of 2 are NaN or infinite"),
-        (["real", "fake"], [0.5, 0.5], None, "labels: is no array of numbers"),
+        (["real", "fake"], [0.5, 0.5], None, "labels: is not an array of numbers"),
         ([0, 1], [0.5, 0.5], [1.0], r"weights: shape \(1,\) for 2 samples"),
         ([0, 1], [0.5, 0.5], [1.0, -1.0], "weights: are negative, not finite or all 0"),
         ([0, 1], [0.5, 0.5], [1.0, math.nan], "weights: are negative, not finite or all 0"),
         ([0, 1], [0.5, 0.5], [0.0, 0.0], "weights: are negative, not finite or all 0"),
     ],
 )
-def test_refuses_samples_that_are_none(metric, labels, scores, weights, message):
+def test_bad_samples_are_rejected(metric, labels, scores, weights, message):
     with pytest.raises(OptionError, match=message):
         metric(labels, scores, weights=weights)
 
@@ -486,13 +490,13 @@ def test_refuses_samples_that_are_none(metric, labels, scores, weights, message)
         metrics.expected_calibration_error,
         metrics.reliability_bins,
         partial(
-            metrics.metric_draws, groups=[0, 1], resample_counts=np.ones((1, 2), np.uint8), threshold=0.5
+            metrics.resampled_metrics, groups=[0, 1], resample_counts=np.ones((1, 2), np.uint8), threshold=0.5
         ),
     ],
 )
 @pytest.mark.parametrize("scores", [[-0.1, 0.5], [0.5, 1.1]])
 def test_probabilities_are_needed_where_they_mean_something(metric, scores):
-    with pytest.raises(OptionError, match="are no probabilities"):
+    with pytest.raises(OptionError, match="are not probabilities"):
         metric([0, 1], scores)
 
 
@@ -500,23 +504,74 @@ def test_probabilities_are_needed_where_they_mean_something(metric, scores):
     "metric", [metrics.accuracy, metrics.balanced_accuracy, metrics.apcer, metrics.bpcer, metrics.acer]
 )
 def test_a_threshold_is_finite(metric):
-    with pytest.raises(OptionError, match="threshold: nan is not a finite number"):
+    with pytest.raises(OptionError, match="threshold: is nan; must be a finite number"):
         metric([0, 1], [0.1, 0.9], threshold=math.nan)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_draws": 0}, "num_draws: 0 draws give no interval"),
-        ({"confidence": 1.0}, "confidence: 1.0 is not between 0 and 1"),
-        ({"confidence": 0.0}, "confidence: 0.0 is not between 0 and 1"),
-        ({"seed": -1}, "seed: -1 is negative"),
-        ({"threshold": math.inf}, "threshold: inf is not a finite number"),
+        ({"num_resamples": 0}, "num_resamples: is 0; must be 1 or more"),
+        ({"confidence": 1.0}, "confidence: is 1.0; must be between 0 and 1"),
+        ({"confidence": 0.0}, "confidence: is 0.0; must be between 0 and 1"),
+        ({"seed": -1}, "seed: is -1; must be 0 or more"),
+        ({"threshold": math.inf}, "threshold: is inf; must be a finite number"),
         ({"groups": [0]}, r"groups: shape \(1,\) for 2 samples"),
-        ({"scores": [0.5, 3.0]}, "are no probabilities"),
+        ({"scores": [0.5, 3.0]}, "are not probabilities"),
     ],
 )
-def test_refuses_options_of_the_bootstrap(options, message):
+def test_bad_options_of_the_bootstrap_are_rejected(options, message):
     arguments = {"labels": [0, 1], "scores": [0.1, 0.9], "groups": [0, 1], "threshold": 0.5, **options}
     with pytest.raises(OptionError, match=message):
         metrics.bootstrap_intervals(**arguments)
+
+
+# --- registered metrics ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Register two metrics for one test."""
+    monkeypatch.setattr(metrics.METRICS, "_parts", dict(metrics.METRICS._parts))
+    metrics.register_metric("mean_score", lambda labels, scores: scores.mean())
+    metrics.register_metric(
+        "hits", lambda labels, scores, threshold: (scores >= threshold).sum(), title="Hits"
+    )
+    return ("mean_score", "hits")
+
+
+def test_registered_metrics_follow_the_built_in_ones(registered):
+    labels, scores, groups = grouped_samples()
+    counts = metrics.resample_groups(15, num_resamples=20, seed=0)
+    options = {"threshold": THRESHOLD, "extra": registered}
+    values, resampled = metrics.resampled_metrics(labels, scores, groups, counts, **options)
+    plain = metrics.resampled_metrics(labels, scores, groups, counts, threshold=THRESHOLD)
+    np.testing.assert_array_equal(resampled[:, :-2], plain[1])
+    for number, count in enumerate(counts):
+        rows = np.repeat(np.arange(len(labels)), count[groups])
+        assert resampled[number, -2:].tolist() == [scores[rows].mean(), (scores[rows] >= THRESHOLD).sum()]
+    intervals = metrics.intervals_of(values, resampled, extra=registered)
+    assert tuple(intervals) == (*metrics.METRIC_NAMES, *registered)
+    assert intervals["mean_score"].low < intervals["mean_score"].value == scores.mean()
+
+
+def test_a_resample_without_samples_has_no_registered_metric(registered):
+    found = metrics.resampled_metrics(
+        [0, 1], [0.1, 0.9], [0, 1], np.zeros((1, 2), np.uint8), threshold=0.5, extra=registered
+    )
+    assert np.isnan(found[1][0, -2:]).all()
+
+
+def test_unknown_taken_and_failing_metrics_are_named(registered):
+    with pytest.raises(
+        OptionError, match="metrics: 'f2' is unknown; must be one of auc, .*, mean_score, hits"
+    ):
+        metrics.metric_names(("f2",))
+    with pytest.raises(OptionError, match="metrics: 'auc' is registered already"):
+        metrics.register_metric("auc", lambda labels, scores: 0.0)
+    with pytest.raises(OptionError, match="metrics: is a built-in metric"):
+        metrics.METRICS.find("auc")(np.ones(1), np.ones(1), threshold=0.5)
+    metrics.register_metric("broken", lambda labels, scores: 1 / 0)
+    samples = ([0, 1], [0.1, 0.9], [0, 1], np.ones((1, 2), np.uint8))
+    with pytest.raises(OptionError, match=r"broken fails \(ZeroDivisionError: .*; return NaN where it is"):
+        metrics.resampled_metrics(*samples, threshold=0.5, extra=("broken",))
