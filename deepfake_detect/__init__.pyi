@@ -19,6 +19,7 @@ from .metrics.registry import register_metric as register_metric
 from .models.average import average_detectors as average_detectors
 from .models.backbones import register_backbone as register_backbone
 from .models.card import read_card as read_card
+from .models.catalog import list_backbones as list_backbones
 from .models.classifier import create_model as create_model
 from .models.heads import register_head as register_head
 from .models.sequence import create_sequence_model as create_sequence_model
@@ -38,6 +39,7 @@ from .scoring import score_image as score_image
 from .scoring import score_video as score_video
 from .scoring import score_videos as score_videos
 from .scoring import watch as watch
+from .scoring.explain import explain as explain
 from .training.finetune import recommend_finetune as recommend_finetune
 from .video import read_frames as read_frames
 from .video import read_metadata as read_metadata

@@ -1,4 +1,4 @@
-"""A detector's crops with the maps of its evidence laid over them."""
+"""A detector's crops, overlaid with maps of its evidence."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from deepfake_detect.models.inference import TorchDetector
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A crop, the detector's opinion of it, and where that comes from.
+    """A crop, the detector's probability, and where in the crop its evidence lies.
 
     Attributes:
-        position: Of the crop among those given.
+        index: Of the crop in the input.
         crop: RGB uint8 (H, W, 3).
-        heat_map: float32 (S, S), 0 to 1, S being the side of the network's input; relative to the
-            strongest place of this crop.
+        heat_map: float32 (S, S), 0 to 1, where S is the side of the network's input; relative to the
+            strongest position of this crop.
         overlay: RGB uint8 (H, W, 3), the map over the crop.
-        fake_probability: Calibrated, 0 to 1; that of the whole sequence where the detector judges
-            sequences.
+        fake_probability: Calibrated, 0 to 1; that of the whole sequence for sequence models.
     """
 
-    position: int
+    index: int
     crop: np.ndarray
     heat_map: np.ndarray
     overlay: np.ndarray
@@ -39,9 +38,9 @@ class Explanation:
 
 
 def crop_tensors(scorer: TorchDetector, crops: Sequence[Any]) -> tuple[dict[int, np.ndarray], torch.Tensor]:
-    """Return crops as a detector sees them: by position as pictures, and as float32 (N, 3, S, S).
+    """Return crops as a detector reads them: images by index, and float32 (N, 3, S, S).
 
-    Of a sequence that is longer than those the detector was trained on, as many as it takes are
+    From a sequence longer than those the detector was trained on, as many crops as it reads are
     chosen, evenly spaced, as in scoring.
 
     Raises:
@@ -52,9 +51,9 @@ def crop_tensors(scorer: TorchDetector, crops: Sequence[Any]) -> tuple[dict[int,
     sequence = scorer.config.model.sequence
     count = len(crops) if sequence is None else min(len(crops), sequence.num_frames)
     chosen = np.linspace(0, len(crops) - 1, count).round().astype(int).tolist()
-    pictures = {number: rgb_uint8(crops[number], subject=f"crop {number}") for number in chosen}
+    images = {index: rgb_uint8(crops[index], subject=f"crop {index}") for index in chosen}
     preprocessing = scorer.config.model.preprocessing
-    return pictures, torch.stack([crop_to_tensor(picture, preprocessing) for picture in pictures.values()])
+    return images, torch.stack([crop_to_tensor(image, preprocessing) for image in images.values()])
 
 
 def explain_crops(
@@ -67,24 +66,24 @@ def explain_crops(
     alpha: float = 0.45,
     show_progress: bool = True,
 ) -> list[Explanation]:
-    """Return each crop with the map of what in it speaks for the target.
+    """Return each crop with the map of its evidence for the target.
 
-    Crops go through the very preprocessing of scoring.
+    Crops are preprocessed exactly as in scoring.
 
     Args:
-        scorer: A detector, such as of ``load_detector``.
-        crops: Face crops, as for ``scorer.score_crops``. For a detector of sequences: those of one
-            person in one clip, in the order of time.
-        method, layer, target: As for :func:`explain.heat_maps.heat_maps`.
-        alpha: As for :func:`explain.heat_maps.overlay`.
-        show_progress: Whether to draw a progress bar.
+        scorer: A detector, for example of ``load_detector``.
+        crops: Face crops, as for ``scorer.score_crops``. For a sequence model: those of one person in
+            one clip, in order of time.
+        method, layer, target: As for :func:`explanation.heat_maps.heat_maps`.
+        alpha: As for :func:`explanation.heat_maps.overlay`.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        One a crop, in order; of a long sequence, of those crops that the detector looks at.
+        One per crop, in order; from a long sequence, only the crops that the detector reads.
 
     Raises:
         ImageError: A crop is not an RGB image, or there is none.
-        OptionError: As of the functions named.
+        OptionError: As for the functions named.
 
     Example:
         >>> import deepfake_detect as dfd
@@ -92,15 +91,15 @@ def explain_crops(
         >>> explain_crops(dfd.load_detector(), crops, show_progress=False)[0].overlay.shape
         (120, 90, 3)
     """
-    pictures, images = crop_tensors(scorer, crops)
+    images, tensors = crop_tensors(scorer, crops)
     maps = heat_maps(
-        scorer.model, images, method=method, layer=layer, target=target, show_progress=show_progress
+        scorer.model, tensors, method=method, layer=layer, target=target, show_progress=show_progress
     )
     if scorer.is_sequential:
-        probabilities = [scorer.score_sequence(list(pictures.values()))] * len(pictures)
+        probabilities = [scorer.score_sequence(list(images.values()))] * len(images)
     else:
-        probabilities = scorer.score_crops(list(pictures.values())).tolist()
+        probabilities = scorer.score_crops(list(images.values())).tolist()
     return [
-        Explanation(number, picture, heat, overlay(picture, heat, alpha=alpha), probability)
-        for (number, picture), heat, probability in zip(pictures.items(), maps, probabilities, strict=True)
+        Explanation(index, image, heat, overlay(image, heat, alpha=alpha), probability)
+        for (index, image), heat, probability in zip(images.items(), maps, probabilities, strict=True)
     ]

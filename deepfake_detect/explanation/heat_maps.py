@@ -1,4 +1,4 @@
-"""Where in a crop the evidence lies: Grad-CAM and its kin, by pytorch-grad-cam, batch-wise."""
+"""Where in a crop the evidence lies: Grad-CAM and related methods of pytorch-grad-cam, in batches."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def heat_maps(
 ) -> np.ndarray:
     """Return where in each image the evidence for the target lies.
 
-    Each map is scaled to its own image: 1 is its strongest place, however weak that may be, and maps
-    of two images do not compare in strength. A map of zeros says that nothing speaks for the target.
+    Each map is scaled to its own image: 1 is its strongest position, however weak, and the strengths
+    of two maps cannot be compared. A map of zeros means no evidence for the target.
 
-    The network is left as it was: weights, gradients and modes.
+    Weights, gradients and modes of the network are left unchanged.
 
     Args:
-        model: Any network of ``create_model``. One of sequences takes the images as the crops of
-            one clip, in order, and each map tells what in its crop speaks for the clip's logit.
-        images: float32 (N, C, H, W), normalized as the network wants it (``crop_to_tensor``).
+        model: Any network of ``create_model``. A sequence model reads the images as the crops of one
+            clip, in order, and each map shows the evidence in its crop for the clip's logit.
+        images: float32 (N, C, H, W), normalized for the network (``crop_to_tensor``).
         method: One of ``METHODS``.
-        layer: Name of the layer whose maps are weighed, see ``layers.named_layers``; the last with
-            a map when ``None``. ``attention`` reads all blocks and takes none.
-        target: ``"fake"`` for the logit, ``"real"`` for its negative; the number of a class where the
+        layer: Name of the layer whose maps are weighed, see ``models.layers.named_layers``; the last
+            with a map when ``None``. ``attention`` reads all blocks, so pass none.
+        target: ``"fake"`` for the logit, ``"real"`` for its negative; the index of a class where the
             network has several.
-        show_progress: Whether to draw a progress bar.
+        show_progress: Whether to show a progress bar.
 
     Returns:
         float32 (N, H, W), 0 to 1.
@@ -79,71 +79,71 @@ def heat_maps(
 
 
 def check_alpha(alpha: float) -> None:
-    """Refuse a share of colors that is none.
+    """Check the opacity of a map's colors.
 
     Raises:
-        OptionError: It is below 0, above 1 or no number.
+        OptionError: It is not from 0 to 1.
     """
     if not 0 <= alpha <= 1:
-        raise OptionError("alpha", f"is {alpha}", "pass 0 to 1")
+        raise OptionError("alpha", f"is {alpha}", "must be 0 to 1")
 
 
 def overlay(image: Any, heat: np.ndarray, *, alpha: float = 0.45) -> np.ndarray:
-    """Lay a heat map over an image, from blue (0) through green to red (1).
+    """Return an image overlaid with a heat map, from blue (0) through green to red (1).
 
     Args:
         image: RGB (H, W, 3), as for ``images.rgb_uint8``.
         heat: float (h, w), 0 to 1; resized to the image.
-        alpha: Share of the colors in the result, 0 to 1.
+        alpha: Opacity of the colors, 0 to 1.
 
     Returns:
         RGB uint8 (H, W, 3).
 
     Raises:
-        ImageError: It is no RGB image, or the map is none of this shape and range.
+        ImageError: The image is not RGB, or the map has another shape or range.
         OptionError: ``alpha`` is out of range.
 
     Example:
         >>> overlay(np.zeros((4, 6, 3), np.uint8), np.ones((2, 2)), alpha=0.5).shape
         (4, 6, 3)
     """
-    picture = rgb_uint8(image)
+    checked = rgb_uint8(image)
     check_alpha(alpha)
     if heat.ndim != 2 or 0 in heat.shape or not (heat.min() >= 0 and heat.max() <= 1):
         raise ImageError("heat map", "is not (h, w) with values in [0, 1]", "pass one map of heat_maps")
-    height, width = picture.shape[:2]
+    height, width = checked.shape[:2]
     resized = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     levels = np.rint(255 * np.clip(resized, 0, 1)).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    return cv2.addWeighted(picture, 1 - alpha, colors, alpha, 0)
+    return cv2.addWeighted(checked, 1 - alpha, colors, alpha, 0)
 
 
 class _Outputs(nn.Module):
-    """A network as pytorch-grad-cam wants it: images (N, C, H, W) to a row of outputs for each case."""
+    """A network in the form of pytorch-grad-cam: images (N, C, H, W) to a row of outputs per case."""
 
     def __init__(self, model: ForgeryClassifier) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        laid_out = images.contiguous(memory_format=torch.channels_last)  # quicker
+        laid_out = images.contiguous(memory_format=torch.channels_last)  # faster
         logits: torch.Tensor = self.model(images[None] if self.model.spec.sequence else laid_out)
         return logits[:, None] if logits.ndim == 1 else logits
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Do nothing: no weight gets a gradient here, and one that a caller holds is the caller's."""
+        """Do nothing: weights get no gradients here, and the caller's gradients must stay."""
 
 
 def _check(model: ForgeryClassifier, images: torch.Tensor, method: str, layer: str | None) -> None:
     if method not in METHODS:
-        raise OptionError("method", f"{method!r} is unknown", f"choose {', '.join(METHODS)}")
+        raise OptionError("method", f"{method!r} is unknown", f"must be one of {', '.join(METHODS)}")
     if images.ndim != 4 or not len(images) or images.shape[1] != model.spec.in_chans:
         wanted = f"one or more images (N, {model.spec.in_chans}, H, W)"
         raise OptionError("images", f"have the shape {tuple(images.shape)}", f"pass {wanted}")
     if method == "attention" and layer is not None:
         raise OptionError("layer", "attention reads all blocks", "leave it out, or choose gradcam")
     if method == "scorecam" and model.spec.sequence:
-        raise OptionError("method", "scorecam judges single crops", "choose gradcam for a sequence's")
+        raise OptionError("method", "scorecam explains single crops", "choose gradcam for a sequence model")
 
 
 def _check_is_used(model: ForgeryClassifier, layer: nn.Module, images: torch.Tensor) -> None:
@@ -163,15 +163,15 @@ def _check_is_used(model: ForgeryClassifier, layer: nn.Module, images: torch.Ten
 
 
 def _picker(model: ForgeryClassifier, target: Target) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the function from a row of outputs to the number that is to be explained."""
+    """Return the function from a row of outputs to the number to explain."""
     count = model.spec.num_classes
     if count == 1 and target in ("fake", "real"):
         sign = 1 if target == "fake" else -1
         return lambda row: sign * row[0]
     if count > 1 and isinstance(target, int) and 0 <= target < count:
         return lambda row: row[target]
-    allowed = "fake or real" if count == 1 else f"the number of a class, 0 to {count - 1}"
-    raise OptionError("target", f"{target!r} is none of this network", f"pass {allowed}")
+    allowed = "fake or real" if count == 1 else f"the index of a class, 0 to {count - 1}"
+    raise OptionError("target", f"{target!r} is no target of this network", f"must be {allowed}")
 
 
 def _make(

@@ -1,60 +1,36 @@
-"""Choices of heat maps and dreams, apart from what computes them, so that help texts are quick."""
+"""Options of heat maps, apart from what computes them, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.options import check_options, option
 
 # gradcam     Selvaraju et al. 2017, arXiv:1610.02391
 # gradcam++   Chattopadhay et al. 2018, arXiv:1710.11063
 # scorecam    Wang et al. 2020, arXiv:1910.01279; a forward pass for each channel: slow
-# attention   Chefer et al. 2021, arXiv:2103.15679; transformers alone
+# attention   Chefer et al. 2021, arXiv:2103.15679; only for transformers
 Method = Literal["gradcam", "gradcam++", "scorecam", "attention"]
 METHODS: tuple[Method, ...] = get_args(Method)
-# An output's number, or what it is to speak for where there is one logit.
+# What an output is to be evidence for where there is one logit, or the index of a class.
 Target = Literal["fake", "real"] | int
 
 
 @dataclass(frozen=True)
-class DreamOptions:
-    """How an image is changed.
+class ExplainOptions:
+    """Which crops are explained, and how."""
 
-    Attributes:
-        octaves: Sizes, from small to large, at which the image is changed, from 1.
-        octave_scale: Ratio of two sizes, above 1.
-        steps: Steps at each size, from 1.
-        rate: Mean change of a value (of the range [0, 1]) by a step, above 0.
-        jitter: Pixels by which the image is moved at most before a step, from 0; moved back after.
-        total_variation: Weight of the continuity term: the mean square of differences of neighboring
-            values, which takes out noise; from 0.
-        l2: Weight of the mean square distance from mid gray, which holds colors back; from 0.
-        frame_every: Steps from one intermediate frame to the next; 0 keeps none.
-        seed: Of noise and jitter.
-
-    Raises:
-        OptionError: One of them is out of range.
-    """
-
-    octaves: int = 4
-    octave_scale: float = 1.4
-    steps: int = 20
-    rate: float = 0.01
-    jitter: int = 16
-    total_variation: float = 100.0
-    l2: float = 1.0
-    frame_every: int = 1
-    seed: int = 0
+    method: Method = option("gradcam", help="how maps are computed; scorecam is slow")
+    target: Literal["fake", "real"] = option("fake", help="what the evidence is for")
+    layer: str | None = option(
+        None, help="layer whose maps are weighed; the last with a map if not given", metavar="NAME"
+    )
+    num_frames: int = option(6, help="evenly spaced frames of each clip to look at", low=1, flag="--frames")
+    num_videos: int = option(12, help="videos of a manifest to sample", low=1, flag="--videos")
+    alpha: float = option(0.45, help="opacity of the map's colors", low=0, high=1)
+    check_randomization: bool = option(False, help="check whether the maps depend on the weights")
+    seed: int = option(0, help="seed of the sampling and of the randomization", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
-        least = {"octaves": 1, "steps": 1, "jitter": 0, "total_variation": 0, "l2": 0, "frame_every": 0}
-        for option, value in least.items():
-            if not math.inf > getattr(self, option) >= value:
-                raise OptionError(option, f"is {getattr(self, option)}", f"pass {value} or more")
-        for option, value in {"octave_scale": 1, "rate": 0}.items():
-            if not math.inf > getattr(self, option) > value:
-                raise OptionError(option, f"is {getattr(self, option)}", f"pass a number above {value}")
-        if not 0 <= self.seed < 2**32:
-            raise OptionError("seed", f"is {self.seed}", "pass 0 up to below 2**32")
+        check_options(self)

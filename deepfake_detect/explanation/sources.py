@@ -1,4 +1,4 @@
-"""Crops to explain: of clips and pictures, cut as in scoring, or of a manifest."""
+"""Crops to explain: from clips and images, cut as in scoring, or from a manifest."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ class SourceCrop:
     """A crop to explain.
 
     Attributes:
-        picture: RGB uint8 (H, W, 3).
-        name: What it is called.
-        label: 1 for fake, 0 for real, ``None`` where not known.
+        image: RGB uint8 (H, W, 3).
+        name: File or video, and frame.
+        label: 1 for fake, 0 for real, ``None`` where unknown.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     name: str
     label: int | None = None
 
 
-# Those of one person in one clip, in the order of time.
+# The crops of one person in one clip, in order of time.
 PersonCrops = list[SourceCrop]
 
 
-def picture_of(path: str | os.PathLike[str]) -> np.ndarray:
-    """Return a picture, or the first frame of a clip, as RGB uint8 (H, W, 3), upright.
+def first_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return an image, or the first frame of a clip, as RGB uint8 (H, W, 3), upright.
 
     Raises:
-        VideoError: The file is missing or holds no picture.
+        VideoError: The file is missing or holds no image.
     """
     with closing(read_frames(path, sampling=EvenlySpaced(1))) as frames:
         return next(iter(frames)).image
@@ -60,14 +60,14 @@ def crops_of_clip(
     """Cut the faces out of evenly spaced frames, as scoring does.
 
     Args:
-        path: A clip, or a picture.
+        path: A clip or an image.
         geometry: Of the detector's crops.
-        num_frames: Frames to look at, from 1.
-        device: Where the face detector shall run.
-        show_progress: Whether to draw a progress bar.
+        num_frames: Frames to look at, 1 or more.
+        device: Where the face detector runs.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        The crops of each person, those seen in most frames first.
+        The crops of each person, those visible in most frames first.
 
     Raises:
         VideoError: The file cannot be read, or shows no face.
@@ -82,8 +82,8 @@ def crops_of_clip(
             progress.advance(task)
     people = confirmed_tracks((face.track_id, face.face.score) for one in followed for face in one.faces)
     if not people:
-        cause = f"shows no face in its {len(followed)} frame{'s'[: len(followed) > 1]} looked at"
-        raise VideoError(path, cause, "pass a clip with faces, or pictures that are crops with --crops")
+        cause = f"shows no face in {len(followed)} frame{'s'[: len(followed) > 1]}"
+        raise VideoError(path, cause, "pass a clip with faces, or face crops as `crops`")
     found: dict[int, PersonCrops] = {}
     for frame in followed:
         for face in frame.faces:
@@ -96,14 +96,14 @@ def crops_of_clip(
 def crops_of_manifest(
     rows: Manifest, *, geometry: CropGeometry, num_videos: int, per_video: int, seed: int = 0
 ) -> list[PersonCrops]:
-    """Read crops of videos drawn at random, half of each class as far as there are.
+    """Read crops of randomly sampled videos, half of each class where there are enough.
 
     Args:
-        rows: Rows to draw from.
-        geometry: Of the detector's crops; wider stored ones are narrowed to it.
-        num_videos: How many, from 1.
-        per_video: Crops of each at most, from 1, evenly spaced, of its first person.
-        seed: Of the draw.
+        rows: Rows to sample from.
+        geometry: Of the detector's crops; wider stored crops are narrowed to it.
+        num_videos: Number of videos, 1 or more.
+        per_video: Most crops of each video, 1 or more, evenly spaced, of its first person.
+        seed: Of the sampling.
 
     Returns:
         The crops of each video, fakes and reals in turn.
@@ -112,9 +112,9 @@ def crops_of_manifest(
         ManifestError: There is no row, or a crop cannot be read.
         OptionError: The crops are narrower than the detector's, or a number is below 1.
     """
-    share = crop_fraction(rows.geometry, geometry)
-    drawn = rows.sample_videos((num_videos + 1) // 2, per=["label"], seed=seed)
-    table = drawn.query(
+    fraction = crop_fraction(rows.geometry, geometry)
+    sampled = rows.sample_videos((num_videos + 1) // 2, per=["label"], seed=seed)
+    table = sampled.query(
         "select video_id, label, list(path order by frame_index) as paths, "
         "list(frame_index order by frame_index) as numbers from rows "
         "where track_id is not distinct from (select min(track_id) from rows as other "
@@ -123,18 +123,18 @@ def crops_of_manifest(
     ).to_pylist()
     if not table:
         raise ManifestError(rows.path, "has no such crop", "choose another split or condition")
-    return [_person_of(rows, video, share, per_video) for video in table[:num_videos]]
+    return [_person_of(rows, video, fraction, per_video) for video in table[:num_videos]]
 
 
-def _person_of(rows: Manifest, video: dict[str, Any], share: float, count: int) -> PersonCrops:
+def _person_of(rows: Manifest, video: dict[str, Any], fraction: float, count: int) -> PersonCrops:
     paths, numbers = video["paths"], video["numbers"]
-    # The middle of as many equal parts: the only one of a clip is that of its middle.
-    places = sorted({int((part + 0.5) * len(paths) / count) for part in range(count)})
+    # The middles of as many equal parts, so that a single crop is that of the middle of the clip.
+    chosen = sorted({int((part + 0.5) * len(paths) / count) for part in range(count)})
     return [
         SourceCrop(
-            center_crop(read_crop(rows.root / paths[place]), share),
-            f"{video['video_id']} frame {numbers[place]}",
+            center_crop(read_crop(rows.root / paths[index]), fraction),
+            f"{video['video_id']} frame {numbers[index]}",
             video["label"],
         )
-        for place in places
+        for index in chosen
     ]

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.options import DreamOptions
 from deepfake_detect.images import rgb_uint8
+from deepfake_detect.lab.dream_options import DreamOptions
 from deepfake_detect.models.backbones import first_line, has_fixed_input
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.layers import find_layer, outputs_of, undisturbed
@@ -65,7 +65,7 @@ def dream(
         size: Height and width of the result in pixels; those of the image, or of the network's
             input, when ``None``.
         show_progress: Whether to draw a progress bar.
-        **options: Of :class:`explain.options.DreamOptions`.
+        **options: Of :class:`lab.dream_options.DreamOptions`.
 
     Raises:
         ImageError: The image is no RGB image.

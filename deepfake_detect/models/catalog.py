@@ -1,23 +1,26 @@
-"""Facts about backbones: what ``deepfake-detect models`` shows."""
+"""Facts about backbones: parameters, input size, weights and their licenses. Imports no PyTorch.
+
+The facts of ``NAMED_BACKBONES`` are in ``catalog.json``, since building each network takes a second or
+two; ``python benchmarks/backbone_catalog.py`` writes the file again.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from importlib import resources
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.models.backbones import OWN_BACKBONES
-from deepfake_detect.models.classifier import create_model
-from deepfake_detect.models.encoder_weights import TIMM_WEIGHTS, weights_names
-from deepfake_detect.models.weights import PUBLISHED_WEIGHTS
+from deepfake_detect.plugins import load_plugins
 
 _NOT_STATED = "not stated"
 # One or two of each family; timm has some 1,400 more.
 NAMED_BACKBONES = (
-    *OWN_BACKBONES,
+    "facenet",
+    "small_cnn",
+    "mesoinception4",
     "vgg16",
     "vgg16_bn",
     "vgg19",
@@ -41,7 +44,7 @@ class BackboneFacts:
 
     Attributes:
         name: As ``create_model`` takes it.
-        num_parameters: Of the whole network, its head included.
+        num_parameters: Of the whole network, including its head.
         input_size: Side of its input in pixels.
         weights: Names that ``create_model`` takes as its weights, each with its license.
     """
@@ -57,17 +60,44 @@ class BackboneFacts:
         return self.num_parameters * 4 / 1e6
 
 
+def list_backbones(containing: str | None = None) -> list[BackboneFacts]:
+    """Return the facts about backbones.
+
+    Args:
+        containing: Part of the names, of this library, of plug-ins and of timm; building their
+            networks takes a second or two each. ``None`` lists those of this library and of plug-ins,
+            and one or two of each of timm's families.
+
+    Raises:
+        OptionError: No name contains the text.
+
+    Example:
+        >>> facts = list_backbones()[2]
+        >>> facts.name, facts.num_parameters, facts.input_size, facts.weights
+        ('mesoinception4', 28615, 256, ())
+    """
+    if containing is not None:
+        return [describe_backbone(name) for name in find_backbones(containing)]
+    stored = json.loads((resources.files(__package__) / "catalog.json").read_text("utf-8"))
+    facts = [
+        BackboneFacts(
+            one["name"], one["num_parameters"], one["input_size"], tuple(map(tuple, one["weights"]))
+        )
+        for one in stored
+    ]
+    return facts + [describe_backbone(name) for name in _registered_names()]
+
+
 def describe_backbone(name: str) -> BackboneFacts:
-    """Return the facts about a backbone, without downloading or computing anything.
+    """Return the facts about a backbone, built without its numbers and without downloading anything.
 
     Raises:
         OptionError: There is no such backbone.
-
-    Example:
-        >>> facts = describe_backbone("mesoinception4")
-        >>> facts.num_parameters, facts.input_size, facts.weights
-        (28615, 256, ())
     """
+    import torch
+
+    from deepfake_detect.models.classifier import create_model
+
     with torch.device("meta"):
         model = create_model(name)
     return BackboneFacts(
@@ -79,7 +109,7 @@ def describe_backbone(name: str) -> BackboneFacts:
 
 
 def find_backbones(text: str) -> list[str]:
-    """Return the backbones, of this library and of timm, whose name contains a text.
+    """Return the backbones, of this library, of plug-ins and of timm, whose name contains a text.
 
     Raises:
         OptionError: None does.
@@ -90,19 +120,31 @@ def find_backbones(text: str) -> list[str]:
     """
     import timm
 
-    names = [name for name in (*OWN_BACKBONES, *timm.list_models()) if text.lower() in name]
+    from deepfake_detect.models.backbones import BACKBONES
+
+    names = [name for name in (*BACKBONES, *timm.list_models()) if text.lower() in name]
     if not names:
-        raise OptionError("--filter", f"no backbone's name contains {text!r}", "give a part of a name")
+        raise OptionError("containing", f"no backbone's name contains {text!r}", "pass a part of a name")
     return names
 
 
+def _registered_names() -> list[str]:
+    """Return the backbones that plug-ins and the running program registered, without loading PyTorch."""
+    load_plugins()
+    loaded = sys.modules.get("deepfake_detect.models.backbones")
+    return [] if loaded is None else [name for name in loaded.BACKBONES if name not in loaded.OWN_BACKBONES]
+
+
 def _weights_of(backbone: str) -> tuple[tuple[str, str], ...]:
+    import timm
+
+    from deepfake_detect.models.encoder_weights import TIMM_WEIGHTS, weights_names
+    from deepfake_detect.models.weights import PUBLISHED_WEIGHTS
+
     names = weights_names(backbone)
     if names != [TIMM_WEIGHTS]:
         return tuple((name, PUBLISHED_WEIGHTS[backbone, name].license) for name in names)
-    import timm
-
-    config: Any = timm.get_pretrained_cfg(backbone)
+    config = timm.get_pretrained_cfg(backbone)
     if config is None or not config.has_weights:
         return ()
     tag = f" ({config.tag})" if config.tag else ""

@@ -266,7 +266,7 @@ def _heat_maps(
         for track_id in dict.fromkeys(pick.face.track_id for pick in picks):
             positions = [at for at, pick in enumerate(picks) if pick.face.track_id == track_id]
             for one in explain_crops(detector, [crops[at] for at in positions], show_progress=False):
-                heat_maps[positions[one.position]] = one.overlay
+                heat_maps[positions[one.index]] = one.overlay
     except OptionError as error:
         return _no_heat_maps(picks), str(error)
     return heat_maps, ""

@@ -209,7 +209,7 @@ def test_several_classes_are_explained_one_by_one() -> None:
     assert one.shape == (2, 28, 28)
     assert np.abs(one - other).max() > 0.05
     with pytest.raises(
-        OptionError, match="'fake' is none of this network; pass the number of a class, 0 to 9"
+        OptionError, match="'fake' is no target of this network; must be the index of a class, 0 to 9"
     ):
         heat_maps(digits, images)
 
@@ -224,12 +224,12 @@ def test_each_crop_of_a_sequence_has_its_map() -> None:
     other[3] = 0
     changed = np.abs(heat_maps(model, other, method="gradcam++")[0] - maps[0]).max()
     assert changed > 1e-4, "the logit, and so the first crop's evidence, is that of the whole"
-    with pytest.raises(OptionError, match="scorecam judges single crops; choose gradcam"):
+    with pytest.raises(OptionError, match="scorecam explains single crops; choose gradcam"):
         heat_maps(model, images, method="scorecam")
 
 
 def test_what_is_asked_for_must_be_there(convolutional: ForgeryClassifier, noise: torch.Tensor) -> None:
-    with pytest.raises(OptionError, match="method: 'cam' is unknown; choose gradcam, "):
+    with pytest.raises(OptionError, match="method: 'cam' is unknown; must be one of gradcam, "):
         heat_maps(convolutional, noise, method="cam")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="test_resnet has none named 'layer9'; choose conv1, layer1, "):
         heat_maps(convolutional, noise, layer="layer9")
@@ -239,7 +239,7 @@ def test_what_is_asked_for_must_be_there(convolutional: ForgeryClassifier, noise
         heat_maps(convolutional, noise, method="attention")
     with pytest.raises(OptionError, match=r"have the shape \(3, 1, 64, 64\); pass one or more images \(N, 3"):
         heat_maps(convolutional, noise[:, :1])
-    with pytest.raises(OptionError, match="target: 3 is none of this network; pass fake or real"):
+    with pytest.raises(OptionError, match="target: 3 is no target of this network; must be fake or real"):
         heat_maps(convolutional, noise, target=3)
 
 
@@ -279,7 +279,7 @@ def test_an_overlay_is_a_picture_of_the_crop(portrait: np.ndarray) -> None:
     assert warmer[:40, :40, 0].mean() > 20
     assert not warmer[200:].any()
     np.testing.assert_array_equal(overlay(portrait, heat, alpha=0), portrait)
-    with pytest.raises(OptionError, match=r"alpha: is 1.5; pass 0 to 1"):
+    with pytest.raises(OptionError, match=r"alpha: is 1.5; must be 0 to 1"):
         overlay(portrait, heat, alpha=1.5)
     with pytest.raises(ImageError, match="heat map: is not"):
         overlay(portrait, 2 * heat)
@@ -298,7 +298,7 @@ def test_crops_are_explained_as_they_are_scored(portrait: np.ndarray) -> None:
     scorer = scorer_of(create_model("test_resnet", image_size=64))
     crops = [portrait[:300, 100:350], portrait[40:240, 120:320]]
     found = explain_crops(scorer, crops, show_progress=False)
-    assert [one.position for one in found] == [0, 1]
+    assert [one.index for one in found] == [0, 1]
     assert [one.fake_probability for one in found] == scorer.score_crops(crops).tolist()
     assert found[0].overlay.shape == (300, 250, 3)
     assert found[0].heat_map.shape == (64, 64)
@@ -314,7 +314,7 @@ def test_of_a_long_sequence_those_looked_at_are_explained(portrait: np.ndarray) 
     scorer = scorer_of(create_sequence_model("test_resnet", hidden=8, image_size=64, num_frames=3))
     crops = [portrait[number : 200 + number, 100:300] for number in range(7)]
     found = explain_crops(scorer, crops)
-    assert [one.position for one in found] == [0, 3, 6]
+    assert [one.index for one in found] == [0, 3, 6]
     assert {one.fake_probability for one in found} == {scorer.score_sequence(crops)}
 
 

@@ -189,7 +189,7 @@ def test_the_tool_trains_on_mnists_files(tmp_path: Path, capsys: pytest.CaptureF
     write_mnist(tmp_path / "data", zipped=True)
     out = tmp_path / "run"
     options = ["--epochs", "1", "--device", "cpu", "--batch-size", "64"]
-    assert main(["train-classifier", "--data", str(tmp_path / "data"), "--out", str(out), *options]) == 0
+    assert main(["lab", "train-classifier", "--data", str(tmp_path / "data"), "--out", str(out), *options]) == 0
     assert "small_cnn: 263,418 parameters; 256 training images" in capsys.readouterr().out
     facts = json.loads((out / "run.json").read_text())
     assert facts["num_parameters"] == 263_418
@@ -202,5 +202,5 @@ def test_images_that_are_not_square_are_refused(tmp_path: Path, capsys: pytest.C
         (tmp_path / part / "a").mkdir(parents=True)
         image = cv2.imencode(".png", np.zeros((28, 20, 3), np.uint8))[1]
         (tmp_path / part / "a" / "0.png").write_bytes(bytes(image))
-    assert main(["train-classifier", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert main(["lab", "train-classifier", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "has images of 20 x 28; make them square" in capsys.readouterr().err

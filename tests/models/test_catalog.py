@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.models.catalog import NAMED_BACKBONES, describe_backbone, find_backbones
+from deepfake_detect.models.catalog import (
+    NAMED_BACKBONES,
+    describe_backbone,
+    find_backbones,
+    list_backbones,
+)
 from deepfake_detect.models.classifier import create_model
 
 
@@ -28,10 +36,26 @@ def test_weights_are_named_with_their_license() -> None:
 def test_names_are_found_by_their_parts() -> None:
     assert find_backbones("Small_CNN") == ["small_cnn"]
     assert "mobilenetv2_100" in find_backbones("mobilenetv2")
-    with pytest.raises(OptionError, match="--filter: no backbone's name contains 'zzz'"):
+    with pytest.raises(OptionError, match="containing: no backbone's name contains 'zzz'"):
         find_backbones("zzz")
 
 
 def test_one_of_each_family_is_listed() -> None:
     for part in ("facenet", "vgg", "xception", "efficientnet", "convnext", "vit", "clip", "dino"):
         assert any(part in name for name in NAMED_BACKBONES)
+
+
+def test_stored_facts_are_those_of_the_networks() -> None:
+    stored = {facts.name: facts for facts in list_backbones()}
+    assert tuple(stored)[: len(NAMED_BACKBONES)] == NAMED_BACKBONES
+    for name in ("facenet", "small_cnn", "mobilenetv2_100", "vgg16"):
+        assert stored[name] == describe_backbone(name)
+
+
+def test_listing_them_does_not_load_torch() -> None:
+    code = (
+        "import sys, deepfake_detect as dfd; dfd.list_backbones();"
+        "print([name for name in ('torch', 'timm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.options import DreamOptions
+from deepfake_detect.lab.dream_options import DreamOptions
 
 if TYPE_CHECKING:
     from deepfake_detect.lab.dream import DreamResult
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.device import choose_device
-    from deepfake_detect.explanation.sources import picture_of
+    from deepfake_detect.explanation.sources import first_image
     from deepfake_detect.io.files import make_folder
     from deepfake_detect.lab.dream import dream
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in _NUMBERS}
     DreamOptions(**options)
     device = choose_device(arguments.device)
-    image = None if arguments.image is None else picture_of(arguments.image)
+    image = None if arguments.image is None else first_image(arguments.image)
     model = _network(arguments).to(device)
     make_folder(arguments.out)
     size = _size(arguments, None if image is None else image.shape[:2])

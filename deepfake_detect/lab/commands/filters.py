@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _grids(networks: list[NamedNetwork], arguments: argparse.Namespace) -> list[tuple[str, np.ndarray]]:
-    from deepfake_detect.explanation.sources import picture_of
+    from deepfake_detect.explanation.sources import first_image
     from deepfake_detect.lab.filters import (
         activation_grid,
         activations,
@@ -79,7 +79,7 @@ def _grids(networks: list[NamedNetwork], arguments: argparse.Namespace) -> list[
 
     if arguments.layer is None:
         return [(one.name, filter_grid(first_layer_filters(one.model))) for one in networks]
-    picture = picture_of(arguments.image)
+    picture = first_image(arguments.image)
     found = []
     for one in networks:
         maps = activations(one.model, one.input_of(picture), arguments.layer)
