@@ -24,10 +24,9 @@ from deepfake_detect.explanation.sources import (
     first_image,
 )
 from deepfake_detect.io.files import atomic_path, make_folder, write_json
-from deepfake_detect.models.bundled import bundled_detector
-from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.report.explain import save_heat_map_sheet
+from deepfake_detect.runtimes.load import find_detector
 
 MAX_PEOPLE = 3
 """People of a clip who are explained: those visible in the most frames."""
@@ -143,10 +142,9 @@ def explain(
 def _scorer(detector: str | os.PathLike[str] | TorchDetector | None, device: str) -> TorchDetector:
     if isinstance(detector, TorchDetector):
         return detector
-    if detector is not None:
-        return TorchDetector(*read_detector(detector), device=choose_device(device))
-    with bundled_detector() as path:
-        return TorchDetector(*read_detector(path), device=choose_device(device))
+    # Maps need a network's layers and gradients, which only PyTorch gives.
+    found = find_detector(detector, runtime="torch", device=device)
+    return TorchDetector(*found.read_torch(), device=choose_device(device))
 
 
 def _crops_of_rows(

@@ -189,7 +189,9 @@ def test_the_tool_trains_on_mnists_files(tmp_path: Path, capsys: pytest.CaptureF
     write_mnist(tmp_path / "data", zipped=True)
     out = tmp_path / "run"
     options = ["--epochs", "1", "--device", "cpu", "--batch-size", "64"]
-    assert main(["lab", "train-classifier", "--data", str(tmp_path / "data"), "--out", str(out), *options]) == 0
+    assert (
+        main(["lab", "train-classifier", "--data", str(tmp_path / "data"), "--out", str(out), *options]) == 0
+    )
     assert "small_cnn: 263,418 parameters; 256 training images" in capsys.readouterr().out
     facts = json.loads((out / "run.json").read_text())
     assert facts["num_parameters"] == 263_418
