@@ -44,7 +44,8 @@ ORDER = [
 EXCEPTIONS = {("records", "deepfake_detect.report.clip")}
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 SINGLE_IMPORTERS = {
-    "matplotlib": {"report", "lab"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
     "h5py": {"features", "models"},
     "av": {"video"},
     "duckdb": {"data"},

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detect.metrics import Interval
-from deepfake_detect.report.drawing import COLORS, drawn_name, new_figure, save_png, tidy
+from deepfake_detect.report.drawing import COLORS, label_text, new_figure, save_png, style_axes
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from deepfake_detect.report.drawing import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def save_curves_figure(
                 marker="o",
                 markersize=3,
                 color=color,
-                label=drawn_name(curve.name) + (" (training)" if curve.is_dashed else ""),
+                label=label_text(curve.name) + (" (training)" if curve.is_dashed else ""),
             )
             axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
         if is_log:
@@ -82,7 +82,7 @@ def save_curves_figure(
             axes.minorticks_off()
         axes.set(xlabel=x_label)
         axes.set_title(words, loc="left", weight="bold", parse_math=False)
-        tidy(axes)
+        style_axes(axes)
     _name_curves(figure)
     figure.suptitle(title, parse_math=False)
     save_png(figure, path)
@@ -124,13 +124,13 @@ def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path,
     for number, (name, speed, auc) in enumerate(points):
         color = COLORS[number % len(COLORS)]
         axes.plot([speed, speed], [auc.low, auc.high], color=color, linewidth=2.2, alpha=0.55)
-        axes.plot(speed, auc.value, "o", color=color, markersize=6, label=drawn_name(name))
+        axes.plot(speed, auc.value, "o", color=color, markersize=6, label=label_text(name))
     axes.set_xscale("log")
     for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         formatter("{x:g}")
     axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
     axes.set(xlabel="faces a second (log scale)", ylabel="validation AUC over videos, 95 % interval")
-    tidy(axes)
+    style_axes(axes)
     legend = axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -1,10 +1,17 @@
-"""Figures from finished numbers. The only room that imports matplotlib, and only when it draws.
+"""Reports, figures and tables of finished results. Only this room imports matplotlib, jinja2 and rich tables.
 
-roc        ROC curves of an evaluation
-history    losses and validation AUC of a training run
-gan        losses and discriminator accuracy of a GAN's training
-timeline   fake probability of each person over a clip
-explain    heat maps beside crops, grids of filters and activations
-annotate   the clip played back with boxes
-duplicates crops of two splits that look alike, side by side
+    clip, clip_timeline   the report on a clip as an HTML page, and its chart
+    key_frames            the faces shown in that report, with heat maps
+    timeline              fake probability of each person over a clip, as a figure
+    annotate              the clip with boxes, as a video
+    people, verdicts      the people of a clip; its verdict in words
+    evaluation            files of an evaluation: numbers, figures, HTML, Markdown
+    figures, roc, faces   parts of that report
+    compare               comparison of detectors
+    history               training curves, confusion matrix, learning rate search
+    explain, duplicates   sheets of heat maps, and of duplicate crops
+    terminal, tables      tables in the terminal
+    page, drawing, words  common parts of pages and figures; names of metrics
+
+Pages are Jinja2 templates in ``report/templates``. matplotlib and jinja2 are imported on first use.
 """

@@ -14,12 +14,12 @@ from deepfake_detect.metrics import Interval
 from deepfake_detect.report import page
 from deepfake_detect.report.drawing import (
     COLORS,
-    draw_intervals,
-    drawn_name,
     figure_url,
+    label_text,
     new_figure,
+    plot_intervals,
     save_png,
-    tidy,
+    style_axes,
 )
 from deepfake_detect.report.words import METRIC_WORDS
 
@@ -69,14 +69,14 @@ def comparison_figure(comparison: Comparison) -> Figure:
             "color": COLORS[number % len(COLORS)],
             "linestyle": ("-", "--", ":")[number // len(COLORS) % 3],
         }
-        curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=drawn_name(name), **style)
-    curves.set(xlabel="reals called fake", ylabel="fakes called fake", aspect="equal")
+        curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=label_text(name), **style)
+    curves.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     legend = curves.legend(frameon=False, fontsize=9, loc="lower right")
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a name may hold a dollar sign
-    tidy(curves)
+        text.set_parse_math(False)  # a name may contain dollar signs
+    style_axes(curves)
     metrics = [one.video.metrics["auc"] for one in comparison.detectors.values()]
-    draw_intervals(areas, list(comparison.detectors), metrics, color=COLORS[0])
+    plot_intervals(areas, list(comparison.detectors), metrics, color=COLORS[0])
     areas.set_title("AUC, 95 % interval", loc="left", fontsize=10, weight="bold")
     return figure
 

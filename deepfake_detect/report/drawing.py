@@ -1,31 +1,33 @@
-"""What figures of an evaluation share: how they are made, saved and put into a page."""
+"""Common parts of figures: creation, style, saving."""
 
 from __future__ import annotations
 
 import io
 import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import Interval
 from deepfake_detect.report.page import png_url
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
 
-# Okabe and Ito's colors, which color-blind readers tell apart.
+# Okabe and Ito's colors, which color-blind readers can distinguish.
 COLORS = ("#0B3C8C", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#7F7F7F")
 _DOTS_PER_INCH = 110
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches, without pyplot and its global state."""
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    """Return an empty figure of a size in inches, without pyplot, its global state and its display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -34,7 +36,7 @@ def png_bytes(figure: Figure, *, dots_per_inch: int = _DOTS_PER_INCH, margin: fl
     """Return the figure as a PNG, with a margin in inches."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # A name may be written in any script: where the font has no sign for it there is a box.
+        # A name may be in any script; characters that the font does not have become boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="png", dpi=dots_per_inch, bbox_inches="tight", pad_inches=margin)
     return buffer.getvalue()
@@ -45,15 +47,15 @@ def figure_url(figure: Figure) -> str:
     return png_url(png_bytes(figure))
 
 
-def drawn_name(name: str, *, longest: int = 60) -> str:
-    r"""Return a name as a figure can show it: cut where it is long, without control characters.
+def label_text(name: str, *, max_length: int = 60) -> str:
+    r"""Return a name for a figure: shortened if it is long, without control characters.
 
     Example:
-        >>> drawn_name("a\tb", longest=30), drawn_name("abcdef", longest=4)
+        >>> label_text("a\tb", max_length=30), label_text("abcdef", max_length=4)
         ('a b', 'abc…')
     """
     shown = "".join(letter if letter.isprintable() else " " for letter in name)
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
 
 
 def save_png(
@@ -64,21 +66,21 @@ def save_png(
         temporary.write_bytes(png_bytes(figure, dots_per_inch=dots_per_inch, margin=margin))
 
 
-def tidy(axes: Axes) -> None:
-    """Draw a light grid behind the data and no frame above and to the right."""
+def style_axes(axes: Axes) -> None:
+    """Add a light grid behind the data and remove the frame above and to the right."""
     axes.grid(color="#E4E4E4", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, color: str) -> None:
-    """Draw one value with its interval per line, the first on top; undefined ones are left empty."""
+def plot_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, color: str) -> None:
+    """Plot one value with its interval per line, the first on top; undefined ones stay empty."""
     positions = range(len(names))
     for position, one in zip(positions, intervals, strict=True):
         axes.plot([one.low, one.high], [position, position], color=color, linewidth=2.2, alpha=0.55)
         axes.plot(one.value, position, "o", color=color, markersize=6)
-    axes.set_yticks(list(positions), [drawn_name(name) for name in names])
+    axes.set_yticks(list(positions), [label_text(name) for name in names])
     for text in axes.get_yticklabels():
-        text.set_parse_math(False)  # a method's name may hold a dollar sign
+        text.set_parse_math(False)  # a method's name may contain dollar signs
     axes.set_ylim(len(names) - 0.5, -0.5)
-    tidy(axes)
+    style_axes(axes)

@@ -1,4 +1,4 @@
-"""Crops that occur in two splits, side by side: whether they are the same is for the eye to say."""
+"""Crops that occur in two splits, side by side, for visual comparison."""
 
 from __future__ import annotations
 
@@ -14,67 +14,62 @@ import numpy as np
 from deepfake_detect.data.audit_report import DuplicatePair
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.errors import OptionError
-from deepfake_detect.io.files import atomic_path
+from deepfake_detect.report.drawing import new_figure, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NUM_COLUMNS = 5
 _SHOWN_SIDE = 160
-_LONGEST_NAME = 34
-_DOTS_PER_INCH = 110
+_MAX_NAME_LENGTH = 34
 
 
 def save_duplicate_sheet(
     pairs: Sequence[DuplicatePair], root: Path, path: str | os.PathLike[str], *, max_pairs: int = 60
 ) -> int:
-    """Draw pairs of crops into a PNG, atomically: split and name above each, how alike they are below.
+    """Write pairs of crops as PNG, atomically, with splits, names and similarity above each pair.
 
     Args:
         pairs: As ``data.audit.audit_rows`` found them, at least one.
         root: Folder that their paths are relative to, that of the manifest.
         path: File to write, ending in ``.png``.
-        max_pairs: How many to draw, from 1; of more, every kind and pair of splits gives some.
+        max_pairs: Largest number of pairs, from 1; if there are more, each kind and pair of splits
+            gets some.
 
     Returns:
-        How many were drawn.
+        The number of pairs in the sheet.
 
     Raises:
         OptionError: The path does not end in ``.png``, there is no pair, or ``max_pairs`` is below 1.
         ManifestError: A crop can no longer be read.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     check_sheet_path(path)
     if not pairs or max_pairs < 1:
-        raise OptionError("pairs", f"{max_pairs} of {len(pairs)} are to be drawn", "draw one or more")
-    drawn = _some_of_each(pairs, max_pairs)
-    num_rows = -(-len(drawn) // _NUM_COLUMNS)
-    figure = Figure(figsize=(3.1 * _NUM_COLUMNS, 2.15 * num_rows), layout="constrained")
-    FigureCanvasAgg(figure)
+        raise OptionError("pairs", f"{max_pairs} of {len(pairs)} would be shown", "must be 1 or more")
+    shown = _some_of_each(pairs, max_pairs)
+    num_rows = -(-len(shown) // _NUM_COLUMNS)
+    figure = new_figure(3.1 * _NUM_COLUMNS, 2.15 * num_rows)
     cells = figure.subplots(num_rows, _NUM_COLUMNS, squeeze=False).reshape(-1)
     for axes in cells:
         axes.axis("off")
-    for axes, pair in zip(cells, drawn, strict=False):
+    for axes, pair in zip(cells, shown, strict=False):
         _draw_pair(axes, pair, root)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
-    return len(drawn)
+    save_png(figure, path)
+    return len(shown)
 
 
 def check_sheet_path(path: str | os.PathLike[str]) -> None:
-    """Refuse a file of another format.
+    """Check the format of the file.
 
     Raises:
         OptionError: The path does not end in ``.png``.
     """
     if Path(path).suffix.lower() != ".png":
-        raise OptionError("sheet", f"{path} does not end in .png", "the sheet is written as PNG")
+        raise OptionError("sheet", f"{path} does not end in .png", "must end in .png")
 
 
 def _some_of_each(pairs: Sequence[DuplicatePair], count: int) -> list[DuplicatePair]:
-    """Take pairs in turns from each kind and pair of splits."""
+    """Return pairs taken in turn from each kind and pair of splits."""
     groups: dict[tuple[str, str, str], list[DuplicatePair]] = {}
     for pair in pairs:
         groups.setdefault((pair.kind, pair.first_split, pair.second_split), []).append(pair)
@@ -88,15 +83,15 @@ def _draw_pair(axes: Axes, pair: DuplicatePair, root: Path) -> None:
     first, second = (_shown(root / name) for name in (pair.first_path, pair.second_path))
     axes.imshow(np.hstack([first, gap, second]))
     names = [
-        f"{split}: {name if len(name) <= _LONGEST_NAME else '…' + name[1 - _LONGEST_NAME :]}"
+        f"{split}: {name if len(name) <= _MAX_NAME_LENGTH else '…' + name[1 - _MAX_NAME_LENGTH :]}"
         for split, name in ((pair.first_split, pair.first_path), (pair.second_split, pair.second_path))
     ]
     if pair.kind == "identical-crops":
-        words = "the same bytes"
+        words = "identical bytes"
     else:
-        apart = "" if pair.distance is None else f"{pair.distance} bits apart, "
-        words = f"{apart}likeness {pair.likeness:.3f}"
-    # A name may hold a dollar sign, which is no formula.
+        apart = "" if pair.distance is None else f"distance {pair.distance} bits, "
+        words = f"{apart}similarity {pair.likeness:.3f}"
+    # A name may contain dollar signs.
     axes.set_title("\n".join([*names, words]), fontsize=8, loc="left", parse_math=False)
 
 

@@ -1,4 +1,4 @@
-"""Heat maps beside their crops, and grids of filters or activations side by side."""
+"""Sheets of heat maps next to their crops, and of filter or activation grids."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from deepfake_detect.errors import OptionError
 from deepfake_detect.explanation.crops import Explanation
 from deepfake_detect.records import FAKE
-from deepfake_detect.report.drawing import drawn_name, new_figure, save_png
+from deepfake_detect.report.drawing import label_text, new_figure, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PAIRS_A_ROW = 3
+_PAIRS_PER_ROW = 3
 _PAIR_INCHES = (3.7, 2.15)
 _GAP = 6
 _LABEL_COLORS = {True: "#D55E00", False: "#0B3C8C", None: "#333333"}
@@ -30,20 +30,20 @@ def save_heat_map_sheet(
     *,
     title: str,
 ) -> None:
-    """Draw each crop beside its overlay, with its name, its label and what the detector says of it.
+    """Write each crop next to its overlay, with name, label and fake probability, as PNG.
 
     Args:
         explanations: At least one.
-        names, labels: One for each; a label is 1 for fake, 0 for real, ``None`` where not known.
+        names, labels: One for each; a label is 1 for fake, 0 for real, ``None`` if unknown.
         path: PNG to write.
-        title: Over the sheet.
+        title: Above the sheet.
 
     Raises:
-        OptionError: There is none to draw.
+        OptionError: There is none.
     """
     if not explanations:
-        raise OptionError("explanations", "are none", "draw one or more")
-    columns = min(_PAIRS_A_ROW, len(explanations))
+        raise OptionError("explanations", "is empty", "pass one or more")
+    columns = min(_PAIRS_PER_ROW, len(explanations))
     rows = -(-len(explanations) // columns)
     figure = new_figure(_PAIR_INCHES[0] * columns, _PAIR_INCHES[1] * rows + 0.9)
     cells = figure.subplots(rows, columns, squeeze=False).reshape(-1)
@@ -56,23 +56,23 @@ def save_heat_map_sheet(
 
 
 def save_grids(grids: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:
-    """Draw pictures side by side, each with its name above it.
+    """Write images side by side, each with its name above it, as PNG.
 
     Args:
         grids: Name and RGB uint8 (H, W, 3), at least one.
         path: PNG to write.
-        title: Over all.
+        title: Above all of them.
 
     Raises:
-        OptionError: There is none to draw.
+        OptionError: There is none.
     """
     if not grids:
-        raise OptionError("grids", "are none", "draw one or more")
+        raise OptionError("grids", "is empty", "pass one or more")
     figure = new_figure(4.6 * len(grids), 5.2)
-    for axes, (name, picture) in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids, strict=True):
-        axes.imshow(picture, interpolation="nearest")
+    for axes, (name, image) in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids, strict=True):
+        axes.imshow(image, interpolation="nearest")
         axes.axis("off")
-        axes.set_title(drawn_name(name), fontsize=9, parse_math=False)
+        axes.set_title(label_text(name), fontsize=9, parse_math=False)
     figure.suptitle(title, parse_math=False, fontsize=10)
     save_png(figure, path)
 
@@ -81,9 +81,9 @@ def _draw_pair(axes: Axes, one: Explanation, name: str, label: int | None) -> No
     gap = np.full((one.crop.shape[0], max(1, one.crop.shape[1] * _GAP // 160), 3), 255, np.uint8)
     axes.imshow(np.hstack([one.crop, gap, one.overlay]))
     is_fake = None if label is None else label == FAKE
-    said = "" if is_fake is None else f"{'fake' if is_fake else 'real'}: "
+    label_words = "" if is_fake is None else f"{'fake' if is_fake else 'real'}: "
     axes.set_title(
-        f"{drawn_name(name, longest=44)}\n{said}fake probability {one.fake_probability:.3f}",
+        f"{label_text(name, max_length=44)}\n{label_words}fake probability {one.fake_probability:.3f}",
         fontsize=8,
         loc="left",
         color=_LABEL_COLORS[is_fake],

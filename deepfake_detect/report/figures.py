@@ -1,4 +1,4 @@
-"""The figures of an evaluation beside its ROC curve, each from finished numbers."""
+"""Figures of an evaluation other than its ROC curve, from finished numbers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from deepfake_detect.evaluation.abstention import risk_coverage
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.metrics import Interval, expected_calibration_error, reliability_bins
-from deepfake_detect.report.drawing import COLORS, draw_intervals, drawn_name, new_figure, tidy
+from deepfake_detect.report.drawing import COLORS, label_text, new_figure, plot_intervals, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# A figure of more rows is no longer read; the tables have them all.
-_MOST_ROWS = 40
-_LONGEST_NAME = 30
+# Figures with more rows are unreadable; the tables have them all.
+_MAX_ROWS = 40
+_MAX_NAME_LENGTH = 30
 _RATE_TICKS = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
 
 
 def det_figure(evaluation: Evaluation) -> Figure:
-    """Draw both error rates against one another on normal deviate scales: good detectors lie low.
+    """Plot both error rates against each other on normal deviate scales; lower is better.
 
     Source: Martin et al., "The DET curve in assessment of detection task performance", 1997.
     """
     figure = new_figure(5.4, 4.6)
     axes = figure.subplots()
-    # The frames' line is dashed, so that both are seen where they lie upon one another.
+    # The frames' line is dashed, so that both are visible where they coincide.
     for name, level, color, line in (
         ("video", evaluation.video, COLORS[0], "-"),
         ("frame", evaluation.frame, COLORS[1], "--"),
@@ -44,20 +44,22 @@ def det_figure(evaluation: Evaluation) -> Figure:
     axes.set_xticks(ndtri(_RATE_TICKS), ticks)
     axes.set_yticks(ndtri(_RATE_TICKS), ticks)
     ends = ndtri(np.array([0.0008, 0.97]))
-    axes.set(xlim=ends, ylim=ends, xlabel="reals called fake (%)", ylabel="fakes called real (%)")
+    axes.set(
+        xlim=ends, ylim=ends, xlabel="reals classified as fake (%)", ylabel="fakes classified as real (%)"
+    )
     axes.set_title("DET", loc="left", weight="bold")
     axes.legend(frameon=False)
-    tidy(axes)
+    style_axes(axes)
     return figure
 
 
 def reliability_figure(evaluation: Evaluation, table: ScoreTable, *, has_logits: bool = False) -> Figure:
-    """Draw how often faces and videos of like probability are fake.
+    """Plot how often faces and videos of similar probability are fake.
 
     Args:
         evaluation, table: The result and the scores behind it.
-        has_logits: Whether the detail ``logit`` is that of the probabilities before calibration, to
-            be drawn beside them; a column of that name in another tool's file may be anything.
+        has_logits: Whether the detail ``logit`` holds the logits before calibration, to be plotted
+            too; in another tool's file a column of that name may be anything.
     """
     parts: list[tuple[str, np.ndarray, np.ndarray]] = []
     logits = table.details["logit"] if has_logits else np.array([np.nan])
@@ -69,76 +71,82 @@ def reliability_figure(evaluation: Evaluation, table: ScoreTable, *, has_logits:
     figure = new_figure(3.9 * len(parts), 3.9)
     cells = figure.subplots(1, len(parts), squeeze=False)[0]
     for axes, (name, labels, scores) in zip(cells, parts, strict=True):
-        _draw_reliability(axes, name, labels, scores)
+        _plot_reliability(axes, name, labels, scores)
     return figure
 
 
-def _draw_reliability(axes: Axes, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
+def _plot_reliability(axes: Axes, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
     bins = reliability_bins(labels, scores)
-    share = bins.weight / bins.weight.sum()
+    fractions = bins.weight / bins.weight.sum()
     centers = (bins.edges[:-1] + bins.edges[1:]) / 2
-    axes.bar(centers, share, width=np.diff(bins.edges) * 0.9, color="#C9D3E6", label="share of samples")
-    axes.plot([0, 1], [0, 1], ":", color="#7F7F7F", label="as said")
-    axes.plot(bins.mean_probability, bins.share_fake, "o-", color=COLORS[0], markersize=4, label="as seen")
+    axes.bar(
+        centers, fractions, width=np.diff(bins.edges) * 0.9, color="#C9D3E6", label="fraction of samples"
+    )
+    axes.plot([0, 1], [0, 1], ":", color="#7F7F7F", label="perfect calibration")
+    axes.plot(bins.mean_probability, bins.share_fake, "o-", color=COLORS[0], markersize=4, label="observed")
     error = expected_calibration_error(labels, scores)
     axes.set_title(f"{name}: ECE {error:.3f}", loc="left", fontsize=10)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of fake", ylabel="share of fakes")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="fake probability", ylabel="fraction of fakes")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    tidy(axes)
+    style_axes(axes)
 
 
 def risk_coverage_figure(evaluation: Evaluation) -> Figure:
-    """Draw the error rate of the nms verdicts, and where the band called uncertain leaves it."""
+    """Plot the error rate over the fraction of videos with a verdict, and mark the uncertain band."""
     figure = new_figure(5.4, 3.6)
     axes = figure.subplots()
     settings = evaluation.settings
     if 0.0 < settings.threshold < 1.0:
         curve = risk_coverage(evaluation.video.labels, evaluation.video.scores, threshold=settings.threshold)
-        axes.plot(curve.coverage, curve.risk, color=COLORS[0], label=f"nms first, area {curve.area:.3f}")
+        axes.plot(
+            curve.coverage, curve.risk, color=COLORS[0], label=f"most certain first, area {curve.area:.3f}"
+        )
     found = evaluation.abstention
     if settings.uncertain_low < settings.uncertain_high and found.share_certain > 0:
-        axes.plot(found.share_certain, 1 - found.accuracy_certain, "o", color=COLORS[1], label="the band")
-    axes.set(xlim=(0, 1.02), xlabel="share of videos that get a verdict", ylabel="share of wrong verdicts")
+        axes.plot(
+            found.share_certain, 1 - found.accuracy_certain, "o", color=COLORS[1], label="uncertain band"
+        )
+    axes.set(xlim=(0, 1.02), xlabel="fraction of videos with a verdict", ylabel="fraction of wrong verdicts")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    tidy(axes)
+    style_axes(axes)
     return figure
 
 
 def methods_figure(evaluation: Evaluation) -> Figure:
-    """Draw AUC and the share of fakes missed, per method and their mean, with intervals."""
-    shown = list(evaluation.per_method.items())[: _MOST_ROWS - 1]
-    names = [drawn_name(name, longest=_LONGEST_NAME) for name, _ in shown]
+    """Plot AUC and the fraction of missed fakes of each method and their mean, with intervals."""
+    shown = list(evaluation.per_method.items())[: _MAX_ROWS - 1]
+    names = [label_text(name, max_length=_MAX_NAME_LENGTH) for name, _ in shown]
     metrics = [one.video.metrics for _, one in shown]
     num_methods = len(evaluation.per_method)
     if num_methods > 1:
-        left_out = f" ({num_methods - len(shown):,} not drawn)" if num_methods > len(shown) else ""
+        left_out = f" ({num_methods - len(shown):,} not shown)" if num_methods > len(shown) else ""
         names.append(f"mean over methods{left_out}")
         metrics.append(evaluation.macro["video"])
     return _two_columns(
         names,
         metrics,
-        (("auc", "AUC (video level)"), ("apcer", "fakes called real (APCER)")),
+        (("auc", "AUC (video level)"), ("apcer", "fakes classified as real (APCER)")),
     )
 
 
 def slices_figure(column: str, results: tuple[SliceResult, ...]) -> Figure:
-    """Draw AUC and accuracy in each slice of a column, with the numbers of videos."""
-    results = results[:_MOST_ROWS]
+    """Plot AUC and accuracy in each slice of a column, with the numbers of videos."""
+    results = results[:_MAX_ROWS]
     counts = [f"({one.num_videos_real:,} real + {one.num_videos_fake:,} fake)" for one in results]
     names = [
-        f"{drawn_name(one.value, longest=_LONGEST_NAME)}  {count}"
+        f"{label_text(one.value, max_length=_MAX_NAME_LENGTH)}  {count}"
         for one, count in zip(results, counts, strict=True)
     ]
     return _two_columns(
         names,
         [one.metrics for one in results],
-        (("auc", f"{drawn_name(column)}: AUC (video level)"), ("balanced_accuracy", "balanced accuracy")),
+        (("auc", f"{label_text(column)}: AUC (video level)"), ("balanced_accuracy", "balanced accuracy")),
     )
 
 
 def robustness_figure(robustness: Robustness) -> Figure:
-    """Draw AUC against level for each corruption, with intervals, beside the AUC of unchanged crops."""
+    """Plot AUC over level for each corruption, with intervals; ``none`` is the AUC of unchanged crops."""
     num_columns = 3
     num_rows = -(-len(robustness.curves) // num_columns)
     figure = new_figure(9.6, 2.5 * num_rows)
@@ -154,7 +162,7 @@ def robustness_figure(robustness: Robustness) -> Figure:
         axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
         axes.set_xticks(at, ["none", *(f"{point.level:g}" for point in points)], fontsize=8)
         axes.set_title(CORRUPTIONS[name].words, loc="left", fontsize=9)
-        tidy(axes)
+        style_axes(axes)
     for axes in cells[::num_columns]:
         axes.set_ylabel("AUC (videos)")
     return figure
@@ -165,7 +173,7 @@ def _two_columns(
 ) -> Figure:
     figure = new_figure(9.6, 1.2 + 0.34 * len(names))
     for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), columns, strict=True):
-        draw_intervals(axes, names, [one[key] for one in metrics], color=COLORS[0])
+        plot_intervals(axes, names, [one[key] for one in metrics], color=COLORS[0])
         axes.set_xlim(-0.02, 1.02)
         axes.set_title(title, loc="left", fontsize=10, weight="bold", parse_math=False)
         if key == "auc":

@@ -78,13 +78,13 @@ def jpeg_url(image: np.ndarray, *, quality: int = _JPEG_QUALITY) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table of plain text.
+    r"""Return a Markdown table of plain text.
 
     Example:
         >>> print(markdown_table(["method", "AUC"], [["<a>|b", "0.9"]]))
         | method | AUC |
         |---|---:|
-        | &lt;a&gt;\\|b | 0.9 |
+        | &lt;a&gt;\|b | 0.9 |
     """
     lines = [list(header), *(list(row) for row in rows)]
     text = ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in lines]

@@ -1,4 +1,4 @@
-"""ROC curves of an evaluation as one picture: both levels, and the methods one by one."""
+"""ROC curves of an evaluation in one figure: both levels, and each method."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import Evaluation, LevelResult
-from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE
-from deepfake_detect.report.drawing import drawn_name, png_bytes
+from deepfake_detect.report.drawing import label_text, new_figure, save_png, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# More thin curves than this cannot be told apart; the numbers are in the table.
-_MOST_METHOD_CURVES = 8
-# Okabe and Ito's colors, which color-blind readers tell apart; blue and black are the two levels'.
+# More thin curves cannot be distinguished; the numbers are in the table.
+_MAX_METHOD_CURVES = 8
+# Okabe and Ito's colors, which color-blind readers can distinguish; blue and black are the two levels'.
 _METHOD_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F")
 _VIDEO_STYLE = {"color": "#0B3C8C", "linewidth": 2.6, "zorder": 4}
 _FRAME_STYLE = {"color": "#222222", "linewidth": 1.8, "linestyle": (0, (4, 1.6)), "zorder": 3}
@@ -28,11 +27,11 @@ _DOTS_PER_INCH = 160
 
 
 def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
-    """Draw the ROC curves of an evaluation into a PNG, atomically.
+    """Write the ROC curves of an evaluation as PNG, atomically.
 
     Thick: video level and frame level over all methods. Thin, for 2 to 8 methods: each method's
-    fakes against the reals of its dataset at video level. The legend, beside the axes, gives AUC and
-    interval. Where a class is absent, the picture says so in place of curves.
+    fakes against the reals of its dataset at video level. The legend gives AUC and interval. If a
+    class is missing, the figure says so instead of showing curves.
 
     Args:
         evaluation: Result of ``evaluation.evaluate_scores``.
@@ -57,21 +56,14 @@ def save_roc_figure(evaluation: Evaluation, path: str | os.PathLike[str]) -> Non
         b'PNG'
     """
     if Path(path).suffix.lower() != ".png":
-        raise OptionError("path", f"{path} does not end in .png", "the figure is written as PNG")
+        raise OptionError("path", f"{path} does not end in .png", "must end in .png")
     figure = roc_figure(evaluation)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(png_bytes(figure, dots_per_inch=_DOTS_PER_INCH, margin=0.2))
+    save_png(figure, path, dots_per_inch=_DOTS_PER_INCH, margin=0.2)
 
 
 def roc_figure(evaluation: Evaluation) -> Figure:
-    """Return the picture of :func:`save_roc_figure`."""
-    # Imported here so that no other use of the library pays for matplotlib, and without pyplot,
-    # which keeps global state and looks for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 6.0))
-    FigureCanvasAgg(figure)
+    """Return the figure of :func:`save_roc_figure`."""
+    figure = new_figure(9.6, 6.0, layout=None)
     axes = figure.add_axes((0.08, 0.11, 0.5, 0.8))
     _prepare_axes(axes, evaluation)
     if len(np.unique(evaluation.video.labels)) == 2:
@@ -88,16 +80,14 @@ def _prepare_axes(axes: Axes, evaluation: Evaluation) -> None:
         f"ROC: {num_real:,} real and {num_fake:,} fake videos", loc="left", fontsize=13, weight="bold", pad=26
     )
     axes.text(0, 1.025, evaluation.coverage.sentence(), transform=axes.transAxes, fontsize=9, color="#555555")
-    axes.set_xlabel("False positive rate (reals called fake)")
-    axes.set_ylabel("True positive rate (fakes called fake)")
-    # A little more than 0 to 1, so that curves along the border are seen in full width.
+    axes.set_xlabel("False positive rate (reals classified as fake)")
+    axes.set_ylabel("True positive rate (fakes classified as fake)")
+    # A little more than 0 to 1, so that curves along the border have their full width.
     axes.set(xlim=(-0.012, 1.012), ylim=(-0.012, 1.012), aspect="equal")
     ticks = np.linspace(0.0, 1.0, 6)
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
-    axes.grid(color="#E4E4E4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
 
 
 def _draw_curves(axes: Axes, evaluation: Evaluation) -> None:
@@ -111,15 +101,15 @@ def _draw_curves(axes: Axes, evaluation: Evaluation) -> None:
     confidence = f"{evaluation.settings.confidence:.0%} interval"
     _add_legend(axes, levels, title=f"All methods: AUC [{confidence}]", top=1.0)
     num_methods = len(evaluation.per_method)
-    if num_methods > _MOST_METHOD_CURVES:
-        note = f"{num_methods} methods: too many to draw one by one"
+    if num_methods > _MAX_METHOD_CURVES:
+        note = f"{num_methods} methods: too many to show each"
         axes.text(1.055, 0.72, note, transform=axes.transAxes, fontsize=10, color="#555555")
     elif num_methods > 1:
         _add_legend(axes, _draw_methods(axes, evaluation), title="Each method, video level: AUC", top=0.77)
 
 
 def _draw_methods(axes: Axes, evaluation: Evaluation) -> list[Any]:
-    # From the best down, as the curves lie above one another.
+    # The best first, as the curves are above one another.
     ordered = sorted(evaluation.per_method.items(), key=lambda item: -item[1].video.metrics["auc"].value)
     return [
         _draw_curve(axes, name, result.video, {"color": color, "linewidth": 1.2, "zorder": 2})
@@ -130,13 +120,13 @@ def _draw_methods(axes: Axes, evaluation: Evaluation) -> list[Any]:
 def _draw_curve(axes: Axes, name: str, level: LevelResult, style: dict[str, Any]) -> Any:
     curve = level.roc()
     (line,) = axes.plot(curve.false_positive_rate, curve.true_positive_rate, **style)
-    # Numbers first: digits are equally wide, so they stand in columns.
-    line.set_label(f"{level.metrics['auc'].text()}  {drawn_name(name)}")
+    # Numbers first: digits have equal widths, so they align.
+    line.set_label(f"{level.metrics['auc'].text()}  {label_text(name)}")
     return line
 
 
 def _add_legend(axes: Axes, lines: list[Any], *, title: str, top: float) -> None:
-    # Legends of the figure add up, where one of the axes takes the place of the one before it.
+    # A figure can have several legends; axes have one, the last.
     legend = axes.figure.legend(
         handles=lines,
         title=title,
@@ -149,7 +139,7 @@ def _add_legend(axes: Axes, lines: list[Any], *, title: str, top: float) -> None
         title_fontproperties={"size": 10, "weight": "bold"},
     )
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a method's name may hold a dollar sign
+        text.set_parse_math(False)  # a method's name may contain dollar signs
 
 
 def _explain_absence(axes: Axes, evaluation: Evaluation) -> None:

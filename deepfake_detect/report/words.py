@@ -1,4 +1,4 @@
-"""The names of metrics as a reader knows them."""
+"""Names of metrics for readers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ METRIC_WORDS = {
     "tpr_at_5pct_fpr": "TPR at 5 % FPR",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
-    "apcer": "APCER (fakes called real)",
-    "bpcer": "BPCER (reals called fake)",
+    "apcer": "APCER (fakes classified as real)",
+    "bpcer": "BPCER (reals classified as fake)",
     "acer": "ACER",
     "log_loss": "log loss",
     "brier": "Brier score",
     "ece": "expected calibration error",
 }
-"""Every name of ``METRIC_NAMES`` in the words of the report."""
+"""Name of each metric of ``METRIC_NAMES`` in reports."""
 
 
 def metric_title(name: str) -> str:

@@ -257,7 +257,7 @@ def test_a_sheet_shows_some_of_each_kind(clean: Path, tmp_path: Path) -> None:
     assert save_duplicate_sheet([near], clean.parent, tmp_path / "b.png") == 1
     tall, low = (cv2.imread(str(tmp_path / name)).shape for name in ("a.png", "b.png"))
     assert tall[0] > 1.5 * low[0]  # two lines of five, and one
-    with pytest.raises(OptionError, match="pairs: 60 of 0 are to be drawn"):
+    with pytest.raises(OptionError, match="pairs: 60 of 0 would be shown; must be 1 or more"):
         save_duplicate_sheet([], clean.parent, tmp_path / "c.png")
     (clean.parent / "crops" / "train1.png").unlink()
     with pytest.raises(ManifestError, match="train1.png"):

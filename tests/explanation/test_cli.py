@@ -158,9 +158,9 @@ def test_crops_narrower_than_the_detectors_are_refused(manifest: Path) -> None:
 
 
 def test_empty_figures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="grids: are none; draw one or more"):
+    with pytest.raises(OptionError, match="grids: is empty; pass one or more"):
         save_grids([], tmp_path / "a.png", title="")
-    with pytest.raises(OptionError, match="explanations: are none"):
+    with pytest.raises(OptionError, match="explanations: is empty"):
         save_heat_map_sheet([], [], [], tmp_path / "a.png", title="")
 
 

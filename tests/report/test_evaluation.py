@@ -287,7 +287,7 @@ def test_figures_of_many_rows_are_cut_and_tables_are_not(tmp_path: Path) -> None
     evaluation = written(tmp_path / "out", replace(table, method=many))
     labels = [text.get_text() for text in methods_figure(evaluation).axes[0].get_yticklabels()]
     assert len(labels) == 40
-    assert labels[-1] == "mean over methods (21 not drawn)"
+    assert labels[-1] == "mean over methods (21 not shown)"
     assert len(evaluation.per_method) == 60
     assert "video: m119" in Page((tmp_path / "out" / "report.html").read_text()).words
     slices = (evaluation.slices["native_size"][0],) * 70

@@ -103,7 +103,7 @@ def test_methods_are_drawn_one_by_one_while_they_can_be_told_apart(drawn, num_me
     lines = figure.axes[0].lines
     assert len(lines) == 3 + num_thin
     assert len({line.get_color() for line in lines}) == len(lines)
-    assert ("9 methods: too many to draw one by one" in all_text(figure)) == (num_methods == 9)
+    assert ("9 methods: too many to show each" in all_text(figure)) == (num_methods == 9)
 
 
 @pytest.mark.parametrize("num_methods", [1, 8, 9])

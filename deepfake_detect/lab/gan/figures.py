@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_detect.report.drawing import COLORS, new_figure, save_png, tidy
+from deepfake_detect.report.drawing import COLORS, new_figure, save_png, style_axes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from deepfake_detect.lab.gan.step import StepRecord
+    from deepfake_detect.report.drawing import Axes
 
 _MOST_POINTS = 200
 
@@ -51,7 +50,7 @@ def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) ->
     accuracies.set_title("Accuracy of the discriminator", loc="left", weight="bold")
     for axes in (losses, accuracies):
         axes.legend(frameon=False, fontsize=8)
-        tidy(axes)
+        style_axes(axes)
     figure.suptitle(title, parse_math=False)
     save_png(figure, path)
 
