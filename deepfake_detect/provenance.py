@@ -1,11 +1,11 @@
-"""Content credentials (C2PA): what a file's maker signed about it, kept apart from any verdict.
+"""Content Credentials (C2PA): what the signer of a file states about it, separate from any verdict.
 
-A signature says who vouches for a file and whether it was changed since. It does not say that the
-picture shows what happened: a forgery can be signed. And most honest files carry none.
+A signature shows who vouches for a file and whether it was changed since. It does not show that the
+content is true: a forgery can be signed. And most genuine files have none.
 
-The credentials are looked for in MP4, MOV and their kin, AVI, JPEG, PNG and WebP, and read by
-c2pa-python, the optional extra ``provenance``. Nothing is fetched: credentials that are kept on a
-server, revocation lists and lists of trusted signers stay where they are.
+Credentials are looked for in MP4, MOV and related formats, AVI, JPEG, PNG and WebP, and read by
+c2pa-python, the optional extra ``provenance``. Nothing is downloaded: credentials stored on a server,
+revocation lists and lists of trusted signers are not requested.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _MEDIA_TYPES = {
     "webp": "image/webp",
 }
 _JPEG_START_OF_SCAN, _JPEG_APP11 = 0xDA, 0xEB
-_MOST_PARTS = 100_000  # of a file that is walked: more means that it was made to keep us busy
-_LONGEST_TEXT = 200
+_MAX_PARTS = 100_000  # of a file; more are an attempt to waste time
+_MAX_TEXT_LENGTH = 200
 _CONTENT_HASHES = ("assertion.dataHash.", "assertion.bmffHash.", "assertion.boxesHash.")
 _TRUSTED, _UNTRUSTED = "signingCredential.trusted", "signingCredential.untrusted"
 _ACTIONS = {
@@ -42,54 +42,54 @@ _ACTIONS = {
     "c2pa.cropped": "cropped",
     "c2pa.resized": "resized",
     "c2pa.trimmed": "trimmed",
-    "c2pa.dubbed": "given another voice",
+    "c2pa.dubbed": "dubbed",
     "c2pa.filtered": "filtered",
     "c2pa.color_adjustments": "colors adjusted",
-    "c2pa.drawing": "drawn on",
-    "c2pa.placed": "another file placed in it",
-    "c2pa.removed": "a part removed",
-    "c2pa.orientation": "turned",
-    "c2pa.transcoded": "encoded anew",
+    "c2pa.drawing": "drawing added",
+    "c2pa.placed": "another file inserted",
+    "c2pa.removed": "part removed",
+    "c2pa.orientation": "rotated",
+    "c2pa.transcoded": "re-encoded",
     "c2pa.converted": "converted to another format",
-    "c2pa.repackaged": "put into another container",
+    "c2pa.repackaged": "moved to another container",
     "c2pa.redacted": "credentials redacted",
     "c2pa.watermarked": "watermarked",
     "c2pa.published": "published",
-    "c2pa.unknown": "changed in a way that is not told",
+    "c2pa.unknown": "changed in an unspecified way",
 }
 _ORIGINS = {
     "trainedAlgorithmicMedia": "made by generative AI",
     "compositeWithTrainedAlgorithmicMedia": "partly made by generative AI",
     "algorithmicMedia": "made by an algorithm",
     "digitalCapture": "taken with a camera",
-    "computationalCapture": "taken with a camera and computed from several shots",
+    "computationalCapture": "taken with a camera and computed from several exposures",
     "screenCapture": "taken from a screen",
     "digitalCreation": "made in software",
     "humanEdits": "edited by people",
-    "compositeCapture": "put together from several shots",
-    "composite": "put together from several sources",
+    "compositeCapture": "composed of several shots",
+    "composite": "composed of several sources",
 }
-_RELATIONS = {"parentOf": "the file this was made from", "componentOf": "a part of it", "inputTo": "an input"}
+_RELATIONS = {"parentOf": "source of this file", "componentOf": "component of it", "inputTo": "input"}
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the content credentials of a file say, in the words of whoever signed them.
+    """Content Credentials of a file, as stated by their signer.
 
     Attributes:
-        signer: Name in the signing certificate; ``None`` when it holds none.
+        signer: Name in the signing certificate; ``None`` without one.
         issuer: Organization in the certificate, or ``None``.
-        signed_time: When a time-stamping authority saw the signature, as ISO 8601 text; ``None``
-            when none did.
+        signed_time: Time of the signature by a time-stamping authority, as ISO 8601 text; ``None``
+            without one.
         tool: Program that wrote the credentials, or ``None``.
-        title: What the signer calls the file, or ``None``.
-        signature_holds: Whether the credentials are as they were signed.
-        is_unchanged: Whether the signature holds and the file's content is what was signed.
-        is_signer_trusted: Whether the signer is in the list of trusted ones; ``None`` when no list
-            was given.
-        actions: What was done to the file, by its signer's account, oldest first.
+        title: The signer's name for the file, or ``None``.
+        signature_holds: Whether the credentials are valid, unchanged since they were signed.
+        is_unchanged: Whether the signature is valid and the file's content is unchanged.
+        is_signer_trusted: Whether the signer is in the list of trusted signers; ``None`` when no
+            list was passed.
+        actions: Edits of the file as stated by its signer, oldest first.
         ingredients: Files it was made from.
-        problems: What does not hold; empty when all does.
+        problems: Failed checks; empty if all passed.
     """
 
     signer: str | None
@@ -105,35 +105,35 @@ class Provenance:
     problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON holds them, with :meth:`summary` among them."""
+        """Return plain values for JSON, including :meth:`summary`."""
         lists = {name: list(getattr(self, name)) for name in ("actions", "ingredients", "problems")}
         return {**asdict(self), **lists, "summary": self.summary()}
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return what is known as rows of name and value, for a report."""
-        told = [
-            ("in short", self.summary()),
+        """Return the known values as rows of name and value, for a report."""
+        rows = [
+            ("summary", self.summary()),
             ("title", self.title),
             ("signed by", self.signer),
             ("issuer", self.issuer),
             ("signed at", self.signed_time),
-            ("written with", self.tool),
-            ("what was done", "; ".join(self.actions)),
+            ("tool", self.tool),
+            ("edits", "; ".join(self.actions)),
             ("made from", "; ".join(self.ingredients)),
-            ("does not hold", "; ".join(self.problems)),
+            ("failed checks", "; ".join(self.problems)),
         ]
-        return [(name, value) for name, value in told if value]
+        return [(name, value) for name, value in rows if value]
 
     def summary(self) -> str:
-        """Return who signed, whether it holds and whether the file was changed, in one line.
+        """Return signer, validity and whether the file was changed, in one line.
 
         Example:
             >>> Provenance("A", "B", None, "Cam 1", None, True, False, True, (), (), ()).summary()
-            'signed by A (B) with Cam 1; signature holds; file changed since; signer is in the trust list'
+            'signed by A (B) with Cam 1; signature valid; file changed since; signer is in the trust list'
         """
         if not self.signature_holds:
-            return f"content credentials that do not hold: {'; '.join(self.problems)}"
-        who = self.signer or "somebody who gives no name"
+            return f"invalid Content Credentials: {'; '.join(self.problems)}"
+        who = self.signer or "an unnamed signer"
         who += f" ({self.issuer})" if self.issuer and self.issuer != self.signer else ""
         when = f" at {self.signed_time}" if self.signed_time else ""
         tool = f" with {self.tool}" if self.tool else ""
@@ -143,14 +143,14 @@ class Provenance:
             True: "signer is in the trust list",
             False: "signer is not in the trust list",
         }[self.is_signer_trusted]
-        return f"signed by {who}{when}{tool}; signature holds; {changed}; {trust}"
+        return f"signed by {who}{when}{tool}; signature valid; {changed}; {trust}"
 
 
 def has_credentials(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file carries content credentials, valid or not, by a walk over its parts.
+    """Return whether a file has Content Credentials, valid or not, by walking its parts.
 
-    Nothing is decoded and the extra is not needed. A file of another kind than those named above
-    counts as carrying none.
+    Nothing is decoded and the extra is not needed. Files of other formats than those named above
+    count as having none.
 
     Raises:
         OSError: The file cannot be read.
@@ -165,19 +165,19 @@ def has_credentials(path: str | os.PathLike[str]) -> bool:
 def read_provenance(
     path: str | os.PathLike[str], *, trust_list: str | os.PathLike[str] | None = None
 ) -> Provenance | None:
-    """Read and check a file's content credentials (C2PA specification 2.x).
+    """Read and check a file's Content Credentials (C2PA specification 2.x).
 
     Args:
-        path: A video or picture.
-        trust_list: PEM file of the certificates whose signatures, and of those that they vouch for,
-            are trusted. None is shipped.
+        path: A video or image.
+        trust_list: PEM file of certificates; their signatures, and those of certificates they
+            issued, are trusted. None is included.
 
     Returns:
-        What the credentials say; ``None`` when the file carries none. Credentials that cannot be
-        read come as a signature that does not hold, with the reason among the problems.
+        The credentials; ``None`` if the file has none. Credentials that cannot be read are returned
+        as an invalid signature, with the reason among the problems.
 
     Raises:
-        OptionError: The file carries credentials and the extra ``provenance`` is not installed; or
+        OptionError: The file has credentials and the extra ``provenance`` is not installed; or
             the trust list cannot be used.
         OSError: The file cannot be read.
 
@@ -193,7 +193,7 @@ def read_provenance(
     except ImportError as error:
         raise OptionError(
             path,
-            "carries content credentials (C2PA), and c2pa-python, which reads them, is not installed",
+            "has Content Credentials (C2PA), and c2pa-python, which reads them, is not installed",
             "pip install 'deepfake_detect[provenance]'",
         ) from error
     context = _context(c2pa, trust_list)
@@ -256,7 +256,7 @@ def _provenance(found: Mapping[str, Any], *, is_trust_checked: bool) -> Provenan
 
 
 def _failures(checks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what failed and why; whether the signer is trusted is another question."""
+    """Return failed checks and reasons, except for the trust in the signer."""
     failures = {str(one.get("code")): one.get("explanation") for one in _dicts(checks.get("failure"))}
     return {code: words for code, words in failures.items() if code != _UNTRUSTED}
 
@@ -267,7 +267,7 @@ def _tool(manifest: Mapping[str, Any]) -> str | None:
 
 
 def _named(info: Any) -> str | None:
-    """Return name and version of a program, which older credentials give as one text."""
+    """Return name and version of a program; older credentials have both in one string."""
     if isinstance(info, dict):
         return _text(" ".join(str(info[key]) for key in ("name", "version") if info.get(key)))
     return _text(info)
@@ -281,7 +281,7 @@ def _actions(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _action(action: Mapping[str, Any]) -> str:
-    words = _ACTIONS.get(str(action.get("action"))) or _text(action.get("action")) or "something done"
+    words = _ACTIONS.get(str(action.get("action"))) or _text(action.get("action")) or "unknown edit"
     origin = str(action.get("digitalSourceType") or "").rpartition("/")[2]
     words += f", {_ORIGINS.get(origin, _text(origin))}" if origin else ""
     tool, when, why = (
@@ -295,21 +295,21 @@ def _action(action: Mapping[str, Any]) -> str:
 
 
 def _ingredient(ingredient: Mapping[str, Any]) -> str:
-    relation = _RELATIONS.get(str(ingredient.get("relationship")), "an ingredient")
+    relation = _RELATIONS.get(str(ingredient.get("relationship")), "ingredient")
     name = _text(ingredient.get("title")) or "a file without a title"
     if not ingredient.get("active_manifest"):
         return f"{name} ({relation}), without credentials of its own"
     checks = _dict(_dict(ingredient.get("validation_results")).get("activeManifest"))
-    state = "did not hold" if _failures(checks) or not checks else "held"
-    return f"{name} ({relation}), whose own credentials {state} when it was used"
+    state = "invalid" if _failures(checks) or not checks else "valid"
+    return f"{name} ({relation}); its own credentials were {state} when it was used"
 
 
 def _text(value: Any) -> str | None:
-    """Return text of a file as one short printable line: whoever wrote it may mean harm."""
+    """Return text from a file as one short printable line; it may be malicious."""
     if value is None:
         return None
     line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return (line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + "…") or None
+    return (line if len(line) <= _MAX_TEXT_LENGTH else line[:_MAX_TEXT_LENGTH] + "…") or None
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _kind_with_credentials(path: str | os.PathLike[str]) -> str | None:
-    """Return the media type of a file that carries credentials."""
+    """Return the media type of a file if it has credentials."""
     with open(path, "rb") as file:
         kind = container_kind(file.read(12))
         file.seek(0)
@@ -339,8 +339,8 @@ def _kind_with_credentials(path: str | os.PathLike[str]) -> str | None:
 
 
 def _mp4_users(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the identifiers of an MP4 file's own boxes on its top level."""
-    for _ in range(_MOST_PARTS):
+    """Yield the identifiers of an MP4 file's top-level ``uuid`` boxes."""
+    for _ in range(_MAX_PARTS):
         start, header = file.tell(), file.read(8)
         if len(header) < 8:
             return
@@ -359,7 +359,7 @@ def _mp4_users(file: BinaryIO) -> Iterator[bytes]:
 
 def _jpeg_has_credentials(file: BinaryIO) -> bool:
     file.seek(2)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         header = file.read(4)
         if len(header) < 4 or header[0] != 0xFF or header[1] == _JPEG_START_OF_SCAN:
             return False
@@ -372,12 +372,12 @@ def _jpeg_has_credentials(file: BinaryIO) -> bool:
 def _chunks(file: BinaryIO, *, is_riff: bool) -> Iterator[bytes]:
     """Yield the names of a RIFF file's chunks (name, length), or of a PNG's (length, name)."""
     file.seek(12 if is_riff else 8)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         header = file.read(8)
         if len(header) < 8:
             return
         name, length = (header[:4], header[4:]) if is_riff else (header[4:], header[:4])
         yield name
         size = int.from_bytes(length, "little" if is_riff else "big")
-        # RIFF pads to whole words, PNG puts a checksum behind.
+        # RIFF pads to an even size, PNG appends a checksum.
         file.seek(size + (size % 2 if is_riff else 4), os.SEEK_CUR)

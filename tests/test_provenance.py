@@ -124,7 +124,7 @@ def test_who_signed_what_with_what_and_whether_it_holds(signed: Path) -> None:
         "org.example.waved",
     )
     assert found.summary() == (
-        "signed by Test Signer (Test Newsroom) with Test Studio 3; signature holds; file unchanged since; "
+        "signed by Test Signer (Test Newsroom) with Test Studio 3; signature valid; file unchanged since; "
         "signer not checked against a trust list"
     )
 
@@ -152,7 +152,7 @@ def test_a_file_changed_since_is_told(signed: Path, tmp_path: Path) -> None:
     found = read_provenance(tmp_path / "changed.mp4")
     assert found is not None
     assert (found.signature_holds, found.is_unchanged) == (True, False)
-    assert "signature holds; file changed since" in found.summary()
+    assert "signature valid; file changed since" in found.summary()
     assert "mismatch" in found.problems[0]
 
 
@@ -161,7 +161,7 @@ def test_credentials_changed_since_vouch_for_nothing(words: bytes, signed: Path,
     found = read_provenance(changed_copy(signed, tmp_path / "c.mp4", words, words.swapcase()))
     assert found is not None
     assert (found.signature_holds, found.is_unchanged) == (False, False)
-    assert found.summary().startswith("content credentials that do not hold: ")
+    assert found.summary().startswith("invalid Content Credentials: ")
 
 
 def test_credentials_of_garbage_are_there_and_do_not_hold(signed: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_what_it_was_made_from_is_told(
     found = read_provenance(child)
     assert found is not None
     assert found.ingredients == (
-        "signed.mp4 (the file this was made from), whose own credentials held when it was used",
+        "signed.mp4 (source of this file); its own credentials were valid when it was used",
     )
     orphan = notary.sign(portrait_clip, tmp_path / "orphan.mp4", ingredient=portrait_clip)
     found = read_provenance(orphan)
@@ -263,13 +263,11 @@ def test_without_the_extra_credentials_are_seen_and_the_remedy_told(
     marked.write_bytes(portrait_clip.read_bytes() + (8 + len(box)).to_bytes(4, "big") + b"uuid" + box)
     assert has_credentials(marked)
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(OptionError, match=r"marked.mp4: carries content credentials .* pip install"):
+    with pytest.raises(OptionError, match=r"marked.mp4: has Content Credentials .* pip install"):
         read_provenance(marked)
     assert read_provenance(portrait_clip) is None
 
 
 def test_a_signer_without_a_name_is_said_to_be_so() -> None:
     nameless = Provenance(None, None, "2026-01-01", None, None, True, True, None, (), (), ())
-    assert nameless.summary().startswith(
-        "signed by somebody who gives no name at 2026-01-01; signature holds"
-    )
+    assert nameless.summary().startswith("signed by an unnamed signer at 2026-01-01; signature valid")

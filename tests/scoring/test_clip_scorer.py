@@ -134,7 +134,7 @@ def test_credentials_that_are_not_read_are_told_and_cost_nothing(
     result = scorer(detector, tmp_path).score(ClipSource("x", str(marked)))
     assert result.error is None
     assert result.provenance is None
-    assert result.credentials.startswith("carries content credentials (C2PA), and c2pa-python")
+    assert result.credentials.startswith("has Content Credentials (C2PA), and c2pa-python")
 
 
 @pytest.fixture
