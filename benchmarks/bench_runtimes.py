@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 from deepfake_detect.data.transforms import crop_to_tensor, resize_square  # noqa: E402
 from deepfake_detect.faces import follow_faces  # noqa: E402
 from deepfake_detect.io.files import write_json  # noqa: E402
-from deepfake_detect.runtimes import export_detector  # noqa: E402
+from deepfake_detect.runtimes.export import export  # noqa: E402
 from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
 
@@ -119,9 +119,7 @@ def _ways(detector: Detector, folder: Path, arguments: argparse.Namespace) -> di
             continue
         out = folder / f"{format}_{precision}{'.onnx' if format == 'onnx' else '.xml'}"
         calibrate = arguments.calibrate if precision == "int8" else None
-        report = export_detector(
-            format=format, precision=precision, out=out, calibrate=calibrate, tolerance=1.0
-        )
+        report = export(format=format, precision=precision, out=out, calibrate=calibrate, tolerance=1.0)
         loaded = load_detector(out, runtime=runtime, num_threads=arguments.threads)
         ways[name] = Way(loaded.score_crops, report.num_bytes)
     return ways

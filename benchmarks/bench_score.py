@@ -125,7 +125,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
 
     from benchmarks.paired import describe_machine
     from deepfake_detect.io.files import write_json
-    from deepfake_detect.runtimes import export_detector
+    from deepfake_detect.runtimes.export import export
     from deepfake_detect.video import read_metadata
 
     console = Console(width=120)
@@ -135,7 +135,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
     _make_clip(arguments.clip, clip)
     _make_detectors(weights, detector, clip, arguments.frames)
     places = _Places(clip, weights, detector)
-    export_detector(detector, format="onnx", out=places.exported)
+    export(detector, format="onnx", out=places.exported)
     rows = [*_cold(places, arguments), *_warm(places, arguments)]
     table = Table("what", "way", "seconds (spread)", "CPU seconds", "times the rival")
     for row in rows:

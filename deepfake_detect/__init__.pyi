@@ -31,6 +31,7 @@ from .report.annotate import annotate_video as annotate_video
 from .report.clip import write_report as write_report
 from .report.key_frames import collect_key_frames as collect_key_frames
 from .report.timeline import plot_timeline as plot_timeline
+from .runtimes.export import export as export
 from .scoring import BatchItem as BatchItem
 from .scoring import Detector as Detector
 from .scoring import load_detector as load_detector

@@ -1,12 +1,14 @@
-"""Detectors without PyTorch: exported to ONNX or OpenVINO, and run there.
+"""Detectors in any runtime: exported to ONNX or OpenVINO and run there, and the one reader of all kinds.
 
-sessions   ONNX Runtime and OpenVINO behind one face
+load       load_crop_detector: picks the runtime by file, device and installation
+sessions   ONNX Runtime and OpenVINO behind one interface
 faces      MTCNN's networks in either, for the cascade of ``faces``
-detector   an exported detector, ready for clips and crops
-export     detector.safetensors -> one file that holds network, preprocessing and all facts
-  graph      the network with its preprocessing and calibration, as one network
-  agreement  an export beside the original on real crops
-  mtcnn      the face networks that come with the package
+detector   an exported detector on face crops
+options    the options of an export
+export     detector.safetensors -> one file with network, preprocessing and metadata
+  graph      the detector as one network
+  agreement  comparing an export with the original
+  mtcnn      the face detector's networks that come with the package
 
 Only ``export`` and what is below it need PyTorch.
 """

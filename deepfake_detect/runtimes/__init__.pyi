@@ -1,10 +1,12 @@
 from .detector import RuntimeDetector as RuntimeDetector
-from .export import FORMATS as FORMATS
-from .export import PRECISIONS as PRECISIONS
 from .export import ExportReport as ExportReport
-from .export import export_detector as export_detector
 from .load import Runtime as Runtime
 from .load import load_crop_detector as load_crop_detector
 from .load import torch_detector as torch_detector
 from .mtcnn import export_face_networks as export_face_networks
+from .options import FORMATS as FORMATS
+from .options import PRECISIONS as PRECISIONS
+from .options import ExportFormat as ExportFormat
+from .options import ExportOptions as ExportOptions
+from .options import ExportPrecision as ExportPrecision
 from .sessions import RUNTIMES as RUNTIMES

@@ -1,4 +1,4 @@
-"""An exported detector beside the original: the same crops through both."""
+"""Comparing an exported detector with the original on the same crops."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from deepfake_detect.runtimes.sessions import default_num_threads
 from deepfake_detect.video import EvenlySpaced, read_frames
 
 DEMO_CLIP = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
-"""The clip of a checkout; an installed package has none."""
+"""The demonstration clip of a checkout; an installed package has none."""
 _NUM_DEMO_FRAMES = 32
 _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledCrops:
-    """Crops as a network takes them.
+    """Crops in the input size of a network.
 
     Attributes:
         images: RGB uint8 (N, S, S, 3).
-        labels: int64 (N,), 1 = fake; ``None`` where they are not known.
-        source: What they are of, in words.
+        labels: int64 (N,), 1 = fake; ``None`` where unknown.
+        source: Description of where they come from.
     """
 
     images: np.ndarray
@@ -46,13 +46,13 @@ class LabeledCrops:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an export is from the original.
+    """How far an export differs from the original.
 
     Attributes:
-        num_crops: Crops that both judged.
-        source: What they are of.
+        num_crops: Crops that both scored.
+        source: Description of where they come from.
         largest_difference: Of the fake probabilities.
-        auc, auc_original: Where real and fake crops are among them, else ``None``.
+        auc, auc_original: ``None`` unless there are real and fake crops.
     """
 
     num_crops: int
@@ -63,13 +63,13 @@ class Agreement:
 
     @property
     def auc_difference(self) -> float | None:
-        """How far the AUCs are apart; ``None`` where there are none."""
+        """Difference of the AUCs; ``None`` without them."""
         if self.auc is None or self.auc_original is None:
             return None
         return abs(self.auc - self.auc_original)
 
     def line(self) -> str:
-        """Return all of it in one line.
+        """Return the comparison in one line.
 
         Example:
             >>> Agreement(32, "demo.mp4", 0.00012, None, None).line()
@@ -89,7 +89,7 @@ def compare(
     exported: Callable[[np.ndarray], np.ndarray],
     crops: LabeledCrops,
 ) -> Agreement:
-    """Judge crops with two networks.
+    """Score crops with two networks.
 
     Args:
         original, exported: From uint8 (N, S, S, 3) to fake probabilities (N,).
@@ -100,8 +100,8 @@ def compare(
     with progress_bar() as progress:
         task = progress.add_task("comparing", total=len(batches), note="batches of crops")
         for batch in batches:
-            for probabilities, judge in zip(found, (original, exported), strict=True):
-                probabilities.append(judge(batch).astype(np.float64))
+            for probabilities, score in zip(found, (original, exported), strict=True):
+                probabilities.append(score(batch).astype(np.float64))
             progress.advance(task)
     theirs, ours = (np.concatenate(parts) for parts in found)
     labels = crops.labels
@@ -115,27 +115,31 @@ def compare(
     )
 
 
-def crops_of_manifest(path: str | os.PathLike[str], config: DetectorConfig, *, most: int) -> LabeledCrops:
-    """Read crops of a manifest, evenly over its rows.
+def crops_of_manifest(
+    path: str | os.PathLike[str], config: DetectorConfig, *, max_crops: int
+) -> LabeledCrops:
+    """Read crops of a manifest, evenly spaced over its rows.
 
     Args:
         path: Manifest, or its folder.
         config: Of the detector, for geometry and size.
-        most: Crops at most.
+        max_crops: Largest number of crops.
 
     Raises:
-        ManifestError: It or a crop of it cannot be read.
-        OptionError: Its crops are narrower than the detector's.
+        ManifestError: The manifest or a crop cannot be read.
+        OptionError: The crops have a smaller margin than the detector's.
     """
     manifest = read_manifest(path)
     if not manifest.num_rows:
-        raise ManifestError(path, "has no row", "pass a manifest with crops")
-    share = crop_fraction(manifest.geometry, config.geometry)
+        raise ManifestError(path, "has no rows", "pass a manifest with crops")
+    fraction = crop_fraction(manifest.geometry, config.geometry)
     size = config.model.preprocessing.image_size
-    rows = np.unique(np.linspace(0, manifest.num_rows - 1, min(most, manifest.num_rows)).round().astype(int))
+    rows = np.unique(
+        np.linspace(0, manifest.num_rows - 1, min(max_crops, manifest.num_rows)).round().astype(int)
+    )
     columns = manifest.columns(["path", "label"]).take(rows)
     images = [
-        resize_square(center_crop(read_crop(manifest.root / name), share), size)
+        resize_square(center_crop(read_crop(manifest.root / name), fraction), size)
         for name in columns["path"].to_pylist()
     ]
     labels = columns["label"].to_numpy().astype(np.int64)
@@ -146,11 +150,11 @@ def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabeledC
     """Cut the faces out of the demonstration clip.
 
     Raises:
-        OptionError: It is not there, as in an installed package.
+        OptionError: It does not exist, as in an installed package.
     """
     if not clip.is_file():
         raise OptionError(
-            "--verify", "is needed where the demonstration clip is not there", "pass a manifest of real crops"
+            "verify", "is required if there is no demonstration clip", "pass a manifest of crops"
         )
     finder = face_finder("onnx", num_threads=default_num_threads(), min_face=None)
     size = config.model.preprocessing.image_size

@@ -1,4 +1,4 @@
-"""detector.safetensors -> a file for another runtime, written only when it judges as the original does.
+"""detector.safetensors -> a file for another runtime, written only if it agrees with the original.
 
 ==============  ======================  ======================================================
 format          precisions              file
@@ -9,9 +9,9 @@ openvino        fp32, fp16, bf16, int8  ``.xml`` with ``.bin`` beside it; fp16 h
 torch-export    fp32, fp16, bf16        ``.pt2`` of ``torch.export``
 ==============  ======================  ======================================================
 
-Each takes RGB uint8 crops (N, S, S, 3), S being the detector's own input size to which crops are
-resized by area (``data.transforms.resize_square``), and gives calibrated fake probabilities float32
-(N,), and beside them the raw logits. In its metadata are the facts of ``sessions.METADATA_KEYS``.
+Each takes RGB uint8 crops (N, S, S, 3), S being the detector's input size to which crops are resized
+by area (``data.transforms.resize_square``), and returns calibrated fake probabilities and raw logits,
+float32 (N,) each. Its metadata has the keys of ``sessions.METADATA_KEYS``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from deepfake_detect.runtimes.agreement import (
 )
 from deepfake_detect.runtimes.graph import DetectorGraph
 from deepfake_detect.runtimes.onnx_files import add_metadata, quantize, write_onnx
+from deepfake_detect.runtimes.options import ExportFormat, ExportOptions, ExportPrecision
 from deepfake_detect.runtimes.sessions import (
     METADATA_NAME,
     PRECISION_KEY,
@@ -54,32 +55,21 @@ from deepfake_detect.runtimes.sessions import (
     open_session,
 )
 
-PRECISIONS: dict[str, tuple[str, ...]] = {
-    "onnx": ("fp32", "fp16", "int8"),
-    "openvino": ("fp32", "fp16", "bf16", "int8"),
-    "torch-export": ("fp32", "fp16", "bf16"),
-}
-"""What each format can be exported in."""
-FORMATS = tuple(PRECISIONS)
 TOLERANCES = {"fp32": 0.001, "fp16": 0.01, "bf16": 0.05, "int8": 0.1}
-"""Largest difference, of a probability and of the AUC, with which an export is written by default."""
+"""Largest difference of a probability and of the AUC that is allowed by default."""
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
-_WHY_NOT = {
-    ("onnx", "bf16"): "ONNX Runtime has no bf16 convolution on a CPU",
-    ("torch-export", "int8"): "int8 is made by ONNX Runtime, whose files torch does not read",
-}
-_MOST_CROPS = 512  # to verify with, and to calibrate with
+_MAX_CROPS = 512  # for verification, and for calibration
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What came of an export.
+    """The result of an export.
 
     Attributes:
         path: The file; of an OpenVINO model the ``.xml``.
-        num_bytes: Of it, and of what belongs to it.
-        agreement: How far it is from the original.
-        tolerance: How far it was allowed to be.
+        num_bytes: Size of the file, and of the weights next to it.
+        agreement: How far it differs from the original.
+        tolerance: How far it was allowed to differ.
     """
 
     path: Path
@@ -88,86 +78,77 @@ class ExportReport:
     tolerance: float
 
 
-def export_detector(
+def export(
     detector: str | os.PathLike[str] | None = None,
     *,
-    format: str,
-    precision: str = "fp32",
-    out: str | os.PathLike[str] | None = None,
-    calibrate: str | os.PathLike[str] | None = None,
-    verify: str | os.PathLike[str] | None = None,
-    tolerance: float | None = None,
+    format: ExportFormat,
+    precision: ExportPrecision = ExportOptions.precision,
+    out: str | os.PathLike[str] | None = ExportOptions.out,
+    calibrate: str | os.PathLike[str] | None = ExportOptions.calibrate,
+    verify: str | os.PathLike[str] | None = ExportOptions.verify,
+    tolerance: float | None = ExportOptions.tolerance,
 ) -> ExportReport:
-    """Export a detector and make sure that it judges as before.
+    """Export a detector for another runtime, and check that it gives the same probabilities.
 
     Args:
         detector: ``detector.safetensors``; the bundled one when ``None``.
         format: A name of ``FORMATS``.
         precision: One of ``PRECISIONS[format]``.
-        out: File to write; beside the detector (the bundled one's: here) under its name when ``None``.
-        calibrate: Manifest of crops that show which numbers occur; for int8, and needed there.
-        verify: Manifest of crops that both must judge alike; the demonstration clip when ``None``.
-        tolerance: Largest difference of a probability, and of the AUC where crops of both kinds are
-            there; by default as ``TOLERANCES`` has it.
+        out: File to write; ``None`` is next to the detector with its name (of the bundled one: in the
+            working folder).
+        calibrate: Manifest of crops like those that will be scored, to measure the ranges of the
+            activations; required for int8.
+        verify: Manifest of crops to compare both on; the demonstration clip when ``None``.
+        tolerance: Largest allowed difference of a probability, and of the AUC if there are real and
+            fake crops; ``None`` is the value in ``TOLERANCES``.
 
     Returns:
         What was written.
 
     Raises:
-        OptionError: Options that do not go together, or a detector that judges sequences.
-        CheckpointError: The detector cannot be read, or the export judges otherwise: nothing is written.
+        OptionError: Options do not fit together, or the detector is a sequence model or a classical
+            classifier.
+        CheckpointError: The detector cannot be read, or the export differs too much: nothing is written.
         ManifestError: A manifest cannot be read.
-        OutputError: The place cannot be written to.
+        OutputError: The file cannot be written.
     """
-    _check(format, precision, calibrate, tolerance)
+    # Also checks the options.
+    options = ExportOptions(
+        format=format,
+        precision=precision,
+        calibrate=None if calibrate is None else Path(calibrate),
+        tolerance=tolerance,
+    )
     with bundled_detector() if detector is None else nullcontext(Path(detector)) as source:
         model, config = read_detector(source)
         original = TorchDetector(read_detector(source)[0], config, device=torch.device("cpu"))
         facts = _facts(source, config, precision)
-        place = _place(
+        path = _output_path(
             Path(_default_name(detector, source, format, precision) if out is None else out), format
         )
     if config.model.classical is not None:
         raise OptionError(
             "detector",
             "has a classical classifier, which is computed in float64 and not exported",
-            "export a detector of `train`",
+            "export a detector that was trained with train()",
         )
     if config.model.sequence is not None:
         raise OptionError(
-            "detector", "judges sequences, which are not exported", "export one of single crops"
+            "detector", "is a sequence model, which cannot be exported", "export one of single crops"
         )
-    crops = crops_of_demo(config) if verify is None else crops_of_manifest(verify, config, most=_MOST_CROPS)
+    crops = _verification_crops(verify, config)
     allowed = TOLERANCES[precision] if tolerance is None else tolerance
-    with tempfile.TemporaryDirectory(prefix=".export_", dir=place.parent) as scratch:
-        # OpenVINO is told apart from the network what to store it in and what to compute in.
-        numbers = "fp32" if format == "openvino" else precision
-        built = _BUILDERS[format](DetectorGraph(model, config, precision=numbers), config, precision)
-        built.build(Path(scratch), _calibration_crops(calibrate, config))
+    with tempfile.TemporaryDirectory(prefix=".export_", dir=path.parent) as scratch:
+        # OpenVINO sets the precisions of storage and computation itself.
+        graph_precision = "fp32" if format == "openvino" else precision
+        built = _BUILDERS[format](DetectorGraph(model, config, precision=graph_precision), config, precision)
+        built.build(Path(scratch), _calibration_crops(options.calibrate, config))
         agreement = _verified(built, Path(scratch), facts, original, crops)
-        _refuse(place, agreement, allowed)
-        finished = make_folder(Path(scratch) / "finished") / place.name
+        _check_agreement(path, agreement, allowed)
+        finished = make_folder(Path(scratch) / "finished") / path.name
         built.save(finished, {**facts, "agreement": json.dumps(asdict(agreement))})
-        num_bytes = _move(finished, place)
-    return ExportReport(place, num_bytes, agreement, allowed)
-
-
-def _check(format: str, precision: str, calibrate: object, tolerance: float | None) -> None:
-    """Refuse options that are unknown or do not go together."""
-    if format not in FORMATS:
-        raise OptionError("format", f"{format!r} is unknown", f"choose {', '.join(FORMATS)}")
-    if precision not in PRECISIONS[format]:
-        why = _WHY_NOT.get((format, precision), "it is unknown")
-        raise OptionError(
-            "precision",
-            f"{precision!r} cannot be had as {format} ({why})",
-            f"choose {', '.join(PRECISIONS[format])}",
-        )
-    if (precision == "int8") != (calibrate is not None):
-        cause = "is needed for int8" if calibrate is None else f"is for int8, and this is {precision}"
-        raise OptionError("--calibrate", cause, "name a manifest of crops with int8, none without")
-    if tolerance is not None and not 0 <= tolerance <= 1:
-        raise OptionError("tolerance", f"is {tolerance}", "pass a difference of probabilities, 0 to 1")
+        num_bytes = _move(finished, path)
+    return ExportReport(path, num_bytes, agreement, allowed)
 
 
 def _default_name(detector: object, source: Path, format: str, precision: str) -> Path:
@@ -176,11 +157,11 @@ def _default_name(detector: object, source: Path, format: str, precision: str) -
     return folder / f"{source.stem}{suffix}"
 
 
-def _place(path: Path, format: str) -> Path:
+def _output_path(path: Path, format: str) -> Path:
     if path.suffix != SUFFIXES[format]:
-        raise OptionError("--out", f"{path} does not end in {SUFFIXES[format]}", "give it this ending")
+        raise OptionError("out", f"is {path}", f"must end in {SUFFIXES[format]}")
     if path.exists() and not path.is_file():
-        raise OutputError(path, "is no regular file", "name a file to write")
+        raise OutputError(path, "is not a regular file", "name a file to write")
     make_folder(path.parent)
     return path
 
@@ -194,38 +175,44 @@ def _facts(source: Path, config: DetectorConfig, precision: str) -> dict[str, st
     }
 
 
+def _verification_crops(manifest: str | os.PathLike[str] | None, config: DetectorConfig) -> LabeledCrops:
+    if manifest is None:
+        return crops_of_demo(config)
+    return crops_of_manifest(manifest, config, max_crops=_MAX_CROPS)
+
+
 def _calibration_crops(manifest: str | os.PathLike[str] | None, config: DetectorConfig) -> np.ndarray | None:
-    return None if manifest is None else crops_of_manifest(manifest, config, most=_MOST_CROPS).images
+    return None if manifest is None else crops_of_manifest(manifest, config, max_crops=_MAX_CROPS).images
 
 
 def _verified(
     built: _Built, scratch: Path, facts: Mapping[str, str], original: TorchDetector, crops: LabeledCrops
 ) -> Agreement:
-    """Compare what would be written, read back from disk."""
+    """Compare the original with the export as it is read back from disk."""
     file = scratch / f"verified{built.suffix}"
     built.save(file, facts)
-    return compare(lambda batch: original.score_crops(list(batch)), built.judge(file), crops)
+    return compare(lambda batch: original.score_crops(list(batch)), built.scorer(file), crops)
 
 
-def _refuse(place: Path, agreement: Agreement, allowed: float) -> None:
+def _check_agreement(path: Path, agreement: Agreement, allowed: float) -> None:
     differences = (agreement.largest_difference, agreement.auc_difference or 0.0)
     if not max(differences) <= allowed:
         raise CheckpointError(
-            place,
-            f"is not written, as it would judge otherwise: {agreement.line()}; allowed is {allowed:g}",
-            "choose another precision or calibrate with more crops, or raise --tolerance",
+            path,
+            f"was not written because it differs too much: {agreement.line()}; allowed is {allowed:g}",
+            "choose another precision, calibrate with more crops, or increase `tolerance`",
         )
 
 
-def _move(finished: Path, place: Path) -> int:
-    """Put finished files in their places, weights before the file that refers to them."""
+def _move(finished: Path, path: Path) -> int:
+    """Move finished files to their final paths, weights before the file that refers to them."""
     files = sorted(finished.parent.iterdir(), key=lambda file: file == finished)
     try:
         num_bytes = sum(file.stat().st_size for file in files)
         for file in files:
-            os.replace(file, place.with_suffix(file.suffix))
+            os.replace(file, path.with_suffix(file.suffix))
     except OSError as error:
-        raise OutputError(place, f"cannot be written ({error.strerror})", "choose another place") from error
+        raise OutputError(path, f"cannot be written ({error.strerror})", "choose another path") from error
     return num_bytes
 
 
@@ -234,12 +221,12 @@ class _Built(ABC):
 
     Attributes:
         suffix: Of its files.
-        runtime: That runs them.
+        runtime: The runtime of these files.
 
     Args:
-        graph: The detector, in the numbers it shall compute in.
+        graph: The detector, in the precision it computes in.
         config: Of the detector.
-        precision: As the caller chose.
+        precision: The requested precision.
     """
 
     suffix: str
@@ -253,14 +240,14 @@ class _Built(ABC):
 
     @abstractmethod
     def build(self, scratch: Path, calibration: np.ndarray | None) -> None:
-        """Translate the network; files may be left in ``scratch``."""
+        """Convert the network; ``scratch`` is for temporary files."""
 
     @abstractmethod
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write it with its facts."""
+        """Write the file with its metadata."""
 
-    def judge(self, path: Path) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what a written file makes of crops: fake probabilities."""
+    def scorer(self, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function of a written file: from crops to fake probabilities."""
         session = open_session(path, self.runtime, num_threads=default_num_threads())
         return lambda crops: session.run(crops)[0]
 
@@ -281,7 +268,7 @@ class _Onnx(_Built):
             )
         if calibration is not None:
             quantized = scratch / "quantized.onnx"
-            logging.disable(logging.WARNING)  # it recommends a preparation that the exporter has done
+            logging.disable(logging.WARNING)  # it recommends a preparation step that the exporter has done
             try:
                 quantize(self.raw, quantized, list(calibration))
             finally:
@@ -301,7 +288,7 @@ class _OpenVino(_Onnx):
         import openvino
 
         super().build(scratch, calibration)
-        # Not by convert_model, which reports its use to the network.
+        # Not with convert_model, which sends usage reports.
         self.model: Any = openvino.Core().read_model(str(self.raw))
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
@@ -325,7 +312,7 @@ class _TorchExport(_Built):
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         torch.export.save(self.program, str(path), extra_files=dict(metadata))
 
-    def judge(self, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    def scorer(self, path: Path) -> Callable[[np.ndarray], np.ndarray]:
         network = torch.export.load(str(path)).module()
 
         @torch.inference_mode()

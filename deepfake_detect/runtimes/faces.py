@@ -14,13 +14,13 @@ from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.runtimes.sessions import Session, open_session
 
 FACE_FILES = ("mtcnn_proposal.onnx", "mtcnn_refine.onnx", "mtcnn_output.onnx")
-"""The three networks among the package's weights, in the order in which they run."""
-# Crops of one run, as in faces.networks: what a CPU's cache holds.
+"""Files of P-Net, R-Net and O-Net among the package's weights."""
+# Crops per run, as in faces.networks: what fits into a CPU's cache.
 _CROPS_PER_RUN = {"mtcnn_refine.onnx": 64, "mtcnn_output.onnx": 16}
 
 
-class _ProposalNetwork:
-    """The first network; its features are log odds of a face and the box's four corrections."""
+class _PNet:
+    """P-Net; its features are the log odds of a face and the four box regression offsets."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -30,8 +30,8 @@ class _ProposalNetwork:
         height, width = pixels.shape[2] - 2, pixels.shape[3] - 2
         is_seam = np.zeros(height * width, bool)
         is_seam[seams] = True
-        (answers,) = self._session.run(_channels_last(pixels), is_seam.reshape(1, 1, height, width))
-        return answers
+        (features,) = self._session.run(_channels_last(pixels), is_seam.reshape(1, 1, height, width))
+        return features
 
     def log_odds(self, features: np.ndarray) -> np.ndarray:
         """Return log(P(face) / P(no face)) of features (..., 5)."""
@@ -39,19 +39,19 @@ class _ProposalNetwork:
         return odds
 
     def heads(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return P(face) (N,) and the box's corrections (N, 4) of features (N, 5)."""
+        """Return P(face) (N,) and box regression offsets (N, 4) of features (N, 5)."""
         return 1 / (1 + np.exp(-features[:, 0])), features[:, 1:]
 
 
-class _CropNetwork:
-    """The second or third network, run over any number of crops."""
+class _CropNet:
+    """R-Net or O-Net, run over any number of crops."""
 
     def __init__(self, session: Session, crops_per_run: int) -> None:
         self._session = session
         self._crops_per_run = crops_per_run
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return P(face) (N,), corrections (N, 4) and from the third landmarks (N, 10) of crops."""
+        """Return P(face) (N,), box regression offsets (N, 4) and from O-Net landmarks (N, 10) of crops."""
         pixels, size = _channels_last(crops), self._crops_per_run
         runs = [self._session.run(pixels[start : start + size]) for start in range(0, len(pixels), size)]
         return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
@@ -59,11 +59,11 @@ class _CropNetwork:
 
 @dataclass(frozen=True)
 class RuntimeNetworks:
-    """The three networks in one runtime."""
+    """P-Net, R-Net and O-Net in one runtime."""
 
-    proposal: _ProposalNetwork
-    refine: _CropNetwork
-    output: _CropNetwork
+    proposal: _PNet
+    refine: _CropNet
+    output: _CropNet
 
     def frames(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return RGB uint8 arrays (H, W, 3) of one size as one array (B, H, W, 3)."""
@@ -71,11 +71,11 @@ class RuntimeNetworks:
 
 
 def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> MtcnnDetector:
-    """Return what finds faces with a runtime, as ``faces.FaceDetector`` does in its default mode.
+    """Return a face detector on a runtime; it agrees with ``faces.FaceDetector`` in its default mode.
 
     Args:
         runtime: A name of ``RUNTIMES``.
-        num_threads: Frames searched side by side.
+        num_threads: Frames that are searched in parallel.
         min_face: Side in pixels of the smallest face; a tenth of the frame's when ``None``.
 
     Raises:
@@ -94,16 +94,15 @@ def _networks(runtime: str, num_threads: int) -> RuntimeNetworks:
     sessions = []
     for name in FACE_FILES:
         with bundled_detector(name) as path:
-            # Each caller is a thread with a frame of its own.
+            # Each caller is a thread with its own frame.
             sessions.append(open_session(path, runtime, num_threads=num_threads, num_callers=num_threads))
     proposal, *others = sessions
     refine, output = (
-        _CropNetwork(session, _CROPS_PER_RUN[name])
-        for session, name in zip(others, FACE_FILES[1:], strict=True)
+        _CropNet(session, _CROPS_PER_RUN[name]) for session, name in zip(others, FACE_FILES[1:], strict=True)
     )
-    return RuntimeNetworks(_ProposalNetwork(proposal), refine, output)
+    return RuntimeNetworks(_PNet(proposal), refine, output)
 
 
 def _channels_last(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels (N, 3, H, W) as they lie in memory, (N, H, W, 3)."""
+    """Return pixels (N, 3, H, W) in their memory layout, (N, H, W, 3)."""
     return np.ascontiguousarray(np.moveaxis(pixels, 1, 3))

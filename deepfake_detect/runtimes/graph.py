@@ -1,4 +1,4 @@
-"""A detector as one network: crops as they are cut in, calibrated probabilities out."""
+"""A detector as one network: uint8 crops in, calibrated probabilities out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class DetectorGraph(nn.Module):
-    """Normalization, network and calibration in a row.
+    """Normalization, network and calibration in sequence.
 
     Args:
-        model: The trained network, in evaluation mode on the CPU; taken over, and changed.
-        config: What belongs to it.
-        precision: ``"fp16"`` or ``"bf16"``: what the network computes in, while what is before and
-            behind it stays float32; all of it is float32 in any other.
+        model: The trained network, in evaluation mode on the CPU; it is modified.
+        config: The detector's configuration.
+        precision: ``"fp16"`` or ``"bf16"``: what the network computes in, while normalization and
+            calibration stay float32; with any other value all of it is float32.
     """
 
     mean: torch.Tensor
@@ -37,7 +37,7 @@ class DetectorGraph(nn.Module):
         """Return fake probability and raw logit, float32 (N,) each.
 
         Args:
-            crops: RGB uint8 (N, S, S, 3), S being the network's own input size.
+            crops: RGB uint8 (N, S, S, 3), S being the network's input size.
         """
         images = ((crops.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         logits = self.model(images.to(self._dtype)).float()
@@ -65,7 +65,7 @@ class _Calibration(nn.Module):
         logits = torch.tensor(knots.logits, dtype=torch.float32)
         probabilities = torch.tensor(knots.probabilities, dtype=torch.float32)
         self.register_buffer("starts", logits[:-1].clone())
-        # Knots above one another are a step.
+        # Knots at the same logit are a step.
         self.register_buffer("widths", logits.diff().clamp(min=torch.finfo(torch.float32).tiny))
         self.register_buffer("first", probabilities[:1].clone())
         self.register_buffer("rises", probabilities.diff())
@@ -74,6 +74,6 @@ class _Calibration(nn.Module):
         """Return probabilities (N,) of raw logits (N,)."""
         scaled = logits / self._temperature
         if self._is_isotonic:
-            shares = ((scaled[:, None] - self.starts) / self.widths).clamp(0, 1)
-            return self.first + (shares * self.rises).sum(1)
+            fractions = ((scaled[:, None] - self.starts) / self.widths).clamp(0, 1)
+            return self.first + (fractions * self.rises).sum(1)
         return torch.sigmoid(self._slope * scaled + self._intercept)

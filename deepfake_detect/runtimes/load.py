@@ -201,7 +201,7 @@ def _check_export(path: Path | None, runtime: Runtime, device: str, precision: s
         raise CheckpointError(
             path,
             f"is not a file of {runtime} ({', '.join(suffixes)})",
-            f"export the detector: export_detector(path, format={runtime!r})",
+            f"export the detector: export(path, format={runtime!r})",
         )
     if path is not None and not path.is_file():
         raise CheckpointError(path, "there is no such file", f"pass a {' or '.join(suffixes)} file")

@@ -1,4 +1,4 @@
-"""Networks of PyTorch as ONNX files, and what is done to such files."""
+"""Writing PyTorch networks as ONNX files; their metadata and quantization."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def write_onnx(
 
     Args:
         network: In evaluation mode.
-        inputs: An example of what it takes.
+        inputs: Example inputs.
         path: File to write.
-        names: Of its inputs, then of its outputs.
-        free_axes: For inputs and outputs by name, the axes whose length is not that of the example.
+        names: Of the inputs, then of the outputs.
+        free_axes: For inputs and outputs by name, the axes whose length may differ from the example.
     """
     with warnings.catch_warnings():
-        # The exporter by way of scripts says that it is the older of two. The other takes ten times as
-        # long, and its graphs are not ones that the quantization of ONNX Runtime knows.
+        # The TorchScript exporter warns that there is a newer one. That one takes ten times as long, and
+        # ONNX Runtime's quantization does not support its graphs.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             network,
@@ -49,7 +49,7 @@ def write_onnx(
 
 
 def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
-    """Write facts into an ONNX file's metadata."""
+    """Write metadata into an ONNX file."""
     import onnx
 
     model = onnx.load(str(path))
@@ -58,20 +58,20 @@ def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def quantize(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:
-    """Write an ONNX network again with 8-bit weights and activations (static quantization).
+    """Write an ONNX network with 8-bit weights and activations (static quantization).
 
-    Convolutions and matrix products are quantized, weights per channel; ranges of the activations are
-    those of the given crops.
+    Convolutions and matrix products are quantized, weights per channel; the ranges of the activations
+    are measured on the given crops.
 
     Args:
-        path: Of the float32 network, whose input is named ``crops``.
+        path: The float32 network, whose input is named ``crops``.
         out: File to write.
-        crops: Its input, uint8 (S, S, 3) each.
+        crops: Example inputs, uint8 (S, S, 3) each.
     """
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        """Gives the crops in batches."""
+        """Returns the crops in batches."""
 
         def __init__(self) -> None:
             self._batches: Iterator[np.ndarray] = (
@@ -90,6 +90,6 @@ def quantize(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=["Conv", "MatMul", "Gemm"],
         per_channel=True,
-        # Without it, processors older than VNNI overflow in products of 8-bit numbers.
+        # Without it, products of 8-bit numbers overflow on processors without VNNI.
         reduce_range=True,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.runtimes import export_detector
+from deepfake_detect.runtimes.export import export
 from tests.data.trees import crop_manifest, textured_crops
 
 
@@ -19,5 +19,5 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_onnx(small_detector: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "small.onnx"
-    export_detector(small_detector, format="onnx", out=out, verify=crops)
+    export(small_detector, format="onnx", out=out, verify=crops)
     return out

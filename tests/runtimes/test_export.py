@@ -16,8 +16,9 @@ from deepfake_detect.models.config import Calibration, IsotonicCalibration, Plat
 from deepfake_detect.models.detector import calibrated_probabilities
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry
-from deepfake_detect.runtimes import export_detector, load_crop_detector
+from deepfake_detect.runtimes import load_crop_detector
 from deepfake_detect.runtimes.agreement import Agreement, crops_of_demo
+from deepfake_detect.runtimes.export import export
 from deepfake_detect.runtimes.graph import DetectorGraph
 from tests.data.trees import crop_manifest, textured_crops
 
@@ -49,7 +50,7 @@ def test_an_export_judges_as_the_original(
     pytest.importorskip(runtime if runtime == "openvino" else "onnxruntime")
     calibrate = crops if precision == "int8" else None
     out = tmp_path / f"a{'.onnx' if format == 'onnx' else '.xml'}"
-    report = export_detector(
+    report = export(
         small_detector, format=format, precision=precision, out=out, verify=crops, calibrate=calibrate
     )
     assert report.tolerance == tolerance
@@ -66,7 +67,7 @@ def test_an_export_judges_as_the_original(
 
 def test_torch_export_can_be_loaded_by_torch_alone(small_detector: Path, crops: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.pt2"
-    export_detector(small_detector, format="torch-export", out=out, verify=crops)
+    export(small_detector, format="torch-export", out=out, verify=crops)
     facts = {"config": "", "source_sha256": ""}
     network = torch.export.load(str(out), extra_files=facts).module()
     assert '"name": "small"' in facts["config"]
@@ -103,7 +104,7 @@ def test_an_export_that_judges_otherwise_is_not_written(
     arguments += ["--verify", str(crops), "--out", str(out)]
     assert main([*arguments, "--tolerance", "0"]) == 2
     error = capsys.readouterr().err
-    assert "a.onnx: is not written, as it would judge otherwise: largest difference" in error
+    assert "a.onnx: was not written because it differs too much: largest difference" in error
     assert "allowed is 0; choose another precision" in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -115,21 +116,24 @@ def test_an_export_that_judges_otherwise_is_not_written(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "tflite"}, "format: 'tflite' is unknown; choose onnx, openvino, torch-export"),
-        ({"precision": "bf16"}, r"'bf16' cannot be had as onnx \(ONNX Runtime has no bf16 convolution"),
-        ({"precision": "int4"}, r"'int4' cannot be had as onnx \(it is unknown\)"),
-        ({"format": "torch-export", "precision": "int8"}, "cannot be had as torch-export"),
-        ({"precision": "int8"}, "--calibrate: is needed for int8; name a manifest"),
-        ({"calibrate": "m.parquet"}, "--calibrate: is for int8, and this is fp32"),
-        ({"tolerance": 2.0}, r"tolerance: is 2.0; pass a difference of probabilities"),
-        ({"out": "a.pt"}, r"--out: a.pt does not end in \.onnx"),
+        ({"format": "tflite"}, "format: is 'tflite'; must be one of onnx, openvino, torch-export"),
+        (
+            {"precision": "bf16"},
+            r"precision: is bf16, which onnx does not have \(ONNX Runtime has no bf16 convolution",
+        ),
+        ({"precision": "int4"}, "precision: is 'int4'; must be one of fp32, fp16, bf16, int8"),
+        ({"format": "torch-export", "precision": "int8"}, "which torch-export does not have"),
+        ({"precision": "int8"}, "calibrate: is missing, and int8 needs it; pass a manifest"),
+        ({"calibrate": "m.parquet"}, "calibrate: is for int8, not fp32"),
+        ({"tolerance": 2.0}, r"tolerance: is 2.0; must be 0 to 1"),
+        ({"out": "a.pt"}, r"out: is a.pt; must end in \.onnx"),
     ],
 )
 def test_options_that_cannot_be_had_are_refused(
     options: dict[str, Any], message: str, small_detector: Path
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        export_detector(small_detector, **{"format": "onnx", **options})
+        export(small_detector, **{"format": "onnx", **options})
 
 
 def test_what_cannot_be_exported_or_compared_is_refused(
@@ -138,22 +142,22 @@ def test_what_cannot_be_exported_or_compared_is_refused(
     model = create_sequence_model("test_resnet", temporal="lstm", hidden=8, image_size=64)
     sequence = tmp_path / "s.safetensors"
     save_detector(sequence, model, DetectorConfig("s", "1", model.spec, CropGeometry()))
-    with pytest.raises(OptionError, match="judges sequences, which are not exported"):
-        export_detector(sequence, format="onnx")
+    with pytest.raises(OptionError, match="is a sequence model, which cannot be exported"):
+        export(sequence, format="onnx")
     (tmp_path / "d.onnx").mkdir()
-    with pytest.raises(OutputError, match="is no regular file; name a file to write"):
-        export_detector(small_detector, format="onnx", out=tmp_path / "d.onnx")
+    with pytest.raises(OutputError, match="is not a regular file; name a file to write"):
+        export(small_detector, format="onnx", out=tmp_path / "d.onnx")
     with pytest.raises(CheckpointError, match="there is no such detector file"):
-        export_detector(tmp_path / "absent.safetensors", format="onnx")
+        export(tmp_path / "absent.safetensors", format="onnx")
     config = read_detector(small_detector)[1]
-    with pytest.raises(OptionError, match="is needed where the demonstration clip is not there"):
+    with pytest.raises(OptionError, match="is required if there is no demonstration clip"):
         crops_of_demo(config, clip=tmp_path / "absent.mp4")
     empty = crop_manifest(tmp_path / "m", textured_crops(0, "val"))
-    with pytest.raises(ManifestError, match="has no row"):
-        export_detector(small_detector, format="onnx", verify=empty)
+    with pytest.raises(ManifestError, match="has no rows"):
+        export(small_detector, format="onnx", verify=empty)
     for arguments in ([], ["--format", "onnx", "--faces", str(tmp_path)]):
         assert main(["export", *arguments]) == 2
-        assert "--format: or --faces must be given, and not both" in capsys.readouterr().err
+        assert "--format: or --faces is required, and not both; set what to export" in capsys.readouterr().err
 
 
 def test_without_a_place_it_lies_beside_the_detector(
@@ -162,7 +166,7 @@ def test_without_a_place_it_lies_beside_the_detector(
     copy = tmp_path / "d.safetensors"
     copy.write_bytes(small_detector.read_bytes())
     update_detector(copy, threshold=0.25)
-    assert export_detector(copy, format="onnx", verify=crops).path == tmp_path / "d.onnx"
+    assert export(copy, format="onnx", verify=crops).path == tmp_path / "d.onnx"
     assert load_crop_detector(tmp_path / "d.onnx", num_threads=1).config.threshold == 0.25
 
 
