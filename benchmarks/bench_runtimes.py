@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
 from deepfake_detect.data.transforms import crop_to_tensor, resize_square  # noqa: E402
-from deepfake_detect.faces import follow_faces  # noqa: E402
+from deepfake_detect.faces import track_faces  # noqa: E402
 from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.runtimes.export import export  # noqa: E402
 from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
@@ -96,7 +96,7 @@ def _faces(clip: Path, detector: Detector, count: int) -> list[np.ndarray]:
     size = detector.config.model.preprocessing.image_size
     frames = read_frames(clip, sampling=EvenlySpaced(count))
     with closing(frames):
-        found = follow_faces(frames, detector=detector.face_finder(None), geometry=detector.config.geometry)
+        found = track_faces(frames, detector=detector.face_finder(None), geometry=detector.config.geometry)
         crops = [resize_square(face.crop, size) for frame in found for face in frame.faces]
     if not crops:
         raise SystemExit(f"{clip}: shows no face")

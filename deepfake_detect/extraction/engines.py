@@ -11,7 +11,7 @@ from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.extraction.pipeline import extract_videos
 from deepfake_detect.extraction.remote import Remote, RemoteExtractor
 from deepfake_detect.extraction.video import Job
-from deepfake_detect.faces import FaceDetector
+from deepfake_detect.faces import TorchMtcnnDetector
 
 _GPU_RUN_LENGTH = 8
 Extractor: TypeAlias = Callable[[Job], None]
@@ -37,10 +37,10 @@ def make_extractor(config: ExtractionConfig, device: str, remote: Remote) -> Ext
     return extract if remote == Remote() else RemoteExtractor(extract, remote)
 
 
-def _extract(detector: FaceDetector | None, job: Job) -> None:
+def _extract(detector: TorchMtcnnDetector | None, job: Job) -> None:
     for _ in extract_videos([job], detector=detector):
         pass
 
 
-def _face_detector(config: ExtractionConfig, device: str) -> FaceDetector | None:
-    return None if config.already_cropped else FaceDetector(device=device, min_face=config.min_face)
+def _face_detector(config: ExtractionConfig, device: str) -> TorchMtcnnDetector | None:
+    return None if config.already_cropped else TorchMtcnnDetector(device=device, min_face=config.min_face)

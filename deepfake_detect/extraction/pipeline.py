@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from deepfake_detect.extraction.video import Job, VideoExtraction, open_frames
-from deepfake_detect.faces import FaceDetector
+from deepfake_detect.faces import TorchMtcnnDetector
 from deepfake_detect.records import Face, Frame
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ _FRAMES_AHEAD = 2  # of a stream, in front of the detector and behind it
 
 
 def extract_videos(
-    jobs: Iterable[Job], *, detector: FaceDetector | None, num_streams: int = 1, run_length: int = 1
+    jobs: Iterable[Job], *, detector: TorchMtcnnDetector | None, num_streams: int = 1, run_length: int = 1
 ) -> Iterator[str]:
     """Extract videos; whatever is wrong with one is written down, and the others go on.
 
@@ -109,7 +109,7 @@ class _Pipeline:
     """Threads and queues of one run."""
 
     def __init__(
-        self, jobs: Iterable[Job], detector: FaceDetector | None, num_streams: int, run_length: int
+        self, jobs: Iterable[Job], detector: TorchMtcnnDetector | None, num_streams: int, run_length: int
     ) -> None:
         self._jobs = iter(jobs)
         self._jobs_lock = threading.Lock()
@@ -238,7 +238,7 @@ def _images(steps: Iterator[_Step], waiting: deque[_Step]) -> Iterator[np.ndarra
             yield step.frame.image
 
 
-def _detected_alone(detector: FaceDetector, step: _Step) -> _Step:
+def _detected_alone(detector: TorchMtcnnDetector, step: _Step) -> _Step:
     """Return a step with the faces of its frame, or with what went wrong when looking for them."""
     if step.frame is None:
         return step

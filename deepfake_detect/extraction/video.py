@@ -16,7 +16,7 @@ from deepfake_detect.errors import DeepfakeDetectError, OutputError
 from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.extraction.person import ALREADY_CROPPED, BY_MASK, SeenFace, choose_people
 from deepfake_detect.extraction.store import CropFiles, failure_path, write_failure, write_rows
-from deepfake_detect.faces.follow import TrackedCropper
+from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DatasetVideo, Face, Frame
 from deepfake_detect.video import EvenlySpaced, find_sequence, read_frames, read_sequence
 

@@ -1,100 +1,145 @@
-"""The same operations on numpy's arrays and on torch's tensors, where the two name them differently.
+"""One set of operations for numpy arrays and torch tensors, where the two name them differently.
 
-The cascade runs on either: on tensors beside networks of PyTorch, on arrays beside networks of
-another runtime, where PyTorch need not even be installed. So nothing here imports it.
+The cascade runs on tensors with PyTorch's networks, and on arrays with those of another runtime, where
+PyTorch may not even be installed: it is imported only when a tensor is passed.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-Array = Any
-"""A numpy array or a torch tensor; what a function is given is what it returns."""
+if TYPE_CHECKING:
+    import torch
+
+Array = TypeVar("Array", np.ndarray, "torch.Tensor")
+"""A numpy array or a torch tensor: what a function is given is what it returns."""
 
 
-def library(values: Array) -> Any:
+class Namespace(Protocol[Array]):
+    """The functions that numpy and torch have in common and that are used here."""
+
+    int32: Any  # dtypes, which have no common type
+    float64: Any
+
+    def concatenate(self, parts: Sequence[Array], axis: int, /) -> Array: ...
+
+    def empty(self, shape: tuple[int, ...], *, dtype: Any) -> Array: ...
+
+    def floor(self, values: Array, /) -> Array: ...
+
+    def maximum(self, one: Array, other: Array, /) -> Array: ...
+
+    def moveaxis(self, values: Array, source: int, destination: int, /) -> Array: ...
+
+    def stack(self, parts: Sequence[Array], axis: int, /) -> Array: ...
+
+    def where(self, condition: Array, /) -> tuple[Array, ...]: ...
+
+
+def namespace(values: Array) -> Namespace[Array]:
     """Return the module whose functions take these values: numpy or torch."""
-    return np if isinstance(values, np.ndarray) else sys.modules["torch"]
+    if isinstance(values, np.ndarray):
+        return cast("Namespace[Array]", np)
+    import torch
+
+    return cast("Namespace[Array]", torch)
 
 
-def device_of(values: Array) -> Any:
-    """Return the torch device of a tensor; ``None`` for an array."""
+def device_of(values: Array) -> torch.device | None:
+    """Return the torch device of a tensor, ``None`` for an array."""
     return None if isinstance(values, np.ndarray) else values.device
 
 
 def is_on_gpu(values: Array) -> bool:
-    """Tell whether values are a tensor in a GPU's memory."""
+    """Return whether values are a tensor in a GPU's memory."""
     return not isinstance(values, np.ndarray) and bool(values.is_cuda)
 
 
-def placed(values: np.ndarray, device: Any) -> Array:
-    """Return an array as a tensor on a torch device, or as it is where there is none."""
-    return values if device is None else sys.modules["torch"].from_numpy(values).to(device)
+def to_device(values: np.ndarray, device: torch.device | None) -> Any:  # the kind that the device asks for
+    """Return an array as a tensor on a torch device; unchanged if there is none."""
+    if device is None:
+        return values
+    import torch
+
+    return torch.from_numpy(values).to(device)
+
+
+def to_device_of(values: np.ndarray, other: Array) -> Array:
+    """Return an array as the kind of another one, on its device."""
+    return cast("Array", to_device(values, device_of(other)))
 
 
 def as_numpy(values: Array) -> np.ndarray:
-    """Return values as an array in the computer's own memory."""
+    """Return values as an array in main memory."""
     array: np.ndarray = values if isinstance(values, np.ndarray) else values.cpu().numpy()
     return array
 
 
-def taken(values: Array, places: Array, axis: int) -> Array:
-    """Return a new array of the values at places (N,) along an axis.
+def take(values: Array, indices: Array, axis: int) -> Array:
+    """Return the values at indices (N,) along an axis, as a copy.
 
     Example:
-        >>> taken(np.array([[1, 2, 3]]), np.array([2, 0]), 1).tolist()
+        >>> take(np.array([[1, 2, 3]]), np.array([2, 0]), 1).tolist()
         [[3, 1]]
     """
-    if isinstance(values, np.ndarray):
-        return values.take(places, axis)
-    return values.index_select(axis, places)
+    either: Any = values  # the type checker reads this body once per kind, each with the other's methods
+    return cast(
+        "Array",
+        either.take(indices, axis) if isinstance(values, np.ndarray) else either.index_select(axis, indices),
+    )
 
 
-def places_of(mask: Array) -> Array:
-    """Return the places, int64 (M,), where a mask (N,) is true."""
-    return np.flatnonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero()[:, 0]
+def indices_of(mask: Array) -> Array:
+    """Return the indices, int64 (M,), at which a mask (N,) is true."""
+    return namespace(mask).where(mask)[0]
 
 
-def joined(parts: Sequence[Array], axis: int = 0) -> Array:
-    """Return arrays of one kind, at least one, put end to end."""
-    return library(parts[0]).concatenate(list(parts), axis)
+def concat(parts: Sequence[Array], axis: int = 0) -> Array:
+    """Return arrays of one kind, at least one, concatenated."""
+    return namespace(parts[0]).concatenate(list(parts), axis)
 
 
 def as_float32(values: Array) -> Array:
     """Return values as float32."""
-    return values.astype(np.float32) if isinstance(values, np.ndarray) else values.float()
+    either: Any = values
+    return cast("Array", either.astype(np.float32) if isinstance(values, np.ndarray) else either.float())
 
 
 def as_int64(values: Array) -> Array:
-    """Return values as int64, rounded towards zero."""
-    return values.astype(np.int64) if isinstance(values, np.ndarray) else values.long()
+    """Return values as int64, rounded toward zero."""
+    either: Any = values
+    return cast("Array", either.astype(np.int64) if isinstance(values, np.ndarray) else either.long())
 
 
 def nms(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Array:
-    """Return which boxes stay when those go that overlap a surer one of their group.
+    """Return the boxes that remain after non-maximum suppression (NMS) within groups.
 
     Args:
         boxes_xyxy: float32 (N, 4).
         scores: float32 (N,).
-        groups: int64 (N,): boxes of different groups leave one another alone.
-        overlap: Intersection over union from above which the less sure of two boxes goes.
+        groups: int64 (N,): boxes of different groups do not suppress each other.
+        overlap: Intersection over union above which the box with the lower score is suppressed.
 
     Returns:
-        int64 (M,), nms first.
+        int64 (M,), indices by descending score.
 
     Example:
         >>> boxes = np.float32([[0, 0, 9, 9], [0, 0, 9, 8], [0, 0, 9, 8]])
         >>> nms(boxes, np.float32([0.8, 0.9, 0.7]), np.array([0, 0, 1]), 0.5).tolist()
         [1, 2]
     """
-    if not isinstance(boxes_xyxy, np.ndarray):
-        from torchvision.ops import batched_nms
+    arguments: Any = (boxes_xyxy, scores, groups, overlap)
+    if isinstance(boxes_xyxy, np.ndarray):
+        return _numpy_nms(*arguments)
+    from torchvision.ops import batched_nms
 
-        return batched_nms(boxes_xyxy, scores, groups, overlap)
+    return cast("Array", batched_nms(*arguments))
+
+
+def _numpy_nms(boxes_xyxy: np.ndarray, scores: np.ndarray, groups: np.ndarray, overlap: float) -> np.ndarray:
     sizes = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     areas = sizes[:, 0] * sizes[:, 1]
     order = np.argsort(-scores, kind="stable")
@@ -105,6 +150,6 @@ def nms(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Arra
         starts = np.maximum(boxes_xyxy[best, :2], boxes_xyxy[rest, :2])
         ends = np.minimum(boxes_xyxy[best, 2:], boxes_xyxy[rest, 2:])
         shared = np.maximum(ends - starts, 0).prod(1)
-        shares = (shared / (areas[best] + areas[rest] - shared)).astype(np.float64)
-        order = rest[(shares <= overlap) | (groups[rest] != groups[best])]
+        overlaps = (shared / (areas[best] + areas[rest] - shared)).astype(np.float64)
+        order = rest[(overlaps <= overlap) | (groups[rest] != groups[best])]
     return np.array(kept, np.int64)

@@ -1,15 +1,15 @@
 """The MTCNN cascade (Zhang et al. 2016, arXiv:1604.02878): frames -> proposals -> refined -> faces.
 
-    the frame in many sizes        --first network--> proposals, 12 x 12 windows that may be faces
-    24 x 24 crops of the proposals --second network-> refined boxes, most proposals dropped
-    48 x 48 crops of those         --third network--> faces with landmarks
+    the frame at many scales         --P-Net--> proposals: 12 x 12 windows that may be faces
+    24 x 24 crops of the proposals   --R-Net--> refined boxes; most proposals are dropped
+    48 x 48 crops of those           --O-Net--> faces with landmarks
 
-Thresholds, overlaps, roundings and their order are those of facenet-pytorch 2.5.3, so the faces are
-the same. What is computed in another way, with the same result, is how pixels reach the networks
-(sums, mosaic) and how the first network runs (networks).
+Thresholds, overlaps, rounding and their order are those of facenet-pytorch 2.5.3, so the faces are the
+same. Pixels reach the networks in another way (integral, mosaic) and P-Net runs in another way
+(networks), with the same results.
 
-All functions take frames of one size together, on one device. What runs the networks is not known
-here: tables, boxes and answers are torch's tensors, or arrays where another runtime has them.
+All functions take frames of one size together, on one device. The runtime of the networks is unknown
+here: tables, boxes and outputs are torch tensors, or numpy arrays for other runtimes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol
 
 import numpy as np
 
@@ -26,12 +26,12 @@ from deepfake_detect.faces.arrays import (
     as_float32,
     as_int64,
     as_numpy,
+    concat,
     device_of,
+    indices_of,
     is_on_gpu,
-    joined,
-    library,
+    namespace,
     nms,
-    places_of,
 )
 from deepfake_detect.faces.integral import crop_windows
 from deepfake_detect.faces.mosaic import (
@@ -45,23 +45,23 @@ from deepfake_detect.faces.mosaic import (
 from deepfake_detect.records import Face
 
 PYRAMID_FACTOR = 0.709
-_PROPOSAL_THRESHOLD, _REFINE_THRESHOLD, _OUTPUT_THRESHOLD = 0.6, 0.7, 0.7
+_PNET_THRESHOLD, _RNET_THRESHOLD, _ONET_THRESHOLD = 0.6, 0.7, 0.7
 _OVERLAP_WITHIN_SCALE, _OVERLAP = 0.5, 0.7
-# The first threshold as log odds, less what rounding may add to them.
-_LIKELY_LOG_ODDS = math.log(_PROPOSAL_THRESHOLD / (1 - _PROPOSAL_THRESHOLD)) - 1e-3
-_REFINE_SIDE, _OUTPUT_SIDE = 24, 48
+# P-Net's threshold as log odds, minus what rounding may add to them.
+_LIKELY_LOG_ODDS = math.log(_PNET_THRESHOLD / (1 - _PNET_THRESHOLD)) - 1e-3
+_RNET_SIDE, _ONET_SIDE = 24, 48
 
 
-class ProposalNetwork(Protocol):
-    """The first network, which looks through every window of a mosaic."""
+class PNet(Protocol[Array]):
+    """P-Net, run over every window of a mosaic."""
 
     def features(self, pixels: Array, seams: Array) -> Array:
         """Return float32 (B, cells, F) of pixels (B, 3, H, W), cells row by row.
 
         Args:
             pixels: float32, channels last in memory; H and W even.
-            seams: int64 (S,): places among the first layer's (H - 2) * (W - 2) answers that no
-                pooling window is to see.
+            seams: int64 (S,): indices into the first layer's (H - 2) * (W - 2) outputs that pooling
+                windows must ignore.
         """
         ...
 
@@ -70,45 +70,45 @@ class ProposalNetwork(Protocol):
         ...
 
     def heads(self, features: Array) -> tuple[Array, Array]:
-        """Return P(face) (N,) and the box's corrections (N, 4) of features (N, F)."""
+        """Return P(face) (N,) and box regression offsets (N, 4) of features (N, F)."""
         ...
 
 
-class CropNetwork(Protocol):
-    """The second or third network."""
+class CropNetwork(Protocol[Array]):
+    """R-Net or O-Net."""
 
     def __call__(self, crops: Array) -> tuple[Array, ...]:
-        """Return P(face) (N,), the box's corrections (N, 4) and, from the third network, landmarks
-        (N, 10) of crops float32 (N, 3, side, side), channels last in memory."""
+        """Return P(face) (N,), box regression offsets (N, 4) and, from O-Net, landmarks (N, 10) of
+        crops float32 (N, 3, side, side), channels last in memory."""
         ...
 
 
-class Networks(Protocol):
-    """The three networks, of whatever runs them."""
+class Networks(Protocol[Array]):
+    """The three networks in some runtime."""
 
     @property
-    def proposal(self) -> ProposalNetwork: ...
+    def pnet(self) -> PNet[Array]: ...
 
     @property
-    def refine(self) -> CropNetwork: ...
+    def rnet(self) -> CropNetwork[Array]: ...
 
     @property
-    def output(self) -> CropNetwork: ...
+    def onet(self) -> CropNetwork[Array]: ...
 
     def frames(self, images: Sequence[np.ndarray]) -> Array:
-        """Return RGB uint8 arrays (H, W, 3) of one size as the networks want them, (B, H, W, 3)."""
+        """Return RGB uint8 arrays (H, W, 3) of one size as the networks take them, (B, H, W, 3)."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
-    """Windows through which the first network saw what may be a face.
+class Windows(Generic[Array]):
+    """Windows in which P-Net may have found a face.
 
     Attributes:
-        image_numbers: int64 (N,), which frame.
-        scale_numbers: int64 (N,), which of the frame's sizes.
-        boxes_xyxy: float32 (N, 4), the window in whole pixels of the frame.
-        features: float32 (N, F), what the network's heads look at.
+        image_numbers: int64 (N,), index of the frame.
+        scale_numbers: int64 (N,), index of the frame's scale.
+        boxes_xyxy: float32 (N, 4), the window in integer pixels of the frame.
+        features: float32 (N, F), inputs of P-Net's heads.
     """
 
     image_numbers: Array
@@ -118,13 +118,13 @@ class Windows:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
+class Boxes(Generic[Array]):
     """Square boxes that may be faces.
 
     Attributes:
         boxes_xyxy: float32 (N, 4) in pixels of the frame.
-        scores: float32 (N,), P(face) of the network that spoke last.
-        image_numbers: int64 (N,), which frame.
+        scores: float32 (N,), P(face) of the last network that ran.
+        image_numbers: int64 (N,), index of the frame.
     """
 
     boxes_xyxy: Array
@@ -134,17 +134,17 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, chosen: Array) -> Boxes:
+    def __getitem__(self, chosen: Array) -> Boxes[Array]:
         return Boxes(self.boxes_xyxy[chosen], self.scores[chosen], self.image_numbers[chosen])
 
 
-def search_everywhere(tables: Array, networks: Networks, *, smallest: float) -> list[list[Face]]:
+def search_everywhere(tables: Array, networks: Networks[Array], *, smallest: float) -> list[list[Face]]:
     """Find the faces of frames of one size.
 
     Args:
-        tables: The frames' summed-area tables (B, H + 1, W + 1, 3), on the networks' device.
-        networks: All three.
-        smallest: Side in pixels of the smallest window that the first network looks through.
+        tables: Integral images of the frames (B, H + 1, W + 1, 3), on the networks' device.
+        networks: P-Net, R-Net and O-Net.
+        smallest: Side in pixels of P-Net's smallest window.
 
     Returns:
         For each frame its faces, largest first.
@@ -153,33 +153,35 @@ def search_everywhere(tables: Array, networks: Networks, *, smallest: float) -> 
     scales = frame_scales(height, width, smallest=smallest, factor=PYRAMID_FACTOR)
     if not scales:
         return [[] for _ in tables]
-    plan = mosaic_plan(height, width, scales, is_whole=is_on_gpu(tables), device=device_of(tables))
-    return faces_of(likely_windows(tables, plan, networks.proposal), tables, networks)
+    plan: MosaicPlan[Array] = mosaic_plan(
+        height, width, scales, is_whole=is_on_gpu(tables), device=device_of(tables)
+    )
+    return faces_of(likely_windows(tables, plan, networks.pnet), tables, networks)
 
 
-def faces_of(windows: Windows, tables: Array, networks: Networks) -> list[list[Face]]:
-    """Return the faces of each frame, largest first, that the three networks see in windows."""
-    proposals = propose(windows, networks.proposal)
-    refined = refine(proposals, tables, networks.refine)
-    return output(refined, tables, networks.output)
+def faces_of(windows: Windows[Array], tables: Array, networks: Networks[Array]) -> list[list[Face]]:
+    """Return the faces of each frame, largest first, that the networks find in windows."""
+    proposals = run_pnet(windows, networks.pnet)
+    refined = run_rnet(proposals, tables, networks.rnet)
+    return run_onet(refined, tables, networks.onet)
 
 
 def longer_side(face: Face) -> float:
-    """Return the longer side of a face's box in pixels, which a smallest face size is about."""
+    """Return the longer side of a face's box in pixels, to which a minimum face size applies."""
     left, top, right, bottom = face.box_xyxy.tolist()
     return float(max(right - left, bottom - top))
 
 
-def likely_windows(tables: Array, plan: MosaicPlan, network: ProposalNetwork) -> Windows:
-    """Return the windows of frames that may pass the first threshold.
+def likely_windows(tables: Array, plan: MosaicPlan[Array], network: PNet[Array]) -> Windows[Array]:
+    """Return the windows of frames that may pass P-Net's threshold.
 
     Args:
-        tables: Summed-area tables (B, H + 1, W + 1, 3).
+        tables: Integral images (B, H + 1, W + 1, 3).
         plan: For frames of that size.
-        network: The first network.
+        network: P-Net.
     """
     num_columns = plan.num_cell_columns
-    parts = []
+    parts: list[tuple[Array, Array, Array, Array]] = []
     for strip in plan.strips:
         features = network.features(strip_pixels(tables, strip, plan.width), strip.seams)
         images, cells = likely_cells(features, network)
@@ -187,72 +189,74 @@ def likely_windows(tables: Array, plan: MosaicPlan, network: ProposalNetwork) ->
         cells = cells + strip.first_cell_row * num_columns
         tiles = plan.cell_tiles[cells]
         is_inside = tiles >= 0
-        parts.append([some[is_inside] for some in (images, tiles, cells, features)])
-    images, tiles, cells, features = (joined(some) for some in zip(*parts, strict=True))
+        parts.append((images[is_inside], tiles[is_inside], cells[is_inside], features[is_inside]))
+    images, tiles, cells, features = (concat([part[n] for part in parts]) for n in range(4))
     columns = cells % num_columns - plan.lefts[tiles]
     rows = cells // num_columns - plan.tops[tiles]
     return Windows(images, tiles, cell_boxes(columns, rows, plan.scales[tiles]), features)
 
 
-def likely_cells(features: Array, network: ProposalNetwork) -> tuple[Array, Array]:
+def likely_cells(features: Array, network: PNet[Array]) -> tuple[Array, Array]:
     """Return frame and cell, int64 (N,) each, of features (B, cells, F) that may pass."""
-    images, cells = library(features).where(network.log_odds(features) >= _LIKELY_LOG_ODDS)
+    images, cells = namespace(features).where(network.log_odds(features) >= _LIKELY_LOG_ODDS)
     return images, cells
 
 
 def cell_boxes(columns: Array, rows: Array, scales: Array) -> Array:
-    """Return the windows of the frame, float32 (N, 4) in whole pixels, that cells look through.
+    """Return the windows of the frame, float32 (N, 4) in integer pixels, that cells see.
 
     Args:
-        columns, rows: int64 (N,), of the cell in the shrunk frame.
-        scales: float32 (N,), how much it was shrunk.
+        columns, rows: int64 (N,), position of the cell in the scaled frame.
+        scales: float32 (N,), side of the scaled frame over side of the frame.
     """
-    floor = library(scales).floor
-    starts = CELL_STRIDE * as_float32(library(columns).stack([columns, rows], 1))
+    floor = namespace(scales).floor
+    starts = CELL_STRIDE * as_float32(namespace(columns).stack([columns, rows], 1))
     scales = scales[:, None]
-    return joined([floor((starts + 1) / scales), floor((starts + CELL_SIZE) / scales)], 1)
+    return concat([floor((starts + 1) / scales), floor((starts + CELL_SIZE) / scales)], 1)
 
 
-def propose(windows: Windows, network: ProposalNetwork) -> Boxes:
-    """Return what the first network takes for faces, moved as it says, the nms of each place."""
-    scores, corrections = network.heads(windows.features)
-    passed = scores >= _PROPOSAL_THRESHOLD
+def run_pnet(windows: Windows[Array], network: PNet[Array]) -> Boxes[Array]:
+    """Return P-Net's proposals after box regression and NMS, within each scale and over all scales."""
+    scores, offsets = network.heads(windows.features)
+    passed = scores >= _PNET_THRESHOLD
     boxes, images = windows.boxes_xyxy[passed], windows.image_numbers[passed]
-    scores, corrections = scores[passed], corrections[passed]
-    groups = (images << 8) + windows.scale_numbers[passed]  # a frame has fewer than 256 sizes
+    scores, offsets = scores[passed], offsets[passed]
+    groups = (images << 8) + windows.scale_numbers[passed]  # a frame has fewer than 256 scales
     kept = nms(boxes, scores, groups, _OVERLAP_WITHIN_SCALE)
     kept = kept[nms(boxes[kept], scores[kept], images[kept], _OVERLAP)]
     boxes = boxes[kept]
     sizes = boxes[:, 2:] - boxes[:, :2]
-    moved = boxes + corrections[kept] * joined([sizes, sizes], 1)
+    moved = boxes + offsets[kept] * concat([sizes, sizes], 1)
     return Boxes(_squared(moved), scores[kept], images[kept])
 
 
-def refine(proposals: Boxes, tables: Array, network: CropNetwork) -> Boxes:
-    """Return the proposals that the second network takes for faces, moved as it says."""
-    proposals, crops = _crops(proposals, tables, _REFINE_SIDE)
+def run_rnet(proposals: Boxes[Array], tables: Array, network: CropNetwork[Array]) -> Boxes[Array]:
+    """Return the proposals that R-Net accepts, after NMS and box regression."""
+    proposals, crops = _crops(proposals, tables, _RNET_SIDE)
     if not len(proposals):
         return proposals
-    scores, corrections = network(crops)
-    passed = scores > _REFINE_THRESHOLD
+    scores, offsets = network(crops)
+    passed = scores > _RNET_THRESHOLD
     found = Boxes(proposals.boxes_xyxy[passed], scores[passed], proposals.image_numbers[passed])
-    kept = _surest_per_image(found)
-    boxes = _moved(found.boxes_xyxy[kept], corrections[passed][kept])
+    kept = _nms_per_image(found)
+    boxes = _moved(found.boxes_xyxy[kept], offsets[passed][kept])
     return Boxes(_squared(boxes), found.scores[kept], found.image_numbers[kept])
 
 
-def output(refined: Boxes, tables: Array, network: CropNetwork) -> list[list[Face]]:
-    """Return what the third network takes for faces, for each frame, largest first."""
-    refined, crops = _crops(refined, tables, _OUTPUT_SIDE)
+def run_onet(refined: Boxes[Array], tables: Array, network: CropNetwork[Array]) -> list[list[Face]]:
+    """Return the faces that O-Net accepts, for each frame, largest first."""
+    refined, crops = _crops(refined, tables, _ONET_SIDE)
     if not len(refined):
         return [[] for _ in tables]
-    scores, corrections, landmarks = network(crops)
-    passed = scores > _OUTPUT_THRESHOLD
+    scores, offsets, landmarks = network(crops)
+    passed = scores > _ONET_THRESHOLD
     boxes = refined.boxes_xyxy[passed]
     sizes = boxes[:, 2:] - boxes[:, :2] + 1
-    shares = library(landmarks).moveaxis(landmarks[passed].reshape(-1, 2, 5), 1, 2)  # of the box, (N, 5, 2)
-    points = sizes[:, None] * shares + boxes[:, None, :2] - 1
-    moved = _moved(boxes, corrections[passed])
+    relative = namespace(landmarks).moveaxis(
+        landmarks[passed].reshape(-1, 2, 5), 1, 2
+    )  # to the box, (N, 5, 2)
+    points = sizes[:, None] * relative + boxes[:, None, :2] - 1
+    moved = _moved(boxes, offsets[passed])
     found = (moved, scores[passed], points, refined.image_numbers[passed])
     boxes_xyxy, probabilities, landmarks_xy, images = (as_numpy(one) for one in found)
     return [
@@ -261,54 +265,55 @@ def output(refined: Boxes, tables: Array, network: CropNetwork) -> list[list[Fac
     ]
 
 
-def _crops(found: Boxes, tables: Array, side: int) -> tuple[Boxes, Array]:
-    """Return the boxes that lie in their frames at least in part, and crops of those parts."""
+def _crops(found: Boxes[Array], tables: Array, side: int) -> tuple[Boxes[Array], Array]:
+    """Return the boxes that lie at least partly in their frames, and crops of those parts."""
     height, width = tables.shape[1] - 1, tables.shape[2] - 1
-    whole = as_int64(found.boxes_xyxy)
-    starts = (whole[:, :2] - 1).clip(min=0)
-    stack = library(whole).stack
-    ends = stack([whole[:, 2].clip(max=width), whole[:, 3].clip(max=height)], 1)
-    is_inside = (ends > starts).all(1)
-    found, windows = found[is_inside], joined([starts, ends], 1)[is_inside]
+    corners = as_int64(found.boxes_xyxy)
+    starts = (corners[:, :2] - 1).clip(min=0)
+    stack = namespace(corners).stack
+    ends = stack([corners[:, 2].clip(max=width), corners[:, 3].clip(max=height)], 1)
+    fits = ends > starts
+    is_inside = fits[:, 0] & fits[:, 1]
+    found, windows = found[is_inside], concat([starts, ends], 1)[is_inside]
     return found, crop_windows(tables, found.image_numbers, windows, side)
 
 
-def _moved(boxes: Array, corrections: Array) -> Array:
-    """Move the edges of boxes (N, 4) by shares (N, 4) of their size."""
+def _moved(boxes: Array, offsets: Array) -> Array:
+    """Move the edges of boxes (N, 4) by offsets (N, 4) in units of their size."""
     sizes = boxes[:, 2:] - boxes[:, :2] + 1
-    return boxes + corrections * joined([sizes, sizes], 1)
+    moved: Array = boxes + offsets * concat([sizes, sizes], 1)
+    return moved
 
 
 def _squared(boxes: Array) -> Array:
     """Widen boxes (N, 4) to squares around the same centers."""
     sizes = boxes[:, 2:] - boxes[:, :2]
-    longer = library(sizes).maximum(sizes[:, :1], sizes[:, 1:])
+    longer = namespace(sizes).maximum(sizes[:, :1], sizes[:, 1:])
     starts = boxes[:, :2] + sizes * 0.5 - longer * 0.5
-    return joined([starts, starts + longer], 1)
+    return concat([starts, starts + longer], 1)
 
 
-def _surest_per_image(found: Boxes) -> Array:
-    """Return which boxes stay when those that overlap a surer one of their frame go."""
+def _nms_per_image(found: Boxes[Array]) -> Array:
+    """Return the boxes that remain after NMS within each frame."""
     kept = [found.image_numbers[:0]]
     for image in sorted(set(found.image_numbers.tolist())):
-        # One frame at a time: set side by side, as torchvision does, boxes would be rounded.
-        of_image = places_of(found.image_numbers == image)
+        # One frame at a time: torchvision moves the boxes of several groups apart, which rounds them.
+        of_image = indices_of(found.image_numbers == image)
         same = found.image_numbers[of_image] * 0
         kept.append(of_image[nms(found.boxes_xyxy[of_image], found.scores[of_image], same, _OVERLAP)])
-    return joined(kept)
+    return concat(kept)
 
 
 def _faces(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray) -> list[Face]:
-    """Return the faces of one frame, largest first, without those inside a surer one."""
-    kept = _surest_inside(boxes, scores)
+    """Return the faces of one frame, largest first, after a last NMS."""
+    kept = _nms_by_smaller_area(boxes, scores)
     boxes, scores, points = boxes[kept], scores[kept], points[kept]
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return [Face(boxes[k], float(scores[k]), points[k]) for k in np.argsort(areas)[::-1]]
 
 
-def _surest_inside(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Return which boxes stay when those go that share 0.7 of the smaller of the two with a surer
-    one, nms first."""
+def _nms_by_smaller_area(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Return the boxes that remain after NMS by intersection over the smaller of the two areas."""
     areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
     order = np.argsort(scores)
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""A square around a face, the same in extraction, training and scoring."""
+"""Face crops: a square around a face, the same in extraction, training and scoring."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from deepfake_detect.errors import OptionError
 from deepfake_detect.records import CropGeometry, Face
 
-# Where MTCNN puts eyes, nose and mouth corners of a frontal face, from the box's center in units
-# of its longer side: medians over 302 Labeled Faces in the Wild, made symmetric.
+# Position of eyes, nose and mouth corners of a frontal face by MTCNN, relative to the box's center in
+# units of its longer side: medians over 302 Labeled Faces in the Wild, made symmetric.
 FRONTAL_LANDMARKS = np.array(
     [(-0.176, -0.112), (0.176, -0.112), (0.0, 0.081), (-0.160, 0.254), (0.160, 0.254)], np.float32
 )
@@ -20,7 +20,7 @@ def check_geometry(geometry: CropGeometry) -> None:
     """Raise OptionError for a margin outside 0.5 to 4."""
     if not _MIN_MARGIN <= geometry.margin <= _MAX_MARGIN:
         raise OptionError(
-            "margin", f"is {geometry.margin}", f"pass {_MIN_MARGIN} to {_MAX_MARGIN} times the box"
+            "margin", f"is {geometry.margin}", f"must be {_MIN_MARGIN:g} to {_MAX_MARGIN:g} times the box"
         )
 
 
@@ -31,12 +31,12 @@ def crop_side(face: Face, geometry: CropGeometry) -> int:
 
 
 def crop_face(image: np.ndarray, face: Face, geometry: CropGeometry) -> np.ndarray:
-    """Cut a face out as a square.
+    """Return a square crop of a face.
 
-    The square is centered on the box and ``geometry.margin`` times its longer side. Past the
-    frame's border the picture is mirrored, so that every face keeps its place and scale in its
-    crop. With ``geometry.aligned`` the five landmarks are moved onto those of a frontal face by
-    the best-fitting rotation, scale and shift.
+    The square is centered on the box and ``geometry.margin`` times its longer side. Past the frame's
+    border the image is mirrored, so that every face has the same position and scale in its crop. With
+    ``geometry.aligned`` the five landmarks are moved onto those of a frontal face by the best-fitting
+    rotation, scale and shift.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -89,7 +89,7 @@ def _aligned(image: np.ndarray, face: Face, side: int, margin: float) -> np.ndar
 
 
 def best_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares rotation, scale and shift (2, 3) from points to points (Umeyama 1991, IEEE TPAMI)."""
+    """Return the least-squares rotation, scale and shift (2, 3) from points to points (Umeyama 1991)."""
     source_mean, target_mean = source.mean(0), target.mean(0)
     source_centered, target_centered = source - source_mean, target - target_mean
     u, singular, vt = np.linalg.svd(target_centered.T @ source_centered / len(source))

@@ -1,21 +1,20 @@
-"""A frame in all sizes at which MTCNN looks at it, laid out in one picture: the mosaic.
+"""The mosaic: one image that holds a frame at all scales at which MTCNN searches it.
 
-The first network runs over a frame shrunk to a dozen sizes. As one picture that is one run instead
-of a dozen, most of them over sizes too small to keep a processor busy. The network has no padding,
-so away from the seams it answers as it would for each size alone; at the seams its answers are
-left out.
+P-Net runs over a dozen scales of a frame. In one image that is one run instead of a dozen, most of
+which would be too small to keep a processor busy. P-Net has no padding, so away from the seams its
+outputs are those for each scale alone; outputs at the seams are dropped.
 
-    +-------------+      tile 0, the least shrunk
+    +-------------+      tile 0, the largest scale
     |      0      |
     |             |
     +---------+---+
     |    1    | 4 |
     |         +--++
-    +------+--+-+5|      rows of the mosaic are cut into strips that fit into a processor's cache
+    +------+--+-+5|      the mosaic is cut into strips that fit into a CPU cache
     |  2   | 3  +-+
     +------+----+
 
-Everything that depends on the frame's size alone is computed once, in :func:`mosaic_plan`.
+Everything that depends only on the frame's size is computed once, in :func:`mosaic_plan`.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
-from deepfake_detect.faces.arrays import Array, placed
+from deepfake_detect.faces.arrays import Array, to_device
 from deepfake_detect.faces.integral import (
     channels_first,
     edge_differences,
@@ -36,23 +35,26 @@ from deepfake_detect.faces.integral import (
     window_weights,
 )
 
-# Geometry of the first network: it looks through a window of 12 x 12 pixels, moved by 2.
+if TYPE_CHECKING:
+    import torch
+
+# Geometry of P-Net: one output per window of 12 x 12 pixels, with a stride of 2.
 CELL_SIZE = 12
 CELL_STRIDE = 2
-# Pixels of a strip: the network's widest layer then takes 8 MB. On the CPU measured anything from
-# 50,000 to 250,000 was as fast; at 400,000 the cache no longer held it.
+# Pixels per strip: P-Net's widest layer then takes 8 MB. On the measured CPU everything from 50,000
+# to 250,000 was equally fast; 400,000 exceeded the cache.
 _STRIP_PIXELS = 130_000
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One size of the frame, and its place in the mosaic.
+    """One scale of the frame, and its position in the mosaic.
 
     Attributes:
-        row_edges, column_edges: int64 (2, height), (2, width): the windows of the frame whose
-            means its pixels are: first pixels, and pixels after the last.
-        top, left: Place of its first pixel, even, so that the network's cells fall as they would
-            for the tile alone.
+        row_edges, column_edges: int64 (2, height), (2, width): first pixels of the windows of the
+            frame whose means are the tile's pixels, and the pixels after their last.
+        top, left: Position of its first pixel, even, so that P-Net's cells fall as they would for the
+            tile alone.
     """
 
     row_edges: np.ndarray
@@ -70,21 +72,20 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class Strip:
-    """Some rows of a mosaic, and how they come out of the frame's summed-area table.
+class Strip(Generic[Array]):
+    """Some rows of a mosaic, and how to compute them from the frame's integral image.
 
-    A pixel is the mean over a window of the frame: a difference of two rows of the table, then of
-    two columns.
+    A pixel is the mean over a window of the frame: a difference of two rows of the integral image, then
+    of two columns.
 
     Attributes:
         height: Rows of pixels.
-        first_cell_row: Row of the network's answers that its first rows give.
-        row_edges: int32 (2, R): rows of the table, first and last, for each row of each tile.
-        column_edges: int32 (2, P): for each pixel, places in the (R, W + 1) differences of rows.
-        weights: float32 (P, 3): of each window, the same for each channel (stored three times
-            because spreading one over three channels costs more than reading three).
-        seams: int64 (S,): places in the first layer's answers that look past a tile, where the
-            network alone would have stopped.
+        first_cell_row: Row of P-Net's outputs that its first rows give.
+        row_edges: int32 (2, R): first and last row of the integral image for each row of each tile.
+        column_edges: int32 (2, P): for each pixel, indices into the (R, W + 1) differences of rows.
+        weights: float32 (P, 3): weight of each window, the same for each channel (stored three times
+            because broadcasting costs more than reading three).
+        seams: int64 (S,): indices of the first layer's outputs that see past the edge of a tile.
     """
 
     height: int
@@ -96,12 +97,12 @@ class Strip:
 
 
 @dataclass(frozen=True, eq=False)
-class MosaicPlan:
+class MosaicPlan(Generic[Array]):
     """How frames of one size become mosaics.
 
     Attributes:
         width: Of the mosaic, in pixels.
-        scales: float32 (T,): side of each tile over side of the frame.
+        scales: float32 (T,): side of each tile divided by the side of the frame.
         tops, lefts: int64 (T,): first cell row and column of each tile.
         cell_tiles: int64 (cell rows * cell columns,): the tile that a cell lies in, or -1.
         strips: From top to bottom.
@@ -112,7 +113,7 @@ class MosaicPlan:
     tops: Array
     lefts: Array
     cell_tiles: Array
-    strips: tuple[Strip, ...]
+    strips: tuple[Strip[Array], ...]
 
     @property
     def num_cell_columns(self) -> int:
@@ -120,12 +121,12 @@ class MosaicPlan:
 
 
 def frame_scales(height: int, width: int, *, smallest: float, factor: float) -> tuple[float, ...]:
-    """Return how much a frame is shrunk, from little to much; empty where no face would fit.
+    """Return the scales of a frame in descending order; empty if no face would fit.
 
     Args:
         height, width: Of the frame in pixels.
-        smallest: Side in pixels of the smallest face looked for.
-        factor: From each size to the next.
+        smallest: Side in pixels of the smallest face to find.
+        factor: Ratio of one scale to the one before.
 
     Example:
         >>> [round(scale, 3) for scale in frame_scales(40, 60, smallest=20, factor=0.709)]
@@ -141,12 +142,12 @@ def frame_scales(height: int, width: int, *, smallest: float, factor: float) -> 
 
 
 def shrunk(length: int, scale: float) -> int:
-    """Return what a side of a frame is shrunk to, in pixels."""
+    """Return the length in pixels of a side of a frame after scaling."""
     return int(length * scale + 1)
 
 
-def num_cells(length: Any) -> Any:
-    """Return how many answers the first network gives along a length of pixels (int or array).
+def num_cells(length: Any) -> Any:  # an int or an array of them
+    """Return the number of P-Net's outputs along a length of pixels.
 
     Its layers: 3 x 3, pooling by 2 with a last window that may be half empty, 3 x 3, 3 x 3.
     """
@@ -155,18 +156,18 @@ def num_cells(length: Any) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def mosaic_plan(
-    height: int, width: int, scales: tuple[float, ...], *, is_whole: bool, device: Any
-) -> MosaicPlan:
-    """Return how frames of a size become mosaics.
+    height: int, width: int, scales: tuple[float, ...], *, is_whole: bool, device: torch.device | None
+) -> MosaicPlan[Any]:  # arrays or tensors, as the device says
+    """Return how to make mosaics of frames of one size.
 
-    The last few plans are kept, as the frames of a clip share one. A plan takes 20 bytes per pixel
-    of the mosaic: 2 MB for 720p frames searched for faces of 56 pixels, 33 MB for 1080p and 20.
+    The last few plans are cached, since the frames of a clip share one. A plan takes 20 bytes per
+    pixel of the mosaic: 2 MB for 720p frames and faces from 56 pixels, 33 MB for 1080p and 20 pixels.
 
     Args:
         height, width: Of the frames in pixels.
         scales: Of :func:`frame_scales`, at least one.
         is_whole: Whether the mosaic is one strip instead of several.
-        device: The torch device of the frames; ``None`` where they are arrays.
+        device: The torch device of the frames; ``None`` for arrays.
     """
     tiles, mosaic_height, mosaic_width = _pack(
         [
@@ -186,21 +187,21 @@ def mosaic_plan(
     )
     return MosaicPlan(
         mosaic_width,
-        placed(np.array(scales, np.float32), device),
-        placed(np.array([tile.top // CELL_STRIDE for tile in tiles]), device),
-        placed(np.array([tile.left // CELL_STRIDE for tile in tiles]), device),
-        placed(cell_tiles.reshape(-1), device),
+        to_device(np.array(scales, np.float32), device),
+        to_device(np.array([tile.top // CELL_STRIDE for tile in tiles]), device),
+        to_device(np.array([tile.left // CELL_STRIDE for tile in tiles]), device),
+        to_device(cell_tiles.reshape(-1), device),
         tuple(_on_device(strip, device) for strip in strips),
     )
 
 
-def strip_pixels(tables: Array, strip: Strip, width: int) -> Array:
+def strip_pixels(tables: Array, strip: Strip[Array], width: int) -> Array:
     """Return a strip of the mosaics of frames.
 
     Args:
-        tables: Summed-area tables (B, H + 1, W + 1, 3).
-        strip: Which.
-        width: Of the mosaic.
+        tables: Integral images (B, H + 1, W + 1, 3).
+        strip: Rows of the mosaic.
+        width: Width of the mosaic in pixels.
 
     Returns:
         float32 (B, 3, strip height, width), channels last in memory, as the network takes it.
@@ -213,12 +214,12 @@ def strip_pixels(tables: Array, strip: Strip, width: int) -> Array:
 
 
 def _pack(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
-    """Place tiles, largest first, in a picture as wide as the first.
+    """Pack tiles, largest first, into an image as wide as the first.
 
     Each goes into the first unused rectangle that holds it, or else below all others.
 
     Returns:
-        The tiles with their places; height and width of the picture, both even.
+        The tiles with their positions; height and width of the image, both even.
     """
     packed: list[Tile] = []
     bottom, full_width = 0, _even(tiles[0].width)
@@ -244,8 +245,8 @@ def _even(length: int) -> int:
 
 def _strip(
     tiles: Sequence[Tile], first_cell_row: int, num_cell_rows: int, table_width: int, width: int
-) -> Strip:
-    """Return the strip of a mosaic that gives these rows of answers."""
+) -> Strip[np.ndarray]:
+    """Return the strip of a mosaic that gives these rows of outputs."""
     top = first_cell_row * CELL_STRIDE
     height = num_cell_rows * CELL_STRIDE + CELL_SIZE - CELL_STRIDE
     column_edges = np.zeros((2, height, width), np.int32)
@@ -254,11 +255,11 @@ def _strip(
     for tile in tiles:
         tile_rows = tile.row_edges[:, max(0, top - tile.top) : max(0, top + height - tile.top)]
         num_rows, begin = tile_rows.shape[1], max(0, tile.top - top)
-        place = np.s_[begin : begin + num_rows, tile.left : tile.left + tile.width]
+        region = np.s_[begin : begin + num_rows, tile.left : tile.left + tile.width]
         starts = (row_edges.shape[1] + np.arange(num_rows)) * table_width
         for edges, tile_columns in zip(column_edges, tile.column_edges, strict=True):
-            edges[place] = starts[:, None] + tile_columns
-        areas[(*place, 0)] = np.outer(np.diff(tile_rows, axis=0), np.diff(tile.column_edges, axis=0))
+            edges[region] = starts[:, None] + tile_columns
+        areas[(*region, 0)] = np.outer(np.diff(tile_rows, axis=0), np.diff(tile.column_edges, axis=0))
         row_edges = np.concatenate([row_edges, tile_rows.astype(np.int32)], 1)
     return Strip(
         height,
@@ -271,8 +272,8 @@ def _strip(
 
 
 def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> np.ndarray:
-    """Return places in the first layer's answers to a strip that lie just past a tile of odd size:
-    the other half of a pooling window that the tile alone would have left empty."""
+    """Return indices of the first layer's outputs that lie just past a tile of odd size: the other half
+    of a pooling window that the tile alone would leave empty."""
     is_seam = np.zeros((height - 2, width - 2), bool)
     for tile in tiles:
         begin, end = tile.top - top, tile.top - top + tile.height
@@ -283,11 +284,11 @@ def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> np.ndarr
     return np.flatnonzero(is_seam)
 
 
-def _on_device(strip: Strip, device: Any) -> Strip:
+def _on_device(strip: Strip[np.ndarray], device: torch.device | None) -> Strip[Any]:
     return replace(
         strip,
-        row_edges=placed(strip.row_edges, device),
-        column_edges=placed(strip.column_edges, device),
-        weights=placed(strip.weights, device),
-        seams=placed(strip.seams, device),
+        row_edges=to_device(strip.row_edges, device),
+        column_edges=to_device(strip.column_edges, device),
+        weights=to_device(strip.weights, device),
+        seams=to_device(strip.seams, device),
     )

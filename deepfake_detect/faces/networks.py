@@ -1,11 +1,11 @@
 """MTCNN's three networks (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights.
 
-proposal  12 x 12 windows of a whole mosaic -> is it a face, and where exactly
-refine    24 x 24 crops                     -> the same, surer
-output    48 x 48 crops                     -> the same, surer still, with five landmarks
+    P-Net   12 x 12 windows of a whole mosaic -> P(face) and box regression offsets
+    R-Net   24 x 24 crops                     -> the same
+    O-Net   48 x 48 crops                     -> the same, with five landmarks
 
 The weights ship inside the facenet-pytorch package, so nothing is downloaded. Networks run with
-channels last in memory: on a CPU the second and third are then three to four times as fast.
+channels last in memory: on a CPU R-Net and O-Net are then three to four times as fast.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from torch.nn import functional
 from deepfake_detect.device import keep_freed_memory
 from deepfake_detect.faces.integral import frames_tensor
 
-# Crops of one run: measured fastest on a CPU, whose cache they have to fit into. A GPU takes all.
+# Crops per run: the fastest measured on a CPU, whose cache they have to fit into.
 _CROPS_PER_RUN = {RNet: 64, ONet: 16}
 _CROPS_PER_GPU_RUN = 2048
 
 
-class ProposalNetwork:
-    """The first network, rearranged so that pooling comes before the first activation.
+class FastPNet:
+    """P-Net, rearranged so that pooling comes before the first activation.
 
-    PReLU gives x where x > 0 and a * x elsewhere. Where its slope a is positive it grows with x,
-    so it may follow the pooling and then sees a quarter of the numbers. Where a is negative it is
-    max(x, a * x), and its maximum over a window is the larger of two: that of x and that of a * x,
-    which comes out of the same convolution when its filter is multiplied by a. Six of the ten
-    slopes are negative: that makes sixteen filters, as many as a vector register holds.
+    PReLU is x for x > 0 and a * x elsewhere. With a positive slope a it is increasing, so it can
+    follow the pooling and then processes a quarter of the values. With a negative slope it is
+    max(x, a * x), so its maximum over a window is the larger of the maxima of x and of a * x; the
+    latter comes from the same convolution with its filter multiplied by a. Six of the ten slopes are
+    negative, which makes sixteen filters, as many as a vector register holds.
     """
 
     def __init__(self, network: PNet) -> None:
@@ -47,10 +47,10 @@ class ProposalNetwork:
         self.num_bent = len(bent)
         self.filters1 = _channels_last(network.conv1.weight[order] * factors[:, None, None, None])
         self.bias1 = network.conv1.bias[order] * factors
-        # The bent ones are never negative once the maximum is taken: for them any slope will do.
+        # The bent ones are never negative once the maximum is taken: for them any slope works.
         self.slopes1 = slopes[order]
         self.filters2 = _channels_last(network.conv2.weight[:, order])
-        self.filters2[:, len(slopes) :] = 0  # the third part is used up by then
+        self.filters2[:, len(slopes) :] = 0  # the third part is merged by then
         self.conv2, self.prelu2 = network.conv2, network.prelu2
         self.filters3 = _channels_last(network.conv3.weight)
         self.conv3, self.prelu3 = network.conv3, network.prelu3
@@ -61,12 +61,12 @@ class ProposalNetwork:
         self.odds_bias = float(self.head_bias[1] - self.head_bias[0])
 
     def features(self, pixels: torch.Tensor, seams: torch.Tensor) -> torch.Tensor:
-        """Return what the network's two heads look at.
+        """Return the inputs of the network's two heads.
 
         Args:
             pixels: float32 (B, 3, H, W), channels last; H and W even.
-            seams: int64 (S,): places among the first layer's (H - 2) * (W - 2) answers that no
-                pooling window is to see.
+            seams: int64 (S,): indices into the first layer's (H - 2) * (W - 2) outputs that pooling
+                windows must ignore.
 
         Returns:
             float32 (B, cells, 32), cells row by row: (H / 2 - 5) * (W / 2 - 5) of them.
@@ -84,17 +84,17 @@ class ProposalNetwork:
         return active.permute(0, 2, 3, 1).flatten(1, 2)
 
     def log_odds(self, features: torch.Tensor) -> torch.Tensor:
-        """Return log(P(face) / P(no face)) of features (..., 32): a number per cell instead of six."""
+        """Return log(P(face) / P(no face)) of features (..., 32): one number per cell instead of six."""
         return features @ self.odds_weight + self.odds_bias
 
     def heads(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return P(face) (N,) and the box's corrections (N, 4) of features (N, 32)."""
-        answers = features @ self.head_weight + self.head_bias
-        return answers[:, :2].softmax(1)[:, 1], answers[:, 2:]
+        """Return P(face) (N,) and box regression offsets (N, 4) of features (N, 32)."""
+        outputs = features @ self.head_weight + self.head_bias
+        return outputs[:, :2].softmax(1)[:, 1], outputs[:, 2:]
 
 
-class CropNetwork:
-    """The second or third network, run over any number of crops."""
+class FastCropNetwork:
+    """R-Net or O-Net, run over any number of crops."""
 
     def __init__(self, network: nn.Module) -> None:
         for name, layer in network.named_children():
@@ -104,21 +104,21 @@ class CropNetwork:
         self.crops_per_run = _CROPS_PER_RUN[type(network)]
 
     def __call__(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the network's answers to crops float32 (N, 3, side, side): P(face) (N,) first,
-        then the box's corrections (N, 4) and, from the third network, landmarks (N, 10)."""
+        """Return P(face) (N,), box regression offsets (N, 4) and, from O-Net, landmarks (N, 10) of crops
+        float32 (N, 3, side, side)."""
         per_run = _CROPS_PER_GPU_RUN if crops.is_cuda else self.crops_per_run
         runs = [self.network(some) for some in torch.split(crops, per_run)]
-        *answers, probabilities = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return probabilities[:, 1], *answers
+        *outputs, probabilities = (torch.cat(parts) for parts in zip(*runs, strict=True))
+        return probabilities[:, 1], *outputs
 
 
 @dataclass(frozen=True)
 class TorchNetworks:
     """The three networks on one device."""
 
-    proposal: ProposalNetwork
-    refine: CropNetwork
-    output: CropNetwork
+    pnet: FastPNet
+    rnet: FastCropNetwork
+    onet: FastCropNetwork
     device: torch.device
 
     def frames(self, images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -128,24 +128,24 @@ class TorchNetworks:
 
 @functools.lru_cache(maxsize=4)
 def load_networks(device: torch.device) -> TorchNetworks:
-    """Return the networks on a device; later calls return the same ones."""
+    """Return the networks on a device; they are loaded once per device."""
     if device.type == "cpu":
-        keep_freed_memory()  # a fresh page for every 4 KB of a frame's tables takes longer than filling them
+        keep_freed_memory()  # page faults of new integral images take longer than filling them
     with torch.no_grad():
-        proposal, refine, output = (network.to(device) for network in original_networks())
-        return TorchNetworks(ProposalNetwork(proposal), CropNetwork(refine), CropNetwork(output), device)
+        pnet, rnet, onet = (network.to(device) for network in original_networks())
+        return TorchNetworks(FastPNet(pnet), FastCropNetwork(rnet), FastCropNetwork(onet), device)
 
 
 def original_networks() -> tuple[PNet, RNet, ONet]:
     """Return facenet-pytorch's own networks with its weights, in evaluation mode on the CPU."""
     with warnings.catch_warnings(), torch.no_grad():
-        # torch 2.4 and 2.5 warn of the way in which facenet-pytorch reads its own weights.
+        # torch 2.4 and 2.5 warn about how facenet-pytorch reads its own weights.
         warnings.simplefilter("ignore", FutureWarning)
         return PNet().eval(), RNet().eval(), ONet().eval()
 
 
 class _FastMaxPool(nn.Module):
-    """nn.MaxPool2d(size, 2, ceil_mode=True), which is slow on a CPU: first by rows, then by columns."""
+    """nn.MaxPool2d(size, 2, ceil_mode=True) by rows, then by columns: much faster on a CPU."""
 
     def __init__(self, slow: nn.MaxPool2d) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _FastMaxPool(nn.Module):
 
 
 def _max_pool(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Pool (N, C, H, W) by windows of 2 (H and W even) or 3, moved by 2; the last may be cut short."""
+    """Pool (N, C, H, W) by windows of 2 (H and W even) or 3 with stride 2; the last may be shorter."""
     return _max_pool_rows(_max_pool_rows(values, size).transpose(2, 3), size).transpose(2, 3)
 
 

@@ -1,5 +1,7 @@
-"""A frame per thread, each with one torch thread: on a CPU faster than all threads on one frame,
-because a small layer does not divide well and each would end with a wait for all threads.
+"""One frame per thread, each with one torch thread.
+
+On a CPU this is faster than all threads on one frame: small layers do not divide well, and each would
+end with a wait for all threads.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ def map_in_threads(
 
     Args:
         function: Called in a thread in which torch uses one thread.
-        items: May be endless: no more than ``num_threads + 1`` of them are held.
+        items: May be endless: at most ``num_threads + 1`` are in memory.
         num_threads: With 1, everything happens in the calling thread.
 
     Raises:
-        Exception: What ``function`` or ``items`` raise, in its place in the order.
+        Exception: Whatever ``function`` or ``items`` raise, in order.
 
     Example:
         >>> list(map_in_threads(abs, [-1, 2, -3], num_threads=2))
@@ -52,7 +54,7 @@ def map_in_threads(
 def _submitted(
     pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item]
 ) -> Iterator[Future[_Result]]:
-    """Yield the future result for each item; what the items raise becomes the last one."""
+    """Yield the future result of each item; an exception of the items becomes the last one."""
     try:
         for item in items:
             yield pool.submit(function, item)
@@ -63,10 +65,10 @@ def _submitted(
 
 
 def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
-    """Return running threads in which torch, where it is loaded, does not start further ones.
+    """Return running threads in which torch, if it is loaded, does not start further ones.
 
-    torch.set_num_threads sets the number for the calling thread, and for threads that start
-    later; the second is put back.
+    torch.set_num_threads applies to the calling thread and to threads that start later; the latter is
+    restored.
     """
     torch: Any = sys.modules.get("torch")
     if torch is None:
@@ -75,13 +77,13 @@ def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
     everyone = threading.Barrier(num_threads + 1)
 
     def start() -> None:
-        torch.get_num_threads()  # else the first operation would set the thread's number anew
+        torch.get_num_threads()  # else the first operation would reset the thread's number
         torch.set_num_threads(1)
         everyone.wait()
 
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix=_THREAD_NAME, initializer=start)
     for _ in range(num_threads):
-        pool.submit(int)  # a thread starts with the first thing there is to do for it
+        pool.submit(int)  # a thread starts with its first task
     everyone.wait()
     torch.set_num_threads(outside)
     return pool
@@ -90,7 +92,7 @@ def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
 def in_batches(
     items: Iterable[_Item], *, size: int, alike: Callable[[_Item], Hashable]
 ) -> Iterator[list[_Item]]:
-    """Yield runs of up to ``size`` consecutive items that are alike, none lost when items raise.
+    """Yield batches of up to ``size`` consecutive items that are alike; none is lost when items raise.
 
     Example:
         >>> list(in_batches([1, 3, 5, 2, 7], size=2, alike=lambda number: number % 2))

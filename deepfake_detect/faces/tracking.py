@@ -1,4 +1,4 @@
-"""Which face of one frame is whose in the next."""
+"""Tracking: assigns each face of a frame to a person seen before, or to a new one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from deepfake_detect.records import Face
 
-# A face may have moved by its own size, or grown by e, between sampled frames; sampled frames
-# can be a second apart, where boxes of one person need not overlap, so overlap would not do.
+# A face may move by its own size, or grow by a factor of e, between sampled frames. Sampled frames can
+# be a second apart, so boxes of one person need not overlap, and overlap is not enough to match them.
 _MAX_DISTANCE = 1.0
 _MAX_FRAMES_UNSEEN = 5
 
 
 @dataclass
 class _OpenTrack:
-    """A person who may be seen again: where they were last, and how their box moved per frame."""
+    """A person who may be seen again: the last box, and its motion per frame."""
 
     track_id: int
     box_xyxy: np.ndarray
@@ -26,13 +26,13 @@ class _OpenTrack:
     velocity: np.ndarray
 
     def distance(self, box: np.ndarray, frame_number: int) -> float:
-        """Return how far a box is from where the person was, or would be by now, whichever is less."""
+        """Return the distance of a box from the last or the predicted one, whichever is less."""
         expected = self.box_xyxy + self.velocity * (frame_number - self.last_seen)
         return min(_distance(box, self.box_xyxy), _distance(box, expected))
 
     def see(self, box: np.ndarray, frame_number: int) -> None:
         moved = (box - self.box_xyxy) / (frame_number - self.last_seen)
-        # The box's corners jitter; what matters is where the whole face goes.
+        # The box's corners jitter; only the motion of the whole face matters.
         shift = (moved[:2] + moved[2:]) / 2
         self.velocity = (self.velocity + np.concatenate([shift, shift])) / 2
         self.box_xyxy, self.last_seen = box, frame_number
@@ -41,11 +41,11 @@ class _OpenTrack:
 class Tracker:
     """Links faces to people, frame by frame in order.
 
-    In each frame the faces are matched to the people seen last so that the sum of distances is
-    least (Hungarian method); distance is the shift of the box center over the box size plus the
-    logarithm of the change of size, from where the person was last or, when they move, from where
-    they would be by now: so two people who cross, one hiding the other, keep their numbers. A face
-    that fits nobody starts a new track; a person unseen for more than five frames is given up.
+    In each frame the faces are matched to recently seen people so that the sum of distances is minimal
+    (Hungarian method). The distance is the shift of the box center over the box size plus the logarithm
+    of the change in size, from the last or the predicted position: so two people who cross, one hiding
+    the other, keep their numbers. A face without a match starts a new track; a person unseen for more
+    than five frames is dropped.
 
     Example:
         >>> face = Face(np.float32([0, 0, 50, 60]), 1.0, np.zeros((5, 2), np.float32))
@@ -114,7 +114,7 @@ def _assigned(distances: np.ndarray) -> list[tuple[int, int]]:
     """Return pairs of rows and columns whose distances have the least sum."""
     if distances.size == 1:
         return [(0, 0)]
-    # Pairs out of reach cost alike, so that they never push a good pair aside.
+    # Pairs out of reach all cost the same, so that they never displace a good pair.
     costs = np.minimum(distances, _MAX_DISTANCE * 10)
     if len(costs) <= costs.shape[1]:
         return list(enumerate(_columns_of_rows(costs)))
@@ -124,9 +124,9 @@ def _assigned(distances: np.ndarray) -> list[tuple[int, int]]:
 def _columns_of_rows(costs: np.ndarray) -> list[int]:
     """Return each row's column in the assignment of least cost (R, C), R <= C.
 
-    Row by row, along the cheapest path that gives up pairs made before (Hungarian method by shortest
-    augmenting paths, Jonker and Volgenant 1987). No library for it: one that has it takes half a second
-    to load, and an installation that only judges clips has none.
+    Row by row, along the cheapest augmenting path (Hungarian method by shortest augmenting paths, Jonker
+    and Volgenant 1987). SciPy has it too, but takes half a second to import and is not part of a small
+    installation.
     """
     num_columns = costs.shape[1]
     of_row, of_column = np.zeros(len(costs)), np.zeros(num_columns)  # the dual prices

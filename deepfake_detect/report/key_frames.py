@@ -20,7 +20,7 @@ from deepfake_detect.video import read_frames, read_metadata
 
 if TYPE_CHECKING:
     # Without heat maps a report needs no PyTorch.
-    from deepfake_detect.faces import FaceDetector
+    from deepfake_detect.faces import TorchMtcnnDetector
     from deepfake_detect.models.detector import BaseDetector
     from deepfake_detect.models.inference import TorchDetector
 
@@ -222,16 +222,18 @@ def _small(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
 
 
-def _face_detector(detector: TorchDetector, picks: Sequence[_Pick], metadata: VideoMetadata) -> FaceDetector:
+def _face_detector(
+    detector: TorchDetector, picks: Sequence[_Pick], metadata: VideoMetadata
+) -> TorchMtcnnDetector:
     """Return a face detector that finds faces as small as those that were scored."""
-    from deepfake_detect.faces import FaceDetector, default_min_face
+    from deepfake_detect.faces import TorchMtcnnDetector, default_min_face
 
     sides = [float((pick.face.box_xyxy[2:] - pick.face.box_xyxy[:2]).max()) for pick in picks]
     usual = default_min_face(metadata.height, metadata.width)
-    return FaceDetector(device=detector.device, min_face=max(_MIN_FACE, min([usual, *sides])))
+    return TorchMtcnnDetector(device=detector.device, min_face=max(_MIN_FACE, min([usual, *sides])))
 
 
-def _found(frame: Frame, face: FaceScore, finder: FaceDetector | None) -> Face:
+def _found(frame: Frame, face: FaceScore, finder: TorchMtcnnDetector | None) -> Face:
     """Return a scored face for cropping; aligned crops need its landmarks, which are detected again."""
     level = Face(face.box_xyxy, face.detection_score, np.zeros((5, 2), np.float32))
     if finder is None:

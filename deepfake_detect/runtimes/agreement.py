@@ -14,7 +14,7 @@ from deepfake_detect.data.crops import crop_fraction, read_crop
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.data.transforms import center_crop, resize_square
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.faces import follow_faces
+from deepfake_detect.faces import track_faces
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.progress import progress_bar
@@ -160,6 +160,6 @@ def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabeledC
     size = config.model.preprocessing.image_size
     frames = read_frames(clip, sampling=EvenlySpaced(_NUM_DEMO_FRAMES))
     with closing(frames):
-        followed = list(follow_faces(frames, detector=finder, geometry=config.geometry))
+        followed = list(track_faces(frames, detector=finder, geometry=config.geometry))
     images = [resize_square(face.crop, size) for frame in followed for face in frame.faces]
     return LabeledCrops(np.stack(images), None, clip.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_detect.faces.finder import MtcnnDetector
+from deepfake_detect.faces.detector import MtcnnDetector
 from deepfake_detect.faces.integral import frames_array
 from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.runtimes.sessions import Session, open_session
@@ -61,9 +61,9 @@ class _CropNet:
 class RuntimeNetworks:
     """P-Net, R-Net and O-Net in one runtime."""
 
-    proposal: _PNet
-    refine: _CropNet
-    output: _CropNet
+    pnet: _PNet
+    rnet: _CropNet
+    onet: _CropNet
 
     def frames(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return RGB uint8 arrays (H, W, 3) of one size as one array (B, H, W, 3)."""
@@ -71,7 +71,7 @@ class RuntimeNetworks:
 
 
 def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> MtcnnDetector:
-    """Return a face detector on a runtime; it agrees with ``faces.FaceDetector`` in its default mode.
+    """Return a face detector on a runtime; it agrees with ``faces.TorchMtcnnDetector`` in its default mode.
 
     Args:
         runtime: A name of ``RUNTIMES``.
@@ -96,11 +96,11 @@ def _networks(runtime: str, num_threads: int) -> RuntimeNetworks:
         with bundled_detector(name) as path:
             # Each caller is a thread with its own frame.
             sessions.append(open_session(path, runtime, num_threads=num_threads, num_callers=num_threads))
-    proposal, *others = sessions
-    refine, output = (
+    pnet, *others = sessions
+    rnet, onet = (
         _CropNet(session, _CROPS_PER_RUN[name]) for session, name in zip(others, FACE_FILES[1:], strict=True)
     )
-    return RuntimeNetworks(_PNet(proposal), refine, output)
+    return RuntimeNetworks(_PNet(pnet), rnet, onet)
 
 
 def _channels_last(pixels: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
-from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks
-from deepfake_detect.faces.follow import TrackedCropper
+from deepfake_detect.faces import TrackedFrame, MtcnnDetector, confirmed_tracks
+from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DetectorInfo, Frame, Verdict
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector
 from deepfake_detect.scoring.options import LiveOptions, ScoringOptions
@@ -129,7 +129,7 @@ def _verdicts(
 class _Seen:
     """A frame of the window, without its pixels."""
 
-    def __init__(self, frame: FollowedFrame, probabilities: np.ndarray) -> None:
+    def __init__(self, frame: TrackedFrame, probabilities: np.ndarray) -> None:
         self.time_seconds = frame.time_seconds
         self.frame_index = frame.frame_index
         self.faces = [

@@ -13,7 +13,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule, clip_faces, frames_interval
-from deepfake_detect.faces import FollowedFrame, MtcnnDetector, confirmed_tracks, follow_faces
+from deepfake_detect.faces import TrackedFrame, MtcnnDetector, confirmed_tracks, track_faces
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.models.detector import BaseDetector
@@ -110,7 +110,7 @@ class Detector(BaseDetector):
             stamp = file_stamp(path)
             frames = read_frames(path, sampling=policy, allow_truncated=allow_truncated)
             with closing(frames):
-                followed = follow_faces(frames, detector=faces, geometry=self.config.geometry)
+                followed = track_faces(frames, detector=faces, geometry=self.config.geometry)
                 scored = self._score_frames(followed, on_frame)
             clip = Clip.from_metadata(read_metadata(path), num_bytes=path.stat().st_size)
             result = replace(self._clip_result(str(path), _people_only(scored), rule, clip), file_stamp=stamp)
@@ -184,7 +184,7 @@ class Detector(BaseDetector):
             Frame(rgb_uint8(image, subject=f"frame {number}"), number, number / frames_per_second)
             for number, image in enumerate(frames)
         )
-        followed = follow_faces(numbered, detector=self.face_finder(min_face), geometry=self.config.geometry)
+        followed = track_faces(numbered, detector=self.face_finder(min_face), geometry=self.config.geometry)
         scored = self._score_frames(followed, on_frame)
         return self._clip_result(name, _people_only(scored), rule, Clip(len(scored)))
 
@@ -200,13 +200,13 @@ class Detector(BaseDetector):
         return rule
 
     def _score_frames(
-        self, frames: Iterable[FollowedFrame], on_frame: Callable[[int], None]
+        self, frames: Iterable[TrackedFrame], on_frame: Callable[[int], None]
     ) -> list[FrameScore]:
         """Score the faces of frames in batches, keeping at most one batch of crops in memory."""
         if self.is_sequential:
             return self._score_tracks(frames, on_frame)
         scored: list[FrameScore] = []
-        pending: list[FollowedFrame] = []
+        pending: list[TrackedFrame] = []
         for number, frame in enumerate(frames, start=1):
             pending.append(frame)
             if sum(len(one.faces) for one in pending) >= _BATCH_SIZE:
@@ -216,13 +216,13 @@ class Detector(BaseDetector):
         return scored + self._score_batch(pending)
 
     def _score_tracks(
-        self, frames: Iterable[FollowedFrame], on_frame: Callable[[int], None]
+        self, frames: Iterable[TrackedFrame], on_frame: Callable[[int], None]
     ) -> list[FrameScore]:
         """Score each track as a sequence; each of its faces gets the track's probability.
 
         The crops of all sampled frames are kept until the end of the clip.
         """
-        followed: list[FollowedFrame] = []
+        followed: list[TrackedFrame] = []
         for number, frame in enumerate(frames, start=1):
             followed.append(frame)
             on_frame(number)
@@ -235,7 +235,7 @@ class Detector(BaseDetector):
             _frame_score(frame, [probabilities[face.track_id] for face in frame.faces]) for frame in followed
         ]
 
-    def _score_batch(self, frames: list[FollowedFrame]) -> list[FrameScore]:
+    def _score_batch(self, frames: list[TrackedFrame]) -> list[FrameScore]:
         probabilities = iter(
             self.score_crops([face.crop for frame in frames for face in frame.faces]).tolist()
         )
@@ -294,7 +294,7 @@ def _with_verdict(
     )
 
 
-def _frame_score(frame: FollowedFrame, probabilities: list[float]) -> FrameScore:
+def _frame_score(frame: TrackedFrame, probabilities: list[float]) -> FrameScore:
     """Return a frame with the probability of each of its faces."""
     faces = tuple(
         FaceScore(

@@ -18,7 +18,7 @@ from deepfake_detect.extraction import ExtractionConfig, pipeline
 from deepfake_detect.extraction.pipeline import extract_videos
 from deepfake_detect.extraction.store import assemble, index_path
 from deepfake_detect.extraction.video import Job
-from deepfake_detect.faces import FaceDetector
+from deepfake_detect.faces import TorchMtcnnDetector
 from deepfake_detect.records import DatasetVideo, Face, Frame
 from tests.extraction.helpers import CONFIG, contents, extract, videos_of
 
@@ -65,7 +65,7 @@ def test_workers_and_streams_give_the_same_bytes(tree: Path, tmp_path: Path) -> 
     assert contents(tmp_path / "3") == whole
     out = tmp_path / "streams"
     videos = [Job(video, out, CONFIG) for video in videos_of(tree)]
-    names = extract_videos(videos, detector=FaceDetector(device="cpu"), num_streams=3, run_length=2)
+    names = extract_videos(videos, detector=TorchMtcnnDetector(device="cpu"), num_streams=3, run_length=2)
     assert sorted(names) == sorted(job.video.video_id for job in videos)
     assemble(out, CONFIG, videos_of(tree))
     del whole["settings.json"]

@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from deepfake_detect.faces.arrays import nms, placed
-from deepfake_detect.faces.integral import crop_windows, summed_area_table
+from deepfake_detect.faces.arrays import nms, to_device
+from deepfake_detect.faces.integral import crop_windows, integral_images
 from deepfake_detect.faces.mosaic import frame_scales, mosaic_plan, strip_pixels
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
-def test_the_surest_boxes_are_those_of_torchvision(count: int) -> None:
+def test_nms_is_that_of_torchvision(count: int) -> None:
     rng = np.random.default_rng(count)
     starts = rng.integers(0, 60, (count, 2))
     boxes = np.concatenate([starts, starts + rng.integers(1, 40, (count, 2))], 1).astype(np.float32)
     scores, groups = rng.random(count, np.float32), rng.integers(0, 3, count)
     for overlap in (0.3, 0.7):
-        tensors = (placed(one, torch.device("cpu")) for one in (boxes, scores, groups))
+        tensors = (to_device(one, torch.device("cpu")) for one in (boxes, scores, groups))
         wanted = nms(*tensors, overlap)
         assert nms(boxes, scores, groups, overlap).tolist() == wanted.tolist()
 
 
 def test_tables_crops_and_mosaics_are_the_same_to_the_last_bit() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 97, 131, 3), dtype=np.uint8)
-    tables, tensors = summed_area_table(frames), summed_area_table(torch.from_numpy(frames))
+    tables, tensors = integral_images(frames), integral_images(torch.from_numpy(frames))
     np.testing.assert_array_equal(tables, tensors)
     numbers, windows = np.array([0, 1, 1]), np.array([[3, 5, 80, 82], [10, 10, 17, 17], [30, 2, 54, 26]])
     crops = crop_windows(tables, numbers, windows, 24)

@@ -14,8 +14,8 @@ from facenet_pytorch import MTCNN
 
 import deepfake_detect as dfd
 from deepfake_detect.faces import cascade
-from deepfake_detect.faces.cascade import Boxes, output, refine, search_everywhere
-from deepfake_detect.faces.integral import summed_area_table
+from deepfake_detect.faces.cascade import Boxes, run_onet, run_rnet, search_everywhere
+from deepfake_detect.faces.integral import integral_images
 from deepfake_detect.faces.networks import load_networks
 from deepfake_detect.records import Face
 
@@ -96,7 +96,7 @@ def test_a_smallest_face_means_what_it_means_there(portrait: np.ndarray) -> None
 @torch.inference_mode()
 def test_frames_together_give_what_each_gives_alone(portrait: np.ndarray) -> None:
     frames = [portrait, np.zeros_like(portrait), portrait[:, ::-1], tiled(portrait, 4, 4, 128)]
-    tables = summed_area_table(torch.from_numpy(np.stack(frames)))
+    tables = integral_images(torch.from_numpy(np.stack(frames)))
     networks = load_networks(CPU)
     together = search_everywhere(tables, networks, smallest=20.0)
     assert [len(faces) for faces in together] == [1, 0, 1, 16]
@@ -110,20 +110,20 @@ def test_frames_together_give_what_each_gives_alone(portrait: np.ndarray) -> Non
 @torch.inference_mode()
 def test_a_box_outside_the_frame_is_no_face(portrait: np.ndarray) -> None:
     """facenet-pytorch would cut no crop for it and go on with fewer answers than boxes."""
-    table = summed_area_table(torch.from_numpy(portrait.copy())[None])
+    table = integral_images(torch.from_numpy(portrait.copy())[None])
     networks = load_networks(CPU)
     face = [170.0, 60.0, 280.0, 170.0]
     boxes = torch.tensor([[-90.0, 20.0, -10.0, 100.0], face, [600.0, 20.0, 700.0, 120.0]])
-    found = refine(Boxes(boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64)), table, networks.refine)
+    found = run_rnet(Boxes(boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64)), table, networks.rnet)
     assert len(found) == 1
     outside = Boxes(boxes[:1], torch.ones(1), torch.zeros(1, dtype=torch.int64))
-    assert output(outside, table, networks.output) == [[]]
+    assert run_onet(outside, table, networks.onet) == [[]]
 
 
-def test_of_two_faces_one_inside_the_other_the_surer_stays() -> None:
+def test_of_two_nested_faces_the_one_with_the_higher_score_stays() -> None:
     boxes = np.float32([[0, 0, 99, 99], [20, 20, 59, 59], [200, 0, 299, 99], [60, 60, 139, 139]])
-    assert cascade._surest_inside(boxes, np.float32([0.8, 0.9, 0.7, 0.75])) == [1, 3, 2]
-    assert cascade._surest_inside(boxes, np.float32([0.9, 0.8, 0.7, 0.75])) == [0, 3, 2]
+    assert cascade._nms_by_smaller_area(boxes, np.float32([0.8, 0.9, 0.7, 0.75])) == [1, 3, 2]
+    assert cascade._nms_by_smaller_area(boxes, np.float32([0.9, 0.8, 0.7, 0.75])) == [0, 3, 2]
 
 
 def clip_frames(path: Path, count: int) -> Iterator[np.ndarray]:

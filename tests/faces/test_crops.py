@@ -71,5 +71,5 @@ def test_alignment_levels_the_eyes(portrait: np.ndarray) -> None:
 
 @pytest.mark.parametrize("margin", [0.49, 4.1, float("nan")])
 def test_a_margin_out_of_range_is_refused(margin: float) -> None:
-    with pytest.raises(OptionError, match=f"margin: is {margin}; pass 0.5 to 4"):
+    with pytest.raises(OptionError, match=f"margin: is {margin}; must be 0.5 to 4 times"):
         crop_face(ramp(50, 50), face_at(10, 10, 20, 20), CropGeometry(margin=margin))

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from deepfake_detect.faces import integral as sums
-from deepfake_detect.faces.integral import crop_windows, frames_tensor, summed_area_table, window_edges
+from deepfake_detect.faces.integral import crop_windows, frames_tensor, integral_images, window_edges
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def shrunk_by_torch(window: torch.Tensor, height: int, width: int) -> torch.Tens
 
 def test_a_table_holds_the_sum_of_every_corner_rectangle() -> None:
     frames = random_frames(2, 5, 7)
-    tables = summed_area_table(frames)
+    tables = integral_images(frames)
     for image, table in zip(frames.long(), tables, strict=True):
         for row in range(6):
             for column in range(8):
@@ -49,7 +49,7 @@ def test_crops_are_those_of_area_interpolation(side: int) -> None:
     frames = random_frames(2, 84, 90)
     windows = torch.tensor([list(window) for window in WINDOWS])
     numbers = torch.arange(len(WINDOWS)) % 2
-    crops = crop_windows(summed_area_table(frames), numbers, windows, side)
+    crops = crop_windows(integral_images(frames), numbers, windows, side)
     assert crops.shape == (len(WINDOWS), 3, side, side)
     assert crops.is_contiguous(memory_format=torch.channels_last)
     for crop, number, (left, top, right, bottom) in zip(crops, numbers, WINDOWS, strict=True):
@@ -60,9 +60,9 @@ def test_crops_are_those_of_area_interpolation(side: int) -> None:
 def test_a_frame_too_large_for_int32_is_summed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = random_frames(1, 60, 90)
     window, number = torch.tensor([[3, 5, 80, 52]]), torch.tensor([0])
-    small = summed_area_table(frames)
+    small = integral_images(frames)
     monkeypatch.setattr(sums, "_LARGEST_INT32", 255 * 60 * 90 - 1)
-    large = summed_area_table(frames)
+    large = integral_images(frames)
     assert (small.dtype, large.dtype) == (torch.int32, torch.float64)
     torch.testing.assert_close(
         crop_windows(large, number, window, 24), crop_windows(small, number, window, 24), atol=1e-6, rtol=0
@@ -71,7 +71,7 @@ def test_a_frame_too_large_for_int32_is_summed_all_the_same(monkeypatch: pytest.
 
 def test_the_largest_sum_that_int32_holds_is_right() -> None:
     white = torch.full((1, 1, 2**31 // 255, 3), 255, dtype=torch.uint8)
-    table = summed_area_table(white)
+    table = integral_images(white)
     assert table.dtype == torch.int32
     assert int(table[0, 1, -1, 0]) == 255 * (2**31 // 255)
 
@@ -88,5 +88,5 @@ def test_frames_in_any_memory_layout_become_a_tensor() -> None:
 @pytest.mark.needs_cuda
 def test_tables_on_a_gpu_are_the_same() -> None:
     frames = random_frames(2, 40, 50)
-    on_gpu = summed_area_table(frames_tensor(list(frames.numpy()), torch.device("cuda")))
-    assert torch.equal(on_gpu.cpu(), summed_area_table(frames))
+    on_gpu = integral_images(frames_tensor(list(frames.numpy()), torch.device("cuda")))
+    assert torch.equal(on_gpu.cpu(), integral_images(frames))

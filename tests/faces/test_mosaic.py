@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from deepfake_detect.faces import mosaic
-from deepfake_detect.faces.integral import summed_area_table
+from deepfake_detect.faces.integral import integral_images
 from deepfake_detect.faces.mosaic import MosaicPlan, frame_scales, mosaic_plan, shrunk, strip_pixels
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def plan_of(height: int, width: int, *, is_whole: bool) -> MosaicPlan:
 
 def whole_mosaic(frames: torch.Tensor, plan: MosaicPlan) -> torch.Tensor:
     (strip,) = plan.strips
-    return strip_pixels(summed_area_table(frames), strip, plan.width)
+    return strip_pixels(integral_images(frames), strip, plan.width)
 
 
 def test_scales_are_those_of_facenet_pytorch() -> None:
@@ -71,7 +71,7 @@ def test_strips_overlap_into_the_whole(height: int, width: int, monkeypatch: pyt
     for strip in plan.strips:
         assert strip.first_cell_row == next_cell_row
         top = 2 * strip.first_cell_row
-        part = strip_pixels(summed_area_table(frame), strip, plan.width)
+        part = strip_pixels(integral_images(frame), strip, plan.width)
         assert torch.equal(part, whole[:, :, top : top + strip.height])
         next_cell_row += strip.height // 2 - 5
     assert next_cell_row * plan.num_cell_columns == len(plan.cell_tiles)

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 def test_the_first_network_answers_as_the_original(height: int, width: int) -> None:
     pixels = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    network = load_networks(CPU).proposal
+    network = load_networks(CPU).pnet
     with torch.inference_mode():
         corrections, probabilities = PNet()(pixels)
         features = network.features(pixels, torch.zeros(0, dtype=torch.int64))
@@ -32,7 +32,7 @@ def test_a_seam_stands_for_the_end_of_an_odd_picture(height: int, width: int) ->
     noise = torch.rand(1, 3, height + height % 2, width + width % 2, generator=generator)
     seam = torch.zeros(noise.shape[2] - 2, noise.shape[3] - 2, dtype=torch.bool)
     seam[height - 2 :], seam[:, width - 2 :] = True, True
-    network = load_networks(CPU).proposal
+    network = load_networks(CPU).pnet
     with torch.inference_mode():
         _, wanted = PNet()(noise[:, :, :height, :width])
         pixels = noise.contiguous(memory_format=torch.channels_last)
@@ -48,10 +48,10 @@ def test_the_other_networks_answer_as_the_originals(count: int) -> None:
     small, large = (torch.rand(count, 3, side, side, generator=generator) * 2 - 1 for side in (24, 48))
     with torch.inference_mode():
         moves, probabilities = RNet()(small)
-        for ours, wanted in zip(networks.refine(small), (probabilities[:, 1], moves), strict=True):
+        for ours, wanted in zip(networks.rnet(small), (probabilities[:, 1], moves), strict=True):
             torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
         moves, landmarks, probabilities = ONet()(large)
-        for ours, wanted in zip(networks.output(large), (probabilities[:, 1], moves, landmarks), strict=True):
+        for ours, wanted in zip(networks.onet(large), (probabilities[:, 1], moves, landmarks), strict=True):
             torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
 
 

@@ -11,7 +11,7 @@ import torch
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import OptionError
-from deepfake_detect.faces.integral import crop_windows, summed_area_table
+from deepfake_detect.faces.integral import crop_windows, integral_images
 from deepfake_detect.faces.networks import load_networks
 from deepfake_detect.records import Face
 from deepfake_detect.runtimes import RUNTIMES
@@ -62,7 +62,7 @@ def test_a_smallest_face_means_the_same(portrait: np.ndarray) -> None:
     for min_face in (12, 20, 60):
         finder = face_finder("onnx", num_threads=1, min_face=min_face)
         assert_same([finder.detect(small)], dfd.detect_faces([small], min_face=min_face, device="cpu"))
-    with pytest.raises(OptionError, match=r"min_face: is 11 px; MTCNN finds faces from 12"):
+    with pytest.raises(OptionError, match=r"min_face: is 11; must be 12 or more pixels"):
         face_finder("onnx", num_threads=1, min_face=11)
 
 
@@ -82,9 +82,9 @@ def test_the_shipped_networks_answer_as_the_originals() -> None:
     ours, theirs = _networks("onnx", 1), load_networks(torch.device("cpu"))
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (1, 120, 160, 3), dtype=np.uint8)
-    tables = summed_area_table(frame)
+    tables = integral_images(frame)
     windows = np.stack([np.array([n, n, n + 40, n + 50]) for n in range(70)])
-    for name, side in (("refine", 24), ("output", 48)):
+    for name, side in (("rnet", 24), ("onet", 48)):
         crops = crop_windows(tables, np.zeros(70, np.int64), windows, side)
         with torch.inference_mode():
             wanted = getattr(theirs, name)(torch.from_numpy(crops))
@@ -92,14 +92,14 @@ def test_the_shipped_networks_answer_as_the_originals() -> None:
             np.testing.assert_allclose(answer, other.numpy(), atol=1e-5)
     pixels = np.moveaxis(rng.standard_normal((2, 60, 62, 3), np.float32), 3, 1)
     seams = np.array([5, 300, 3479])
-    features = ours.proposal.features(pixels, seams)
+    features = ours.pnet.features(pixels, seams)
     with torch.inference_mode():
         tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(memory_format=torch.channels_last)
-        wanted_features = theirs.proposal.features(tensor, torch.from_numpy(seams))
-        odds = theirs.proposal.log_odds(wanted_features)
-        scores, moves = theirs.proposal.heads(wanted_features.flatten(0, 1))
-    np.testing.assert_allclose(ours.proposal.log_odds(features), odds.numpy(), atol=1e-4)
-    found, corrections = ours.proposal.heads(features.reshape(-1, 5))
+        wanted_features = theirs.pnet.features(tensor, torch.from_numpy(seams))
+        odds = theirs.pnet.log_odds(wanted_features)
+        scores, moves = theirs.pnet.heads(wanted_features.flatten(0, 1))
+    np.testing.assert_allclose(ours.pnet.log_odds(features), odds.numpy(), atol=1e-4)
+    found, corrections = ours.pnet.heads(features.reshape(-1, 5))
     np.testing.assert_allclose(found, scores.numpy(), atol=1e-5)
     np.testing.assert_allclose(corrections, moves.numpy(), atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Finding faces with any runtime's networks: which frames together, and how small a face."""
+"""Face detection with the networks of any runtime."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.faces.cascade import PYRAMID_FACTOR, Networks, longer_side, search_everywhere
-from deepfake_detect.faces.integral import summed_area_table
+from deepfake_detect.faces.integral import integral_images
 from deepfake_detect.faces.parallel import in_batches, map_in_threads
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face, Frame
 
 SMALLEST_USUAL_FACE = 20.0
-"""Side in pixels of the smallest face that facenet-pytorch looks for unless told otherwise."""
+"""Side in pixels of the smallest face that facenet-pytorch detects by default."""
 _SMALLEST_POSSIBLE_FACE = 12.0
-_SHARE_OF_FRAME = 1 / 10
-# The first network must look for somewhat smaller faces than those asked for: a face's best
-# proposal may be smaller than the face. On 435 faces of 365 frames, the smallest a twelfth of the
+_FRAME_FRACTION = 1 / 10
+# P-Net must search for slightly smaller faces than requested: a face's best proposal may be smaller
+# than the face. On 435 faces of 365 frames, the smallest a twelfth of the
 # frame, recall at IoU 0.9 was .982 without this margin and 1.000 with it.
 _MARGIN = 1.2
-# Frames searched together: operations on one are many and small, and two outgrow no CPU's cache.
-_FRAMES_TOGETHER = 2
+# Frames per batch: the operations on one frame are many and small, and two fit into a CPU's cache.
+_FRAMES_PER_BATCH = 2
 
 
 def default_min_face(height: int, width: int) -> float:
-    """Return the side in pixels of the smallest face looked for in a frame of this size.
+    """Return the side in pixels of the smallest face that is detected in a frame of this size by default.
 
-    It is a tenth of the shorter side, and never below 20.
+    It is a tenth of the shorter side, but at least 20.
 
     Example:
         >>> [default_min_face(h, w) for h, w in ((160, 320), (720, 1280), (1080, 1920))]
         [20.0, 72.0, 108.0]
     """
-    return max(SMALLEST_USUAL_FACE, min(height, width) * _SHARE_OF_FRAME)
+    return max(SMALLEST_USUAL_FACE, min(height, width) * _FRAME_FRACTION)
 
 
 class MtcnnDetector:
-    """Finds every face that is large enough in its frame.
+    """Detects every face that is large enough in its frame.
 
     Args:
-        networks: The cascade's, of whatever runs them.
-        num_threads: That find faces, each with frames of its own.
-        min_face: Longer side in pixels of the smallest face that is returned, from 12; ``None``
+        networks: P-Net, R-Net and O-Net in some runtime.
+        num_threads: Threads that detect faces, each in frames of its own.
+        min_face: Longer side in pixels of the smallest face that is returned, 12 or more; ``None``
             is a tenth of each frame's shorter side (see :func:`default_min_face`).
 
     Raises:
         OptionError: ``min_face`` is below 12.
     """
 
-    def __init__(self, networks: Networks, *, num_threads: int, min_face: float | None = None) -> None:
+    def __init__(self, networks: Networks[Any], *, num_threads: int, min_face: float | None = None) -> None:
         check_min_face(min_face)
         self.min_face = min_face
         self._networks = networks
@@ -68,39 +68,39 @@ class MtcnnDetector:
     def detect_each(self, images: Iterable[Any]) -> Iterator[list[Face]]:
         """Yield the faces of each of many images, in order, largest first.
 
-        Images may come from a generator, however long: few are held at a time.
+        Images may come from a generator of any length: few are in memory at a time.
 
         Args:
             images: RGB uint8 (H, W, 3), or :class:`records.Frame`; sizes may differ.
 
         Raises:
-            ImageError: An image is not RGB; the message tells which.
+            ImageError: An image is not RGB; the message names it.
         """
         frames = (rgb_uint8(_pixels(image), subject=f"frame {n}") for n, image in enumerate(images))
         batches = in_batches(frames, size=self._batch_size(), alike=np.shape)
-        for found in map_in_threads(self._find_in, batches, num_threads=self._count_threads()):
+        for found in map_in_threads(self._detect_batch, batches, num_threads=self._count_threads()):
             yield from found
 
     def _count_threads(self) -> int:
         return self._num_threads
 
     def _batch_size(self) -> int:
-        """Return how many frames are searched together."""
-        return _FRAMES_TOGETHER
+        """Return the number of frames per batch."""
+        return _FRAMES_PER_BATCH
 
-    def _find_in(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+    def _detect_batch(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of consecutive images of one size."""
         return self._search(images)
 
     def _search(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of images of one size."""
         min_face, smallest = self._sizes(images[0])
-        tables = summed_area_table(self._networks.frames(images))
+        tables = integral_images(self._networks.frames(images))
         found = search_everywhere(tables, self._networks, smallest=smallest)
         return [large_enough(faces, min_face) for faces in found]
 
     def _sizes(self, image: np.ndarray) -> tuple[float, float]:
-        """Return the smallest face that is returned, and the smallest window looked through."""
+        """Return the smallest face that is returned, and P-Net's smallest window."""
         min_face = self.min_face or default_min_face(*image.shape[:2])
         return min_face, smallest_window(min_face)
 
@@ -108,21 +108,19 @@ class MtcnnDetector:
 def check_min_face(min_face: float | None) -> None:
     """Raise OptionError for a smallest face below 12 pixels."""
     if min_face is not None and not min_face >= _SMALLEST_POSSIBLE_FACE:
-        raise OptionError(
-            "min_face", f"is {min_face} px", f"MTCNN finds faces from {_SMALLEST_POSSIBLE_FACE}"
-        )
+        raise OptionError("min_face", f"is {min_face}", f"must be {_SMALLEST_POSSIBLE_FACE:g} or more pixels")
 
 
 def large_enough(faces: Sequence[Face], min_face: float) -> list[Face]:
-    """Return the faces whose longer side is ``min_face`` pixels or more."""
+    """Return the faces whose longer side is at least ``min_face`` pixels."""
     return [face for face in faces if longer_side(face) >= min_face]
 
 
 def smallest_window(min_face: float) -> float:
-    """Return the smallest window to look through for faces of ``min_face`` pixels and more.
+    """Return P-Net's smallest window for faces of at least ``min_face`` pixels.
 
-    It is one of the sizes that facenet-pytorch's own pyramid has (20, 28, 40, 56, 79, 112 ... px),
-    so that leaving out the smaller ones moves no box.
+    It is one of the sizes of facenet-pytorch's own pyramid (20, 28, 40, 56, 79, 112 ... px), so that
+    leaving out the smaller ones moves no box.
 
     Example:
         >>> [round(smallest_window(side)) for side in (12, 30, 72, 108)]

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.faces.crops import check_geometry, crop_face
-from deepfake_detect.faces.finder import MtcnnDetector
+from deepfake_detect.faces.detector import MtcnnDetector
 from deepfake_detect.faces.tracking import Tracker
 from deepfake_detect.records import CropGeometry, Face, Frame
 
-# A person counts when at least one of their faces is this sure: a background pattern taken for
-# a face would be scored, and could decide a clip. A face of such a person may itself be less
-# sure, as in the dark.
-_SURE_DETECTION_SCORE = 0.9
+# A track counts as a person if at least one of its faces has this detection score: a background
+# pattern mistaken for a face could decide a clip. Other faces of the person may have lower scores, as
+# in the dark.
+_CONFIRMING_SCORE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class FollowedFace:
-    """A face, whose it is, and its crop: RGB uint8 (S, S, 3) in the frame's own resolution."""
+class TrackedFace:
+    """A face, its track, and its crop: RGB uint8 (S, S, 3) at the frame's resolution."""
 
     face: Face
     track_id: int
@@ -29,19 +29,19 @@ class FollowedFace:
 
 
 @dataclass(frozen=True, eq=False)
-class FollowedFrame:
-    """A sampled frame without its pixels: where it stands in the clip, and its faces."""
+class TrackedFrame:
+    """A sampled frame without its pixels: its position in the clip, and its faces."""
 
     frame_index: int
     time_seconds: float
-    faces: tuple[FollowedFace, ...]
+    faces: tuple[TrackedFace, ...]
 
 
 class TrackedCropper:
     """Links and crops the detected faces of one clip, frame by frame in order.
 
     Args:
-        geometry: How crops are cut.
+        geometry: Margin and alignment of the crops.
 
     Raises:
         OptionError: The margin is outside 0.5 to 4.
@@ -58,36 +58,36 @@ class TrackedCropper:
         self._geometry = geometry
         self._tracker = Tracker()
 
-    def follow(self, frame: Frame, faces: Sequence[Face]) -> FollowedFrame:
+    def follow(self, frame: Frame, faces: Sequence[Face]) -> TrackedFrame:
         """Return the next frame's faces with their tracks and crops, in the order given."""
         track_ids = self._tracker.update(faces)
         followed = tuple(
-            FollowedFace(face, track_id, crop_face(frame.image, face, self._geometry))
+            TrackedFace(face, track_id, crop_face(frame.image, face, self._geometry))
             for face, track_id in zip(faces, track_ids, strict=True)
         )
-        return FollowedFrame(frame.frame_index, frame.time_seconds, followed)
+        return TrackedFrame(frame.frame_index, frame.time_seconds, followed)
 
 
-def follow_faces(
+def track_faces(
     frames: Iterable[Frame], *, detector: MtcnnDetector, geometry: CropGeometry
-) -> Iterator[FollowedFrame]:
+) -> Iterator[TrackedFrame]:
     """Detect, link and crop the faces of a clip's frames, a few frames in memory at a time.
 
-    Every detection is yielded; :func:`confirmed_tracks` tells at the end which tracks are people.
+    Every detection is yielded; :func:`confirmed_tracks` then returns the tracks that are people.
 
     Args:
         frames: Frames of one clip in order.
-        detector: What finds the faces.
-        geometry: How crops are cut.
+        detector: Detects the faces.
+        geometry: Margin and alignment of the crops.
 
     Yields:
-        One record per frame, also where it shows no face.
+        One record per frame, also for frames without a face.
 
     Raises:
         OptionError: The margin is outside 0.5 to 4.
     """
-    follower = TrackedCropper(geometry)
-    held: deque[Frame] = deque()  # read already, while faces of the ones before are looked for
+    cropper = TrackedCropper(geometry)
+    held: deque[Frame] = deque()  # read, with their faces not yet detected
 
     def images() -> Iterator[np.ndarray]:
         for frame in frames:
@@ -95,11 +95,11 @@ def follow_faces(
             yield frame.image
 
     for faces in detector.detect_each(images()):
-        yield follower.follow(held.popleft(), faces)
+        yield cropper.follow(held.popleft(), faces)
 
 
 def confirmed_tracks(detections: Iterable[tuple[int, float]]) -> set[int]:
-    """Return the tracks that are people: those with one detection score of 0.9 or more.
+    """Return the tracks that are people: those with at least one detection score of 0.9 or more.
 
     Args:
         detections: Track number and detection score (0 to 1) of every face of the clip.
@@ -108,4 +108,4 @@ def confirmed_tracks(detections: Iterable[tuple[int, float]]) -> set[int]:
         >>> confirmed_tracks([(0, 0.75), (0, 0.97), (1, 0.8)])
         {0}
     """
-    return {track_id for track_id, score in detections if score >= _SURE_DETECTION_SCORE}
+    return {track_id for track_id, score in detections if score >= _CONFIRMING_SCORE}

@@ -10,8 +10,8 @@ from PIL import Image
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.faces import FaceDetector, default_min_face
-from deepfake_detect.faces.mtcnn import DetectionMode
+from deepfake_detect.faces import TorchMtcnnDetector, default_min_face
+from deepfake_detect.faces.torch_detector import DetectionMode
 from deepfake_detect.records import Face, Frame
 
 
@@ -127,7 +127,7 @@ def test_a_path_is_refused_with_the_way_to_frames() -> None:
 
 @pytest.mark.parametrize("min_face", [0, 11.9, float("nan"), -5])
 def test_a_face_too_small_for_the_networks_is_refused(min_face: float) -> None:
-    with pytest.raises(OptionError, match=f"min_face: is {min_face} px"):
+    with pytest.raises(OptionError, match=f"min_face: is {min_face}; must be 12 or more pixels"):
         dfd.detect_faces([], min_face=min_face)
 
 
@@ -137,7 +137,7 @@ def test_the_default_size_is_a_tenth_of_the_frame(height: int, width: int) -> No
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(OptionError, match="mode: 'fast' is unknown; choose default, exact, dense"):
+    with pytest.raises(OptionError, match="mode: is 'fast'; must be one of default, exact, dense"):
         dfd.detect_faces([], mode="fast")  # type: ignore[arg-type]
 
 
@@ -151,7 +151,7 @@ def test_frames_are_taken_as_they_are_needed(portrait: np.ndarray, mode: Detecti
             taken += 1
             yield portrait[::2, ::2]
 
-    found = FaceDetector(mode=mode).detect_each(frames())
+    found = TorchMtcnnDetector(mode=mode).detect_each(frames())
     run = {"exact": 1, "default": 2, "dense": 4 * 8}[mode]
     for _ in range(2 * run):
         assert len(next(found)) == 1
@@ -162,7 +162,7 @@ def test_frames_are_taken_as_they_are_needed(portrait: np.ndarray, mode: Detecti
 def test_a_wrong_frame_comes_after_the_faces_of_those_before(
     portrait: np.ndarray, mode: DetectionMode
 ) -> None:
-    found = FaceDetector(mode=mode).detect_each([portrait, portrait, "clip.mp4"])
+    found = TorchMtcnnDetector(mode=mode).detect_each([portrait, portrait, "clip.mp4"])
     assert [len(next(found)), len(next(found))] == [1, 1]
     with pytest.raises(ImageError, match="frame 2: is a str"):
         next(found)

@@ -1,7 +1,7 @@
-"""Finding faces: which frames, how small a face, on which device, in which of three ways.
+"""Face detection with PyTorch, on a CPU or GPU, in one of three modes.
 
-default  the faces that matter to the library: those that are large enough in their frame
-exact    what facenet-pytorch's MTCNN finds, face for face
+default  faces that are large enough in their frame
+exact    the faces that facenet-pytorch's MTCNN finds
 dense    every frame of a clip, each searched near the faces of the frame before
 """
 
@@ -17,7 +17,7 @@ import torch
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.faces.dense import DenseDetector
-from deepfake_detect.faces.finder import (
+from deepfake_detect.faces.detector import (
     SMALLEST_USUAL_FACE,
     MtcnnDetector,
     check_min_face,
@@ -32,19 +32,19 @@ DetectionMode = Literal["default", "exact", "dense"]
 
 _KEY_INTERVAL = 8
 _LARGEST_SMALLEST_DENSE_FACE = 80.0
-# Frames searched together: operations on one are many and small. On a CPU two outgrow no cache, but
-# for the many pixels of exact mode and the few of dense mode, which takes four parts of a clip.
-_FRAMES_TOGETHER = {"exact": 1, "default": 2, "dense": 4}
-_FRAMES_TOGETHER_ON_GPU = 8
+# Frames per batch: the operations on one frame are many and small. Two fit into a CPU's cache; exact
+# mode has more pixels per frame, dense mode fewer.
+_FRAMES_PER_BATCH = {"exact": 1, "default": 2, "dense": 4}
+_FRAMES_PER_GPU_BATCH = 8
 
 
-class FaceDetector(MtcnnDetector):
+class TorchMtcnnDetector(MtcnnDetector):
     """MTCNN (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights, on one device.
 
     Args:
         device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"`` or a torch device.
-        min_face: Longer side in pixels of the smallest face that is returned, from 12; ``None``
-            is as in :func:`detect_faces`.
+        min_face: Longer side in pixels of the smallest face that is returned, 12 or more; ``None``:
+            see :func:`detect_faces`.
         mode: See :func:`detect_faces`.
 
     Raises:
@@ -61,24 +61,24 @@ class FaceDetector(MtcnnDetector):
         min_face: float | None = None,
         mode: DetectionMode = "default",
     ) -> None:
-        check_min_face(min_face)  # before networks are loaded
+        check_min_face(min_face)  # before the networks are loaded
         if mode not in get_args(DetectionMode):
-            raise OptionError("mode", f"{mode!r} is unknown", f"choose {', '.join(get_args(DetectionMode))}")
+            raise OptionError("mode", f"is {mode!r}", f"must be one of {', '.join(get_args(DetectionMode))}")
         super().__init__(load_networks(choose_device(device)), num_threads=1, min_face=min_face)
         self.mode = mode
 
     def detect_each(self, images: Iterable[Any]) -> Iterator[list[Face]]:
         """Yield the faces of each of many images, in order.
 
-        Images may come from a generator, however long: few are held at a time. On a CPU that is
-        two for each of torch's threads and two more (one in exact mode, 32 in dense mode); on a
-        GPU eight and in dense mode 64.
+        Images may come from a generator of any length: few are in memory at a time. On a CPU that is
+        two per torch thread plus two (one in exact mode, 32 in dense mode), on a GPU eight (64 in
+        dense mode).
 
         Args:
-            images: As in :func:`detect_faces`; in dense mode the consecutive frames of a clip.
+            images: See :func:`detect_faces`; in dense mode the consecutive frames of a clip.
 
         Raises:
-            ImageError: An image is not RGB; the message tells which.
+            ImageError: An image is not RGB; the message names it.
         """
         return super().detect_each(images)
 
@@ -90,22 +90,22 @@ class FaceDetector(MtcnnDetector):
         return self._networks.device.type == "cuda"
 
     def _batch_size(self) -> int:
-        size = _FRAMES_TOGETHER_ON_GPU if self._is_on_gpu else _FRAMES_TOGETHER[self.mode]
+        size = _FRAMES_PER_GPU_BATCH if self._is_on_gpu else _FRAMES_PER_BATCH[self.mode]
         return size * _KEY_INTERVAL if self.mode == "dense" else size
 
-    def _find_in(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        return self._follow(images) if self.mode == "dense" else self._search(images)
+    def _detect_batch(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        return self._detect_dense(images) if self.mode == "dense" else self._search(images)
 
     @torch.inference_mode()
     def _search(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         return super()._search(images)
 
-    def _follow(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+    def _detect_dense(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of consecutive frames of one size, every eighth of which is a key frame."""
         min_face, smallest = self._sizes(images[0])
-        follower = DenseDetector(self._networks, smallest=smallest, min_face=min_face)
+        detector = DenseDetector(self._networks, smallest=smallest, min_face=min_face)
         parts = [images[start : start + _KEY_INTERVAL] for start in range(0, len(images), _KEY_INTERVAL)]
-        steps = [follower.find([part[n] for part in parts if n < len(part)]) for n in range(len(parts[0]))]
+        steps = [detector.find([part[n] for part in parts if n < len(part)]) for n in range(len(parts[0]))]
         in_order = (steps[n][number] for number, part in enumerate(parts) for n in range(len(part)))
         return [large_enough(faces, min_face) for faces in in_order]
 
@@ -125,38 +125,38 @@ def detect_faces(
     min_face: float | None = None,
     device: str | torch.device = "auto",
 ) -> list[list[Face]]:
-    """Find the faces of frames.
+    """Detect the faces of frames.
 
     ==========  ==============================================================================
-    mode        what is found
+    mode        what is detected
     ==========  ==============================================================================
     "default"   every face whose longer side is ``min_face`` or more
     "exact"     what facenet-pytorch 2.5.3 finds with ``MTCNN(keep_all=True)``: the same boxes,
                 scores and landmarks in the same order, ``min_face`` being its
                 ``min_face_size``
-    "dense"     as "default", for all consecutive frames of a clip: every eighth is searched
-                everywhere, the others near the faces of the frame before, or everywhere where
+    "dense"     as "default", for all consecutive frames of a clip: every eighth frame is
+                searched whole, the others near the faces of the frame before, or whole if
                 one of those is lost or the shot changes. A face that enters is found within
                 eight frames
     ==========  ==============================================================================
 
-    On a CPU frames are searched side by side, one per torch thread.
+    On a CPU frames are searched in parallel, one per torch thread.
 
     Args:
         frames: RGB frames, each uint8 (H, W, 3) (float in [0, 1], torch tensors, PIL images and
-            :class:`records.Frame` are taken too); sizes may differ. One array or tensor
+            :class:`records.Frame` are accepted too); sizes may differ. One array or tensor
             (N, H, W, 3) is N frames; a single image counts as one frame.
         mode: See above.
-        min_face: Side in pixels of the smallest face looked for, from 12; ``None`` takes a tenth
-            of each frame's shorter side (see :func:`default_min_face`), in dense mode 80 where
-            that is less, and in exact mode 20.
-        device: Where the networks run: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``.
+        min_face: Side in pixels of the smallest face to detect, 12 or more; ``None`` is a tenth of
+            each frame's shorter side (see :func:`default_min_face`), in dense mode at most 80, in
+            exact mode 20.
+        device: Device of the networks: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``.
 
     Returns:
-        For each frame the list of its faces, largest first; empty where there is none.
+        For each frame the list of its faces, largest first; empty if there is none.
 
     Raises:
-        ImageError: A frame is not an RGB image; the message tells which.
+        ImageError: A frame is not an RGB image; the message names it.
         OptionError: ``min_face`` is below 12, or the mode is unknown.
         DeviceError: There is no such device.
 
@@ -170,5 +170,5 @@ def detect_faces(
             "frames", f"is a {type(frames).__name__}", "pass images; deepfake_detect.read_frames reads a path"
         )
     is_single = is_image or getattr(frames, "ndim", 0) == 3
-    detector = FaceDetector(device=device, min_face=min_face, mode=mode)
+    detector = TorchMtcnnDetector(device=device, min_face=min_face, mode=mode)
     return [detector.detect(frames)] if is_single else list(detector.detect_each(frames))
