@@ -21,7 +21,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
-from deepfake_detect.faces import TrackedFrame, MtcnnDetector, confirmed_tracks
+from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DetectorInfo, Frame, Verdict
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector

@@ -13,7 +13,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule, clip_faces, frames_interval
-from deepfake_detect.faces import TrackedFrame, MtcnnDetector, confirmed_tracks, track_faces
+from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks, track_faces
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.models.detector import BaseDetector

@@ -143,7 +143,7 @@ def test_a_bad_clip_is_one_line_and_exit_code_2_in_a_fresh_process(
         (["--device", "tpu"], "device: 'tpu' is unknown"),
         (["--frames", "0"], "num_frames"),
         (["--aggregation", "guess"], "guess"),
-        (["--min-face", "2"], "min_face: is 2.0 px"),
+        (["--min-face", "2"], "--min-face: is 2.0; must be 12 or more"),
     ],
 )
 def test_a_bad_option_is_one_line(
