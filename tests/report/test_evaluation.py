@@ -18,6 +18,7 @@ from deepfake_detect.evaluation.compare import NamedScores, compare_scores
 from deepfake_detect.evaluation.robustness import Robustness, RobustnessPoint
 from deepfake_detect.evaluation.score_files import read_scores
 from deepfake_detect.metrics import METRIC_NAMES, Interval
+from deepfake_detect.report import drawing
 from deepfake_detect.report.compare import write_comparison
 from deepfake_detect.report.evaluation import ReportContext, write_evaluation
 from deepfake_detect.report.faces import CropSource
@@ -52,18 +53,42 @@ def made_scores(root: Path, *, num_videos: int = 24, label: int | None = None) -
     )
 
 
-def written(folder: Path, table: ScoreTable, *, coverage: Coverage | None = None, **context: object):  # type: ignore[no-untyped-def]
+def evaluated(table: ScoreTable, *, coverage: Coverage | None = None) -> Evaluation:
     count = len(set(table.video_id))
-    evaluation = evaluate_scores(
+    return evaluate_scores(
         table,
         coverage or Coverage(count, count, 0, 0, ()),
         threshold=0.5,
         aggregation_rule="mean",
         num_resamples=20,
     )
+
+
+def written(
+    folder: Path, table: ScoreTable, *, coverage: Coverage | None = None, **context: object
+) -> Evaluation:
+    evaluation = evaluated(table, coverage=coverage)
     facts = {"name": "made", "threshold": 0.5, "aggregation_rule": "mean", "aggregation_weights": []}
     write_evaluation(folder, evaluation, table, ReportContext("A <title>", facts, **context))  # type: ignore[arg-type]
     return evaluation
+
+
+SEEN = "m: the detector was trained on 3 of the 24 measured videos"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
+    """The folder of an evaluation with a video that failed and a warning."""
+    root = tmp_path_factory.mktemp("report")
+    coverage = Coverage(25, 24, 0, 1, (("made/<broken>", "cut short"),))
+    return root / "out", written(root / "out", made_scores(root), coverage=coverage, seen=[SEEN])
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the report's text: rendering the figures takes nearly all of the time."""
+    blank = cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes()
+    monkeypatch.setattr(drawing, "png_bytes", lambda figure, **_: blank)
 
 
 class Page(HTMLParser):
@@ -96,16 +121,14 @@ def test_the_words_name_every_metric() -> None:
     assert set(METRIC_WORDS) == set(METRIC_NAMES)
 
 
-def test_the_folder_holds_numbers_that_anyone_can_recompute(tmp_path: Path) -> None:
-    table = made_scores(tmp_path)
-    coverage = Coverage(25, 24, 1, 0, (("made/dark", "no_face"),))
-    evaluation = written(tmp_path / "out", table, coverage=coverage, seen=["m: seen before"])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+def test_the_folder_holds_numbers_that_anyone_can_recompute(report: tuple[Path, Evaluation]) -> None:
+    folder, evaluation = report
+    assert sorted(path.name for path in folder.iterdir()) == [
         *("metrics.json", "report.html", "report.md", "roc.png", "scores.parquet")
     ]
-    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert stored == {**evaluation.to_json(), "seen": ["m: seen before"], "robustness": None}
-    file = read_scores(tmp_path / "out")
+    stored = json.loads((folder / "metrics.json").read_text())
+    assert stored == {**evaluation.to_json(), "seen": [SEEN], "robustness": None}
+    file = read_scores(folder)
     again = evaluate_scores(
         file.table,
         file.coverage,
@@ -116,15 +139,10 @@ def test_the_folder_holds_numbers_that_anyone_can_recompute(tmp_path: Path) -> N
     assert again.to_json() == evaluation.to_json()
 
 
-def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
-    table = made_scores(tmp_path)
-    evaluation = written(
-        tmp_path / "out",
-        table,
-        coverage=Coverage(25, 24, 0, 1, (("made/<broken>", "cut short"),)),
-        seen=["m: the detector was trained on 3 of the 24 measured videos"],
-    )
-    page = Page((tmp_path / "out" / "report.html").read_text())
+def test_the_page_is_whole_and_needs_nothing_else(report: tuple[Path, Evaluation]) -> None:
+    folder, evaluation = report
+    html = (folder / "report.html").read_text()
+    page = Page(html)
     assert page.open == []
     assert page.links == []
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
@@ -134,17 +152,17 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
         assert image.std() > 5
     words = " ".join(page.words)
     assert page.words.count("A <title>") == 2  # of the page, and on it
-    assert "the detector was trained on 3 of the 24 measured videos" in words
+    assert SEEN in words
     assert "24 of 25 videos scored, 0 without a face, 1 failed" in words
     assert "made/<broken>" in words
     assert "video: <b>Swap|$x$" in words
     assert "video: mean over methods" in words
     assert evaluation.video.metrics["auc"].text() in words
     assert all(name in words for name in METRIC_WORDS.values())
-    html = (tmp_path / "out" / "report.html").read_text()
     assert '<p class="red">m: the detector was trained' in html
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_worst_faces_are_shown_with_their_clips(tmp_path: Path) -> None:
     table = made_scores(tmp_path)
     clip = tmp_path / "clip of 05.mp4"
@@ -171,6 +189,7 @@ def test_the_worst_faces_are_shown_with_their_clips(tmp_path: Path) -> None:
     assert abs(float(gray.mean()) - row) < 1.5
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_crop_that_is_gone_is_said_and_no_end(tmp_path: Path) -> None:
     table = made_scores(tmp_path)
     for crop in (tmp_path / "crops").iterdir():
@@ -181,6 +200,7 @@ def test_a_crop_that_is_gone_is_said_and_no_end(tmp_path: Path) -> None:
     assert page.links == []
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_without_mistakes_the_sheets_say_none(tmp_path: Path) -> None:
     table = made_scores(tmp_path)
     right = replace(table, fake_probability=table.label * 0.5 + 0.25)
@@ -215,9 +235,9 @@ def test_robustness_is_a_figure_and_a_table(tmp_path: Path) -> None:
     assert stored["robustness"] == found.to_json()
 
 
-def test_the_paper_table_is_markdown(tmp_path: Path) -> None:
-    evaluation = written(tmp_path / "out", made_scores(tmp_path), seen=["seen"])
-    text = (tmp_path / "out" / "report.md").read_text()
+def test_the_paper_table_is_markdown(report: tuple[Path, Evaluation]) -> None:
+    folder, evaluation = report
+    text = (folder / "report.md").read_text()
     rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows[:14]}) == 1
     slices = [row[1:3] for row in rows[14:]]
@@ -228,18 +248,17 @@ def test_the_paper_table_is_markdown(tmp_path: Path) -> None:
         (level, name) for level in ("video", "track", "frame") for name in names
     ]
     assert rows[2][4].strip() == evaluation.video.metrics["auc"].text()
-    assert "**Warning: seen**" in text
-    assert "24 of 24 videos scored" in text
+    assert f"**Warning: {SEEN}**" in text
+    assert "24 of 25 videos scored" in text
 
 
-def test_scores_that_are_used_again_keep_the_warning(tmp_path: Path) -> None:
-    written(tmp_path / "out", made_scores(tmp_path), seen=["m: seen before"])
-    assert read_scores(tmp_path / "out").facts["seen"] == ["m: seen before"]
+def test_scores_that_are_used_again_keep_the_warning(report: tuple[Path, Evaluation]) -> None:
+    assert read_scores(report[0]).facts["seen"] == [SEEN]
 
 
-def test_slices_are_tables_too(tmp_path: Path) -> None:
-    evaluation = written(tmp_path / "out", made_scores(tmp_path))
-    words = Page((tmp_path / "out" / "report.html").read_text()).words
+def test_slices_are_tables_too(report: tuple[Path, Evaluation]) -> None:
+    folder, evaluation = report
+    words = Page((folder / "report.html").read_text()).words
     first = evaluation.slices["native_size"][0]
     start = words.index("below 100")
     assert words[start + 1 : start + 3] == ["2 + 2", first.metrics["auc"].text()]
@@ -250,9 +269,10 @@ def titles(evaluation: Evaluation, table: ScoreTable, *, has_logits: bool) -> li
     return [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_reliability_before_calibration_needs_logits_of_our_own(tmp_path: Path) -> None:
     table = made_scores(tmp_path)
-    evaluation = written(tmp_path / "out", table)
+    evaluation = evaluated(table)
     before = "faces, before calibration"
     assert titles(evaluation, table, has_logits=True) == [before, "faces", "videos"]
     assert titles(evaluation, table, has_logits=False) == ["faces", "videos"]
@@ -262,6 +282,7 @@ def test_reliability_before_calibration_needs_logits_of_our_own(tmp_path: Path) 
         written(tmp_path / "other", other)  # a text column of that name is no matter
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_without_tracks_the_report_says_so(tmp_path: Path) -> None:
     table = replace(made_scores(tmp_path), has_tracks=False)
     written(tmp_path / "out", table)
@@ -280,6 +301,7 @@ def test_names_in_any_script_are_drawn_without_a_warning(tmp_path: Path) -> None
     assert first.startswith("| video | \u6362\u8138\x07 xxx")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_figures_of_many_rows_are_cut_and_tables_are_not(tmp_path: Path) -> None:
     table = made_scores(tmp_path, num_videos=120)
     numbers = np.repeat(np.arange(120), 2)
@@ -294,6 +316,7 @@ def test_figures_of_many_rows_are_cut_and_tables_are_not(tmp_path: Path) -> None
     assert len(slices_figure("x", slices).axes[0].get_yticklabels()) == 40
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_face_in_a_tar_links_to_the_tar(tmp_path: Path) -> None:
     table = made_scores(tmp_path)
     (tmp_path / "crops.tar").write_bytes(b"")
