@@ -1,20 +1,24 @@
-"""What crosses from one room to the next: frozen records, and the meaning of a label.
+"""The frozen records that rooms exchange, and the meaning of a label.
 
 **Fake is the positive class.** ``FAKE = 1`` and ``REAL = 0`` in every label, logit and probability
-of this library; a reader of a dataset with another polarity translates on the way in.
+of this library; a reader of a dataset with another polarity converts its labels.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from deepfake_detect.errors import VideoError
+from deepfake_detect.errors import OptionError, VideoError
+
+if TYPE_CHECKING:
+    import pandas
 
 REAL = 0
 FAKE = 1
@@ -22,19 +26,19 @@ FAKE = 1
 Verdict = Literal["real", "fake", "uncertain", "no_face"]
 
 InferencePrecision = Literal["fp32", "bf16"]
-"""What a detector's layers compute in when it judges."""
+"""What a detector's layers compute in when it scores."""
 INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One decoded picture of a video.
+    """One decoded frame of a video.
 
     Attributes:
         image: RGB uint8 array (H, W, 3), upright (the file's rotation is applied).
         frame_index: Position in presentation order, from 0.
         time_seconds: Presentation time from the start of the video stream, in seconds; NaN for
-            frames that are stored as pictures.
+            frames that are stored as images.
     """
 
     image: np.ndarray
@@ -44,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class VideoMetadata:
-    """What a video file says of itself, checked against the pictures it really holds.
+    """What a video file declares, checked against the frames it really holds.
 
     Attributes:
         path: The file.
@@ -52,11 +56,11 @@ class VideoMetadata:
         pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p"``.
         width, height: Size of an upright frame in pixels (after rotation).
         rotation_degrees: Counter-clockwise turn applied to show frames upright: 0, 90, 180 or 270.
-        frames_per_second: Average frame rate in 1/s; 0.0 when the file does not tell.
-        num_frames: Frames that can really be decoded.
-        num_frames_declared: Frames the container says it holds; ``None`` when it does not say.
+        frames_per_second: Average frame rate in 1/s; 0.0 if the file does not declare one.
+        num_frames: Frames that can be decoded.
+        num_frames_declared: Frames that the container declares; ``None`` if it declares none.
         duration_seconds: Time from the first frame to the end of the last, in seconds.
-        is_truncated: Whether pictures the container declares are missing from the file.
+        is_truncated: Whether frames that the container declares are missing from the file.
     """
 
     path: Path
@@ -74,14 +78,14 @@ class VideoMetadata:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face found in one frame.
+    """One face detected in one frame.
 
     Attributes:
-        box_xyxy: float32 (4,): left, top, right, bottom in pixels of the frame; may reach past
-            the frame's border where the face does.
+        box_xyxy: float32 (4,): left, top, right, bottom in pixels of the frame; may extend
+            beyond the frame where the face does.
         score: Detection probability of MTCNN's last stage, 0 to 1.
         landmarks_xy: float32 (5, 2): left eye, right eye, nose, left and right mouth corner
-            (left as seen in the picture), in pixels of the frame.
+            (left as seen in the image), in pixels of the frame.
     """
 
     box_xyxy: np.ndarray
@@ -91,14 +95,14 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class FaceScore:
-    """One face of one frame with the detector's opinion.
+    """One scored face of one frame.
 
     Attributes:
         box_xyxy: float32 (4,) in pixels of the frame.
         track_id: Number of the person's track in this clip, from 0.
         detection_score: Of the face detector, 0 to 1.
         fake_probability: Calibrated probability that the face was forged, 0 to 1.
-        sharpness: Of the crop, see :func:`scoring.limits.sharpness_of`; ``None`` where not measured.
+        sharpness: Of the crop, see :func:`scoring.quality.sharpness_of`; ``None`` where not measured.
     """
 
     box_xyxy: np.ndarray
@@ -110,7 +114,7 @@ class FaceScore:
 
 @dataclass(frozen=True, eq=False)
 class FrameScore:
-    """One sampled frame: where it stands in the clip and the faces scored in it (maybe none)."""
+    """One sampled frame: its position in the clip, and its scored faces (possibly none)."""
 
     frame_index: int
     time_seconds: float
@@ -119,14 +123,14 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class TrackScore:
-    """One person followed through the clip.
+    """One person tracked through the clip.
 
     Attributes:
         track_id: Number of the track, from 0.
-        num_frames: Sampled frames in which the person was seen.
+        num_frames: Sampled frames in which the person is visible.
         fake_probability: Mean of the face probabilities of the track, 0 to 1.
         decides: Whether the clip's probability is this track's.
-        verdict: On this person alone, as for a clip; ``None`` where no detector's words were asked for.
+        verdict: On this person alone, as for a clip; ``None`` outside of scored clips.
         fake_probability_interval: 95 % interval of the mean over the frames, as for a clip.
     """
 
@@ -140,10 +144,10 @@ class TrackScore:
 
 @dataclass(frozen=True)
 class QualityWarning:
-    """Something about a clip that makes its verdict less sure than its number says.
+    """Something about a clip that makes its verdict less certain than its number suggests.
 
     Attributes:
-        kind: One of ``scoring.limits.KINDS``.
+        kind: A key of ``scoring.quality.WARNING_KINDS``.
         text: The same in plain words, with the measured value.
     """
 
@@ -153,7 +157,7 @@ class QualityWarning:
 
 @dataclass(frozen=True)
 class DetectorInfo:
-    """Which detector spoke, and where its words change.
+    """The detector of a result, and its decision rule.
 
     Attributes:
         name, version: Of the detector.
@@ -170,22 +174,21 @@ class DetectorInfo:
     aggregation_rule: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClipResult:
-    """What the detector found in a clip; in a notebook it shows its timeline.
+    """The result of scoring a clip; in a notebook it shows its timeline.
 
     Attributes:
         video: The clip as it was named.
-        verdict: ``"fake"``, ``"real"``, ``"uncertain"``, or ``"no_face"`` when there was no face
-            to judge.
-        fake_probability: Calibrated, 0 to 1; ``None`` when there was no face.
+        verdict: ``"fake"``, ``"real"``, ``"uncertain"``, or ``"no_face"`` without a detectable face.
+        fake_probability: Calibrated, 0 to 1; ``None`` without a face.
         num_frames_scored: Sampled frames with at least one scored face.
         frames: Every sampled frame, with its faces.
-        tracks: Every person followed, by number.
-        detector: Which detector spoke.
-        fake_probability_interval: How far the probability moves with the choice of frames: 95 %
-            bootstrap interval over the scored frames. It tells nothing of how often the detector is
-            wrong. ``None`` when fewer than two frames have a face.
+        tracks: Every tracked person, by number.
+        detector: The detector that scored it.
+        fake_probability_interval: How far the probability depends on the choice of frames: 95 %
+            bootstrap interval over the scored frames. It does not include how often the detector is
+            wrong. ``None`` if fewer than two frames have a face.
         runtime: What ran the detector's networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
         warnings: What makes the verdict less certain than its number suggests; ``limits`` in JSON.
         file_stamp: Size and modification time of the file when it was scored, see :func:`file_stamp`;
@@ -206,11 +209,11 @@ class ClipResult:
 
     @property
     def deciding_track(self) -> TrackScore | None:
-        """The person whose probability is the clip's; ``None`` when all share in it or there is no face."""
+        """The person whose probability is the clip's; ``None`` if it is that of all faces, or without any."""
         return next((track for track in self.tracks if track.decides), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as the JSON file holds them."""
+        """Return plain values, as the JSON file holds them; :meth:`from_dict` reads them."""
         return {
             "video": self.video,
             "verdict": self.verdict,
@@ -247,6 +250,66 @@ class ClipResult:
         """Return :meth:`to_dict` as indented JSON text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ClipResult:
+        """Return the result of :meth:`to_dict`'s values; other keys, such as provenance, are ignored.
+
+        Raises:
+            OptionError: A value is missing or of another type.
+
+        Example:
+            >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.7, "mean")
+            >>> result = ClipResult("a.mp4", "no_face", None, 0, (), (), info)
+            >>> ClipResult.from_dict(result.to_dict())
+            ClipResult('a.mp4': no_face in 0 frames)
+        """
+        try:
+            return cls(
+                video=values["video"],
+                verdict=values["verdict"],
+                fake_probability=values["fake_probability"],
+                num_frames_scored=values["num_frames_scored"],
+                frames=tuple(_frame_score(frame) for frame in values["frames"]),
+                tracks=tuple(_track_score(track) for track in values["tracks"]),
+                detector=DetectorInfo(**values["detector"]),
+                fake_probability_interval=_as_pair(values["fake_probability_interval"]),
+                warnings=tuple(QualityWarning(**warning) for warning in values["limits"]),
+                runtime=values.get("runtime", ""),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            cause = f"is not a clip's result ({type(error).__name__}: {error})"
+            raise OptionError("values", cause, "pass what to_dict() returned") from error
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with one row per scored face: frame, person, box, probability.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise OptionError(
+                "to_pandas", "needs pandas, which is not installed", "pip install pandas"
+            ) from error
+        columns = ("video", "frame_index", "time_seconds", "track_id", "fake_probability")
+        columns += ("detection_score", "sharpness", "left", "top", "right", "bottom")
+        rows = [
+            (self.video, frame.frame_index, frame.time_seconds, face.track_id, face.fake_probability)
+            + (face.detection_score, face.sharpness, *map(float, face.box_xyxy))
+            for frame in self.frames
+            for face in frame.faces
+        ]
+        return pandas.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        frames = f"{self.num_frames_scored} of {len(self.frames)} frames"
+        if self.fake_probability is None:
+            return f"ClipResult({self.video!r}: {self.verdict} in {len(self.frames)} frames)"
+        people = f"{len(self.tracks)} {'person' if len(self.tracks) == 1 else 'people'}"
+        probability = f"fake probability {self.fake_probability:.3f}"
+        return f"ClipResult({self.video!r}: {self.verdict}, {probability}, {people} in {frames})"
+
     def check_file(self) -> None:
         """Check that the file is still the one that was scored.
 
@@ -271,17 +334,33 @@ def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
+def _frame_score(values: Mapping[str, Any]) -> FrameScore:
+    faces = tuple(
+        FaceScore(**{**face, "box_xyxy": np.array(face["box_xyxy"], np.float32)}) for face in values["faces"]
+    )
+    return FrameScore(values["frame_index"], values["time_seconds"], faces)
+
+
+def _track_score(values: Mapping[str, Any]) -> TrackScore:
+    interval = _as_pair(values["fake_probability_interval"])
+    return TrackScore(**{**values, "fake_probability_interval": interval})
+
+
+def _as_pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if interval is None else (interval[0], interval[1])
+
+
 def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """How a face crop is cut from its frame; equal in training and scoring, or refused.
+    """How a face crop is cut from its frame; must be equal in training and scoring.
 
     Attributes:
-        margin: Side of the square crop over the longer side of the face box, 0.5 to 4.
-        aligned: Whether the crop is turned so that the line between the eyes is level.
+        margin: Side of the square crop divided by the longer side of the face box, 0.5 to 4.
+        aligned: Whether the crop is rotated so that the line between the eyes is level.
     """
 
     margin: float = 1.3
@@ -304,21 +383,21 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class DatasetVideo:
-    """One video of a dataset and what its owners say of it.
+    """One video of a dataset, as described by its publishers.
 
     Attributes:
         dataset: Name of the dataset.
         video_id: ``dataset/method/compression/name``, unique over methods and datasets.
         method: Forgery method, or the name of the pristine source.
         label: ``FAKE`` or ``REAL``.
-        split: ``"train"``, ``"val"``, ``"test"``, or ``None`` where there is no official split.
-        compression: As the dataset names it, or ``None``.
-        target_id: Identity whose body and scene are seen; ``None`` where unknown. Names of people
+        split: ``"train"``, ``"val"``, ``"test"``, or ``None`` without an official split.
+        compression: The dataset's name for it, or ``None``.
+        target_id: Identity whose body and scene are visible; ``None`` where unknown. Names of people
             are the dataset's own; one that is another dataset's is ``"<dataset>:<name>"``.
-        source_id: Identity whose face was put in; ``None`` for a real, or where unknown.
+        source_id: Identity whose face was inserted; ``None`` for a real video, or where unknown.
         path: The video file, or an image, or a folder of frames, or a folder of frames inside a
             tar (``.../0.tar.gz/0/fake/12``: the path goes on inside the archive).
-        mask_path: Video of the manipulated region, where the dataset ships one and it is there.
+        mask_path: Video of the manipulated region, where the dataset has one and it was found.
         group_id: Videos of one group (such as a part of DFDC) are kept in one split when a split is
             made here; ``None`` where only identities bind.
     """
