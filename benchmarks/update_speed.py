@@ -1,4 +1,4 @@
-"""Write the speed tables of README.md, from the JSON files of the benchmarks.
+"""Write the speed tables of docs/benchmarks.md, from the JSON files of the benchmarks.
 
     python benchmarks/update_speed.py --decode decode.json --faces faces.json --extract extract.json
 
@@ -54,7 +54,7 @@ def main() -> int:
             + ".",
         ]
     )
-    return 0 if replace_between(ROOT / "README.md", "speed", text) else 2
+    return 0 if replace_between(ROOT / "docs" / "benchmarks.md", "speed", text) else 2
 
 
 def _decode_rows(rows: _Rows) -> Iterator[list[object]]:
