@@ -205,7 +205,7 @@ def _image_size(path: Path) -> tuple[int, int]:
 
 
 def _frame_size(path: Path) -> tuple[int, int]:
-    from deepfake_detect.video.metadata import open_video
+    from deepfake_detect.video.container import open_video
 
     with open_video(path) as (_, stream):
         return stream.codec_context.width, stream.codec_context.height

@@ -75,7 +75,7 @@ def assign_splits(
         >>> [splits.count(name) for name in SPLITS]
         [72, 14, 14]
     """
-    options = SplitOptions(split, tuple(split_fractions), val_fraction, split_seed)
+    options = SplitOptions(split, split_fractions, val_fraction, split_seed)
     result = [replace(video, split=None) if split == "identity" else video for video in videos]
     notes = [] if split == "official" else _divide_unsplit(result, options)
     if val_fraction:

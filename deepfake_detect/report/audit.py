@@ -83,7 +83,7 @@ def _print_balance(report: AuditReport) -> None:
             texts = [f"{one.num_videos:,} ({one.num_rows:,})" if one else "0" for one in found]
             rows.append([word, method or "unknown", *texts])
         rows += [[word, "all", *(_total(of_label, split) for split in splits)], None]
-    columns = ["", Column("Method", "name"), *(split or "no split" for split in splits)]
+    columns: list[str | Column] = ["", Column("Method", "name"), *(split or "no split" for split in splits)]
     print_table("Videos (rows)", columns, rows)
 
 

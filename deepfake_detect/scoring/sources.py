@@ -132,7 +132,7 @@ def _in_store(url: str) -> list[ClipSource]:
 
 def _media_suffixes() -> frozenset[str]:
     # Imported here: the readers of datasets take a tenth of a second that a single clip does not need.
-    from deepfake_detect.data.layouts.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from deepfake_detect.video.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     return frozenset(VIDEO_SUFFIXES | IMAGE_SUFFIXES | _MORE_SUFFIXES)
 

@@ -1,4 +1,4 @@
-"""The decoder that is installed: PyAV, or OpenCV where there is no PyAV."""
+"""The installed decoder: PyAV, or OpenCV without it."""
 
 from __future__ import annotations
 

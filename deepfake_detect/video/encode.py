@@ -1,4 +1,4 @@
-"""RGB frames to an H.264 file, with the sound of another file beside them."""
+"""Write RGB frames to an H.264 file, with the audio of another file."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ from av.video.stream import VideoStream
 
 from deepfake_detect.errors import ImageError, OptionError, VideoError
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.video.container import open_container, video_streams
 from deepfake_detect.video.files import checked_path
-from deepfake_detect.video.metadata import cover_pictures_left_out, open_container
 
 _ENCODER = "libx264"
-_QUALITY = {"crf": "18"}  # differences to the frames given are hard to see
+_QUALITY = {"crf": "18"}  # differences to the original frames are hard to see
 _BT601 = 6  # FFmpeg's number for this color space in a file's tags
-_MAX_SIDE = 16384  # of libx264
+_MAX_SIDE = 16384  # limit of libx264
 _MIN_RATE, _MAX_RATE = 0.01, 1000
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EACCES})
-# Floats such as 29.97 and 30000/1001 come back as those fractions.
+# Enough to recover fractions from floats such as 29.97 and 30000/1001.
 _MAX_RATE_DENOMINATOR = 1001
 
 
 class VideoWriter:
     """Writes an MP4 file with H.264 video (yuv420p, CRF 18, index at the front).
 
-    The file appears at ``path`` when the ``with`` block ends well; when it raises, nothing is left.
-    H.264 in yuv420p needs even sides: an odd side is made even by repeating the last row or column,
-    so no pixel is lost and the file is one pixel wider or higher.
+    The file appears at ``path`` when the ``with`` block ends without an error; otherwise nothing is
+    written. H.264 in yuv420p needs even sides: an odd side is extended by repeating the last row or
+    column, so no pixel is lost and the file is one pixel wider or higher.
 
     Args:
         path: The file to write, with the suffix ``.mp4``.
         width, height: Size of the frames in pixels, 1 to 16384.
-        frames_per_second: 0.01 to 1000. A ``Fraction`` or ``int`` is kept exactly; a ``float``
-            becomes the nearest fraction with a denominator up to 1001.
-        audio_from: A file whose first sound stream goes with the video, in step with the first
-            frame of its own video. It is copied when MP4 allows its codec, else encoded to AAC; a
-            file without sound adds none.
+        frames_per_second: 0.01 to 1000. A ``Fraction`` or ``int`` is kept exactly; a ``float`` becomes
+            the nearest fraction with a denominator up to 1001.
+        audio_from: A file whose first audio stream is added, in sync with the first frame of its own
+            video. It is copied if MP4 allows its codec, otherwise encoded to AAC; a file without audio
+            adds none.
 
     Raises:
-        OptionError: A path of another type, or the suffix, the size or the rate is not allowed.
+        OptionError: A path has another type, or the suffix, the size or the rate is not allowed.
         VideoNotFoundError, VideoUnreadableError: ``audio_from`` is missing or not a media file
             (raised at the start of the block).
-        VideoError: This FFmpeg has no libx264, the sound cannot be read or does not fit into an
-            MP4, the file cannot be written, or no frame was.
+        VideoError: This FFmpeg has no libx264, the audio cannot be read or does not fit into an MP4,
+            the file cannot be written, or no frame was written.
 
     Example:
         >>> import tempfile
@@ -82,7 +82,7 @@ class VideoWriter:
     ) -> None:
         self.path = checked_path("path", path)
         if self.path.suffix.lower() != ".mp4":
-            raise OptionError("path", f"{self.path} does not end in .mp4", "give it the suffix .mp4")
+            raise OptionError("path", f"{self.path} does not end in .mp4", "use the suffix .mp4")
         self.width = _checked_side("width", width)
         self.height = _checked_side("height", height)
         self.frames_per_second = _exact_rate(frames_per_second)
@@ -114,8 +114,8 @@ class VideoWriter:
             image: RGB uint8 (height, width, 3).
 
         Raises:
-            ImageError: Another shape or type.
-            VideoError: The writer is not open, or the frame or its sound cannot be written.
+            ImageError: The image has another shape or type.
+            VideoError: The writer is not open, or the frame or its audio cannot be written.
         """
         if self._session is None:
             raise VideoError(self.path, "is not open for writing", "call write inside the with block")
@@ -132,9 +132,9 @@ class VideoWriter:
             interpolation=Interpolation.BICUBIC,
         )
         frame.pts, frame.time_base = self._num_written, 1 / self.frames_per_second
-        # Sound goes in between, so that the muxer need not hold back the pictures.
-        with self._own_words():
-            self._sound.mux_until(self._num_written / self.frames_per_second)
+        # Audio is interleaved, so that the muxer need not buffer the frames.
+        with self._as_video_errors():
+            self._audio.mux_until(self._num_written / self.frames_per_second)
             self._container.mux(self._stream.encode(frame))
         self._num_written += 1
 
@@ -143,43 +143,43 @@ class VideoWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             self._container = stack.enter_context(self._output(temporary))
-            with self._own_words():
+            with self._as_video_errors():
                 self._stream = self._add_video_stream()
-                packets = stack.enter_context(_sound_packets(self.audio_from, self._container))
-                self._sound = _Sound(self._container, packets)
+                packets = stack.enter_context(_audio_packets(self.audio_from, self._container))
+                self._audio = _AudioMuxer(self._container, packets)
             yield
             if self._num_written == 0:
                 raise VideoError(self.path, "no frame was written to it", "write at least one frame")
-            with self._own_words():
+            with self._as_video_errors():
                 self._container.mux(self._stream.encode(None))
-                self._sound.mux_until(None)
+                self._audio.mux_until(None)
 
     @contextmanager
     def _output(self, temporary: Path) -> Iterator[OutputContainer]:
-        with self._own_words():
+        with self._as_video_errors():
             container = av.open(
                 f"file:{temporary}", mode="w", format="mp4", options={"movflags": "+faststart"}
             )
         try:
             yield container
         except BaseException:
-            # Finishing a file that failed mostly fails too, and must not hide the first error.
+            # Closing a file that failed usually fails too, and must not hide the first error.
             with suppress(av.FFmpegError):
                 container.close()
             raise
-        with self._own_words():
+        with self._as_video_errors():
             container.close()
 
     @contextmanager
-    def _own_words(self) -> Iterator[None]:
-        """Turn FFmpeg's errors into the library's."""
+    def _as_video_errors(self) -> Iterator[None]:
+        """Convert FFmpeg's errors to the library's."""
         try:
             yield
         except av.FFmpegError as error:
-            raise self._not_written(error) from error
+            raise self._write_error(error) from error
 
-    def _not_written(self, error: av.FFmpegError) -> VideoError:
-        # The pictures always fit, so an error that is not the disk's comes from the sound.
+    def _write_error(self, error: av.FFmpegError) -> VideoError:
+        # Frames always fit, so an error that is not the disk's comes from the audio.
         if self.audio_from is None or error.errno in _DISK_ERRORS:
             return VideoError(
                 self.path,
@@ -188,8 +188,8 @@ class VideoWriter:
             )
         return VideoError(
             self.audio_from,
-            f"its sound does not fit into an MP4 file ({error.strerror})",
-            "leave audio_from out",
+            f"its audio does not fit into an MP4 file ({error.strerror})",
+            "leave `audio_from` out",
         )
 
     def _add_video_stream(self) -> VideoStream:
@@ -209,14 +209,14 @@ class VideoWriter:
         stream.height = self.height + self.height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = 1 / self.frames_per_second
-        # Said outright, because players guess by the picture's size where nothing is said.
+        # Set explicitly, because players otherwise guess from the size.
         stream.codec_context.colorspace = _BT601
         stream.codec_context.color_range = ColorRange.MPEG
         return stream
 
 
-class _Sound:
-    """Sound packets on their way into the container, the next one at hand."""
+class _AudioMuxer:
+    """Writes audio packets to the container, up to a time."""
 
     def __init__(self, container: OutputContainer, packets: Iterator[Packet[Any]]) -> None:
         self._container = container
@@ -224,7 +224,7 @@ class _Sound:
         self._next = next(packets, None)
 
     def mux_until(self, seconds: Fraction | None) -> None:
-        """Mux what is heard up to a time; ``None``: all that is left."""
+        """Write the packets up to a time in seconds, or all remaining ones for ``None``."""
         while self._next is not None and (seconds is None or _start_seconds(self._next) <= seconds):
             self._container.mux(self._next)
             self._next = next(self._packets, None)
@@ -235,8 +235,8 @@ def _start_seconds(packet: Packet[Any]) -> Fraction:
 
 
 @contextmanager
-def _sound_packets(path: Path | None, output: OutputContainer) -> Iterator[Iterator[Packet[Any]]]:
-    """Add a sound stream to ``output`` and give the packets that belong in it, in order."""
+def _audio_packets(path: Path | None, output: OutputContainer) -> Iterator[Iterator[Packet[Any]]]:
+    """Add an audio stream to ``output`` and yield its packets, in order."""
     if path is None:
         yield iter(())
         return
@@ -244,70 +244,70 @@ def _sound_packets(path: Path | None, output: OutputContainer) -> Iterator[Itera
         if not source.streams.audio:
             yield iter(())
             return
-        sound = source.streams.audio[0]
-        if sound.codec_context is None:
-            raise VideoError(path, "its sound codec is not known to this FFmpeg", "leave audio_from out")
-        start = _start_of_film(source, sound)
-        if sound.codec_context.name in output.supported_codecs and _has_places(sound):
-            packets = _copied(source, sound, output.add_stream_from_template(sound), start)
+        audio = source.streams.audio[0]
+        if audio.codec_context is None:
+            raise VideoError(path, "its audio codec is not known to this FFmpeg", "leave `audio_from` out")
+        start = _start_seconds_of_video(source, audio)
+        if audio.codec_context.name in output.supported_codecs and _has_channel_layout(audio):
+            packets = _copied(source, audio, output.add_stream_from_template(audio), start)
         else:
-            packets = _encoded(source, sound, _add_aac_stream(output, sound), start)
-        yield _with_words(path, packets)
+            packets = _encoded(source, audio, _add_aac_stream(output, audio), start)
+        yield _with_read_errors(path, packets)
 
 
-def _has_places(sound: AudioStream) -> bool:
-    """Tell whether the file says which channel is left and which right; MP4 wants that of PCM.
+def _has_channel_layout(audio: AudioStream) -> bool:
+    """Return whether the file states which channel is left and right, which MP4 requires for PCM.
 
-    Matroska does not say it of PCM. FFmpeg's name for such a layout is "2 channels".
+    Matroska does not state it for PCM. FFmpeg's name for such a layout is "2 channels".
     """
-    context = sound.codec_context
+    context = audio.codec_context
     return context.channels == 1 or not context.layout.name.endswith(" channels")
 
 
-def _with_words(path: Path, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+def _with_read_errors(path: Path, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
     try:
         yield from packets
     except av.FFmpegError as error:
         raise VideoError(
-            path, f"its sound cannot be read ({error.strerror})", "leave audio_from out"
+            path, f"its audio cannot be read ({error.strerror})", "leave `audio_from` out"
         ) from error
 
 
-def _start_of_film(source: InputContainer, sound: AudioStream) -> Fraction:
-    """Return when the source's video starts on its clock, in seconds; its sound's start without."""
-    stream: Stream = next(cover_pictures_left_out(source), sound)
+def _start_seconds_of_video(source: InputContainer, audio: AudioStream) -> Fraction:
+    """Return the start time of the source's video, or of its audio if it has no video."""
+    stream: Stream = next(video_streams(source), audio)
     return (stream.start_time or 0) * (stream.time_base or Fraction(1))
 
 
 def _copied(
-    source: InputContainer, sound: AudioStream, target: AudioStream, start: Fraction
+    source: InputContainer, audio: AudioStream, target: AudioStream, start: Fraction
 ) -> Iterator[Packet[Any]]:
-    for packet in source.demux(sound):
+    for packet in source.demux(audio):
         if packet.dts is None:
             continue  # the end mark
         shift = round(start / packet.time_base)
         packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
         packet.dts -= shift
-        # What is heard before the first picture has no place. Up to its start it stays: decoders of
-        # AAC and MP3 need a run-up, which lies before time 0 where the film starts at 0.
+        # Audio before the first frame is dropped. If the video starts at 0, packets before time 0 are
+        # kept: decoders of AAC and MP3 need them as preroll.
         if start <= 0 or packet.pts + (packet.duration or 0) >= 0:
             packet.stream = target
             yield packet
 
 
-def _add_aac_stream(output: OutputContainer, sound: AudioStream) -> AudioStream:
+def _add_aac_stream(output: OutputContainer, audio: AudioStream) -> AudioStream:
     rates = av.Codec("aac", "w").audio_rates or []
-    rate = sound.codec_context.sample_rate
+    rate = audio.codec_context.sample_rate
     stream = output.add_stream("aac", rate=rate if rate in rates else 48000)
-    stream.codec_context.layout = "mono" if sound.codec_context.channels == 1 else "stereo"
+    stream.codec_context.layout = "mono" if audio.codec_context.channels == 1 else "stereo"
     return stream
 
 
 def _encoded(
-    source: InputContainer, sound: AudioStream, target: AudioStream, start: Fraction
+    source: InputContainer, audio: AudioStream, target: AudioStream, start: Fraction
 ) -> Iterator[Packet[Any]]:
-    time_base = sound.time_base or Fraction(1)
-    for frame in source.decode(sound):
+    time_base = audio.time_base or Fraction(1)
+    for frame in source.decode(audio):
         frame.pts = (frame.pts or 0) - round(start / time_base)
         if frame.pts * time_base + Fraction(frame.samples, frame.sample_rate) > 0:
             yield from target.encode(frame)
@@ -315,9 +315,9 @@ def _encoded(
 
 
 def _checked_side(option: str, value: int) -> int:
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_whole or not 1 <= value <= _MAX_SIDE:
-        raise OptionError(option, f"{value!r} is not allowed", f"pass a whole number from 1 to {_MAX_SIDE}")
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_integer or not 1 <= value <= _MAX_SIDE:
+        raise OptionError(option, f"is {value!r}", f"must be an integer from 1 to {_MAX_SIDE}")
     return int(value)
 
 
@@ -326,8 +326,8 @@ def _exact_rate(value: float | Fraction) -> Fraction:
     if not is_number or not math.isfinite(value) or not _MIN_RATE <= value <= _MAX_RATE:
         raise OptionError(
             "frames_per_second",
-            f"{value!r} is not allowed",
-            f"pass a number from {_MIN_RATE} to {_MAX_RATE}",
+            f"is {value!r}",
+            f"must be a number from {_MIN_RATE} to {_MAX_RATE}",
         )
     if isinstance(value, Rational):
         return Fraction(value)

@@ -1,4 +1,4 @@
-"""What can be told of a file before, and without, decoding it."""
+"""Checks of a media file that need no decoding, and the errors they raise."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from deepfake_detect.errors import (
 from deepfake_detect.io.media import container_kind
 from deepfake_detect.records import VideoMetadata
 
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _KIND_BYTES = 12  # name every container but a transport stream
-_REMEDY = (
-    "fetch the file again, or pass allow_truncated=True (--allow-truncated) to use the part that is there"
-)
+_REMEDY = "download the file again, or use its intact part by `allow_truncated`"
 
 
 def checked_path(option: str, path: str | os.PathLike[str]) -> Path:
-    """Return the path that was given.
+    """Return a path given as text or path.
+
+    Args:
+        option: Name of the parameter, for the message.
+        path: The value.
 
     Raises:
         OptionError: It is neither text nor a path.
@@ -37,25 +41,25 @@ def checked_path(option: str, path: str | os.PathLike[str]) -> Path:
 
 
 def check_file(path: Path) -> None:
-    """Give the faults that FFmpeg would report in one vague message their own words.
+    """Raise a specific error for faults that FFmpeg reports in one vague message.
 
     Raises:
-        VideoNotFoundError, VideoUnreadableError: There is no regular file that may be read and holds data.
+        VideoNotFoundError, VideoUnreadableError: There is no readable regular file with data.
     """
-    with _own_words(path):
+    with _as_video_errors(path):
         mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise VideoUnreadableError(path, "is a folder", "pass one of the video files in it")
     if not stat.S_ISREG(mode):
-        # A pipe would block until somebody writes to it, and it cannot be read twice.
+        # A pipe would block until something is written to it, and cannot be read twice.
         raise VideoUnreadableError(path, "is not a regular file", "save the video to a file first")
     if not file_head(path, 1):
-        raise VideoUnreadableError(path, "is empty (0 bytes)", "fetch the file again")
+        raise VideoUnreadableError(path, "is empty (0 bytes)", "download the file again")
 
 
 @contextmanager
-def _own_words(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about a file into the library's errors."""
+def _as_video_errors(path: Path) -> Iterator[None]:
+    """Convert errors of the operating system to the library's errors."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -63,13 +67,11 @@ def _own_words(path: Path) -> Iterator[None]:
 
 
 def _file_error(path: Path, error: OSError | ValueError) -> VideoError:
-    # ValueError: a name that no file can have, such as one with a null character.
+    # ValueError: a name that is never valid, such as one with a null character.
     if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
         return VideoNotFoundError(path, "there is no such file", "check the path")
     if isinstance(error, PermissionError):
-        return VideoUnreadableError(
-            path, "may not be read by this user", "give yourself permission to read it"
-        )
+        return VideoUnreadableError(path, "may not be read by this user", "grant permission to read it")
     return VideoUnreadableError(
         path, f"cannot be read ({error.strerror})", "check its name and the disk it is on"
     )
@@ -77,7 +79,7 @@ def _file_error(path: Path, error: OSError | ValueError) -> VideoError:
 
 def file_head(path: Path, num_bytes: int) -> bytes:
     """Return the first bytes of a file; -1 for all of them."""
-    with _own_words(path), open(path, "rb") as file:
+    with _as_video_errors(path), open(path, "rb") as file:
         return file.read(num_bytes)
 
 
@@ -87,28 +89,28 @@ def container_of(path: Path) -> str | None:
     return None if kind is None else kind.container
 
 
-def unopened(path: Path, reason: str) -> VideoUnreadableError:
-    """Return the error for a file that FFmpeg does not open.
+def unopened_error(path: Path, reason: str) -> VideoUnreadableError:
+    """Return the error for a file that the decoder cannot open.
 
     Args:
         path: The file.
-        reason: What to say where the file's head does not tell more.
+        reason: Cause to give unless the first bytes of the file show a better one.
     """
     if container_of(path) == "mp4":
         return VideoUnreadableError(
             path,
             "is an MP4 or MOV file without a usable index (it was cut off or is still being written)",
-            "fetch the file again",
+            "download the file again",
         )
-    return VideoUnreadableError(path, reason, "pass a video or picture file")
+    return VideoUnreadableError(path, reason, "pass a video or image file")
 
 
-def truncated(metadata: VideoMetadata) -> VideoTruncatedError:
-    """Return the error for a clip that holds fewer pictures than it declares."""
-    return VideoTruncatedError(metadata.path, _what_is_missing(metadata), _REMEDY)
+def truncated_error(metadata: VideoMetadata) -> VideoTruncatedError:
+    """Return the error for a clip with fewer frames than it declares."""
+    return VideoTruncatedError(metadata.path, _missing_part(metadata), _REMEDY)
 
 
-def _what_is_missing(metadata: VideoMetadata) -> str:
+def _missing_part(metadata: VideoMetadata) -> str:
     declared = metadata.num_frames_declared
     if declared is None or metadata.num_frames >= declared:
         return (
@@ -118,34 +120,34 @@ def _what_is_missing(metadata: VideoMetadata) -> str:
     return f"{metadata.num_frames} of {declared} declared frames are in the file"
 
 
-def damaged(metadata: VideoMetadata, index: int) -> VideoTruncatedError:
-    """Return the error for a clip in which a picture does not come.
+def damaged_error(metadata: VideoMetadata, index: int) -> VideoTruncatedError:
+    """Return the error for a clip with a frame that does not decode.
 
     Args:
-        metadata: Of the clip.
-        index: Of the next frame that is wanted.
+        metadata: Metadata of the clip.
+        index: Index of the next frame that is wanted.
     """
     return VideoTruncatedError(
         metadata.path,
-        f"is damaged: not all of its {metadata.num_frames} frames decode (seen on the way to frame {index})",
+        f"is damaged: not all of its {metadata.num_frames} frames decode (at or before frame {index})",
         _REMEDY,
     )
 
 
-def gif_ends(data: bytes) -> bool:
-    """Walk through a GIF's blocks to its end mark; pixels may hold the mark's value by chance."""
+def has_gif_end(data: bytes) -> bool:
+    """Return whether a GIF has its end mark after its last block; pixels may contain the same byte."""
 
-    def behind_colors(flags: int, position: int) -> int:
+    def after_colors(flags: int, position: int) -> int:
         return position + (3 << (flags % 8 + 1) if flags & 0x80 else 0)
 
     try:
-        position = behind_colors(data[10], 13)
+        position = after_colors(data[10], 13)
         while data[position] != 0x3B:
-            if data[position] == 0x2C:  # a picture: place, size and flags, colors, then its code size
-                position = behind_colors(data[position + 9], position + 10) + 1
+            if data[position] == 0x2C:  # an image: position, size and flags, colors, then its code size
+                position = after_colors(data[position + 9], position + 10) + 1
             else:  # an extension
                 position += 2
-            while data[position]:  # each block says its length; one of 0 is the last
+            while data[position]:  # each block starts with its length; the last one has length 0
                 position += data[position] + 1
             position += 1
     except IndexError:
@@ -153,10 +155,10 @@ def gif_ends(data: bytes) -> bool:
     return True
 
 
-def jpeg_ends(data: bytes) -> bool:
-    """Tell whether the end mark follows a JPEG's pixels; a thumbnail before them has its own."""
+def has_jpeg_end(data: bytes) -> bool:
+    """Return whether a JPEG has its end mark after its pixels; a thumbnail before them has its own."""
     position = 2
-    # Segments say their length, up to the one (0xDA) in front of the pixels. Those hold no marks.
+    # Segments start with their length, up to the one (0xDA) before the pixels, which contain no marks.
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         is_fill = data[position + 1 : position + 2] == b"\xff"
         position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")

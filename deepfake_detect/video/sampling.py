@@ -1,7 +1,7 @@
-"""Which frames of a clip to take. A policy turns a clip's metadata into frame indices.
+"""Sampling policies: a clip's metadata to the indices of the frames to read.
 
-Each policy is a frozen dataclass, so it can be compared, printed and written next to a result.
-Indices come out sorted, unique and within ``0 .. num_frames - 1``.
+Each policy is a frozen dataclass, so it can be compared, printed and stored with a result. Indices are
+sorted, unique and within ``0 .. num_frames - 1``.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _CLOCK_TOLERANCE_SECONDS = 1e-3
 
 
 class Sampling(Protocol):
-    """What :func:`read_frames` asks of a sampling policy."""
+    """Interface of a sampling policy for :func:`read_frames`."""
 
     def frame_indices(
         self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
     ) -> Sequence[int]:
-        """Return the indices to take, ascending and unique, in ``0 .. metadata.num_frames - 1``.
+        """Return the indices to read, ascending and unique, in ``0 .. metadata.num_frames - 1``.
 
         Args:
-            metadata: The clip; ``num_frames`` is at least 1.
-            times_seconds: When each frame is shown, in seconds from the first, ascending; ``None``
-                when only the metadata is at hand.
+            metadata: Metadata of the clip; ``num_frames`` is at least 1.
+            times_seconds: Time of each frame in seconds from the first, ascending; ``None`` if not
+                known.
         """
         ...
 
@@ -44,22 +44,22 @@ class AllFrames:
     def frame_indices(
         self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
     ) -> range:
-        """Return ``range(num_frames)``; the times play no part."""
+        """Return ``range(num_frames)``; the times are not used."""
         return range(metadata.num_frames)
 
 
 @dataclass(frozen=True)
 class EvenlySpaced:
-    """``num_frames`` frames spread over the whole clip.
+    """``num_frames`` frames, evenly spaced over the whole clip.
 
-    Two or more always hold the first and the last frame; one is the middle frame (of an even
-    number, the earlier of the two). A clip with no more frames than that is taken whole.
+    Two or more include the first and the last frame; one is the middle frame (the earlier of the two for
+    an even number). All frames are read of a clip with no more than ``num_frames``.
 
     Args:
-        num_frames: How many, at least 1.
+        num_frames: Number of frames, at least 1.
 
     Raises:
-        OptionError: ``num_frames`` is not a whole number of at least 1.
+        OptionError: ``num_frames`` is not an integer of at least 1.
 
     Example:
         >>> from deepfake_detect.records import VideoMetadata
@@ -76,7 +76,7 @@ class EvenlySpaced:
     def frame_indices(
         self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
     ) -> list[int]:
-        """Return ``min(self.num_frames, metadata.num_frames)`` indices; the times play no part."""
+        """Return ``min(self.num_frames, metadata.num_frames)`` indices; the times are not used."""
         last = metadata.num_frames - 1
         if self.num_frames == 1:
             return [last // 2]
@@ -93,7 +93,7 @@ class EveryKth:
         step: Distance between two frames, at least 1.
 
     Raises:
-        OptionError: ``step`` is not a whole number of at least 1.
+        OptionError: ``step`` is not an integer of at least 1.
 
     Example:
         >>> from deepfake_detect.records import VideoMetadata
@@ -110,7 +110,7 @@ class EveryKth:
     def frame_indices(
         self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
     ) -> range:
-        """Return ``range(0, num_frames, step)``; the times play no part."""
+        """Return ``range(0, num_frames, step)``; the times are not used."""
         return range(0, metadata.num_frames, self.step)
 
 
@@ -118,12 +118,11 @@ class EveryKth:
 class ByRate:
     """The frames on screen at the times 0, 1/rate, 2/rate ... seconds.
 
-    A rate above the clip's own takes every frame once. :func:`read_frames` hands over the real
-    times, so a clip of variable frame rate is sampled by the clock; without them the clip's
-    average rate stands in.
+    A rate above the clip's own reads every frame once. :func:`read_frames` passes the real times, so a
+    clip of variable frame rate is sampled by time; without them the clip's average rate is used.
 
     Args:
-        frames_per_second: Frames to take per second of the clip, above 0.
+        frames_per_second: Frames to read per second of the clip, above 0.
 
     Raises:
         OptionError: ``frames_per_second`` is not a finite number above 0.
@@ -140,35 +139,35 @@ class ByRate:
     def __post_init__(self) -> None:
         rate = self.frames_per_second
         if not _is_number(rate) or not math.isfinite(rate) or rate <= 0:
-            raise OptionError("frames_per_second", f"{rate!r} is not allowed", "pass a number above 0")
+            raise OptionError("frames_per_second", f"is {rate!r}", "must be a number above 0")
 
     def frame_indices(
         self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
     ) -> list[int]:
-        """Return the indices on screen at the ticks of the clock, each index once.
+        """Return the indices of the frames on screen at these times, each index once.
 
         Raises:
-            OptionError: The clip has several frames and tells neither their times nor its rate.
+            OptionError: The clip has several frames, and neither their times nor its rate are known.
         """
         if metadata.num_frames == 1:
             return [0]
         if times_seconds is None:
             times_seconds = _times_at_constant_rate(metadata)
         starts = np.append(times_seconds, metadata.duration_seconds)  # (num_frames + 1,)
-        # Number of the first tick at or after each start: a frame is on screen at some tick when
-        # the next frame's first tick is a later one.
+        # Number of the first tick at or after each start: a frame is on screen at some tick if the next
+        # frame's first tick is a later one.
         ticks = np.ceil((starts - _CLOCK_TOLERANCE_SECONDS) * self.frames_per_second)
         indices: list[int] = np.flatnonzero(ticks[:-1] < ticks[1:]).tolist()
         return indices
 
 
-def chosen_indices(
+def sampled_indices(
     sampling: Sampling, metadata: VideoMetadata, times_seconds: Sequence[float] | None
 ) -> Sequence[int]:
-    """Return the frames that a policy names, which may be anybody's, checked.
+    """Return the indices of a policy, which may be a caller's own, after checking them.
 
     Raises:
-        OptionError: It named frames that are not there, or not in ascending order.
+        OptionError: They are out of range or not in ascending order.
     """
     wanted = sampling.frame_indices(metadata, times_seconds=times_seconds)
     positions = np.asarray(wanted)
@@ -177,8 +176,8 @@ def chosen_indices(
     if not is_ascending or (len(positions) and not 0 <= positions[0] <= positions[-1] <= last):
         raise OptionError(
             "sampling",
-            f"{sampling!r} chose indices that are not ascending within 0 to {last}",
-            "return sorted, unique indices of frames that are there",
+            f"{sampling!r} returned indices that are not ascending within 0 to {last}",
+            "return sorted, unique indices of existing frames",
         )
     return wanted
 
@@ -187,14 +186,14 @@ def _times_at_constant_rate(metadata: VideoMetadata) -> list[float]:
     if metadata.frames_per_second <= 0:
         raise OptionError(
             "sampling by rate",
-            f"{metadata.path} does not tell its frame rate",
+            f"the frame rate of {metadata.path} is not known",
             "sample it with EvenlySpaced or EveryKth",
         )
     return [index / metadata.frames_per_second for index in range(metadata.num_frames)]
 
 
 def _is_number(value: object) -> bool:
-    # A bool is a number to Python, yet ByRate(True) is a slip and not one frame a second.
+    # A bool is a number in Python, but ByRate(True) is a mistake and not one frame per second.
     return hasattr(value, "__float__") and not isinstance(value, (bool, str))
 
 
@@ -204,4 +203,4 @@ def _require_count(option: str, value: int) -> None:
     except TypeError:
         is_allowed = False
     if not is_allowed:
-        raise OptionError(option, f"{value!r} is not allowed", "pass a whole number of at least 1")
+        raise OptionError(option, f"is {value!r}", "must be an integer of at least 1")

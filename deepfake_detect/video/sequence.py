@@ -1,8 +1,8 @@
-"""Frames that are stored as pictures: a folder of them, or a folder inside a tar.
+"""Frames that are stored as images: in a folder, or in a folder inside a tar.
 
-Datasets such as WildDeepfake and DF40 ship sequences of pictures in place of videos. The pictures
-of a folder are its frames, in the order of the numbers in their names (``2.png`` before
-``10.png``). When they were shown is not known, so their times are NaN.
+Datasets such as WildDeepfake and DF40 contain sequences of images instead of videos. The images of a
+folder are its frames, in the order of the numbers in their names (``2.png`` before ``10.png``). Their
+times are not known and are NaN.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 
 from deepfake_detect.errors import VideoUnreadableError
 from deepfake_detect.records import Frame, VideoMetadata
+from deepfake_detect.video.files import IMAGE_SUFFIXES
 from deepfake_detect.video.sampling import Sampling
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_REMEDY = "fetch or unpack it again"
-_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error)  # zlib's comes through tarfile on Python 3.11
+_REMEDY = "download or unpack it again"
+_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error)  # tarfile passes on zlib's on Python 3.11
 
 
 @dataclass(frozen=True)
-class PictureSequence:
-    """Where the pictures of a sequence lie.
+class ImageSequence:
+    """The images of a sequence.
 
     Attributes:
-        path: As it was named.
-        archive: The tar that holds them; ``None`` for a folder.
-        names: Paths of the pictures, in order: inside the archive, or files.
+        path: Path of the sequence as given.
+        archive: The tar that holds the images; ``None`` for a folder.
+        names: Paths of the images, in order: inside the archive, or files.
     """
 
     path: Path
@@ -43,46 +43,46 @@ class PictureSequence:
     names: tuple[str, ...]
 
 
-def find_sequence(path: Path) -> PictureSequence | None:
-    """Return the sequence at a path, or ``None`` when the path is neither a folder nor in a tar.
+def find_sequence(path: Path) -> ImageSequence | None:
+    """Return the sequence at a path, or ``None`` if the path is neither a folder nor in a tar.
 
     Args:
         path: A folder, or ``<tar>/<folder inside>``.
 
     Raises:
-        VideoUnreadableError: There is a folder or tar, but no picture at that place.
+        VideoUnreadableError: The folder holds no image, or the tar is damaged.
     """
     archive = next((p for p in path.parents if p.name.endswith(_ARCHIVE_ENDINGS) and p.is_file()), None)
     if path.is_dir():
-        names = [str(file) for file in path.iterdir() if _is_picture(file.name)]
+        names = [str(file) for file in path.iterdir() if _is_image(file.name)]
     elif archive is not None:
         names = _members(archive, path.relative_to(archive).as_posix())
     else:
         return None
     if not names:
-        raise VideoUnreadableError(path, "holds no picture", "pass a folder of frames, or a video file")
-    return PictureSequence(path, archive, tuple(sorted(names, key=_natural_key)))
+        raise VideoUnreadableError(path, "holds no image", "pass a folder of frames, or a video file")
+    return ImageSequence(path, archive, tuple(sorted(names, key=_natural_key)))
 
 
-def read_sequence(sequence: PictureSequence, sampling: Sampling) -> Generator[Frame, None, None]:
-    """Yield the frames of a sequence that ``sampling`` names, as :func:`read_frames` does.
+def read_sequence(sequence: ImageSequence, sampling: Sampling) -> Generator[Frame, None, None]:
+    """Yield the sampled frames of a sequence, as :func:`read_frames` does.
 
     Raises:
-        VideoUnreadableError: A picture that is asked for cannot be read.
+        VideoUnreadableError: A sampled image cannot be read.
         OptionError: The sampling needs a frame rate.
     """
     wanted = list(sampling.frame_indices(_metadata(sequence)))
     return _frames(sequence, wanted)
 
 
-def _frames(sequence: PictureSequence, wanted: Sequence[int]) -> Generator[Frame, None, None]:
+def _frames(sequence: ImageSequence, wanted: Sequence[int]) -> Generator[Frame, None, None]:
     names = [sequence.names[index] for index in wanted]
-    pictures = _from_files(names) if sequence.archive is None else _from_tar(sequence.archive, names)
-    for index, (name, data) in zip(wanted, pictures, strict=True):
+    stored = _from_files(names) if sequence.archive is None else _from_tar(sequence.archive, names)
+    for index, (name, data) in zip(wanted, stored, strict=True):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
-            place = Path(name) if sequence.archive is None else sequence.archive / name
-            raise VideoUnreadableError(place, "is not a readable picture", _REMEDY)
+            path = Path(name) if sequence.archive is None else sequence.archive / name
+            raise VideoUnreadableError(path, "is not a readable image", _REMEDY)
         yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index, math.nan)
 
 
@@ -92,7 +92,7 @@ def _from_files(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_tar(archive: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Read members in one pass over the archive; few are wanted, so they are held until all are there."""
+    """Read members in one pass over the archive; few are wanted, so they are all kept in memory."""
     wanted, found = set(names), dict[str, bytes]()
     try:
         with tarfile.open(archive) as members:
@@ -115,16 +115,16 @@ def _members(archive: Path, folder: str) -> list[str]:
             names = [_plain(member.name) for member in members if member.isfile()]
     except _DAMAGE as error:
         raise VideoUnreadableError(archive, f"is damaged ({error})", _REMEDY) from error
-    return [name for name in names if str(PurePosixPath(name).parent) == folder and _is_picture(name)]
+    return [name for name in names if str(PurePosixPath(name).parent) == folder and _is_image(name)]
 
 
 def _plain(name: str) -> str:
     return name.removeprefix("./")
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     pure = PurePosixPath(name)
-    return pure.suffix.lower() in PICTURE_SUFFIXES and not pure.name.startswith(".")
+    return pure.suffix.lower() in IMAGE_SUFFIXES and not pure.name.startswith(".")
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -132,8 +132,8 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def _metadata(sequence: PictureSequence) -> VideoMetadata:
-    """Return what a sampling policy is told: the number of frames, and no rate."""
+def _metadata(sequence: ImageSequence) -> VideoMetadata:
+    """Return metadata for a sampling policy: the number of frames, and no rate."""
     count = len(sequence.names)
     return VideoMetadata(
         path=sequence.path,

@@ -77,7 +77,7 @@ def test_several_clips_bad_ones_among_them_are_judged_in_processes(
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [str(demo_clip)]
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path}/bad.mp4: is not a video OpenCV can open; pass a video or picture file",
+        f"error: {tmp_path}/bad.mp4: is not a video OpenCV can open; pass a video or image file",
         f"error: {tmp_path}/absent.mp4: there is no such file; check the path",
     ]
 

@@ -27,7 +27,8 @@ from deepfake_detect.video import (
     read_frames,
     read_metadata,
 )
-from deepfake_detect.video.metadata import pictures, scan_video
+from deepfake_detect.video.container import decode_frames
+from deepfake_detect.video.metadata import scan_video
 from tests.media import (
     cut_off,
     damage_packets,
@@ -270,8 +271,8 @@ def test_a_truncated_file_is_refused_by_the_call(tmp_path: Path, capfd: pytest.C
     num_frames = read_metadata(path).num_frames
     capfd.readouterr()
     message = (
-        rf"t\.mp4: {num_frames} of 60 declared frames are in the file; fetch the file again, or pass "
-        r"allow_truncated=True \(--allow-truncated\) to use the part that is there"
+        rf"t\.mp4: {num_frames} of 60 declared frames are in the file; download the file again, or use "
+        r"its intact part by `allow_truncated`"
     )
     with pytest.raises(VideoTruncatedError, match=message):
         read_frames(path)
@@ -298,7 +299,7 @@ def test_a_file_that_counts_nothing_is_truncated_by_its_length(tmp_path: Path) -
 def test_damage_in_the_middle_is_an_error(tmp_path: Path, sampling: Sampling) -> None:
     path = damage_packets(write_clip(tmp_path / "d.mp4", num_frames=60), [30, 31])
     assert not read_metadata(path).is_truncated
-    message = r"d\.mp4: is damaged: not all of its 60 frames decode \(seen on the way to frame \d+\); fetch"
+    message = r"d\.mp4: is damaged: not all of its 60 frames decode \(at or before frame \d+\); download"
     frames: list[Frame] = []
     with pytest.raises(VideoTruncatedError, match=message):
         frames.extend(read_frames(path, sampling=sampling))
@@ -332,16 +333,16 @@ def test_a_picture_that_is_lost_without_a_word_is_an_error(
     assert (scan_video(path).timestamps is None) == (name == "a.h264")
 
     def forgetful(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        return (picture for k, picture in enumerate(pictures(*args, **kwargs)) if k != 20)
+        return (picture for k, picture in enumerate(decode_frames(*args, **kwargs)) if k != 20)
 
-    monkeypatch.setattr("deepfake_detect.video.decode.pictures", forgetful)
+    monkeypatch.setattr("deepfake_detect.video.decode.decode_frames", forgetful)
     with pytest.raises(VideoTruncatedError, match="not all of its 40 frames decode"):
         list(read_frames(path))
 
 
 @pytest.mark.parametrize("wanted", [(3, 3), (5, 2), (-1, 4), (0, 60)])
 def test_a_policy_must_name_frames_in_order(plain: Path, wanted: tuple[int, ...]) -> None:
-    with pytest.raises(OptionError, match=r"sampling: Fixed.* chose indices .* 0 to 59; return sorted"):
+    with pytest.raises(OptionError, match=r"sampling: Fixed.* returned indices .* 0 to 59; return sorted"):
         read_frames(plain, sampling=Fixed(wanted))
 
 

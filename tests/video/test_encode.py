@@ -212,15 +212,15 @@ def test_images_of_the_wrong_kind(tmp_path: Path, image: Any, described: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 0}, r"width: 0 is not allowed; pass a whole number from 1 to 16384"),
-        ({"width": 20000}, r"width: 20000 is not allowed"),
-        ({"height": 64.0}, r"height: 64\.0 is not allowed"),
-        ({"height": True}, r"height: True is not allowed"),
-        ({"frames_per_second": 0}, r"frames_per_second: 0 is not allowed; pass a number from 0\.01 to 1000"),
-        ({"frames_per_second": float("nan")}, r"frames_per_second: nan is not allowed"),
-        ({"frames_per_second": "25"}, r"frames_per_second: '25' is not allowed"),
-        ({"frames_per_second": 2000}, r"frames_per_second: 2000 is not allowed"),
-        ({"frames_per_second": 0.009}, r"frames_per_second: 0\.009 is not allowed"),
+        ({"width": 0}, r"width: is 0; must be an integer from 1 to 16384"),
+        ({"width": 20000}, r"width: is 20000;"),
+        ({"height": 64.0}, r"height: is 64\.0;"),
+        ({"height": True}, r"height: is True;"),
+        ({"frames_per_second": 0}, r"frames_per_second: is 0; must be a number from 0\.01 to 1000"),
+        ({"frames_per_second": float("nan")}, r"frames_per_second: is nan;"),
+        ({"frames_per_second": "25"}, r"frames_per_second: is '25';"),
+        ({"frames_per_second": 2000}, r"frames_per_second: is 2000;"),
+        ({"frames_per_second": 0.009}, r"frames_per_second: is 0\.009;"),
         ({"audio_from": b"a.mp4"}, r"audio_from: is of type bytes; pass a path as str or pathlib\.Path"),
     ],
 )
@@ -230,7 +230,7 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, Any], message: 
 
 
 def test_the_suffix_must_tell_the_format(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"path: .*out\.avi does not end in \.mp4; give it the suffix"):
+    with pytest.raises(OptionError, match=r"path: .*out\.avi does not end in \.mp4; use the suffix"):
         VideoWriter(tmp_path / "out.avi", width=96, height=64, frames_per_second=25)
 
 
@@ -248,10 +248,12 @@ def test_sound_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(VideoUnreadableError, match="is not a video FFmpeg can open"):
         write(tmp_path / "out.mp4", audio_from=tmp_path / "text.mp4")
     unknown = replace_bytes(write_clip(tmp_path / "u.mov", sound="pcm_s16le"), b"sowt", b"zzzz")
-    with pytest.raises(VideoError, match="its sound codec is not known to this FFmpeg; leave audio_from out"):
+    with pytest.raises(
+        VideoError, match="its audio codec is not known to this FFmpeg; leave `audio_from` out"
+    ):
         write(tmp_path / "out.mp4", audio_from=unknown)
     damaged = damage_packets(write_sound(tmp_path / "d.mkv", codec="tta"), [0], kind="audio")
-    with pytest.raises(VideoError, match=r"its sound cannot be read \(.*\); leave audio_from out"):
+    with pytest.raises(VideoError, match=r"its audio cannot be read \(.*\); leave `audio_from` out"):
         write(tmp_path / "out.mp4", audio_from=damaged)
     assert not (tmp_path / "out.mp4").exists()
 
@@ -273,7 +275,7 @@ def test_sound_that_does_not_say_which_channel_is_left_becomes_aac(tmp_path: Pat
 def test_sound_that_the_muxer_refuses(tmp_path: Path) -> None:
     # Closing the file fails as well, and must not hide why.
     source = damaged_ac3(tmp_path / "s.mkv")
-    message = r"s\.mkv: its sound does not fit into an MP4 file \(.*\); leave audio_from out"
+    message = r"s\.mkv: its audio does not fit into an MP4 file \(.*\); leave `audio_from` out"
     with pytest.raises(VideoError, match=message):
         write(tmp_path / "out.mp4", audio_from=source)
     assert list(tmp_path.iterdir()) == [source]

@@ -239,7 +239,7 @@ def test_a_jpeg_without_its_end_is_truncated(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) * 2 // 3])
     assert read_metadata(path).is_truncated
     assert len(list(read_frames(path, allow_truncated=True))) == 1
-    with pytest.raises(VideoTruncatedError, match=r"the file ends too early .*; fetch the file again"):
+    with pytest.raises(VideoTruncatedError, match=r"the file ends too early .*; download the file again"):
         read_frames(path)
 
 
@@ -311,14 +311,14 @@ def nothing_decodes(path: Path) -> None:
     ("name", "make", "message"),
     [
         ("x.mp4", folder, "is a folder; pass one of the video files in it"),
-        ("x.mp4", empty, r"is empty \(0 bytes\); fetch the file again"),
-        ("x.mp4", text, "is not a video FFmpeg can open .*; pass a video or picture file"),
-        ("x.txt", text, "is a text file; pass a video or picture file"),
-        ("x.m4a", write_sound, r"holds no video stream \(only audio\); pass a file with pictures"),
-        ("x.mp3", cover_only, r"holds no video stream \(only a cover picture and audio\)"),
-        ("x.mp4", without_index, "without a usable index .*; fetch the file again"),
+        ("x.mp4", empty, r"is empty \(0 bytes\); download the file again"),
+        ("x.mp4", text, "is not a video FFmpeg can open .*; pass a video or image file"),
+        ("x.txt", text, "is a text file; pass a video or image file"),
+        ("x.m4a", write_sound, r"holds no video stream \(only audio\); pass a video or image file"),
+        ("x.mp3", cover_only, r"holds no video stream \(only a cover image and audio\)"),
+        ("x.mp4", without_index, "without a usable index .*; download the file again"),
         ("x.mp4", unknown_codec, "its video codec is not known to this FFmpeg; convert it to H.264"),
-        ("x.mp4", nothing_decodes, "not one picture of its h264 video decodes; fetch the file again"),
+        ("x.mp4", nothing_decodes, "no frame of its h264 video decodes; download the file again"),
     ],
 )
 def test_unreadable_files(
@@ -340,7 +340,7 @@ def test_unreadable_files(
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (errno.EACCES, "may not be read by this user; give yourself permission"),
+        (errno.EACCES, "may not be read by this user; grant permission"),
         (errno.EIO, r"cannot be read \(Input/output error\); check its name and the disk"),
     ],
 )

@@ -107,7 +107,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         opencv.read_metadata(text)
     picture = tmp_path / "b.png"
     picture.write_bytes(cv2.imencode(".png", np.zeros((40, 40, 3), np.uint8))[1].tobytes()[:45])
-    with pytest.raises(VideoUnreadableError, match="is a picture that does not decode"):
+    with pytest.raises(VideoUnreadableError, match="is an image that does not decode"):
         opencv.read_metadata(picture)
     with pytest.raises(VideoNotFoundError, match="there is no such file"):
         opencv.read_frames(tmp_path / "absent.mp4")
@@ -130,7 +130,7 @@ def test_pictures_that_do_not_come_are_told(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(VideoTruncatedError, match="is damaged: not all of its 30 frames decode"):
         next(frames)
     other = media.write_clip(tmp_path / "b.mp4")
-    with pytest.raises(VideoUnreadableError, match="not one picture of its video decodes"):
+    with pytest.raises(VideoUnreadableError, match="no frame of its video decodes"):
         opencv.read_frames(other)
 
 

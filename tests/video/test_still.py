@@ -24,7 +24,7 @@ def test_more_is_lost_at_a_higher_factor(portrait: np.ndarray) -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(OptionError, match="crf: is 52; pass 0 to 51"):
+    with pytest.raises(OptionError, match="crf: is 52; must be 0 to 51"):
         through_h264(np.zeros((8, 8, 3), np.uint8), crf=52)
     with pytest.raises(ImageError):
         through_h264(np.zeros((8, 8), np.uint8), crf=20)

@@ -24,8 +24,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deepfake_detect.data.layouts.base import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
     Layout,
     Selection,
     VideoListing,
@@ -38,6 +36,7 @@ from deepfake_detect.data.layouts.base import (
 from deepfake_detect.data.layouts.ffpp import official_split_of_identity
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
+from deepfake_detect.video.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 DATASET = "DF40"
 METHODS = (

@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepfake_detect.data.layouts.base import (
-    VIDEO_SUFFIXES,
     Layout,
     Selection,
     VideoListing,
@@ -32,6 +31,7 @@ from deepfake_detect.data.layouts.base import (
 from deepfake_detect.data.layouts.lists import LABEL_WORDS, read_label, read_video_table
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
+from deepfake_detect.video.files import VIDEO_SUFFIXES
 
 DATASET = "DFDCP"
 LIST_NAME = "dataset.json"

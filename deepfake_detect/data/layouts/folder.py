@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_detect.data.layouts.base import (
-    IMAGE_SUFFIXES,
     SPLIT_NAMES,
-    VIDEO_SUFFIXES,
     Layout,
     Selection,
     VideoListing,
@@ -35,6 +33,7 @@ from deepfake_detect.data.layouts.base import (
 )
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
+from deepfake_detect.video.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _LABELS = {"real": REAL, "reals": REAL, "fake": FAKE, "fakes": FAKE}
 _METHODS = {REAL: "real", FAKE: "fake"}

@@ -1,0 +1,131 @@
+"""Open media files with PyAV and decode their packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from deepfake_detect.errors import VideoUnreadableError
+from deepfake_detect.video.files import check_file, unopened_error
+
+# Tags in an unknown encoding must not make a good video unreadable. PyAV 19 always replaces what it
+# cannot decode and has dropped the argument; earlier versions raise without it.
+_TAG_OPTIONS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+
+# Not every PyAV keeps FFmpeg's own messages off standard error; each fault is one of our errors instead.
+av.logging.set_level(av.logging.PANIC)
+
+
+@contextmanager
+def open_container(path: Path, *, ignore_edit_list: bool = False) -> Iterator[InputContainer]:
+    """Open a media file; it is closed at the end of the block.
+
+    Raises:
+        VideoNotFoundError, VideoUnreadableError: The file does not exist, or FFmpeg cannot open it.
+    """
+    check_file(path)
+    # A name with %d in it is one image and not a numbered series.
+    options = {"pattern_type": "none", "ignore_editlist": str(int(ignore_edit_list))}
+    try:
+        # "file:" keeps names with a colon from being taken for a network address.
+        container = av.open(f"file:{path}", mode="r", options=options, **_TAG_OPTIONS)
+    except av.FFmpegError as error:
+        raise unopened_error(path, f"is not a video FFmpeg can open ({error.strerror})") from error
+    with container:
+        if container.format.name == "tty":
+            # FFmpeg would render the letters of any .txt file as a video.
+            raise VideoUnreadableError(path, "is a text file", "pass a video or image file")
+        try:
+            yield container
+        finally:
+            _flush_decoders(container)
+
+
+def _flush_decoders(container: InputContainer) -> None:
+    """Wait for the threads of the decoders, without Python's lock.
+
+    PyAV frees a decoder while it holds the lock, and FFmpeg then waits for threads that may be about to
+    report damage, for which PyAV needs the lock: a deadlock.
+    """
+    for stream in container.streams.video:
+        if stream.codec_context is not None and stream.codec_context.is_open:
+            stream.codec_context.flush_buffers()
+
+
+@contextmanager
+def open_video(path: Path, *, ignore_edit_list: bool = False) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and find its video stream; the container is closed at the end of the block.
+
+    Raises:
+        VideoNotFoundError, VideoUnreadableError: See :func:`read_metadata`.
+    """
+    with open_container(path, ignore_edit_list=ignore_edit_list) as container:
+        stream = next(video_streams(container), None)
+        if stream is None:
+            names = {"video": "a cover image"}
+            kinds = sorted({names.get(stream.type, stream.type) for stream in container.streams})
+            raise VideoUnreadableError(
+                path, f"holds no video stream (only {' and '.join(kinds)})", "pass a video or image file"
+            )
+        if stream.codec_context is None:
+            raise VideoUnreadableError(
+                path, "its video codec is not known to this FFmpeg", "convert it to H.264"
+            )
+        yield container, stream
+
+
+def video_streams(container: InputContainer) -> Iterator[VideoStream]:
+    """Yield the video streams, without the cover of an audio file, which is stored as one."""
+    return (stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic)
+
+
+def decode_frames(
+    container: InputContainer, stream: VideoStream, *, is_tolerant: bool
+) -> Iterator[VideoFrame]:
+    """Decode a stream from the current position of its container, in presentation order.
+
+    Args:
+        container, stream: From :func:`open_video`.
+        is_tolerant: Whether to continue after packets that do not decode.
+
+    Raises:
+        av.FFmpegError: A packet does not decode and ``is_tolerant`` is false.
+    """
+    for packet in read_packets(container, stream, is_tolerant=is_tolerant):
+        yield from decode_packet(stream, packet, is_tolerant=is_tolerant)
+    yield from decode_packet(stream, None, is_tolerant=is_tolerant)
+
+
+def read_packets(
+    container: InputContainer, stream: VideoStream, *, is_tolerant: bool
+) -> Iterator[Packet[VideoStream]]:
+    """Yield the stream's packets with data; a tolerant pass ends where reading fails."""
+    try:
+        # An empty packet would flush the decoder in mid-stream.
+        yield from (packet for packet in container.demux(stream) if packet.size > 0)
+    except av.FFmpegError:
+        if not is_tolerant:
+            raise
+
+
+def decode_packet(
+    stream: VideoStream, packet: Packet[VideoStream] | None, *, is_tolerant: bool
+) -> list[VideoFrame]:
+    """Send a packet (``None`` at the end) to the decoder and return the frames that are ready."""
+    try:
+        return stream.codec_context.decode(packet)
+    except av.FFmpegError:
+        if not is_tolerant:
+            raise
+        return []
