@@ -1,4 +1,4 @@
-"""Sequences of crops: the faces of one person in one video, in their order."""
+"""Sequences of crops: the faces of one person in one video, in temporal order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from deepfake_detect.data.crops import CropBatch, Draw, crop_fraction, read_crop, row_and_seed
+from deepfake_detect.data.crops import CropBatch, SampledRow, crop_fraction, read_crop, row_and_seed
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import TrainingAugmentation, center_crop, crop_to_tensor
 from deepfake_detect.errors import ManifestError
@@ -20,10 +20,10 @@ class ClipItem(NamedTuple):
     """One sequence.
 
     Attributes:
-        images: float32 (T, 3, S, S), or ``None`` when not one crop can be read.
+        images: float32 (T, 3, S, S), or ``None`` if no crop can be read.
         label: 1 = fake.
-        row: Of the manifest, the first of the sequence.
-        unreadable_rows: Of crops that were left out.
+        row: Row of the manifest of the sequence's first crop.
+        unreadable_rows: Rows of crops that were left out.
     """
 
     images: torch.Tensor | None
@@ -37,9 +37,9 @@ class ClipDataset(Dataset[ClipItem]):
 
     Args:
         manifest: Rows of crops, in any order.
-        preprocessing: Size and normalization of the network.
-        geometry: Crop geometry of the network; wider stored crops are narrowed to it.
-        num_frames: Crops of a sequence at most, evenly spaced over the track.
+        preprocessing: Input size and normalization of the model.
+        geometry: Crop geometry of the model; wider stored crops are center-cropped to it.
+        num_frames: Maximum number of crops of a sequence, evenly spaced over the track.
         augment: Augmentation applied first, the same to every crop of a sequence, or ``None``.
     """
 
@@ -56,7 +56,7 @@ class ClipDataset(Dataset[ClipItem]):
         self._paths = columns["path"]
         self._root = manifest.root
         self._preprocessing = preprocessing
-        self._share = crop_fraction(manifest.geometry, geometry)
+        self._crop_fraction = crop_fraction(manifest.geometry, geometry)
         self._num_frames = num_frames
         self._augment = augment
         videos = columns["video_id"].combine_chunks().dictionary_encode().indices.to_numpy()
@@ -73,12 +73,12 @@ class ClipDataset(Dataset[ClipItem]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, draw: Draw) -> ClipItem:
-        number, seed = row_and_seed(draw)
+    def __getitem__(self, sampled: SampledRow) -> ClipItem:
+        number, seed = row_and_seed(sampled)
         rows = self._order[self._starts[number] : self._ends[number]]
         count = min(len(rows), self._num_frames)
         if seed is None:
-            seed = int(torch.randint(2**31, ()))  # one for all crops of the sequence
+            seed = int(torch.randint(2**31, ()))  # the same for all crops of the sequence
         images, unreadable = [], []
         for row in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)].tolist():
             try:
@@ -89,15 +89,15 @@ class ClipDataset(Dataset[ClipItem]):
         return ClipItem(stacked, int(self.labels[number]), int(rows[0]), tuple(unreadable))
 
     def _image(self, row: int, seed: int) -> torch.Tensor:
-        image = center_crop(read_crop(self._root / self._paths[row].as_py()), self._share)
+        image = center_crop(read_crop(self._root / self._paths[row].as_py()), self._crop_fraction)
         if self._augment is not None:
-            self._augment.reseed(seed)  # for each crop anew: all are changed alike
+            self._augment.reseed(seed)  # for each crop: all are changed in the same way
             image = self._augment(image)
         return crop_to_tensor(image, self._preprocessing)
 
 
 def collate_clips(items: Sequence[ClipItem]) -> CropBatch:
-    """Stack sequences into a batch, shorter ones followed by zeros; without those that are unreadable.
+    """Stack readable sequences into a batch, padded by zeros.
 
     Its images are float32 (N, T, 3, S, S), its lengths int64 (N,).
     """

@@ -1,4 +1,4 @@
-"""Crops of a manifest as a torch dataset, and the order in which training reads them."""
+"""Crops of a manifest as a PyTorch dataset, and the order in which training reads them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import FAKE, REAL, CropGeometry, Preprocessing
 
 _SAME_MARGIN = 0.01
-NO_IDENTITY = -1  # code of a row whose person is not known
+NO_IDENTITY = -1  # code of a row with an unknown identity
 
-# A row to read, or a row with the seed of its augmentation.
-Draw = int | tuple[int, int]
+# A row to read, or a row and the seed of its augmentation.
+SampledRow = int | tuple[int, int]
 
 
-def row_and_seed(draw: Draw) -> tuple[int, int | None]:
-    """Return the row of a draw, and its seed or ``None``."""
-    return draw if isinstance(draw, tuple) else (draw, None)
+def row_and_seed(sampled: SampledRow) -> tuple[int, int | None]:
+    """Return the row, and its seed or ``None``."""
+    return sampled if isinstance(sampled, tuple) else (sampled, None)
 
 
 def read_crop(path: Path) -> np.ndarray:
     """Read a crop, a file or a member of a tar shard, as RGB uint8 (H, W, 3).
 
     Raises:
-        ManifestError: It is missing, or no image; the message names it.
+        ManifestError: It is missing, or not an image.
     """
     data = np.frombuffer(read_stored_bytes(path), np.uint8)
-    # An empty file would be an error of OpenCV's own.
+    # OpenCV raises an error of its own for an empty file.
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise ManifestError(path, "the crop is not a readable image", "extract its video again")
@@ -46,17 +46,17 @@ def read_crop(path: Path) -> np.ndarray:
 
 
 def crop_fraction(stored: CropGeometry, wanted: CropGeometry) -> float:
-    """Return the centered share of a stored crop that has the wanted geometry, in (0, 1].
+    """Return the fraction of a stored crop's sides that has the wanted geometry, in (0, 1].
 
     Raises:
-        OptionError: The stored crops are narrower than wanted, or one is aligned and one is not:
-            the pixels needed are not there.
+        OptionError: The stored crops are narrower than wanted, or only one of them is aligned: they do
+            not contain the needed pixels.
     """
     if stored.aligned != wanted.aligned or stored.margin < wanted.margin - _SAME_MARGIN:
         raise OptionError(
             "crop geometry",
             f"the crops were cut with {stored}, the detector needs {wanted}",
-            "extract again with --margin and --align as the detector needs them",
+            "extract again with the `margin` and `align` of the detector",
         )
     return min(1.0, wanted.margin / stored.margin)
 
@@ -64,13 +64,13 @@ def crop_fraction(stored: CropGeometry, wanted: CropGeometry) -> float:
 class CropDataset(Dataset["CropItem"]):
     """Map-style dataset of :class:`CropItem`.
 
-    A crop that cannot be read is an item without an image, so that whoever iterates can count
-    and name it; it is never replaced by another crop.
+    A crop that cannot be read is an item without an image, so that the caller can count and report it;
+    it is never replaced by another crop.
 
     Args:
-        manifest: Rows to serve, in this order.
-        preprocessing: Size and normalization of the network.
-        geometry: Crop geometry of the network; wider stored crops are narrowed to it.
+        manifest: Rows of the dataset, in this order.
+        preprocessing: Input size and normalization of the model.
+        geometry: Crop geometry of the model; wider stored crops are center-cropped to it.
         augment: Augmentation applied first, or ``None``.
     """
 
@@ -82,33 +82,33 @@ class CropDataset(Dataset["CropItem"]):
         geometry: CropGeometry,
         augment: TrainingAugmentation | None = None,
     ) -> None:
-        # Arrow strings, not Python's: a tenth of the memory, and shared with forked workers.
+        # Arrow strings need a tenth of the memory of Python's, and forked workers share them.
         columns = manifest.columns(["path", "label"])
         self._paths = columns["path"]
         self._labels = columns["label"].to_numpy()
         self._root = manifest.root
         self._preprocessing = preprocessing
-        self._share = crop_fraction(manifest.geometry, geometry)
+        self._crop_fraction = crop_fraction(manifest.geometry, geometry)
         self._augment = augment
 
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, draw: Draw) -> CropItem:
-        row, seed = row_and_seed(draw)
+    def __getitem__(self, sampled: SampledRow) -> CropItem:
+        row, seed = row_and_seed(sampled)
         label, image = int(self._labels[row]), self.image(row)
         return CropItem(None, label, row) if image is None else self.item(image, label, row, seed)
 
     def image(self, row: int) -> np.ndarray | None:
-        """Return a crop as it is stored, RGB uint8 (H, W, 3); ``None`` where it cannot be read."""
+        """Return a stored crop, RGB uint8 (H, W, 3); ``None`` if it cannot be read."""
         try:
             return read_crop(self._root / self._paths[row].as_py())
         except ManifestError:
             return None
 
     def item(self, image: np.ndarray, label: int, row: int, seed: int | None) -> CropItem:
-        """Return an image in the place of a stored crop as an item, augmented from ``seed`` on."""
-        image = center_crop(image, self._share)
+        """Return an item with an image instead of the stored crop, augmented with ``seed``."""
+        image = center_crop(image, self._crop_fraction)
         if self._augment is not None:
             if seed is not None:
                 self._augment.reseed(seed)
@@ -117,7 +117,7 @@ class CropDataset(Dataset["CropItem"]):
 
 
 class CropItem(NamedTuple):
-    """One item: image (3, S, S) float32 or ``None`` when unreadable, label, row of the manifest."""
+    """One item: image (3, S, S) float32 or ``None`` if unreadable, label, row of the manifest."""
 
     image: torch.Tensor | None
     label: int
@@ -125,14 +125,14 @@ class CropItem(NamedTuple):
 
 
 class CropBatch(NamedTuple):
-    """Readable items stacked, and the rows of the others.
+    """Readable items as a batch, and the rows of the others.
 
     Attributes:
         images: float32 (N, 3, S, S).
         labels: float32 (N,), 1 = fake.
         rows: int64 (N,), rows of the manifest.
         unreadable_rows: int64 (M,).
-        lengths: int64 (N,) of sequences, whose images are (N, T, 3, S, S); else ``None``.
+        lengths: int64 (N,) for sequences, whose images are (N, T, 3, S, S); otherwise ``None``.
     """
 
     images: torch.Tensor
@@ -143,7 +143,7 @@ class CropBatch(NamedTuple):
 
 
 def collate_readable(items: Sequence[CropItem]) -> CropBatch:
-    """Stack items into a batch, which is empty (0 images) when not one of them can be read."""
+    """Stack readable items into a batch, which is empty (0 images) if none can be read."""
     kept = [(item.image, item.label, item.row) for item in items if item.image is not None]
     unreadable = torch.tensor([item.row for item in items if item.image is None], dtype=torch.int64)
     if not kept:
@@ -156,23 +156,23 @@ def collate_readable(items: Sequence[CropItem]) -> CropBatch:
 
 
 def reading_worker(_: int) -> None:
-    """Set up a process that reads crops: the processes themselves are the parallelism."""
+    """Turn off OpenCV's threads in a process that reads crops: several processes run at once."""
     cv2.setNumThreads(0)
 
 
 class PairedBatchSampler(Sampler[list[int]]):
-    """Batches half real, half fake, each fake beside a real of the same target identity.
+    """Batches of half real and half fake rows, each fake next to a real of the same target identity.
 
-    An epoch shows every row of the larger class once and as many rows of the other. Seeing a
-    forgery next to its own original leaves the network only the forgery to tell them apart by.
-    The order depends on the seed and the epoch alone, so every process of a run agrees on it.
+    An epoch has every row of the larger class once and as many rows of the other. With a forgery and its
+    own original in one batch, the model can separate them by the forgery only. The order depends only on
+    the seed and the epoch, so it is the same in every process of a run.
 
     Args:
         labels: int array (N,), 1 = fake.
-        target_ids: array (N,) of target identities, numpy or Arrow; a row whose identity is absent
-            is put beside any row of the other class.
-        batch_size: Even number of rows a batch.
-        seed: Of the shuffling.
+        target_ids: array (N,) of target identities, NumPy or Arrow; a row without one is paired with any
+            row of the other class.
+        batch_size: Number of rows per batch, even.
+        seed: Seed of the shuffling.
 
     Raises:
         OptionError: The batch size is odd or below 2, or a class is absent.
@@ -187,7 +187,9 @@ class PairedBatchSampler(Sampler[list[int]]):
         seed: int,
     ) -> None:
         if batch_size < 2 or batch_size % 2:
-            raise OptionError("batch_size", f"{batch_size} cannot hold pairs", "pass an even number from 2")
+            raise OptionError(
+                "batch_size", f"{batch_size} cannot hold pairs", "must be an even number from 2"
+            )
         fakes, reals = np.flatnonzero(labels == FAKE), np.flatnonzero(labels == REAL)
         if len(fakes) == 0 or len(reals) == 0:
             raise OptionError(
@@ -196,7 +198,7 @@ class PairedBatchSampler(Sampler[list[int]]):
         self._larger, smaller = (fakes, reals) if len(fakes) >= len(reals) else (reals, fakes)
         identities = identity_codes(target_ids)
         self._smaller = smaller[np.argsort(identities[smaller], kind="stable")]
-        # The partners of larger[k] are smaller[first[k] : first[k] + count[k]], possibly none.
+        # Partners of larger[k] are smaller[first[k] : first[k] + count[k]], possibly none.
         known = identities[self._smaller]
         self._first_partner = np.searchsorted(known, identities[self._larger], side="left")
         last = np.searchsorted(known, identities[self._larger], side="right")
@@ -207,7 +209,7 @@ class PairedBatchSampler(Sampler[list[int]]):
 
     @property
     def num_pairs(self) -> int:
-        """Pairs of an epoch."""
+        """Number of pairs of an epoch."""
         return len(self._larger)
 
     def __len__(self) -> int:
@@ -219,28 +221,28 @@ class PairedBatchSampler(Sampler[list[int]]):
             yield pairs[start : start + self._pairs_per_batch].reshape(-1).tolist()
 
     def epoch_pairs(self) -> np.ndarray:
-        """Return the epoch's order: int64 (M, 2), a row of the larger class and its partner."""
+        """Return the pairs of the epoch in order: int64 (M, 2), a row of the larger class and its partner."""
         rng = np.random.default_rng([self._seed, self.epoch])
         order = rng.permutation(len(self._larger))
         num_partners = self._num_partners[order]
-        # Among its own partners, or among all of the class where it has none.
-        lots = rng.integers(0, np.where(num_partners > 0, num_partners, len(self._smaller)))
-        positions = np.where(num_partners > 0, self._first_partner[order], 0) + lots
+        # One of its own partners, or any row of the class if it has none.
+        offsets = rng.integers(0, np.where(num_partners > 0, num_partners, len(self._smaller)))
+        positions = np.where(num_partners > 0, self._first_partner[order], 0) + offsets
         return np.stack([self._larger[order], self._smaller[positions]], axis=1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
+        """Set the epoch whose order the next iteration has."""
         self.epoch = epoch
 
 
 class ShuffledBatchSampler(Sampler[list[int]]):
-    """Batches in a random order of all rows, or with both classes equally frequent.
+    """Batches of all rows in random order, or with both classes equally frequent.
 
     Args:
         labels: int array (N,), 1 = fake.
-        batch_size: Rows a batch.
-        seed: Of the shuffling.
-        is_balanced: Whether rows of the rarer class come again until there are as many as of the other.
+        batch_size: Number of rows per batch.
+        seed: Seed of the shuffling.
+        is_balanced: Whether rows of the rarer class are repeated until there are as many as of the other.
     """
 
     def __init__(self, labels: np.ndarray, *, batch_size: int, seed: int, is_balanced: bool) -> None:
@@ -256,22 +258,22 @@ class ShuffledBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self._seed, self.epoch])
         most = max(map(len, self._classes))
-        # Each row of the rarer class comes as often as any other of it, give or take one.
-        drawn = [
+        # All rows of the rarer class are repeated equally often, with a difference of at most one.
+        sampled = [
             np.concatenate([rng.permutation(rows) for _ in range(-(-most // len(rows)))])[:most]
             for rows in self._classes
         ]
-        rows = rng.permutation(np.concatenate(drawn))
+        rows = rng.permutation(np.concatenate(sampled))
         for start in range(0, len(rows), self._batch_size):
             yield rows[start : start + self._batch_size].tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
+        """Set the epoch whose order the next iteration has."""
         self.epoch = epoch
 
 
 class EpochSampler(Protocol):
-    """Batches of an epoch, in an order that seed and epoch alone decide."""
+    """Batches of an epoch, in an order that depends only on seed and epoch."""
 
     epoch: int
 
@@ -280,21 +282,22 @@ class EpochSampler(Protocol):
     def __iter__(self) -> Iterator[list[int]]: ...
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
+        """Set the epoch whose order the next iteration has."""
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """One process's share of an epoch's batches, from any batch on, each row with a seed.
+    """Batches of an epoch for one process, from any batch on, each row with a seed.
 
-    All that happens to a row depends on the run's seed, the epoch and the batch alone: not on how
-    many processes read, nor on where a run was stopped.
+    The augmentation of a row depends only on the run's seed, the epoch and the batch: not on the number
+    of processes, nor on where a run was interrupted.
 
     Args:
         batches: The epoch's batches of all processes.
-        seed: Of the run.
-        rank: Number of this process.
-        num_processes: Each takes every so many-th batch. Where they do not come out even, the
-            epoch's first batches come again, so that all processes take as many steps.
+        seed: Seed of the run.
+        rank: Number of this process, from 0.
+        num_processes: Number of processes; each takes every ``num_processes``-th batch. If they cannot
+            be divided evenly, the epoch's first batches are repeated, so that all processes take the
+            same number of steps.
     """
 
     def __init__(
@@ -313,33 +316,33 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     @property
     def num_batches(self) -> int:
-        """Batches of a whole epoch that this process takes."""
+        """Number of batches of a whole epoch for this process."""
         return -(-len(self._batches) // self._num_processes)
 
     def __len__(self) -> int:
         return self.num_batches - self._first
 
     def start(self, epoch: int, *, first: int = 0) -> None:
-        """Choose the epoch, and the first batch of this process's share, of the next iteration."""
+        """Set the epoch of the next iteration, and which of this process's batches comes first."""
         self._batches.set_epoch(epoch)
         self._first = first
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         own = range(self._rank, self.num_batches * self._num_processes, self._num_processes)
-        places = iter(own[self._first :])
-        place = next(places, None)
+        numbers = iter(own[self._first :])
+        wanted = next(numbers, None)
         for number, rows in enumerate(chain.from_iterable(repeat(self._batches))):
-            if place is None:
+            if wanted is None:
                 return
-            if number == place:
+            if number == wanted:
                 rng = np.random.default_rng([self._seed, self._batches.epoch, number])
                 seeds = rng.integers(2**32, size=len(rows)).tolist()
                 yield list(zip(rows, seeds, strict=True))
-                place = next(places, None)
+                wanted = next(numbers, None)
 
 
 def identity_codes(target_ids: np.ndarray | pa.ChunkedArray) -> np.ndarray:
-    """Return a number per identity, int32 (N,), ``NO_IDENTITY`` where it is absent."""
+    """Return a code for each identity, int32 (N,), ``NO_IDENTITY`` where it is absent."""
     values = target_ids if isinstance(target_ids, pa.ChunkedArray) else pa.chunked_array([target_ids])
     encoded = values.dictionary_encode().unify_dictionaries()
     codes = [chunk.indices.fill_null(NO_IDENTITY).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]

@@ -1,7 +1,7 @@
-"""Manifests behind URLs: the crops or shards they name are fetched once a machine, then read here.
+"""Manifests behind URLs: they are downloaded once per machine with the crops or shards they name.
 
-A training draws pairs of crops in any order, which a stream of shards cannot give; from a copy it
-splits them evenly among its processes and takes them up after an interruption as from any folder.
+Training reads pairs of crops in random order, which a stream of shards cannot provide; with a local copy
+it can also distribute them evenly among processes and resume after an interruption.
 """
 
 from __future__ import annotations
@@ -21,32 +21,33 @@ from deepfake_detect.io.fetch import RemoteDir, is_url
 from deepfake_detect.io.files import cache_folder, make_folder
 
 _LOCK_NAME = ".lock"
-_SHARDS_AT_ONCE = 2  # each may be of a gigabyte
+_SHARDS_AT_ONCE = 2  # each may have a gigabyte
 
 
-def local_manifest(place: str | os.PathLike[str], *, folder: Path | None = None) -> Path:
-    """Return the path of a manifest; behind a URL, fetch it and all crops it names first.
+def local_manifest(manifest: str | os.PathLike[str], *, folder: Path | None = None) -> Path:
+    """Return the local path of a manifest; download it and the crops it names if it is a URL.
 
-    What is here with the size it has there is not fetched again, so a broken fetch goes on where it
-    stopped. Another manifest there begins anew. Several processes may ask at once: one fetches.
+    Files that are already present with the right size are not downloaded again, so an interrupted
+    download resumes. If the manifest has changed, the copy is deleted first. Several processes may call
+    this at once: one downloads.
 
     Args:
-        place: Path, or URL as fsspec takes it, such as ``s3://bucket/packed/manifest.parquet``; crops
-            are below its folder, one by one or in the tar shards of :func:`pack_manifest`.
-        folder: Where to keep copies; ``manifests`` in :func:`cache_folder` when ``None``.
+        manifest: Path, or URL for fsspec, such as ``s3://bucket/packed/manifest.parquet``; crops are
+            below its folder, as files or in the tar shards of :func:`pack_manifest`.
+        folder: Folder for copies; ``manifests`` in :func:`cache_folder` when ``None``.
 
     Raises:
         OptionError: The URL cannot be listed, or is not that of a Parquet file.
-        ManifestError: There is no such manifest, or crops it names are not there.
-        FetchError: A file cannot be fetched.
+        ManifestError: The manifest or crops that it names do not exist.
+        FetchError: A file cannot be downloaded.
 
     Example:
         >>> local_manifest("crops/manifest.parquet").as_posix()
         'crops/manifest.parquet'
     """
-    url = str(place)
+    url = str(manifest)
     if not is_url(url):
-        return Path(place)
+        return Path(manifest)
     base, _, name = url.rpartition("/")
     if not name.endswith(".parquet"):
         raise OptionError(url, "is not a Parquet file", f"pass the URL of the {MANIFEST_NAME}")
@@ -57,30 +58,30 @@ def local_manifest(place: str | os.PathLike[str], *, folder: Path | None = None)
     return target / name
 
 
-def _fetch(there: RemoteDir, name: str, folder: Path) -> None:
-    url = f"{there.url}/{name}"
-    sizes = there.files()
+def _fetch(remote: RemoteDir, name: str, folder: Path) -> None:
+    url = f"{remote.url}/{name}"
+    sizes = remote.files()
     if name not in sizes:
-        raise ManifestError(url, "is not there", "check the URL")
-    _renew_manifest(there, name, folder)
-    wanted = _files_named(folder / name)
+        raise ManifestError(url, "does not exist", "check the URL")
+    _update_manifest(remote, name, folder)
+    wanted = _named_files(folder / name)
     if outside := [one for one in wanted if one.startswith("/") or ".." in PurePosixPath(one).parts]:
-        raise ManifestError(url, f"names a file outside its folder, {outside[0]}", "mend it")
+        raise ManifestError(url, f"names a file outside its folder, {outside[0]}", "write it again")
     if absent := sorted(wanted - sizes.keys()):
-        cause = f"names {len(absent):,} files that are not there, as {absent[0]}"
-        raise ManifestError(url, cause, "copy them")
-    stale = [one for one in sorted(wanted) if not _is_whole(folder / one, sizes[one])]
+        cause = f"names {len(absent):,} files that do not exist, such as {absent[0]}"
+        raise ManifestError(url, cause, "upload them")
+    stale = [one for one in sorted(wanted) if not _is_complete(folder / one, sizes[one])]
     shards = [one for one in stale if one.endswith(SHARD_SUFFIX)]
-    there.fetch_all(shards, folder, note="shards", at_once=_SHARDS_AT_ONCE)
-    there.fetch_all([one for one in stale if not one.endswith(SHARD_SUFFIX)], folder, note="crops")
+    remote.fetch_all(shards, folder, note="shards", at_once=_SHARDS_AT_ONCE)
+    remote.fetch_all([one for one in stale if not one.endswith(SHARD_SUFFIX)], folder, note="crops")
 
 
-def _renew_manifest(there: RemoteDir, name: str, folder: Path) -> None:
-    """Fetch the manifest; where it is another than last time, forget the files of that time."""
+def _update_manifest(remote: RemoteDir, name: str, folder: Path) -> None:
+    """Download the manifest; if it has changed since the last time, delete all other files."""
     known = folder / name
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         fresh = Path(scratch) / name
-        there.fetch(name, fresh)
+        remote.fetch(name, fresh)
         if known.is_file() and known.read_bytes() == fresh.read_bytes():
             return
         for path in folder.iterdir():
@@ -89,12 +90,13 @@ def _renew_manifest(there: RemoteDir, name: str, folder: Path) -> None:
         os.replace(fresh, known)
 
 
-def _files_named(manifest: Path) -> set[str]:
-    """Return the crops of a manifest, or the shards they are in, relative to its folder."""
-    return {_stored_in(path) for path in read_manifest(manifest).columns(["path"])["path"].to_pylist()}
+def _named_files(manifest: Path) -> set[str]:
+    """Return the files with the crops of a manifest, relative to its folder."""
+    return {_file_of(path) for path in read_manifest(manifest).columns(["path"])["path"].to_pylist()}
 
 
-def _stored_in(path: str) -> str:
+def _file_of(path: str) -> str:
+    """Return the shard that contains a crop, or the crop's own file."""
     parts = PurePosixPath(path)
     for parent in parts.parents:
         if parent.suffix == SHARD_SUFFIX:
@@ -102,5 +104,5 @@ def _stored_in(path: str) -> str:
     return parts.as_posix()
 
 
-def _is_whole(path: Path, size: int) -> bool:
+def _is_complete(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size

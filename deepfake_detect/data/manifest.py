@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from deepfake_detect.data.rows import Rows, read_schema
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.io.fetch import is_url
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import CropGeometry
 
@@ -163,13 +164,15 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Open a manifest.
 
     Args:
-        path: The Parquet file, or the folder that holds ``manifest.parquet``.
+        path: The Parquet file, or the folder that holds ``manifest.parquet``, or the URL of the file: it
+            is then downloaded with its crops, see :func:`data.fetched.local_manifest`.
 
     Returns:
         The rows, which are read when they are used, and the crop geometry.
 
     Raises:
         ManifestError: The file is missing, damaged, or lacks columns.
+        FetchError: A URL cannot be downloaded.
 
     Example:
         >>> import tempfile
@@ -178,6 +181,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         >>> read_manifest(folder).table.num_rows
         0
     """
+    if is_url(path):
+        from deepfake_detect.data.fetched import local_manifest  # which imports this module
+
+        path = local_manifest(path)
     file = Path(path)
     if file.is_dir():
         file = file / MANIFEST_NAME

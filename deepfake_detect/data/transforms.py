@@ -162,33 +162,33 @@ def _albumentations() -> Any:  # noqa: ANN401 - albumentations has no types
 
 
 def _light() -> list[Any]:
-    A = _albumentations()
+    albu = _albumentations()
 
     return [
-        A.HorizontalFlip(p=0.5),
-        A.Affine(
+        albu.HorizontalFlip(p=0.5),
+        albu.Affine(
             scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), border_mode=cv2.BORDER_REFLECT_101, p=0.7
         ),
-        A.ImageCompression(quality_range=(60, 95), p=0.5),
+        albu.ImageCompression(quality_range=(60, 95), p=0.5),
     ]
 
 
 def _strong() -> list[Any]:
-    A = _albumentations()
+    albu = _albumentations()
 
     degradations = [
-        A.Downscale(scale_range=(0.3, 0.8)),
-        A.GaussianBlur(sigma_limit=(0.3, 2.0), blur_limit=0),
-        A.MotionBlur(blur_limit=(3, 5)),
+        albu.Downscale(scale_range=(0.3, 0.8)),
+        albu.GaussianBlur(sigma_limit=(0.3, 2.0), blur_limit=0),
+        albu.MotionBlur(blur_limit=(3, 5)),
     ]
     return [
-        A.HorizontalFlip(p=0.5),
+        albu.HorizontalFlip(p=0.5),
         _other_crop(),
-        A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.4),
-        A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=15, p=0.3),
-        A.OneOf(degradations, p=0.4),
-        A.GaussNoise(std_range=(0.01, 0.05), p=0.15),
-        A.ImageCompression(quality_range=(30, 95), p=0.6),
+        albu.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.4),
+        albu.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=15, p=0.3),
+        albu.OneOf(degradations, p=0.4),
+        albu.GaussNoise(std_range=(0.01, 0.05), p=0.15),
+        albu.ImageCompression(quality_range=(30, 95), p=0.6),
     ]
 
 
@@ -206,20 +206,20 @@ def _other_crop() -> Any:  # noqa: ANN401 - albumentations has no types
 
 def _dfdc() -> list[Any]:
     """Return steps like those of the DFDC winner's training (selimsef/dfdc_deepfake_challenge)."""
-    A = _albumentations()
+    albu = _albumentations()
 
     return [
-        A.ImageCompression(quality_range=(60, 100), p=0.5),
-        A.GaussNoise(std_range=(0.01, 0.06), p=0.1),
-        A.GaussianBlur(sigma_limit=(0.3, 2.0), blur_limit=0, p=0.05),
-        A.HorizontalFlip(p=0.5),
-        A.OneOf([A.Downscale(scale_range=(0.25, 0.9)), A.Downscale(scale_range=(0.5, 0.9))], p=0.4),
-        A.OneOf(
-            [A.RandomBrightnessContrast(), A.FancyPCA(), A.HueSaturationValue()],
+        albu.ImageCompression(quality_range=(60, 100), p=0.5),
+        albu.GaussNoise(std_range=(0.01, 0.06), p=0.1),
+        albu.GaussianBlur(sigma_limit=(0.3, 2.0), blur_limit=0, p=0.05),
+        albu.HorizontalFlip(p=0.5),
+        albu.OneOf([albu.Downscale(scale_range=(0.25, 0.9)), albu.Downscale(scale_range=(0.5, 0.9))], p=0.4),
+        albu.OneOf(
+            [albu.RandomBrightnessContrast(), albu.FancyPCA(), albu.HueSaturationValue()],
             p=0.7,
         ),
-        A.ToGray(p=0.2),
-        A.Affine(
+        albu.ToGray(p=0.2),
+        albu.Affine(
             scale=(0.8, 1.2),
             translate_percent=(-0.1, 0.1),
             keep_ratio=True,
@@ -227,53 +227,55 @@ def _dfdc() -> list[Any]:
             border_mode=cv2.BORDER_CONSTANT,
             p=0.5,
         ),
-        A.CoarseDropout(num_holes_range=(1, 3), hole_height_range=(0.1, 0.35), hole_width_range=(0.1, 0.35)),
+        albu.CoarseDropout(
+            num_holes_range=(1, 3), hole_height_range=(0.1, 0.35), hole_width_range=(0.1, 0.35)
+        ),
     ]
 
 
 def _compression() -> list[Any]:
-    A = _albumentations()
+    albu = _albumentations()
 
     degradations = [
-        A.Downscale(scale_range=(0.25, 0.8)),
-        A.GaussianBlur(sigma_limit=(0.3, 2.5), blur_limit=0),
-        A.GaussNoise(std_range=(0.01, 0.06)),
+        albu.Downscale(scale_range=(0.25, 0.8)),
+        albu.GaussianBlur(sigma_limit=(0.3, 2.5), blur_limit=0),
+        albu.GaussNoise(std_range=(0.01, 0.06)),
     ]
     return [
-        A.HorizontalFlip(p=0.5),
-        A.OneOf(degradations, p=0.6),
-        A.OneOf([A.ImageCompression(quality_range=(20, 90)), _h264_compression()], p=1.0),
+        albu.HorizontalFlip(p=0.5),
+        albu.OneOf(degradations, p=0.6),
+        albu.OneOf([albu.ImageCompression(quality_range=(20, 90)), _h264_compression()], p=1.0),
     ]
 
 
 def _robust() -> list[Any]:
-    A = _albumentations()
+    albu = _albumentations()
 
     degradations = [
-        A.Downscale(scale_range=(0.25, 0.8)),
-        A.GaussianBlur(sigma_limit=(0.3, 3.0), blur_limit=0),
-        A.MotionBlur(blur_limit=(3, 7)),
-        A.GaussNoise(std_range=(0.01, 0.08)),
+        albu.Downscale(scale_range=(0.25, 0.8)),
+        albu.GaussianBlur(sigma_limit=(0.3, 3.0), blur_limit=0),
+        albu.MotionBlur(blur_limit=(3, 7)),
+        albu.GaussNoise(std_range=(0.01, 0.08)),
     ]
     return [
-        A.HorizontalFlip(p=0.5),
+        albu.HorizontalFlip(p=0.5),
         _other_crop(),
-        A.RandomBrightnessContrast(brightness_limit=0.3, contrast_limit=0.3, p=0.5),
-        A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=30, val_shift_limit=15, p=0.3),
-        A.ToGray(p=0.1),
-        A.CoarseDropout(
+        albu.RandomBrightnessContrast(brightness_limit=0.3, contrast_limit=0.3, p=0.5),
+        albu.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=30, val_shift_limit=15, p=0.3),
+        albu.ToGray(p=0.1),
+        albu.CoarseDropout(
             num_holes_range=(1, 4), hole_height_range=(0.08, 0.25), hole_width_range=(0.08, 0.25), p=0.15
         ),
-        A.OneOf(degradations, p=0.5),
-        A.OneOf([A.ImageCompression(quality_range=(20, 95)), _h264_compression()], p=0.8),
+        albu.OneOf(degradations, p=0.5),
+        albu.OneOf([albu.ImageCompression(quality_range=(20, 95)), _h264_compression()], p=0.8),
     ]
 
 
 def _h264_compression() -> Any:  # noqa: ANN401 - albumentations has no types
     """Return a step that compresses an image by H.264 with a constant rate factor from 18 to 42."""
-    A = _albumentations()
+    albu = _albumentations()
 
-    class H264Compression(A.ImageOnlyTransform):  # type: ignore[misc,name-defined]
+    class H264Compression(albu.ImageOnlyTransform):  # type: ignore[misc,name-defined]
         """Encodes an image as the key frame of a clip and decodes it."""
 
         def get_params(self) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from deepfake_detect.data.crops import (
     CropBatch,
     CropDataset,
     CropItem,
-    Draw,
     PairedBatchSampler,
+    SampledRow,
     collate_readable,
     identity_codes,
     read_crop,
@@ -231,10 +231,10 @@ class BlendedCrops(Dataset[tuple[CropItem, ...]]):
     def __len__(self) -> int:
         return len(self._crops)
 
-    def __getitem__(self, draw: Draw) -> tuple[CropItem, ...]:
-        code, seed = row_and_seed(draw)
+    def __getitem__(self, sampled: SampledRow) -> tuple[CropItem, ...]:
+        code, seed = row_and_seed(sampled)
         if code >= 0:
-            return (self._crops[draw],)
+            return (self._crops[sampled],)
         row = ~code
         image = self._crops.image(row)
         forgery = None if image is None else self._blender.make(row, image, np.random.default_rng(seed))

@@ -76,12 +76,12 @@ def test_tools_take_the_url(packed: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_refused(packed: Path, object_store: RemoteDir) -> None:
-    with pytest.raises(ManifestError, match=r"packed/nothing.parquet: is not there"):
+    with pytest.raises(ManifestError, match=r"packed/nothing.parquet: does not exist"):
         local_manifest("s3://faces/packed/nothing.parquet")
     with pytest.raises(OptionError, match="is not a Parquet file"):
         local_manifest("s3://faces/packed")
     object_store.remove("packed/crops-000001.tar")
-    with pytest.raises(ManifestError, match=r"names 1 files that are not there, as crops-000001.tar"):
+    with pytest.raises(ManifestError, match=r"names 1 files that do not exist, such as crops-000001.tar"):
         local_manifest(URL)
 
 

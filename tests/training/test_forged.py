@@ -243,7 +243,7 @@ def test_reals_without_a_face(tmp_path: Path, reals: Path) -> None:
         ({"balance": "sampler"}, "forgery: puts each fake beside its real"),
         ({"forgery_share": 0.0}, "forgery_share: is 0.0"),
         ({"forgery_share": 1.5}, "forgery_share: is 1.5"),
-        ({"batch_size": 7}, "batch_size: 7 cannot hold pairs; pass an even number"),
+        ({"batch_size": 7}, "batch_size: 7 cannot hold pairs; must be an even number"),
     ],
 )
 def test_options_that_make_no_sense(changes: dict[str, object], message: str, tmp_path: Path) -> None:

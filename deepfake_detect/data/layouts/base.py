@@ -414,11 +414,11 @@ def _is_utf8(path: Path, video_id: str = "") -> bool:
 
 
 def as_text(text: str) -> str:
-    """Return text with each byte of a file name that is not UTF-8 as an escape, so that it can be printed.
+    r"""Return text with each byte of a file name that is not UTF-8 as an escape, so that it can be printed.
 
     Example:
-        >>> as_text(os.fsdecode(b"b\\xfc.mp4"))
-        'b\\\\udcfc.mp4'
+        >>> as_text(os.fsdecode(b"b\xfc.mp4"))
+        'b\\udcfc.mp4'
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
