@@ -65,7 +65,7 @@ class OptionField:
         is_optional: Whether ``None`` is allowed.
         is_sequence: Whether the value is a tuple of items.
         default: ``dataclasses.MISSING`` where the option is required.
-        choices: Allowed values; empty allows all.
+        listed: Choices that are known without loading what registers them; empty for others.
         option: The rest.
     """
 
@@ -74,8 +74,13 @@ class OptionField:
     is_optional: bool
     is_sequence: bool
     default: Any
-    choices: tuple[Any, ...]
+    listed: tuple[Any, ...]
     option: Option
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """Allowed values; empty allows all. Names that are registered at run time load their room."""
+        return tuple(self.option.choices()) if callable(self.option.choices) else self.listed
 
     @property
     def is_required(self) -> bool:
@@ -216,7 +221,7 @@ def _option_field(field: dataclasses.Field[Any], hint: Any) -> OptionField:
     is_sequence = typing.get_origin(hint) is tuple
     if is_sequence:
         hint = typing.get_args(hint)[0]
-    choices = described.choices() if callable(described.choices) else described.choices
+    choices = () if callable(described.choices) else described.choices
     if typing.get_origin(hint) is Literal:
         choices = choices or typing.get_args(hint)
         hint = type(choices[0])
@@ -265,6 +270,10 @@ def _converted(field: OptionField, value: Any) -> Any:
         return ()
     if field.is_sequence:
         items = value if isinstance(value, (list, tuple)) else (value,)
+        if field.kind in (int, float):  # "1,2,3" is three numbers
+            items = [
+                part for item in items for part in (item.split(",") if isinstance(item, str) else [item])
+            ]
         return tuple(_converted_item(field, item, wrong) for item in items)
     return _converted_item(field, value, wrong)
 
@@ -288,4 +297,6 @@ def _converted_item(field: OptionField, value: Any, wrong: OptionError) -> Any:
         if kind is int and not number.is_integer():
             raise wrong
         return int(value) if kind is int and not isinstance(value, float) else kind(number)
+    if kind is Path and "://" in str(value):
+        return str(value)  # an address: a path would lose one of its slashes
     return kind(value)

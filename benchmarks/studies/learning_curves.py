@@ -27,7 +27,8 @@ from deepfake_detect.data.manifest import read_manifest  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
 from deepfake_detect.io.files import sha256_of_file, write_json  # noqa: E402
 from deepfake_detect.lab.study_figures import MeanCurve, save_curves_figure  # noqa: E402
-from deepfake_detect.training.config import TrainingConfig, read_config  # noqa: E402
+from deepfake_detect.options import options_from_mapping, read_options_file  # noqa: E402
+from deepfake_detect.training.config import TrainingConfig  # noqa: E402
 from deepfake_detect.training.loop import train  # noqa: E402
 
 _PARTS = 1024  # into which people are divided
@@ -65,13 +66,12 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    config = read_config(
-        arguments.config,
-        manifest=arguments.manifest,
-        backbone=arguments.backbone,
-        out=arguments.out,
-        allow_leak=arguments.allow_leak,
-    )
+    names = ("manifest", "backbone", "out", "allow_leak")
+    values = {
+        **({} if arguments.config is None else read_options_file(arguments.config)),
+        **{name: getattr(arguments, name) for name in names},
+    }
+    config = options_from_mapping(TrainingConfig, values, source="the command line")
     config = replace(config, weights=arguments.weights or config.weights, where=arguments.where)
     conditions = [_condition(share, config.where) for share in sorted(set(arguments.shares))]
     counts = [_num_train(config, condition) for condition in conditions]
@@ -130,7 +130,7 @@ def _train_once(config: TrainingConfig, variant: Variant, seed: int, folder: Pat
     regime, where = variant.training["finetune"], variant.training["where"]
     weights = None if regime == "scratch" else config.weights
     run = replace(config, out=folder, finetune=regime, where=where, seed=seed, weights=weights)
-    result = train(run)
+    result = train(run, calibrate=False)
     count = float(_num_train(config, where))
     return [{"num_train": count, "val_video_auc": result.best.val_video_auc}]
 

@@ -109,8 +109,8 @@ def _add(
         return
     if field.is_sequence:
         more["nargs"] = "*" if is_positional else "+"
-    if field.choices and len(field.choices) <= _MOST_CHOICES_SHOWN:
-        more["metavar"] = described.metavar or "{" + ",".join(str(c) for c in field.choices if c) + "}"
+    if field.listed and len(field.listed) <= _MOST_CHOICES_SHOWN:
+        more["metavar"] = described.metavar or "{" + ",".join(str(c) for c in field.listed if c) + "}"
     else:
         more["metavar"] = described.metavar or _METAVARS[field.kind]
     more["default"] = argparse.SUPPRESS

@@ -1,16 +1,19 @@
-"""Fakes made from reals, so that a detector learns the trace of blending, not one forger's.
+"""Fakes made from reals, so that a detector learns the traces of blending, not those of one method.
 
-config      every choice of a blend
-inputs      what the blends take in, checked
-landmarks   a crop's landmarks, the outline of its face, faces that are held alike
-find        landmarks for crops that came without
-masks       the outline as a weight per pixel
-single      a face blended into itself, one crop at a time
-batch       the same on a batch of tensors, CPU or GPU
-  batch_draws  all that chance decides there, and color as one linear map
-  batch_masks  its masks
-cross       another person's face blended in
-gan         generators trained here
+config      options of a blend
+inputs      checks of what is passed in
+landmarks   landmarks in a crop, the outline of its face, faces in a similar pose
+find        landmarks of crops that have none
+masks       the outline as a blending weight per pixel
+single      self_blend: a face blended into itself
+cross       cross_blend: another person's face blended in
+blends      the words for both, as options take them
+blended_crops  both made while training reads crops
+blend_set   both written as files with a manifest
+sheet       a contact sheet of what training sees
+
+Training makes blends in the processes that read crops, one at a time, between reading and augmentation;
+so there is one implementation, for one image.
 """
 
 import lazy_loader

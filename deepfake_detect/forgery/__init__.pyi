@@ -1,4 +1,6 @@
-from .batch import blend_batch as blend_batch
+from .blend_set import blend_crops as blend_crops
+from .blend_set import write_blends as write_blends
+from .blends import BlendOptions as BlendOptions
 from .config import PAPER as PAPER
 from .config import CrossBlendConfig as CrossBlendConfig
 from .config import SelfBlendConfig as SelfBlendConfig

@@ -1,9 +1,10 @@
-"""A set of reals and of fakes made of them, as files with a manifest."""
+"""Reals and fakes made from them, as files with a manifest."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from deepfake_detect.data.manifest import (
 )
 from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.forgery.blended_crops import Blender, Forgery, landmark_shares
-from deepfake_detect.forgery.blends import BlendWord
+from deepfake_detect.forgery.blended_crops import Blender, Forgery, relative_landmarks
+from deepfake_detect.forgery.blends import BlendOptions, BlendWord, parse_blends
 from deepfake_detect.forgery.single import SelfBlendPair
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder
 from deepfake_detect.progress import progress_bar
@@ -31,6 +32,64 @@ from deepfake_detect.records import FAKE, REAL
 SHEET_NAME = "sheet.png"
 _NUM_ON_SHEET, _SHEET_SIDE = 12, 160
 _CODEC = "png"
+
+
+@dataclass(frozen=True)
+class BlendSet:
+    """What :func:`blend_crops` wrote.
+
+    Attributes:
+        manifest: Two rows for each real: the real and its fake.
+        num_reals: Real crops that were selected.
+        sheet: Contact sheet of some of them.
+    """
+
+    manifest: Manifest
+    num_reals: int
+    sheet: Path
+
+    @property
+    def num_fakes(self) -> int:
+        """Fakes that were made."""
+        return self.manifest.num_rows // 2
+
+    def summary(self) -> str:
+        """Return the counts and the files in two lines."""
+        skipped = f"{self.num_reals - self.num_fakes:,} skipped (no face that can be blended)"
+        return (
+            f"{self.num_fakes:,} fakes of {self.num_reals:,} reals, {skipped}\n"
+            f"wrote {self.manifest.path} and {self.sheet}"
+        )
+
+
+_DEFAULTS = BlendOptions()
+
+
+def blend_crops(
+    manifest: str | Path, out: Path, options: BlendOptions = _DEFAULTS, *, show_progress: bool = True
+) -> BlendSet:
+    """Blend each real crop of a manifest, and write reals and fakes with a manifest and a sheet.
+
+    Args:
+        manifest: Manifest with real crops.
+        out: Folder for ``crops/``, ``manifest.parquet`` and ``sheet.png``.
+        options: Which crops, and how.
+        show_progress: Whether to show progress bars.
+
+    Raises:
+        ManifestError, OptionError, OutputError: As :func:`write_blends`.
+    """
+    rows = read_manifest(manifest)
+    rows = (rows if options.where is None else rows.where(options.where)).split(options.split)
+    made = write_blends(
+        rows,
+        out,
+        parse_blends(options.method),
+        seed=options.seed,
+        device=options.device,
+        show_progress=show_progress,
+    )
+    return BlendSet(made, rows.where(f"label = {REAL}").num_rows, out / SHEET_NAME)
 
 
 def write_blends(
@@ -44,36 +103,36 @@ def write_blends(
 ) -> Manifest:
     """Make a fake of each real, and write both with a manifest and a sheet of some of them.
 
-    A blend's row is that of its real with the label 1, the kind of blend as method, and a video of
-    its own; it keeps the real's split and identities, so it never ends up in another split than the
-    real. What is written depends on rows and seed alone; running again writes the same.
+    The row of a blend is that of its real with the label 1, the kind of blend as method, and its own
+    video; it keeps the split and the identities, so that a fake never is in another split than its
+    real. What is written depends on rows and seed only; running again writes the same.
 
     Args:
-        rows: Of a manifest; fakes among them are left out, as are reals without a readable crop of
+        rows: Of a manifest; fakes among them are skipped, as are reals without a readable crop of
             32 pixels or more with a face in it.
         out: Folder for ``crops/``, ``manifest.parquet`` and ``sheet.png``.
         words: Kinds of blend, see :mod:`forgery.blends`.
         seed: Of the blends.
         device: Where the face detector runs, for crops without landmarks.
-        show_progress: Whether to draw progress bars.
+        show_progress: Whether to show progress bars.
 
     Returns:
-        The manifest, two rows a real.
+        The manifest, two rows per real.
 
     Raises:
-        ManifestError: There is no real of which a blend can be made.
-        OptionError: ``cross`` is named and a split has not two people, or ``out`` is the folder of
-            the manifest that is read.
+        ManifestError: No real can be blended.
+        OptionError: ``cross`` is named and a split has fewer than two people, or ``out`` is the folder
+            of the manifest that is read.
         OutputError: The folder cannot be written to, or another process writes there.
     """
     if out.resolve() == rows.root.resolve():
         raise OptionError("out", "is the folder of the manifest that is read", "pass another folder")
     with file_lock(make_folder(out), what="blending"):
         blenders = [
-            (part, Blender(part, landmark_shares(part, device=device, show_progress=show_progress), words))
+            (part, Blender(part, relative_landmarks(part, device=device, show_progress=show_progress), words))
             for part in _splits(rows.where(f"label = {REAL}"))
         ]
-        # While crops are replaced there is no manifest that could say wrong things of them.
+        # While crops are replaced there must be no manifest that describes the old ones.
         (out / MANIFEST_NAME).unlink(missing_ok=True)
         written: list[dict[str, Any]] = []
         shown: list[SelfBlendPair] = []
@@ -92,7 +151,7 @@ def write_blends(
 
 
 def _splits(reals: Manifest) -> Iterator[Manifest]:
-    """Yield the rows of each split: a face of one split must not be blended into another's."""
+    """Yield the rows of each split: a face of one split must not be blended into another split's."""
     names = reals.query("select distinct split from rows order by split")["split"].to_pylist()
     for name in names:
         yield reals.where("split is null") if name is None else reals.split(name)
@@ -105,7 +164,7 @@ def _forgeries(reals: Manifest, blender: Blender, seed: int) -> Iterator[tuple[d
         try:
             image = read_crop(reals.root / real["path"])
         except ManifestError:
-            continue  # it was gone after its landmarks were read
+            continue  # it was removed after its landmarks were read
         name = zlib.crc32(real["path"].encode())
         forgery = blender.make(row, image, np.random.default_rng([seed, name]))
         if forgery is not None:
@@ -130,7 +189,7 @@ def _written(real: dict[str, Any], name: str, forgery: Forgery, out: Path) -> li
 
 
 def _sheet(pairs: Sequence[SelfBlendPair]) -> np.ndarray:
-    """Return a picture of reals, fakes and masks side by side, four triples a row."""
+    """Return a sheet of reals, fakes and masks side by side, four triples per row."""
     images, captions = [], []
     for pair in pairs:
         mask = np.repeat((pair.mask * 255).round().astype(np.uint8)[..., None], 3, axis=2)

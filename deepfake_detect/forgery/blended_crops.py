@@ -1,7 +1,7 @@
-"""Crops of a manifest with fakes made of its reals, as training reads them.
+"""Crops of a manifest with fakes made from its reals, as training reads them.
 
-A draw is a row of the manifest, or the complement ``~row``: the real of that row and, beside it, a
-blend made of it. Both go through the same augmentation, so nothing but the blend tells them apart.
+An index is a row of the manifest, or the complement ``~row``: the real of that row, and a blend made
+from it. Both go through the same augmentation, so that only the blend distinguishes them.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ from deepfake_detect.forgery.single import SelfBlendPair, self_blend_pair
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
 
-# Another person's face is drawn among so many that are held most alike.
-_NUM_ALIKE = 20
+# Another person's face is sampled among so many in the most similar pose.
+_NUM_SIMILAR = 20
 _UNIT = (1, 1)
-_LEAST_EXTENT = 0.25  # of a face in shares of its crop: smaller, it is another one's or a slip
+_MIN_EXTENT = 0.25  # of a face relative to its crop: a smaller one is of another person or a mistake
 
 
-def landmark_shares(
+def relative_landmarks(
     rows: Manifest, *, device: str | torch.device = "auto", show_progress: bool = True
 ) -> np.ndarray:
-    """Return where the landmarks lie in each stored crop of a real.
+    """Return the landmarks in each stored crop of a real, relative to the size of the crop.
 
-    Rows of an extraction know them; in others the library's own detector looks for the face.
+    Rows of an extraction have them; in other crops the library's own detector looks for the face.
 
     Args:
         rows: Of a manifest.
         device: Where the detector runs.
-        show_progress: Whether to draw a progress bar.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        float32 (N, 5, 2) in shares of the crop's width and height, 0 to 1 inside it; NaN where there is
+        float32 (N, 5, 2) in units of the crop's width and height, 0 to 1 inside it; NaN where there is
         no face or no readable crop, and for fakes.
     """
-    shares = np.full((rows.num_rows, 5, 2), np.nan, np.float32)
+    landmarks = np.full((rows.num_rows, 5, 2), np.nan, np.float32)
     columns = rows.columns(["label", "box_xyxy", "landmarks_xy", "path"])
     num_reals = int((columns["label"].to_numpy() == REAL).sum())
     with progress_bar(enabled=show_progress) as progress:
@@ -79,17 +79,17 @@ def landmark_shares(
             if points is None:
                 unknown.append(number)
             else:
-                shares[number] = points + 0.5
+                landmarks[number] = points + 0.5
                 progress.advance(task)
         readable: list[tuple[int, tuple[int, ...]]] = []
         if not unknown:
-            return shares
+            return landmarks
         images = _readable(rows, columns["path"], unknown, readable)
         for found, (number, (height, width, _)) in zip(find_landmarks(images, device=device), readable):  # noqa: B905
             if found is not None:
-                shares[number] = (found + 0.5) / (width, height)
+                landmarks[number] = (found + 0.5) / (width, height)
             progress.advance(task)
-    return shares
+    return landmarks
 
 
 def _each(columns: pa.Table) -> Iterator[dict[str, Any]]:
@@ -100,12 +100,12 @@ def _each(columns: pa.Table) -> Iterator[dict[str, Any]]:
 def _readable(
     rows: Manifest, paths: pa.ChunkedArray, numbers: Iterable[int], noted: list[tuple[int, tuple[int, ...]]]
 ) -> Iterator[np.ndarray]:
-    """Yield those of the crops that can be read, noting which they are and their shapes."""
+    """Yield the crops that can be read, and note their numbers and shapes."""
     for number in numbers:
         try:
             image = read_crop(rows.root / paths[number].as_py())
         except ManifestError:
-            continue  # whoever trains on it names it
+            continue  # training warns about it
         noted.append((number, image.shape))
         yield image
 
@@ -115,9 +115,9 @@ class Forgery:
     """A fake that was made here.
 
     Attributes:
-        pair: The fake and the real it was made of.
-        method: How.
-        source_id: Identity whose face was put in; ``None`` when it is the real's own, or unknown.
+        pair: The fake and the real it was made from.
+        method: Kind of blend.
+        source_id: Identity whose face was blended in; ``None`` for the real's own, or an unknown one.
     """
 
     pair: SelfBlendPair
@@ -126,52 +126,52 @@ class Forgery:
 
 
 class Blender:
-    """Makes fakes of a manifest's reals.
+    """Makes fakes from a manifest's reals.
 
     Attributes:
-        rows: int64 (M,), the rows of which it can: reals whose face lies in the crop.
+        rows: int64 (M,), the rows that can be blended: reals whose face is in the crop.
 
     Args:
-        rows: Of the manifest; blends are made of its reals, for ``cross`` with faces of its reals.
-        shares: Landmarks, as of :func:`landmark_shares`.
-        words: Kinds of blend, each as frequent as another.
+        rows: Of the manifest; blends are made from its reals, for ``cross`` with faces of its reals.
+        landmarks: As of :func:`relative_landmarks`.
+        words: Kinds of blend, equally frequent.
 
     Raises:
-        OptionError: ``cross`` is named and there are not two people with landmarks.
+        OptionError: ``cross`` is named and there are fewer than two people with landmarks.
     """
 
-    def __init__(self, rows: Manifest, shares: np.ndarray, words: Sequence[BlendWord]) -> None:
+    def __init__(self, rows: Manifest, landmarks: np.ndarray, words: Sequence[BlendWord]) -> None:
         columns = rows.query(
             f"select label, path, target_id, {identity_sql('target_id')} as person from rows "
             "order by file_row_number"
         )
         self._paths, self._root, self._words = columns["path"], rows.root, tuple(words)
         self._names, self._people = columns["target_id"], identity_codes(columns["person"])
-        self._shares, self._poses = shares, normalized_landmarks(shares)
-        can_be_blended = _can_be_blended(shares) & (columns["label"].to_numpy() == REAL)
+        self._landmarks, self._poses = landmarks, normalized_landmarks(landmarks)
+        can_be_blended = _can_be_blended(landmarks) & (columns["label"].to_numpy() == REAL)
         if "cross" in words:
-            # Another person's face is asked for, and of the nameless nobody knows whose theirs is.
+            # Only of a known person it is certain that another face is another person's.
             can_be_blended &= self._people != NO_IDENTITY
         self.rows: np.ndarray = np.flatnonzero(can_be_blended)
         if "cross" in words and len(np.unique(self._people[self.rows])) < 2:
             raise OptionError(
                 "forgery",
-                "cross needs faces of two people whose names are known, in each split",
+                "cross needs faces of two people with known identities, in each split",
                 "choose sbi, or add reals",
             )
 
     def make(self, row: int, image: np.ndarray, rng: np.random.Generator) -> Forgery | None:
-        """Make a fake of a real.
+        """Make a fake from a real.
 
         Args:
             row: One of ``rows``.
             image: Its crop, RGB uint8 (H, W, 3).
-            rng: Draws everything.
+            rng: Makes all random choices.
 
         Returns:
-            The fake; ``None`` where none can be made of this crop: it is too small, its face is seen
-            edge on or lies at its border, the blend would change nothing,
-            or no crop of another person can be read.
+            The fake; ``None`` where this crop cannot be blended: it is too small, its face is in full
+            profile or at its border, the blend would change nothing, or no crop of another person
+            can be read.
         """
         word = self._words[rng.integers(len(self._words))]
         partners = [row] if word == "sbi" else self._partners(row, rng)
@@ -179,14 +179,14 @@ class Blender:
             try:
                 forgery = self._blend(row, image, other, rng)
             except (ManifestError, ImageError, OptionError):
-                continue  # whoever asked names the row when no partner is left
-            # A mask that was bent off the face leaves a real, which must not be called fake.
+                continue  # try the next partner
+            # A mask that was deformed away from the face leaves a real, which must not be labeled fake.
             if (forgery.pair.blended != forgery.pair.real).any():
                 return forgery
         return None
 
     def _blend(self, row: int, image: np.ndarray, other: int, rng: np.random.Generator) -> Forgery:
-        """Blend another's face into a real, or its own where the other is the real itself."""
+        """Blend another face into a real, or its own where the other is the real itself."""
         points = self._points(row, image)
         if other == row:
             return Forgery(self_blend_pair(image, points, rng=rng), "sbi", None)
@@ -195,25 +195,25 @@ class Blender:
         return Forgery(SelfBlendPair(image, blended, mask), "cross", self._names[other].as_py())
 
     def _points(self, row: int, image: np.ndarray) -> np.ndarray:
-        points: np.ndarray = self._shares[row] * image.shape[1::-1] - 0.5
+        points: np.ndarray = self._landmarks[row] * image.shape[1::-1] - 0.5
         return points
 
     def _partners(self, row: int, rng: np.random.Generator) -> list[int]:
-        """Return reals of other people whose heads are held alike, in a drawn order."""
+        """Return reals of other people in a similar pose, in random order."""
         others = self.rows[self._people[self.rows] != self._people[row]]
-        nearest = nearest_normalized(self._poses[row], self._poses[others], k=min(_NUM_ALIKE, len(others)))
-        drawn: list[int] = others[rng.permutation(nearest)].tolist()
-        return drawn
+        nearest = nearest_normalized(self._poses[row], self._poses[others], k=min(_NUM_SIMILAR, len(others)))
+        shuffled: list[int] = others[rng.permutation(nearest)].tolist()
+        return shuffled
 
 
-def _can_be_blended(shares: np.ndarray) -> np.ndarray:
-    """Tell for each face (N, 5, 2) whether it is known, has an extent and its middle lies in the crop."""
-    is_known: np.ndarray = np.isfinite(shares).all((1, 2))
-    outlines = face_outlines(np.where(is_known[:, None, None], shares, 0))
+def _can_be_blended(landmarks: np.ndarray) -> np.ndarray:
+    """Return for each face (N, 5, 2) whether it is known, large enough, and centered inside the crop."""
+    is_known: np.ndarray = np.isfinite(landmarks).all((1, 2))
+    outlines = face_outlines(np.where(is_known[:, None, None], landmarks, 0))
     low, high = outlines.min(1), outlines.max(1)
-    middles = (low + high) / 2
-    lies_inside = ((middles > 0) & (middles < 1)).all(1)
-    can: np.ndarray = is_known & lies_inside & ((high - low) > _LEAST_EXTENT).all(1)
+    centers = (low + high) / 2
+    is_inside = ((centers > 0) & (centers < 1)).all(1)
+    can: np.ndarray = is_known & is_inside & ((high - low) > _MIN_EXTENT).all(1)
     return can
 
 
@@ -245,11 +245,11 @@ class BlendedCrops(Dataset[tuple[CropItem, ...]]):
 
 
 class RealsAndBlends(Dataset[tuple[CropItem, ...]]):
-    """The real of each pair, then the blend of each: always the same, to look at and to check with.
+    """The real of each pair, then the blend of each, always the same, for the sanity checks.
 
     Args:
         blended: Makes them.
-        rows: Of its manifest, reals of which blends can be made.
+        rows: Reals of its manifest that can be blended.
     """
 
     def __init__(self, blended: BlendedCrops, rows: np.ndarray) -> None:
@@ -272,20 +272,20 @@ def collate_blended(items: Sequence[CropItem | tuple[CropItem, ...]]) -> CropBat
 
 
 class BlendedBatchSampler(Sampler[list[int]]):
-    """Batches half real, half fake: each fake is a blend of the real beside it, or a stored one.
+    """Batches half real, half fake: each fake is a blend of the real next to it, or a stored one.
 
     Args:
-        rows: Reals of which blends can be made.
+        rows: Reals that can be blended.
         labels: int array (N,), 1 = fake.
         target_ids: array (N,) of target identities, as for :class:`PairedBatchSampler`.
-        batch_size: Even number of crops a batch.
-        share: Of the pairs whose fake is a blend, above 0 to 1. With 1 an epoch shows each of
+        batch_size: Even number of crops per batch.
+        fraction: Of the pairs whose fake is a blend, above 0 to 1. With 1 an epoch has each of
             ``rows`` once; below it, the pairs of :class:`PairedBatchSampler`.
         seed: Of the shuffling.
 
     Raises:
-        OptionError: The batch size is odd, the share is out of range, there is no row, or a class
-            is absent where stored fakes are wanted.
+        OptionError: The batch size is odd, the fraction is out of range, there is no row, or a class
+            is missing where stored fakes are needed.
     """
 
     def __init__(
@@ -295,21 +295,21 @@ class BlendedBatchSampler(Sampler[list[int]]):
         target_ids: np.ndarray | pa.ChunkedArray,
         *,
         batch_size: int,
-        share: float,
+        fraction: float,
         seed: int,
     ) -> None:
         if batch_size < 2 or batch_size % 2:
-            raise OptionError("batch_size", f"{batch_size} cannot hold pairs", "pass an even number from 2")
-        if not 0 < share <= 1:
-            raise OptionError("forgery_share", f"is {share}", "pass a number above 0 and up to 1")
+            raise OptionError("batch_size", f"is {batch_size}, but pairs need an even one", "pass 2 or more")
+        if not 0 < fraction <= 1:
+            raise OptionError("forgery_share", f"is {fraction}", "must be above 0 to 1")
         if not len(rows):
             raise OptionError("manifest", "holds no real crop with a face in it", "extract faces of reals")
         options = {"batch_size": batch_size, "seed": seed}
-        self._stored = PairedBatchSampler(labels, target_ids, **options) if share < 1 else None
+        self._stored = PairedBatchSampler(labels, target_ids, **options) if fraction < 1 else None
         self._can_blend = np.zeros(len(labels), bool)
         self._can_blend[rows] = True
         self._rows, self._is_real = rows, labels == REAL
-        self._pairs_per_batch, self._share, self._seed = batch_size // 2, share, seed
+        self._pairs_per_batch, self._fraction, self._seed = batch_size // 2, fraction, seed
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -322,20 +322,20 @@ class BlendedBatchSampler(Sampler[list[int]]):
             yield list(chain.from_iterable(pairs[start : start + self._pairs_per_batch]))
 
     def _pairs(self) -> list[list[int]]:
-        """Return the epoch's pairs, each as its draws: one for a blend, two for stored crops."""
+        """Return the epoch's pairs, each as its indices: one for a blend, two for stored crops."""
         rng = np.random.default_rng([self._seed, self.epoch, 1])
         if self._stored is None:
             return [[~row] for row in rng.permutation(self._rows).tolist()]
         stored = self._stored.epoch_pairs()
         reals = np.where(self._is_real[stored[:, 0]], stored[:, 0], stored[:, 1])
-        blends = self._can_blend[reals] & (rng.random(len(stored)) < self._share)
+        blends = self._can_blend[reals] & (rng.random(len(stored)) < self._fraction)
         return [
             [~real] if is_blend else pair
             for real, is_blend, pair in zip(reals.tolist(), blends, stored.tolist(), strict=True)
         ]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
+        """Set the epoch, which determines the order."""
         self.epoch = epoch
         if self._stored is not None:
             self._stored.set_epoch(epoch)

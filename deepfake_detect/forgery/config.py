@@ -1,4 +1,4 @@
-"""Every choice of a blend, with the values of the papers as defaults."""
+"""Options of a blend, with the values of the papers as defaults."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class MaskConfig:
     """How the outline of a face becomes a weight per pixel (arXiv:2204.08376, and its authors' code).
 
     Attributes:
-        mask_side: Least and greatest number of pixels of the mask while it is made, drawn for width
-            and height. All lengths here are in these pixels, so they grow with the picture.
+        mask_side: Range of the size of the mask while it is made, in pixels, sampled for width and
+            height. All lengths here are in these pixels, so they scale with the image.
         elastic_alpha, elastic_sigma: Uniform noise in [-1, 1] is smoothed with a Gaussian of this
             sigma and multiplied by alpha to give the shift of each point of the mask.
-        mask_kernel: Least and greatest odd width of the two smoothings. The first keeps only what
-            stays 1, which takes half its width off all around; the second makes the edge soft.
-        mask_sigma: Least and greatest sigma of the second.
-        blend_ratios: The mask is multiplied by one of them, drawn evenly.
+        mask_kernel: Range of the odd widths of the two smoothings. The first keeps only what stays 1,
+            which erodes half its width all around; the second softens the edge.
+        mask_sigma: Range of the sigma of the second.
+        blend_ratios: The mask is multiplied by one of them, equally likely.
     """
 
     mask_side: tuple[int, int] = (192, 256)
@@ -43,34 +43,34 @@ class MaskConfig:
         _check_from_to(self, "elastic_sigma", 1.0, 100.0)
         _check_range(self, "mask_kernel", 1, 99)
         if not all(width % 2 for width in self.mask_kernel):
-            raise OptionError("mask_kernel", f"is {self.mask_kernel}", "pass odd widths")
+            raise OptionError("mask_kernel", f"is {self.mask_kernel}", "must be odd")
         _check_range(self, "mask_sigma", 0.1, 1000.0)
         if not self.blend_ratios or not all(0 < ratio <= 1 for ratio in self.blend_ratios):
-            raise OptionError("blend_ratios", f"is {self.blend_ratios}", "pass numbers above 0 up to 1")
+            raise OptionError("blend_ratios", f"is {self.blend_ratios}", "must be numbers above 0 to 1")
 
 
 @dataclass(frozen=True)
 class SelfBlendConfig(MaskConfig):
     """How a self-blended image is made (arXiv:2204.08376, and its authors' code).
 
-    Each limit is the greatest change either way; 0 leaves that step out.
+    Each limit is the largest change in either direction; 0 skips the step.
 
     Attributes:
-        changed: Which copy is given another color and sharpness: the ``"source"``, which is
-            blended in, the ``"target"``, which receives it, or ``"either"``, drawn evenly.
-        rgb_shift: In gray levels of 255, drawn for each channel.
+        changed: Which copy changes in color and sharpness: the ``"source"``, which is blended in, the
+            ``"target"``, which receives it, or ``"either"``, equally likely.
+        rgb_shift: In gray levels of 255, sampled for each channel.
         rgb_shift_probability: 0 to 1.
         hue_shift, saturation_shift, value_shift: In levels of 8-bit HSV as OpenCV has it (hue 0 to
-            179, the others 0 to 255), cut to whole levels: the authors' 0.3 lowers the hue by one as
-            often as not, and leaves the others.
-        brightness_limit: Share of white that is added.
-        contrast_limit: Share by which every value is multiplied up or down.
-        downscale_factors: The picture is made so many times smaller and large again, or sharpened:
-            evenly one or the other.
-        sharpen_alpha: Least and greatest share of the sharpened picture.
-        sharpen_lightness: Least and greatest sum of the sharpening kernel.
-        translate_x, translate_y: Of the source, in widths and heights of the picture.
-        scale: Least and greatest factor on the source, drawn for width and height.
+            179, the others 0 to 255), truncated to integers: the authors' 0.3 lowers the hue by one
+            half of the time, and does not change the others.
+        brightness_limit: Fraction of white that is added.
+        contrast_limit: Fraction by which values are scaled up or down.
+        downscale_factors: The image is downscaled by one of them and upscaled again, or it is
+            sharpened, equally likely.
+        sharpen_alpha: Range of the weight of the sharpened image.
+        sharpen_lightness: Range of the sum of the sharpening kernel.
+        translate_x, translate_y: Of the source, in widths and heights of the image.
+        scale: Range of the scale of the source, sampled for width and height.
     """
 
     changed: Changed = "source"
@@ -91,7 +91,7 @@ class SelfBlendConfig(MaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.changed not in get_args(Changed):
-            raise OptionError("changed", f"{self.changed!r} is unknown", "choose source, target or either")
+            raise OptionError("changed", f"is {self.changed!r}", "must be source, target or either")
         for name in ("rgb_shift", "saturation_shift", "value_shift"):
             _check_from_to(self, name, 0.0, 255.0)
         _check_from_to(self, "hue_shift", 0.0, 90.0)
@@ -104,18 +104,18 @@ class SelfBlendConfig(MaskConfig):
         _check_range(self, "scale", 0.5, 2.0)
         factors = self.downscale_factors
         if not all(isinstance(factor, int) and 2 <= factor <= 8 for factor in factors):
-            raise OptionError("downscale_factors", f"is {factors}", "pass whole numbers from 2 to 8")
+            raise OptionError("downscale_factors", f"is {factors}", "must be integers from 2 to 8")
 
 
 @dataclass(frozen=True)
 class CrossBlendConfig(MaskConfig):
-    """How one person's face is blended into another's picture (Face X-ray, arXiv:1912.13458).
+    """How one person's face is blended into an image of another (Face X-ray, arXiv:1912.13458).
 
     Attributes:
         blending: ``"alpha"``, a weighted mean, or ``"poisson"``, in which the source's gradients
             are kept and its edge is the target's (Pérez et al. 2003).
-        color_transfer: Share of the way from the source's colors to the target's, matched in
-            mean and spread in Lab inside the outline (Reinhard et al. 2001).
+        color_transfer: How far the source's colors move to the target's, 0 to 1, matched in mean and
+            deviation in Lab inside the outline (Reinhard et al. 2001).
     """
 
     blending: Blending = "alpha"
@@ -124,7 +124,7 @@ class CrossBlendConfig(MaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.blending not in get_args(Blending):
-            raise OptionError("blending", f"{self.blending!r} is unknown", "choose alpha or poisson")
+            raise OptionError("blending", f"is {self.blending!r}", "must be alpha or poisson")
         _check_from_to(self, "color_transfer", 0.0, 1.0)
 
 
@@ -133,20 +133,20 @@ def _check_finite(config: MaskConfig) -> None:
         value = getattr(config, field.name)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
-                raise OptionError(field.name, f"is {value}", "pass finite numbers")
+                raise OptionError(field.name, f"is {value}", "must be finite")
 
 
-def _check_from_to(config: MaskConfig, name: str, least: float, greatest: float) -> None:
+def _check_from_to(config: MaskConfig, name: str, low: float, high: float) -> None:
     value = getattr(config, name)
-    if not least <= value <= greatest:
-        raise OptionError(name, f"is {value}", f"pass {least:g} to {greatest:g}")
+    if not low <= value <= high:
+        raise OptionError(name, f"is {value}", f"must be {low:g} to {high:g}")
 
 
-def _check_range(config: MaskConfig, name: str, least: float, greatest: float) -> None:
+def _check_range(config: MaskConfig, name: str, low: float, high: float) -> None:
     value = getattr(config, name)
-    if len(value) != 2 or not least <= value[0] <= value[1] <= greatest:
-        raise OptionError(name, f"is {value}", f"pass least and greatest, from {least:g} to {greatest:g}")
+    if len(value) != 2 or not low <= value[0] <= value[1] <= high:
+        raise OptionError(name, f"is {value}", f"must be a range within {low:g} to {high:g}")
 
 
 PAPER = SelfBlendConfig(changed="either")
-"""All as in the paper, which changes the source as often as the target."""
+"""As in the paper, which changes the source as often as the target."""

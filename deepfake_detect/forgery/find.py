@@ -1,4 +1,4 @@
-"""The library's own detector on crops that came without landmarks."""
+"""The library's face detector on crops that have no landmarks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from deepfake_detect.faces import TorchMtcnnDetector
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face
 
-# The detector looks for faces with room around them. Crops that a face fills (DFDC's, as published)
-# gave boxes larger than the crop and eyes on the brows; with half a crop of border on each side all
-# of 300 had a face, and in the 14 looked at its landmarks sat right.
-_BORDER_SHARE = 0.5
+# The detector expects a margin around faces. Crops that a face fills (DFDC's, as published) gave boxes
+# larger than the crop and eyes on the brows; with half a crop of border on each side all of 300 had a
+# face, and in the 14 inspected its landmarks were right.
+_BORDER = 0.5  # relative to the longer side
 _SEARCHED_SIDE = 160
-_MIN_FACE_SHARE = 0.3
+_MIN_FACE = 0.3
 
 
 def find_landmarks(
@@ -29,19 +29,19 @@ def find_landmarks(
 ) -> Iterator[np.ndarray | None]:
     """Find the five landmarks of the face that a crop was cut around.
 
-    Of several faces it is the one that is large and near the middle; faces below 0.3 of the crop's
-    shorter side do not count.
+    Of several faces it is the one that is large and near the center; faces smaller than 0.3 of the
+    crop's shorter side are ignored.
 
     Args:
-        images: RGB crops as :func:`deepfake_detect.faces.detect_faces` takes them; may be endless.
-        device: Where the detector runs: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``.
+        images: RGB crops as :func:`deepfake_detect.faces.detect_faces` takes them, also endless ones.
+        device: Where the detector runs: ``"auto"`` (CUDA where available), ``"cpu"``, ``"cuda"``.
 
     Yields:
         float32 (5, 2) in pixels of the crop, or ``None`` where no face is found.
 
     Raises:
-        ImageError: A crop is not an RGB image; the message tells which.
-        DeviceError: There is no such device.
+        ImageError: A crop is not an RGB image; the message names it.
+        DeviceError: The device is not available.
 
     Example:
         >>> list(find_landmarks([np.zeros((90, 90, 3), np.uint8)], device="cpu"))
@@ -49,7 +49,7 @@ def find_landmarks(
     """
     if isinstance(images, (str, bytes)) or not hasattr(images, "__iter__"):
         raise ImageError("images", f"is a {type(images).__name__}", "pass RGB crops")
-    detector = TorchMtcnnDetector(device=choose_device(device), min_face=_MIN_FACE_SHARE * _SEARCHED_SIDE)
+    detector = TorchMtcnnDetector(device=choose_device(device), min_face=_MIN_FACE * _SEARCHED_SIDE)
     sizes: deque[tuple[int, int]] = deque()
     frames = (_with_border(image, number, sizes) for number, image in enumerate(images))
     for faces in detector.detect_each(frames):
@@ -62,11 +62,11 @@ def _searched_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _border(height: int, width: int) -> int:
-    return round(_BORDER_SHARE * max(height, width))
+    return round(_BORDER * max(height, width))
 
 
 def _with_border(image: Any, number: int, sizes: deque[tuple[int, int]]) -> np.ndarray:
-    """Return the crop at the searched size inside its border, its own size noted down."""
+    """Return the crop at the searched size inside a border; append its own size to ``sizes``."""
     crop = rgb_uint8(image, subject=f"crop {number}")
     height, width = crop.shape[:2]
     sizes.append((height, width))

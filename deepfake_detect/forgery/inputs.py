@@ -1,4 +1,4 @@
-"""What the blends take in, checked once for all of them."""
+"""Checks of what blends take in, the same for all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
 
 MIN_SIDE = 32
-_MIN_SHARE, _MOST_SHARE = 0.05, 20.0
+_MIN_SIZE, _MAX_SIZE = 0.05, 20.0  # of a face, relative to the image
 
 
 def checked_crop(image: Any, *, subject: str = "image") -> np.ndarray:
@@ -26,14 +26,14 @@ def checked_crop(image: Any, *, subject: str = "image") -> np.ndarray:
 
 
 def check_sides(height: int, width: int, *, subject: str) -> None:
-    """Refuse pictures too small for a blend to have an inside and an edge.
+    """Check that an image is large enough for a blend to have an inside and an edge.
 
     Raises:
         ImageError: A side is below 32 pixels.
     """
     if min(height, width) < MIN_SIDE:
         raise ImageError(
-            subject, f"is {width} x {height} pixels", f"pass crops of {MIN_SIDE} pixels or more a side"
+            subject, f"is {width} x {height} pixels", f"must be {MIN_SIDE} pixels or more on each side"
         )
 
 
@@ -46,31 +46,31 @@ def as_generator(rng: np.random.Generator | int) -> np.random.Generator:
     if isinstance(rng, np.random.Generator):
         return rng
     if not isinstance(rng, (int, np.integer)) or rng < 0:
-        raise OptionError("rng", f"is {rng!r}", "pass a numpy Generator, or a seed from 0")
+        raise OptionError("rng", f"is {rng!r}", "must be a numpy Generator, or a seed from 0")
     return np.random.default_rng(rng)
 
 
 def check_outlines(outlines_xy: np.ndarray, height: int, width: int) -> None:
-    """Refuse faces (N, P, 2) whose middle lies outside of a picture of this size, tiny and huge ones.
+    """Check that faces (N, P, 2) are centered inside an image of this size, and neither tiny nor huge.
 
     Raises:
-        OptionError: The message tells which.
+        OptionError: One is; the message names it.
     """
-    middles = (outlines_xy.min(1) + outlines_xy.max(1)) / 2
+    centers = (outlines_xy.min(1) + outlines_xy.max(1)) / 2
     extents = np.ptp(outlines_xy, axis=1) / max(height, width)
-    sizes = np.where(extents.max(1) > _MOST_SHARE, extents.max(1), extents.min(1))
-    for number in np.flatnonzero((sizes < _MIN_SHARE) | (sizes > _MOST_SHARE)):
+    sizes = np.where(extents.max(1) > _MAX_SIZE, extents.max(1), extents.min(1))
+    for number in np.flatnonzero((sizes < _MIN_SIZE) | (sizes > _MAX_SIZE)):
         raise OptionError(
             f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy",
-            f"the face is {100 * sizes[number]:.1f} % of the picture's side",
-            f"pass a crop of the face, {100 * _MIN_SHARE:.0f} % to {100 * _MOST_SHARE:,.0f} %",
+            f"the face is {100 * sizes[number]:.1f} % of the image's side",
+            f"must be {100 * _MIN_SIZE:.0f} % to {100 * _MAX_SIZE:,.0f} %",
         )
-    outside = ((middles < 0) | (middles > (width - 1, height - 1))).any(1)
+    outside = ((centers < 0) | (centers > (width - 1, height - 1))).any(1)
     for number in np.flatnonzero(outside):
         which = f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy"
-        x, y = middles[number].round().astype(int)
+        x, y = centers[number].round().astype(int)
         raise OptionError(
             which,
-            f"the face's middle ({x}, {y}) is outside of the picture of {width} x {height}",
-            "pass landmarks in pixels of this crop (crop_landmarks turns a frame's into them)",
+            f"the face's center ({x}, {y}) is outside of the image of {width} x {height}",
+            "pass landmarks in pixels of this crop (crop_landmarks converts those of a frame)",
         )

@@ -1,4 +1,4 @@
-"""Where a face lies in a crop: landmarks brought into its pixels, outlines around them, faces alike."""
+"""A face in its crop: landmarks in pixels, the outline around them, faces in a similar pose."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NUM_DETECTOR_LANDMARKS = 5
 _MIN_EXTENT = 4.0  # px, both ways
 _FARTHEST = 1e6  # px
 _NUM_OUTLINE_POINTS = 32
-# A face in units of the way from the middle of the eyes down to the middle of the mouth: half its
-# width, how far down it is widest, and where forehead and chin end. Adults' proportions, fitted by
-# eye to outlines drawn on DFDC crops.
+# A face in units of the distance between the center of the eyes and the center of the mouth: half its
+# width, how far down it is widest, and where forehead and chin end. Proportions of adults, fitted by
+# eye to outlines on DFDC crops.
 _HALF_WIDTH, _WIDEST_AT, _FOREHEAD_AT, _CHIN_AT = 0.97, 0.25, -0.68, 1.61
-_EYE_TO_MIDDLE = 0.45
-# So far the nose would move aside if the head turned by a right angle.
+_EYE_TO_CENTER = 0.45
+# How far the nose would move to the side if the head turned by a right angle.
 _NOSE_LENGTH = 0.33
-_MAX_TURN = 0.8  # sine of the angle; past it the nose tells nothing more
+_MAX_TURN = 0.8  # sine of the angle; past it the nose gives no more information
 _NEAR_SHRINKS, _FAR_GROWS = 0.6, 0.25
 
 
@@ -31,9 +31,9 @@ def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.n
     """Return landmarks as float64 (K, 2).
 
     Args:
-        landmarks_xy: Points in pixels, (K, 2) with K >= 5. They may lie outside of the picture, as
-            those of a face cut by its border do.
-        subject: What to call them in an error.
+        landmarks_xy: Points in pixels, (K, 2) with K >= 5. They may be outside of the image, like
+            those of a face at its border.
+        subject: Name of the parameter, for errors.
 
     Raises:
         OptionError: They are ``None``, of another shape or type, not finite, over a million pixels
@@ -43,9 +43,9 @@ def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.n
         >>> check_landmarks([(30, 40), (60, 40), (45, 58), (33, 75), (57, 75)]).shape
         (5, 2)
     """
-    wanted = "pass (K, 2) numbers in pixels of the picture, K >= 5; find_landmarks finds five in a crop"
+    wanted = "pass (K, 2) numbers in pixels of the image, K >= 5; find_landmarks finds five in a crop"
     if landmarks_xy is None:
-        raise OptionError(subject, "is None: no face is known here", wanted)
+        raise OptionError(subject, "is None: there is no face", wanted)
     points = _as_numbers(landmarks_xy, subject, wanted)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < NUM_DETECTOR_LANDMARKS:
         raise OptionError(subject, f"has the shape {points.shape}", wanted)
@@ -57,7 +57,7 @@ def check_landmark_batch(landmarks_xy: Any, num_images: int) -> np.ndarray:
     """Return the landmarks of a batch as float64 (N, K, 2); see :func:`check_landmarks`.
 
     Raises:
-        OptionError: As there, or they are not those of N images; the message tells which image's.
+        OptionError: As there, or they are not those of N images; the message names the image.
     """
     wanted = f"pass ({num_images}, K, 2) numbers, K >= 5"
     points = _as_numbers(landmarks_xy, "landmarks_xy", wanted)
@@ -76,11 +76,11 @@ def _as_numbers(landmarks_xy: Any, subject: str, wanted: str) -> np.ndarray:
             raise TypeError("complex")
         return points.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise OptionError(subject, f"is no array of numbers ({error})", wanted) from error
+        raise OptionError(subject, f"is not an array of numbers ({error})", wanted) from error
 
 
 def _check_spread(points: np.ndarray, subject: str) -> None:
-    """Refuse points (N, K, 2) that are not finite, are far off or span no area."""
+    """Check that points (N, K, 2) are finite, not far away, and span an area."""
     finite = (np.abs(points) <= _FARTHEST).all((1, 2))  # false for NaN too
     # The spread along the smaller of the principal axes.
     usable = np.where(finite[:, None, None], points, 0.0)
@@ -92,23 +92,23 @@ def _check_spread(points: np.ndarray, subject: str) -> None:
         which = f"{subject}[{number}]" if len(points) > 1 else subject
         if not finite[number]:
             cause = f"holds values that are not finite, or beyond {_FARTHEST:,.0f} pixels"
-            raise OptionError(which, cause, "leave this face out")
-        raise OptionError(which, "has collapsed to a point or a line", "leave this face out")
+            raise OptionError(which, cause, "skip this face")
+        raise OptionError(which, "has collapsed to a point or a line", "skip this face")
 
 
 def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
     """Return a polygon of forehead, cheeks and chin around each face.
 
-    With more than five landmarks that is all of them: their convex hull is the outline (arXiv:
-    2204.08376). From the five of MTCNN it is estimated. In units of the way from the middle of the
-    eyes to the middle of the mouth (blended with the eyes' distance, so that a raised head is not
-    drawn small), it reaches from 0.68 above the eyes to 0.61 below the mouth and 0.97 to either side,
-    widest a quarter of the way down. Where the nose is off the middle line the head is turned: the
-    side it points to becomes narrower, by up to half, and the other a little wider.
+    With more than five landmarks it is all of them: their convex hull is the outline (arXiv:
+    2204.08376). From the five of MTCNN it is estimated. In units of the distance between the center of
+    the eyes and the center of the mouth (averaged with the eyes' distance, so that a raised head is not
+    too small), it reaches from 0.68 above the eyes to 0.61 below the mouth and 0.97 to either side,
+    widest a quarter of the way down. Where the nose is off the center line the head is turned: the
+    side it points to becomes narrower, by up to half, and the other slightly wider.
 
     Args:
         landmarks_xy: (N, K, 2), K >= 5; five are left eye, right eye, nose, left and right mouth
-            corner, left as seen in the picture.
+            corner, left as seen in the image.
 
     Returns:
         float64 (N, P, 2) points in the same unit; only their convex hull counts.
@@ -125,7 +125,7 @@ def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
     across, down = (right_eye - left_eye) / 2, mouth - eyes
     eye_distance, length = (np.maximum(np.linalg.norm(way, axis=1), 1e-6) for way in (across, down))
-    size = (eye_distance / _EYE_TO_MIDDLE + length) / 2
+    size = (eye_distance / _EYE_TO_CENTER + length) / 2
     right, along = across / eye_distance[:, None], down / length[:, None]
     aside = _cross(nose - eyes, along) / size / _NOSE_LENGTH
     turn = np.clip(aside, -_MAX_TURN, _MAX_TURN)[:, None]
@@ -141,7 +141,7 @@ def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
 
 
 def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How far the first (N, 2) lies to the picture's right of the second's direction."""
+    """Return how far the first (N, 2) is to the image's right of the second's direction."""
     product: np.ndarray = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     return product
 
@@ -164,8 +164,8 @@ def crop_landmarks(
         geometry: How it was cut from the frame (the manifest's).
 
     Returns:
-        float32 (5, 2), or ``None`` where the row has no box or landmarks: the crop was cut by the
-        dataset's owners, and :func:`find_landmarks` can look for the face.
+        float32 (5, 2), or ``None`` where the row has no box or landmarks: the dataset's owners cut the
+        crop, and :func:`find_landmarks` can look for the face.
 
     Raises:
         OptionError: The margin is outside 0.5 to 4.
@@ -199,12 +199,12 @@ def transform_points(points_xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def similarity_between(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
-    """Return the rotation, scale and shift (2, 3) that bring points (K, 2) nearest to others."""
+    """Return the rotation, scale and shift (2, 3) that best map points (K, 2) to others."""
     return best_similarity(np.asarray(source_xy, np.float64), np.asarray(target_xy, np.float64))
 
 
 def normalized_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
-    """Return landmarks without their place and size.
+    """Return landmarks without their position and size.
 
     Args:
         landmarks_xy: (..., K, 2) in any unit.
@@ -225,21 +225,21 @@ def normalized_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
 
 
 def nearest_landmarks(landmarks_xy: np.ndarray, bank_xy: np.ndarray, *, k: int) -> np.ndarray:
-    """Find the faces whose landmarks lie most like those of a face (arXiv:1912.13458).
+    """Find the faces with the most similar landmarks (arXiv:1912.13458).
 
-    Place and size are taken out; tilt is not, so that heads held alike are found.
+    Position and size are removed; tilt is not, so that heads in a similar pose are found.
 
     Args:
         landmarks_xy: (K, 2), K >= 5.
         bank_xy: (N, K, 2) of other faces.
-        k: How many to return, 1 to N.
+        k: Number of faces to return, 1 to N.
 
     Returns:
-        int64 (k,) numbers in the bank, nearest first.
+        int64 (k,) indices into the bank, nearest first.
 
     Raises:
-        OptionError: ``k`` is out of range, or landmarks are as :func:`check_landmarks` refuses or
-            not equally many.
+        OptionError: ``k`` is out of range, or landmarks fail :func:`check_landmarks` or differ in
+            number.
 
     Example:
         >>> five = np.array([(30.0, 40), (60, 40), (45, 58), (33, 75), (57, 75)])
@@ -251,15 +251,15 @@ def nearest_landmarks(landmarks_xy: np.ndarray, bank_xy: np.ndarray, *, k: int) 
     bank = check_landmark_batch(bank_xy, len(bank_xy))
     if bank.shape[1] != len(points):
         raise OptionError(
-            "bank_xy", f"has {bank.shape[1]} landmarks a face, not {len(points)}", "use one kind throughout"
+            "bank_xy", f"has {bank.shape[1]} landmarks per face, not {len(points)}", "pass as many for all"
         )
     if not 1 <= k <= len(bank):
-        raise OptionError("k", f"is {k} of {len(bank)} faces", "pass 1 up to the number of faces")
+        raise OptionError("k", f"is {k} of {len(bank)} faces", "must be 1 to the number of faces")
     return nearest_normalized(normalized_landmarks(points), normalized_landmarks(bank), k=k)
 
 
 def nearest_normalized(landmarks: np.ndarray, bank: np.ndarray, *, k: int) -> np.ndarray:
-    """Do as :func:`nearest_landmarks` with landmarks that are normalized already, unchecked."""
+    """Do the same as :func:`nearest_landmarks` with normalized landmarks, without checks."""
     distances = ((bank - landmarks) ** 2).sum((1, 2))
     nearest = np.argpartition(distances, k - 1)[:k]
     ordered: np.ndarray = nearest[np.argsort(distances[nearest], kind="stable")]

@@ -1,4 +1,4 @@
-"""The outline of a face as a weight per pixel, one face at a time."""
+"""The outline of a face as a blending weight per pixel."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ _FIXED_POINT_BITS = 4
 _FULL = 255
 
 
-def draw_mask(
+def make_mask(
     polygon_xy: np.ndarray, size: tuple[int, int], *, config: MaskConfig, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the weight with which a source is blended in.
 
-    The convex outline is filled, bent, smoothed twice and multiplied by the blend ratio. An outline
-    that the first smoothing would wipe out is left as large as it is; one that does not reach into
-    the picture gives a mask of zeros.
+    The convex outline is filled, deformed, smoothed twice and multiplied by the blend ratio. An outline
+    that the first smoothing would remove is not eroded; one outside of the image gives a mask of
+    zeros.
 
     Args:
-        polygon_xy: (P, 2) convex, in pixels of the picture; what lies outside is cut off.
-        size: Height and width of the picture in pixels.
+        polygon_xy: (P, 2) convex, in pixels of the image; what is outside is cut off.
+        size: Height and width of the image in pixels.
+        config: Its options.
+        rng: Makes all random choices.
 
     Returns:
-        float32 (H, W) in [0, 1], its greatest value one of the blend ratios.
+        float32 (H, W) in [0, 1]; the maximum is one of the blend ratios.
     """
     grid = rng.integers(*config.mask_side, size=2, endpoint=True)
     first, second = (_odd_width(config, rng) for _ in range(2))
-    # Drawn past the border too, so that an outline cut by it is not taken to end there.
+    # Filled past the border too, so that an outline that crosses it does not seem to end there.
     margin = first // 2 + 2
-    bent = _filled(polygon_xy, size, grid, margin)
+    deformed = _filled(polygon_xy, size, grid, margin)
     if config.elastic_alpha > 0:
-        bent = _bent(bent, config, rng)
+        deformed = _deformed(deformed, config, rng)
     # Smoothing with a positive kernel leaves 1 where its whole window was 1: an erosion.
-    kept = cv2.erode(bent, np.ones((first, first), np.uint8))[margin:-margin, margin:-margin]
+    kept = cv2.erode(deformed, np.ones((first, first), np.uint8))[margin:-margin, margin:-margin]
     if kept.max() < _FULL:
-        kept = bent[margin:-margin, margin:-margin]
+        kept = deformed[margin:-margin, margin:-margin]
     solid = (kept == _FULL).astype(np.float32)
     soft = cv2.GaussianBlur(
         solid, (second, second), rng.uniform(*config.mask_sigma), borderType=cv2.BORDER_REPLICATE
@@ -48,7 +50,7 @@ def draw_mask(
 
 
 def _filled(polygon_xy: np.ndarray, size: tuple[int, int], grid: np.ndarray, margin: int) -> np.ndarray:
-    """Return the polygon as uint8 0 or 255, on a grid laid over the picture and a margin around it."""
+    """Return the polygon as uint8 0 or 255, on a grid over the image and a margin around it."""
     rows, columns = (int(side) for side in grid)
     height, width = size
     points = (polygon_xy + 0.5) * (columns / width, rows / height) - 0.5 + margin
@@ -58,7 +60,7 @@ def _filled(polygon_xy: np.ndarray, size: tuple[int, int], grid: np.ndarray, mar
     return mask
 
 
-def _bent(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
+def _deformed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
     """Shift each point of a mask by smooth noise (Simard et al. 2003, ICDAR)."""
     rows, columns = mask.shape
     alpha = np.float32(config.elastic_alpha)
@@ -70,5 +72,5 @@ def _bent(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> np.
 
 
 def _odd_width(config: MaskConfig, rng: np.random.Generator) -> int:
-    least, greatest = config.mask_kernel
-    return least + 2 * int(rng.integers((greatest - least) // 2, endpoint=True))
+    low, high = config.mask_kernel
+    return low + 2 * int(rng.integers((high - low) // 2, endpoint=True))

@@ -1,4 +1,4 @@
-"""What training on blends sees, side by side."""
+"""A contact sheet of what training on blends sees."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.sheets import contact_sheet
 from deepfake_detect.data.transforms import TrainingAugmentation, resize_square
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.forgery.blended_crops import Blender, landmark_shares
+from deepfake_detect.forgery.blended_crops import Blender, relative_landmarks
 from deepfake_detect.forgery.blends import BlendWord
 from deepfake_detect.records import REAL
 
-_LOOKED_AT = 8  # times as many reals as are shown: in some no face is found, for cross others are needed
+_OVERSAMPLING = 8  # more reals than are shown: some have no face, and cross needs other people
 
 
 def blended_sheet(
@@ -28,14 +28,14 @@ def blended_sheet(
     num_times: int,
     seed: int,
 ) -> np.ndarray:
-    """Return a sheet with a row per real: as it is stored, then pairs of it and of a fake made of it.
+    """Return a sheet with a row per real: as stored, then pairs of it and a fake made from it.
 
     Args:
         rows: Crops to choose reals from.
         words: Kinds of blend.
-        augmentation: Name of the augmentation, which both of a pair go through alike.
-        image_size: Side of a crop as the network sees it, in pixels.
-        num_crops: Reals at most.
+        augmentation: Name of the augmentation, the same for both of a pair.
+        image_size: Side of a crop as the model sees it, in pixels.
+        num_crops: Number of reals, at most.
         num_times: Pairs of each.
         seed: Of the choice of crops, the blends and the augmentation.
 
@@ -43,13 +43,13 @@ def blended_sheet(
         RGB uint8 (H, W, 3).
 
     Raises:
-        OptionError: ``cross`` has not two people.
+        OptionError: ``cross`` has fewer than two people.
         ManifestError: There is no real with a face in it, or a crop cannot be read.
     """
     reals = rows.where(f"label = {REAL}")
     rng = np.random.default_rng(seed)
-    some = reals.sample_videos(num_crops * _LOOKED_AT, seed=seed)
-    blender = Blender(some, landmark_shares(some), words)
+    some = reals.sample_videos(num_crops * _OVERSAMPLING, seed=seed)
+    blender = Blender(some, relative_landmarks(some), words)
     if not len(blender.rows):
         raise ManifestError(rows.path, "has no real crop with a face in it", "choose another split")
     augment = TrainingAugmentation(augmentation, image_size)
@@ -61,13 +61,13 @@ def blended_sheet(
         images.append(resize_square(crop, image_size))
         captions.append("stored")
         for _ in range(num_times):
-            forgery, chance = blender.make(row, crop, rng), int(rng.integers(2**32))
+            forgery, augment_seed = blender.make(row, crop, rng), int(rng.integers(2**32))
             if forgery is None:
                 raise ManifestError(
-                    some.root / paths[row].as_py(), "cannot be blended", "choose another --seed"
+                    some.root / paths[row].as_py(), "cannot be blended", "choose another `seed`"
                 )
             for side, word in ((forgery.pair.real, "real"), (forgery.pair.blended, forgery.method)):
-                augment.reseed(chance)
+                augment.reseed(augment_seed)
                 images.append(augment(side))
                 captions.append(word)
     return contact_sheet(images, captions, num_columns=1 + 2 * num_times, side=image_size)

@@ -1,4 +1,4 @@
-"""A fake made of one real: a face blended into itself after a slight change (arXiv:2204.08376)."""
+"""A fake made from one real: a face blended into itself after a slight change (arXiv:2204.08376)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.config import PAPER, SelfBlendConfig
 from deepfake_detect.forgery.inputs import as_generator, check_outlines, checked_crop
 from deepfake_detect.forgery.landmarks import check_landmarks, face_polygon, transform_points
-from deepfake_detect.forgery.masks import draw_mask
+from deepfake_detect.forgery.masks import make_mask
 
 _DEFAULT = SelfBlendConfig()
 
 
 @dataclass(frozen=True, eq=False)
 class SelfBlendPair:
-    """A real and the fake made of it, which differ inside the mask only.
+    """A real and the fake made from it, which differ only inside the mask.
 
     Attributes:
         real: RGB uint8 (H, W, 3): the input, or the input in other colors and sharpness.
@@ -38,29 +38,29 @@ class SelfBlendPair:
 def self_blend(
     image: Any, landmarks_xy: Any, *, rng: np.random.Generator | int, config: SelfBlendConfig = _DEFAULT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make a self-blended image: the input with its face blended in once more, slightly changed.
+    """Make a self-blended image: the input with its own face blended in, slightly changed.
 
-    The copy is given another color and sharpness, scaled and shifted, and blended in through a
-    mask that is the face's outline, bent and softened (Shiohara and Yamasaki 2022, arXiv:2204.08376;
+    The copy changes in color and sharpness, is scaled and shifted, and blended in through a mask
+    that is the face's outline, deformed and softened (Shiohara and Yamasaki 2022, arXiv:2204.08376;
     parameters of the authors' code, mapooon/SelfBlendedImages). A face may reach past the border:
     its mask is cut off there, and the copy is mirrored, so that no seam shows.
 
     Args:
-        image: A face crop, RGB uint8 (H, W, 3), H and W from 32; what
-            :func:`deepfake_detect.images.rgb_uint8` takes is taken too.
+        image: A face crop, RGB uint8 (H, W, 3), H and W from 32; or anything that
+            :func:`deepfake_detect.images.rgb_uint8` takes.
         landmarks_xy: (K, 2) in pixels of the crop: MTCNN's five, from which the outline is
-            estimated, or more (68, 81), whose convex hull it is.
-        rng: Generator to draw from, or a seed. The same state gives the same result.
-        config: Every step and limit; ``changed`` must be ``"source"``.
+            estimated, or more (68, 81), whose convex hull is used.
+        rng: Random generator, or a seed. The same state gives the same result.
+        config: Its options; ``changed`` must be ``"source"``.
 
     Returns:
         The blended image, RGB uint8 (H, W, 3), and the mask, float32 (H, W) in [0, 1]: the weight of
         the copy. Where it is 0 the image equals the input.
 
     Raises:
-        ImageError: The image is not RGB, or below 32 pixels a side.
-        OptionError: Landmarks are absent, of another shape, not finite, collapsed, or of a face
-            whose middle is outside of the picture; ``rng`` is neither; or ``changed`` would change
+        ImageError: The image is not RGB, or a side is below 32 pixels.
+        OptionError: Landmarks are missing, of another shape, not finite, collapsed, or of a face
+            whose center is outside of the image; ``rng`` is neither; or ``changed`` would change
             the real too.
 
     Example:
@@ -72,7 +72,9 @@ def self_blend(
     """
     if config.changed != "source":
         raise OptionError(
-            "changed", f"{config.changed!r} gives another real too", "call self_blend_pair, which returns it"
+            "changed",
+            f"is {config.changed!r}, which changes the real too",
+            "call self_blend_pair, which returns it",
         )
     pair = self_blend_pair(image, landmarks_xy, rng=rng, config=config)
     return pair.blended, pair.mask
@@ -89,7 +91,7 @@ def self_blend_pair(
 
     Args:
         image, landmarks_xy, rng: As for :func:`self_blend`.
-        config: Every step and limit.
+        config: Its options.
 
     Returns:
         The real, the fake and the mask.
@@ -111,16 +113,16 @@ def self_blend_pair(
     changes_source = config.changed == "source" or (config.changed == "either" and generator.random() < 0.5)
     changed = _change(crop, config, generator)
     source, target = (changed, crop) if changes_source else (crop, changed)
-    matrix = _draw_affine(crop.shape[0], crop.shape[1], config, generator)
+    matrix = _random_affine(crop.shape[0], crop.shape[1], config, generator)
     moved = cv2.warpAffine(
         source, matrix, crop.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    mask = draw_mask(transform_points(polygon, matrix), crop.shape[:2], config=config, rng=generator)
+    mask = make_mask(transform_points(polygon, matrix), crop.shape[:2], config=config, rng=generator)
     return SelfBlendPair(target, mix(target, moved, mask), mask)
 
 
 def mix(target: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the mean of two pictures, the mask being the weight of the second.
+    """Return the mean of two images, with the mask as the weight of the second.
 
     Args:
         target, source: RGB (H, W, 3), values 0 to 255.
@@ -131,27 +133,27 @@ def mix(target: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     base = target.astype(np.float32)
     mixed = base + mask[..., None] * (source - base)
-    picture: np.ndarray = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    return picture
+    rounded: np.ndarray = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return rounded
 
 
-def _draw_affine(height: int, width: int, config: SelfBlendConfig, rng: np.random.Generator) -> np.ndarray:
-    """Draw the scaling about the picture's middle and the shift, as a map (2, 3) of points."""
+def _random_affine(height: int, width: int, config: SelfBlendConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return a random scaling about the image's center and shift, as a map (2, 3) of points."""
     size, limits = np.array([width, height]), np.array([config.translate_x, config.translate_y])
     scale = rng.uniform(*config.scale, size=2)
     shift = rng.uniform(-limits, limits) * size
-    middle = (size - 1) / 2
-    return np.column_stack([np.diag(scale), middle - scale * middle + shift])
+    center = (size - 1) / 2
+    return np.column_stack([np.diag(scale), center - scale * center + shift])
 
 
 def _change(image: np.ndarray, config: SelfBlendConfig, rng: np.random.Generator) -> np.ndarray:
-    """Return the picture in other colors and sharpness."""
+    """Return the image in other colors and sharpness."""
     colors, sharpen, smaller = _steps(config, threading.get_ident())
     steps = [step for step, probability in colors if rng.random() < probability]
     shrinks = rng.random() < 0.5 and len(smaller) > 0
     steps.append(smaller[rng.integers(len(smaller))] if shrinks else sharpen)
     for step in steps:
-        # Each its own seed: seeded together, steps draw the same numbers, and hue follows contrast.
+        # Each its own seed: with a common one, steps use the same numbers, and hue follows contrast.
         step.set_random_seed(int(rng.integers(2**32)))
         image = step(image=image)["image"]
     return image
@@ -159,7 +161,7 @@ def _change(image: np.ndarray, config: SelfBlendConfig, rng: np.random.Generator
 
 @functools.lru_cache(maxsize=32)
 def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]], Any, list[Any]]:
-    """Return changes of color with their probabilities, sharpening, and the ways to shrink.
+    """Return color changes with their probabilities, sharpening, and the downscalings.
 
     Steps hold their random state, so each thread has its own.
     """
@@ -176,7 +178,7 @@ def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]
         colors.append((A.HueSaturationValue(*((-limit, limit) for limit in hsv), p=1.0), 1.0))
     if any(light):
         colors.append((A.RandomBrightnessContrast(*((-limit, limit) for limit in light), p=1.0), 1.0))
-    # By area: the authors' nearest pixel would also shift the picture, by up to 1.5 pixels.
+    # By area: the authors' nearest pixel would also shift the image, by up to 1.5 pixels.
     ways = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
     smaller = [
         A.Downscale((1 / factor, 1 / factor), interpolation_pair=ways, p=1.0)

@@ -1,4 +1,4 @@
-"""Figures of studies: mean curves with intervals over seeds, and accuracy beside speed."""
+"""Figures of studies: mean curves with intervals over seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_detect.metrics import Interval
 from deepfake_detect.report.drawing import COLORS, label_text, new_figure, save_png, style_axes
 
 if TYPE_CHECKING:
@@ -102,37 +101,3 @@ def _name_curves(figure: Figure) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold a dollar sign
-
-
-def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path, *, title: str) -> None:
-    """Draw AUC, with its interval, against faces a second.
-
-    Args:
-        points: Name, faces a second (above 0) and AUC of each network, at least one.
-        path: PNG to write.
-        title: Over the figure.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "speed.png"
-        >>> save_speed_figure([("small_cnn full", 900.0, Interval(0.8, 0.7, 0.9))], path, title="Two")
-        >>> path.exists()
-        True
-    """
-    figure = new_figure(7.6, 4.8)
-    axes = figure.subplots()
-    for number, (name, speed, auc) in enumerate(points):
-        color = COLORS[number % len(COLORS)]
-        axes.plot([speed, speed], [auc.low, auc.high], color=color, linewidth=2.2, alpha=0.55)
-        axes.plot(speed, auc.value, "o", color=color, markersize=6, label=label_text(name))
-    axes.set_xscale("log")
-    for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        formatter("{x:g}")
-    axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
-    axes.set(xlabel="faces a second (log scale)", ylabel="validation AUC over videos, 95 % interval")
-    style_axes(axes)
-    legend = axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    figure.suptitle(title, parse_math=False)
-    save_png(figure, path)

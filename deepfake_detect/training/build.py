@@ -1,4 +1,4 @@
-"""The untrained network of a configuration."""
+"""The untrained network of a run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from deepfake_detect.training.finetune import parse_finetune
 
 
 def create_network(config: TrainingConfig) -> Any:
-    """Return the untrained network of a configuration."""
-    common: dict[str, Any] = {
-        "weights": config.weights,
-        "dropout": config.dropout,
-        "image_size": config.image_size,
-    }
+    """Return the untrained network that the options describe."""
+    model: Any  # a classifier or a sequence model
     if config.temporal:
-        sequence: dict[str, Any] = {"temporal": config.temporal, "num_frames": config.clip_frames}
-        model: Any = create_sequence_model(config.backbone, **sequence, **common)
+        model = create_sequence_model(
+            config.backbone,
+            temporal=config.temporal,
+            num_frames=config.clip_frames,
+            weights=config.weights,
+            dropout=config.dropout,
+            image_size=config.image_size,
+        )
     else:
-        head: dict[str, Any] = {"head": config.head, "pooling": config.pooling}
-        model = create_model(config.backbone, **head, **common)
+        model = create_model(
+            config.backbone,
+            head=config.head,
+            pooling=config.pooling,
+            weights=config.weights,
+            dropout=config.dropout,
+            image_size=config.image_size,
+        )
     if "lora" in parse_finetune(config.finetune):
         add_lora(model, rank=config.lora_rank)
     return model

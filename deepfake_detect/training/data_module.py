@@ -1,8 +1,8 @@
-"""Crops on their way to the network: which, in what order, read by whom."""
+"""Batches of crops for a run: which crops, in what order, by which process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from deepfake_detect.data.crops import (
     ShuffledBatchSampler,
     reading_worker,
 )
+from deepfake_detect.data.fetched import local_manifest
 from deepfake_detect.data.identities import identity_sql
-from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import TrainingAugmentation
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.forgery.blended_crops import (
@@ -32,7 +33,9 @@ from deepfake_detect.forgery.blended_crops import (
 )
 from deepfake_detect.records import FAKE, REAL, Preprocessing
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.sanity import evenly_of_both_classes
+
+Augment = Callable[[np.ndarray], np.ndarray]
+_SAMPLED_CROPS = 384
 
 
 class CropDataModule:
@@ -44,8 +47,9 @@ class CropDataModule:
         preprocessing: Of the network.
         rank: Number of this process.
         num_processes: Of the run.
-        pins_memory: Whether batches are on their way to a GPU.
-        blender: Makes fakes of the training reals; ``None`` where the config makes none.
+        pins_memory: Whether batches go to a GPU.
+        blender: Makes fakes from training reals; ``None`` without them.
+        augment: Replaces the augmentation that the config names.
     """
 
     def __init__(
@@ -59,13 +63,14 @@ class CropDataModule:
         num_processes: int,
         pins_memory: bool,
         blender: Blender | None = None,
+        augment: Augment | None = None,
     ) -> None:
-        augment = TrainingAugmentation(config.augmentation, preprocessing.image_size)
+        augmentation = TrainingAugmentation(augment or config.augmentation, preprocessing.image_size)
         stored = {
             "train": _dataset(config, train_rows, train_rows, preprocessing, None),
             "val": _dataset(config, val_rows, train_rows, preprocessing, None),
         }
-        augmented: Dataset[Any] = _dataset(config, train_rows, train_rows, preprocessing, augment)
+        augmented: Dataset[Any] = _dataset(config, train_rows, train_rows, preprocessing, augmentation)
         self._plain: dict[str, Dataset[Any]] = {**stored}
         self.train_labels = _labels(stored["train"], train_rows)
         self.val_labels = _labels(stored["val"], val_rows)
@@ -98,28 +103,28 @@ class CropDataModule:
 
     @property
     def num_train_batches(self) -> int:
-        """Batches of a whole epoch that this process takes."""
+        """Batches per epoch and process."""
         return self._order.num_batches
 
     def train_batches(self, epoch: int, *, first: int = 0) -> Iterator[CropBatch]:
-        """Yield this process's batches of an epoch, augmented, from the ``first`` on."""
+        """Yield this process's batches of an epoch, augmented, starting at batch ``first``."""
         self._order.start(epoch, first=first)
         return iter(self._train)
 
     def val_batches(self) -> DataLoader[Any]:
-        """Return this process's part of the validation crops in batches."""
+        """Return this process's part of the validation crops, in batches."""
         return self._val
 
     def plain_batch(self, split: str, count: int) -> CropBatch:
         """Return ``count`` crops of both classes without augmentation.
 
         Raises:
-            ManifestError: Not one of them can be read.
+            ManifestError: None of them can be read.
         """
         count = max(2, count)
         batch: CropBatch = next(iter(self._some(split, count, batch_size=count)))
         if not len(batch.rows):
-            raise ManifestError(f"split {split}", "not one of its crops can be read", "extract again")
+            raise ManifestError(f"split {split}", "none of its crops can be read", "extract the videos again")
         return batch
 
     def signal_batches(self, split: str) -> Iterator[CropBatch]:
@@ -130,21 +135,37 @@ class CropDataModule:
 
     def _some(self, split: str, count: int | None, *, batch_size: int) -> DataLoader[Any]:
         labels = self.train_labels if split == "train" else self.val_labels
-        chosen = evenly_of_both_classes(labels) if count is None else evenly_of_both_classes(labels, count)
+        chosen = sample_both_classes(labels, count or _SAMPLED_CROPS)
         return self._loader(Subset(self._plain[split], chosen), batch_size=batch_size)
 
     def _loader(self, dataset: Dataset[Any], *, batch_size: int | None = None) -> DataLoader[Any]:
         return DataLoader(dataset, batch_size=batch_size or self._batch_size, **self._options)
 
 
-def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
-    """Return label and target identity of rows, as they stand in the file.
+def chosen_rows(config: TrainingConfig) -> Manifest:
+    """Return the rows of the manifest that ``config.where`` selects; a remote manifest is fetched first."""
+    rows = read_manifest(local_manifest(config.manifest))
+    return rows if config.where is None else rows.where(config.where)
 
-    Identities are those of :mod:`data.identities`: the ``id1`` of two datasets are two people, and
-    an empty name is nobody's.
+
+def sample_both_classes(labels: np.ndarray, count: int) -> list[int]:
+    """Return up to ``count`` indices, half of each class as far as there are, spread over all."""
+    chosen = []
+    for is_fake in (False, True):
+        of_class = np.flatnonzero((labels == FAKE) == is_fake)
+        positions = np.linspace(0, len(of_class) - 1, min(len(of_class), count // 2)).round().astype(int)
+        chosen += of_class[positions].tolist()
+    return sorted(chosen)
+
+
+def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
+    """Return label and target identity of rows, in the order of the file.
+
+    Identities are those of :mod:`data.identities`: ``id1`` of two datasets is two people, and an empty
+    name is unknown.
 
     Returns:
-        int8 (N,), and text (N,) with null where the identity is not known.
+        int8 (N,), and text (N,) with null where the identity is unknown.
     """
     columns = rows.query(
         f"select label, {identity_sql('target_id')} as target_id from rows order by file_row_number"
@@ -155,8 +176,8 @@ def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
 def training_splits(rows: Manifest, config: TrainingConfig) -> tuple[Manifest, Manifest]:
     """Return the train and val rows.
 
-    Where stored fakes are not trained on, train is the reals alone. A run that makes fakes makes
-    those of a val without any, too.
+    Where stored fakes are not trained on, train is the reals only. A run that makes fakes also makes
+    those of a validation split without any.
 
     Args:
         rows: Of a manifest.
@@ -180,7 +201,7 @@ def training_splits(rows: Manifest, config: TrainingConfig) -> tuple[Manifest, M
 
 
 def has_fakes(rows: Manifest) -> bool:
-    """Tell whether there is a fake among rows."""
+    """Return whether there is a fake among rows."""
     return FAKE in _labels_present(rows)
 
 
@@ -217,8 +238,14 @@ def _sampler(
 ) -> EpochSampler:
     if blender is not None:
         _, people = labels_and_people(rows)
-        sizes: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
-        return BlendedBatchSampler(blender.rows, labels, people, share=config.forgery_share, **sizes)
+        return BlendedBatchSampler(
+            blender.rows,
+            labels,
+            people,
+            fraction=config.forgery_share,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
     if config.balance == "pairs":
         _, people = labels_and_people(rows)
         return PairedBatchSampler(labels, people, batch_size=config.batch_size, seed=config.seed)

@@ -1,23 +1,24 @@
-"""Which parameters are trained: one word each, joined by ``+``.
+"""Finetune modes: which parameters are trained, one word each, joined by ``+``.
 
 =========  =====================================================================================
 word       what is trained
 =========  =====================================================================================
-features   the head alone; the backbone is frozen
+features   only the head; the backbone is frozen
 top        the head first, then with it the blocks nearest the output
-full       the head first, then everything; blocks may join in from the top, and lower blocks
-           may learn more slowly
+full       the head first, then everything; blocks may be unfrozen gradually from the top, and
+           lower blocks may learn more slowly
 scratch    everything from the first step, on random weights
 norm       the head first, then with it the scales and shifts of normalization layers
-lora       the head first, then with it small matrices added to the layers' weights
+lora       the head first, then with it small matrices added to the weights of layers
            (Hu et al. 2021, arXiv:2106.09685)
 =========  =====================================================================================
 
-A random head's gradients would destroy pretrained features; therefore it is trained first.
+The gradients of a random head would destroy pretrained features; therefore it is trained first.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -27,11 +28,11 @@ from deepfake_detect.errors import OptionError
 if TYPE_CHECKING:
     from torch import nn
 
-RegimeWord = Literal["features", "top", "full", "scratch", "norm", "lora"]
-FINETUNE_MODES: tuple[RegimeWord, ...] = get_args(RegimeWord)
-# These say all that is trained, so nothing can be added to them.
+FinetuneWord = Literal["features", "top", "full", "scratch", "norm", "lora"]
+FINETUNE_MODES: tuple[FinetuneWord, ...] = get_args(FinetuneWord)
+# These cover everything that is trained, so nothing can be added to them.
 _WHOLE = ("features", "full", "scratch")
-# From so many samples on a data set counts as large: a fine-tuned MobileNetV2 gains over frozen
+# A dataset with this many samples counts as large: a fine-tuned MobileNetV2 gains over frozen
 # features from a few thousand DFDC crops on.
 _LARGE = 2_000
 
@@ -42,10 +43,10 @@ class Part:
 
     Attributes:
         name: Of the block, or ``head``.
-        module: What they belong to; its batch-norm layers adapt when it is trained.
+        module: The block; its batch-norm layers adapt when it is trained.
         parameters: Those of its parameters that are trained.
         depth: Blocks between it and the head; 0 for the topmost block and for the head.
-        is_head: Whether it is the head, which has a rate of its own and is always trained.
+        is_head: Whether it is the head, which has its own learning rate and is always trained.
     """
 
     name: str
@@ -57,17 +58,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A finetune, and why."""
+    """A finetune mode, and why."""
 
     finetune: str
     reason: str
 
 
-def parse_finetune(finetune: str) -> tuple[RegimeWord, ...]:
-    """Return the words of a finetune.
+def parse_finetune(finetune: str) -> tuple[FinetuneWord, ...]:
+    """Return the words of a finetune mode.
 
     Raises:
-        OptionError: A word is unknown, stands twice, or cannot be joined with another.
+        OptionError: A word is unknown, occurs twice, or cannot be joined with another.
 
     Example:
         >>> parse_finetune("top+norm")
@@ -76,26 +77,26 @@ def parse_finetune(finetune: str) -> tuple[RegimeWord, ...]:
     words = finetune.split("+")
     if unknown := [word for word in words if word not in FINETUNE_MODES]:
         raise OptionError(
-            "finetune", f"{unknown[0]!r} is unknown", f"join of {', '.join(FINETUNE_MODES)} by +"
+            "finetune", f"{unknown[0]!r} is unknown", f"must be of {', '.join(FINETUNE_MODES)}, joined by +"
         )
     whole = [word for word in words if word in _WHOLE]
     if len(set(words)) < len(words) or (whole and len(words) > 1):
         raise OptionError(
-            "finetune", f"{finetune!r} cannot be joined", f"{', '.join(_WHOLE)} stand alone, others once each"
+            "finetune", f"{finetune!r} cannot be joined", f"pass {', '.join(_WHOLE)} alone, others once each"
         )
     return tuple(word for word in FINETUNE_MODES if word in words)
 
 
-def trained_parts(model: Any, finetune: str, *, top_blocks: int = 3) -> list[Part]:
-    """Return what a finetune trains after the head's own epochs, the head first, then from the top down.
+def trained_parts(model: Any, finetune: str, *, top_blocks: int) -> list[Part]:
+    """Return what a finetune mode trains after the head's own epochs: the head, then from the top down.
 
     Args:
-        model: A network of ``create_model``, with LoRA's matrices where the finetune names it.
+        model: A network of ``create_model``, with LoRA's matrices where the mode names it.
         finetune: As for :func:`parse_finetune`.
-        top_blocks: Of ``top``.
+        top_blocks: Number of blocks that ``top`` trains.
 
     Raises:
-        OptionError: The finetune is unknown, or trains nothing of this network.
+        OptionError: The mode is unknown, or trains nothing of this network.
     """
     words = parse_finetune(finetune)
     blocks = list(reversed(model.blocks()))
@@ -108,7 +109,7 @@ def trained_parts(model: Any, finetune: str, *, top_blocks: int = 3) -> list[Par
             parts.append(Part(name, block, tuple(parameters), depth))
     if len(parts) == 1 and words != ("features",):
         raise OptionError(
-            "finetune", f"{finetune} finds nothing to train in the backbone", "choose top or full"
+            "finetune", f"{finetune} has nothing to train in this backbone", "choose top or full"
         )
     return parts
 
@@ -130,14 +131,14 @@ def freeze(model: nn.Module, parts: Sequence[Part]) -> None:
 def set_modes(model: nn.Module, trained: Sequence[Part], *, adapts: bool) -> None:
     """Put layers that are trained into training mode and all others into evaluation mode.
 
-    So frozen layers keep frozen batch-norm statistics and drop nothing.
+    So frozen layers keep their batch-norm statistics and have no dropout.
 
     Args:
         model: The whole network.
-        trained: What is trained at the moment.
-        adapts: Whether batch-norm layers inside ``trained`` measure their statistics anew.
+        trained: What is trained now.
+        adapts: Whether batch-norm layers inside ``trained`` update their statistics.
     """
-    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch.nn.modules.batchnorm import _BatchNorm  # the public classes' common base
 
     model.eval()
     for part in trained:
@@ -151,7 +152,7 @@ def set_modes(model: nn.Module, trained: Sequence[Part], *, adapts: bool) -> Non
 
 
 def recommend_finetune(num_samples: int, similarity: Literal["similar", "different"]) -> Recommendation:
-    """Recommend a finetune by the rule of four quadrants of transfer learning.
+    """Recommend a finetune mode by the four quadrants of transfer learning.
 
     Args:
         num_samples: Training crops (of different videos; crops of one video are nearly the same).
@@ -166,9 +167,9 @@ def recommend_finetune(num_samples: int, similarity: Literal["similar", "differe
         'features'
     """
     if not num_samples >= 1:
-        raise OptionError("num_samples", f"is {num_samples}", "pass 1 or more")
+        raise OptionError("num_samples", f"is {num_samples}", "must be 1 or more")
     if similarity not in ("similar", "different"):
-        raise OptionError("similarity", f"{similarity!r} is unknown", "choose similar, different")
+        raise OptionError("similarity", f"is {similarity!r}", "must be similar or different")
     size = "small" if num_samples < _LARGE else "large"
     return _QUADRANTS[size, similarity]
 
@@ -176,27 +177,27 @@ def recommend_finetune(num_samples: int, similarity: Literal["similar", "differe
 _QUADRANTS = {
     ("small", "similar"): Recommendation(
         "features",
-        "few data, close to what the backbone knows: its features fit, and training it would overfit; "
+        "little data, close to the pretraining data: its features fit, and training it would overfit; "
         "a classical classifier on them does as well",
     ),
     ("small", "different"): Recommendation(
         "features",
-        "few data, far from what the backbone knows: its many weights would overfit and its last features "
-        "are too specialized, so a classical classifier on features of a lower layer is the way; of what "
-        "is trained here, finetune norm moves least",
+        "little data, far from the pretraining data: many weights would overfit and the last features are "
+        "too specialized, so use a classical classifier on features of a lower layer; of the modes here, "
+        "norm changes the least",
     ),
     ("large", "similar"): Recommendation(
-        "full", "many data, close to what the backbone knows: fine-tune all of it, with little to lose"
+        "full", "much data, close to the pretraining data: fine-tune everything, at little risk"
     ),
     ("large", "different"): Recommendation(
         "full",
-        "many data, far from what the backbone knows: everything has to move; pretrained weights are still "
+        "much data, far from the pretraining data: everything has to change; pretrained weights are still "
         "the better start, compare with scratch",
     ),
 }
 
 
-def _trained(block: nn.Module, words: Sequence[RegimeWord], is_top: bool) -> list[nn.Parameter]:
+def _trained(block: nn.Module, words: Sequence[FinetuneWord], is_top: bool) -> list[nn.Parameter]:
     """Return the parameters of a block that the words name, each once."""
     if words == ("features",):
         return []
@@ -206,13 +207,26 @@ def _trained(block: nn.Module, words: Sequence[RegimeWord], is_top: bool) -> lis
     if "top" in words and is_top:
         found.update(dict.fromkeys(block.parameters()))
     for module in block.modules():
-        if "norm" in words and _is_norm(module):
-            found.update(dict.fromkeys(module.parameters(recurse=False)))
-        if "lora" in words and "lora" in type(module).__name__.lower():
+        if ("norm" in words and _is_norm(module)) or ("lora" in words and isinstance(module, _lora_type())):
             found.update(dict.fromkeys(module.parameters(recurse=False)))
     return list(found)
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Tell whether a module normalizes: torch's own and timm's classes all say so in their names."""
-    return "norm" in type(module).__name__.lower()
+    """Return whether a module is a normalization layer: one of torch or timm, or derived from one.
+
+    timm has no common base of its layers; each kind is a class of one of these modules."""
+    return any(base.__module__ in _NORM_MODULES for base in type(module).__mro__)
+
+
+_NORM_MODULES = {
+    *(f"torch.nn.modules.{name}" for name in ("batchnorm", "instancenorm", "normalization")),
+    *(f"timm.layers.{name}" for name in ("norm", "norm_act", "evo_norm", "filter_response_norm", "grn")),
+}
+
+
+@functools.cache
+def _lora_type() -> type[nn.Module]:
+    from deepfake_detect.models.lora import LoRAUpdate
+
+    return LoRAUpdate

@@ -1,21 +1,36 @@
-"""What a run was: a record an epoch, and the result."""
+"""The records of a run: per step, per epoch, and the result."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.records import FAKE
 
 if TYPE_CHECKING:
-    from deepfake_detect.training.sanity import GateResult
+    from deepfake_detect.models.config import DetectorConfig
+    from deepfake_detect.training.sanity import CheckResult
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step.
+
+    Attributes:
+        epoch: From 1, counted over both stages.
+        batch: Number of the step's first batch in the epoch, from 0.
+        loss: Mean loss of its crops, in nats.
+        learning_rate: Of the head.
+    """
+
+    epoch: int
+    batch: int
+    loss: float
+    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -24,19 +39,19 @@ class EpochRecord:
 
     Attributes:
         epoch: From 1, counted over both stages.
-        stage: ``"head"`` (backbone frozen) or the regime.
-        train_loss: Mean loss of the epoch's batches, in nats.
+        stage: ``"head"`` (frozen backbone) or the finetune mode.
+        train_loss: Mean loss of the epoch's steps, in nats.
         val_loss: Cross-entropy on validation crops, in nats.
         val_frame_auc: Area under the ROC curve over validation crops.
         val_video_auc: The same over videos, each the mean of its crops; it selects the epoch.
         seconds: Duration of the epoch, validation included.
-        images_per_second: Training crops (sequences) a second, over all processes.
-        unreadable: Training crops that could not be read, over all processes, and were left out.
-        loading_share: Part of the training time spent waiting for crops, 0 to 1.
+        images_per_second: Training crops (sequences) per second, over all processes.
+        unreadable: Training crops that could not be read, over all processes, and were skipped.
+        loading_share: Fraction of the training time spent waiting for crops, 0 to 1.
         learning_rate: Of the head at the end of the epoch.
-        trained_parameters: How many numbers were trained.
-        train_accuracy: Share of training crops named right, at 0.5, as they came by.
-        val_accuracy: Share of validation crops named right, at 0.5.
+        trained_parameters: Number of trained parameters.
+        train_accuracy: Accuracy on training crops at 0.5, during the epoch.
+        val_accuracy: Accuracy on validation crops at 0.5.
     """
 
     epoch: int
@@ -54,27 +69,41 @@ class EpochRecord:
     train_accuracy: float = 0.0
     val_accuracy: float = 0.0
 
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch} ({self.stage}): train loss {self.train_loss:.3f}, validation loss "
+            f"{self.val_loss:.3f}, AUC {self.val_video_auc:.4f}, {self.images_per_second:.0f} crops/s, "
+            f"{self.loading_share:.0%} of it waiting for crops"
+        )
+
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run left: the detector file of the best epoch and the history of all.
+    """What a run left.
 
     Attributes:
-        detector_path: Of the selected epoch.
-        history: A record an epoch.
+        detector_path: Detector of the selected epoch.
+        history: A record for each epoch.
         is_main_process: False in processes that wrote nothing.
-        gates: What was made sure of before the first step; empty when a run was resumed.
+        checks: Results of the sanity checks; empty when a run was resumed.
+        detector: The calibrated detector's configuration; ``None`` in other processes, or when
+            calibration was turned off.
     """
 
     detector_path: Path
     history: tuple[EpochRecord, ...]
     is_main_process: bool
-    gates: tuple[GateResult, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    detector: DetectorConfig | None = None
 
     @property
     def best(self) -> EpochRecord:
-        """The selected epoch: highest validation video AUC, the earliest among equals."""
+        """The selected epoch: highest validation AUC over videos, the earliest of equals."""
         return max(self.history, key=lambda record: (record.val_video_auc, -record.epoch))
+
+    def with_detector(self, detector: DetectorConfig) -> TrainingResult:
+        """Return the result with the calibrated detector's configuration."""
+        return replace(self, detector=detector)
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -84,18 +113,10 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def video_auc(logits: np.ndarray, labels: np.ndarray, videos: np.ndarray) -> float:
-    """AUC of the mean crop probability of each video."""
+    """Return the AUC of the mean crop probability of each video."""
     names, index = np.unique(videos.astype(str), return_inverse=True)
     probabilities = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
     means = np.bincount(index, probabilities) / np.bincount(index)
     video_labels = np.zeros(len(names), int)
     video_labels[index] = labels
     return roc_auc(video_labels, means)
-
-
-def write_history(path: Path, history: Sequence[EpochRecord]) -> None:
-    """Write the records as a CSV, a line an epoch."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=[one.name for one in fields(EpochRecord)])
-        writer.writeheader()
-        writer.writerows(asdict(record) for record in history)

@@ -1,4 +1,4 @@
-"""Teachers: detectors whose judgment of each crop a student learns beside its label."""
+"""Teachers: detectors whose logit of each crop a student learns in addition to its label."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from deepfake_detect.records import CropGeometry, Preprocessing
 class Teachers:
     """Several detectors as one: the mean of their logits, each divided by its temperature.
 
-    They judge the very pictures that the student is shown, augmented and mixed as they are: a teacher
-    that saw another view would teach what cannot be seen in this one (Beyer et al. 2022,
-    arXiv:2106.05237).
+    They score the same images as the student, with the same augmentation and mixing: a teacher that
+    saw another view would teach what cannot be seen in this one (Beyer et al. 2022, arXiv:2106.05237).
 
     Args:
-        paths: Detector files that judge single crops, one or more.
-        preprocessing: Size and normalization of the pictures, the student's.
-        geometry: How their crops are cut.
-        device: Where they shall run.
+        paths: Detector files of single crops, one or more.
+        preprocessing: Size and normalization of the images, the student's.
+        geometry: How the student's crops are cut.
+        device: Where to run.
 
     Attributes:
         facts: Name, version and SHA-256 of each.
@@ -35,7 +34,7 @@ class Teachers:
 
     Raises:
         CheckpointError: A file cannot be read.
-        OptionError: A detector judges sequences, or crops that are cut otherwise.
+        OptionError: A detector scores sequences, or crops that are cut otherwise.
     """
 
     def __init__(
@@ -52,9 +51,9 @@ class Teachers:
         for path in paths:
             model, config = read_detector(path)
             if config.model.sequence is not None:
-                raise OptionError("teachers", f"{path} judges sequences", "pass detectors of single crops")
+                raise OptionError("teachers", f"{path} scores sequences", "pass detectors of single crops")
             if config.geometry != geometry:
-                cause = f"{path} judges crops cut with {config.geometry}, these were cut with {geometry}"
+                cause = f"{path} scores crops cut with {config.geometry}, these were cut with {geometry}"
                 raise OptionError("teachers", cause, "pass detectors that were trained on such crops")
             model.to(device).to(memory_format=torch.channels_last).eval()
             self._members.append((model, config))
@@ -63,15 +62,15 @@ class Teachers:
 
     @torch.no_grad()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the mean logit float32 (N,) of the student's pictures, float32 (N, 3, S, S)."""
-        answers = [
-            model(self._as_shown_to(config.model.preprocessing, images)).float() / config.temperature
+        """Return the mean logit float32 (N,) of the student's images, float32 (N, 3, S, S)."""
+        logits = [
+            model(self._converted(images, config.model.preprocessing)).float() / config.temperature
             for model, config in self._members
         ]
-        return torch.stack(answers).mean(dim=0)
+        return torch.stack(logits).mean(dim=0)
 
-    def _as_shown_to(self, wanted: Preprocessing, images: torch.Tensor) -> torch.Tensor:
-        """Return the pictures in another size and normalization."""
+    def _converted(self, images: torch.Tensor, wanted: Preprocessing) -> torch.Tensor:
+        """Return the images in another size and normalization."""
         own = self._preprocessing
         if (own.mean, own.std) != (wanted.mean, wanted.std):
             own_mean, own_std, mean, std = (
@@ -84,12 +83,11 @@ class Teachers:
             images = nn.functional.interpolate(images, side, mode="bilinear", antialias=True)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def require_unseen(self, digests: Sequence[str]) -> None:
-        """Refuse teachers that were trained on validation videos: the student would be selected by what
-        it was told.
+    def check_unseen(self, digests: Sequence[str]) -> None:
+        """Check that no teacher was trained on validation videos, which select the student's epoch.
 
         Args:
-            digests: Of the validation videos, see :func:`data.seen.video_digests`.
+            digests: Of the validation videos, see :mod:`data.video_digests`.
 
         Raises:
             OptionError: One was.

@@ -15,7 +15,9 @@ from deepfake_detect.data.manifest import read_manifest, write_manifest
 from deepfake_detect.data.pack import pack_manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.fetch import RemoteDir
-from deepfake_detect.training.config import config_from
+from deepfake_detect.options import options_from_mapping
+from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.data_module import chosen_rows
 from tests.data.trees import crop_manifest, textured_crops
 
 
@@ -64,8 +66,9 @@ def test_another_manifest_begins_anew(packed: Path, object_store: RemoteDir) -> 
 
 
 def test_tools_take_the_url(packed: Path, tmp_path: Path) -> None:
-    config = config_from({"manifest": URL, "out": tmp_path / "run", "backbone": "small_cnn"}, source="flags")
-    assert read_manifest(config.manifest).num_rows == 12
+    values = {"manifest": URL, "out": tmp_path / "run", "backbone": "small_cnn"}
+    config = options_from_mapping(TrainingConfig, values, source="flags")
+    assert chosen_rows(config).num_rows == 12
     out = tmp_path / "features.h5"
     with pytest.warns(UserWarning, match="random weights"):
         assert (

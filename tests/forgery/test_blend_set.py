@@ -57,7 +57,7 @@ def test_what_cannot_be_blended_is_counted(
     (crops / "train0.png").unlink()
     cv2.imwrite(str(crops / "train1.png"), np.zeros((16, 16, 3), np.uint8))
     assert main(["blend", "--manifest", str(manifest), "--out", str(tmp_path / "out")]) == 0
-    assert "6 fakes of 8 reals, 2 left out (no face that can be blended)" in capsys.readouterr().out
+    assert "6 fakes of 8 reals, 2 skipped (no face that can be blended)" in capsys.readouterr().out
     for crop in crops.glob("*.png"):
         crop.unlink()
     with pytest.raises(ManifestError, match="has no real crop with a face in it"):
@@ -67,8 +67,8 @@ def test_what_cannot_be_blended_is_counted(
 def test_bad_options(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["blend", "--manifest", str(manifest), "--out", str(tmp_path / "out")]
     for more, message in (
-        (["--method", "gan"], "'gan' is unknown; join of sbi, cross by +"),
-        (["--seed", "-1"], "seed: is -1; pass 0 or more"),
+        (["--method", "gan"], "--method: 'gan' is unknown; must be of sbi, cross, joined by +"),
+        (["--seed", "-1"], "--seed: is -1; must be 0 or more"),
         (["--split", "test"], "no row of split 'test'"),
     ):
         assert main([*options, *more]) == 2

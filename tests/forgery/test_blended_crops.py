@@ -19,7 +19,7 @@ from deepfake_detect.forgery.blended_crops import (
     Blender,
     RealsAndBlends,
     collate_blended,
-    landmark_shares,
+    relative_landmarks,
 )
 from deepfake_detect.forgery.blends import BLENDS, parse_blends
 from deepfake_detect.records import CropGeometry, Preprocessing
@@ -36,20 +36,20 @@ def rows(tmp_path: Path) -> Manifest:
 def blended(rows: Manifest, words: tuple[str, ...] = ("sbi",), augmentation: str = "none") -> BlendedCrops:
     augment = TrainingAugmentation(augmentation, SIDE)  # type: ignore[arg-type]
     crops = CropDataset(rows, PREPROCESSING, geometry=GEOMETRY, augment=augment)
-    return BlendedCrops(crops, Blender(rows, landmark_shares(rows), words))  # type: ignore[arg-type]
+    return BlendedCrops(crops, Blender(rows, relative_landmarks(rows), words))  # type: ignore[arg-type]
 
 
 def test_words_of_blends() -> None:
     assert [parse_blends(word) for word in BLENDS] == [("sbi",), ("cross",)]
     assert parse_blends("cross+sbi") == ("sbi", "cross")
-    with pytest.raises(OptionError, match="forgery: 'gan' is unknown; join of sbi, cross by \\+"):
+    with pytest.raises(OptionError, match="forgery: 'gan' is unknown; must be of sbi, cross, joined by \\+"):
         parse_blends("sbi+gan")
     with pytest.raises(OptionError, match="names one twice"):
         parse_blends("sbi+sbi")
 
 
 def test_landmarks_of_the_manifest_are_used_as_they_are(rows: Manifest) -> None:
-    shares = landmark_shares(rows)
+    shares = relative_landmarks(rows)
     np.testing.assert_allclose(shares[0], (LANDMARKS_IN_CROP + 0.5) / SIDE, atol=0.01)
     assert np.isnan(shares[6:]).all()  # fakes are not blended
 
@@ -64,7 +64,7 @@ def test_landmarks_are_looked_for_where_none_are_known(tmp_path: Path, portrait:
     for name in ("face", "absent", "wall", "face"):
         table.append({"dataset": "D", "video_id": name, "label": 0, "path": f"crops/{name}.png"})
     write_manifest(tmp_path / "manifest.parquet", rows_to_table(table), geometry=CropGeometry())
-    shares = landmark_shares(read_manifest(tmp_path), device="cpu", show_progress=False)
+    shares = relative_landmarks(read_manifest(tmp_path), device="cpu", show_progress=False)
     assert np.isfinite(shares).all((1, 2)).tolist() == [True, False, False, True]
     np.testing.assert_array_equal(shares[0], shares[3])
     eyes = shares[0, :2] * 200
@@ -104,7 +104,7 @@ def test_crops_that_cannot_be_blended_are_told_and_left_out(rows: Manifest) -> N
 
 
 def test_faces_outside_of_their_crops_are_left_out(rows: Manifest) -> None:
-    shares = landmark_shares(rows)
+    shares = relative_landmarks(rows)
     shares[1] += 2.0
     shares[2] = 0.5  # collapsed
     shares[3] = shares[3] * 0.05 + 0.4  # a speck
@@ -125,7 +125,7 @@ def test_what_a_blend_leaves_as_it_was_is_not_called_fake(
 
 
 def test_another_persons_face_is_blended_in(rows: Manifest) -> None:
-    blender = Blender(rows, landmark_shares(rows), ("cross",))
+    blender = Blender(rows, relative_landmarks(rows), ("cross",))
     image = np.full((SIDE, SIDE, 3), 128, np.uint8)
     made = [blender.make(0, image, np.random.default_rng(seed)) for seed in range(12)]
     sources = {forgery.source_id for forgery in made if forgery is not None}
@@ -139,7 +139,7 @@ def test_another_persons_face_is_blended_in(rows: Manifest) -> None:
         assert (rows.root / "crops" / f"{found.source_id}.png").exists()
     one = read_manifest(face_manifest(rows.root / "one", {"train": 1}))
     with pytest.raises(OptionError, match="cross needs faces of two people"):
-        Blender(one, landmark_shares(one), ("cross",))
+        Blender(one, relative_landmarks(one), ("cross",))
 
 
 def test_a_face_whose_name_is_unknown_is_not_taken_for_anothers(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_face_whose_name_is_unknown_is_not_taken_for_anothers(tmp_path: Path) 
     table = table.set_column(table.column_names.index("target_id"), "target_id", names)
     pq.write_table(table, folder / "manifest.parquet")
     rows = read_manifest(folder)
-    shares = landmark_shares(rows)
+    shares = relative_landmarks(rows)
     assert Blender(rows, shares, ("sbi",)).rows.tolist() == [0, 1, 2, 3, 4]
     blender = Blender(rows, shares, ("cross",))
     assert blender.rows.tolist() == [0, 3, 4]
@@ -161,7 +161,7 @@ def test_a_face_whose_name_is_unknown_is_not_taken_for_anothers(tmp_path: Path) 
 
 
 def test_a_face_seen_edge_on_is_told_and_left_out(rows: Manifest) -> None:
-    shares = landmark_shares(rows)
+    shares = relative_landmarks(rows)
     shares[1, :, 0] = 0.5 + 0.02 * np.arange(5)  # known, and too narrow to be blended
     crops = CropDataset(rows, PREPROCESSING, geometry=GEOMETRY)
     blender = Blender(rows, shares, ("sbi",))
@@ -185,7 +185,7 @@ def test_reals_and_their_blends_to_look_at(rows: Manifest) -> None:
 def sampler(share: float, *, batch_size: int = 4, rows: tuple[int, ...] = (0, 1, 2)) -> BlendedBatchSampler:
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     people = np.array(["a", "b", "c", "d"] * 2)
-    return BlendedBatchSampler(np.array(rows), labels, people, batch_size=batch_size, share=share, seed=3)
+    return BlendedBatchSampler(np.array(rows), labels, people, batch_size=batch_size, fraction=share, seed=3)
 
 
 def test_with_blends_alone_an_epoch_shows_each_real_once() -> None:
@@ -222,8 +222,8 @@ def test_an_epochs_batches_carry_seeds() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"share": 0.0}, "forgery_share: is 0.0; pass a number above 0"),
-        ({"share": 1.0, "batch_size": 3}, "3 cannot hold pairs"),
+        ({"share": 0.0}, "forgery_share: is 0.0; must be above 0"),
+        ({"share": 1.0, "batch_size": 3}, "is 3, but pairs need an even one"),
         ({"share": 1.0, "rows": ()}, "holds no real crop with a face in it"),
     ],
 )

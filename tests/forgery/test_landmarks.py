@@ -91,12 +91,12 @@ def test_more_landmarks_give_their_convex_hull() -> None:
 @pytest.mark.parametrize(
     ("landmarks", "message"),
     [
-        (None, "landmarks_xy: is None: no face is known here"),
+        (None, "landmarks_xy: is None: there is no face"),
         (np.zeros((4, 2)), r"landmarks_xy: has the shape \(4, 2\); pass \(K, 2\)"),
         (np.zeros((5, 3)), r"has the shape \(5, 3\)"),
-        ("face", "is no array of numbers"),
-        (np.ones((5, 2)) * 1j, "is no array of numbers"),
-        (np.full((5, 2), np.nan), "values that are not finite, or beyond 1,000,000 pixels; leave this"),
+        ("face", "is not an array of numbers"),
+        (np.ones((5, 2)) * 1j, "is not an array of numbers"),
+        (np.full((5, 2), np.nan), "values that are not finite, or beyond 1,000,000 pixels; skip this"),
         (np.random.default_rng(0).normal(0, 1e300, (68, 2)), "beyond 1,000,000 pixels"),
         (np.full((5, 2), 40.0), "has collapsed to a point or a line"),
         (np.arange(10.0).reshape(5, 2) * 9, "has collapsed to a point or a line"),
@@ -114,7 +114,7 @@ def test_bad_landmarks_of_a_batch_are_named(five: np.ndarray) -> None:
     with pytest.raises(OptionError, match="of shape .* for 1 images"):
         check_landmark_batch([None], 1)
     for ragged in ([[1], [2, 3]], "face", batch * 1j):
-        with pytest.raises(OptionError, match="landmarks_xy: is no array of numbers"):
+        with pytest.raises(OptionError, match="landmarks_xy: is not an array of numbers"):
             check_landmark_batch(ragged, 2)
     batch[1, 3, 0] = np.inf
     with pytest.raises(OptionError, match=r"landmarks_xy\[1\]: holds values that are not finite"):
@@ -134,7 +134,7 @@ def test_the_nearest_are_those_of_the_slow_twin(five: np.ndarray) -> None:
     for k in (0, 51):
         with pytest.raises(OptionError, match=f"k: is {k} of 50 faces"):
             nearest_landmarks(five, bank, k=k)
-    with pytest.raises(OptionError, match="bank_xy: has 6 landmarks a face, not 5"):
+    with pytest.raises(OptionError, match="bank_xy: has 6 landmarks per face, not 5"):
         nearest_landmarks(five, rng.uniform(0, 99, (3, 6, 2)), k=1)
 
 

@@ -12,7 +12,7 @@ from deepfake_detect import forgery
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.forgery import PAPER, SelfBlendConfig, self_blend, self_blend_pair
 from deepfake_detect.forgery.config import CrossBlendConfig
-from deepfake_detect.forgery.masks import draw_mask
+from deepfake_detect.forgery.masks import make_mask
 
 NO_CHANGE = SelfBlendConfig(
     rgb_shift=0.0,
@@ -125,7 +125,7 @@ def test_a_face_past_the_border_leaves_no_seam(shift: tuple[int, int]) -> None:
 def test_an_outline_cut_by_the_border_goes_on_past_it() -> None:
     config = SelfBlendConfig(elastic_alpha=0.0, mask_kernel=(25, 25), blend_ratios=(1.0,))
     square = np.array([(60.0, -50), (160, -50), (160, 150), (60, 150)])
-    mask = draw_mask(square, (224, 224), config=config, rng=np.random.default_rng(0))
+    mask = make_mask(square, (224, 224), config=config, rng=np.random.default_rng(0))
     # As wide at the border as in the middle.
     assert mask[0].sum() == pytest.approx(mask[60].sum(), rel=0.02)
     assert mask[0].sum() == pytest.approx(100 - 24, abs=6)
@@ -134,9 +134,9 @@ def test_an_outline_cut_by_the_border_goes_on_past_it() -> None:
 def test_an_outline_too_small_to_be_worn_down_keeps_its_size() -> None:
     config = SelfBlendConfig(elastic_alpha=0.0, mask_kernel=(25, 25), blend_ratios=(1.0,))
     square = np.array([(100.0, 100), (112, 100), (112, 112), (100, 112)])
-    mask = draw_mask(square, (224, 224), config=config, rng=np.random.default_rng(0))
+    mask = make_mask(square, (224, 224), config=config, rng=np.random.default_rng(0))
     assert mask.max() == pytest.approx(1, abs=0.02)
-    outside = draw_mask(square - 500, (224, 224), config=config, rng=np.random.default_rng(0))
+    outside = make_mask(square - 500, (224, 224), config=config, rng=np.random.default_rng(0))
     assert not outside.any()
 
 
@@ -163,7 +163,7 @@ def test_other_kinds_of_picture_are_taken(crop: np.ndarray, five: np.ndarray) ->
         (np.zeros((64, 64), np.uint8), r"image: has the shape \(64, 64\); for grayscale, stack it"),
         (np.zeros((64, 64, 3), np.int32), "image: has the dtype int32"),
         (np.full((64, 64, 3), 7.0), r"with values outside \[0, 1\]"),
-        (np.zeros((31, 64, 3), np.uint8), "image: is 64 x 31 pixels; pass crops of 32 pixels or more a side"),
+        (np.zeros((31, 64, 3), np.uint8), "image: is 64 x 31 pixels; must be 32 pixels or more on each side"),
     ],
 )
 def test_bad_pictures_are_refused(image: np.ndarray, message: str, five: np.ndarray) -> None:
@@ -174,9 +174,9 @@ def test_bad_pictures_are_refused(image: np.ndarray, message: str, five: np.ndar
 def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
     with pytest.raises(OptionError, match="landmarks_xy: is None"):
         self_blend(crop, None, rng=0)
-    with pytest.raises(OptionError, match="middle .* is outside of the picture of 224 x 224"):
+    with pytest.raises(OptionError, match="center .* is outside of the image of 224 x 224"):
         self_blend(crop, five + 400, rng=0)
-    with pytest.raises(OptionError, match=r"the face is \d\.\d % of the picture's side; pass a crop"):
+    with pytest.raises(OptionError, match=r"the face is \d\.\d % of the image's side; must be 5 % to"):
         self_blend(np.zeros((900, 900, 3), np.uint8), five / 7, rng=0)
     with pytest.raises(
         OptionError, match=r"the face is \d+\.\d % of .*; pass a crop of the face, 5 % to 2,000 %"
@@ -192,13 +192,13 @@ def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"changed": "both"}, "changed: 'both' is unknown; choose source, target or either"),
-        ({"rgb_shift": -1.0}, "rgb_shift: is -1.0; pass 0 to 255"),
-        ({"rgb_shift": float("nan")}, "rgb_shift: is nan; pass finite numbers"),
-        ({"scale": (1.1, 0.9)}, r"scale: is \(1.1, 0.9\); pass least and greatest, from 0.5 to 2"),
-        ({"mask_kernel": (4, 9)}, r"mask_kernel: is \(4, 9\); pass odd widths"),
-        ({"blend_ratios": (0.0,)}, r"blend_ratios: is \(0.0,\); pass numbers above 0 up to 1"),
-        ({"downscale_factors": (1,)}, r"downscale_factors: is \(1,\); pass whole numbers from 2 to 8"),
+        ({"changed": "both"}, "changed: is 'both'; must be source, target or either"),
+        ({"rgb_shift": -1.0}, "rgb_shift: is -1.0; must be 0 to 255"),
+        ({"rgb_shift": float("nan")}, "rgb_shift: is nan; must be finite"),
+        ({"scale": (1.1, 0.9)}, r"scale: is \(1.1, 0.9\); must be a range within 0.5 to 2"),
+        ({"mask_kernel": (4, 9)}, r"mask_kernel: is \(4, 9\); must be odd"),
+        ({"blend_ratios": (0.0,)}, r"blend_ratios: is \(0.0,\); must be numbers above 0 to 1"),
+        ({"downscale_factors": (1,)}, r"downscale_factors: is \(1,\); must be integers from 2 to 8"),
     ],
 )
 def test_bad_configurations_are_refused(options: dict[str, object], message: str) -> None:
@@ -207,7 +207,7 @@ def test_bad_configurations_are_refused(options: dict[str, object], message: str
 
 
 def test_bad_cross_blends_are_refused() -> None:
-    with pytest.raises(OptionError, match="blending: 'copy' is unknown; choose alpha or poisson"):
+    with pytest.raises(OptionError, match="blending: is 'copy'; must be alpha or poisson"):
         CrossBlendConfig(blending="copy")  # type: ignore[arg-type]
 
 
@@ -220,5 +220,5 @@ def test_the_room_is_light_and_names_what_it_has() -> None:
     assert done.stdout.strip() == "[]"
     for name in forgery.__all__:
         assert getattr(forgery, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+    with pytest.raises(AttributeError, match="No deepfake_detect.forgery attribute absent"):
         forgery.absent  # noqa: B018

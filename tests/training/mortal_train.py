@@ -15,14 +15,15 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from deepfake_detect.cli import main  # noqa: E402
 from deepfake_detect.training import loop  # noqa: E402
+from deepfake_detect.training.prepare import Run  # noqa: E402
 
 _SAVINGS = 3
 
 
 def die_once(folder: Path) -> None:
-    save, count = loop._Run._save_state, 0
+    save, count = loop.save_state, 0
 
-    def saved(run: loop._Run, *arguments: Any, **options: Any) -> None:
+    def saved(run: Run, *arguments: Any, **options: Any) -> None:
         nonlocal count
         save(run, *arguments, **options)
         count += 1
@@ -30,7 +31,7 @@ def die_once(folder: Path) -> None:
             (folder / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop._Run._save_state = saved  # type: ignore[method-assign]
+    loop.save_state = saved
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.training.config import read_config
+from deepfake_detect.options import options_from_mapping
+from deepfake_detect.training.config import TrainingConfig
+from tests.training.runs import read_config
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -44,21 +46,21 @@ BASE = "manifest: m\nout: o\nbackbone: b\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BASE + "epoch: 3\n", "has no option epoch; the options are accumulate, "),
-        ("manifest: m\n", "lacks backbone, out"),
-        (BASE + "epochs: many\n", "epochs: is 'many'"),
-        (BASE + "sanity: 2\n", "sanity: is 2 .*pass true or false"),
+        (BASE + "epoch: 3\n", "unknown options: epoch; known: manifest, out, backbone, "),
+        ("manifest: m\n", "missing required options: `out`, `backbone`"),
+        (BASE + "epochs: many\n", "epochs: is 'many'; must be 0 or more"),
+        (BASE + "sanity: 2\n", "sanity: is 2; must be true or false"),
         ("- a\n- b\n", "holds no options"),
         ("a: [1\n", "cannot be read"),
-        (BASE + "regime: scratch\nweights: w\n", "scratch starts from random weights"),
-        (BASE + "temporal: lstm\n", "balance: sequences are not paired"),
+        (BASE + "finetune: scratch\nweights: w\n", "scratch starts from random weights"),
+        (BASE + "temporal: lstm\n", "balance: sequences cannot be paired"),
         (BASE + "temporal: lstm\nbalance: none\nmixup: 0.2\n", "mixup: mixes crops"),
         (BASE + "sam: 0.05\nprecision: fp16\n", "sam: needs two exact gradients"),
-        (BASE + "ema: 1.0\n", "ema: is 1.0; pass 0 up to below 1"),
-        (BASE + "accumulate: 0\n", "accumulate: is 0; pass 1 or more"),
-        (BASE + "loss: hinge\n", "loss: 'hinge' is unknown; choose bce, focal"),
-        (BASE + "save_epochs: [0, x]\n", "save_epochs: '0,x' is no list of them; write such as 0,1,12"),
-        (BASE + "save_epochs: 7\n", "save_epochs: names epoch 7 of a run of 6; choose of 0 to 6"),
+        (BASE + "ema: 1.0\n", "ema: is 1.0; must be 0 to below 1"),
+        (BASE + "accumulate: 0\n", "accumulate: is 0; must be 1 or more"),
+        (BASE + "loss: hinge\n", "loss: is 'hinge'; must be one of bce, focal"),
+        (BASE + "save_epochs: [0, x]\n", r"save_epochs: is \[0, \'x\'\]; must be 0 or more"),
+        (BASE + "save_epochs: 7\n", "save_epochs: names epoch 7 of a run of 6; must be 0 to 6"),
     ],
 )
 def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -69,5 +71,5 @@ def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="absent.yaml: cannot be read"):
         read_config(tmp_path / "absent.yaml")
-    with pytest.raises(OptionError, match="the run: lacks backbone"):
-        read_config(None, manifest="m", out="o")
+    with pytest.raises(OptionError, match="the run: missing required options: `backbone`"):
+        options_from_mapping(TrainingConfig, {"manifest": "m", "out": "o"}, source="the run")

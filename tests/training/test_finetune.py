@@ -25,9 +25,12 @@ def test_each_word_stands_alone(word: str) -> None:
 @pytest.mark.parametrize(
     ("finetune", "message"),
     [
-        ("bottom", "finetune: 'bottom' is unknown; join of features, top, full, scratch, norm, lora by \\+"),
+        (
+            "bottom",
+            "finetune: 'bottom' is unknown; must be of features, top, full, scratch, norm, lora, joined",
+        ),
         ("top+top", "cannot be joined"),
-        ("full+norm", "features, full, scratch stand alone"),
+        ("full+norm", "pass features, full, scratch alone"),
         ("", "finetune: '' is unknown"),
     ],
 )
@@ -38,8 +41,8 @@ def test_words_that_make_no_sense_are_refused(finetune: str, message: str) -> No
 
 def test_a_network_without_norms_has_none_to_train() -> None:
     model = create_model("small_cnn", image_size=28)
-    with pytest.raises(OptionError, match="norm finds nothing to train in the backbone"):
-        trained_parts(model, "norm")
+    with pytest.raises(OptionError, match="norm has nothing to train in this backbone"):
+        trained_parts(model, "norm", top_blocks=3)
 
 
 @pytest.mark.parametrize("finetune", ["features", "top", "full", "norm", "lora", "lora+norm", "top+norm"])
@@ -86,7 +89,7 @@ def test_the_four_quadrants() -> None:
         (100_000, "different"): "full",
     }
     assert len({one.reason for one in answers.values()}) == 4
-    with pytest.raises(OptionError, match="similarity: 'alike' is unknown; choose similar, different"):
+    with pytest.raises(OptionError, match="similarity: is 'alike'; must be similar or different"):
         recommend_finetune(10, "alike")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="num_samples: is 0"):
         recommend_finetune(0, "similar")

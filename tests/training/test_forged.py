@@ -14,15 +14,15 @@ from safetensors.numpy import load_file
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest, write_manifest
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.forgery.blended_crops import landmark_shares
+from deepfake_detect.forgery.blended_crops import relative_landmarks
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.forged import make_blender, validation_source
-from deepfake_detect.training.loop import train
 from deepfake_detect.training.rate_finder import find_learning_rate
 from tests.conftest import ROOT
 from tests.forgery.faces import face_manifest
+from tests.training.runs import Kill, train
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_stored_fakes_are_not_learned_unless_asked_for(both: Path, tmp_path: Pat
     with pytest.warns(UserWarning, match="20 of 60 crops cannot be read and were not compared"):
         train(run, show_progress=False)
     assert validation_source(run) == (both, None)  # val has fakes of its own
-    with pytest.warns(UserWarning, match="left out of training|were not compared"):
+    with pytest.warns(UserWarning, match="skipped in training|were not compared"):
         found = train(replace(run, out=tmp_path / "part", forgery_share=0.5), show_progress=False)
     assert all(0 < record.unreadable < 20 for record in found.history)
 
@@ -91,26 +91,11 @@ def test_a_val_without_fakes_gets_blends_beside_stored_fakes_too(both: Path, tmp
         train(replace(run, out=tmp_path / "none", forgery="", forgery_share=1.0), show_progress=False)
 
 
-def test_a_killed_run_ends_as_the_unbroken_one(
-    reals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from deepfake_detect.training import loop
-
+def test_a_killed_run_ends_as_the_unbroken_one(reals: Path, tmp_path: Path) -> None:
     changes: dict[str, object] = {"save_every": 2, "forgery": "sbi+cross", "augmentation": "light"}
     whole = train(config(reals, tmp_path / "whole", **changes), show_progress=False)
-    step, steps = loop._Run._step, 0
-
-    def killed(self: loop._Run, *rest: object) -> tuple[float, int]:
-        nonlocal steps
-        steps += 1
-        if steps == 8:
-            raise KeyboardInterrupt
-        return step(self, *rest)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_step", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(config(reals, tmp_path / "broken", **changes), show_progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(reals, tmp_path / "broken", **changes), callbacks=[Kill(step=8)])
     resumed = train(config(reals, tmp_path / "broken", **changes), show_progress=False)
     assert [r.train_loss for r in resumed.history] == [r.train_loss for r in whole.history]
     one, other = (read_detector(run.detector_path)[0].state_dict() for run in (whole, resumed))
@@ -149,7 +134,7 @@ def test_landmarks_of_crops_that_were_cut_otherwise_are_not_taken(reals: Path, t
     for manifest in (reals, wider):
         assert make_blender(run, read_manifest(manifest), keep=True, show_progress=False) is not None
         found.append(load_file(run.out / "landmarks.safetensors")["shares"])
-    np.testing.assert_array_equal(found[1], landmark_shares(read_manifest(wider), show_progress=False))
+    np.testing.assert_array_equal(found[1], relative_landmarks(read_manifest(wider), show_progress=False))
     assert (found[0] != found[1]).any()
 
 

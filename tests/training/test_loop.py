@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,9 +36,11 @@ from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.data_module import labels_and_people
 from deepfake_detect.training.kept_epochs import epoch_file
-from deepfake_detect.training.loop import train
+from deepfake_detect.training.prepare import Run
+from deepfake_detect.training.stages import Stage
 from tests.conftest import ROOT
 from tests.data.trees import crop_manifest, textured_crops
+from tests.training.runs import Kill, train
 from tests.training.runs import small_run as config
 
 
@@ -90,23 +93,18 @@ def test_chosen_epochs_are_kept_and_drawn_side_by_side(
     assert [one.train_loss for one in unkept.history] == [one.train_loss for one in result.history]
     if result.best.epoch == 3:
         assert all(torch.equal(one, last[name]) for name, one in weights_of(result.detector_path).items())
-    draw = ["filters", "--detector", str(run), "--out", str(tmp_path / "filters.png")]
+    draw = ["lab", "filters", "--detector", str(run), "--out", str(tmp_path / "filters.png")]
     assert main([*draw, "--epochs", "0,3"]) == 0
     assert "run epoch-0000, run epoch-0003" in capsys.readouterr().out
     assert main([*draw, "--epochs", "2"]) == 2
     assert "epoch 2 was not kept (kept: 0, 1, 3)" in capsys.readouterr().err
 
 
-def test_a_stopped_run_keeps_the_epochs_that_are_still_to_come(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from deepfake_detect.training import loop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_is_stalled", lambda self: len(self.history) == 2)
-        train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), show_progress=False)
+def test_a_stopped_run_keeps_the_epochs_that_are_still_to_come(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), callbacks=[Kill(epoch=3)])
     assert not epoch_file(tmp_path / "run", 3).exists()
-    with pytest.raises(OptionError, match=r"save_epochs: names epoch 2, which the run in .* has gone past"):
+    with pytest.raises(OptionError, match=r"save_epochs: names epoch 2, and the run in .* is past it"):
         train(config(manifest, tmp_path / "run", save_epochs=(1, 2, 3)), show_progress=False)
     train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), show_progress=False)
     whole = train(config(manifest, tmp_path / "whole", save_epochs=(3,)), show_progress=False)
@@ -130,23 +128,10 @@ def test_the_head_stage_leaves_the_backbone_as_it_was(manifest: Path, tmp_path: 
     assert not torch.equal(start["head.1.weight"], trained["head.1.weight"])
 
 
-def test_a_stopped_run_goes_on_and_ends_as_the_unbroken_one(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from deepfake_detect.training import loop
-
+def test_a_stopped_run_resumes_and_ends_as_the_unbroken_one(manifest: Path, tmp_path: Path) -> None:
     train(config(manifest, tmp_path / "whole"), show_progress=False)
-    run_epoch = loop._Run._run_epoch
-
-    def stop_in_the_last_epoch(self: loop._Run, epoch: int, *rest: object) -> object:
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return run_epoch(self, epoch, *rest)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_run_epoch", stop_in_the_last_epoch)
-        with pytest.raises(KeyboardInterrupt):
-            train(config(manifest, tmp_path / "broken"), show_progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(manifest, tmp_path / "broken"), callbacks=[Kill(epoch=3)])
     resumed = train(config(manifest, tmp_path / "broken"), show_progress=False)
     assert [record.epoch for record in resumed.history] == [1, 2, 3]
     whole, broken = (
@@ -174,25 +159,11 @@ def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
     changes: dict[str, object],
     manifest: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from deepfake_detect.training import loop
-
     changes = {"batch_size": 8, "epochs": 1, "save_every": 2, **changes}
     whole = train(config(manifest, tmp_path / "whole", **changes), show_progress=False)
-    step, steps = loop._Run._step, 0
-
-    def killed(self: loop._Run, *rest: object) -> tuple[float, int]:
-        nonlocal steps
-        steps += 1
-        if steps == stops_at:
-            raise KeyboardInterrupt
-        return step(self, *rest)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_step", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(config(manifest, tmp_path / "broken", **changes), show_progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(manifest, tmp_path / "broken", **changes), callbacks=[Kill(step=stops_at)])
     state = tmp_path / "broken" / "state.pt"
     if stops_at > 2:
         stored = torch.load(state, weights_only=True)
@@ -384,15 +355,15 @@ def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": -1}, "epochs: is -1; pass 0 or more"),
+        ({"epochs": -1}, "epochs: is -1; must be 0 or more"),
         ({"epochs": 0, "head_epochs": 0}, "train for at least one epoch"),
-        ({"device": "cuda:1"}, "device: 'cuda:1' is unknown; choose auto, cpu, cuda"),
+        ({"device": "cuda:1"}, "device: is 'cuda:1'; must be one of auto, cpu, cuda"),
         ({"weight_decay": -1.0}, "weight_decay: is -1.0"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
         ({"label_smoothing": 0.5}, "label_smoothing: is 0.5"),
-        ({"precision": "int3"}, "precision: 'int3' is unknown; choose auto, no, bf16, fp16"),
-        ({"augmentation": "wild"}, "augmentation: 'wild' is unknown"),
-        ({"allow_leak": ("people",)}, "allow_leak: 'people' is unknown; must be one of videos, identities"),
+        ({"precision": "int3"}, "precision: is 'int3'; must be one of auto, no, bf16, fp16"),
+        ({"augmentation": "wild"}, "augmentation: is 'wild'; must be one of none, light"),
+        ({"allow_leak": ("people",)}, "allow_leak: is 'people'; must be one of videos, identities"),
     ],
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -410,8 +381,8 @@ def test_an_unreadable_crop_is_named_once_and_left_out(manifest: Path, tmp_path:
     assert [record.unreadable for record in result.history] == [1, 1]
     assert told == [  # once, not once an epoch
         f"{manifest}: 2 of 88 crops cannot be read and were not compared, first {crops / 'train3.png'}",
-        f"left out of training, cannot be read: {crops / 'train3.png'}",
-        f"left out of validation, cannot be read: {crops / 'val5.png'}",
+        f"skipped in training, cannot be read: {crops / 'train3.png'}",
+        f"skipped in validation, cannot be read: {crops / 'val5.png'}",
     ]
 
 
@@ -437,7 +408,7 @@ def test_a_split_of_which_nothing_can_be_read_is_refused(
 ) -> None:
     for crop in (manifest.parent / "crops").glob(f"*{split}*.png"):
         crop.unlink()
-    with pytest.raises(ManifestError, match=f"not one of its {purpose} crops can be read"):
+    with pytest.raises(ManifestError, match=f"none of its {purpose} crops can be read"):
         train(config(manifest, tmp_path / "run"), show_progress=False)
 
 
@@ -446,7 +417,7 @@ def test_a_split_of_which_nothing_can_be_read_is_refused(
 def test_training_on_one_class_alone_is_refused(stem: str, word: str, manifest: Path, tmp_path: Path) -> None:
     for number in range(24):
         (manifest.parent / "crops" / f"{stem}{number}.png").unlink()
-    with pytest.raises(ManifestError, match=f"no {word} one of its training crops can be read"):
+    with pytest.raises(ManifestError, match=f"none of its {word} training crops can be read"):
         train(config(manifest, tmp_path / "run"), show_progress=False)
     assert not (tmp_path / "run" / "detector.safetensors").exists()
 
@@ -472,17 +443,12 @@ def test_batches_of_one_crop_measure_no_statistics(manifest: Path, tmp_path: Pat
     assert counts == {0}
 
 
-def test_a_loss_that_is_no_number_ends_the_run(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from deepfake_detect.training import loop
+def test_a_loss_that_is_no_number_ends_the_run(manifest: Path, tmp_path: Path) -> None:
+    def no_number(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (logits + targets) * float("nan")
 
-    def no_number(_: object, logits: torch.Tensor, *__: object, **___: object) -> torch.Tensor:
-        return logits.sum() * float("nan")
-
-    monkeypatch.setattr(loop, "loss_from_config", no_number)
     with pytest.raises(SanityError, match="the loss is nan in epoch 1, batch 1"):
-        train(config(manifest, tmp_path / "run"), show_progress=False)
+        train(config(manifest, tmp_path / "run"), loss=no_number)
 
 
 def test_a_folder_in_use_is_refused(manifest: Path, tmp_path: Path) -> None:
@@ -505,19 +471,21 @@ def test_blocks_that_have_not_joined_in_take_no_part(
     """Their gradients neither limit those of the others nor move an average of the optimizer."""
     from deepfake_detect.training import loop
 
-    step, standing_blocks = loop._Run._step, []
+    step, num_frozen = loop._step, []
 
-    def watched(self: loop._Run, *rest: object) -> tuple[float, int]:
-        found = step(self, *rest)  # type: ignore[arg-type]
-        standing = rest[-1]
-        assert all(p.grad is None for part in standing for p in part.parameters)  # type: ignore[attr-defined]
-        standing_blocks.append(len(standing))  # type: ignore[arg-type]
+    def watched(run: Run, stage: Stage, model: Any, optimizer: Any, *rest: Any) -> Any:
+        found = step(run, stage, model, optimizer, *rest)
+        frozen = [
+            part for part, group in zip(stage.parts, optimizer.param_groups, strict=True) if group["lr"] == 0
+        ]
+        assert all(p.grad is None for part in frozen for p in part.parameters)
+        num_frozen.append(len(frozen))
         return found
 
-    monkeypatch.setattr(loop._Run, "_step", watched)
+    monkeypatch.setattr(loop, "_step", watched)
     train(config(manifest, tmp_path / "run", epochs=2, unfreeze_epochs=1.0), show_progress=False)
-    assert max(standing_blocks) > 0
-    assert standing_blocks[-1] == 0
+    assert max(num_frozen) > 0
+    assert num_frozen[-1] == 0
 
 
 def test_pairs_are_of_one_person_and_not_of_one_name(tmp_path: Path) -> None:
@@ -692,7 +660,7 @@ def test_two_processes_train_one_network(
     assert [row["unreadable"] for row in rows] == ["4", "4"]
     for name in unreadable:
         purpose = "training" if name.startswith("train") else "validation"
-        told = f"left out of {purpose}, cannot be read: {crops / name}.png"
+        told = f"skipped in {purpose}, cannot be read: {crops / name}.png"
         assert done.stderr.count(told) == 1, told
     # One process, measuring the detector they left, finds what the two found together.
     with open(tmp_path / "run" / "predictions.csv", newline="") as file:
@@ -707,7 +675,7 @@ def test_two_processes_train_one_network(
     assert len(set(of_ranks[0])) == 2  # the second epoch trained the layers that have them
     with pytest.warns(UserWarning, match="cannot be read"):
         assert main(["train", *two_process_options(manifest, tmp_path / "run")]) == 2
-    assert "was begun by 2 processes, now there are 1; go on with as many" in capsys.readouterr().err
+    assert "was started by 2 processes, now there are 1; resume with as many" in capsys.readouterr().err
     assert_a_killed_process_is_replaced(manifest, tmp_path)
 
 
@@ -722,7 +690,7 @@ def assert_a_killed_process_is_replaced(manifest: Path, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (folder / "broken" / "killed").exists()
-    assert "goes on in epoch 2 after 2 batches" in done.stdout
+    assert "resumes in epoch 2 after 2 batches" in done.stdout
     whole, broken = (load_file(at / "run" / "detector.safetensors") for at in (folder, folder / "broken"))
     assert whole.keys() == broken.keys()
     assert all(torch.equal(tensor, broken[key]) for key, tensor in whole.items())

@@ -15,7 +15,7 @@ from deepfake_detect.training.optimization import (
     averaged,
     lr_factor,
     make_optimizer,
-    num_joined,
+    num_unfrozen,
     plateau_factor,
 )
 
@@ -54,12 +54,12 @@ def test_a_plateau_is_counted_from_the_best() -> None:
 
 
 def test_blocks_join_in_from_the_top() -> None:
-    counts = [num_joined(6, epochs, 2.0) for epochs in np.linspace(0, 3, 31)]
+    counts = [num_unfrozen(6, epochs, 2.0) for epochs in np.linspace(0, 3, 31)]
     assert counts[0] == 2
     assert counts[20:] == [6] * 11
     assert counts == sorted(counts)
-    assert num_joined(6, 0.0, 0.0) == 6
-    assert num_joined(1, 0.0, 2.0) == 1
+    assert num_unfrozen(6, 0.0, 0.0) == 6
+    assert num_unfrozen(1, 0.0, 2.0) == 1
 
 
 def parts(model: nn.Sequential) -> list[Part]:

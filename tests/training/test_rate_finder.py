@@ -34,7 +34,7 @@ def test_the_suggestion_lies_where_the_loss_falls_and_below_where_it_explodes(
     assert not (tmp_path / "run").exists()
     again = find_learning_rate(config, num_steps=25, show_progress=False)
     assert again.suggestion == search.suggestion
-    with pytest.raises(OptionError, match="num_steps: is 3; pass 20 or more"):
+    with pytest.raises(OptionError, match="num_steps: is 3; must be 20 or more"):
         find_learning_rate(config, num_steps=3)
 
 

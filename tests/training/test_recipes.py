@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.training.config import read_config
-from deepfake_detect.training.loop import train
 from tests.conftest import ROOT
 from tests.forgery.faces import face_manifest
+from tests.training.runs import read_config, train
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Sizes that a small computer bears; what the recipe is about stays as it is.

@@ -20,11 +20,10 @@ from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry, Preprocessing
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.loop import train
 from deepfake_detect.training.losses import distillation_loss
 from deepfake_detect.training.teachers import Teachers
 from tests.data.trees import crop_manifest, textured_crops
-from tests.training.runs import small_run
+from tests.training.runs import small_run, train
 
 CPU = torch.device("cpu")
 SHOWN = Preprocessing(64, (0.5, 0.4, 0.3), (0.2, 0.25, 0.5))

@@ -14,17 +14,18 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from deepfake_detect.cli import main  # noqa: E402
 from deepfake_detect.training import loop  # noqa: E402
+from deepfake_detect.training.prepare import Run  # noqa: E402
 
 
 def watch(folder: Path) -> None:
-    validate, found = loop._Run._validate, list[float]()
+    validate, found = loop.validate, list[float]()
 
-    def noted(run: loop._Run, model: Any) -> Any:
+    def noted(run: Run, model: Any) -> Any:
         found.append(sum(float(buffer.double().sum()) for buffer in run.model.buffers()))
         (folder / f"statistics-{run.accelerator.process_index}.json").write_text(json.dumps(found))
         return validate(run, model)
 
-    loop._Run._validate = noted  # type: ignore[method-assign]
+    loop.validate = noted
 
 
 if __name__ == "__main__":

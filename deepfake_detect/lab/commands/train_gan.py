@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.lab.gan.fakes import FakeSetOptions
     from deepfake_detect.lab.gan.loop import train_gan
     from deepfake_detect.lab.gan.pictures import read_gan_pictures
-    from deepfake_detect.training.journal import Journal
+    from deepfake_detect.training.run_folder import RunFolder
 
     options = {
         name: value for name, value in vars(arguments).items() if name in GanConfig.__dataclass_fields__
@@ -134,9 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
         where=arguments.where,
         out=arguments.out,
     )
-    journal = Journal(arguments.out, echo=print, is_silent=False, tensorboard=False)
-    result = train_gan(pictures, config, arguments.out, say=journal.say)
-    _leave_results(arguments, result, pictures, judge, set_options, journal.say)
+    journal = RunFolder(arguments.out, print)
+    result = train_gan(pictures, config, arguments.out, say=journal.log)
+    _leave_results(arguments, result, pictures, judge, set_options, journal.log)
     return 0
 
 

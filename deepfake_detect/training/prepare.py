@@ -1,0 +1,229 @@
+"""Everything a training run works with, complete before the first step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from deepfake_detect.data.crops import CropBatch
+from deepfake_detect.data.leaks import check_no_leak
+from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.video_digests import video_digests
+from deepfake_detect.forgery.blended_crops import Blender
+from deepfake_detect.plugins import PluginPart, plugin_part
+from deepfake_detect.training.build import create_network
+from deepfake_detect.training.callbacks import Callback, make_callbacks
+from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.data_module import Augment, CropDataModule, chosen_rows, training_splits
+from deepfake_detect.training.distributed import on_main, start_accelerator
+from deepfake_detect.training.forged import make_blender, prepare_fakes, selects_on_blends, val_blends
+from deepfake_detect.training.losses import LOSSES, LossFunction, TrainingLoss, class_weight
+from deepfake_detect.training.optimization import averaged
+from deepfake_detect.training.run_folder import RunFolder, open_run_folder
+from deepfake_detect.training.teachers import Teachers
+
+# Options that a resumed run may change: they do not affect what is learned.
+_FREE_TO_CHANGE = {
+    *("manifest", "out", "device", "num_workers", "allow_leak"),
+    *("save_every", "save_epochs", "sanity", "tensorboard", "wandb", "mlflow"),
+    "teachers",  # compared by their hashes
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run works with.
+
+    Attributes:
+        config: Its options.
+        accelerator: Device, precision and processes.
+        folder: Where it writes.
+        train_rows, val_rows: Of the manifest.
+        model: The network, on the device.
+        average: Moving average of its weights, where there is one.
+        data: Batches.
+        loss: What a step minimizes.
+        teachers: Detectors to distill, where there are any.
+        blender: Makes fakes from training reals, where the options ask for it.
+        callbacks: Of the main process; empty in others.
+        plugins: Loss and augmentation that are not the library's own.
+        leak_notes: Findings of the leak check that do not stop the run.
+        show_progress: Whether this process shows progress bars.
+        reported: Unreadable crops that were warned about already.
+    """
+
+    config: TrainingConfig
+    accelerator: Accelerator
+    folder: RunFolder
+    train_rows: Manifest
+    val_rows: Manifest
+    model: Any  # of create_model or create_sequence_model
+    average: AveragedModel | None
+    data: CropDataModule
+    loss: TrainingLoss
+    teachers: Teachers | None
+    blender: Blender | None
+    callbacks: tuple[Callback, ...]
+    plugins: tuple[PluginPart, ...]
+    leak_notes: tuple[str, ...]
+    show_progress: bool
+    reported: set[Path] = field(default_factory=set)
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process writes."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def validated(self) -> Any:
+        """The network that is validated and kept: the average, where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def to_device(self, batch: CropBatch) -> CropBatch:
+        """Return a batch on the run's device."""
+        device = self.accelerator.device
+        moved = (None if value is None else value.to(device, non_blocking=True) for value in batch)
+        return CropBatch(*moved)  # type: ignore[arg-type]
+
+    def forward(self, model: nn.Module, batch: CropBatch) -> torch.Tensor:
+        """Return float32 logits (N,) of a batch, computed in the run's precision."""
+        with self.accelerator.autocast():
+            images = channels_last(batch.images)
+            logits: torch.Tensor = model(images) if batch.lengths is None else model(images, batch.lengths)
+        return logits.float()
+
+
+def channels_last(images: torch.Tensor) -> torch.Tensor:
+    """Return a batch of images with their channels together in memory; sequences unchanged."""
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+
+
+@contextmanager
+def open_run(
+    config: TrainingConfig,
+    *,
+    loss: LossFunction | None = None,
+    augment: Augment | None = None,
+    callbacks: Sequence[Callback] = (),
+    show_progress: bool = True,
+    log: Callable[[str], None] | None = None,
+) -> Iterator[Run]:
+    """Make a run from its options, in its locked folder; see :func:`loop.train` for the arguments.
+
+    Whatever makes the options or the data unusable is raised before the folder is created.
+    """
+    accelerator = start_accelerator(config)
+    is_main = bool(accelerator.is_main_process)
+    shown = show_progress and is_main
+    rows = chosen_rows(config)
+    train_rows, val_rows = training_splits(rows, config)
+    leak_notes = on_main(
+        accelerator, lambda: check_no_leak(rows, allowed=config.allow_leak, show_progress=shown)
+    )
+    for note in leak_notes if is_main else ():
+        warnings.warn(note, stacklevel=4)
+    set_seed(config.seed)
+    model = create_network(config)
+    model.to(accelerator.device).to(memory_format=torch.channels_last)
+    average = averaged(model, config.ema) if config.ema else None
+    plugins = _plugins(config, loss, augment)
+
+    with open_run_folder(config.out, log=log, is_main_process=is_main) as folder:
+        teachers = _teachers(config, model, train_rows, val_rows, accelerator)
+        wanted = _wanted_options(config, train_rows, val_rows, teachers, plugins)
+        folder.check_options(wanted, free_to_change=_FREE_TO_CHANGE)
+        on_main(accelerator, lambda: prepare_fakes(config, train_rows, val_rows, show_progress=shown))
+        blender = make_blender(config, train_rows)
+        if selects_on_blends(config, val_rows):
+            val_rows = val_blends(config)
+        data = CropDataModule(
+            config,
+            train_rows,
+            val_rows,
+            preprocessing=model.spec.preprocessing,
+            rank=accelerator.process_index,
+            num_processes=accelerator.num_processes,
+            pins_memory=accelerator.device.type == "cuda",
+            blender=blender,
+            augment=augment,
+        )
+        fake_weight = class_weight(data.train_labels) if config.balance == "weight" else 1.0
+        own_callbacks = make_callbacks(config, folder, callbacks)
+        folder.write_options(wanted)
+        accelerator.wait_for_everyone()
+        yield Run(
+            config=config,
+            accelerator=accelerator,
+            folder=folder,
+            train_rows=train_rows,
+            val_rows=val_rows,
+            model=model,
+            average=average,
+            data=data,
+            loss=TrainingLoss(config, fake_weight=fake_weight, function=loss),
+            teachers=teachers,
+            blender=blender,
+            callbacks=own_callbacks,
+            plugins=plugins,
+            leak_notes=leak_notes,
+            show_progress=shown,
+        )
+
+
+def _plugins(
+    config: TrainingConfig, loss: LossFunction | None, augment: Augment | None
+) -> tuple[PluginPart, ...]:
+    """Return the parts that are not the library's own, for the detector file to name."""
+    parts = [
+        LOSSES.plugin_part(config.loss) if loss is None else _part("loss", loss),
+        None if augment is None else _part("augmentation", augment),
+    ]
+    return tuple(part for part in parts if part is not None)
+
+
+def _part(kind: str, function: Callable[..., object]) -> PluginPart | None:
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return plugin_part(kind, named.__qualname__, named.__module__)
+
+
+def _teachers(
+    config: TrainingConfig, model: Any, train_rows: Manifest, val_rows: Manifest, accelerator: Accelerator
+) -> Teachers | None:
+    if not config.teachers:
+        return None
+    teachers = Teachers(
+        config.teachers,
+        preprocessing=model.spec.preprocessing,
+        geometry=train_rows.geometry,
+        device=accelerator.device,
+    )
+    teachers.check_unseen(video_digests(val_rows))
+    return teachers
+
+
+def _wanted_options(
+    config: TrainingConfig,
+    train_rows: Manifest,
+    val_rows: Manifest,
+    teachers: Teachers | None,
+    plugins: Sequence[PluginPart],
+) -> dict[str, str]:
+    """Return what distinguishes this run from others: its options, and which videos it reads."""
+    hashes = [] if teachers is None else [fact.sha256 for fact in teachers.facts]
+    return {
+        **config.to_text(),
+        **({"plugins": ", ".join(map(str, plugins))} if plugins else {}),
+        "train_videos_sha256": train_rows.video_ids_sha256(),
+        "val_videos_sha256": val_rows.video_ids_sha256(),
+        "teachers_sha256": str(hashes),
+    }

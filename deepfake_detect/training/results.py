@@ -1,0 +1,48 @@
+"""What a finished run leaves besides its weights: calibration, figures and predictions."""
+
+from __future__ import annotations
+
+from deepfake_detect.evaluation.calibrate import CalibrationOptions, aggregation_lines, calibrate_detector
+from deepfake_detect.evaluation.predictions import save_predictions
+from deepfake_detect.report.history import save_confusion_figure, save_history_figure
+from deepfake_detect.training.forged import validation_source
+from deepfake_detect.training.history import TrainingResult
+from deepfake_detect.training.prepare import Run
+
+
+def write_results(run: Run, result: TrainingResult) -> TrainingResult:
+    """Calibrate the detector on the validation split, and write curves, confusion matrix and predictions.
+
+    Returns:
+        The result with the calibrated detector's configuration.
+    """
+    config = run.config
+    manifest, where = validation_source(config)
+    detector = calibrate_detector(
+        result.detector_path,
+        manifest,
+        split="val",
+        where=where,
+        device=config.device,
+        options=CalibrationOptions(chooses_aggregation=True),
+    )
+    smoothed, teachers = bool(config.label_smoothing), bool(config.teachers)
+    learned = f"{'smoothed ' if smoothed else ''}labels{' and teachers' if teachers else ''}"
+    save_history_figure(result.history, config.out / "history.png", learned=learned)
+    labels, probabilities = save_predictions(
+        result.detector_path,
+        manifest,
+        config.out / "predictions.csv",
+        split="val",
+        where=where,
+        device=config.device,
+    )
+    save_confusion_figure(labels, probabilities >= detector.threshold, config.out / "confusion.png")
+    run.folder.log(
+        f"selected epoch {result.best.epoch}: validation AUC {result.best.val_video_auc:.4f}, threshold "
+        f"{detector.threshold:.3f}, temperature {detector.temperature:.2f}, uncertain from "
+        f"{detector.uncertain_low:.3f} to {detector.uncertain_high:.3f}"
+    )
+    for line in (*aggregation_lines(detector), f"wrote {result.detector_path}"):
+        run.folder.log(line)
+    return result.with_detector(detector)
