@@ -14,6 +14,10 @@ from .errors import DeepfakeDetectError as DeepfakeDetectError
 from .evaluation.aggregation import register_aggregation as register_aggregation
 from .faces import detect_faces as detect_faces
 from .features.audit import audit_manifest as audit_manifest
+from .forgery import BlendOptions as BlendOptions
+from .forgery import blend_crops as blend_crops
+from .forgery import cross_blend as cross_blend
+from .forgery import self_blend as self_blend
 from .forgery.batch_sheet import save_batch_sheet as save_batch_sheet
 from .metrics.registry import register_metric as register_metric
 from .models.average import average_detectors as average_detectors
@@ -41,6 +45,14 @@ from .scoring import score_video as score_video
 from .scoring import score_videos as score_videos
 from .scoring import watch as watch
 from .scoring.explain import explain as explain
+from .training.backbone_study import compare_backbones as compare_backbones
+from .training.callbacks import Callback as Callback
+from .training.config import TrainingConfig as TrainingConfig
 from .training.finetune import recommend_finetune as recommend_finetune
+from .training.history import TrainingResult as TrainingResult
+from .training.loop import train as train
+from .training.losses import register_loss as register_loss
+from .training.rate_finder import find_learning_rate as find_learning_rate
+from .training.study_options import StudyOptions as StudyOptions
 from .video import read_frames as read_frames
 from .video import read_metadata as read_metadata

@@ -290,6 +290,8 @@ def _converted_item(field: OptionField, value: Any, wrong: OptionError) -> Any:
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Path)):
         raise wrong
     if kind in (int, float):
+        if isinstance(value, Path):
+            raise wrong
         try:
             number = float(value)
         except ValueError as error:

@@ -1,8 +1,7 @@
 """Train several backbones by the same protocol, and rank them.
 
-    deepfake-detect compare-backbones --manifest manifest.parquet --out study \\
-        --backbones small_cnn mobilenetv2_100 --weights mobilenetv2_100=weights.safetensors \\
-        --finetune features full --epochs 3
+    deepfake-detect compare-backbones --manifest manifest.parquet --out study --finetune features full
+        --backbones small_cnn mobilenetv2_100 --weights mobilenetv2_100=weights.safetensors --epochs 3
 
 Every backbone is trained in every finetune mode, with the same options of train. The epoch is selected
 on the split val, and the rows are ranked by its AUC over videos; the split test is read with --test only.

@@ -166,23 +166,25 @@ def _steps(config: SelfBlendConfig, thread: int) -> tuple[list[tuple[Any, float]
     Steps hold their random state, so each thread has its own.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations as A
+    import albumentations
 
     hsv = (config.hue_shift, config.saturation_shift, config.value_shift)
     light = (config.brightness_limit, config.contrast_limit)
     rgb = [(-config.rgb_shift, config.rgb_shift)] * 3
     colors: list[tuple[Any, float]] = []
     if config.rgb_shift:
-        colors.append((A.RGBShift(*rgb, p=1.0), config.rgb_shift_probability))
+        colors.append((albumentations.RGBShift(*rgb, p=1.0), config.rgb_shift_probability))
     if any(hsv):
-        colors.append((A.HueSaturationValue(*((-limit, limit) for limit in hsv), p=1.0), 1.0))
+        colors.append((albumentations.HueSaturationValue(*((-limit, limit) for limit in hsv), p=1.0), 1.0))
     if any(light):
-        colors.append((A.RandomBrightnessContrast(*((-limit, limit) for limit in light), p=1.0), 1.0))
+        colors.append(
+            (albumentations.RandomBrightnessContrast(*((-limit, limit) for limit in light), p=1.0), 1.0)
+        )
     # By area: the authors' nearest pixel would also shift the image, by up to 1.5 pixels.
     ways = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
     smaller = [
-        A.Downscale((1 / factor, 1 / factor), interpolation_pair=ways, p=1.0)
+        albumentations.Downscale((1 / factor, 1 / factor), interpolation_pair=ways, p=1.0)
         for factor in config.downscale_factors
     ]
-    sharpen = A.Sharpen(alpha=config.sharpen_alpha, lightness=config.sharpen_lightness, p=1.0)
+    sharpen = albumentations.Sharpen(alpha=config.sharpen_alpha, lightness=config.sharpen_lightness, p=1.0)
     return colors, sharpen, smaller

@@ -89,7 +89,7 @@ def compare_backbones(
         raise OptionError("temporal", "scores sequences, not faces", "leave it out")
     with file_lock(make_folder(config.out), what="study"):
         rows = chosen_rows(config)
-        check_no_leak(rows, allowed=config.allow_leak, show_progress=show_progress)
+        check_no_leak(rows, allowed=config.allowed_leaks, show_progress=show_progress)
         study = _Study(config, options, log, show_progress)
         modes = dict.fromkeys(options.finetune_modes)
         found = [study.row(one, mode) for one in dict.fromkeys(options.backbones) for mode in modes]
@@ -236,7 +236,7 @@ class _Study:
         if split == "val":
             table, _ = score_manifest(scorer, rows, split=split, **shown)
         else:
-            table, _ = score_held_out(scorer, rows, split=split, allow_leak=config.allow_leak, **shown)
+            table, _ = score_held_out(scorer, rows, split=split, allow_leak=config.allowed_leaks, **shown)
         videos = video_samples(table, aggregation_rule="mean")
         scores = VideoScores(
             **about, labels=videos.label.tolist(), probabilities=videos.fake_probability.tolist()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
 from deepfake_detect.options import check_options, option
 from deepfake_detect.training.finetune import FINETUNE_MODES, parse_finetune
+
+if TYPE_CHECKING:
+    from deepfake_detect.data.audit_report import LeakKind
 
 Balance = Literal["pairs", "sampler", "weight", "none"]
 Optimizer = Literal["adamw", "adam", "sgd", "adadelta"]
@@ -28,13 +31,13 @@ def _losses() -> tuple[str, ...]:
 def _augmentations() -> tuple[str, ...]:
     from deepfake_detect.data.transforms import AUGMENTATIONS
 
-    return tuple(AUGMENTATIONS)
+    return AUGMENTATIONS.names()
 
 
 def _heads() -> tuple[str, ...]:
     from deepfake_detect.models.heads import HEADS
 
-    return tuple(HEADS)
+    return HEADS.names()
 
 
 def _leak_kinds() -> tuple[str, ...]:
@@ -205,6 +208,11 @@ class TrainingConfig:
             )
         if self.sam and self.precision == "fp16":
             raise OptionError("sam", "needs two exact gradients per step", "choose `precision` no or bf16")
+
+    @property
+    def allowed_leaks(self) -> tuple[LeakKind, ...]:
+        """``allow_leak``, checked."""
+        return cast("tuple[LeakKind, ...]", self.allow_leak)
 
     @property
     def num_epochs(self) -> int:

@@ -34,7 +34,8 @@ from deepfake_detect.forgery.blended_crops import (
 from deepfake_detect.records import FAKE, REAL, Preprocessing
 from deepfake_detect.training.config import TrainingConfig
 
-Augment = Callable[[np.ndarray], np.ndarray]
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""A crop, RGB uint8 (S, S, 3), and a random generator to a crop of the same shape."""
 _SAMPLED_CROPS = 384
 
 

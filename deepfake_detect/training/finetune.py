@@ -128,6 +128,13 @@ def freeze(model: nn.Module, parts: Sequence[Part]) -> None:
             parameter.requires_grad_(True)
 
 
+def clear_gradients(parts: Sequence[Part]) -> None:
+    """Clear the gradients of frozen parts: they must not affect clipping or the optimizer's averages."""
+    for part in parts:
+        for parameter in part.parameters:
+            parameter.grad = None
+
+
 def set_modes(model: nn.Module, trained: Sequence[Part], *, adapts: bool) -> None:
     """Put layers that are trained into training mode and all others into evaluation mode.
 
@@ -215,7 +222,8 @@ def _trained(block: nn.Module, words: Sequence[FinetuneWord], is_top: bool) -> l
 def _is_norm(module: nn.Module) -> bool:
     """Return whether a module is a normalization layer: one of torch or timm, or derived from one.
 
-    timm has no common base of its layers; each kind is a class of one of these modules."""
+    timm has no common base of its layers; each kind is a class of one of these modules.
+    """
     return any(base.__module__ in _NORM_MODULES for base in type(module).__mro__)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.data_module import Augment
 from deepfake_detect.training.detector_file import detector_path, keep_epoch, keep_selected
 from deepfake_detect.training.distributed import broadcast_buffers
-from deepfake_detect.training.finetune import Part, freeze, set_modes
+from deepfake_detect.training.finetune import clear_gradients, freeze, set_modes
 from deepfake_detect.training.history import EpochRecord, StepRecord, TrainingResult
 from deepfake_detect.training.losses import LossFunction, mix_batch
 from deepfake_detect.training.optimization import (
@@ -93,7 +92,8 @@ def train(
         history: list[EpochRecord] = state.history
         checks: tuple[CheckResult, ...] = ()
         if state.is_new:
-            run.folder.log(f"{config.backbone}, finetune mode {config.finetune}, {_size(run.model)}")
+            for line in run.description():
+                run.folder.log(line)
             checks = run_checks(run, stages[-1].parts) if config.sanity else ()
             torch.manual_seed(config.seed)  # the checks used random numbers
             recalibrate_batchnorm(run)
@@ -156,7 +156,7 @@ def _train_epoch(
         task = bar.add_task(
             f"epoch {epoch} ({stage.name})", total=num_batches, completed=progress.num_batches, note=""
         )
-        for group in _groups(batches, run.config.accumulate, progress):
+        for group in progress.timed_groups(batches, run.config.accumulate):
             position = Position(epoch, progress.num_batches, progress.num_batches / num_batches)
             readable = [run.to_device(batch) for batch in group if len(batch.rows)]
             step = _step(run, stage, model, optimizer, readable, position, history)
@@ -174,17 +174,6 @@ def _train_epoch(
             is_due = save_every and progress.num_batches % save_every < len(group)
             if is_due and progress.num_batches < num_batches:
                 save_state(run, stage, epoch, optimizer, progress, history)
-
-
-def _groups(batches: Iterator[CropBatch], size: int, progress: EpochProgress) -> Iterator[list[CropBatch]]:
-    """Yield the batches of each step, and measure how long they are waited for."""
-    while True:
-        started = time.perf_counter()
-        group = list(islice(batches, size))
-        progress.loading_seconds += time.perf_counter() - started
-        if not group:
-            return
-        yield group
 
 
 def _step(
@@ -216,14 +205,14 @@ def _step(
     if not math.isfinite(loss):
         cause = f"the loss is {loss} in epoch {position.epoch}, batch {position.batch + 1}"
         raise SanityError(config.out, cause, LOWER_RATE)
-    _clear_gradients(stage.parts[unfrozen:])
+    clear_gradients(stage.parts[unfrozen:])
 
     # With SAM, those at the nearby weights with the highest loss instead.
     if config.sam:
         sharpness = SharpnessAware((p for one in optimizer.param_groups for p in one["params"]), config.sam)
         sharpness.first_step()
         _backward(run, model, batches, position)
-        _clear_gradients(stage.parts[unfrozen:])
+        clear_gradients(stage.parts[unfrozen:])
         sharpness.second_step()
 
     # A step against them.
@@ -263,13 +252,6 @@ def _backward(
         total += float(loss.detach()) / len(batches)
         num_correct += int(((logits.detach() > 0) == (targets > 0.5)).sum())
     return total, num_correct
-
-
-def _clear_gradients(parts: Sequence[Part]) -> None:
-    """Clear the gradients of frozen parts: they must not affect clipping or the optimizer's averages."""
-    for part in parts:
-        for parameter in part.parameters:
-            parameter.grad = None
 
 
 def _measure_epoch(
@@ -314,7 +296,3 @@ def _keep_epoch(
         callback.on_epoch(tuple(history))
     save_state(run, stage, record.epoch + 1, optimizer, EpochProgress(), history)
     run.folder.log(f"{record}{', best so far' if is_best else ''}")
-
-
-def _size(model: nn.Module) -> str:
-    return f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"

@@ -200,7 +200,8 @@ def _with_rectangle(
     images: torch.Tensor, others: torch.Tensor, weight: float, rng: np.random.Generator
 ) -> tuple[torch.Tensor, float]:
     """Paste a rectangle of ``1 - weight`` of the area, cut off at the border, from others into images;
-    return them and the fraction of the area that is left."""
+    return them and the fraction of the area that is left.
+    """
     height, width = images.shape[-2:]
     half_height, half_width = (round(length * (1 - weight) ** 0.5 / 2) for length in (height, width))
     row, column = int(rng.integers(height)), int(rng.integers(width))

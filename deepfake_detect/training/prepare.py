@@ -18,9 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 from deepfake_detect.data.crops import CropBatch
 from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.transforms import AUGMENTATIONS
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.forgery.blended_crops import Blender
 from deepfake_detect.plugins import PluginPart, plugin_part
+from deepfake_detect.records import REAL
 from deepfake_detect.training.build import create_network
 from deepfake_detect.training.callbacks import Callback, make_callbacks
 from deepfake_detect.training.config import TrainingConfig
@@ -89,6 +91,16 @@ class Run:
         """The network that is validated and kept: the average, where there is one."""
         return self.model if self.average is None else self.average.module
 
+    def description(self) -> list[str]:
+        """Return what is trained, and what fakes are made from, in lines for the log."""
+        num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        lines = [f"{self.config.backbone}, finetune {self.config.finetune}, {num_parameters:,} parameters"]
+        if self.blender is not None:
+            num_reals = self.train_rows.where(f"label = {REAL}").num_rows
+            reals = f"{len(self.blender.rows):,} of {num_reals:,} training reals"
+            lines.append(f"fakes ({self.config.forgery}) are made from {reals}")
+        return lines
+
     def to_device(self, batch: CropBatch) -> CropBatch:
         """Return a batch on the run's device."""
         device = self.accelerator.device
@@ -128,7 +140,7 @@ def open_run(
     rows = chosen_rows(config)
     train_rows, val_rows = training_splits(rows, config)
     leak_notes = on_main(
-        accelerator, lambda: check_no_leak(rows, allowed=config.allow_leak, show_progress=shown)
+        accelerator, lambda: check_no_leak(rows, allowed=config.allowed_leaks, show_progress=shown)
     )
     for note in leak_notes if is_main else ():
         warnings.warn(note, stacklevel=4)
@@ -186,7 +198,7 @@ def _plugins(
     """Return the parts that are not the library's own, for the detector file to name."""
     parts = [
         LOSSES.plugin_part(config.loss) if loss is None else _part("loss", loss),
-        None if augment is None else _part("augmentation", augment),
+        AUGMENTATIONS.plugin_part(config.augmentation) if augment is None else _part("augmentation", augment),
     ]
     return tuple(part for part in parts if part is not None)
 

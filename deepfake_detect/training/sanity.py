@@ -255,7 +255,8 @@ def check_one_batch(
 @torch.no_grad()
 def _standardized(student: Any, batch: CropBatch) -> torch.Tensor:
     """Return features (N, F) of a frozen backbone with mean 0 and deviation 1; one that is the same for
-    all crops but for rounding stays 0."""
+    all crops but for rounding stays 0.
+    """
     features = student.features(batch.images).float()
     mean, deviation = features.mean(0), features.std(0)
     standardized: torch.Tensor = (features - mean) / (deviation + _ROUNDING * mean.abs() + 1e-12)
@@ -264,7 +265,8 @@ def _standardized(student: Any, batch: CropBatch) -> torch.Tensor:
 
 def _student(model: Any) -> Any:
     """Return a copy without dropout that, where its backbone is trained, measures batch-norm
-    statistics on the crops: with those of other images it learns ten times as slowly."""
+    statistics on the crops: with those of other images it learns ten times as slowly.
+    """
     student = copy.deepcopy(model)
     student.train(any(parameter.requires_grad for parameter in student.encoder.parameters()))
     for module in student.modules():
@@ -282,7 +284,8 @@ def _overfit(
     rates: Sequence[tuple[Any, float]], labels: torch.Tensor, logits: Callable[[], torch.Tensor]
 ) -> tuple[float, int]:
     """Train modules, each at its rate, on one batch until they fit it; return the last loss and the
-    number of steps."""
+    number of steps.
+    """
     groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], "lr": rate}
         for module, rate in rates

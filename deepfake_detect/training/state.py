@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -53,6 +55,16 @@ class EpochProgress:
         self.num_fake += sum(int((batch.labels == FAKE).sum()) for batch in group)
         self.unreadable.update(row for batch in group for row in batch.unreadable_rows.tolist())
         self.seconds = seconds
+
+    def timed_groups(self, batches: Iterator[CropBatch], size: int) -> Iterator[list[CropBatch]]:
+        """Yield the batches of each step, and count the time waited for them."""
+        while True:
+            started = time.perf_counter()
+            group = list(islice(batches, size))
+            self.loading_seconds += time.perf_counter() - started
+            if not group:
+                return
+            yield group
 
     def totals(self) -> tuple[int, int, int]:
         """Return how many crops were correct, were fake, and were seen, over all processes."""

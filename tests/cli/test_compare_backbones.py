@@ -14,8 +14,9 @@ from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.metrics import roc_auc
 from deepfake_detect.training import backbone_study
-from deepfake_detect.training.backbone_study import compare_backbones
+from deepfake_detect.training.backbone_study import VideoScores, compare_backbones
 from deepfake_detect.training.config import TrainingConfig
+from deepfake_detect.training.study_options import StudyOptions
 from tests.data.trees import crop_manifest, textured_crops
 
 FAST = [
@@ -48,7 +49,7 @@ def test_networks_are_ranked_and_a_failure_is_a_row(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "study"
-    options = ["--backbones", "nosuch", "test_resnet", "--regimes", "features", "full"]
+    options = ["--backbones", "nosuch", "test_resnet", "--finetune", "features", "full"]
     assert call(manifest, out, *options) == 2
     shown = capsys.readouterr()
     assert "The test split was not read" in shown.out
@@ -56,9 +57,9 @@ def test_networks_are_ranked_and_a_failure_is_a_row(
     found = rows(out)
     assert [row["backbone"] for row in found] == ["test_resnet", "test_resnet", "nosuch", "nosuch"]
     assert float(found[0]["val_auc"]) >= float(found[1]["val_auc"])
-    by_regime = {row["finetune"]: row for row in found[:2]}
-    assert int(by_regime["features"]["trained_parameters"]) < int(by_regime["full"]["trained_parameters"])
-    assert by_regime["full"]["num_parameters"] == by_regime["full"]["trained_parameters"]
+    by_mode = {row["finetune"]: row for row in found[:2]}
+    assert int(by_mode["features"]["trained_parameters"]) < int(by_mode["full"]["trained_parameters"])
+    assert by_mode["full"]["num_parameters"] == by_mode["full"]["trained_parameters"]
     assert all(float(row["faces_per_second"]) > 0 and row["test_auc"] == "" for row in found[:2])
     assert "'nosuch' is neither" in (out / "comparison.md").read_text()
     assert (out / "comparison.png").stat().st_size > 5_000
@@ -83,7 +84,7 @@ def test_a_killed_study_goes_on(manifest: Path, tmp_path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         return real_train(config, **more)
 
-    options = ["--backbones", "test_resnet", "--regimes", "features", "full"]
+    options = ["--backbones", "test_resnet", "--finetune", "features", "full"]
     monkeypatch.setattr(backbone_study, "train", killed)
     assert call(manifest, tmp_path / "study", *options) == 130
     assert call(manifest, tmp_path / "study", *options) == 0
@@ -94,8 +95,8 @@ def test_the_test_split_is_measured_on_request(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "study"
-    assert call(manifest, out, "--backbones", "test_resnet", "--regimes", "full", "--test") == 0
-    assert "measured because it was asked for; it orders nothing" in capsys.readouterr().out
+    assert call(manifest, out, "--backbones", "test_resnet", "--finetune", "full", "--test") == 0
+    assert "measured on request and does not affect the ranking" in capsys.readouterr().out
     (row,) = rows(out)
     assert float(row["test_auc_low"]) <= float(row["test_auc"]) <= float(row["test_auc_high"])
     assert "| test AUC |" in (out / "comparison.md").read_text()
@@ -103,7 +104,7 @@ def test_the_test_split_is_measured_on_request(
     more = [textured_crops(count, split, seed=seed) for count, split, seed in
             ((8, "train", 1), (6, "val", 2), (6, "test", 3))]  # fmt: skip
     grown = crop_manifest(tmp_path / "grown", sum(more, []))
-    assert call(grown, out, "--backbones", "test_resnet", "--regimes", "full", "--test") == 0
+    assert call(grown, out, "--backbones", "test_resnet", "--finetune", "full", "--test") == 0
     (scores,) = out.glob("runs/*/test_scores.json")
     assert len(json.loads(scores.read_text())["labels"]) == 12
 
@@ -115,8 +116,8 @@ def test_what_runs_out_of_memory_is_a_row(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(backbone_study, "train", fail)
-    assert call(manifest, tmp_path / "study", "--backbones", "test_resnet", "--regimes", "full") == 2
-    assert "out of memory; pass a smaller --batch-size" in capsys.readouterr().err
+    assert call(manifest, tmp_path / "study", "--backbones", "test_resnet", "--finetune", "full") == 2
+    assert "out of memory; pass a smaller `batch_size`" in capsys.readouterr().err
     assert rows(tmp_path / "study")[0]["reason"].startswith("out of memory")
 
     def break_(*_: Any, **__: Any) -> None:
@@ -124,13 +125,13 @@ def test_what_runs_out_of_memory_is_a_row(
 
     monkeypatch.setattr(backbone_study, "train", break_)
     with pytest.raises(RuntimeError, match="a bug"):
-        call(manifest, tmp_path / "study", "--backbones", "test_resnet", "--regimes", "full")
+        call(manifest, tmp_path / "study", "--backbones", "test_resnet", "--finetune", "full")
 
 
 def test_missing_weights_are_a_row(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--backbones", "test_resnet", "--regimes", "full", "--weights", "test_resnet=absent.pt"]
+    options = ["--backbones", "test_resnet", "--finetune", "full", "--weights", "test_resnet=absent.pt"]
     assert call(manifest, tmp_path / "study", *options) == 2
     assert "error: test_resnet full: absent.pt" in capsys.readouterr().err
 
@@ -140,10 +141,10 @@ def test_missing_weights_are_a_row(
     [
         (["--weights", "test_resnet"], "--weights: 'test_resnet' names no backbone; write NAME=PATH"),
         (["--weights", "test_resnet=a", "test_resnet=b"], "--weights: names test_resnet twice"),
-        (["--weights", "vgg16=a"], "weights: names 'vgg16', which is not compared"),
-        (["--regimes", "some"], "regime: 'some' is unknown"),
-        (["--seeds", "0"], "seeds: is 0; pass 1 or more"),
-        (["--dropout", "much"], "dropout: is 'much' in the command"),
+        (["--weights", "vgg16=a"], "--weights: names 'vgg16', which is not compared"),
+        (["--finetune", "some"], "--finetune: 'some' is unknown"),
+        (["--seeds", "0"], "--seeds: is 0; must be 1 or more"),
+        (["--dropout", "much"], "--dropout: is 'much'; must be 0 to below 1"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -157,20 +158,19 @@ def test_bad_options_are_one_line(
 
 
 def test_the_library_refuses_what_cannot_be_compared(manifest: Path, tmp_path: Path) -> None:
-    template = TrainingConfig(manifest, tmp_path / "out", "test_resnet")
-    with pytest.raises(OptionError, match="backbones: names none; name one or more"):
-        compare_backbones(template, [], ["full"])
+    with pytest.raises(OptionError, match="backbones: is empty; name one or more"):
+        StudyOptions(backbones=())
     sequences = TrainingConfig(manifest, tmp_path / "out", "test_resnet", temporal="lstm", balance="none")
-    with pytest.raises(OptionError, match="temporal: judges sequences, not faces"):
-        compare_backbones(sequences, ["test_resnet"], ["full"])
+    with pytest.raises(OptionError, match="temporal: scores sequences, not faces"):
+        compare_backbones(sequences, StudyOptions(("test_resnet",), ("full",)))
 
 
 def test_the_mean_over_seeds_is_that_of_each_auc() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 60)
-    seeds = [{"labels": labels.tolist(), "probabilities": rng.random(60).tolist()} for _ in range(3)]
+    seeds = [VideoScores("", "", 60, labels.tolist(), rng.random(60).tolist()) for _ in range(3)]
     area, areas = backbone_study._mean_auc(seeds)
-    wanted = [roc_auc(labels, np.array(one["probabilities"])) for one in seeds]
+    wanted = [roc_auc(labels, np.array(one.probabilities)) for one in seeds]
     assert areas == pytest.approx(wanted)
     assert area.value == pytest.approx(np.mean(wanted))
     single, _ = backbone_study._mean_auc(seeds[:1])
@@ -206,5 +206,5 @@ def test_every_network_takes_its_turn_in_every_round(
     assert turns == turns[:2] * 3
     for path in rows_of_val.columns(["path"])["path"].to_pylist():
         (manifest.parent / path).write_bytes(b"no picture")
-    with pytest.raises(ManifestError, match="not one of its crops can be read"):
+    with pytest.raises(ManifestError, match="none of its crops can be read"):
         backbone_study.measure_speeds([], rows_of_val, device=torch.device("cpu"))

@@ -102,9 +102,9 @@ def test_a_killed_run_ends_as_the_unbroken_one(reals: Path, tmp_path: Path) -> N
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_gates_look_at_blends(reals: Path, tmp_path: Path) -> None:
+def test_sanity_checks_look_at_blends(reals: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    train(config(reals, tmp_path / "run", epochs=0, sanity=True), show_progress=False, say=lines.append)
+    train(config(reals, tmp_path / "run", epochs=0, sanity=True), show_progress=False, log=lines.append)
     (labels,) = (line for line in lines if "labels:" in line)
     assert labels == "pass  labels: train 20 real, 20 fake; val 10 real, 10 fake"
 
@@ -169,8 +169,8 @@ def test_a_crop_that_is_gone_does_not_end_a_run(num_workers: int, reals: Path, t
 
 def test_how_many_reals_are_blended_is_told(reals: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    result = train(config(reals, tmp_path / "run", epochs=0), show_progress=False, say=lines.append)
-    assert "fakes (sbi) are made of 20 of 20 training reals" in lines
+    result = train(config(reals, tmp_path / "run", epochs=0), show_progress=False, log=lines.append)
+    assert "fakes (sbi) are made from 20 of 20 training reals" in lines
     assert read_detector(result.detector_path)[1].training.num_blended_reals == 20
 
 
@@ -225,10 +225,10 @@ def test_reals_without_a_face(tmp_path: Path, reals: Path) -> None:
     ("changes", "message"),
     [
         ({"forgery": "gan"}, "forgery: 'gan' is unknown"),
-        ({"balance": "sampler"}, "forgery: puts each fake beside its real"),
+        ({"balance": "sampler"}, "forgery: pairs each fake with its real"),
         ({"forgery_share": 0.0}, "forgery_share: is 0.0"),
         ({"forgery_share": 1.5}, "forgery_share: is 1.5"),
-        ({"batch_size": 7}, "batch_size: 7 cannot hold pairs; must be an even number"),
+        ({"batch_size": 7}, "batch_size: is 7, but pairs need an even one"),
     ],
 )
 def test_options_that_make_no_sense(changes: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from deepfake_detect.data.crops import CropBatch
 from deepfake_detect.errors import SanityError
 from deepfake_detect.records import CropGeometry, Preprocessing
 from deepfake_detect.training import sanity
+from deepfake_detect.training.data_module import sample_both_classes
 from tests.data.trees import crop_manifest, textured_crops
 
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -55,7 +56,7 @@ def test_labels_out_of_balance_are_told_with_counts() -> None:
     uneven = {"train": np.array([0] + [1] * 21)}
     refused = sanity.check_labels(uneven)
     assert not refused.passed
-    assert refused.finding == "train 1 real, 21 fake; one class outweighs the other 21 times"
+    assert refused.finding == "train 1 real, 21 fake; one class outnumbers the other 21 times"
     balanced = sanity.check_labels(uneven, is_balanced=True)
     assert balanced.passed
     assert balanced.is_doubtful
@@ -103,7 +104,7 @@ def test_leaks_that_are_let_pass_are_told() -> None:
     clean = sanity.check_splits((), ())
     assert clean.line() == "pass  splits: no video, person or crop is in two of them"
     told = sanity.check_splits(("2 crops are alike",), ("identical-crops",))
-    assert told.line().startswith("warn  splits: 2 crops are alike (let pass where there are any: identical")
+    assert told.line().startswith("warn  splits: 2 crops are alike (allowed: identical")
 
 
 def test_flat_crops_are_seen_and_drawn(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_permuted_labels_predict_only_what_leaks() -> None:
     few = sanity.check_signal(*leaking, num_val_videos=(100, 9), seed=0)
     assert few.passed
     assert few.is_doubtful
-    assert "100 real and 9 fake validation videos are too few to judge by" in few.finding
+    assert "100 real and 9 fake validation videos are too few for a conclusion" in few.finding
     aimless = sanity.check_signal((noise, labels), (noise[::-1], labels), num_val_videos=(100, 100), seed=0)
     assert aimless.line().startswith("warn  signal")
     assert "no better than chance" in aimless.finding
@@ -150,24 +151,24 @@ def test_classes_far_apart_are_no_leak() -> None:
         assert found.passed, found.finding
 
 
-def test_gates_stop_at_the_first_that_fails() -> None:
+def test_checks_stop_at_the_first_that_fails() -> None:
     said: list[str] = []
-    passed, failed = (sanity.GateResult(f"gate {n}", n == 0, "found", "mend it") for n in (0, 1))
+    passed, failed = (sanity.CheckResult(f"gate {n}", n == 0, "found", "fix it") for n in (0, 1))
 
-    def gates():  # type: ignore[no-untyped-def]
+    def checks():  # type: ignore[no-untyped-def]
         yield passed
         yield failed
         raise AssertionError("a gate was tried behind one that failed")
 
-    with pytest.raises(SanityError, match="gate 1: found; mend it"):
-        sanity.require(gates(), say=said.append)
+    with pytest.raises(SanityError, match="gate 1: found; fix it"):
+        sanity.require(checks(), log=said.append)
     assert said == ["pass  gate 0: found", "FAIL  gate 1: found"]
-    assert sanity.require(iter([passed]), say=said.append) == (passed,)
+    assert sanity.require(iter([passed]), log=said.append) == (passed,)
 
 
 def test_both_classes_are_drawn_from_all_over() -> None:
     labels = np.r_[np.zeros(1000, int), np.ones(10, int)]
-    chosen = sanity.evenly_of_both_classes(labels, 40)
+    chosen = sample_both_classes(labels, 40)
     assert labels[chosen].sum() == 10
     assert len(chosen) == 30
     assert {0, 999, 1000, 1009} <= set(chosen)

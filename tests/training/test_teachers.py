@@ -155,7 +155,7 @@ def test_teachers_that_know_the_validation_videos_are_refused(
     ]
     assert main([*command, "--teachers", str(path), "--device", "cpu"]) == 2
     error = capsys.readouterr().err
-    assert "teachers: t 0 was trained on 3 validation videos; pass detectors" in error
+    assert "--teachers: t 0 was trained on 3 validation videos; pass detectors" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run" / "config.json").exists()
 
@@ -166,15 +166,15 @@ def test_what_is_no_teacher_is_refused(manifest: Path, tmp_path: Path) -> None:
     other, config = read_detector(teacher(tmp_path / "t"))
     save_detector(tmp_path / "wide", other, replace(config, geometry=CropGeometry(1.9)))
     for path, error, words in (
-        ("s", OptionError, "judges sequences"),
-        ("wide", OptionError, "wide judges crops cut with .*margin=1.9.*, these were cut with"),
+        ("s", OptionError, "scores sequences"),
+        ("wide", OptionError, "wide scores crops cut with .*margin=1.9.*, these were cut with"),
         ("absent", CheckpointError, "there is no such detector file"),
     ):
         with pytest.raises(error, match=words):
             train(
                 run_config(manifest, tmp_path / "run", teachers=(str(tmp_path / path),)), show_progress=False
             )
-    with pytest.raises(OptionError, match="teachers: judge crops, not sequences"):
+    with pytest.raises(OptionError, match="teachers: score crops, not sequences"):
         run_config(manifest, tmp_path / "run", teachers=("t",), temporal="lstm", balance="none")
 
 
