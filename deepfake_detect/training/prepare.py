@@ -234,7 +234,7 @@ def _wanted_options(
     hashes = [] if teachers is None else [fact.sha256 for fact in teachers.facts]
     return {
         **config.to_text(),
-        **({"plugins": ", ".join(map(str, plugins))} if plugins else {}),
+        "plugins": ", ".join(map(str, plugins)),
         "train_videos_sha256": train_rows.video_ids_sha256(),
         "val_videos_sha256": val_rows.video_ids_sha256(),
         "teachers_sha256": str(hashes),
