@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -151,7 +152,7 @@ def _serve(
         connection.send(Note(value))
 
     set_reporter(send_note)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError, SystemExit):
+    try:
         worker = _made(connection, make_worker, num_threads)
         while worker is not None:
             task = connection.recv()
@@ -159,6 +160,12 @@ def _serve(
                 _send(connection, Done(worker(task)))
             except Exception as error:
                 connection.send(_raised(error))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        # The parent ends this process by a signal now; or it was killed, and the thread calls on_orphaned.
+        with suppress(SystemExit):
+            time.sleep(_STOP_SECONDS)
+    except SystemExit:
+        pass
     os._exit(0)  # a signal must not interrupt the interpreter's own shutdown, which takes long
 
 

@@ -22,6 +22,7 @@ from deepfake_detect.app.request_errors import RequestError
 from deepfake_detect.app.serve import bind
 from deepfake_detect.app.server import create_app
 from deepfake_detect.errors import CheckpointError, VideoUnreadableError
+from deepfake_detect.work import report
 
 CLIP = b"\0\0\0\x18ftypmp42" + bytes(2000)
 """What passes for an MP4 by its first bytes."""
@@ -57,6 +58,19 @@ class FakeScorer:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+class QuickTaskScorer:
+    """Stand-in for a worker's scorer: it starts at once, and scores as long as the name says."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, task: Task) -> ScoredClip:
+        report(Progress("checking"))
+        time.sleep(float(task.name))
+        report(Progress("looking", 0, task.num_frames))
+        return ScoredClip({"num_frames_scored": task.num_frames})
 
 
 def crash_at_start(*_: object) -> Any:
