@@ -12,6 +12,9 @@ from .data.pack import pack_manifest as pack_manifest
 from .data.transforms import register_augmentation as register_augmentation
 from .errors import DeepfakeDetectError as DeepfakeDetectError
 from .evaluation.aggregation import register_aggregation as register_aggregation
+from .extraction import ExtractionConfig as ExtractionConfig
+from .extraction import ExtractionReport as ExtractionReport
+from .extraction import extract_faces as extract_faces
 from .faces import detect_faces as detect_faces
 from .features.audit import audit_manifest as audit_manifest
 from .forgery import BlendOptions as BlendOptions

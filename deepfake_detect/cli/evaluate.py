@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.leaks import add_row_arguments
-from deepfake_detect.cli.places import place
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, LEARNED_RULE
+from deepfake_detect.io.fetch import path_or_url
 from deepfake_detect.io.files import make_folder, sha256_of_file, write_json
 from deepfake_detect.records import INFERENCE_PRECISIONS
 
@@ -49,7 +49,7 @@ _MANIFEST_DEFAULTS = {"split": "test", "device": "auto", "precision": "fp32", "r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manifest", type=place, help="manifest.parquet of an extraction, path or URL")
+    source.add_argument("--manifest", type=path_or_url, help="manifest.parquet of an extraction, path or URL")
     source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
     parser.add_argument("--detector", type=Path, help="detector.safetensors (default: the bundled one)")
     parser.add_argument("--split", help="rows to measure on, or all (default test)")

@@ -14,12 +14,12 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, device_of
-from deepfake_detect.cli.places import place
 from deepfake_detect.errors import OptionError
+from deepfake_detect.io.fetch import path_or_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--manifest", type=place, required=True, help="manifest.parquet, path or URL")
+    parser.add_argument("--manifest", type=path_or_url, required=True, help="manifest.parquet, path or URL")
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("--backbone", help="name of a network, see 'deepfake-detect models'")
     network.add_argument("--detector", metavar="PATH", help="detector.safetensors, whose network is taken")

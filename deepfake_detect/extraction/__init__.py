@@ -5,7 +5,7 @@
     store      crops, index and settings on disk, each put in place in one step
     video      one video: frames and faces in, crops and manifest rows out
     pipeline   reading, detecting and writing at the same time, on bounded queues
-    run        extract_dataset: all videos, in one process or several
+    run        extract_videos: all videos, in one process or several
 
 On disk, under the output folder:
 

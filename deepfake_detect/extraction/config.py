@@ -108,3 +108,23 @@ class ExtractionConfig:
             "allow_truncated": self.allow_truncated,
             "already_cropped": self.already_cropped,
         }
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of :func:`extract_faces` that do not change the crops."""
+
+    where: str | None = option(
+        None, help="for an index of videos: SQL condition that videos must meet", metavar="EXPR"
+    )
+    num_workers: int | None = option(
+        None,
+        help="videos at the same time: processes, or threads on a GPU (default: one per core, at most 8); "
+        "on Ray: workers in all (default: as many as there is room for)",
+        low=1,
+        flag="--workers",
+    )
+    device: str = option("auto", help="auto, cpu or cuda")
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from deepfake_detect.device import keep_freed_memory
 from deepfake_detect.extraction.config import ExtractionConfig
-from deepfake_detect.extraction.pipeline import extract_videos
+from deepfake_detect.extraction.pipeline import stream_videos
 from deepfake_detect.extraction.remote import Remote, RemoteExtractor
 from deepfake_detect.extraction.video import Job
 from deepfake_detect.faces import TorchMtcnnDetector
@@ -21,7 +21,7 @@ Extractor: TypeAlias = Callable[[Job], None]
 def in_streams(jobs: Sequence[Job], config: ExtractionConfig, num_streams: int, device: str) -> Iterator[str]:
     """Extract videos in this process, several at a time on one GPU; yield ids as videos end."""
     detector = _face_detector(config, device)
-    return extract_videos(jobs, detector=detector, num_streams=num_streams, run_length=_GPU_RUN_LENGTH)
+    return stream_videos(jobs, detector=detector, num_streams=num_streams, run_length=_GPU_RUN_LENGTH)
 
 
 def make_extractor(config: ExtractionConfig, device: str, remote: Remote) -> Extractor:
@@ -38,7 +38,7 @@ def make_extractor(config: ExtractionConfig, device: str, remote: Remote) -> Ext
 
 
 def _extract(detector: TorchMtcnnDetector | None, job: Job) -> None:
-    for _ in extract_videos([job], detector=detector):
+    for _ in stream_videos([job], detector=detector):
         pass
 
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 _FRAMES_AHEAD = 2  # of a stream, in front of the detector and behind it
 
 
-def extract_videos(
+def stream_videos(
     jobs: Iterable[Job], *, detector: TorchMtcnnDetector | None, num_streams: int = 1, run_length: int = 1
 ) -> Iterator[str]:
     """Extract videos; whatever is wrong with one is written down, and the others go on.

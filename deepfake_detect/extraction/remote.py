@@ -1,106 +1,142 @@
-"""Videos or crops behind URLs: each worker fetches its video, and puts its crops where they belong.
+"""Videos or crops behind URLs: each worker downloads its video and uploads its crops.
 
-The run itself works on a folder here that holds what is small: a file of no bytes for each video, so
-that the layouts find what they know, and the index of what is done. A video's crops are put in place
-before its file of the index, by which it counts as done, so that a worker may die at any time. There
-is no lock: two runs that write to one URL at the same time are not told apart.
+The run itself works on a local folder that holds what is small: an empty file for each video, by which
+layouts recognize the dataset, and the index of what is done. A video's crops are uploaded before its
+index file, by which it counts as done, so a worker may crash at any time. There is no lock: two runs
+that write to one URL at the same time are not detected.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepfake_detect.data.manifest import MANIFEST_NAME
-from deepfake_detect.errors import DatasetLayoutError, DeepfakeDetectError
+from deepfake_detect.errors import DatasetLayoutError, DeepfakeDetectError, OptionError
 from deepfake_detect.extraction.store import failure_path, index_path
 from deepfake_detect.extraction.video import Job, VideoExtraction
-from deepfake_detect.io.fetch import RemoteDir
+from deepfake_detect.io.fetch import RemoteDir, is_url
+from deepfake_detect.io.files import make_folder
 from deepfake_detect.records import DatasetVideo
 
-_TOLD_BY = (".json", ".csv", ".txt")  # files in which owners say what their videos are
-_LARGEST_TELLING_BYTES = 64 * 2**20
+_DESCRIBING = (".json", ".csv", ".txt")  # files in which owners describe their videos
+_MAX_DESCRIBING_BYTES = 64 * 2**20
 _INDEX = "index/"
 _SETTINGS = "settings.json"
 _SUMMARIES = (MANIFEST_NAME, "failures.csv", "missing.csv", _SETTINGS)
+_FILES = (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
 class Remote:
-    """Which of the two places are behind a URL.
+    """Which of videos and crops are behind a URL.
 
     Attributes:
-        videos: Where the videos are; their paths are relative to it. ``None``: here.
-        out: Where crops and manifest go. ``None``: here.
+        videos: Folder of the videos, to which their paths are relative; ``None`` if it is local.
+        out: Folder of crops and manifest; ``None`` if it is local.
     """
 
     videos: RemoteDir | None = None
     out: RemoteDir | None = None
 
 
+@contextmanager
+def local_folders(
+    root: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> Iterator[tuple[Path, Path, Remote]]:
+    """Give local folders for the input and output of a run, temporary ones in place of URLs.
+
+    Yields:
+        Local root, local output folder, and what they stand for.
+
+    Raises:
+        OptionError: A URL cannot be listed, or is that of a single file.
+        DatasetLayoutError: There is nothing at the dataset's URL.
+    """
+    with ExitStack() as stack:
+
+        def scratch() -> Path:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepfake_detect.")))
+
+        local_root, local_out, remote = Path(root), Path(out), Remote()
+        if is_url(root):
+            url = str(root)
+            if url.endswith(_FILES):
+                raise OptionError(url, "is a file", "pass the folder of videos, or copy the file")
+            remote = replace(remote, videos=RemoteDir(url))
+            # With the same name: a dataset without a layout of its own is named after its folder.
+            local_root = make_folder(scratch() / url.rstrip("/").rpartition("/")[2])
+            mirror_names(RemoteDir(url), local_root)
+        if is_url(out):
+            remote = replace(remote, out=RemoteDir(str(out)))
+            local_out = scratch()
+        yield local_root, local_out, remote
+
+
 def mirror_names(videos: RemoteDir, folder: Path) -> None:
-    """Make a tree here with the names of the one there, for the layouts to read.
+    """Make a local folder with the file names of a remote one, for the layouts to read.
 
     Args:
         videos: A dataset's root.
-        folder: Existing and empty. Files in which owners tell of their videos are fetched; all others
-            are there without their content.
+        folder: Existing and empty. Files that describe the videos are downloaded, all others are empty.
 
     Raises:
-        DatasetLayoutError: There is nothing.
+        DatasetLayoutError: The remote folder is empty or does not exist.
         OptionError: It cannot be listed.
     """
     files = videos.files()
     if not files:
-        raise DatasetLayoutError(videos.url, "holds no file, or is not there", "check the URL")
-    telling = [
-        name for name, size in files.items() if name.endswith(_TOLD_BY) and size <= _LARGEST_TELLING_BYTES
+        raise DatasetLayoutError(videos.url, "is empty or does not exist", "check the URL")
+    describing = [
+        name for name, size in files.items() if name.endswith(_DESCRIBING) and size <= _MAX_DESCRIBING_BYTES
     ]
-    videos.fetch_all(telling, folder, note="what the owners tell")
-    for name in files.keys() - set(telling):
+    videos.fetch_all(describing, folder, note="descriptions")
+    for name in files.keys() - set(describing):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
 
 
 def below(video: DatasetVideo, folder: Path) -> DatasetVideo:
-    """Return a video with its paths relative to a mirror's folder."""
+    """Return a video with its paths relative to a folder."""
     mask = None if video.mask_path is None else video.mask_path.relative_to(folder)
     return replace(video, path=video.path.relative_to(folder), mask_path=mask)
 
 
 def fetch_index(out: RemoteDir, folder: Path) -> set[str]:
-    """Fetch what an earlier run left of settings and index; return the names of all files there."""
+    """Download settings and index of an earlier run; return the names of all remote files."""
     names = set(out.files())
     wanted = [name for name in names if name == _SETTINGS or name.startswith(_INDEX)]
-    out.fetch_all(sorted(wanted), folder, note="what is done")
+    out.fetch_all(sorted(wanted), folder, note="finished videos")
     return names
 
 
 def fetch_ended(out: RemoteDir, folder: Path, videos: Sequence[DatasetVideo]) -> None:
-    """Fetch the index's files of videos that workers have just ended."""
+    """Download the index files of videos that workers have just processed."""
     names = out.files()
-    places = [place for video in videos for place in (index_path(folder, video), failure_path(folder, video))]
-    for place in places:
-        place.unlink(missing_ok=True)
-    new = [place.relative_to(folder).as_posix() for place in places]
-    out.fetch_all([name for name in new if name in names], folder, note="what was done")
+    paths = [path for video in videos for path in (index_path(folder, video), failure_path(folder, video))]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    new = [path.relative_to(folder).as_posix() for path in paths]
+    out.fetch_all([name for name in new if name in names], folder, note="finished videos")
 
 
 def publish_summaries(out: RemoteDir, folder: Path) -> None:
-    """Put manifest, lists and settings there."""
+    """Upload manifest, lists and settings."""
     for name in _SUMMARIES:
         if (folder / name).exists():
             out.put(folder / name, name)
 
 
 class RemoteExtractor:
-    """Extracts a video whose file, or whose crops' place, is behind a URL.
+    """Extracts a video whose file, or whose output folder, is behind a URL.
 
     Args:
-        extract: What extracts a video with local places.
-        remote: Where the places are.
+        extract: Extracts a video with local paths.
+        remote: Which of them are behind URLs.
     """
 
     def __init__(self, extract: Callable[[Job], None], remote: Remote) -> None:
@@ -136,7 +172,7 @@ class RemoteExtractor:
 
 
 def publish(out: RemoteDir, job: Job) -> None:
-    """Put a video's crops there, and last the file by which it counts as done."""
+    """Upload a video's crops and then the file by which it counts as done."""
     ends = (index_path(job.out, job.video), failure_path(job.out, job.video))
     for path in sorted((job.out / "crops").rglob("*")):
         if path.is_file():

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from deepfake_detect.data.failures import NO_FACE
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.manifest import MANIFEST_NAME, read_manifest
 from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import DatasetLayoutError, OptionError, WorkerError
 from deepfake_detect.extraction.config import ExtractionConfig
@@ -23,22 +23,25 @@ from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.work import Engine, RayOptions, TaskFailure, map_tasks, ray_cluster
 
+_MAX_NAMED_FAILURES = 10
+
 
 @dataclass(frozen=True)
 class ExtractionReport:
-    """What a run did.
+    """The result of an extraction.
 
     Attributes:
-        num_done_before: Videos that were complete already.
-        num_extracted: Videos this run completed.
-        num_without_face: Videos of the listing in which no face was found.
-        num_failed: Videos of the listing that could not be read.
-        num_without_mask: Videos of the listing whose mask could not be used, so that the largest
-            person was kept.
+        out: Folder or URL of crops and manifest.
+        num_done_before: Videos that an earlier run completed.
+        num_extracted: Videos that this run completed.
+        num_without_face: Videos without a face in any sampled frame.
+        num_failed: Videos that could not be read.
+        num_without_mask: Videos whose mask could not be used, so that the largest person was kept.
         num_crops: Rows of the manifest.
         failures: (path, message) of the videos that could not be read.
     """
 
+    out: str
     num_done_before: int
     num_extracted: int
     num_without_face: int
@@ -47,44 +50,66 @@ class ExtractionReport:
     num_crops: int
     failures: tuple[tuple[str, str], ...]
 
+    def lines(self) -> list[str]:
+        """Return the counts as text."""
+        lines = [
+            f"{self.num_extracted} videos extracted, {self.num_done_before} done before, "
+            f"{self.num_without_face} without a face, {self.num_failed} failed; "
+            f"{self.num_crops} crops in {self.out}/{MANIFEST_NAME}"
+        ]
+        if self.num_without_mask:
+            lines.append(
+                f"the masks of {self.num_without_mask} videos could not be used, so the largest person was "
+                "kept (person_choice in the manifest)"
+            )
+        return lines
 
-def extract_dataset(
+    def failure_lines(self) -> list[str]:
+        """Return the first failures as text."""
+        lines = [f"error: {path}: {message}" for path, message in self.failures[:_MAX_NAMED_FAILURES]]
+        if self.num_failed > _MAX_NAMED_FAILURES:
+            lines.append(f"... all {self.num_failed} are in {self.out}/failures.csv")
+        return lines
+
+
+def extract_videos(
     videos: Sequence[DatasetVideo],
     out: Path,
     config: ExtractionConfig,
     *,
-    num_workers: int = 1,
+    num_workers: int | None = 1,
     device: str = "cpu",
     cluster: RayOptions | None = None,
     remote: Remote | None = None,
     show_progress: bool = True,
 ) -> ExtractionReport:
-    """Cut the faces of videos out, skipping what an earlier run completed.
+    """Extract the faces of videos, skipping what an earlier run completed.
 
     Args:
-        videos: What to read, such as the videos of a dataset's listing or of an index.
+        videos: The videos, such as those of an index.
         out: Folder to write.
-        config: How to cut.
-        num_workers: Videos read at the same time: by a process each on the CPU; on CUDA by threads
-            of one process, whose frames share the detector's batches.
-        device: Where the face networks run.
-        cluster: Where videos are read by the workers of a Ray cluster, in place of ``num_workers``.
-            All its machines need the videos and ``out`` under the same paths. The crops and the
-            manifest are the same; a video that three workers died of is written down as failed.
-        remote: Which of videos and crops are behind a URL. ``out`` is then a scratch folder here that
-            ends up with manifest and index alone, and the others are the same as without.
-        show_progress: Whether to draw a progress bar.
+        config: How crops are made.
+        num_workers: Videos processed at the same time: by a process each on a CPU; on a GPU by threads of
+            one process, which share the detector's batches; on Ray workers in all, ``None`` being as many
+            as there is room for. Crops and manifest are the same. A video that crashes three workers
+            counts as failed.
+        device: Device of the face detector.
+        cluster: Ray cluster whose workers process the videos. All its machines need the videos and
+            ``out`` under the same paths.
+        remote: Which of videos and crops are behind a URL; then ``out`` is a temporary folder, which ends
+            up with manifest and index only.
+        show_progress: Whether to show a progress bar.
 
     Returns:
         Counts, and the videos that could not be read.
 
     Raises:
-        OptionError: ``out`` holds crops cut otherwise, or an option is out of range.
-        DatasetLayoutError: A video's id would lead out of ``out``, or is hidden or given twice.
-        OutputError: ``out`` or the URL cannot be written to, or another extraction holds ``out``.
-        WorkerError: A worker process died; on a cluster, none comes up.
+        OptionError: ``out`` holds crops made with other settings, or an option is out of range.
+        DatasetLayoutError: A video's id leads out of ``out``, is hidden, or occurs twice.
+        OutputError: ``out`` or the URL cannot be written, or another extraction is writing there.
+        WorkerError: Workers crash before they are ready.
     """
-    if num_workers < 1:
+    if num_workers is not None and num_workers < 1:
         raise OptionError("num_workers", f"is {num_workers}", "must be 1 or more")
     _check_ids(videos)
     with file_lock(make_folder(out), what="extraction"):
@@ -94,26 +119,30 @@ def extract_dataset(
 
 
 def _check_ids(videos: Sequence[DatasetVideo]) -> None:
-    """Refuse ids that are no place of their own below the output folder: crops are put there."""
+    """Check that each id is a path of its own below the output folder, where its crops go."""
     seen = set[str]()
     for video in videos:
         parts = video.video_id.split("/")
         if video.video_id in seen or any(part == "" or part.startswith(".") for part in parts):
-            cause = "is given twice" if video.video_id in seen else "has empty, hidden or climbing parts"
+            cause = (
+                "occurs twice"
+                if video.video_id in seen
+                else "has empty or hidden parts, or leads out of the folder"
+            )
             raise DatasetLayoutError(
-                video.path, f"its id {video.video_id!r} {cause}", "rename it, or leave it out"
+                video.path, f"its id {video.video_id!r} {cause}", "rename the video, or leave it out"
             )
         seen.add(video.video_id)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """An extraction whose options are checked."""
+    """An extraction with checked options."""
 
     videos: Sequence[DatasetVideo]
     out: Path
     config: ExtractionConfig
-    num_workers: int
+    num_workers: int | None
     device: str
     cluster: RayOptions | None
     remote: Remote
@@ -127,7 +156,7 @@ class _Run:
             if not is_done(self.out, video, there=there)
         ]
         num_done = len(self.videos) - len(jobs)
-        keep_freed_memory()  # a new frame's pages, asked of the system, cost a tenth of reading the frame
+        keep_freed_memory()  # page faults of a new frame cost a tenth of the time of reading it
         try:
             with progress_bar(enabled=show_progress) as progress:
                 task = progress.add_task("videos", total=len(self.videos), completed=num_done, note="")
@@ -135,22 +164,22 @@ class _Run:
                     progress.update(task, advance=1, note=name)
         finally:
             self._sum_up([job.video for job in jobs])
-        return _report(self.videos, self.out, self.config, num_done)
+        out = self.out if self.remote.out is None else self.remote.out.url
+        return _report(str(out), self.videos, self.out, self.config, num_done)
 
     def _ends(self, jobs: Sequence[Job]) -> Iterator[str]:
         """Extract; yield ids as videos end."""
         is_on_gpu = self.cluster is None and choose_device(self.device).type == "cuda"
         if is_on_gpu and self.remote == Remote():
             # Streams of one process share the detector's batches.
-            yield from in_streams(jobs, self.config, self.num_workers, self.device)
+            yield from in_streams(jobs, self.config, self.num_workers or 1, self.device)
             return
-        engine: Engine = "processes" if self.num_workers > 1 and not is_on_gpu else "here"
+        engine: Engine = "processes" if (self.num_workers or 1) > 1 and not is_on_gpu else "here"
         if self.cluster is not None:
             engine = "ray"
         make_worker = partial(make_extractor, self.config, self.device, self.remote)
-        num_workers = self.num_workers if self.cluster is None else self.cluster.num_workers
         for job, result in map_tasks(
-            jobs, make_worker, engine=engine, num_workers=num_workers, ray=self.cluster
+            jobs, make_worker, engine=engine, num_workers=self.num_workers, ray=self.cluster
         ):
             if isinstance(result, TaskFailure):
                 self._write_failure(job, result)
@@ -171,7 +200,7 @@ class _Run:
 
 
 def _report(
-    videos: Sequence[DatasetVideo], out: Path, config: ExtractionConfig, num_done_before: int
+    shown_out: str, videos: Sequence[DatasetVideo], out: Path, config: ExtractionConfig, num_done_before: int
 ) -> ExtractionReport:
     failures = [read_json(path) for path in (failure_path(out, video) for video in videos) if path.exists()]
     failed = [(one["path"], one["message"]) for one in failures if one["reason"] != NO_FACE]
@@ -180,6 +209,7 @@ def _report(
     masked = {video.video_id for video in videos if video.mask_path is not None}
     without_mask = masked & set(by_size["video_id"].to_pylist()) if config.person == "auto" else ()
     return ExtractionReport(
+        out=shown_out,
         num_done_before=num_done_before,
         num_extracted=sum(index_path(out, video).exists() for video in videos) - num_done_before,
         num_without_face=len(failures) - len(failed),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.data.layouts import Selection, read_layout
-from deepfake_detect.extraction import ExtractionConfig, ExtractionReport, extract_dataset
+from deepfake_detect.extraction import ExtractionConfig, ExtractionReport, extract_videos
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.video import VideoWriter
 
@@ -25,7 +25,7 @@ def videos_of(tree: Path, *, methods: tuple[str, ...] | None = None) -> Sequence
 
 
 def extract(tree: Path, out: Path, config: ExtractionConfig = CONFIG, **options: Any) -> ExtractionReport:
-    return extract_dataset(videos_of(tree), out, config, show_progress=False, **options)
+    return extract_videos(videos_of(tree), out, config, show_progress=False, **options)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import pytest
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.extraction import ExtractionConfig, extract_dataset
+from deepfake_detect.extraction import ExtractionConfig, extract_videos
 from deepfake_detect.work import RayOptions, TaskFailure
 from tests.extraction.helpers import contents, videos_of
 
@@ -38,7 +38,7 @@ def test_a_video_that_workers_die_of_is_written_down(
     monkeypatch.setattr("deepfake_detect.extraction.run.map_tasks", one_is_lost)
     monkeypatch.setattr("deepfake_detect.extraction.run.ray_cluster", lambda options: nullcontext())
     videos = videos_of(tree)
-    report = extract_dataset(videos, tmp_path / "out", ExtractionConfig(num_frames=2), cluster=RayOptions())
+    report = extract_videos(videos, tmp_path / "out", ExtractionConfig(num_frames=2), cluster=RayOptions())
     assert (report.num_failed, report.num_crops) == (2, 6)
     assert any("crashed 3 workers (the node died); try it alone" in message for _, message in report.failures)
     assert not list((tmp_path / "out").rglob(".*.partial"))

@@ -12,7 +12,7 @@ import pytest
 
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import DatasetLayoutError
-from deepfake_detect.extraction import ExtractionConfig, extract_dataset
+from deepfake_detect.extraction import ExtractionConfig, extract_videos
 from deepfake_detect.records import DatasetVideo
 from tests.data.layouts.miniatures import place_images
 
@@ -31,16 +31,16 @@ def test_an_id_that_leads_elsewhere_is_refused_before_anything_is_touched(
 ) -> None:
     source = place_images(tmp_path / "sources", ["0.png", "1.png"])
     before = sorted(path.name for path in source.iterdir())
-    with pytest.raises(DatasetLayoutError, match="its id .* has empty, hidden or climbing parts"):
-        extract_dataset([sequence(source, video_id)], tmp_path / "out", WHOLE, show_progress=False)
+    with pytest.raises(DatasetLayoutError, match="its id .* has empty or hidden parts, or leads out"):
+        extract_videos([sequence(source, video_id)], tmp_path / "out", WHOLE, show_progress=False)
     assert sorted(path.name for path in source.iterdir()) == before
     assert not (tmp_path / "out").exists()
 
 
 def test_one_id_for_two_videos_is_refused(tmp_path: Path) -> None:
     source = place_images(tmp_path / "sources", ["0.png"])
-    with pytest.raises(DatasetLayoutError, match="its id 'made/a' is given twice"):
-        extract_dataset([sequence(source, "made/a")] * 2, tmp_path / "out", WHOLE, show_progress=False)
+    with pytest.raises(DatasetLayoutError, match="its id 'made/a' occurs twice"):
+        extract_videos([sequence(source, "made/a")] * 2, tmp_path / "out", WHOLE, show_progress=False)
 
 
 def test_a_video_named_below_another_keeps_its_crops(tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def test_a_video_named_below_another_keeps_its_crops(tmp_path: Path) -> None:
     (outer / "0.png").write_bytes(b"torn")
     videos = [sequence(outer, "made/a"), sequence(inner, "made/a/b")]
     out = tmp_path / "out"
-    assert extract_dataset(videos, out, WHOLE, show_progress=False).num_failed == 1
+    assert extract_videos(videos, out, WHOLE, show_progress=False).num_failed == 1
     cv2.imwrite(str(outer / "0.png"), np.zeros((8, 8, 3), np.uint8))
-    report = extract_dataset(videos, out, WHOLE, show_progress=False)
+    report = extract_videos(videos, out, WHOLE, show_progress=False)
     assert (report.num_done_before, report.num_failed, report.num_crops) == (1, 0, 4)
     assert all((out / path).is_file() for path in read_manifest(out).column("path"))
 
@@ -62,9 +62,9 @@ def test_splits_are_those_of_the_listing_at_hand(tmp_path: Path) -> None:
         source = place_images(tmp_path / f"s{number}", ["0.png"])
         videos.append(sequence(source, f"made/{number}", split="train"))
     (tmp_path / "s3" / "0.png").write_bytes(b"torn")
-    extract_dataset(videos, out, WHOLE, show_progress=False)
+    extract_videos(videos, out, WHOLE, show_progress=False)
     anew = [replace(video, split="test", target_id=f"p{n}") for n, video in enumerate(videos[1:])]
-    report = extract_dataset(anew, out, WHOLE, show_progress=False)
+    report = extract_videos(anew, out, WHOLE, show_progress=False)
     assert report.num_done_before == 2
     manifest = read_manifest(out)
     assert manifest.column("split").tolist() == ["train", "test", "test"]

@@ -15,7 +15,7 @@ import pytest
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import OutputError, VideoUnreadableError
 from deepfake_detect.extraction import ExtractionConfig, pipeline
-from deepfake_detect.extraction.pipeline import extract_videos
+from deepfake_detect.extraction.pipeline import stream_videos
 from deepfake_detect.extraction.store import assemble, index_path
 from deepfake_detect.extraction.video import Job
 from deepfake_detect.faces import TorchMtcnnDetector
@@ -65,7 +65,7 @@ def test_workers_and_streams_give_the_same_bytes(tree: Path, tmp_path: Path) -> 
     assert contents(tmp_path / "3") == whole
     out = tmp_path / "streams"
     videos = [Job(video, out, CONFIG) for video in videos_of(tree)]
-    names = extract_videos(videos, detector=TorchMtcnnDetector(device="cpu"), num_streams=3, run_length=2)
+    names = stream_videos(videos, detector=TorchMtcnnDetector(device="cpu"), num_streams=3, run_length=2)
     assert sorted(names) == sorted(job.video.video_id for job in videos)
     assemble(out, CONFIG, videos_of(tree))
     del whole["settings.json"]
@@ -75,7 +75,7 @@ def test_workers_and_streams_give_the_same_bytes(tree: Path, tmp_path: Path) -> 
 def test_frames_stay_in_order_in_their_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "open_frames", frames_of)
     several = jobs(tmp_path, "abcdefgh")
-    names = list(extract_videos(several, detector=StubDetector(), num_streams=3, run_length=3))  # type: ignore[arg-type]
+    names = list(stream_videos(several, detector=StubDetector(), num_streams=3, run_length=3))  # type: ignore[arg-type]
     assert sorted(names) == [f"D/m/{name}" for name in "abcdefgh"]
     assemble(tmp_path, CROPS, [])
     rows = read_manifest(tmp_path).table.to_pylist()
@@ -114,7 +114,7 @@ def test_reading_and_writing_go_on_while_faces_are_looked_for(
 
     monkeypatch.setattr(pipeline, "open_frames", read)
     monkeypatch.setattr(pipeline.VideoExtraction, "take", slow_take)
-    list(extract_videos(jobs(tmp_path, "a"), detector=Detector()))  # type: ignore[arg-type]
+    list(stream_videos(jobs(tmp_path, "a"), detector=Detector()))  # type: ignore[arg-type]
     assert overlaps == [True] * 12
 
 
@@ -144,7 +144,7 @@ def test_few_frames_are_held_however_long_the_clip(
 
     monkeypatch.setattr(pipeline, "open_frames", read)
     monkeypatch.setattr(pipeline.VideoExtraction, "take", slow_take)
-    list(extract_videos(jobs(tmp_path), detector=StubDetector(), num_streams=num_streams))  # type: ignore[arg-type]
+    list(stream_videos(jobs(tmp_path), detector=StubDetector(), num_streams=num_streams))  # type: ignore[arg-type]
     assert held == 0
     # In both queues of each stream, in the hands of its two threads, and with the detector.
     assert most <= num_streams * (2 * pipeline._FRAMES_AHEAD + 2) + LOOKAHEAD + 1
@@ -171,7 +171,7 @@ def test_poison_anywhere_ends_its_own_video_only(
 
     monkeypatch.setattr(pipeline, "open_frames", read)
     several = jobs(tmp_path, "ardbw")
-    names = list(extract_videos(several, detector=Detector(), num_streams=num_streams))  # type: ignore[arg-type]
+    names = list(stream_videos(several, detector=Detector(), num_streams=num_streams))  # type: ignore[arg-type]
     assert sorted(names) == [f"D/m/{name}" for name in "abdrw"]
     assemble(tmp_path, CROPS, [])
     assert set(read_manifest(tmp_path).column("video_id")) == {"D/m/a", "D/m/b"}
@@ -192,7 +192,7 @@ def test_a_full_disk_ends_every_thread(tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="cannot be written .No space left on device.; make room"):
-            list(extract_videos(jobs(tmp_path), detector=StubDetector(), num_streams=2))  # type: ignore[arg-type]
+            list(stream_videos(jobs(tmp_path), detector=StubDetector(), num_streams=2))  # type: ignore[arg-type]
     assert threading.active_count() == num_threads
     assert not list(tmp_path.rglob("*.partial"))
     assert not list(tmp_path.rglob("*.json"))
@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_whole_videos_and_nothing_else(
     num_threads = threading.active_count()
     monkeypatch.setattr(pipeline, "open_frames", lambda job: frames_of(job, 30))
     all_jobs = jobs(tmp_path, "abcdefghij")
-    running = extract_videos(all_jobs, detector=StubDetector(), num_streams=2)  # type: ignore[arg-type]
+    running = stream_videos(all_jobs, detector=StubDetector(), num_streams=2)  # type: ignore[arg-type]
     first = next(running)
     running.close()  # as an exception in the caller's loop does
     assert threading.active_count() == num_threads

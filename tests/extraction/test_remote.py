@@ -99,7 +99,7 @@ def test_a_video_that_goes_meanwhile_fails_alone(
 @pytest.mark.parametrize(
     ("root", "out", "message"),
     [
-        (f"{BUCKET}/absent", "out", "holds no file, or is not there; check the URL"),
+        (f"{BUCKET}/absent", "out", "is empty or does not exist; check the URL"),
         ("s3://no-such-bucket/a", "out", "cannot be listed"),
         ("nowhere://a", "out", "is not a URL that fsspec knows"),
         (f"{BUCKET}/index.parquet", "out", "is a file; pass the folder of videos, or copy the file"),

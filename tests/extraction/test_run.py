@@ -17,7 +17,7 @@ import pytest
 from deepfake_detect.cli import main
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import OptionError, OutputError
-from deepfake_detect.extraction import ExtractionConfig, extract_dataset
+from deepfake_detect.extraction import ExtractionConfig, extract_videos
 from deepfake_detect.faces import crop_face
 from deepfake_detect.io.files import file_lock
 from deepfake_detect.records import CropGeometry, Face
@@ -179,7 +179,7 @@ def test_other_settings_for_the_same_folder_are_refused(tree: Path, tmp_path: Pa
 def test_more_methods_later_join_the_same_manifest(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for method in ("Face2Face", "FaceSwap"):
-        extract_dataset(videos_of(tree, methods=(method,)), out, CONFIG, show_progress=False)
+        extract_videos(videos_of(tree, methods=(method,)), out, CONFIG, show_progress=False)
     methods_there = set(read_manifest(out).column("method"))
     assert methods_there == {"original", "Face2Face", "FaceSwap"}
 
@@ -211,7 +211,7 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
         (["--margin", "9"], "--margin: is 9.0; must be 0.5 to 4"),
         (["--min-face", "3"], "--min-face: is 3.0; must be 12 or more"),
         (["--methods", "DeepFakes"], "methods: 'DeepFakes' is unknown"),
-        (["--methods", ","], "methods: names none"),
+        (["--methods", ","], "--methods: is empty; name at least one"),
         (["--compression", "raw"], "holds no raw video"),
     ],
 )
