@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from deepfake_detect.errors import OptionError, VideoError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
 
 REAL = 0
@@ -335,6 +334,8 @@ def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def _frame_score(values: Mapping[str, Any]) -> FrameScore:
+    import numpy as np  # here: the command line uses records without arrays, and starts without NumPy
+
     faces = tuple(
         FaceScore(**{**face, "box_xyxy": np.array(face["box_xyxy"], np.float32)}) for face in values["faces"]
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.options import check_options, option
-from deepfake_detect.records import CropGeometry
+
+if TYPE_CHECKING:
+    from deepfake_detect.records import CropGeometry
 
 PersonPolicy = Literal["auto", "largest", "mask", "all"]
 _JPEG_QUALITY = 95
@@ -69,6 +71,8 @@ class ExtractionConfig:
     @property
     def geometry(self) -> CropGeometry:
         """Margin and alignment of the crops."""
+        from deepfake_detect.records import CropGeometry  # here, as NumPy comes with it
+
         return CropGeometry(self.margin, self.aligned)
 
     @property

@@ -15,8 +15,6 @@ import functools
 import importlib.util
 import io
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +170,9 @@ def _opened_at(url: str, start: int) -> Iterator[tuple[IO[bytes], int, int | Non
             stream.seek(start)
             yield stream, start, size
         return
+    import urllib.error  # here: the command line checks URLs without loading it
+    import urllib.request
+
     _check_online(url)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
