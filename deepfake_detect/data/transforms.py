@@ -321,8 +321,8 @@ def register_augmentation(name: str, make: Callable[[], Sequence[Any] | AugmentC
     Example:
         >>> def make_flip():
         ...     return lambda crop, rng: crop[:, ::-1] if rng.random() < 0.5 else crop
-        >>> register_augmentation("flip", make_flip)
-        >>> TrainingAugmentation("flip", 16)(np.zeros((20, 20, 3), np.uint8)).shape
+        >>> register_augmentation("flip", make_flip)  # doctest: +SKIP
+        >>> TrainingAugmentation("flip", 16)(np.zeros((20, 20, 3), np.uint8)).shape  # doctest: +SKIP
         (16, 16, 3)
     """
     AUGMENTATIONS.register(name, make)

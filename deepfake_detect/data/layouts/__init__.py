@@ -80,21 +80,18 @@ def register_layout(layout: Layout) -> Layout:
         OptionError: The name is taken.
 
     Example:
-        >>> from deepfake_detect.data.layouts.base import VideoListing
-        >>> _ = register_layout(
-        ...     Layout(
-        ...         name="mine",
-        ...         dataset="MyDataset",
-        ...         summary="genuine/*.mp4, forged/*.mp4",
-        ...         label_source="folders",
-        ...         split_source="none",
-        ...         published="10 videos",
-        ...         recognize=lambda root: "forged/" if (root / "forged").is_dir() else None,
-        ...         list_videos=lambda root, selection: VideoListing(videos=()),
-        ...     )
+        >>> layout = Layout(
+        ...     name="mine",
+        ...     dataset="MyDataset",
+        ...     summary="genuine/*.mp4, forged/*.mp4",
+        ...     label_source="folders",
+        ...     split_source="none",
+        ...     published="10 videos",
+        ...     recognize=lambda root: "forged/" if (root / "forged").is_dir() else None,
+        ...     list_videos=lambda root, selection: VideoListing(videos=...),
         ... )
-        >>> "mine" in LAYOUTS
-        True
+        >>> register_layout(layout)  # doctest: +SKIP
+        >>> index_dataset("downloads/mine", dataset="mine")  # doctest: +SKIP
     """
     LAYOUTS.register(layout.name, layout, source=layout.list_videos)
     return layout

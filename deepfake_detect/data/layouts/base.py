@@ -1,4 +1,4 @@
-"""What every dataset layout provides, and the steps that their readers share."""
+"""Interface of a dataset layout, and the steps common to all readers."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Layout:
             It looks at names only, and also knows a tree with one misspelled or absent folder.
         list_videos: Lists the videos of a folder or file; called by :meth:`read`, which checks the
             root and the selection and applies the selection to the listing.
-        methods: Forgery methods of the dataset; empty where only the copy tells.
-        compressions: Compression levels of the dataset; empty where it has only one, or only the copy
-            tells.
+        methods: Forgery methods of the dataset; empty if they depend on the copy.
+        compressions: Compression levels of the dataset; empty if it has only one or they depend on the
+            copy.
         is_selecting: Whether ``list_videos`` applies the selection itself. If so, the selection must
             name ``methods`` and ``compressions``; otherwise it must name what the copy holds.
         takes_file: Whether it is a list of videos: the root may be a file, and ``fake_label`` selects

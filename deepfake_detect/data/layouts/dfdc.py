@@ -3,7 +3,7 @@
     dfdc_train_part_N/metadata.json   {"a.mp4": {"label": "FAKE", "split": "train", "original": "b.mp4"}}
     validation/labels.csv             filename,label
     test/metadata.json                {"a.mp4": {"is_fake": 1}}
-    test_videos/ and labels.csv       the list beside the folder of videos, or inside it
+    test_videos/ and labels.csv       the list next to the folder of videos, or inside it
 
 A folder with such a list is read down to two levels below the root, as the archives unpack
 (``train/dfdc_train_part_0``, ``dfdc_train_part_00/dfdc_train_part_0``); the root may be one such
