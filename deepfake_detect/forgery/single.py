@@ -83,11 +83,11 @@ def self_blend(
 def self_blend_pair(
     image: Any, landmarks_xy: Any, *, rng: np.random.Generator | int, config: SelfBlendConfig = PAPER
 ) -> SelfBlendPair:
-    """Make a self-blended image and the real to show beside it.
+    """Make a self-blended image and the real that goes with it.
 
-    As :func:`self_blend`, but as often as not it is the receiving picture that is changed in color
-    and sharpness, as in the paper. That changed picture is then the real, so that what was done to
-    the whole of it tells nothing.
+    As :func:`self_blend`, but half of the time the receiving image changes in color and sharpness
+    instead, as in the paper. The changed image is then the real, so that a change of the whole image
+    does not give a fake away.
 
     Args:
         image, landmarks_xy, rng: As for :func:`self_blend`.

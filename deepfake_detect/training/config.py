@@ -10,6 +10,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
 from deepfake_detect.options import check_options, option
 from deepfake_detect.training.finetune import FINETUNE_MODES, parse_finetune
+from deepfake_detect.training.kept_epochs import check_epochs
 
 if TYPE_CHECKING:
     from deepfake_detect.data.audit_report import LeakKind
@@ -177,7 +178,7 @@ class TrainingConfig:
         metavar="N,N,...",
         help="epochs whose detector is kept as well, counted over both stages; 0 is before the first step",
     )
-    sanity: bool = option(True, help="skip the sanity checks before the first step")
+    sanity: bool = option(True, help="start without sanity checks")
     tensorboard: bool = option(False, help="log to TensorBoard")
     wandb: bool = option(False, help="log to Weights & Biases")
     mlflow: bool = option(False, help="log to MLflow")
@@ -194,7 +195,11 @@ class TrainingConfig:
     )
 
     def __post_init__(self) -> None:
+        # Written in Python, a path may be text and a tuple a list.
+        object.__setattr__(self, "out", Path(self.out))
         object.__setattr__(self, "save_epochs", tuple(sorted(set(self.save_epochs))))
+        for name in ("teachers", "allow_leak"):
+            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
         check_options(self)
         self._check_epochs()
         self._check_finetune()
@@ -239,10 +244,7 @@ class TrainingConfig:
     def _check_epochs(self) -> None:
         if self.num_epochs == 0:
             raise OptionError("epochs", "is 0 and so is `head_epochs`", "train for at least one epoch")
-        for epoch in self.save_epochs:
-            if epoch > self.num_epochs:
-                cause = f"names epoch {epoch} of a run of {self.num_epochs}"
-                raise OptionError("save_epochs", cause, f"must be 0 to {self.num_epochs}")
+        check_epochs(self.save_epochs, self.num_epochs)
 
     def _check_finetune(self) -> None:
         if "scratch" in parse_finetune(self.finetune) and self.weights is not None:

@@ -214,12 +214,12 @@ def _trained(block: nn.Module, words: Sequence[FinetuneWord], is_top: bool) -> l
     if "top" in words and is_top:
         found.update(dict.fromkeys(block.parameters()))
     for module in block.modules():
-        if ("norm" in words and _is_norm(module)) or ("lora" in words and isinstance(module, _lora_type())):
+        if ("norm" in words and is_norm(module)) or ("lora" in words and isinstance(module, _lora_type())):
             found.update(dict.fromkeys(module.parameters(recurse=False)))
     return list(found)
 
 
-def _is_norm(module: nn.Module) -> bool:
+def is_norm(module: nn.Module) -> bool:
     """Return whether a module is a normalization layer: one of torch or timm, or derived from one.
 
     timm has no common base of its layers; each kind is a class of one of these modules.

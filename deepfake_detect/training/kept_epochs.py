@@ -1,4 +1,4 @@
-"""Weights that a run keeps of chosen epochs, to be looked at side by side later."""
+"""Weights that a run keeps of chosen epochs, to compare them later."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def parse_epochs(text: str, *, option: str = "epochs") -> tuple[int, ...]:
-    """Return the epochs of a list such as ``"0,1,12"``, rising; 0 is before the first.
+def parse_epochs(text: str, *, parameter: str = "epochs") -> tuple[int, ...]:
+    """Return the epochs of a list such as ``"0,1,12"``, ascending; 0 is before the first.
 
     Args:
-        text: Numbers with commas between.
-        option: What an error calls it.
+        text: Numbers separated by commas.
+        parameter: Its name, for errors.
 
     Raises:
-        OptionError: It is no such list.
+        OptionError: It is not such a list.
 
     Example:
         >>> parse_epochs("12, 0,1")
@@ -29,30 +29,30 @@ def parse_epochs(text: str, *, option: str = "epochs") -> tuple[int, ...]:
     """
     words = [word.strip() for word in text.split(",")]
     if not all(word.isascii() and word.isdigit() for word in words):
-        raise OptionError(option, f"{text!r} is no list of them", "write such as 0,1,12")
+        raise OptionError(parameter, f"is {text!r}", "must be numbers separated by commas, such as 0,1,12")
     return tuple(sorted({int(word) for word in words}))
 
 
-def require_epochs(epochs: Sequence[int], num_epochs: int) -> None:
-    """Refuse epochs that a run will not come to.
+def check_epochs(epochs: Sequence[int], num_epochs: int) -> None:
+    """Check that a run reaches the epochs to keep.
 
     Args:
-        epochs: To be kept, 0 being before the first.
+        epochs: To be kept; 0 is before the first.
         num_epochs: Of the run.
 
     Raises:
         OptionError: One of them is out of range.
 
     Example:
-        >>> require_epochs((0, 2), num_epochs=2)
+        >>> check_epochs((0, 2), num_epochs=2)
     """
     for epoch in epochs:
         if not 0 <= epoch <= num_epochs:
             cause = f"names epoch {epoch} of a run of {num_epochs}"
-            raise OptionError("save_epochs", cause, f"choose of 0 to {num_epochs}")
+            raise OptionError("save_epochs", cause, f"must be 0 to {num_epochs}")
 
 
-def forget_epochs(run: Path) -> None:
+def remove_epochs(run: Path) -> None:
     """Remove the epochs that an earlier run kept in a folder: they are of another network."""
     for file in (run / "epochs").glob("epoch-*.safetensors"):
         file.unlink()
@@ -73,6 +73,6 @@ def save_weights(path: Path, model: nn.Module) -> None:
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    written = save(tensors)  # in memory: safetensors hides from what a write to a full disk failed
+    written = save(tensors)  # in memory: safetensors hides the reason when a write to a full disk fails
     with atomic_path(path) as temporary:
         temporary.write_bytes(written)

@@ -113,7 +113,9 @@ def test_networks_of_runs_are_read_again(tmp_path: Path, portrait: np.ndarray) -
     assert 0.8 < gray.max() <= 1
     with pytest.raises(CheckpointError, match=r"epoch 1 was not kept \(kept: 0, 2\); choose one of those"):
         epoch_files(tmp_path / "run", "0,1")
-    with pytest.raises(OptionError, match="epochs: '0,x' is no list of them; write such as 0,1,12"):
+    with pytest.raises(
+        OptionError, match="epochs: is '0,x'; must be numbers separated by commas, such as 0,1,12"
+    ):
         parse_epochs("0,x")
 
 

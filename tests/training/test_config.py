@@ -68,6 +68,11 @@ def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None
         read_config(written(tmp_path, text))
 
 
+def test_python_may_write_text_and_lists() -> None:
+    config = TrainingConfig("m", "o", "b", teachers=["t"], save_epochs=[2, 0])  # type: ignore[arg-type]
+    assert (config.out, config.teachers, config.save_epochs) == (Path("o"), ("t",), (0, 2))
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="absent.yaml: cannot be read"):
         read_config(tmp_path / "absent.yaml")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm import layers
 from torch import nn
 
 from deepfake_detect.errors import OptionError
@@ -10,6 +11,7 @@ from deepfake_detect.models.lora import add_lora
 from deepfake_detect.training.finetune import (
     FINETUNE_MODES,
     freeze,
+    is_norm,
     parse_finetune,
     recommend_finetune,
     set_modes,
@@ -43,6 +45,17 @@ def test_a_network_without_norms_has_none_to_train() -> None:
     model = create_model("small_cnn", image_size=28)
     with pytest.raises(OptionError, match="norm has nothing to train in this backbone"):
         trained_parts(model, "norm", top_blocks=3)
+
+
+def test_norms_are_known_by_their_type() -> None:
+    norms = [nn.BatchNorm2d(2), nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.RMSNorm(2), nn.InstanceNorm2d(2)]
+    norms += [layers.LayerNorm2d(2), layers.RmsNorm(2), layers.BatchNormAct2d(2), layers.EvoNorm2dS0(8)]
+    assert all(is_norm(norm) for norm in norms)
+
+    class NormalBlock(nn.Linear):
+        """Called like one."""
+
+    assert not any(is_norm(one) for one in (NormalBlock(2, 2), nn.Conv2d(2, 2, 1), nn.ReLU()))
 
 
 @pytest.mark.parametrize("finetune", ["features", "top", "full", "norm", "lora", "lora+norm", "top+norm"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,8 +78,8 @@ def test_each_optimizer_lowers_a_loss(name: Any) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 1))
     config = TrainingConfig(
-        manifest="m",  # type: ignore[arg-type]
-        out="o",  # type: ignore[arg-type]
+        manifest="m",
+        out=Path("o"),
         backbone="b",
         optimizer=name,
         weight_decay=0.0,
@@ -96,11 +98,36 @@ def test_each_optimizer_lowers_a_loss(name: Any) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "torchs"),
+    [
+        ("adamw", torch.optim.AdamW),
+        ("adam", torch.optim.Adam),
+        ("sgd", partial(torch.optim.SGD, momentum=0.9)),
+        ("adadelta", torch.optim.Adadelta),
+    ],
+)
+def test_each_optimizer_steps_like_torchs_own(name: Any, torchs: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 1))
+    twin, inputs = copy.deepcopy(model), torch.randn(32, 4)
+    config = TrainingConfig(manifest="m", out=Path("o"), backbone="b", optimizer=name, weight_decay=0.05)
+    ours, slow = make_optimizer(parts(model), config), torchs(twin.parameters(), lr=0.01, weight_decay=0.05)
+    for _ in range(5):
+        for group in ours.param_groups:
+            group["lr"] = 0.01
+        for network, optimizer in ((model, ours), (twin, slow)):
+            optimizer.zero_grad()
+            network(inputs).square().mean().backward()
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
 def test_lower_blocks_learn_more_slowly_where_asked() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 1))
     config = TrainingConfig(
-        manifest="m",  # type: ignore[arg-type]
-        out="o",  # type: ignore[arg-type]
+        manifest="m",
+        out=Path("o"),
         backbone="b",
         learning_rate=0.1,
         head_learning_rate=0.3,

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, get_args
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.training.config import Optimizer
 from deepfake_detect.training.kept_epochs import (
+    check_epochs,
     epoch_file,
-    forget_epochs,
     parse_epochs,
-    require_epochs,
+    remove_epochs,
     save_weights,
 )
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{arguments.backbone}: {num_parameters:,} parameters; {len(images.train_labels):,} training images"
     )
-    forget_epochs(arguments.out)
+    remove_epochs(arguments.out)
     history = train_classifier(
         model, images, config, after_epoch=lambda epoch, network: _keep(arguments.out, kept, epoch, network)
     )
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _epochs_to_keep(arguments: argparse.Namespace) -> tuple[int, ...]:
     if arguments.save_epochs is None:
         return ()
-    epochs = parse_epochs(arguments.save_epochs, option="save_epochs")
-    require_epochs(epochs, arguments.epochs)
+    epochs = parse_epochs(arguments.save_epochs, parameter="save_epochs")
+    check_epochs(epochs, arguments.epochs)
     return epochs
 
 
