@@ -16,11 +16,16 @@ from .extraction import ExtractionConfig as ExtractionConfig
 from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract_faces as extract_faces
 from .faces import detect_faces as detect_faces
+from .features.across import similar_across_splits as similar_across_splits
 from .features.audit import audit_manifest as audit_manifest
 from .forgery import BlendOptions as BlendOptions
 from .forgery import blend_crops as blend_crops
 from .forgery import cross_blend as cross_blend
 from .forgery import self_blend as self_blend
+from .features.classifiers import train_features as train_features
+from .features.extract import extract_features as extract_features
+from .features.lookup import find_neighbors as find_neighbors
+from .features.lookup import measure_retrieval as measure_retrieval
 from .forgery.batch_sheet import save_batch_sheet as save_batch_sheet
 from .metrics.registry import register_metric as register_metric
 from .models.average import average_detectors as average_detectors

@@ -20,9 +20,9 @@ def attention_relevance(
 ) -> np.ndarray:
     """Return how much each patch matters, after Chefer et al. 2021, arXiv:2103.15679.
 
-    Block for block, each head's attention is multiplied by its gradient, what speaks against the
-    target left out, and what a token has gathered before is passed on by it. The result is read
-    where the network reads its answer: at the token of the class, or at the mean of the patches.
+    In each block, each head's attention is multiplied by its gradient, negative values are set to zero,
+    and the relevance accumulated so far is propagated by the result. Relevance is read where the network
+    reads its output: at the class token, or at the mean of the patches.
 
     Args:
         model: In evaluation mode.
@@ -30,7 +30,7 @@ def attention_relevance(
         score: From the images to the sum of the target's outputs.
 
     Returns:
-        float32 (N, h, w), from 0, one value a patch.
+        float32 (N, h, w), 0 or more, one value per patch.
 
     Raises:
         OptionError: The network has no attention over the whole image.
@@ -42,11 +42,11 @@ def attention_relevance(
     shapes = {tuple(one.shape) for one in maps}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 4 or shape[0] != len(images):
         cause = f"{model.spec.backbone} has no attention over the whole image"
-        raise OptionError("method", cause, "choose gradcam, gradcam++ or scorecam")
+        raise OptionError("method", cause, "must be gradcam, gradcam++ or scorecam")
     relevance = torch.eye(shape[-1], device=images.device).expand(len(images), -1, -1)  # (N, L, L)
     for one, gradient in zip(maps, torch.autograd.grad(total, maps), strict=True):
-        passed_on = (one.detach() * gradient).clamp(min=0).mean(1)  # (N, L, L)
-        relevance = relevance + passed_on @ relevance
+        propagated = (one.detach() * gradient).clamp(min=0).mean(1)  # (N, L, L)
+        relevance = relevance + propagated @ relevance
     height, width, _ = model.feature_shape(*images.shape[-2:])
     first = shape[-1] - height * width
     reads_class = getattr(network_of(model), "global_pool", "avg") == "token"
@@ -57,7 +57,7 @@ def attention_relevance(
 
 @contextmanager
 def _attention(model: ForgeryClassifier) -> Iterator[list[torch.Tensor]]:
-    """Give a list that holds each block's attention (N, heads, L, L) once the network has run."""
+    """Yield a list that holds each block's attention (N, heads, L, L) once the network has run."""
     found: list[torch.Tensor] = []
     with ExitStack() as stack:
         layer: Any
@@ -65,7 +65,7 @@ def _attention(model: ForgeryClassifier) -> Iterator[list[torch.Tensor]]:
             drop = getattr(layer, "attn_drop", None)
             if not isinstance(drop, nn.Module) or not hasattr(layer, "fused_attn"):
                 continue
-            # The fused computation never has the attention at hand.
+            # The fused computation does not expose the attention.
             stack.callback(setattr, layer, "fused_attn", layer.fused_attn)
             layer.fused_attn = False
             stack.callback(drop.register_forward_hook(lambda *call: found.append(call[2])).remove)

@@ -193,7 +193,7 @@ def _make(
         def relevance(batch: torch.Tensor) -> np.ndarray:
             grid = attention_relevance(model, batch, lambda some: sum(map(pick, outputs(some))))  # type: ignore[arg-type, return-value]
             enlarged = scale_cam_image(grid, (batch.shape[3], batch.shape[2]))
-            scaled: np.ndarray = scale_cam_image(enlarged)  # its peak may lie between pixels
+            scaled: np.ndarray = scale_cam_image(enlarged)  # its peak may be between pixels
             return scaled
 
         return relevance
@@ -203,7 +203,7 @@ def _make(
     layout = layout_of(model, images.shape)
 
     def weigh(batch: torch.Tensor) -> np.ndarray:
-        # Copies, because a layer after it may change its input in place.
+        # Copies, because the next layer may change its input in place.
         cam = kinds[method](outputs, [module], reshape_transform=lambda out: as_map(out, layout).clone())
         num_cases = 1 if model.spec.sequence else len(batch)
         needs_gradients = method != "scorecam"

@@ -1,4 +1,4 @@
-"""Do heat maps change when the network's weights do? Maps that do not say nothing of what it learned."""
+"""Check whether heat maps depend on the weights; if not, they say nothing about what was learned."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.layers import last_map_layer, undisturbed
 from deepfake_detect.progress import progress_bar
 
-# There is no official bound. Unrelated maps of the same faces still agree a little: any network
-# answers to edges, and faces stand in the middle.
+# There is no standard limit. Unrelated maps of the same faces still correlate a little: any network
+# responds to edges, and faces are in the center.
 CHANGED_BELOW = 0.5
 _LEAST_CONTRAST = 1e-6
 
 
 @dataclass(frozen=True)
 class LayerCorrelation:
-    """Likeness of maps before and after a layer, and all behind it, was randomized.
+    """Correlation of maps before and after a layer and all later ones were randomized.
 
     Attributes:
         layer: Name of the block; ``head`` comes first.
@@ -40,12 +40,12 @@ class LayerCorrelation:
 
 @dataclass(frozen=True)
 class RandomizationCheck:
-    """What became of heat maps as weights were randomized, from the output to the input.
+    """Correlations of heat maps as weights were randomized, from the output to the input.
 
     Attributes:
         method: Of the maps.
-        num_images: How many were looked at.
-        layers: One a block, in the order in which they were randomized.
+        num_images: Number of images.
+        layers: One per block, in the order of randomization.
     """
 
     method: str
@@ -54,9 +54,9 @@ class RandomizationCheck:
 
     @property
     def maps_changed(self) -> bool:
-        """Whether the maps are others: a mean correlation over all steps below ``CHANGED_BELOW``.
+        """Whether the maps changed: a mean correlation over all steps below ``CHANGED_BELOW``.
 
-        Each step is another draw of a random network; the last one alone may agree by chance.
+        Each step is another random network; a single one may correlate by chance.
         """
         return self.mean < CHANGED_BELOW
 
@@ -76,21 +76,21 @@ def randomization_check(
     seed: int = 0,
     show_progress: bool = True,
 ) -> RandomizationCheck:
-    """Compare heat maps with those of the same network, block after block randomized from the output.
+    """Compare heat maps with those of the same network, randomized block by block from the output.
 
     The cascading test of Adebayo et al. 2018, arXiv:1810.03292. A block is randomized by shuffling
-    the values of each of its tensors, which keeps their scale: weights drawn as for a new network
-    would let deep ones without normalization fall silent, and a map of nothing proves nothing.
-    Statistics of batch normalization are measured anew on the images.
+    the values of each of its tensors, which keeps their scale: with freshly initialized weights, the
+    outputs of deep networks without normalization would vanish, and empty maps prove nothing.
+    Statistics of batch normalization are re-estimated on the images.
 
     Args:
-        model, images, method, layer, target: As for :func:`explain.heat_maps.heat_maps`; with two
-            or more images statistics can be measured.
-        seed: Of the shuffling; the global random state is left alone.
-        show_progress: Whether to draw a progress bar.
+        model, images, method, layer, target: As for :func:`explanation.heat_maps.heat_maps`; two or
+            more images are needed to re-estimate statistics.
+        seed: Of the shuffling; the global random state is unchanged.
+        show_progress: Whether to show a progress bar.
 
     Raises:
-        OptionError: As of ``heat_maps``; the seed is out of range.
+        OptionError: As for ``heat_maps``; the seed is out of range.
 
     Example:
         >>> from deepfake_detect.models.classifier import create_model
@@ -100,7 +100,7 @@ def randomization_check(
         ['head', 'layer4', 'layer3', 'layer2', 'layer1', 'conv1']
     """
     if not 0 <= seed < 2**32:
-        raise OptionError("seed", f"is {seed}", "pass 0 up to below 2**32")
+        raise OptionError("seed", f"is {seed}", "must be 0 to 2**32 - 1")
     with undisturbed(model):
         device = next(model.parameters()).device
         if layer is None and method != "attention":
@@ -134,7 +134,7 @@ def _shuffle(part: nn.Module, generator: torch.Generator) -> None:
 
 
 def _measure_statistics(model: ForgeryClassifier, images: torch.Tensor) -> None:
-    """Measure the statistics of batch normalization on images alone, and nothing else."""
+    """Re-estimate only the statistics of batch normalization, on images."""
     norms = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not norms or len(images) < 2:
         return
@@ -143,7 +143,7 @@ def _measure_statistics(model: ForgeryClassifier, images: torch.Tensor) -> None:
         for norm in norms:
             norm.train()
             norm.reset_running_stats()
-            norm.momentum = None  # a plain mean
+            norm.momentum = None  # cumulative average
         model.encoder(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

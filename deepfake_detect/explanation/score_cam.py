@@ -1,5 +1,5 @@
-"""Score-CAM in bounded memory: the library's own holds an image's masked copies all at once, which
-for 1,280 channels is a gigabyte, and draws a progress bar for each image."""
+"""Score-CAM in bounded memory: pytorch-grad-cam's holds all masked copies of an image at once, a
+gigabyte for 1,280 channels, and shows a progress bar for each image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST_CONTRAST = 1e-8
 class BoundedScoreCAM(ScoreCAM):  # type: ignore[misc]
     """Score-CAM of Wang et al. 2020, arXiv:1910.01279, a few masks at a time.
 
-    A channel weighs as much as the target rises when the image is seen through its map alone.
+    The weight of a channel is the rise of the target when the image is masked with its map.
     """
 
     def get_cam_weights(

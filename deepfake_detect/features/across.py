@@ -1,7 +1,7 @@
-"""Faces that look alike in two splits, in the words of the audit.
+"""Similar faces in two splits, as findings of the audit.
 
-What "alike" finds is for the features to say: with those of a network trained on identities, the same
-person; with general ones and a high bound, the same picture stored anew.
+What is found depends on the features: with those of a network trained on identities, the same person;
+with general ones and a high limit, the same image stored again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -18,17 +19,18 @@ from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features.feature_file import UNSPLIT, FeatureFile, FeatureTable, concatenate
 from deepfake_detect.features.neighbors import FaceIndex
+from deepfake_detect.report.duplicates import save_duplicate_sheet
 
 _USUAL_ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class SimilarFaces:
-    """What splits share by the look of features.
+    """Faces that are similar in two splits.
 
     Attributes:
-        overlaps: One for each pair of splits; its count is of rows of the second split.
-        pairs: The most similar, the most similar first; ``likeness`` is the cosine of their features.
+        overlaps: One for each pair of splits; counts rows of the second split.
+        pairs: The most similar faces, most similar first; ``likeness`` is the cosine of their features.
         num_rows: Rows of features that were compared.
     """
 
@@ -38,25 +40,27 @@ class SimilarFaces:
 
 
 def similar_across_splits(
-    file: FeatureFile,
+    features: FeatureFile | str | os.PathLike[str],
     *,
     min_similarity: float,
     kind: LeakKind = "near-duplicate-crops",
     rows: Rows | None = None,
     max_pairs: int = 100,
+    sheet: str | os.PathLike[str] | None = None,
 ) -> SimilarFaces:
-    """Return what looks alike in two splits.
+    """Find faces that are similar in two splits.
 
-    Each row is compared with the nearest of the other split. Rows without a split belong to none.
+    Each row is compared with the nearest of the other split. Rows without a split are left out.
 
     Args:
-        file: Pooled features; those of two splits are held in memory.
-        min_similarity: Cosine from which two faces are alike, above -1, to 1.
-        kind: What the audit is to call it: ``"near-duplicate-crops"`` or ``"identities"``.
-        rows: Of a manifest whose crops alone are compared, by its splits, which may have changed
-            since the features were taken; paths of the result are relative to its folder. ``None``
-            compares all rows of the file by their own splits, and paths are relative to the file's.
-        max_pairs: Of each pair of splits, from 1.
+        features: Feature file with pooled features; those of two splits are held in memory.
+        min_similarity: Cosine from which two faces count as similar, above -1, to 1.
+        kind: Finding of the audit: ``"near-duplicate-crops"`` or ``"identities"``.
+        rows: Manifest whose crops are compared, by its splits, which may have changed since the
+            features were extracted; paths of the result are relative to its folder. ``None`` compares
+            all rows of the file by their own splits, with paths relative to the file's folder.
+        max_pairs: Most pairs per pair of splits, 1 or more.
+        sheet: PNG to write with the pairs side by side, if there are any.
 
     Raises:
         OptionError: A number is out of range, features are maps or not finite, or none is of a crop
@@ -64,7 +68,6 @@ def similar_across_splits(
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> from deepfake_detect.features.feature_file import FeatureInfo, FeatureWriter, feature_table
         >>> from deepfake_detect.records import CropGeometry, Preprocessing
         >>> path = Path(tempfile.mkdtemp()) / "features.h5"
@@ -76,9 +79,10 @@ def similar_across_splits(
         1
     """
     if not -1 < min_similarity <= 1:
-        raise OptionError("min_similarity", f"is {min_similarity}", "pass a number above -1, up to 1")
+        raise OptionError("min_similarity", f"is {min_similarity}", "must be above -1, to 1")
     if max_pairs < 1:
-        raise OptionError("max_pairs", f"is {max_pairs}", "pass 1 or more")
+        raise OptionError("max_pairs", f"is {max_pairs}", "must be 1 or more")
+    file = features if isinstance(features, FeatureFile) else FeatureFile(Path(features))
     source = _Source(file, rows)
     splits = sorted(
         source.sizes,
@@ -92,6 +96,8 @@ def similar_across_splits(
         overlaps.append(overlap)
         pairs += found
     by_likeness = sorted(pairs, key=lambda pair: -pair.likeness)
+    if sheet is not None and pairs:
+        save_duplicate_sheet(by_likeness, file.root if rows is None else rows.root, Path(sheet))
     return SimilarFaces(tuple(overlaps), tuple(by_likeness), sum(source.sizes.values()))
 
 
@@ -125,10 +131,10 @@ def _compare(
 
 
 class _Source:
-    """Rows of features by split: as the file has them, or as the rows of a manifest have their crops.
+    """Rows of features by split, of the file or of a manifest with their crops.
 
     Attributes:
-        sizes: How many rows of features each split has.
+        sizes: Number of rows of each split.
     """
 
     def __init__(self, file: FeatureFile, rows: Rows | None) -> None:
@@ -137,25 +143,25 @@ class _Source:
         self._split_of = None if rows is None else _splits_by_path(rows)
         self.sizes: Counter[str] = Counter()
         for table in file.columns():
-            self.sizes.update(self._placed(table).splits.tolist())
+            self.sizes.update(self._in_splits(table).splits.tolist())
         del self.sizes[UNSPLIT]
         if rows is not None and not self.sizes:
-            cause = f"none of {file.path} is of a crop that has a split in {rows.path}"
+            cause = f"none of {file.path} are of a crop with a split in {rows.path}"
             raise OptionError("features", cause, "extract those of this manifest")
 
     def read(self, split: str) -> FeatureTable:
         """Return the rows of a split."""
         if self._split_of is None:
             return self._file.read(split)
-        tables = (self._placed(table) for table in self._file.batches())
+        tables = (self._in_splits(table) for table in self._file.batches())
         return concatenate(table.take(table.splits == split) for table in tables)
 
-    def _placed(self, table: FeatureTable) -> FeatureTable:
-        """Return a table with the paths and splits of the manifest; crops it lacks have no split."""
+    def _in_splits(self, table: FeatureTable) -> FeatureTable:
+        """Return a table with the paths and splits of the manifest; crops that it lacks have no split."""
         if self._root is None or self._split_of is None:
             return table
-        home, place = self._file.root.resolve(), self._root.resolve()
-        paths = [os.path.relpath(home / path, place) for path in table.paths]
+        home, root = self._file.root.resolve(), self._root.resolve()
+        paths = [os.path.relpath(home / path, root) for path in table.paths]
         splits = [self._split_of.get(path, UNSPLIT) for path in paths]
         return replace(table, paths=np.array(paths, object), splits=np.array(splits, object))
 

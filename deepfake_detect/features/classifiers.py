@@ -1,15 +1,17 @@
 """Classical classifiers on features: scikit-learn pipelines, chosen on validation videos.
 
-What is tried for each is a short grid. The val split chooses; where a file has none, folds of the
-train split do, whole people at a time. The test split is never looked at.
+A short grid of settings is tried for each. The val split chooses; where a file has none, folds of the
+train split by person do. The test split is never read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,21 +20,22 @@ from deepfake_detect.data.video_digests import DIGEST_LENGTH
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.calibrate import CalibrationOptions, fit_to_scores
 from deepfake_detect.evaluation.score_table import ScoreTable, video_samples
-from deepfake_detect.features.extractor import NamedExtractor
+from deepfake_detect.features.extractor import NamedExtractor, rebuild_extractor
 from deepfake_detect.features.feature_file import FeatureFile, FeatureTable
 from deepfake_detect.features.from_sklearn import check_same_logits, head_from_pipeline, head_logits
+from deepfake_detect.features.options import CLASSIFIERS, Classifier, ClassifierOptions
+from deepfake_detect.io.files import make_folder, write_json
 from deepfake_detect.metrics import Interval, bootstrap_intervals, roc_auc
+from deepfake_detect.models.checkpoint import save_detector
 from deepfake_detect.models.classical import FeatureClassifier
 from deepfake_detect.models.classical_heads import ClassicalHead
 from deepfake_detect.models.config import DetectorConfig, TrainingFacts
 from deepfake_detect.progress import progress_bar
 
-Classifier = Literal["logistic", "linear-svm", "rbf-svm", "knn", "random-forest", "gradient-boosting"]
-CLASSIFIERS: tuple[Classifier, ...] = get_args(Classifier)
 _NUM_FOLDS = 5
 _NUM_CHECKED = 64
 _NUM_TREES = 200
-# What is tried, each value of a name with each of the others. ``pca`` is the number of components.
+# Settings to try, in all combinations. ``pca`` is the number of components.
 GRIDS: dict[Classifier, dict[str, list[Any]]] = {
     "logistic": {"C": [1e-4, 1e-3, 1e-2, 1e-1]},
     "linear-svm": {"C": [1e-5, 1e-4, 1e-3, 1e-2]},
@@ -53,16 +56,16 @@ class GridPoint:
 
 @dataclass(frozen=True, eq=False)
 class FittedClassifier:
-    """A classifier with the settings that validation chose, and what it says of validation videos.
+    """A classifier with the settings that validation chose, and its logits of validation videos.
 
     Attributes:
-        classifier: Which.
-        head: The whole pipeline as arrays.
-        settings: Chosen.
-        grid: All that was tried.
+        classifier: Its name.
+        head: The complete pipeline as tensors.
+        settings: The chosen ones.
+        grid: All settings that were tried.
         selected_on: ``"val"``, or ``"folds of train"``.
         held_out: The rows that chose.
-        logits: float64 (N,) of those rows; of folds each from a fit that had not seen the row.
+        logits: float64 (N,) of those rows; with folds, from the fit that left the row out.
     """
 
     classifier: Classifier
@@ -79,41 +82,105 @@ class FittedClassifier:
         return max(point.auc for point in self.grid)
 
 
+@dataclass(frozen=True, eq=False)
+class TrainedFeatures:
+    """Classifiers that were trained on features, and the detector of the best.
+
+    Attributes:
+        detector_path: ``detector.safetensors``.
+        fitted: All classifiers, in the order given.
+        best: The one in the detector.
+    """
+
+    detector_path: Path
+    fitted: tuple[FittedClassifier, ...]
+    best: FittedClassifier
+
+
+def train_features(
+    features: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    classifiers: Sequence[Classifier] = ClassifierOptions.classifiers,
+    weights: str | None = None,
+    name: str | None = ClassifierOptions.name,
+    seed: int = ClassifierOptions.seed,
+    show_progress: bool = True,
+) -> TrainedFeatures:
+    """Train classical classifiers on features, and write the best as a detector.
+
+    Args:
+        features: Feature file, of :func:`extract_features`.
+        out: Folder for ``detector.safetensors`` (network and classifier, calibrated on the rows that
+            chose it) and ``grid.json`` (all settings that were tried).
+        classifiers, name, seed: See :class:`features.options.ClassifierOptions`.
+        weights: Where the weights, or the detector, of the features' network are now, if moved.
+        show_progress: Whether to show progress bars.
+
+    Raises:
+        ManifestError, OptionError: As for :func:`fit_classifier` and :func:`detector_of`.
+        CheckpointError, WeightsError: The features' network cannot be read.
+        OutputError: The folder cannot be written to.
+    """
+    options = ClassifierOptions(tuple(classifiers), name, seed)
+    file, folder = FeatureFile(Path(features)), Path(out)
+    extractor = rebuild_extractor(file.info.source, path=weights)  # first: it fails fast
+    make_folder(folder)
+    fitted = tuple(
+        fit_classifier(file, one, seed=seed, show_progress=show_progress)
+        for one in dict.fromkeys(options.classifiers)
+    )
+    best = max(fitted, key=lambda one: one.auc)
+    model, config = detector_of(file, best, extractor, name=options.name)
+    save_detector(folder / "detector.safetensors", model, config)
+    grid = [
+        {"classifier": one.classifier, "selected_on": one.selected_on, **asdict(point)}
+        for one in fitted
+        for point in one.grid
+    ]
+    write_json(folder / "grid.json", grid)
+    return TrainedFeatures(folder / "detector.safetensors", fitted, best)
+
+
 def fit_classifier(
     file: FeatureFile, classifier: Classifier, *, seed: int = 0, show_progress: bool = True
 ) -> FittedClassifier:
-    """Fit a classifier on the train split with each of its settings; validation keeps the best.
+    """Fit a classifier on the train split with each of its settings; validation chooses the best.
 
-    Classes are weighed to be equally heavy, save for the nearest neighbors. All features of train
-    and val are held in memory as float64.
+    Classes are weighted equally, except by nearest neighbors. All features of train and val are held in
+    memory as float64.
 
     Args:
-        file: Pooled features, of a train split at least.
-        classifier: Of ``CLASSIFIERS``.
-        seed: Of what is drawn at random.
-        show_progress: Whether to draw a progress bar.
+        file: Pooled features, with a train split.
+        classifier: One of ``CLASSIFIERS``.
+        seed: Random seed.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        The best, fitted on the whole train split.
+        The best, fitted on the complete train split.
 
     Raises:
         OptionError: An unknown classifier; features that are maps; no train split; fewer than two
             people in train where there is no val.
-        ManifestError: A split has one class alone, or features that are not finite; or whole people
-            cannot be held out, and both classes be left on either side.
+        ManifestError: A split has only one class, or features that are not finite; or no split by
+            person leaves both classes on each side.
     """
     if classifier not in CLASSIFIERS:
-        raise OptionError("classifier", f"{classifier!r} is unknown", f"choose {', '.join(CLASSIFIERS)}")
+        raise OptionError(
+            "classifier", f"{classifier!r} is unknown", f"must be one of {', '.join(CLASSIFIERS)}"
+        )
     if len(file.info.feature_shape) != 1:
-        raise OptionError("features", f"{file.path} holds maps, no vectors", "extract without --spatial")
+        raise OptionError(
+            "features", f"{file.path} holds maps, not vectors", "extract them with `is_spatial` off"
+        )
     train = file.read("train")
     held_out = file.read("val") if "val" in file.splits else train
     for name, table in {"train": train, "val": held_out}.items():
         if len(np.unique(table.labels)) < 2:
-            raise ManifestError(file.path, f"{name} has one class alone", "extract reals and fakes")
+            raise ManifestError(file.path, f"{name} has only one class", "extract reals and fakes")
         if num_odd := int((~np.isfinite(table.features).all(1)).sum()):
             cause = f"{num_odd:,} of the {len(table):,} rows of {name} hold values that are not finite"
-            raise ManifestError(file.path, cause, "extract them again, with sound weights")
+            raise ManifestError(file.path, cause, "extract them again, with finite weights")
     folds = _folds(file, train, held_out)
     tried = []
     settings_of_grid = list(_settings(classifier))
@@ -145,22 +212,22 @@ def _settings(classifier: Classifier) -> Iterator[dict[str, Any]]:
 def _folds(
     file: FeatureFile, train: FeatureTable, held_out: FeatureTable
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return rows to fit on and rows to judge, pair by pair, each with both classes."""
+    """Return pairs of rows to fit on and rows to score, each with both classes."""
     from sklearn.model_selection import GroupKFold
 
     if held_out is not train:
         return [(np.arange(len(train)), np.arange(len(held_out)))]
-    # A person who is not known is taken for nobody else.
+    # An unknown person counts as a person of their own.
     people = np.where(train.identities == "", train.video_ids, train.identities).astype(str)
     num_people = len(np.unique(people))
     if num_people < 2:
-        raise OptionError("features", "train is of one person, and there is no val", "extract more people")
-    # Of few people a fold may lack a class; fewer and larger folds may not.
+        raise OptionError("features", "train shows one person, and there is no val", "extract more people")
+    # With few people a fold may lack a class, which fewer and larger folds may not.
     for num_folds in range(min(_NUM_FOLDS, num_people), 1, -1):
         folds = list(GroupKFold(num_folds).split(train.labels, groups=people))
         if all(len(np.unique(train.labels[rows])) == 2 for fold in folds for rows in fold):
             return folds
-    cause = f"its {num_people} people of train cannot be held out so that both classes are on either side"
+    cause = f"no split of its {num_people} people of train leaves both classes on each side"
     raise ManifestError(file.path, cause, "extract more people, or a val split")
 
 
@@ -174,13 +241,13 @@ def _try(
     progress: Any,
     task: Any,
 ) -> tuple[GridPoint, np.ndarray]:
-    """Return what settings are worth, and the logits of the held-out rows."""
+    """Return the AUC of settings, and the logits of the held-out rows."""
     logits = np.zeros(len(held_out))
     areas = []
-    for fitted, judged in folds:
+    for fitted, scored in folds:
         head = _fit(classifier, settings, train.take(fitted), seed)
-        logits[judged] = head_logits(head, held_out.features[judged])
-        areas.append(_video_auc(held_out.take(judged), logits[judged]))
+        logits[scored] = head_logits(head, held_out.features[scored])
+        areas.append(_video_auc(held_out.take(scored), logits[scored]))
         progress.advance(task)
     return GridPoint(settings, float(np.mean(areas))), logits
 
@@ -206,14 +273,14 @@ def make_pipeline(
 ) -> Any:
     """Return an unfitted scikit-learn pipeline.
 
-    Trees do not care about scale or direction and are given the features as they are; all others are
-    scaled, and what goes by distances sees the first principal components alone.
+    Trees do not depend on scale or direction and read the features unchanged; for all others they are
+    scaled, and classifiers by distance read only the first principal components.
 
     Args:
-        classifier: Of ``CLASSIFIERS``.
-        settings: Of ``GRIDS``; ``pca`` of more components than there are is as many as there are.
+        classifier: One of ``CLASSIFIERS``.
+        settings: Of ``GRIDS``; ``pca`` is limited to the number of components there are.
         shape: Rows and features that it will be fitted on.
-        seed: Of what is drawn at random.
+        seed: Random seed.
 
     Example:
         >>> pipeline = make_pipeline("rbf-svm", {"pca": 64, "C": 1.0, "gamma": "scale"}, (100, 512))
@@ -235,39 +302,39 @@ def make_pipeline(
 
 
 def _estimator(classifier: Classifier, settings: dict[str, Any], seed: int) -> Any:
-    # scikit-learn takes a second to import, which a help text need not wait for.
+    # scikit-learn takes a second to import, which --help does not wait for.
     from sklearn import ensemble, linear_model, neighbors, svm
 
-    weighed: dict[str, Any] = {"class_weight": "balanced", "random_state": seed}
+    balanced: dict[str, Any] = {"class_weight": "balanced", "random_state": seed}
     if classifier == "logistic":
-        return linear_model.LogisticRegression(max_iter=5000, **weighed, **settings)
+        return linear_model.LogisticRegression(max_iter=5000, **balanced, **settings)
     if classifier == "linear-svm":
-        return svm.LinearSVC(dual="auto", max_iter=20_000, **weighed, **settings)
+        return svm.LinearSVC(dual="auto", max_iter=20_000, **balanced, **settings)
     if classifier == "rbf-svm":
-        return svm.SVC(kernel="rbf", **weighed, **settings)
+        return svm.SVC(kernel="rbf", **balanced, **settings)
     if classifier == "knn":
         return neighbors.KNeighborsClassifier(**settings)
     if classifier == "random-forest":
-        return ensemble.RandomForestClassifier(_NUM_TREES, **weighed, **settings)
-    return ensemble.HistGradientBoostingClassifier(early_stopping=False, **weighed, **settings)
+        return ensemble.RandomForestClassifier(_NUM_TREES, **balanced, **settings)
+    return ensemble.HistGradientBoostingClassifier(early_stopping=False, **balanced, **settings)
 
 
 def detector_of(
     file: FeatureFile, fitted: FittedClassifier, extractor: NamedExtractor, *, name: str | None = None
 ) -> tuple[FeatureClassifier, DetectorConfig]:
-    """Return a classifier with the network that its features are of, as a detector.
+    """Return a classifier and the network of its features, as a detector.
 
-    Its probabilities (Platt), threshold and band of "uncertain" are fitted on the rows that chose the
+    Its probabilities (Platt), threshold and uncertain band are fitted on the rows that chose the
     classifier.
 
     Args:
-        file: That it was fitted on.
+        file: Features that it was fitted on.
         fitted: Of :func:`fit_classifier`.
         extractor: The file's network, of ``rebuild_extractor``.
-        name: Of the detector; of backbone and classifier when ``None``.
+        name: Of the detector; backbone and classifier when ``None``.
 
     Raises:
-        OptionError: The network gives other features, or the classifier takes reals for fakes.
+        OptionError: The network gives other features, or the classifier scores reals above fakes.
 
     Source: Platt, "Probabilistic outputs for support vector machines" (1999).
     """
@@ -295,7 +362,7 @@ def detector_of(
 def held_out_auc(fitted: FittedClassifier, *, num_resamples: int = 1000, seed: int = 0) -> Interval:
     """Return the AUC over the videos that chose the classifier, with its 95 % bootstrap interval.
 
-    It is kinder than that of new videos: these chose the settings.
+    It is higher than the AUC of new videos, since these videos chose the settings.
     """
     videos = video_samples(_scores(fitted), aggregation_rule="mean")
     samples = (videos.label, videos.fake_probability, videos.video_id)
@@ -316,7 +383,7 @@ def _scores(fitted: FittedClassifier) -> ScoreTable:
 
 
 def _digests(file: FeatureFile, split: str) -> list[str]:
-    """Return what ``data.seen.video_digests`` would of the rows of a split."""
+    """Return ``data.video_digests.video_digests`` of the rows of a split."""
     videos: Iterable[str] = {
         video for table in file.columns() for video in table.video_ids if table.splits[0] == split
     }

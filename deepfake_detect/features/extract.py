@@ -1,8 +1,8 @@
-"""Manifest -> feature file, a row per crop, resumable.
+"""Manifest -> feature file, one row per crop, resumable.
 
-Rows are kept in parts beside the file (``features.h5.parts``), each whole or not there, and become
-part of it at the end in one step: a run that is killed at any moment loses what came after its last
-part, and the file is never half written. The next run takes the parts up.
+Rows are kept in parts next to the file (``features.h5.parts``), each written atomically, and merged
+into it at the end in one step: a run that is killed loses only what came after its last part, and the
+file is never half written. The next run merges the parts that are there.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from torch.utils.data import DataLoader, Subset
 
 from deepfake_detect._version import __version__
 from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable, read_crop, reading_worker
+from deepfake_detect.data.fetched import local_manifest
 from deepfake_detect.data.identities import identity_key
-from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import crop_to_tensor
 from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.features.extractor import FeatureSource, NamedExtractor, build_extractor
+from deepfake_detect.features.extractor import NamedExtractor, build_extractor
 from deepfake_detect.features.feature_file import (
     UNSPLIT,
     FeatureFile,
@@ -38,6 +39,7 @@ from deepfake_detect.features.feature_file import (
     FeatureWriter,
     concatenate,
 )
+from deepfake_detect.features.options import ExtractionOptions, FeatureSource
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, sha256_of_file
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.work import RayOptions, TaskFailure, map_tasks
@@ -50,20 +52,71 @@ _MAX_NAMED = 20
 
 @dataclass(frozen=True)
 class ExtractedFeatures:
-    """What a run did.
+    """The result of an extraction.
 
     Attributes:
         num_new: Rows added.
         num_known: Rows that were there already, in the file or in parts of a killed run.
         unreadable: Paths of crops that could not be read; the next run tries them again.
+        groups: Split, forgery method and number of rows of each group of the file.
     """
 
     num_new: int
     num_known: int
     unreadable: tuple[str, ...]
+    groups: tuple[tuple[str, str, int], ...] = ()
 
 
 def extract_features(
+    manifest: str | os.PathLike[str] | Manifest,
+    out: str | os.PathLike[str],
+    *,
+    backbone: str | None = FeatureSource.backbone,
+    weights: str | None = FeatureSource.weights,
+    detector: str | None = FeatureSource.detector,
+    layer: str | None = FeatureSource.layer,
+    is_spatial: bool = FeatureSource.is_spatial,
+    where: str | None = ExtractionOptions.where,
+    batch_size: int = ExtractionOptions.batch_size,
+    num_workers: int | None = ExtractionOptions.num_workers,
+    device: str | torch.device = "auto",
+    cluster: RayOptions | None = None,
+    show_progress: bool = True,
+) -> ExtractedFeatures:
+    """Write the features of a manifest's crops to an HDF5 file, adding those that it lacks.
+
+    Args:
+        manifest: Manifest, or its path or URL.
+        out: The HDF5 file; features of a split and method are under ``/SPLIT/METHOD``.
+        backbone, weights, detector, layer, is_spatial: The network, see :class:`FeatureSource`.
+        where, batch_size, num_workers: See :class:`ExtractionOptions`.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        cluster, show_progress: See :func:`add_features`.
+
+    Returns:
+        Counts, and the groups of the file.
+
+    Raises:
+        OptionError, WeightsError, CheckpointError: The network cannot be built.
+        OptionError, ManifestError, OutputError: As for :func:`add_features`.
+    """
+    source = FeatureSource(backbone, weights, detector, layer, is_spatial)
+    options = ExtractionOptions(where, batch_size, num_workers)
+    rows = manifest if isinstance(manifest, Manifest) else read_manifest(local_manifest(manifest))
+    return add_features(
+        rows if options.where is None else rows.where(options.where),
+        build_extractor(source),
+        out,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        # On a cluster each worker chooses its device, from the GPUs that it was given.
+        device=device if cluster is not None else choose_device(device),
+        cluster=cluster,
+        show_progress=show_progress,
+    )
+
+
+def add_features(
     manifest: Manifest,
     extractor: NamedExtractor,
     out: str | os.PathLike[str],
@@ -75,40 +128,40 @@ def extract_features(
     cluster: RayOptions | None = None,
     show_progress: bool = True,
 ) -> ExtractedFeatures:
-    """Add the features of a manifest's crops to a file, those that it does not hold yet.
+    """Add to a file the features of a manifest's crops that it does not hold yet.
 
-    A row is known again by video, track and frame. Memory holds one part of features, the columns of
-    the manifest, and 16 bytes for each row of the file, whatever its features.
+    A row is recognized by video, track and frame. Memory holds one part of the features, the columns of
+    the manifest, and 16 bytes per row of the file.
 
     Args:
         manifest: Rows wanted.
         extractor: Of ``build_extractor``.
-        out: The HDF5 file, made where it is not there.
-        batch_size: Crops at a time, from 1.
-        rows_per_part: Rows that a kill can cost at most, from 1.
+        out: The HDF5 file, created if missing.
+        batch_size: Crops per batch, 1 or more.
+        rows_per_part: Most rows that a killed run loses, 1 or more.
         num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
         device: As for ``load_detector``.
-        cluster: Where crops are read and features computed by the workers of a Ray cluster, in place of
-            ``num_workers``. All its machines need the crops, and the weights, under the
-            same paths; the file is written here. Crops that three workers died of count as unreadable.
-        show_progress: Whether to draw a progress bar.
+        cluster: Ray cluster whose workers read the crops and compute the features, in place of
+            ``num_workers``. All its machines need the crops and the weights under the same paths; the
+            file is written here. Crops that crashed three workers count as unreadable.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        Counts.
+        Counts, and the groups of the file.
 
     Raises:
         OptionError: The file holds features of another network, layer or cut; a number is out of range.
         ManifestError: There is no row; the file is damaged; known rows have another label, split or
-            method now; not one crop can be read.
-        OutputError: It cannot be written there, or another run is writing.
+            method now; no crop can be read.
+        OutputError: The file cannot be written, or another run is writing it.
     """
     if manifest.num_rows == 0:
-        raise ManifestError(manifest.path, "holds no row to extract", "choose other rows")
+        raise ManifestError(manifest.path, "has no row to extract", "choose other rows")
     for name, value in {"batch_size": batch_size, "rows_per_part": rows_per_part}.items():
         if value < 1:
-            raise OptionError(name, f"is {value}", "pass 1 or more")
+            raise OptionError(name, f"is {value}", "must be 1 or more")
     if num_workers is not None and num_workers < 0:
-        raise OptionError("num_workers", f"is {num_workers}", "pass 0 or more")
+        raise OptionError("num_workers", f"is {num_workers}", "must be 0 or more")
     target = Path(out)
     info = _info_of(manifest, extractor)
     parts = make_folder(target.parent / f"{target.name}.parts")
@@ -127,23 +180,24 @@ def extract_features(
                 computed = _computed_on(cluster, manifest, extractor, info, blocks, str(device))
             read = _readable(computed, unreadable, lambda count: progress.advance(task, count))
             tables = (_table(rows, features, columns) for rows, features in read)
-            placed = (_with_paths(table, manifest.root, target.parent) for table in tables)
-            stored += _write_parts(_gathered(placed, rows_per_part), parts, info, stored)
+            relative = (_with_paths(table, manifest.root, target.parent) for table in tables)
+            stored += _write_parts(_in_parts(relative, rows_per_part), parts, info, stored)
         if not stored and len(unreadable) == len(columns) > 0:
-            raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
+            raise ManifestError(manifest.root, "none of its crops can be read", "extract the faces again")
         _merge(target, info, stored, manifest)
     shutil.rmtree(parts, ignore_errors=True)
-    _warn_of(manifest, columns, unreadable)
+    _warn_unreadable(manifest, columns, unreadable)
     paths = columns["path"].take(pa.array(unreadable, pa.int64())).to_pylist()
-    return ExtractedFeatures(len(wanted) - len(unreadable), len(columns) - len(wanted), tuple(paths))
+    num_new, num_known = len(wanted) - len(unreadable), len(columns) - len(wanted)
+    return ExtractedFeatures(num_new, num_known, tuple(paths), tuple(FeatureFile(target).groups))
 
 
-def picture_features(extractor: NamedExtractor, paths: Sequence[Path]) -> np.ndarray:
-    """Return the features (N, ...), float32, of pictures that are crops already, on the CPU.
+def image_features(extractor: NamedExtractor, paths: Sequence[Path]) -> np.ndarray:
+    """Return the features (N, ...), float32, of images that are crops already, on the CPU.
 
     Args:
         extractor: Of ``build_extractor``.
-        paths: Image files, one or more, cut as the crops that the features are compared with.
+        paths: One or more image files, cut as the crops that the features are compared with.
 
     Raises:
         ManifestError: One cannot be read.
@@ -167,11 +221,11 @@ def _info_of(manifest: Manifest, extractor: NamedExtractor) -> FeatureInfo:
 
 
 def _known_rows(target: Path, parts: Path, info: FeatureInfo) -> tuple[list[Path], np.ndarray]:
-    """Return the parts of a killed run that are still to be merged, and the keys of all rows there are."""
+    """Return the parts of a killed run that are not merged yet, and the keys of all known rows."""
     known = np.zeros((0, 2), np.uint64)
     if target.exists():
         file = FeatureFile(target)
-        _refuse_another(file, info)
+        _check_same_network(file, info)
         known = _keys_of_file(file)
     unmerged = []
     for part in sorted(parts.glob("part-*.h5")):
@@ -182,7 +236,7 @@ def _known_rows(target: Path, parts: Path, info: FeatureInfo) -> tuple[list[Path
             warnings.warn(f"{part.name} of an earlier run is extracted again: {error.cause}", stacklevel=3)
             part.unlink()
             continue
-        _refuse_another(file, info)
+        _check_same_network(file, info)
         if np.isin(keys[:, 0], known[:, 0]).all():
             part.unlink()  # the run was killed after the merge
         else:
@@ -191,10 +245,10 @@ def _known_rows(target: Path, parts: Path, info: FeatureInfo) -> tuple[list[Path
     return unmerged, known
 
 
-def _refuse_another(file: FeatureFile, info: FeatureInfo) -> None:
+def _check_same_network(file: FeatureFile, info: FeatureInfo) -> None:
     for name in ("source", "preprocessing", "geometry", "feature_shape"):
         there, wanted = getattr(file.info, name), getattr(info, name)
-        if name == "source":  # the same weights may lie elsewhere by now
+        if name == "source":  # the same weights may be elsewhere by now
             there, wanted = (
                 {key: one[key] for key in ("weights_sha256", "layer", "is_spatial")}
                 for one in (there, wanted)
@@ -216,14 +270,14 @@ def _keys_of_file(file: FeatureFile) -> np.ndarray:
 def _keys(
     videos: Iterable[str], tracks: Any, frames: Any, splits: Any, methods: Any, labels: Any
 ) -> np.ndarray:
-    """Return uint64 (N, 2): a hash of which crop a row is, and one of what is said of it."""
+    """Return uint64 (N, 2): a hash of which crop a row is, and a hash of its labels too."""
     numbers = zip(np.asarray(tracks).tolist(), np.asarray(frames).tolist(), strict=True)
     which = [f"{video}\n{track}\n{frame}" for video, (track, frame) in zip(videos, numbers, strict=True)]
-    said = zip(splits, methods, np.asarray(labels).tolist(), strict=True)
+    labeled = zip(splits, methods, np.asarray(labels).tolist(), strict=True)
     return np.array(
         [
             (_hash(crop), _hash(f"{crop}\n{split}\n{method}\n{label}"))
-            for crop, (split, method, label) in zip(which, said, strict=True)
+            for crop, (split, method, label) in zip(which, labeled, strict=True)
         ],
         np.uint64,
     ).reshape(-1, 2)
@@ -234,7 +288,7 @@ def _hash(text: str) -> int:
 
 
 def _unknown_rows(manifest: Manifest, columns: pa.Table, known: np.ndarray) -> np.ndarray:
-    """Return the rows whose crop is not known, int64 rising."""
+    """Return the rows whose crop is not known, int64, ascending."""
     videos, methods = columns["video_id"].to_pylist(), columns["method"].to_pylist()
     splits = [split or UNSPLIT for split in columns["split"].to_pylist()]
     numbers = [columns[name].to_numpy() for name in ("track_id", "frame_index", "label")]
@@ -245,8 +299,8 @@ def _unknown_rows(manifest: Manifest, columns: pa.Table, known: np.ndarray) -> n
         video = videos[int(np.flatnonzero(changed)[0])]
         raise ManifestError(
             manifest.path,
-            f"{changed.sum():,} crops, such as of {video}, had another split, method or label when their "
-            "features were taken",
+            f"{changed.sum():,} crops, for example of {video}, had another split, method or label when their "
+            "features were extracted",
             "extract into another file",
         )
     return np.flatnonzero(~is_known)
@@ -293,7 +347,7 @@ def _computed_on(
     blocks: Sequence[np.ndarray],
     device: str,
 ) -> Iterator[_Computed]:
-    """Compute blocks on a cluster; yield them in their order, so that the file is that of one machine."""
+    """Compute blocks on a cluster and yield them in order, so that the file equals that of one machine."""
     make_worker = partial(_BlockWorker, manifest, extractor.source, info, device)
     for rows, result in map_tasks(blocks, make_worker, engine="ray", ray=cluster, in_order=True):
         if isinstance(result, TaskFailure):
@@ -305,7 +359,7 @@ def _computed_on(
 
 
 class _BlockWorker:
-    """Computes the features of the rows it is given, in a process of a cluster."""
+    """Computes the features of rows, in a process of a cluster."""
 
     def __init__(self, manifest: Manifest, source: FeatureSource, info: FeatureInfo, device: str) -> None:
         self._extractor = build_extractor(source)
@@ -321,7 +375,7 @@ class _BlockWorker:
 def _readable(
     computed: Iterable[_Computed], unreadable: list[int], on_rows: Callable[[int], None]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows with their features; rows that cannot be read are gathered."""
+    """Yield rows with their features; collect rows that cannot be read."""
     for rows, features, others in computed:
         unreadable += others.tolist()
         if len(rows):
@@ -330,7 +384,7 @@ def _readable(
 
 
 def _table(numbers: np.ndarray, features: np.ndarray, columns: pa.Table) -> FeatureTable:
-    """Return features with the columns of their rows; paths as the manifest has them."""
+    """Return features with the columns of their rows; paths as in the manifest."""
     rows = columns.take(numbers).to_pydict()
     people = zip(rows["dataset"], rows["target_id"], strict=True)
     return FeatureTable(
@@ -352,14 +406,14 @@ def _texts(values: Iterable[str]) -> np.ndarray:
 
 def _with_paths(table: FeatureTable, root: Path, folder: Path) -> FeatureTable:
     """Return a table whose paths, relative to ``root``, are relative to ``folder``."""
-    home, place = root.resolve(), folder.resolve()
-    return replace(table, paths=_texts(os.path.relpath(home / path, place) for path in table.paths))
+    home, target = root.resolve(), folder.resolve()
+    return replace(table, paths=_texts(os.path.relpath(home / path, target) for path in table.paths))
 
 
 def _write_parts(
     tables: Iterator[FeatureTable], folder: Path, info: FeatureInfo, earlier: Sequence[Path]
 ) -> list[Path]:
-    """Write each table as a part behind those there are; return the new ones."""
+    """Write each table as a part after the earlier ones; return the new parts."""
     first = 1 + max((int(part.stem.rsplit("-", 1)[-1]) for part in earlier), default=0)
     written = []
     for number, table in enumerate(tables, start=first):
@@ -370,8 +424,8 @@ def _write_parts(
     return written
 
 
-def _gathered(tables: Iterator[FeatureTable], num_rows: int) -> Iterator[FeatureTable]:
-    """Put tables together until each has so many rows; the last may have fewer."""
+def _in_parts(tables: Iterator[FeatureTable], num_rows: int) -> Iterator[FeatureTable]:
+    """Concatenate tables until each has ``num_rows`` rows; the last may have fewer."""
     pending: list[FeatureTable] = []
     for table in tables:
         pending.append(table)
@@ -383,7 +437,7 @@ def _gathered(tables: Iterator[FeatureTable], num_rows: int) -> Iterator[Feature
 
 
 def _merge(target: Path, info: FeatureInfo, parts: Sequence[Path], manifest: Manifest) -> None:
-    """Put parts into the file in one step; with none, a file that is there stays as it is."""
+    """Merge parts into the file in one step; without parts, an existing file stays unchanged."""
     if not parts and target.exists():
         return
     run = {
@@ -404,7 +458,7 @@ def _merge(target: Path, info: FeatureInfo, parts: Sequence[Path], manifest: Man
                     writer.append(table)
 
 
-def _warn_of(manifest: Manifest, columns: pa.Table, unreadable: Sequence[int]) -> None:
+def _warn_unreadable(manifest: Manifest, columns: pa.Table, unreadable: Sequence[int]) -> None:
     if not unreadable:
         return
     paths = columns["path"].take(pa.array(unreadable[:_MAX_NAMED], pa.int64())).to_pylist()

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.errors import CheckpointError
+from deepfake_detect.features.options import FeatureSource as FeatureSource
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 from deepfake_detect.models.layers import (
@@ -26,51 +27,23 @@ from deepfake_detect.models.layers import (
 from deepfake_detect.models.weights import read_weights_file
 from deepfake_detect.records import CropGeometry
 
-_SEED = 0  # of a network without weights: features of two runs are to be alike
-
-
-@dataclass(frozen=True)
-class FeatureSource:
-    """Which network makes the features, and where in it they are taken.
-
-    Attributes:
-        backbone: A name, as for ``create_model``; ``None`` where a detector is given.
-        weights: As for ``create_model``; ``None`` for random ones.
-        detector: A detector file, whose network is taken in place of a backbone.
-        layer: Name of a layer, such as ``"blocks.5"``; ``None`` for what the encoder gives.
-        is_spatial: Whether maps are kept as they are, in place of their mean over all places.
-
-    Raises:
-        OptionError: Neither or both of backbone and detector are given, or weights for a detector.
-    """
-
-    backbone: str | None = None
-    weights: str | None = None
-    detector: str | None = None
-    layer: str | None = None
-    is_spatial: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.backbone is None) == (self.detector is None):
-            raise OptionError("backbone", "is to come with no detector", "pass one of them")
-        if self.detector is not None and self.weights is not None:
-            raise OptionError("weights", "a detector has its own", "pass a backbone, or leave them out")
+_SEED = 0  # of a network without weights, so that two runs give the same features
 
 
 class FeatureExtractor(nn.Module):
     """Normalized images (N, 3, S, S) in, features out: (N, F), or (N, C, h, w) of maps.
 
     Args:
-        model: Whose encoder is used.
-        layer: Name of a layer, see ``explain.layers.named_layers``; ``None`` for the encoder's output.
-        is_spatial: Whether maps are kept; without a layer, those of the last that has any.
+        model: Network whose encoder is used.
+        layer: Name of a layer, see ``models.layers.named_layers``; ``None`` for the encoder's output.
+        is_spatial: Whether maps are kept; without a layer, those of the last layer with maps.
 
     Attributes:
-        layer: The name, also where it was left open but maps are wanted.
+        layer: Name of the layer, also where maps are kept and none was given.
         feature_shape: (F,) or (C, h, w).
 
     Raises:
-        OptionError: There is no such layer (near names are listed), or it gives no map.
+        OptionError: There is no such layer (similar names are listed), or its output is no map.
 
     Example:
         >>> extractor = FeatureExtractor(create_model("resnet18", image_size=64), layer="layer2")
@@ -105,14 +78,14 @@ class FeatureExtractor(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class NamedExtractor:
-    """An extractor with what is to be told of it.
+    """An extractor with its description.
 
     Attributes:
         network: On the CPU.
-        source: What it was built from.
+        source: Options that it was built from.
         weights_sha256: Hash of the encoder's tensors by name.
-        card: The network in words.
-        geometry: How its crops are to be cut; ``None`` where any cut will do.
+        card: Description of the network.
+        geometry: How its crops must be cut; ``None`` where any cut will do.
     """
 
     network: FeatureExtractor
@@ -130,7 +103,7 @@ class NamedExtractor:
 def build_extractor(source: FeatureSource) -> NamedExtractor:
     """Build the network of a source.
 
-    A backbone without weights is drawn at random, alike each time, with a warning.
+    A backbone without weights gets the same random ones each time, with a warning.
 
     Raises:
         OptionError: An unknown backbone or layer.
@@ -157,14 +130,14 @@ def build_extractor(source: FeatureSource) -> NamedExtractor:
 
 
 def rebuild_extractor(facts: Mapping[str, Any], *, path: str | None = None) -> NamedExtractor:
-    """Build the network that features are of.
+    """Build the network that computed features.
 
     Args:
         facts: ``FeatureInfo.source`` of their file.
-        path: Where its weights, or its detector, lie by now; where they lay when ``None``.
+        path: Where its weights, or its detector, are now; where they were when ``None``.
 
     Raises:
-        CheckpointError: The file of its weights has other ones now.
+        CheckpointError: The file holds other weights now.
         OptionError, WeightsError: As for :func:`build_extractor`.
     """
     values = dict(facts)
@@ -174,7 +147,7 @@ def rebuild_extractor(facts: Mapping[str, Any], *, path: str | None = None) -> N
     extractor = build_extractor(FeatureSource(**values))
     if extractor.weights_sha256 != expected:
         where = extractor.source.detector or extractor.source.weights or extractor.source.backbone
-        raise CheckpointError(where, "holds other weights than those the features are of", "extract again")
+        raise CheckpointError(where, "holds other weights than those of the features", "extract them again")
     return extractor
 
 
@@ -197,17 +170,18 @@ def _from_backbone(source: FeatureSource) -> ForgeryClassifier:
     assert source.backbone is not None
     if source.weights is not None:
         return create_model(source.backbone, weights=source.weights)
-    warnings.warn(f"{source.backbone} has random weights: its features mean little", stacklevel=3)
+    warnings.warn(f"{source.backbone} has random weights, so its features mean little", stacklevel=3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         return create_model(source.backbone)
 
 
 def _weights_card(weights: str | None) -> dict[str, Any]:
-    told = {} if weights is None or not Path(weights).is_file() else read_weights_file(weights).metadata
-    return {"weights": weights, "weights_metadata": dict(told)}
+    is_file = weights is not None and Path(weights).is_file()
+    metadata = read_weights_file(weights).metadata if is_file and weights is not None else {}
+    return {"weights": weights, "weights_metadata": dict(metadata)}
 
 
 def _detector_card(config: DetectorConfig) -> dict[str, Any]:
-    """Return a detector's config without the digests of the videos it has seen: thousands of them."""
+    """Return a detector's config without the digests of thousands of videos."""
     return {"detector_config": replace(config, training=config.training.readable()).to_dict()}

@@ -1,11 +1,11 @@
-"""HDF5 of features by split and method, read a part at a time.
+"""HDF5 of features by split and method, read in parts.
 
-``/train/Deepfakes/features`` is float32 (N, ...), beside it ``labels``, ``video_ids``,
+``/train/Deepfakes/features`` is float32 (N, ...), next to ``labels``, ``video_ids``,
 ``frame_indices``, ``track_ids``, ``identities`` and ``paths``, all of length N and extendable. Rows
-without a split are under ``unsplit``. Attributes of the root tell what the features are of.
+without a split are under ``unsplit``. Attributes of the root describe the network and the crops.
 
-A file is written beside its place and renamed, so it is whole or not there. One that was cut short
-later is refused: HDF5 knows its length, and each chunk of numbers carries a checksum.
+Files are written atomically. A file that was truncated later is rejected: HDF5 stores its length, and
+each chunk of numbers has a checksum.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ import torch
 from torch.utils.data import Dataset
 
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.io.plain import from_plain
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 FORMAT = "deepfake_detect.features"
 UNSPLIT = "unsplit"
 """Name of the group of rows without a split."""
-_CHUNK_VALUES = 1 << 18  # about 1 MB of float32 a chunk
-_CHUNK_ROWS = 4096  # of the columns beside the features
+_CHUNK_VALUES = 1 << 18  # about 1 MB of float32 per chunk
+_CHUNK_ROWS = 4096  # of the other columns
 _CACHE_BYTES = 64 << 20
 _TEXT = h5py.string_dtype("utf-8")
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Rows of features, a row per crop; every array has the same length N.
+    """Rows of features, one per crop; every array has the same length N.
 
     Attributes:
         features: float32 (N, F) pooled, or (N, C, h, w) as maps.
@@ -45,7 +46,7 @@ class FeatureTable:
         video_ids: text (N,), object dtype.
         frame_indices: int32 (N,), from 0.
         track_ids: int32 (N,), the person's track within the video, from 0.
-        identities: text (N,), the person seen, unique over datasets; ``""`` where unknown.
+        identities: text (N,), the visible person, unique over datasets; ``""`` where unknown.
         paths: text (N,), of the crop, relative to the folder of the feature file.
         splits, methods: text (N,); a split is ``"unsplit"`` where there is none.
     """
@@ -68,7 +69,7 @@ class FeatureTable:
         return FeatureTable(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-# Dtype of each stored column beside the features.
+# Dtype of each stored column except the features.
 _COLUMNS: dict[str, Any] = {
     "labels": np.int8,
     "video_ids": _TEXT,
@@ -81,11 +82,11 @@ _COLUMNS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What the features of a file are of; equal in all of its rows.
+    """Network and crops of a file's features, the same for all rows.
 
     Attributes:
         source: How to build the network again, see :class:`extractor.FeatureSource`, as plain values.
-        card: The network in words: its weights' metadata, or the detector's config.
+        card: Description of the network: its weights' metadata, or the detector's config.
         preprocessing: Of the crops.
         geometry: How the crops were cut.
         feature_shape: (F,), or (C, h, w) of maps.
@@ -107,19 +108,19 @@ class Group(NamedTuple):
 
 
 class FeatureFile:
-    """A feature file, opened for each question and never held.
+    """A feature file, opened for each call and closed again.
 
     Args:
         path: The HDF5 file.
 
     Attributes:
-        info: What the features are of.
+        info: Network and crops of the features.
         manifests: For each run that added rows: the manifest's ``path``, ``sha256`` and ``where``,
             and ``library_version``.
-        groups: In the order of their names.
+        groups: Sorted by name.
 
     Raises:
-        ManifestError: It is missing, cut short, damaged or of another kind.
+        ManifestError: The file is missing, truncated, damaged or of another kind.
 
     Example:
         >>> import tempfile
@@ -214,22 +215,20 @@ class FeatureFile:
         try:
             with h5py.File(self.path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
                 if file.attrs.get("format") != FORMAT:
-                    raise ManifestError(
-                        self.path, "is no feature file", "pass the file of extract-features --out"
-                    )
+                    raise ManifestError(self.path, "is no feature file", "pass the `out` of extract_features")
                 yield file
         except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
             reason = str(error).splitlines()[0]
             raise ManifestError(
-                self.path, f"is cut short or damaged ({reason})", "delete it and extract again"
+                self.path, f"is truncated or damaged ({reason})", "delete it and extract again"
             ) from error
 
 
 class FeatureDataset(Dataset[tuple[torch.Tensor, int]]):
     """Map-style dataset of (float32 tensor, label); each process opens the file for itself.
 
-    Neighboring rows are quick, as they share compressed chunks; rows in random order are not: read
-    what fits into memory with :meth:`FeatureFile.read`.
+    Neighboring rows are fast, since they are in the same compressed chunk; rows in random order are
+    not: read what fits into memory with :meth:`FeatureFile.read`.
     """
 
     def __init__(self, file: FeatureFile, groups: tuple[Group, ...]) -> None:
@@ -246,8 +245,8 @@ class FeatureDataset(Dataset[tuple[torch.Tensor, int]]):
             raise IndexError(row)
         number = int(np.searchsorted(self._ends, row, side="right"))
         group = self._file()[self._names[number]]
-        place = row - (int(self._ends[number - 1]) if number else 0)
-        return torch.from_numpy(group["features"][place]), int(group["labels"][place])
+        index = row - (int(self._ends[number - 1]) if number else 0)
+        return torch.from_numpy(group["features"][index]), int(group["labels"][index])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}
@@ -319,7 +318,7 @@ class FeatureWriter:
             **packed,
         )
         for name, kind in _COLUMNS.items():
-            # HDF5 keeps texts of free length apart from their chunk, where its filters do not reach.
+            # HDF5 stores texts of variable length outside their chunk, where its filters do not apply.
             filters = {} if kind is _TEXT else packed
             group.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(_CHUNK_ROWS,), **filters)
 
@@ -327,22 +326,22 @@ class FeatureWriter:
 def feature_table(
     features: np.ndarray, *, split: str | None, method: str, label: int = 0, video_ids: Iterable[str] = ()
 ) -> FeatureTable:
-    """Return features that come from nowhere but here as a table, such as synthetic ones.
+    """Return features that are of no crops, for example synthetic ones, as a table.
 
     Args:
         features: (N, ...), converted to float32.
         split, method, label: Of all rows; label 1 is fake.
-        video_ids: One a row; without them each row is a video of its own.
+        video_ids: One per row; without them each row is a separate video.
     """
     count = len(features)
     names = list(video_ids) or [f"{method}/{number}" for number in range(count)]
-    whole = np.zeros(count, np.int32)
+    zeros = np.zeros(count, np.int32)
     return FeatureTable(
         features=np.asarray(features, np.float32),
         labels=np.full(count, label, np.int8),
         video_ids=np.array(names, dtype=object),
-        frame_indices=whole,
-        track_ids=whole,
+        frame_indices=zeros,
+        track_ids=zeros,
         identities=np.full(count, "", dtype=object),
         paths=np.full(count, "", dtype=object),
         splits=np.full(count, split or UNSPLIT, dtype=object),
@@ -351,7 +350,7 @@ def feature_table(
 
 
 def concatenate(tables: Iterable[FeatureTable]) -> FeatureTable:
-    """Return tables, one or more of one feature shape, one below the other."""
+    """Return one or more tables of one feature shape as one."""
     parts = list(tables)
     if len(parts) == 1:
         return parts[0]
@@ -372,15 +371,7 @@ def _write_manifests(file: h5py.File, manifests: list[Mapping[str, Any]]) -> Non
 
 def _read_info(file: h5py.File) -> FeatureInfo:
     values = {field.name: json.loads(file.attrs[field.name]) for field in fields(FeatureInfo)}
-    preprocessing = values.pop("preprocessing")
-    return FeatureInfo(
-        preprocessing=Preprocessing(
-            preprocessing["image_size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
-        ),
-        geometry=CropGeometry(**values.pop("geometry")),
-        feature_shape=tuple(values.pop("feature_shape")),
-        **values,
-    )
+    return from_plain(FeatureInfo, values, name="info")
 
 
 def _read_rows(stored: h5py.Group, rows: slice, group: Group, *, with_features: bool = True) -> FeatureTable:
@@ -390,15 +381,15 @@ def _read_rows(stored: h5py.Group, rows: slice, group: Group, *, with_features: 
     }
     count = len(columns["labels"])
     features = stored["features"][rows] if with_features else np.zeros((count, 0), np.float32)
-    places = {
+    group_columns = {
         "splits": np.full(count, group.split, dtype=object),
         "methods": np.full(count, group.method, dtype=object),
     }
-    return FeatureTable(features=features, **columns, **places)
+    return FeatureTable(features=features, **columns, **group_columns)
 
 
 def _quoted(name: str) -> str:
-    """Return a name that HDF5 takes for one group: ``/`` and ``.`` have a meaning there."""
+    """Return a name without ``/`` and ``.``, which have a meaning in HDF5."""
     quoted = name.replace("%", "%25").replace("/", "%2F")
     return quoted.replace(".", "%2E") if set(quoted) == {"."} else quoted
 

@@ -1,8 +1,8 @@
 """Fitted scikit-learn pipelines as tensors: what a detector file holds of a classical classifier.
 
 Some of what is needed has no public name in scikit-learn: ``SVC._gamma``, the points of
-``KNeighborsClassifier``, and the trees of ``HistGradientBoostingClassifier``, which can be had in no
-other way. :func:`check_same_logits` compares the logits of both, so a release of scikit-learn that
+``KNeighborsClassifier``, and the trees of ``HistGradientBoostingClassifier``, which cannot be read in
+any other way. :func:`check_same_logits` compares the logits of both, so a release of scikit-learn that
 changes these names or their meaning stops the fit and never writes a wrong detector.
 """
 
@@ -88,7 +88,7 @@ def _input_tensors(steps: list[Any], num_features: int) -> Tensors:
     for step in steps:
         if hasattr(step, "scale_"):
             shift, scale = _tensor(step.mean_), _tensor(step.scale_)
-        else:  # PCA takes its mean from what is scaled
+        else:  # PCA subtracts its mean after scaling
             shift = shift + scale * _tensor(step.mean_)
             tensors["projection"] = _tensor(step.components_.T)
     return {"shift": shift, "scale": scale, **tensors}

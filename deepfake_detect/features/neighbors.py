@@ -1,7 +1,7 @@
 """The nearest faces of a face, and how often they are of the same person.
 
-Which faces are near is for the features to say: those of a network trained on identities put a
-person's faces together, those of a detector faces with the same traces.
+Which faces are near depends on the features: those of a network trained on identities are similar for
+faces of one person, those of a detector for faces with the same traces of forgery.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from deepfake_detect.metrics.bootstrap import CONFIDENCE
 _ROWS_AT_ONCE = 1024
 # Unit vectors float32 (Q, F) and a number to rows (Q, number).
 _Search = Callable[[np.ndarray, int], np.ndarray]
-_TIES = 16  # candidates beyond those asked for: float32 may swap what is all but equally near
+_TIES = 16  # extra candidates: float32 may swap faces that are almost equally near
 
 
 def has_faiss() -> bool:
-    """Tell whether faiss is installed."""
+    """Return whether faiss is installed."""
     return importlib.util.find_spec("faiss") is not None
 
 
 class FaceIndex:
-    """Features to look up the nearest of, by the cosine between them.
+    """An index of features for search by cosine.
 
-    With faiss installed it searches, else scikit-learn; both are exact, and candidates are put in
-    order by their cosine in float64, then by row, so that the answers are the same.
+    faiss searches where it is installed, otherwise scikit-learn. Both are exact, and candidates are
+    sorted by their cosine in float64, then by row, so that the results are the same.
 
     Args:
         features: float (N, F), N >= 1.
         use_faiss: Whether to search with faiss; where it is installed when ``None``.
 
     Raises:
-        OptionError: Features are no vectors, not finite, or there are none; faiss is asked for and
-            not installed.
+        OptionError: Features are not vectors, not finite, or there are none; ``use_faiss`` is true and
+            faiss is not installed.
 
     Example:
         >>> index = FaceIndex(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]]))
@@ -51,7 +51,7 @@ class FaceIndex:
         if features.ndim != 2 or len(features) == 0:
             raise OptionError("features", f"have the shape {features.shape}", "pass one or more vectors")
         if use_faiss and not has_faiss():
-            raise OptionError("use_faiss", "faiss is not installed", "pip install faiss-cpu, or leave it out")
+            raise OptionError("use_faiss", "faiss is not installed", "install it, or leave it out")
         self._points = unit_vectors(features)
         self._use_faiss = has_faiss() if use_faiss is None else use_faiss
         self._search = self._faiss_search() if self._use_faiss else self._sklearn_search()
@@ -62,12 +62,12 @@ class FaceIndex:
     def nearest(
         self, queries: np.ndarray, *, count: int, without: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows nearest to each query, the nearest first.
+        """Return the rows nearest to each query, nearest first.
 
         Args:
             queries: float (Q, F).
-            count: Of each query, from 1; no more than there are rows.
-            without: int (Q,), a row that is no answer to the query, such as itself.
+            count: Rows per query, from 1 to the number of rows.
+            without: int (Q,), a row to leave out per query, for example the query itself.
 
         Returns:
             Rows int64 (Q, count) and their cosines float64 (Q, count), -1 to 1.
@@ -77,7 +77,7 @@ class FaceIndex:
         """
         most = len(self) - (without is not None)
         if not 1 <= count <= most:
-            raise OptionError("count", f"is {count}", f"pass 1 to {most}")
+            raise OptionError("count", f"is {count}", f"must be 1 to {most}")
         if queries.ndim != 2 or queries.shape[1] != self._points.shape[1]:
             raise OptionError(
                 "queries", f"have the shape {queries.shape}", f"pass (Q, {self._points.shape[1]})"
@@ -119,7 +119,7 @@ class FaceIndex:
 
 
 def unit_vectors(features: np.ndarray) -> np.ndarray:
-    """Return vectors (N, F) divided by their length, float64; a vector of zeros stays as it is.
+    """Return vectors (N, F) divided by their length, float64; a vector of zeros is unchanged.
 
     Raises:
         OptionError: A value is not finite.
@@ -137,11 +137,11 @@ class RetrievalPrecision:
     """How often the nearest faces of a face are of the same person.
 
     Attributes:
-        count: Nearest faces looked at, k.
-        num_queries: Faces whose person has another face; all others are among the answers alone.
-        hit: Share of queries with the person among the k.
-        precision: Mean share of the k that are the person, of as many as there are faces of them.
-        chance: ``hit`` expected of faces in random order.
+        count: Nearest faces that are compared, k.
+        num_queries: Faces whose person has another face; the others are only searched.
+        hit: Fraction of queries with the person among the k.
+        precision: Mean fraction of the k that show the person, out of as many as there are.
+        chance: ``hit`` expected for faces in random order.
     """
 
     count: int
@@ -158,13 +158,13 @@ def retrieval_precision(
 
     Args:
         features: float (N, F).
-        identities: text (N,), ``""`` where unknown, which is nobody's.
-        count: Nearest faces looked at, from 1.
-        num_resamples: Bootstrap draws of whole people, for the interval of ``hit``.
-        seed: Of them.
+        identities: text (N,), ``""`` where unknown, which matches no other.
+        count: Nearest faces that are compared, 1 or more.
+        num_resamples: Bootstrap resamples by person, for the interval of ``hit``.
+        seed: Of the resampling.
 
     Raises:
-        OptionError: Nobody has two faces, or ``count`` is out of range.
+        OptionError: No person has two faces, or ``count`` is out of range.
 
     Example:
         >>> faces = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
@@ -175,29 +175,29 @@ def retrieval_precision(
     others = np.where(people[codes] == "", 0, sizes[codes] - 1)
     queries = np.flatnonzero(others > 0)
     if len(queries) == 0:
-        raise OptionError("identities", "nobody has two faces", "choose other rows")
+        raise OptionError("identities", "no person has two faces", "choose other rows")
     rows, _ = FaceIndex(features).nearest(features[queries], count=count, without=queries)
     is_same = codes[rows] == codes[queries][:, None]
     hits = is_same.any(1)
     reachable = np.minimum(others[queries], count)
     misses = np.ones(len(queries))
-    for step in range(count):  # drawn without replacement, none of them the person
+    for step in range(count):  # sampled without replacement, none of them the person
         left = len(codes) - 1 - step
         misses *= np.clip(left - others[queries], 0, None) / left
     return RetrievalPrecision(
         count=count,
         num_queries=len(queries),
-        hit=_share_with_interval(hits, codes[queries], num_resamples, seed),
+        hit=_rate_with_interval(hits, codes[queries], num_resamples, seed),
         precision=float((is_same.sum(1) / reachable).mean()),
         chance=float(1 - misses.mean()),
     )
 
 
-def _share_with_interval(hits: np.ndarray, people: np.ndarray, num_resamples: int, seed: int) -> Interval:
+def _rate_with_interval(hits: np.ndarray, people: np.ndarray, num_resamples: int, seed: int) -> Interval:
     _, codes = np.unique(people, return_inverse=True)
     num_hits, num_faces = np.bincount(codes, hits), np.bincount(codes)
-    drawn = np.random.default_rng(seed).integers(len(num_faces), size=(num_resamples, len(num_faces)))
-    shares = num_hits[drawn].sum(1) / num_faces[drawn].sum(1)
+    sampled = np.random.default_rng(seed).integers(len(num_faces), size=(num_resamples, len(num_faces)))
+    rates = num_hits[sampled].sum(1) / num_faces[sampled].sum(1)
     edge = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(shares, [edge, 1 - edge])
+    low, high = np.quantile(rates, [edge, 1 - edge])
     return Interval(float(hits.mean()), float(low), float(high))

@@ -79,7 +79,7 @@ def register_backbone(
     """Add a backbone that ``create_model``, training and detector files find by name.
 
     Args:
-        name: Its name, not taken yet. To be read again, a detector whose network was passed to
+        name: A new name. To be read again, a detector whose network was passed to
             ``create_model`` as a module needs a backbone of the name that its error gives.
         build: Class or function without required arguments that makes a module from images
             (N, 3, H, W) to features (N, F). ``backbone_options`` are its keyword arguments.
@@ -143,7 +143,7 @@ def check_backbone(backbone: object) -> str:
 
 
 def find_backbone(name: str) -> Backbone | None:
-    """Return a backbone that timm does not have; ``None`` where timm has it, or nobody.
+    """Return a backbone that timm does not have; ``None`` where timm has it, or nothing does.
 
     Plug-ins are loaded only for a name that neither this library nor timm knows.
     """

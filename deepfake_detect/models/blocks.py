@@ -1,4 +1,4 @@
-"""An encoder's blocks from input to output: what unfreezing and layer-wise rates go by."""
+"""An encoder's blocks from input to output, for gradual unfreezing and layer-wise learning rates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepfake_detect.models.backbones import inner_network
 
 
 class Block(nn.Module):
-    """Layers and single parameters of a network that are trained together; not to be called."""
+    """Layers and single parameters of a network that are trained together; it cannot be called."""
 
     def __init__(self, layers: list[nn.Module], loose: list[nn.Parameter]) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Block(nn.Module):
 def encoder_blocks(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return an encoder's blocks by name, input first; each of its parameters is in one of them.
 
-    The blocks of a timm network are those that timm itself decays rates by. VGG's are its single
+    The blocks of a timm network are those of timm's own layer decay. VGG's are its single
     convolutions and poolings, so that the block at index i is layer i + 1 of Keras' VGG, whose
     layer 0 is the input.
     """
@@ -37,7 +37,7 @@ def encoder_blocks(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
         first, *_ = own_names = [*layers, *loose]
         name = _common_name(own_names)
         is_layer = len(layers) == 1 and not loose
-        # Two blocks may share a common name, never a piece.
+        # Two blocks may have a common name, but no common piece.
         named[first if name in named else name] = (
             layers[first] if is_layer else Block([*layers.values()], [*loose.values()])
         )
@@ -66,7 +66,7 @@ def _groups(network: nn.Module) -> list[set[str]]:
 
         matcher: Any = network.group_matcher
         return [set(names) for names in group_parameters(network, matcher(coarse=False)).values()]
-    # Parameters beside the layers stand for positions and the like, which come in with the input.
+    # Parameters outside the layers are for positions and the like, which enter with the input.
     groups = [{name for name, _ in network.named_parameters(recurse=False)}]
     for name, layer in _unrolled(network, ""):
         groups.append({f"{name}.{own}" for own, _ in layer.named_parameters()})
@@ -75,7 +75,7 @@ def _groups(network: nn.Module) -> list[set[str]]:
 
 
 def _unrolled(network: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a network's children; in place of a row of composed layers, each of them."""
+    """Yield a network's children; a sequence of composed layers yields each of them."""
     for name, child in network.named_children():
         first = next(child.children(), None)
         if isinstance(child, nn.Sequential) and first is not None and next(first.children(), None):
@@ -87,7 +87,7 @@ def _unrolled(network: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]
 def _pieces(
     module: nn.Module, prefix: str, wanted: set[str]
 ) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    """Yield the largest layers all of whose parameters are wanted, and wanted parameters beside them."""
+    """Yield the largest layers with only wanted parameters, and wanted parameters outside them."""
     for name, parameter in module.named_parameters(recurse=False):
         if prefix + name in wanted:
             yield prefix + name, parameter
@@ -100,7 +100,7 @@ def _pieces(
 
 
 def _common_name(names: list[str]) -> str:
-    """Return the part of dotted names that they share, or the first of them."""
+    """Return the common part of dotted names, or the first name."""
     parts = [name.split(".") for name in names]
     shared = [group[0] for group in zip(*parts, strict=False) if len(set(group)) == 1]
     return ".".join(shared) or names[0]

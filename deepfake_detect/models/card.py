@@ -19,8 +19,8 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
     """Return what is known of a detector, as Markdown.
 
     Args:
-        detector: Detector file of any kind, described by what it says about itself; the bundled
-            detector, with its whole model card, when ``None``.
+        detector: Detector file of any kind, described from its metadata; the bundled detector, with
+            its complete model card, when ``None``.
 
     Raises:
         CheckpointError: The file is no detector.

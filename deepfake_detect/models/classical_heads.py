@@ -21,7 +21,7 @@ _MAX_DEPTH = 4096
 
 
 class ClassicalHead(nn.Module):
-    """Features (N, F) in, logits (N, 1) out, float64; a positive logit says fake.
+    """Features (N, F) in, logits (N, 1) out, float64; a positive logit means fake.
 
     First ``(features - shift) / scale``, then times ``projection`` (F, K) where there is one.
 

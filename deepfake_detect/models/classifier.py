@@ -1,4 +1,4 @@
-"""``create_model``: a backbone, a head, and the preprocessing that belongs to both."""
+"""``create_model``: a backbone, a head, and their preprocessing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from deepfake_detect.records import Preprocessing
 
 
 class ForgeryClassifier(nn.Module):
-    """Face crops in, one logit each out; a positive logit says fake.
+    """Face crops in, one logit each out; a positive logit means fake.
 
     Attributes:
         spec: How to build this network again.
@@ -96,10 +96,10 @@ class ForgeryClassifier(nn.Module):
     def feature_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return height, width and channels of the last feature map before pooling.
 
-        Of a transformer: tokens down, tokens across, and their length.
+        For a transformer: tokens down, tokens across, and their length.
 
         Args:
-            height, width: Of an input, in pixels.
+            height, width: Of the input, in pixels.
 
         Raises:
             OptionError: The input runs out of pixels; the smallest square that does not is named.
@@ -119,8 +119,8 @@ class ForgeryClassifier(nn.Module):
     def blocks(self) -> list[tuple[str, nn.Module]]:
         """Return the encoder's blocks by name, from input to output.
 
-        Every parameter of the encoder is in exactly one. Some blocks hold layers that do not follow
-        one another and cannot be called; blocks without parameters are VGG's poolings alone, whose
+        Every parameter of the encoder is in exactly one block. Some blocks hold layers that do not
+        follow one another and cannot be called. Only VGG's poolings are blocks without parameters; its
         block ``i`` is layer ``i + 1`` of Keras' VGG.
 
         Example:
@@ -150,24 +150,24 @@ def create_model(
             Megatvini/DeepFaceForgeryDetection: ReLU, dropout, one logit), ``"small_cnn"``,
             ``"mesoinception4"``, ``"xception"``, any name that ``register_backbone`` knows or of
             ``timm.list_models()`` (of VGG the convolutional base); or a module from images
-            (N, C, H, W) to features (N, F), which is used as it is.
+            (N, C, H, W) to features (N, F), which is used unchanged.
         weights: ``None`` for random ones; a path to a state dict; or a published name, which is
             downloaded: ``"vggface2"`` and ``"casia-webface"`` for FaceNet, ``"imagenet"`` for
             VGG16 and VGG19, ``"pretrained"`` for timm's own. A ``.safetensors`` file may carry its
             input size, mean, std and padding in its metadata; they are then used.
         dropout: In the head, 0 to 1; the default of head and backbone when ``None``.
         image_size: Side of the input in pixels; the weights' own default when ``None``.
-        preprocessing: Input size and normalization in place of those of backbone and weights;
-            required for a module.
+        preprocessing: Input size and normalization, instead of those of backbone and weights; required
+            for a module.
         backbone_options: Extra options of ``timm.create_model``, or of ``networks.SmallCNN``.
         head: ``"linear"``, ``"dropout"`` (dropout, then linear), ``"vgg"`` (4096-4096-classes), or a
             name that ``register_head`` knows.
-        pooling: ``"avg"``: the mean of the last feature map; such a network takes inputs of other
-            sizes too, where its backbone does. ``"flatten"``: all of the map; it takes no other size
-            than ``image_size``. ``None``: as the backbone was published, which is flattened for
-            ``small_cnn`` and ``mesoinception4``.
-        num_classes: Outputs; with 1 the network gives logits (N,), with more (N, num_classes).
-        in_chans: Channels of the input; the preprocessing of face crops holds for 3.
+        pooling: ``"avg"``: the mean of the last feature map; the network accepts inputs of other sizes
+            too, where its backbone does. ``"flatten"``: the complete map, for inputs of ``image_size``
+            only. ``None``: as the backbone was published, which is flattened for ``small_cnn`` and
+            ``mesoinception4``.
+        num_classes: Outputs; with 1 the network returns logits (N,), with more (N, num_classes).
+        in_chans: Channels of the input; face crops have 3.
 
     Returns:
         The network in training mode, float32, on the CPU.
@@ -186,8 +186,8 @@ def create_model(
         263418
     """
     if isinstance(backbone, nn.Module):
-        taken = {"weights": weights, "pooling": pooling, "backbone_options": backbone_options}
-        spec, default = _spec_of_module(backbone, preprocessing, image_size, in_chans, taken), 0.0
+        unusable = {"weights": weights, "pooling": pooling, "backbone_options": backbone_options}
+        spec, default = _spec_of_module(backbone, preprocessing, image_size, in_chans, unusable), 0.0
         encoder = backbone
     else:
         name = check_backbone(backbone)
@@ -211,14 +211,14 @@ def _spec_of_module(
     preprocessing: Preprocessing | None,
     image_size: int | None,
     in_chans: int,
-    taken: Mapping[str, object],
+    unusable: Mapping[str, object],
 ) -> ModelSpec:
     """Return the spec of a network that was passed as a module."""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
-    if useless := [name for name, value in taken.items() if value is not None]:
-        raise OptionError(useless[0], f"cannot be used with the module {kind}", "leave it out")
+    if given := [name for name, value in unusable.items() if value is not None]:
+        raise OptionError(given[0], f"cannot be used with the module {kind}", "leave it out")
     if preprocessing is None:
-        cause = f"is missing, and the module {kind} does not say it"
+        cause = f"is missing, and the module {kind} has none of its own"
         raise OptionError("preprocessing", cause, "pass Preprocessing(image_size, mean, std)")
     sized = preprocessing if image_size is None else replace(preprocessing, image_size=image_size)
     return ModelSpec(f"{MODULE_PREFIX}{kind}", sized, in_chans=in_chans)
@@ -233,7 +233,7 @@ def prepare_encoder(
     pooling: Pooling | None = None,
     in_chans: int = 3,
 ) -> tuple[ModelSpec, nn.Module]:
-    """Return an encoder with its weights, and its spec but for the head.
+    """Return an encoder with its weights, and its spec without the head.
 
     Arguments and errors are those of :func:`create_model`; the backbone's name is one that
     ``check_backbone`` returned.
@@ -260,7 +260,7 @@ def prepare_encoder(
 
 
 def _preprocessing(backbone: str, image_size: int | None, hints: Mapping[str, Any]) -> Preprocessing:
-    """Return the backbone's preprocessing, with what the weights say and the caller asks for."""
+    """Return the backbone's preprocessing, overridden by the weights' metadata and the caller."""
     published = default_preprocessing(backbone)
     return Preprocessing(
         image_size=image_size or hints.get("image_size") or published.image_size,
@@ -270,7 +270,7 @@ def _preprocessing(backbone: str, image_size: int | None, hints: Mapping[str, An
 
 
 def _count_features(spec: ModelSpec, encoder: nn.Module) -> int:
-    """Return how many features the encoder makes of an input of its size."""
+    """Return the number of features of an input of the encoder's own size."""
     size = spec.preprocessing.image_size
 
     def try_size(size: int) -> int:
@@ -283,6 +283,6 @@ def _count_features(spec: ModelSpec, encoder: nn.Module) -> int:
 
     try:
         return num_features(encoder, in_chans=spec.in_chans, size=size)
-    except Exception as error:  # each network has its own way to run out of pixels
+    except Exception as error:  # each network has its own error for too few pixels
         smallest = known_smallest(spec.backbone) or smallest_size(try_size)
         raise out_of_pixels("image_size", str(size), first_line(error), smallest) from error

@@ -132,7 +132,7 @@ class TrainingFacts:
     classifier: str | None = None
     settings: Mapping[str, Scalar] | None = None
     selected_on: str | None = None
-    # Any: a description for readers, with whatever the weights file says of itself; no code reads it.
+    # Any: a description for readers, with any metadata of the weights file; no code reads it.
     features: Mapping[str, Any] | None = None
     average_of: AverageFacts | None = None
     aggregation_auc: Mapping[str, float] | None = None

@@ -1,4 +1,4 @@
-"""Pretrained weights into an encoder: found by name or path, and refused where they do not fit."""
+"""Load pretrained weights into an encoder: found by name or path, and checked for fit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deepfake_detect.errors import OptionError, WeightsError
 from deepfake_detect.models.backbones import find_backbone, inner_network
 from deepfake_detect.models.weights import PUBLISHED_WEIGHTS, WeightsFile, fetch_weights, read_weights_file
 
-# timm loads its own weights itself, under this name.
+# Name of timm's own weights, which timm loads.
 TIMM_WEIGHTS = "pretrained"
 
 
 def weights_names(backbone: str) -> list[str]:
-    """Return the published names that ``create_model`` takes as weights of a backbone.
+    """Return the published names that ``create_model`` accepts as weights of a backbone.
 
     Example:
         >>> weights_names("facenet")
@@ -30,7 +30,7 @@ def weights_names(backbone: str) -> list[str]:
 
 
 def find_weights(backbone: str, weights: str | os.PathLike[str] | None) -> WeightsFile | None:
-    """Return the tensors to load, or None: random ones, or timm's own which timm loads itself.
+    """Return the tensors to load; ``None`` for random ones, or for timm's own, which timm loads.
 
     Raises:
         OptionError: No weights have this name.
@@ -47,15 +47,17 @@ def find_weights(backbone: str, weights: str | os.PathLike[str] | None) -> Weigh
     looks_like_path = os.sep in str(weights) or Path(weights).suffix or Path(weights).exists()
     if not looks_like_path:
         choices = ", ".join([*names, "a path"])
-        raise OptionError("weights", f"{backbone} has none named {str(weights)!r}", f"pass {choices}")
+        raise OptionError(
+            "weights", f"{backbone} has none named {str(weights)!r}", f"must be one of {choices}"
+        )
     return read_weights_file(weights)
 
 
 def load_encoder(backbone: str, encoder: nn.Module, file: WeightsFile, source: str) -> None:
-    """Load a published state dict into the encoder; only its old classifier may be left over.
+    """Load a published state dict into the encoder; only its original classifier may be left over.
 
-    Files of a network's own authors (DINO, CLIP, ConvNeXt), and transformers' of another input size,
-    are translated as timm translates them.
+    Files of a network's authors (DINO, CLIP, ConvNeXt), and of transformers with another input size, are
+    translated as timm translates them.
 
     Raises:
         WeightsError: Tensors are missing, left over or of another shape.
@@ -72,9 +74,9 @@ def load_encoder(backbone: str, encoder: nn.Module, file: WeightsFile, source: s
 
 
 def _misfits(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return what keeps tensors from being a network's, a phrase for each kind with an example."""
+    """Return why tensors do not fit a network, one phrase per kind with an example."""
     expected = network.state_dict()
-    # Files from before torch 0.4.1 lack the batch counters, which evaluation does not use.
+    # Files older than torch 0.4.1 lack the batch counters, which evaluation does not use.
     missing = [name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked")]
     wrong = [
         f"{name} {tuple(tensors[name].shape)} for {tuple(expected[name].shape)}"
@@ -86,13 +88,13 @@ def _misfits(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[st
 
 
 def _translated(network: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors as timm renames and resamples those of the network's authors."""
+    """Return tensors of a network's authors, renamed and resampled by timm."""
     translate = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if translate is None:
         return tensors
     try:
         return dict(translate(dict(tensors), network))
-    except Exception:  # tensors of a wholly other network; the caller tells what does not fit
+    except Exception:  # tensors of another network; the caller reports what does not fit
         return tensors
 
 

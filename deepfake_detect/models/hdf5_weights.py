@@ -1,4 +1,4 @@
-"""Weights of a network in HDF5: a dataset per tensor, with what a detector file says beside them."""
+"""Weights of a network in HDF5: a dataset per tensor, with the metadata of a detector file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from deepfake_detect.errors import WeightsError
 from deepfake_detect.io.files import atomic_path
 
 _GROUP = "weights"
-_BFLOAT16 = "bfloat16"  # HDF5 has no such type: it is kept as the 16 bits it is
+_BFLOAT16 = "bfloat16"  # HDF5 has no such type: its 16 bits are stored
 
 
 def export_weights_h5(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
-    """Write the tensors and metadata of a safetensors file, such as a detector, as HDF5, atomically.
+    """Write the tensors and metadata of a safetensors file, for example a detector, as HDF5, atomically.
 
-    Tensor ``a.b`` is the dataset ``/weights/a.b``; metadata are texts under ``/metadata``. Tensors come
+    Tensor ``a.b`` is the dataset ``/weights/a.b``; metadata are texts under ``/metadata``. Tensors read
     back bit for bit.
 
     Args:
@@ -31,8 +31,8 @@ def export_weights_h5(source: str | os.PathLike[str], out: str | os.PathLike[str
         Number of tensors.
 
     Raises:
-        WeightsError: The source is missing, or no whole safetensors file.
-        OutputError: It cannot be written there.
+        WeightsError: The source is missing, or no complete safetensors file.
+        OutputError: The file cannot be written.
 
     Example:
         >>> import tempfile
@@ -53,14 +53,14 @@ def export_weights_h5(source: str | os.PathLike[str], out: str | os.PathLike[str
             metadata = reader.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            file, f"is not a whole safetensors file ({error})", "pass a detector.safetensors"
+            file, f"is not a complete safetensors file ({error})", "pass a detector.safetensors"
         ) from error
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as target:
         group = target.create_group(_GROUP)
         for name, tensor in tensors.items():
             _write(group, name, tensor)
         for key, value in metadata.items():
-            # No attributes: HDF5 refuses those above 64 KB, which the videos that a detector saw reach.
+            # Not attributes: HDF5 limits them to 64 KB, and the digests of videos exceed that.
             target.create_dataset(f"metadata/{key}", data=value, dtype=h5py.string_dtype("utf-8"))
     return len(tensors)
 
@@ -77,7 +77,7 @@ def read_weights_h5(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     try:
         with h5py.File(file, "r") as source:
             if _GROUP not in source:
-                raise WeightsError(file, "holds no weights", "make it with export-weights")
+                raise WeightsError(file, "holds no weights", "pass a file of export_weights_h5()")
             tensors = {name: _read(dataset) for name, dataset in source[_GROUP].items()}
             metadata = {key: dataset.asstr()[()] for key, dataset in source.get("metadata", {}).items()}
     except (OSError, RuntimeError, TypeError, AttributeError) as error:
@@ -89,7 +89,7 @@ def read_weights_h5(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
 def _write(group: h5py.Group, name: str, tensor: torch.Tensor) -> None:
     is_bfloat16 = tensor.dtype == torch.bfloat16
     values = (tensor.view(torch.int16) if is_bfloat16 else tensor).contiguous().numpy()
-    # A number alone cannot be compressed or checked by HDF5.
+    # HDF5 cannot compress or check a single number.
     packed = {} if values.ndim == 0 else {"compression": "gzip", "shuffle": True, "fletcher32": True}
     dataset = group.create_dataset(name, data=values, **packed)
     dataset.attrs["dtype"] = _BFLOAT16 if is_bfloat16 else str(tensor.dtype).removeprefix("torch.")

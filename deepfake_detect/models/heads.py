@@ -53,7 +53,7 @@ def register_head(name: str, build: HeadBuilder) -> None:
     """Add a head that ``create_model``, training and detector files find by name.
 
     Args:
-        name: Its name, not taken yet.
+        name: A new name.
         build: From the number of features, the number of classes and the dropout to a module from
             features (N, F) to logits (N, num_classes).
 

@@ -1,4 +1,4 @@
-"""A trained detector on crops: batches in, calibrated probabilities out."""
+"""A trained detector of crops in PyTorch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class TorchDetector(BaseDetector):
 
     Args:
         model: Trained network.
-        config: What belongs to it.
-        device: Where it shall run.
-        precision: What its layers compute in. ``"fp32"`` gives the same numbers on every machine up
-            to float noise; ``"bf16"`` is faster where the hardware has it and rounds.
+        config: What its file says besides the weights.
+        device: Where it runs.
+        precision: Precision of its layers. ``"fp32"`` is reproducible across machines up to rounding;
+            ``"bf16"`` is faster where the hardware supports it, and less exact.
 
     Raises:
-        DeviceError: The device does not compute in the precision.
+        DeviceError: The device does not support the precision.
         OptionError: The precision is unknown.
     """
 
@@ -54,19 +54,19 @@ class TorchDetector(BaseDetector):
         """Return the probability that the face of one person in one clip was forged.
 
         Args:
-            crops: The person's crops in the order of time, as for :meth:`score_crops`, one or more;
-                of many, as many as the network was trained on are taken, evenly spaced.
+            crops: The person's crops in order of time, as for :meth:`score_crops`, one or more. From a
+                long sequence as many crops as the network was trained on are read, evenly spaced.
 
         Returns:
             Calibrated, 0 (real) to 1 (fake).
 
         Raises:
             ImageError: A crop is not an RGB image, or there is none.
-            OptionError: The detector judges single crops.
+            OptionError: The detector scores single crops.
         """
         sequence = self.config.model.sequence
         if sequence is None:
-            raise OptionError("detector", "judges single crops", "call score_crops")
+            raise OptionError("detector", "scores single crops", "call score_crops")
         if not len(crops):
             raise ImageError("crops", "is empty", "pass one or more")
         count = min(len(crops), sequence.num_frames)
@@ -87,8 +87,8 @@ class TorchDetector(BaseDetector):
         rounded = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), rounded:
             if lengths is None:
-                answer = self.model(on_device.contiguous(memory_format=torch.channels_last))
+                output = self.model(on_device.contiguous(memory_format=torch.channels_last))
             else:
-                answer = self.model(on_device, lengths)
-            logits: np.ndarray = answer.double().cpu().numpy()
+                output = self.model(on_device, lengths)
+            logits: np.ndarray = output.double().cpu().numpy()
         return logits

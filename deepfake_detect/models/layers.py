@@ -26,8 +26,8 @@ def network_of(model: ForgeryClassifier) -> nn.Module:
 def named_layers(model: ForgeryClassifier) -> dict[str, nn.Module]:
     """Return every layer of the encoder by name.
 
-    Names are those of the network's modules, such as ``layer4.1.conv2``; VGG's convolutions and
-    poolings have those of ``model.blocks()`` too, such as ``block2_conv2``, after their ReLU.
+    Names are those of the network's modules, for example ``layer4.1.conv2``; VGG's convolutions and
+    poolings also have those of ``model.blocks()``, for example ``block2_conv2``, after their ReLU.
 
     Example:
         >>> from deepfake_detect.models.classifier import create_model
@@ -45,7 +45,7 @@ def find_layer(model: ForgeryClassifier, name: str) -> nn.Module:
     """Return a layer by name.
 
     Raises:
-        OptionError: There is none of this name; the names of the blocks are listed, and near ones.
+        OptionError: There is no such layer; the blocks and similar names are listed.
     """
     layers = named_layers(model)
     if name not in layers:
@@ -54,14 +54,14 @@ def find_layer(model: ForgeryClassifier, name: str) -> nn.Module:
         raise OptionError(
             "layer",
             f"{model.spec.backbone} has none named {name!r}",
-            f"choose {', '.join([*blocks, *near])}, or a layer within one of them",
+            f"must be one of {', '.join([*blocks, *near])}, or a layer within one of them",
         )
     return layers[name]
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode with weights that take no gradients, and back afterwards."""
+    """Put a network into evaluation mode without gradients of weights, and restore it afterwards."""
     modes = [(layer, layer.training) for layer in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     model.eval()
@@ -77,13 +77,13 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 class _AllFoundError(Exception):
-    """Every layer asked for has run; the rest of the network need not."""
+    """Every requested layer has run, so the rest of the network can be skipped."""
 
 
 def outputs_of(
     model: ForgeryClassifier, names: Iterable[str], images: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Return the outputs of layers by name; what comes after the last of them is not computed.
+    """Return the outputs of layers by name; later layers are not computed.
 
     Args:
         model: In evaluation mode.
@@ -91,14 +91,14 @@ def outputs_of(
         images: float32 (N, C, H, W), normalized, on the network's device.
 
     Raises:
-        OptionError: There is no such layer, or it gives no tensor on the way to the features.
+        OptionError: There is no such layer, or it returns no tensor on the way to the features.
     """
     layers = {name: find_layer(model, name) for name in names}
     outputs: dict[str, torch.Tensor] = {}
 
     def keep(name: str, output: object) -> None:
         if isinstance(output, torch.Tensor):
-            outputs[name] = output.clone()  # a layer after it may change its input in place
+            outputs[name] = output.clone()  # the next layer may change its input in place
         if len(outputs) == len(layers):
             raise _AllFoundError
 
@@ -109,16 +109,16 @@ def outputs_of(
         with suppress(_AllFoundError):
             model.encoder(images)
     if missing := [name for name in layers if name not in outputs]:
-        raise OptionError("layer", f"{missing[0]!r} gives no tensor on the way", "choose another")
+        raise OptionError("layer", f"{missing[0]!r} returns no tensor", "choose another")
     return outputs
 
 
 @dataclass(frozen=True)
 class MapLayout:
-    """How outputs of a network's layers lie.
+    """Memory layout of the outputs of a network's layers.
 
     Attributes:
-        grid: Patches down and across that a transformer's last tokens stand for; 0, 0 of others.
+        grid: Patches down and across that a transformer's last tokens represent; 0, 0 for others.
         channels_last: Whether four-dimensional ones may be (N, h, w, C).
     """
 
@@ -127,18 +127,18 @@ class MapLayout:
 
 
 def layout_of(model: ForgeryClassifier, image_shape: torch.Size) -> MapLayout:
-    """Return how the outputs lie of a batch of images (N, C, H, W); runs the network without numbers."""
+    """Return the layout of outputs for images (N, C, H, W), from a run without numbers."""
     network = network_of(model)
     grid = model.feature_shape(*image_shape[-2:])[:2] if hasattr(network, "patch_embed") else (0, 0)
     return MapLayout(grid, str(getattr(network, "output_fmt", "")).endswith("NHWC"))
 
 
 def as_map(output: torch.Tensor, layout: MapLayout) -> torch.Tensor:
-    """Return a layer's output as maps (N, C, h, w); tokens are laid out as the patches they are of.
+    """Return a layer's output as maps (N, C, h, w); tokens are arranged as their patches.
 
     Args:
-        output: (N, C, h, w); (N, h, w, C) of networks that compute so; or tokens (N, L, C), those
-            of class and registers first, which are left out.
+        output: (N, C, h, w); (N, h, w, C) of networks with channels last; or tokens (N, L, C), where
+            leading tokens of class and registers are left out.
         layout: Of the network.
 
     Raises:
@@ -154,13 +154,13 @@ def as_map(output: torch.Tensor, layout: MapLayout) -> torch.Tensor:
     height, width = _grid(output.shape[1], layout) if output.ndim == 3 else (0, 0)
     if not height:
         shape = " x ".join(map(str, output.shape[1:]))
-        raise OptionError("layer", f"gives {shape} values for an image, no map", "choose one with a map")
+        raise OptionError("layer", f"returns {shape} values per image, not a map", "choose one with a map")
     patches = output[:, output.shape[1] - height * width :]  # (N, h * w, C)
     return patches.transpose(1, 2).reshape(*patches.shape[::2], height, width)
 
 
 def _grid(num_tokens: int, layout: MapLayout) -> tuple[int, int]:
-    """Return how many patches stand down and across; 0, 0 where the tokens are no patches."""
+    """Return the patches down and across; 0, 0 where the tokens are not patches."""
     height, width = layout.grid
     if height and 0 <= num_tokens - height * width <= _MOST_PREFIX_TOKENS:
         return height, width
@@ -183,7 +183,7 @@ def layer_features(
 
 
 def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
-    """Return the name of the last layer whose output is a map of more than one place.
+    """Return the name of the last layer whose output is a map of more than one position.
 
     For a transformer this is the first normalization of its last block: after that block only the
     class token may count, and no evidence would be found in the patches. For a classical classifier
@@ -223,12 +223,12 @@ def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
         return f"blocks.{last_block}.norm1"
     found = [name for name, calls in sizes.items() if len(calls) == 1 and calls[0] > 1]
     if not found:
-        raise OptionError("layer", f"{model.spec.backbone} has none with a map", "name a layer yourself")
+        raise OptionError("layer", f"{model.spec.backbone} has none with a map", "pass the name of a layer")
     return found[-1]
 
 
 def _num_positions(output: object) -> int:
-    """Return how many places a map has; 0 where the output is none."""
+    """Return the number of positions of a map; 0 where the output is none."""
     if not isinstance(output, torch.Tensor) or output.ndim not in (3, 4):
         return 0
     return output.shape[1] if output.ndim == 3 else output.shape[2] * output.shape[3]

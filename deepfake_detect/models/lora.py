@@ -16,7 +16,7 @@ from deepfake_detect.models.classifier import ForgeryClassifier
 class LoRAUpdate(nn.Module):
     """``weight + up @ down * alpha / rank``, with the weight seen as outputs x inputs.
 
-    ``up`` begins at 0, so that nothing changes before the first step.
+    ``up`` starts at 0, so that nothing changes before the first step.
     """
 
     def __init__(self, weight: torch.Tensor, *, rank: int, alpha: float) -> None:
@@ -34,16 +34,16 @@ class LoRAUpdate(nn.Module):
 def add_lora(model: ForgeryClassifier, rank: int = 8, alpha: float = 16) -> None:
     """Freeze a network's encoder and add LoRA's matrices to its layers, in place.
 
-    Linear layers and convolutions have them; convolutions in groups do not, since their weights
-    are small already. Nothing that the network computes changes before the first step.
+    Linear layers and convolutions get them, except grouped convolutions, whose weights are small
+    already. The network's output does not change before the first step.
 
     Args:
         model: Of ``create_model`` or ``create_sequence_model``.
-        rank: Inner size of the two matrices of a layer.
+        rank: Inner dimension of the two matrices of a layer.
         alpha: They are multiplied by ``alpha / rank``.
 
     Raises:
-        OptionError: ``rank`` or ``alpha`` is out of range, the network has LoRA already, or no layer
+        OptionError: ``rank`` or ``alpha`` is out of range, or the network has LoRA already or no layer
             that could have it.
 
     Example:
@@ -56,14 +56,14 @@ def add_lora(model: ForgeryClassifier, rank: int = 8, alpha: float = 16) -> None
         >>> merge_lora(model)
     """
     if rank < 1:
-        raise OptionError("rank", f"is {rank}", "pass 1 or more")
+        raise OptionError("rank", f"is {rank}", "must be 1 or more")
     if not alpha > 0:
-        raise OptionError("alpha", f"is {alpha}", "pass a number above 0")
+        raise OptionError("alpha", f"is {alpha}", "must be above 0")
     if _layers_with_lora(model):
-        raise OptionError("model", "has LoRA already", "merge_lora it first")
+        raise OptionError("model", "has LoRA already", "call merge_lora first")
     layers = [layer for layer in model.encoder.modules() if _can_have_lora(layer)]
     if not layers:
-        raise OptionError("model", "has no layer that could have LoRA", "choose another regime")
+        raise OptionError("model", "has no layer that could have LoRA", "choose another finetune mode")
     model.encoder.requires_grad_(False)
     for layer in layers:
         update = LoRAUpdate(layer.weight, rank=rank, alpha=alpha)  # type: ignore[arg-type]
@@ -71,15 +71,15 @@ def add_lora(model: ForgeryClassifier, rank: int = 8, alpha: float = 16) -> None
 
 
 def merge_lora(model: ForgeryClassifier) -> None:
-    """Add LoRA's matrices into the weights, in place; an ordinary network is left.
+    """Add LoRA's matrices to the weights, in place, and remove them.
 
-    It computes the same, up to rounding, and its weights stay as frozen as they were. Of a network
-    without LoRA nothing changes.
+    The network computes the same, up to rounding, and frozen weights stay frozen. A network without
+    LoRA is unchanged.
     """
     for layer in _layers_with_lora(model):
         merged, weight = layer.weight.detach(), layer.parametrizations.weight.original
-        # Not torch's remove_parametrizations: it strips the class of the layer, which a layer and its
-        # deep copy share, and so would break the network that the copy was made of.
+        # Not torch's remove_parametrizations: it changes the class of the layer, which a deep copy of
+        # the network has in common, and so would break the original.
         del layer.parametrizations
         layer.__class__ = type(layer).__bases__[0]
         layer.weight = weight

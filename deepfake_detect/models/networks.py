@@ -1,4 +1,4 @@
-"""Networks that timm does not have. Each turns images into features, and shows its last map.
+"""Networks that timm does not have. Each maps images to features, and returns its last map.
 
 All have ``forward_features``: images (N, C, H, W) to the last feature map (N, channels, h, w).
 """
@@ -18,14 +18,14 @@ class FaceNet(nn.Sequential):
         from facenet_pytorch import InceptionResnetV1
 
         network = InceptionResnetV1(pretrained=None)
-        # With a pass-through classifier the network returns its 512 features as they are, not
-        # scaled to length 1: the length tells forgeries apart too.
+        # With a pass-through classifier the network returns its 512 features without scaling them to
+        # length 1: the length helps to detect forgeries.
         network.logits = nn.Identity()
         network.classify = True
         super().__init__(network, nn.ReLU())
 
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        for name, layer in self[0].named_children():  # they stand in the order of its forward
+        for name, layer in self[0].named_children():  # in the order of its forward
             if name == "avgpool_1a":
                 break
             images = layer(images)
@@ -107,7 +107,7 @@ class MesoInception4(nn.Module):
 
 
 class _Inception(nn.Module):
-    """1x1 beside 3x3 convolutions of dilation 1, 2 and 3, side by side; then pooling."""
+    """1x1 and 3x3 convolutions of dilation 1, 2 and 3 in parallel, then pooling."""
 
     def __init__(self, in_chans: int, widths: tuple[int, int, int, int]) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from deepfake_detect.models.backbones import check_backbone, default_dropout
 from deepfake_detect.models.classifier import ForgeryClassifier, prepare_encoder
 from deepfake_detect.models.spec import NUM_ATTENTION_HEADS, ModelSpec, SequenceSpec, Temporal
 
-# State size and layers where the caller names none.
+# Default state size and layers.
 _DEFAULTS: dict[Temporal, tuple[int, int]] = {"lstm": (1024, 1), "transformer": (256, 2)}
 
 
@@ -80,12 +80,12 @@ _HEADS: dict[Temporal, type[LSTMHead] | type[TransformerHead]] = {
 
 
 class SequenceClassifier(ForgeryClassifier):
-    """Clips in, one logit each out; a positive logit says fake.
+    """Clips in, one logit each out; a positive logit means fake.
 
     Attributes:
         spec: How to build this network again.
         encoder: Images (M, 3, H, W) to features (M, F).
-        head: Features (N, T, F) and lengths (N,) to logits (N, 1): all that knows of time.
+        head: Features (N, T, F) and lengths (N,) to logits (N, 1); only it models time.
     """
 
     def _make_head(self, num_features: int) -> nn.Module:
@@ -96,7 +96,7 @@ class SequenceClassifier(ForgeryClassifier):
     def forward(self, images: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits (N,) of clips.
 
-        Padding changes nothing: it does not reach the encoder, nor its batch-norm statistics.
+        Padding has no effect: it does not reach the encoder or its batch-norm statistics.
 
         Args:
             images: float32 (N, T, 3, H, W), normalized crops in the order of time.
@@ -113,7 +113,7 @@ class SequenceClassifier(ForgeryClassifier):
         num_clips, num_steps = images.shape[:2]
         lengths = _checked_lengths(lengths, num_clips, num_steps).to(images.device)
         is_crop = _is_crop(lengths, num_steps)  # (N, T)
-        # Loops and scorers lay out crops channels last, which is quicker; clips cannot be laid out so.
+        # Channels last is faster, and possible for crops but not for clips.
         crops = images[is_crop].contiguous(memory_format=torch.channels_last)
         of_crops = self.features(crops)  # (sum of lengths, F)
         features = of_crops.new_zeros(num_clips, num_steps, of_crops.shape[1])
@@ -134,7 +134,7 @@ def create_sequence_model(
     image_size: int | None = None,
     backbone_options: Mapping[str, Any] | None = None,
 ) -> SequenceClassifier:
-    """Build a classifier of clips: a backbone's features of each crop, then a model of their order.
+    """Build a classifier of clips: a backbone's features of each crop, then a model of their sequence.
 
     Args:
         backbone, weights, image_size, backbone_options: As for ``create_model``.
@@ -143,7 +143,7 @@ def create_sequence_model(
         hidden: Size of the state; 1024 for the LSTM, 256 for the transformer when ``None``. The
             transformer's is a multiple of 4.
         num_layers: 1 for the LSTM, 2 for the transformer when ``None``.
-        num_frames: Crops of a clip that scoring gives it at most, evenly spaced.
+        num_frames: Most crops of a clip that scoring reads, evenly spaced.
         dropout: In the temporal part, 0 to 1; the backbone's default when ``None``.
 
     Returns:
@@ -176,7 +176,7 @@ def create_sequence_model(
 def build_untrained(
     spec: ModelSpec, encoder: nn.Module, *, num_features: int | None = None
 ) -> ForgeryClassifier:
-    """Return the network of a spec around an encoder: of clips where the spec says so, else of crops."""
+    """Return the network of a spec around an encoder: of clips or of crops, as in the spec."""
     build = ForgeryClassifier if spec.sequence is None else SequenceClassifier
     return build(spec, encoder, num_features=num_features)
 
@@ -196,7 +196,7 @@ def _checked_lengths(lengths: torch.Tensor | None, num_clips: int, num_steps: in
 
 
 def _is_crop(lengths: torch.Tensor, num_steps: int) -> torch.Tensor:
-    """Return bool (N, T): which steps hold a crop and which padding."""
+    """Return bool (N, T): which steps hold a crop rather than padding."""
     return torch.arange(num_steps, device=lengths.device) < lengths[:, None]
 
 

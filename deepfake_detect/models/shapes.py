@@ -1,4 +1,4 @@
-"""Shapes of feature maps, found by running a network without numbers (on torch's meta device)."""
+"""Shapes of feature maps, from a run of the network without numbers, on torch's meta device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LARGEST_TRIED = 1024
 
 
 def num_features(encoder: nn.Module, *, in_chans: int, size: int) -> int:
-    """Return how many features an encoder makes: timm's ``num_features`` is not always what comes.
+    """Return the number of an encoder's features, which is not always timm's ``num_features``.
 
     Raises:
-        Exception: Whatever the network raises that cannot take this size.
+        Exception: Whatever a network raises that cannot process this size.
     """
     shape = _output_shape(encoder, (1, in_chans, size, size))
     if len(shape) != 2:
@@ -37,7 +37,7 @@ def feature_shape(
         encoder: Of ``create_model``.
         height, width: Of the input, in pixels.
         in_chans: Channels of the input.
-        smallest: Smallest workable side where it is known; else it is found by trying.
+        smallest: Smallest workable side where known; else it is found by trying.
 
     Raises:
         OptionError: The input runs out of pixels; the smallest square that does not is named. Or
@@ -51,7 +51,7 @@ def feature_shape(
         _, channels, map_height, map_width = shape_of(height, width)
     except OptionError:
         raise
-    except Exception as error:  # each network has its own way to run out of pixels
+    except Exception as error:  # each network has its own error for too few pixels
         smallest = smallest or smallest_size(lambda size: shape_of(size, size))
         raise out_of_pixels("size", f"{height} x {width}", first_line(error), smallest) from error
     return map_height, map_width, channels
@@ -62,7 +62,7 @@ def smallest_size(try_size: Callable[[int], Any]) -> int | None:
     for size in range(1, _LARGEST_TRIED + 1):
         try:
             try_size(size)
-        except Exception:  # as above; that it fails is all that is asked here
+        except Exception:  # as above; here it only matters that it fails
             continue
         return size
     return None
@@ -71,7 +71,7 @@ def smallest_size(try_size: Callable[[int], Any]) -> int | None:
 def feature_map(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Return an encoder's last feature map (N, channels, h, w) of images (N, C, H, W).
 
-    The tokens of a transformer are laid out as the patches they come from.
+    The tokens of a transformer are arranged as their patches.
 
     Raises:
         OptionError: The network has several last maps, of several scales.
@@ -83,7 +83,7 @@ def feature_map(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
     maps: Any = network.forward_features(images)
     if not isinstance(maps, torch.Tensor):
         raise OptionError("backbone", "has several last feature maps, of several scales", "choose another")
-    if maps.ndim == 3:  # tokens (N, L, channels), some of which may stand for no patch
+    if maps.ndim == 3:  # tokens (N, L, channels), some of which may not be patches
         (maps,) = network.forward_intermediates(images, indices=1, intermediates_only=True)
     elif str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"):
         maps = maps.permute(0, 3, 1, 2)

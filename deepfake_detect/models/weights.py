@@ -1,4 +1,4 @@
-"""Pretrained weights: where they are published, how they are fetched, and reading a local file."""
+"""Pretrained weights: where they are published, and reading a local file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import FetchError, WeightsError
 from deepfake_detect.io.fetch import fetch_file
-from deepfake_detect.io.files import cache_folder
 from deepfake_detect.models.hdf5_weights import read_weights_h5
 from deepfake_detect.models.spec import DETECTOR_FORMAT
 
@@ -23,10 +22,10 @@ _ENCODER = "encoder."  # in front of the backbone's tensors in a detector's file
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A file of weights on the web.
+    """A published file of weights.
 
     Attributes:
-        url: Where its publisher keeps it.
+        url: Its address.
         sha256: Start of its SHA-256 as the publisher gives it (torchvision publishes 8 digits,
             in the file's name), or ``None`` where the publisher gives none.
         license: As stated by the publisher.
@@ -59,31 +58,29 @@ PUBLISHED_WEIGHTS: dict[tuple[str, str], PublishedWeights] = {
 
 @dataclass(frozen=True, eq=False)
 class WeightsFile:
-    """Tensors of a file by name (floating ones as float32), and what the file says of them."""
+    """Tensors of a file by name (floating ones as float32), and its metadata."""
 
     tensors: dict[str, torch.Tensor]
     metadata: dict[str, str]
 
 
 def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) -> Path:
-    """Download published weights once; later calls return the cached copy without network access.
+    """Download a file once; later calls return the cached copy without network access.
 
     Args:
-        published: Where they are, and their hash.
-        folder: Where to keep them; :func:`cache_folder` when ``None``.
+        published: What to fetch.
+        folder: Where to keep it; :func:`io.files.cache_folder` when ``None``.
 
     Returns:
         Path of the file.
 
     Raises:
-        WeightsError: They cannot be downloaded, or have another hash.
+        WeightsError: The file cannot be fetched, or has another hash than its publisher gives.
     """
-    folder = folder or cache_folder()
     try:
         return fetch_file(published.url, folder=folder, sha256=published.sha256)
     except FetchError as error:
-        target = folder / published.url.rsplit("/", 1)[-1]
-        remedy = f"{error.remedy}, or place the file at {target} or pass its path as `weights`"
+        remedy = f"{error.remedy}, or pass a local file as `weights`"
         raise WeightsError(error.subject, error.cause, remedy) from error
 
 
@@ -91,10 +88,10 @@ def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
     """Read a state dict from ``.safetensors``, ``.h5`` (see :mod:`hdf5_weights`) or a torch file of
     plain tensors.
 
-    Of a detector's file its backbone is taken, with the input it was trained for.
+    From a detector file the backbone is read, with the input that it was trained for.
 
     Raises:
-        WeightsError: The file is missing, damaged, or holds something else than named tensors.
+        WeightsError: The file is missing, damaged, or holds something other than named tensors.
     """
     file = Path(path)
     if not file.is_file():
@@ -110,12 +107,14 @@ def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
 def _backbone_of(
     file: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return a detector's backbone as its own file would hold it."""
+    """Return the tensors and metadata of a detector's backbone, as a file of its own would hold them."""
     try:
         model = json.loads(metadata["config"])["model"]
-        told, options, sequence = (model[key] for key in ("preprocessing", "backbone_options", "sequence"))
-        hints = {"input_size": json.dumps([3, told["image_size"], told["image_size"]])}
-        hints |= {f"input_{key}": json.dumps(told[key]) for key in ("mean", "std")}
+        preprocessing, options, sequence = (
+            model[key] for key in ("preprocessing", "backbone_options", "sequence")
+        )
+        hints = {"input_size": json.dumps([3, preprocessing["image_size"], preprocessing["image_size"]])}
+        hints |= {f"input_{key}": json.dumps(preprocessing[key]) for key in ("mean", "std")}
         hints |= {key: value for key, value in options.items() if key == "pad_type"}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
@@ -125,7 +124,7 @@ def _backbone_of(
         name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
     }
     if not backbone or sequence is not None:
-        raise WeightsError(file, "is a detector whose backbone does not stand alone", "pass another file")
+        raise WeightsError(file, "is a detector of sequences, which has no backbone alone", "pass another")
     return backbone, hints
 
 
@@ -134,7 +133,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         with safe_open(file, framework="pt") as reader:
             return {name: reader.get_tensor(name) for name in reader.keys()}, reader.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(file, f"is not a whole safetensors file ({error})", "fetch it again") from error
+        raise WeightsError(file, f"is not a complete safetensors file ({error})", "fetch it again") from error
 
 
 def _read_torch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -154,7 +153,7 @@ def _read_torch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 
 def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a weights file says of its network's input, as ``create_model`` options.
+    """Return what a weights file's metadata say about its network's input, as ``create_model`` options.
 
     Understood keys: ``input_size`` (JSON [3, H, W]), ``input_mean``, ``input_std`` (JSON, [0, 1]
     range) and ``pad_type`` (timm's option for convolutions padded as TensorFlow does).

@@ -28,14 +28,14 @@ from deepfake_detect.features.classifiers import (
     held_out_auc,
     make_pipeline,
 )
-from deepfake_detect.features.extract import extract_features
+from deepfake_detect.features.extract import add_features
 from deepfake_detect.features.feature_file import FeatureFile, FeatureTable, feature_table
 from deepfake_detect.features.from_sklearn import head_from_pipeline, head_logits
 from deepfake_detect.models.checkpoint import read_detector, save_detector
 from deepfake_detect.models.classical import FeatureClassifier
 from deepfake_detect.models.classical_heads import CLASSICAL_HEADS
 from deepfake_detect.models.config import IsotonicCalibration, PlattCalibration
-from deepfake_detect.scoring import Detector, load_detector
+from deepfake_detect.scoring import load_detector
 from tests.features.data import extractor_of, write_crops, write_features
 
 
@@ -153,12 +153,12 @@ def test_of_few_people_each_fold_has_both_classes(tmp_path: Path) -> None:
     fitted = fit_classifier(file_of("four.h5", [["a", "b"], ["c", "d"]]), "logistic", show_progress=False)
     assert fitted.selected_on == "folds of train"
     assert all(0 <= point.auc <= 1 for point in fitted.grid)
-    with pytest.raises(ManifestError, match="its 2 people of train cannot be held out so that both classes"):
+    with pytest.raises(ManifestError, match="no split of its 2 people of train leaves both classes"):
         fit_classifier(file_of("two.h5", [["a"], ["b"]]), "logistic", show_progress=False)
 
 
 def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="'magic' is unknown; choose logistic, linear-svm"):
+    with pytest.raises(OptionError, match="'magic' is unknown; must be one of logistic, linear-svm"):
         fit_classifier(file, "magic")  # type: ignore[arg-type]
     maps = write_features(
         tmp_path / "m.h5", [feature_table(np.ones((2, 3, 2, 2)), split="train", method="a")]
@@ -248,7 +248,7 @@ def trained(small_detector: Path, tmp_path: Path) -> tuple[Path, Manifest, Featu
     rows = [(f"{split}{n}", split, n % 2, 0) for split in ("train", "val") for n in range(40)]
     manifest = read_manifest(write_crops(tmp_path, rows))
     extractor = extractor_of(small_detector, layer="layer2")
-    extract_features(manifest, extractor, tmp_path / "f.h5", num_workers=0, show_progress=False)
+    add_features(manifest, extractor, tmp_path / "f.h5", num_workers=0, show_progress=False)
     file = FeatureFile(tmp_path / "f.h5")
     fitted = fit_classifier(file, "knn", show_progress=False)
     model, config = detector_of(file, fitted, extractor)
@@ -261,7 +261,7 @@ def test_the_stored_detector_scores_as_the_classifier(
 ) -> None:
     path, manifest, file = trained
     model, config = read_detector(path)
-    detector = Detector(model, config, device=torch.device("cpu"))
+    detector = load_detector(path, device="cpu")
     table, _ = score_manifest(detector, manifest, split="val", num_workers=0, show_progress=False)
     val = file.read("val")
     assert isinstance(model, FeatureClassifier)

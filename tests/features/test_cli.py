@@ -9,9 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_detect.cli import main
+from deepfake_detect.cli import main as any_main
+from deepfake_detect.cli.main import LAB_COMMANDS
 from deepfake_detect.features.feature_file import FeatureFile, feature_table
 from tests.features.data import VIDEOS, write_crops, write_features
+
+
+def main(arguments: list[str]) -> int:
+    return any_main(["lab", *arguments] if arguments[0] in LAB_COMMANDS else arguments)
 
 
 @pytest.fixture
@@ -102,7 +107,7 @@ def test_precision_and_what_splits_share(
     assert json.loads(found.read_text())["overlaps"][0]["count"] == 12
     assert (tmp_path / "s.png").is_file()
     assert main([*command, "--across-splits", "1"]) == 0
-    assert "train and val: nothing alike" in capsys.readouterr().out
+    assert "train and val: no similar faces" in capsys.readouterr().out
 
 
 def test_the_map_of_several_files(
@@ -175,7 +180,7 @@ def test_weights_are_written_as_hdf5(
         ("clusters --features F --out O/m.html --most 2", "most: is 2; pass 3 to 20,000"),
         ("clusters --features F --out O/m.html --cluster x", "method: 'x' is unknown"),
         ("clusters --features F M --out O/m.html", "are of several networks or layers, or maps"),
-        ("neighbors --features M --precision", "holds maps, no vectors"),
+        ("neighbors --features M --precision", "holds maps, not vectors; extract them with"),
         ("clusters --features F --out O/m.html --most 20001", "most: is 20001; pass 3 to 20,000"),
         ("clusters --features F --out O/m.html --split x", "has no rows of x/*; there are train/Deepfakes"),
         (
@@ -183,6 +188,7 @@ def test_weights_are_written_as_hdf5(
             "--split: has no meaning with --across-s",
         ),
         ("neighbors --features F --across-splits 0.9 --count 3", "--count: has no meaning with --across-sp"),
+        ("neighbors --features F --count 0 --precision", "--count: is 0; must be 1 or more"),
         ("neighbors --features F --precision --sheet s.png", "--sheet: has no meaning with --precision"),
         ("train-features --features absent.h5 --out O", "there is no such feature file"),
         ("extract-features --manifest absent --backbone x --out O/f.h5", "does not exist"),

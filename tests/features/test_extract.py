@@ -14,7 +14,7 @@ from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.transforms import crop_to_tensor
 from deepfake_detect.errors import CheckpointError, ManifestError, OptionError
-from deepfake_detect.features.extract import ExtractedFeatures, extract_features, picture_features
+from deepfake_detect.features.extract import ExtractedFeatures, add_features, image_features
 from deepfake_detect.features.extractor import (
     FeatureExtractor,
     FeatureSource,
@@ -33,7 +33,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def extract(manifest: Manifest, detector: Path, out: Path, **options: object) -> ExtractedFeatures:
-    return extract_features(
+    return add_features(
         manifest, extractor_of(detector), out, num_workers=0, show_progress=False, **options  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_rows_that_moved_to_another_split_are_refused(
     out = tmp_path / "features.h5"
     extract(manifest, small_detector, out)
     moved = [(video, "val", label, frame) for video, _, label, frame in VIDEOS]
-    with pytest.raises(ManifestError, match="12 crops, such as of train0, had another split"):
+    with pytest.raises(ManifestError, match="12 crops, for example of train0, had another split"):
         extract(read_manifest(write_crops(tmp_path, moved)), small_detector, out)
 
 
@@ -98,13 +98,13 @@ def test_another_network_layer_or_number_is_refused(
     extract(manifest, small_detector, out)
     other = extractor_of(small_detector, layer="layer2")
     with pytest.raises(OptionError, match="holds features with source .*name another file"):
-        extract_features(manifest, other, out, num_workers=0, show_progress=False)
-    with pytest.raises(OptionError, match="batch_size: is 0; pass 1 or more"):
+        add_features(manifest, other, out, num_workers=0, show_progress=False)
+    with pytest.raises(OptionError, match="batch_size: is 0; must be 1 or more"):
         extract(manifest, small_detector, out, batch_size=0)
     with pytest.raises(OptionError, match="rows_per_part: is 0"):
         extract(manifest, small_detector, out, rows_per_part=0)
-    with pytest.raises(OptionError, match="num_workers: is -1; pass 0 or more"):
-        extract_features(manifest, other, out, num_workers=-1, show_progress=False)
+    with pytest.raises(OptionError, match="num_workers: is -1; must be 0 or more"):
+        add_features(manifest, other, out, num_workers=-1, show_progress=False)
     with pytest.raises(ManifestError, match="holds no row to extract; choose other rows"):
         extract(manifest.where("label = 7"), small_detector, tmp_path / "none.h5")
     assert not (tmp_path / "none.h5").exists()
@@ -123,7 +123,7 @@ def test_crops_that_cannot_be_read_are_named_and_tried_again(
     assert extract(manifest, small_detector, out).num_new == 1
     for crop in tmp_path.glob("*.png"):
         crop.write_bytes(b"")
-    with pytest.raises(ManifestError, match="not one of its crops can be read"):
+    with pytest.raises(ManifestError, match="none of its crops can be read"):
         extract(manifest, small_detector, tmp_path / "none.h5")
 
 
@@ -141,7 +141,7 @@ def slowly(tables, num_rows):
         yield table
 extract._gathered = slowly
 extractor = build_extractor(FeatureSource(detector=sys.argv[2]))
-extract.extract_features(read_manifest(sys.argv[1]), extractor, sys.argv[3], batch_size=4, rows_per_part=4,
+extract.add_features(read_manifest(sys.argv[1]), extractor, sys.argv[3], batch_size=4, rows_per_part=4,
                          num_workers=0, show_progress=False)
 """
 
@@ -216,9 +216,9 @@ def test_tokens_of_a_transformer_are_pooled_over_patches() -> None:
 
 
 def test_sources_that_cannot_be(small_detector: Path) -> None:
-    with pytest.raises(OptionError, match="backbone: is to come with no detector"):
+    with pytest.raises(OptionError, match="backbone: and `detector` exclude each other"):
         FeatureSource()
-    with pytest.raises(OptionError, match="weights: a detector has its own"):
+    with pytest.raises(OptionError, match="weights: cannot be used with `detector`"):
         FeatureSource(detector="x", weights="y")
     with pytest.raises(OptionError, match=r"has none named 'layer9'; choose .*layer4"):
         extractor_of(small_detector, layer="layer9")
@@ -234,7 +234,7 @@ def test_a_network_without_weights_is_the_same_each_time() -> None:
 
 def test_weights_that_changed_are_noticed(small_detector: Path) -> None:
     facts = {**extractor_of(small_detector).source_facts, "weights_sha256": "0"}
-    with pytest.raises(CheckpointError, match="holds other weights than those the features are of"):
+    with pytest.raises(CheckpointError, match="holds other weights than those of the features"):
         rebuild_extractor(facts)
 
 
@@ -243,5 +243,5 @@ def test_a_picture_has_the_features_of_its_row(
 ) -> None:
     extract(manifest, small_detector, tmp_path / "features.h5")
     table = FeatureFile(tmp_path / "features.h5").read("val")
-    picture = picture_features(extractor_of(small_detector), [tmp_path / table.paths[3]])
+    picture = image_features(extractor_of(small_detector), [tmp_path / table.paths[3]])
     np.testing.assert_allclose(picture[0], table.features[3], atol=1e-5)

@@ -117,7 +117,7 @@ def test_trained_measured_and_scored_with_the_same_tools(
     scorer = TorchDetector(model, config, device=torch.device("cpu"))
     crop = np.zeros((40, 40, 3), np.uint8)
     assert 0 < scorer.score_sequence([crop] * 5) < 1
-    with pytest.raises(OptionError, match="judges sequences of crops; call score_sequence"):
+    with pytest.raises(OptionError, match="scores sequences of crops; call score_sequence"):
         scorer.score_crops([crop])
     with pytest.raises(ImageError, match="crops: is empty"):
         scorer.score_sequence([])
@@ -126,5 +126,5 @@ def test_trained_measured_and_scored_with_the_same_tools(
 def test_a_detector_of_crops_judges_no_sequences(small_detector: Path) -> None:
     model, config = read_detector(small_detector)
     scorer = TorchDetector(model, config, device=torch.device("cpu"))
-    with pytest.raises(OptionError, match="judges single crops; call score_crops"):
+    with pytest.raises(OptionError, match="scores single crops; call score_crops"):
         scorer.score_sequence([np.zeros((40, 40, 3), np.uint8)])
