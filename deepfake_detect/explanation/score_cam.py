@@ -1,5 +1,6 @@
 """Score-CAM in bounded memory: pytorch-grad-cam's holds all masked copies of an image at once, a
-gigabyte for 1,280 channels, and shows a progress bar for each image."""
+gigabyte for 1,280 channels, and shows a progress bar for each image.
+"""
 
 from __future__ import annotations
 

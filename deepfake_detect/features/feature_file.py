@@ -177,7 +177,8 @@ class FeatureFile:
 
     def read(self, split: str | None = None, method: str | None = None) -> FeatureTable:
         """Return all rows of a split and a method in memory; ``None`` takes all. Errors as of
-        :meth:`choose` and the class."""
+        :meth:`choose` and the class.
+        """
         tables = list(self.batches(split, method, batch_size=max(self.num_rows, 1)))
         return concatenate(tables)
 

@@ -82,7 +82,8 @@ class TorchDetector(BaseDetector):
 
     def batch_logits(self, images: torch.Tensor, lengths: torch.Tensor | None = None) -> np.ndarray:
         """Return raw logits (N,), float64, of preprocessed images (N, 3, S, S), or of sequences of
-        them (N, T, 3, S, S) with their lengths int64 (N,)."""
+        them (N, T, 3, S, S) with their lengths int64 (N,).
+        """
         on_device = images.to(self.device, non_blocking=True)
         rounded = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), rounded:

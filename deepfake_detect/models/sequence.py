@@ -202,7 +202,8 @@ def _is_crop(lengths: torch.Tensor, num_steps: int) -> torch.Tensor:
 
 def _positions(num_steps: int, width: int) -> torch.Tensor:
     """Return sines and cosines of falling frequency (T, width), after Vaswani et al. 2017,
-    arXiv:1706.03762; there is one for any length of clip."""
+    arXiv:1706.03762; there is one for any length of clip.
+    """
     rates = torch.exp(-math.log(10_000) * torch.arange(0, width, 2) / width)  # (width / 2,)
     angles = torch.arange(num_steps)[:, None] * rates  # (T, width / 2)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

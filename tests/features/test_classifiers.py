@@ -163,7 +163,7 @@ def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
     maps = write_features(
         tmp_path / "m.h5", [feature_table(np.ones((2, 3, 2, 2)), split="train", method="a")]
     )
-    with pytest.raises(OptionError, match="holds maps, no vectors"):
+    with pytest.raises(OptionError, match="holds maps, not vectors"):
         fit_classifier(FeatureFile(maps), "knn")
     alone = write_features(tmp_path / "a.h5", tables_of("train", 50, 0)[:1])
     with pytest.raises(ManifestError, match="train has one class alone"):

@@ -55,4 +55,4 @@ def test_rows_that_crash_workers_are_reported_and_order_is_kept(
 def test_flags_of_the_cluster_need_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["extract-features", "--manifest", "m", "--backbone", "b", "--out", str(tmp_path / "a.h5")]
     assert main([*arguments, "--workers", "2"]) == 2
-    assert "error: --workers: is for --engine ray; pass --num-workers" in capsys.readouterr().err
+    assert "error: --workers: is for --engine ray; set --num-workers" in capsys.readouterr().err

@@ -105,7 +105,7 @@ def test_another_network_layer_or_number_is_refused(
         extract(manifest, small_detector, out, rows_per_part=0)
     with pytest.raises(OptionError, match="num_workers: is -1; must be 0 or more"):
         add_features(manifest, other, out, num_workers=-1, show_progress=False)
-    with pytest.raises(ManifestError, match="holds no row to extract; choose other rows"):
+    with pytest.raises(ManifestError, match="has no row to extract; choose other rows"):
         extract(manifest.where("label = 7"), small_detector, tmp_path / "none.h5")
     assert not (tmp_path / "none.h5").exists()
 
@@ -132,14 +132,14 @@ import sys, time
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.features import extract
 from deepfake_detect.features.extractor import FeatureSource, build_extractor
-gathered = extract._gathered
+in_parts = extract._in_parts
 def slowly(tables, num_rows):
-    for number, table in enumerate(gathered(tables, num_rows)):
+    for number, table in enumerate(in_parts(tables, num_rows)):
         if number == int(sys.argv[4]):
             print("waiting", flush=True)
             time.sleep(600)
         yield table
-extract._gathered = slowly
+extract._in_parts = slowly
 extractor = build_extractor(FeatureSource(detector=sys.argv[2]))
 extract.add_features(read_manifest(sys.argv[1]), extractor, sys.argv[3], batch_size=4, rows_per_part=4,
                          num_workers=0, show_progress=False)

@@ -59,7 +59,7 @@ def test_an_index_refuses_what_is_no_search(monkeypatch: pytest.MonkeyPatch) -> 
         FaceIndex(points * np.nan)
     with pytest.raises(OptionError, match="count: is 4; must be 1 to 3"):
         FaceIndex(points).nearest(points, count=4)
-    with pytest.raises(OptionError, match="count: is 3; pass 1 to 2"):
+    with pytest.raises(OptionError, match="count: is 3; must be 1 to 2"):
         FaceIndex(points).nearest(points[:1], count=3, without=np.zeros(1, int))
     with pytest.raises(OptionError, match=r"queries: have the shape \(3, 1\); pass \(Q, 2\)"):
         FaceIndex(points).nearest(points[:, :1], count=1)

@@ -71,9 +71,9 @@ def test_its_update_is_the_product_of_its_matrices() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     model = create_model("test_vit")
-    with pytest.raises(OptionError, match="rank: is 0; pass 1 or more"):
+    with pytest.raises(OptionError, match="rank: is 0; must be 1 or more"):
         add_lora(model, rank=0)
-    with pytest.raises(OptionError, match="alpha: is 0; pass a number above 0"):
+    with pytest.raises(OptionError, match="alpha: is 0; must be above 0"):
         add_lora(model, alpha=0)
     add_lora(model)
     with pytest.raises(OptionError, match="model: has LoRA already; merge_lora it first"):

@@ -189,7 +189,7 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(100)}, tmp_path / "w.safetensors")
     whole = (tmp_path / "w.safetensors").read_bytes()
     (tmp_path / "w.safetensors").write_bytes(whole[:-50])
-    with pytest.raises(WeightsError, match="is not a whole safetensors file"):
+    with pytest.raises(WeightsError, match="is not a complete safetensors file"):
         read_weights_file(tmp_path / "w.safetensors")
 
 
@@ -225,5 +225,5 @@ def test_a_detector_with_a_damaged_config_lends_nothing(tmp_path: Path) -> None:
         config = json.dumps({"model": {**whole, "sequence": sequence}})
         metadata = {"format": "deepfake_detect.detector", "config": config}
         save_file({name: torch.zeros(2)}, path, metadata=metadata)
-        with pytest.raises(WeightsError, match="whose has no backbone alone"):
+        with pytest.raises(WeightsError, match="which has no backbone alone"):
             read_weights_file(path)
