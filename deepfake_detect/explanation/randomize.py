@@ -20,6 +20,7 @@ from deepfake_detect.progress import progress_bar
 # responds to edges, and faces are in the center.
 CHANGED_BELOW = 0.5
 _LEAST_CONTRAST = 1e-6
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _shuffle(part: nn.Module, generator: torch.Generator) -> None:
 
 def _measure_statistics(model: ForgeryClassifier, images: torch.Tensor) -> None:
     """Re-estimate only the statistics of batch normalization, on images."""
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    norms = [layer for layer in model.modules() if isinstance(layer, _BATCH_NORMS)]
     if not norms or len(images) < 2:
         return
     momenta = [norm.momentum for norm in norms]

@@ -26,8 +26,10 @@ def encoder_blocks(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
     convolutions and poolings, so that the block at index i is layer i + 1 of Keras' VGG, whose
     layer 0 is the input.
     """
+    from timm.models.vgg import VGG  # half a second, which scoring does not wait for
+
     network = inner_network(encoder)
-    if type(network).__name__ == "VGG":
+    if isinstance(network, VGG):
         return _vgg_blocks(network)
     named: dict[str, nn.Module] = {}
     for names in _groups(network):
