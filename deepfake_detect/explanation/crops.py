@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from deepfake_detect.data.transforms import crop_to_tensor
-from deepfake_detect.errors import ImageError
+from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.explanation.heat_maps import heat_maps, overlay
 from deepfake_detect.explanation.options import Method, Target
 from deepfake_detect.images import rgb_uint8
+from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
 
 
@@ -56,8 +57,20 @@ def crop_tensors(scorer: TorchDetector, crops: Sequence[Any]) -> tuple[dict[int,
     return images, torch.stack([crop_to_tensor(image, preprocessing) for image in images.values()])
 
 
+def with_network(detector: BaseDetector) -> TorchDetector:
+    """Return a detector that runs in PyTorch: maps need its layers and gradients.
+
+    Raises:
+        OptionError: It runs elsewhere.
+    """
+    if isinstance(detector, TorchDetector):
+        return detector
+    cause = "is loaded into a runtime without layers and gradients"
+    raise OptionError("detector", cause, "load it with the `runtime` torch")
+
+
 def explain_crops(
-    scorer: TorchDetector,
+    detector: BaseDetector,
     crops: Sequence[Any],
     *,
     method: Method = "gradcam",
@@ -71,8 +84,8 @@ def explain_crops(
     Crops are preprocessed exactly as in scoring.
 
     Args:
-        scorer: A detector, for example of ``load_detector``.
-        crops: Face crops, as for ``scorer.score_crops``. For a sequence model: those of one person in
+        detector: A detector in PyTorch, for example of ``load_detector(runtime="torch")``.
+        crops: Face crops, as for ``detector.score_crops``. For a sequence model: those of one person in
             one clip, in order of time.
         method, layer, target: As for :func:`explanation.heat_maps.heat_maps`.
         alpha: As for :func:`explanation.heat_maps.overlay`.
@@ -88,9 +101,11 @@ def explain_crops(
     Example:
         >>> import deepfake_detect as dfd
         >>> crops = [np.zeros((120, 90, 3), np.uint8)]
-        >>> explain_crops(dfd.load_detector(), crops, show_progress=False)[0].overlay.shape
+        >>> detector = dfd.load_detector(runtime="torch")
+        >>> explain_crops(detector, crops, show_progress=False)[0].overlay.shape
         (120, 90, 3)
     """
+    scorer = with_network(detector)
     images, tensors = crop_tensors(scorer, crops)
     maps = heat_maps(
         scorer.model, tensors, method=method, layer=layer, target=target, show_progress=show_progress

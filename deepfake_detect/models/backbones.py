@@ -92,6 +92,7 @@ def register_backbone(
 
     Example:
         >>> def tiny(width: int = 4) -> nn.Module:
+        ...     from torch import nn
         ...     return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         >>> register_backbone("tiny", tiny, image_size=32)
         >>> from deepfake_detect import create_model

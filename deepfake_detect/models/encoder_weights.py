@@ -47,9 +47,7 @@ def find_weights(backbone: str, weights: str | os.PathLike[str] | None) -> Weigh
     looks_like_path = os.sep in str(weights) or Path(weights).suffix or Path(weights).exists()
     if not looks_like_path:
         choices = ", ".join([*names, "a path"])
-        raise OptionError(
-            "weights", f"{backbone} has none named {str(weights)!r}", f"must be one of {choices}"
-        )
+        raise OptionError("weights", f"{backbone} has none named {str(weights)!r}", f"pass {choices}")
     return read_weights_file(weights)
 
 

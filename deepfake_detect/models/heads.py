@@ -61,8 +61,8 @@ def register_head(name: str, build: HeadBuilder) -> None:
         OptionError: The name is taken.
 
     Example:
-        >>> from torch import nn
         >>> def normalized(num_features, num_classes, dropout):
+        ...     from torch import nn
         ...     return nn.Sequential(nn.LayerNorm(num_features), nn.Linear(num_features, num_classes))
         >>> register_head("normalized", normalized)
         >>> make_head("normalized", 8, 1, dropout=0.0)[1]

@@ -13,7 +13,7 @@ import numpy as np
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.crops import Explanation, crop_tensors, explain_crops
+from deepfake_detect.explanation.crops import Explanation, crop_tensors, explain_crops, with_network
 from deepfake_detect.explanation.options import ExplainOptions, Method
 from deepfake_detect.explanation.randomize import RandomizationCheck, randomization_check
 from deepfake_detect.explanation.sources import (
@@ -24,6 +24,7 @@ from deepfake_detect.explanation.sources import (
     first_image,
 )
 from deepfake_detect.io.files import atomic_path, make_folder, write_json
+from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.report.explain import save_heat_map_sheet
 from deepfake_detect.runtimes.load import find_detector
@@ -62,7 +63,7 @@ def explain(
     manifest: str | os.PathLike[str] | None = None,
     split: str = "all",
     where: str | None = None,
-    detector: str | os.PathLike[str] | TorchDetector | None = None,
+    detector: str | os.PathLike[str] | BaseDetector | None = None,
     device: str = "auto",
     method: Method = ExplainOptions.method,
     target: Literal["fake", "real"] = ExplainOptions.target,
@@ -86,7 +87,7 @@ def explain(
         crops: Images that are face crops.
         manifest: Manifest to sample crops from.
         split, where: Split, and SQL condition, of its rows.
-        detector: Detector file of any kind; the bundled one when ``None``.
+        detector: Detector file of any kind, or a detector in PyTorch; the bundled one when ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         method, target, layer, num_frames, num_videos, alpha, check_randomization, seed: See
             :class:`explanation.options.ExplainOptions`.
@@ -139,9 +140,9 @@ def explain(
     return explained
 
 
-def _scorer(detector: str | os.PathLike[str] | TorchDetector | None, device: str) -> TorchDetector:
-    if isinstance(detector, TorchDetector):
-        return detector
+def _scorer(detector: str | os.PathLike[str] | BaseDetector | None, device: str) -> TorchDetector:
+    if isinstance(detector, BaseDetector):
+        return with_network(detector)
     # Maps need a network's layers and gradients, which only PyTorch gives.
     found = find_detector(detector, runtime="torch", device=device)
     return TorchDetector(*found.read_torch(), device=choose_device(device))

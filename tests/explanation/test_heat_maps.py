@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from deepfake_detect import explain, load_detector
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.explanation.crops import explain_crops
 from deepfake_detect.explanation.heat_maps import heat_maps, overlay
@@ -177,7 +178,7 @@ def test_the_network_is_left_as_it_was(method: Method) -> None:
 
 def test_the_network_is_left_as_it_was_when_it_fails(convolutional: ForgeryClassifier) -> None:
     convolutional.train()
-    with pytest.raises(OptionError, match="no map"):
+    with pytest.raises(OptionError, match="not a map"):
         heat_maps(convolutional, torch.zeros(1, 3, 64, 64), layer="global_pool")
     assert all(one.training and not one._forward_hooks for one in convolutional.modules())
     assert all(one.requires_grad for one in convolutional.parameters())
@@ -231,7 +232,7 @@ def test_each_crop_of_a_sequence_has_its_map() -> None:
 def test_what_is_asked_for_must_be_there(convolutional: ForgeryClassifier, noise: torch.Tensor) -> None:
     with pytest.raises(OptionError, match="method: 'cam' is unknown; must be one of gradcam, "):
         heat_maps(convolutional, noise, method="cam")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="test_resnet has none named 'layer9'; choose conv1, layer1, "):
+    with pytest.raises(OptionError, match="test_resnet 'layer9'; must be one of conv1, layer1, "):
         heat_maps(convolutional, noise, layer="layer9")
     with pytest.raises(OptionError, match="attention reads all blocks"):
         heat_maps(convolutional, noise, method="attention", layer="layer4")
@@ -246,7 +247,7 @@ def test_what_is_asked_for_must_be_there(convolutional: ForgeryClassifier, noise
 def test_a_network_without_a_map_is_refused() -> None:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     model = ForgeryClassifier(ModelSpec("flat", Preprocessing(2, HALF, HALF)), encoder)
-    with pytest.raises(OptionError, match="flat has none with a map; name a layer yourself"):
+    with pytest.raises(OptionError, match="flat has none with a map; pass the name of a layer"):
         heat_maps(model, torch.zeros(1, 3, 2, 2))
 
 
@@ -257,14 +258,14 @@ def test_tokens_and_channels_last_become_maps() -> None:
     assert as_map(torch.zeros(1, 64, 5), MapLayout((2, 3), False)).shape == (1, 5, 8, 8)
     assert as_map(torch.zeros(1, 7, 7, 5), MapLayout((0, 0), True)).shape == (1, 5, 7, 7)
     assert as_map(torch.zeros(1, 5, 7, 7), MapLayout((0, 0), True)).shape == (1, 5, 7, 7)
-    with pytest.raises(OptionError, match="gives 40 x 5 values for an image, no map; choose one with a map"):
+    with pytest.raises(OptionError, match="40 x 5 values per image, not a map; choose"):
         as_map(torch.zeros(1, 40, 5), MapLayout((2, 3), False))
 
 
 def test_a_layer_off_the_way_is_refused(convolutional: ForgeryClassifier, noise: torch.Tensor) -> None:
     model = copy.deepcopy(convolutional)
     model.encoder.unused = nn.Linear(1, 1)
-    with pytest.raises(OptionError, match="'unused' gives no tensor on the way"):
+    with pytest.raises(OptionError, match="'unused' returns no tensor"):
         outputs_of(model, ["layer1", "unused"], noise)
     assert "layer1.0.conv2" in named_layers(model)
 
@@ -387,3 +388,11 @@ class _Plain(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images)  # type: ignore[no-any-return]
+
+
+def test_a_detector_without_layers_is_rejected() -> None:
+    detector = load_detector(runtime="onnx")
+    with pytest.raises(OptionError, match="is loaded into a runtime without layers.*`runtime` torch"):
+        explain_crops(detector, [np.zeros((64, 64, 3), np.uint8)])
+    with pytest.raises(OptionError, match="detector: is loaded into a runtime without layers"):
+        explain(["x.mp4"], detector=detector)

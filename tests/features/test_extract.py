@@ -191,7 +191,7 @@ def test_a_damaged_file_is_refused_and_stays(
     extract(manifest, small_detector, out)
     cut = out.read_bytes()[:-500]
     out.write_bytes(cut)
-    with pytest.raises(ManifestError, match="is cut short or damaged"):
+    with pytest.raises(ManifestError, match="is truncated or damaged"):
         extract(manifest, small_detector, out)
     assert out.read_bytes() == cut
 
@@ -220,7 +220,7 @@ def test_sources_that_cannot_be(small_detector: Path) -> None:
         FeatureSource()
     with pytest.raises(OptionError, match="weights: cannot be used with `detector`"):
         FeatureSource(detector="x", weights="y")
-    with pytest.raises(OptionError, match=r"has none named 'layer9'; choose .*layer4"):
+    with pytest.raises(OptionError, match=r"has none named 'layer9'; must be one of .*layer4"):
         extractor_of(small_detector, layer="layer9")
 
 

@@ -56,7 +56,7 @@ def test_files_that_are_none(small_detector: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="there is no such file; pass a detector.safetensors"):
         export_weights_h5(tmp_path / "absent", tmp_path / "x.h5")
     (tmp_path / "text").write_text("no")
-    with pytest.raises(WeightsError, match="is not a whole safetensors file"):
+    with pytest.raises(WeightsError, match="is not a complete safetensors file"):
         export_weights_h5(tmp_path / "text", tmp_path / "x.h5")
     with pytest.raises(WeightsError, match="there is no such file; check the path"):
         read_weights_h5(tmp_path / "x.h5")

@@ -76,7 +76,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(OptionError, match="alpha: is 0; must be above 0"):
         add_lora(model, alpha=0)
     add_lora(model)
-    with pytest.raises(OptionError, match="model: has LoRA already; merge_lora it first"):
+    with pytest.raises(OptionError, match="model: has LoRA already; call merge_lora first"):
         add_lora(model)
     merge_lora(model)
     merge_lora(model)  # nothing is left to merge
