@@ -1,11 +1,11 @@
-# The page and the HTTP interface of deepfake_detect, or any of its tools.
+# The page and the HTTP API of deepfake_detect, or any of its commands.
 #
-#   docker build -t deepfake_detect .                                    # CUDA, and CPU where there is none
-#   docker build -t deepfake_detect:cpu --build-arg TORCH_INDEX=URL .    # CPU alone, 5 GB less
+#   docker build -t deepfake_detect .                                    # CUDA, or CPU without a GPU
+#   docker build -t deepfake_detect:cpu --build-arg TORCH_INDEX=URL .    # CPU only, 5 GB less
 #   docker run --rm -p 127.0.0.1:7860:7860 deepfake_detect               # the page at http://127.0.0.1:7860
 #   docker run --rm --network none -v "$PWD:/clips:ro" deepfake_detect score-video /clips/clip.mp4
 #
-# The CUDA libraries come with torch's own packages; the host needs NVIDIA's driver and container
+# The CUDA libraries are part of torch's packages; the host needs NVIDIA's driver and container
 # toolkit (docker run --gpus all). The URL of torch's packages for the CPU is on PyTorch's page "Get
 # started". Nothing is downloaded when a container runs.
 
@@ -15,7 +15,7 @@ FROM python:${PYTHON_VERSION}-slim AS build
 ARG TORCH_INDEX=
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# First and apart, since it is large and rarely changes: the layer is kept when the code changes.
+# First, since it is large and rarely changes: the layer is reused when the code changes.
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
 WORKDIR /src
 COPY pyproject.toml setup.cfg README.md LICENSE ./
@@ -32,5 +32,5 @@ EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/health', timeout=4)"]
 ENTRYPOINT ["deepfake-detect"]
-# All addresses of the container; which of them can be reached is for `docker run -p` to say.
+# All addresses of the container; `docker run -p` decides which are reachable.
 CMD ["app", "--host", "0.0.0.0"]

@@ -16,7 +16,7 @@ class Owner(NamedTuple):
 
 
 class FairQueue(Generic[Item]):
-    """A queue in which nobody waits for all the items of another client.
+    """A queue in which no client waits for all the items of another.
 
     Addresses take turns, within an address its cookies do, and the items of one cookie come out in
     order. So a client without cookies, or with many, gains nothing over other addresses. Not

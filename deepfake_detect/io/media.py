@@ -1,4 +1,4 @@
-"""Media files by their first bytes: which container a file is, whatever its name says.
+"""Media files by their first bytes: the container of a file, regardless of its name.
 
 FFmpeg also reads playlists: text files that name other files, which it then opens. A file from a
 stranger could make it read this computer's files that way, so only known containers pass

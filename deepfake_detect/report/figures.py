@@ -58,7 +58,7 @@ def reliability_figure(evaluation: Evaluation, table: ScoreTable, *, has_logits:
 
     Args:
         evaluation, table: The result and the scores behind it.
-        has_logits: Whether the detail ``logit`` holds the logits before calibration, to be plotted
+        has_logits: Whether the detail ``logit`` is the logits before calibration, to be plotted
             too; in another tool's file a column of that name may be anything.
     """
     parts: list[tuple[str, np.ndarray, np.ndarray]] = []

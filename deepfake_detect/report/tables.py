@@ -78,7 +78,7 @@ def print_evaluation(evaluation: Evaluation, *, file: TextIO | None = None, widt
 
     Each row has the level, the method, the number of real + fake videos, AUC with its interval,
     accuracy, equal error rate and log loss; ``n/a`` where undefined. Slices, at video level, have
-    column and value in place of the method. The caption holds coverage and settings.
+    column and value in place of the method. The caption gives coverage and settings.
 
     Args:
         evaluation: Result of ``evaluation.evaluate_scores``.

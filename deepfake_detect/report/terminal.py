@@ -20,7 +20,7 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: Its header, may hold a line break.
+        name: Its header, may contain a line break.
         kind: ``"number"``: right-aligned, never broken; ``"name"``: left-aligned, broken in a narrow
             terminal; ``"id"``: left-aligned, never broken, to be copied.
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from deepfake_detect.records import ClipResult, Verdict
 
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
 HEADLINES: dict[Verdict, str] = {
     "fake": "Probably forged",
     "real": "No traces of forgery found",
@@ -41,8 +43,8 @@ def explain_verdict(result: ClipResult) -> str:
             "only, so there is no score for this clip. Very small, turned or covered faces can be missed."
         )
     scale = (
-        f"On a scale from 0 % (real) to 100 % (fake), {_subject(result)} has a fake probability of "
-        f"{percent(probability)}"
+        f"On a scale from 0{_NO_BREAK}% (real) to 100{_NO_BREAK}% (fake), {_subject(result)} has a fake "
+        f"probability of {percent(probability)}"
     )
     if result.verdict == "uncertain":
         return (
@@ -74,25 +76,25 @@ def describe_interval(result: ClipResult) -> str:
 
 
 def percent(probability: float) -> str:
-    """Return a probability in percent; never 0 % or 100 %, as nothing is certain.
+    r"""Return a probability in percent, on one line; never 0 % or 100 %, as nothing is certain.
 
     Example:
         >>> percent(0.876), percent(0.9999), percent(0.0)
-        ('88 %', '99 %', '1 %')
+        ('88\xa0%', '99\xa0%', '1\xa0%')
     """
-    return f"{_rounded(probability)} %"
+    return f"{_rounded(probability)}{_NO_BREAK}%"
 
 
 def percent_range(low: float, high: float) -> str:
-    """Return an interval of probabilities in percent.
+    r"""Return an interval of probabilities in percent, on one line.
 
     Example:
         >>> percent_range(0.67, 0.82), percent_range(0.981, 0.999)
-        ('67–82 %', '98–99 %')
+        ('67–82\xa0%', '98–99\xa0%')
     """
     if _rounded(low) == _rounded(high):
         return percent(low)
-    return f"{_rounded(low)}\N{EN DASH}{_rounded(high)} %"
+    return f"{_rounded(low)}\N{EN DASH}{_rounded(high)}{_NO_BREAK}%"
 
 
 def _rounded(probability: float) -> int:

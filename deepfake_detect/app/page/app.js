@@ -1,4 +1,4 @@
-// The page: upload, progress, result. All text from outside goes in as text, never as HTML.
+// The page: upload, progress, result. All text from outside is inserted as text, never as HTML.
 
 import { Timeline, clock, percent, person, tone } from "/timeline.js";
 
