@@ -3,10 +3,10 @@
     DeepfakeDetectError             catch this one to catch them all
     ├── VideoError                  a video file that cannot be used
     │   ├── VideoNotFoundError      no such file (also a FileNotFoundError)
-    │   ├── VideoUnreadableError    a file, but no picture can be decoded from it
-    │   └── VideoTruncatedError     fewer pictures in the file than it declares
+    │   ├── VideoUnreadableError    a file from which no frame can be decoded
+    │   └── VideoTruncatedError     a file with fewer frames than it declares
     ├── ImageError                  a frame or crop of the wrong kind (also a ValueError)
-    ├── OptionError                 an option outside what is allowed (also a ValueError)
+    ├── OptionError                 an option whose value is not allowed (also a ValueError)
     ├── DatasetError                a dataset tree, list or manifest that cannot be used
     │   ├── DatasetLayoutError      the folders are not those of the named dataset
     │   └── ManifestError           a manifest or crop that is missing, damaged or of another shape
@@ -14,11 +14,11 @@
     ├── FetchError                  a URL that cannot be downloaded
     ├── WeightsError                pretrained weights that are missing, damaged or do not fit
     ├── SanityError                 a training run that would not learn, found before it starts
-    ├── OutputError                 a place where a result cannot be written
+    ├── OutputError                 a result that cannot be written
     ├── DeviceError                 a device that this machine does not have
-    └── WorkerError                 a worker process died under a long job
+    └── WorkerError                 a worker process that crashed
 
-Each message is one line with three parts: what it is about, what is wrong with it, what to do.
+Each message is one line of three parts: what it is about, what is wrong, what to do.
 The command line prints that line and exits with code 2.
 """
 
@@ -34,8 +34,8 @@ class DeepfakeDetectError(Exception):
         remedy: What to do about it.
 
     Example:
-        >>> str(DeepfakeDetectError("clip.mp4", "holds no video stream", "pass a file with pictures"))
-        'clip.mp4: holds no video stream; pass a file with pictures'
+        >>> str(DeepfakeDetectError("clip.mp4", "holds no video stream", "pass a file with frames"))
+        'clip.mp4: holds no video stream; pass a file with frames'
     """
 
     def __init__(self, subject: object, cause: str, remedy: str) -> None:
@@ -58,11 +58,11 @@ class VideoNotFoundError(VideoError, FileNotFoundError):
 
 
 class VideoUnreadableError(VideoError):
-    """The file is there, but no picture can be decoded from it."""
+    """A file from which no frame can be decoded."""
 
 
 class VideoTruncatedError(VideoError):
-    """The file declares more pictures than it holds."""
+    """A file with fewer frames than it declares."""
 
 
 class ImageError(DeepfakeDetectError, ValueError):
@@ -70,7 +70,7 @@ class ImageError(DeepfakeDetectError, ValueError):
 
 
 class OptionError(DeepfakeDetectError, ValueError):
-    """An option's value is outside what is allowed."""
+    """An option whose value is not allowed."""
 
 
 class DatasetError(DeepfakeDetectError):
@@ -102,7 +102,7 @@ class SanityError(DeepfakeDetectError):
 
 
 class OutputError(DeepfakeDetectError):
-    """A place where a result cannot be written."""
+    """A result that cannot be written."""
 
 
 class DeviceError(DeepfakeDetectError):
@@ -110,4 +110,4 @@ class DeviceError(DeepfakeDetectError):
 
 
 class WorkerError(DeepfakeDetectError):
-    """A worker process died under a long job."""
+    """A worker process that crashed."""

@@ -19,7 +19,7 @@ from deepfake_detect.app.jobs import Progress, ScoredClip, Task
 from deepfake_detect.app.options import Limits
 from deepfake_detect.app.request_errors import RequestError, internal_error, request_error
 from deepfake_detect.errors import DeepfakeDetectError, VideoUnreadableError, WorkerError
-from deepfake_detect.work import Crashed, Done, Note, TaskCancelled, WorkerProcess, report
+from deepfake_detect.work import Crashed, Done, Note, TaskCancelledError, WorkerProcess, report
 
 if TYPE_CHECKING:
     from deepfake_detect.scoring import Detector
@@ -107,7 +107,7 @@ class ScoringProcess:
     def _received(self) -> object:
         try:
             return self._process.receive()
-        except TaskCancelled:
+        except TaskCancelledError:
             raise RequestError(
                 "job", "was cancelled", "upload the clip again", self._limits.sentence(), 410
             ) from None
@@ -141,7 +141,7 @@ class TaskScorer:
             return self._score(task)
         except DeepfakeDetectError as error:
             raise request_error(error, name=task.name, allowed=allowed) from None
-        except (TaskCancelled, BrokenPipeError, ConnectionResetError):
+        except (TaskCancelledError, BrokenPipeError, ConnectionResetError):
             raise  # about the parent process, not about the clip
         except Exception as error:
             traceback.print_exc()

@@ -1,8 +1,9 @@
-"""The long pipeline: a dataset's videos -> face crops and a manifest; resumable and parallel.
+"""A dataset's videos -> face crops and a manifest; resumable and parallel.
 
-    config     ExtractionConfig: how crops are cut and stored
+    dataset    extract_faces: a whole dataset, from its folder to the manifest
+    config     ExtractionConfig: how crops are made and stored
     person     whose faces of a video are kept: by the published mask, the largest, or all
-    store      crops, index and settings on disk, each put in place in one step
+    store      crops, index and settings on disk, each moved into place in one step
     video      one video: frames and faces in, crops and manifest rows out
     pipeline   reading, detecting and writing at the same time, on bounded queues
     run        extract_videos: all videos, in one process or several
@@ -13,11 +14,11 @@ On disk, under the output folder:
     crops/<video_id>.tar                   store="shards" one tar a video holds them
     index/<video_id>.parquet               one video's manifest rows, written after its crops
     index/<video_id>.failure.json          why a video gave no crops
-    settings.json                          what the crops were cut with
+    settings.json                          how the crops were made
     manifest.parquet, failures.csv         all of the index in one, rewritten at the end
 
-A video counts as done once its index file stands, which is put in place in one step after its
-crops; whatever kills the run loses at most the videos in progress, and the same command goes on.
+A video counts as done once its index file exists, which is written in one step after its crops. A run
+that is killed loses at most the videos in progress; calling it again resumes.
 """
 
 import lazy_loader

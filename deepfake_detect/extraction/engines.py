@@ -1,4 +1,4 @@
-"""What extracts videos: a worker for one video at a time, or streams that share a GPU."""
+"""Extractors of videos: a worker for one video at a time, or streams that share a GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def in_streams(jobs: Sequence[Job], config: ExtractionConfig, num_streams: int, 
 
 
 def make_extractor(config: ExtractionConfig, device: str, remote: Remote) -> Extractor:
-    """Return what extracts one video after the other in this process.
+    """Return a function that extracts one video in this process.
 
     Args:
         config: How to crop.

@@ -4,11 +4,11 @@
         │  at most a few frames a stream
     calling thread                  finds the faces, of several videos' frames at once on a GPU
         │  at most a few frames a stream
-    writer thread of each stream    follows people, cuts and encodes crops, puts the video in place
+    writer thread of each stream    tracks people, makes and encodes crops, finishes the video
 
-A stream takes one video after the other, so the frames of a video pass through in their order and
-the result does not depend on what happens beside it. Decoding, the networks and image encoding all
-run outside Python's lock. Where one part fails, every queue is closed, which ends all the others.
+A stream takes one video after the other, so the frames of a video pass through in order and the result
+does not depend on other streams. Decoding, the networks and image encoding all run outside Python's
+lock. If one thread fails, all queues are closed, which ends the others.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from deepfake_detect.faces import TorchMtcnnDetector
 from deepfake_detect.records import Face, Frame
 
 T = TypeVar("T")
-_FRAMES_AHEAD = 2  # of a stream, in front of the detector and behind it
+_FRAMES_AHEAD = 2  # per stream, before the detector and after it
 
 
 def stream_videos(
     jobs: Iterable[Job], *, detector: TorchMtcnnDetector | None, num_streams: int = 1, run_length: int = 1
 ) -> Iterator[str]:
-    """Extract videos; whatever is wrong with one is written down, and the others go on.
+    """Extract videos; an error in one is recorded, and the others continue.
 
     Args:
         jobs: The videos, taken one by one.
-        detector: What finds the faces; ``None`` where every frame is a face already.
+        detector: Detects the faces; ``None`` if every frame is a face crop already.
         num_streams: Videos read at the same time.
-        run_length: Frames of a video that stay together on their way to the detector. Frames of one
-            size are a batch on a GPU, and the videos of other streams may have another size.
+        run_length: Consecutive frames of a video that stay together on their way to the detector. A
+            batch on a GPU has frames of one size, and other streams may have another size.
 
     Yields:
         The id of each video as it ends, in no order when there are several streams.
 
     Raises:
-        OutputError: A place cannot be written to; what was begun is removed.
+        OutputError: The output cannot be written; unfinished videos are removed.
     """
     pipeline = _Pipeline(jobs, detector, num_streams, run_length)
     try:
@@ -57,10 +57,10 @@ def stream_videos(
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """What passes from a stream's reader to its writer.
+    """An item on the way from a stream's reader to its writer.
 
-    A frame of a video with, behind the detector, its faces; or, without a frame, the end of the
-    video, maybe by an error; or, without a video, the end of the stream.
+    A frame of a video and, after the detector, its faces; or, without a frame, the end of the video,
+    possibly with an error; or, without a video, the end of the stream.
     """
 
     stream: int
@@ -70,12 +70,12 @@ class _Step:
     error: Exception | None = None
 
 
-class _Closed(Exception):
-    """The queue was closed: somebody else has failed."""
+class _ClosedError(Exception):
+    """The queue was closed because another thread failed."""
 
 
 class _Queue(Generic[T]):
-    """A queue between threads that makes whoever fills it wait, and can be closed at any time."""
+    """A bounded queue between threads that can be closed (queue.Queue can only from Python 3.13)."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -87,7 +87,7 @@ class _Queue(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or len(self._items) < self._capacity)
             if self._is_closed:
-                raise _Closed
+                raise _ClosedError
             self._items.append(item)
             self._changed.notify_all()
 
@@ -95,7 +95,7 @@ class _Queue(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or bool(self._items))
             if self._is_closed:
-                raise _Closed
+                raise _ClosedError
             self._changed.notify_all()
             return self._items.popleft()
 
@@ -106,7 +106,7 @@ class _Queue(Generic[T]):
 
 
 class _Pipeline:
-    """Threads and queues of one run."""
+    """The threads and queues of one run."""
 
     def __init__(
         self, jobs: Iterable[Job], detector: TorchMtcnnDetector | None, num_streams: int, run_length: int
@@ -127,7 +127,7 @@ class _Pipeline:
         ]
 
     def run(self) -> Iterator[str]:
-        """Do all of it; yield the videos' ids."""
+        """Extract all videos; yield their ids."""
         for thread in self._threads:
             thread.start()
         try:
@@ -135,8 +135,8 @@ class _Pipeline:
                 self._found[step.stream].put(step)
                 while self._ended:
                     yield self._ended.popleft()
-        except _Closed:
-            pass  # a thread has failed, and told why
+        except _ClosedError:
+            pass  # a thread has failed and set self._failure
         for thread in self._threads:
             thread.join()
         if self._failure is not None:
@@ -144,7 +144,7 @@ class _Pipeline:
         yield from self._ended
 
     def stop(self) -> None:
-        """End the threads, and remove what they had not finished."""
+        """End the threads, and remove unfinished videos."""
         self._close()
         for thread in self._threads:
             if thread.ident is not None:
@@ -153,10 +153,10 @@ class _Pipeline:
             video.abandon()
 
     def _guarded(self, body: Callable[[int], None], stream: int) -> None:
-        """Run a thread's body; when it fails, end everything and leave the reason."""
+        """Run a thread's body; if it fails, keep the reason and end all threads."""
         try:
             body(stream)
-        except _Closed:
+        except _ClosedError:
             pass
         except BaseException as error:
             self._failure = self._failure or error
@@ -184,15 +184,15 @@ class _Pipeline:
                         if len(run) == self._run_length:
                             self._read.put(run)
                             run = []
-            except _Closed:
+            except _ClosedError:
                 raise
-            except Exception as caught:  # written down against the video by its writer
+            except Exception as caught:  # recorded as the video's failure by its writer
                 error = caught
             self._read.put([*run, _Step(stream, video, error=error)])
         self._read.put([_Step(stream)])
 
     def _steps(self) -> Iterator[_Step]:
-        """Yield what the readers give, until all of them have ended."""
+        """Yield the readers' items until all readers have ended."""
         num_running = len(self._found)
         while num_running:
             for step in self._read.take():
@@ -213,9 +213,9 @@ class _Pipeline:
                         yield waiting.popleft()
                     yield replace(waiting.popleft(), faces=faces)
                 is_over = True
-            except _Closed:
+            except _ClosedError:
                 raise
-            except Exception:  # of one of the frames waiting: looked at one by one, the guilty one tells
+            except Exception:  # in one of the waiting frames: one by one shows which
                 while waiting:
                     yield _detected_alone(self._detector, waiting.popleft())
         yield from waiting
@@ -231,7 +231,7 @@ class _Pipeline:
 
 
 def _images(steps: Iterator[_Step], waiting: deque[_Step]) -> Iterator[np.ndarray]:
-    """Yield the steps' frames; put all steps, those without a frame too, behind those waiting."""
+    """Yield the steps' frames; append all steps to those waiting, with or without a frame."""
     for step in steps:
         waiting.append(step)
         if step.frame is not None:
@@ -239,7 +239,7 @@ def _images(steps: Iterator[_Step], waiting: deque[_Step]) -> Iterator[np.ndarra
 
 
 def _detected_alone(detector: TorchMtcnnDetector, step: _Step) -> _Step:
-    """Return a step with the faces of its frame, or with what went wrong when looking for them."""
+    """Return a step with the faces of its frame, or with the error of detecting them."""
     if step.frame is None:
         return step
     try:

@@ -1,4 +1,4 @@
-"""Crops, index and settings on disk, each put in place in one step."""
+"""Crops, index and settings on disk, each moved into place in one step."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target
 
 
 class CropFiles:
-    """The crops of one video: written one by one into a hidden folder, put in place together.
+    """The crops of one video: written one by one into a hidden folder, then moved into place together.
 
     Args:
         out: Folder of the extraction.
-        video: Whose crops.
-        config: Codec, and whether they become files or a tar.
+        video: The video.
+        config: Format of the crops, and whether they become files or a tar.
     """
 
     def __init__(self, out: Path, video: DatasetVideo, config: ExtractionConfig) -> None:
@@ -42,17 +42,17 @@ class CropFiles:
         self._is_shard = config.store == "shards"
         self._folder = out / "crops" / video.video_id
         self._partial = self._folder.with_name(f".{self._folder.name}.partial")
-        make_folder(self._partial)  # or what a killed run has left: only what is named goes in place
+        make_folder(self._partial)  # a killed run may have left it: only the crops of this run are kept
 
     def add(self, key: str, image: np.ndarray) -> None:
         """Encode and write an RGB uint8 crop (H, W, 3) under a name without suffix."""
-        # Not cv2.imwrite: on a full disk it reports success and leaves half a picture.
+        # Not cv2.imwrite: on a full disk it reports success and leaves half an image.
         _, data = cv2.imencode(self._suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), self._parameters)
-        with _disk_at_fault(self._folder):
+        with _disk_errors(self._folder):
             (self._partial / f"{key}{self._suffix}").write_bytes(data.tobytes())
 
-    def put_in_place(self, frame_index_of: Mapping[str, int]) -> dict[str, str]:
-        """Make the named crops final and drop the others.
+    def commit(self, frame_index_of: Mapping[str, int]) -> dict[str, str]:
+        """Move the named crops into place and drop the others.
 
         Args:
             frame_index_of: Key -> frame index of the crops that are kept.
@@ -61,7 +61,7 @@ class CropFiles:
             Key -> path relative to the extraction's folder.
         """
         names = {key: f"{key}{self._suffix}" for key in frame_index_of}
-        with _disk_at_fault(self._folder):
+        with _disk_errors(self._folder):
             if self._is_shard:
                 self._put_shard(names, frame_index_of)
             else:
@@ -73,7 +73,7 @@ class CropFiles:
         for file in self._partial.iterdir():
             if file.name not in kept:
                 file.unlink()
-        # Files alone are replaced: a video named a/b has its crops in a folder of the video a.
+        # Only files are replaced: a video named a/b has its crops in a folder inside that of video a.
         if self._folder.exists():
             for file in self._folder.iterdir():
                 if file.is_file():
@@ -101,42 +101,44 @@ class CropFiles:
                 frame_index=frame_index_of[key],
             )
         )
-        # Inside the hidden folder, so that whatever a killed run leaves goes with the folder.
+        # Inside the hidden folder, so that a killed run leaves nothing outside it.
         write_shard(self._partial / _PARTIAL_SHARD, members)
         os.replace(self._partial / _PARTIAL_SHARD, shard)
 
     def discard(self) -> None:
-        """Remove what is not in place."""
+        """Remove crops that were not moved into place."""
         shutil.rmtree(self._partial, ignore_errors=True)
 
 
 @contextmanager
-def _disk_at_fault(path: Path) -> Iterator[None]:
-    """Turn an OSError into one that ends the run: no video is to blame for a full disk."""
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into one that ends the run: a full disk is not a video's failure."""
     try:
         yield
     except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})", "make room, then go on") from error
+        raise OutputError(
+            path, f"cannot be written ({error.strerror})", "free some space, then run again to resume"
+        ) from error
 
 
 def index_path(out: Path, video: DatasetVideo) -> Path:
-    """Return where a video's manifest rows are; the file stands when the video is done."""
+    """Return the path of a video's manifest rows; the file exists once the video is done."""
     return out / "index" / f"{video.video_id}.parquet"
 
 
 def failure_path(out: Path, video: DatasetVideo) -> Path:
-    """Return where it is told why a video gave no crops."""
+    """Return the path of the record of why a video gave no crops."""
     return out / "index" / f"{video.video_id}.failure.json"
 
 
 def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a video's manifest rows, maybe none: with them it counts as done."""
+    """Write a video's manifest rows, possibly none; then it counts as done."""
     with atomic_path(index_path(out, video)) as temporary:
         pq.write_table(rows_to_table(rows), temporary)
 
 
 def write_failure(out: Path, video: DatasetVideo, reason: str, message: str) -> None:
-    """Write why a video gave no crops; rows of an earlier run go."""
+    """Record why a video gave no crops; rows of an earlier run are removed."""
     # They would name crops that this run could not make again.
     index_path(out, video).unlink(missing_ok=True)
     values = {**vars(video), "path": str(video.path), "reason": reason, "message": message}
@@ -144,12 +146,12 @@ def write_failure(out: Path, video: DatasetVideo, reason: str, message: str) -> 
 
 
 def is_done(out: Path, video: DatasetVideo, *, there: Collection[str] | None = None) -> bool:
-    """Tell whether the video's rows stand and every crop they name does too.
+    """Return whether the video's rows and all crops they name exist.
 
     Args:
         out: Folder of the extraction.
-        video: Which.
-        there: Names of the files at the crops' place, where that is another than ``out``.
+        video: The video.
+        there: Names of the files in the folder of the crops if it is not ``out`` but remote.
     """
     index = index_path(out, video)
     if not index.is_file():
@@ -157,17 +159,17 @@ def is_done(out: Path, video: DatasetVideo, *, there: Collection[str] | None = N
     try:
         paths = pq.read_table(index, columns=["path"], partitioning=None)["path"].to_pylist()
     except (pa.ArrowInvalid, OSError):
-        return False  # damaged from outside: extracted anew
+        return False  # damaged from outside: extracted again
     if there is None:
         return all(is_stored(out / path) for path in paths)
     return all(path in there or path.rpartition("/")[0] in there for path in paths)  # a file, or in a tar
 
 
 def open_folder(out: Path, config: ExtractionConfig) -> None:
-    """Write the settings, or refuse a folder whose crops were cut otherwise.
+    """Write the settings, or check that the crops of the folder were made with the same ones.
 
     Raises:
-        OptionError: The folder holds crops cut with other settings.
+        OptionError: The folder holds crops made with other settings.
     """
     path = out / "settings.json"
     wanted = config.settings()
@@ -180,20 +182,22 @@ def open_folder(out: Path, config: ExtractionConfig) -> None:
         ]
         if changed:
             raise OptionError(
-                out, f"holds crops cut with {', '.join(changed)}", "pass another --out, or the same options"
+                out,
+                f"holds crops made with {', '.join(changed)}",
+                "choose another folder, or the same options",
             )
     else:
         write_json(path, wanted)
     hidden = (".*.parquet", ".*.json", ".*.csv")
     for leftover in [path for one in hidden for path in [*out.glob(one), *(out / "index").rglob(one)]]:
-        leftover.unlink()  # a temporary file of a run that was killed
+        leftover.unlink()  # temporary files of a killed run
 
 
 def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]) -> None:
     """Rewrite manifest.parquet and failures.csv from the index.
 
-    What is known of a video comes from the listing at hand, also where an earlier run cut its crops:
-    splits may have been made anew since. Videos of earlier runs that are not listed keep theirs.
+    Label, split and so on of a video are those of the current listing, even if an earlier run extracted
+    it: splits may have changed since. Videos of earlier runs that are not listed keep theirs.
 
     Raises:
         ManifestError: A file of the index is damaged.
@@ -211,14 +215,14 @@ def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]
 
 
 def _as_listed(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
-    """Return rows with the listing's word on their videos."""
+    """Return rows with the values that the listing has for their videos."""
     encoded = table["video_id"].combine_chunks().dictionary_encode()
     videos = [known.get(name) for name in encoded.dictionary.to_pylist()]
     is_listed = pa.array([video is not None for video in videos], pa.bool_()).take(encoded.indices)
     for name in _LISTED_COLUMNS:
         kind = table.schema.field(name).type
-        said = pa.array([getattr(video, name, None) for video in videos], kind).take(encoded.indices)
-        column = pc.if_else(is_listed, said, table[name].combine_chunks())
+        listed = pa.array([getattr(video, name, None) for video in videos], kind).take(encoded.indices)
+        column = pc.if_else(is_listed, listed, table[name].combine_chunks())
         table = table.set_column(table.column_names.index(name), name, column)
     return table
 

@@ -1,4 +1,4 @@
-"""One video: frames and their faces in, crops on disk and manifest rows out."""
+"""One video: frames and their faces -> crops on disk and manifest rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.errors import DeepfakeDetectError, OutputError
 from deepfake_detect.extraction.config import ExtractionConfig
-from deepfake_detect.extraction.person import ALREADY_CROPPED, BY_MASK, SeenFace, choose_people
+from deepfake_detect.extraction.person import ALREADY_CROPPED, BY_MASK, DetectedFace, choose_people
 from deepfake_detect.extraction.store import CropFiles, failure_path, write_failure, write_rows
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DatasetVideo, Face, Frame
@@ -26,10 +26,10 @@ class Job:
     """A video to extract.
 
     Attributes:
-        video: What to read.
+        video: The video, as the dataset lists it.
         out: Folder of the extraction.
-        config: How to cut.
-        local: The same video with paths of this machine, where those of ``video`` are not.
+        config: How crops are made.
+        local: The same video with local paths, if those of ``video`` are remote.
     """
 
     video: DatasetVideo
@@ -47,7 +47,7 @@ def open_frames(job: Job) -> Generator[Frame, None, None]:
     """Open the video and yield its sampled frames.
 
     Raises:
-        VideoError: It cannot be read, or not to the end.
+        VideoError: It cannot be read to the end.
     """
     sampling = EvenlySpaced(job.config.num_frames)
     path = job.readable.path
@@ -59,7 +59,7 @@ def open_frames(job: Job) -> Generator[Frame, None, None]:
 
 @dataclass(frozen=True, eq=False)
 class _Crop:
-    """A crop that was written, without its pixels; ``face`` is ``None`` where the owners cut it."""
+    """A crop that was written, without its pixels; ``face`` is ``None`` for crops of the dataset's owners."""
 
     key: str
     frame_index: int
@@ -71,22 +71,22 @@ class _Crop:
 
 
 class VideoExtraction:
-    """Takes a video's frames one by one in order, writes the crops, and in the end keeps the wanted ones.
+    """Takes a video's frames one by one in order, writes the crops, and in the end keeps the chosen ones.
 
-    Whatever is wrong with the video is written down in its name, and the caller goes on to the next;
-    only what is wrong with the disk is raised.
+    An error of the video is recorded as its failure, so that the caller continues with the next; only
+    errors of the disk are raised.
 
     Args:
         job: The video.
 
     Raises:
-        OutputError: The output folder cannot be written to; also by the methods.
+        OutputError: The output folder cannot be written; also by the methods.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._files = CropFiles(job.out, job.video, job.config)
-        self._follower = TrackedCropper(job.config.geometry)
+        self._cropper = TrackedCropper(job.config.geometry)
         self._crops: list[_Crop] = []
         self._is_over = False
 
@@ -94,37 +94,37 @@ class VideoExtraction:
         """Write the crops of the next frame, given the faces detected in it."""
         if self._is_over:
             return
-        with self._blaming_the_video():
+        with self._errors_recorded():
             if self._job.config.already_cropped:
                 self._write(frame, 0, None, frame.image)
                 return
-            for one in self._follower.follow(frame, faces).faces:
+            for one in self._cropper.follow(frame, faces).faces:
                 self._write(frame, one.track_id, one.face, one.crop)
 
     def end(self, error: Exception | None = None) -> None:
-        """Put the wanted crops and their rows in place; or, given an error, write that down."""
+        """Move the chosen crops and their rows into place; or, given an error, record the failure."""
         if self._is_over:
             return
-        with self._blaming_the_video():
+        with self._errors_recorded():
             if error is not None:
                 raise error
             self._finish()
         self.abandon()
 
     def abandon(self) -> None:
-        """Remove what is not in place."""
+        """Remove crops that were not moved into place."""
         self._is_over = True
         self._files.discard()
 
     @contextmanager
-    def _blaming_the_video(self) -> Iterator[None]:
+    def _errors_recorded(self) -> Iterator[None]:
         try:
             yield
         except OutputError:
-            raise  # the output disk, not the video, is at fault
+            raise  # an error of the output disk, not of the video
         except DeepfakeDetectError as error:
             self._fail(type(error).__name__, f"{error.cause}; {error.remedy}")
-        except Exception as error:  # one poison video must not end a run of days; it is written down
+        except Exception as error:  # one bad video must not end a run of days
             self._fail(type(error).__name__, str(error))
 
     def _fail(self, reason: str, message: str) -> None:
@@ -143,7 +143,7 @@ class VideoExtraction:
     def _finish(self) -> None:
         out, video = self._job.out, self._job.video
         kept, choice = self._choose()
-        paths = self._files.put_in_place({crop.key: crop.frame_index for crop in kept})
+        paths = self._files.commit({crop.key: crop.frame_index for crop in kept})
         if kept:
             failure_path(out, video).unlink(missing_ok=True)
         else:
@@ -155,7 +155,7 @@ class VideoExtraction:
         if self._job.config.already_cropped:
             return self._crops, ALREADY_CROPPED
         seen = [
-            SeenFace(crop.frame_index, crop.frame_size, crop.track_id, crop.face)
+            DetectedFace(crop.frame_index, crop.frame_size, crop.track_id, crop.face)
             for crop in self._crops
             if crop.face is not None
         ]

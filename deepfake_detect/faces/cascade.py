@@ -79,7 +79,8 @@ class CropNetwork(Protocol[Array]):
 
     def __call__(self, crops: Array) -> tuple[Array, ...]:
         """Return P(face) (N,), box regression offsets (N, 4) and, from O-Net, landmarks (N, 10) of
-        crops float32 (N, 3, side, side), channels last in memory."""
+        crops float32 (N, 3, side, side), channels last in memory.
+        """
         ...
 
 

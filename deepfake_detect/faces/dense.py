@@ -130,7 +130,8 @@ def search_near(
 
 def _regions(face: Face, height: int, width: int, scales: Sequence[float]) -> list[tuple[int, int, int]]:
     """Return the regions in which to search for a face: index of the scale; first row and column in the
-    scaled frame, even, so that cells fall as they do in a search of the whole frame."""
+    scaled frame, even, so that cells fall as they do in a search of the whole frame.
+    """
     left, top, right, bottom = face.box_xyxy.tolist()
     side = longer_side(face)
     regions = []

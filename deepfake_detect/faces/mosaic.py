@@ -273,7 +273,8 @@ def _strip(
 
 def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> np.ndarray:
     """Return indices of the first layer's outputs that lie just past a tile of odd size: the other half
-    of a pooling window that the tile alone would leave empty."""
+    of a pooling window that the tile alone would leave empty.
+    """
     is_seam = np.zeros((height - 2, width - 2), bool)
     for tile in tiles:
         begin, end = tile.top - top, tile.top - top + tile.height

@@ -105,7 +105,8 @@ class FastCropNetwork:
 
     def __call__(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return P(face) (N,), box regression offsets (N, 4) and, from O-Net, landmarks (N, 10) of crops
-        float32 (N, 3, side, side)."""
+        float32 (N, 3, side, side).
+        """
         per_run = _CROPS_PER_GPU_RUN if crops.is_cuda else self.crops_per_run
         runs = [self.network(some) for some in torch.split(crops, per_run)]
         *outputs, probabilities = (torch.cat(parts) for parts in zip(*runs, strict=True))

@@ -145,7 +145,7 @@ def _download_checked(
 def _append_missing(
     url: str, part: Path, max_bytes: int | None, on_bytes: Callable[[int, int | None], None] | None
 ) -> None:
-    """Append what is missing of a file to its part."""
+    """Append the missing rest of a file to its part."""
     done = part.stat().st_size if part.exists() else 0
     with _opened_at(url, done) as (stream, start, total):
         _check_size(url, total, max_bytes)

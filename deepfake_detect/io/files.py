@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writing and hashing."""
+"""Local files: atomic writing, locks, hashing, and the cache folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from deepfake_detect.errors import DeepfakeDetectError, OutputError
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+    """Give a temporary path next to ``path`` that is renamed to it when the block succeeds.
 
-    The temporary name keeps the suffix, so that libraries which choose a format by suffix
-    agree. When the block raises, the temporary file is removed and ``path`` stays as it was.
+    The temporary name keeps the suffix, by which some libraries choose the format. When the block
+    raises, the temporary file is removed and ``path`` is unchanged.
 
     Args:
-        path: Where the finished file shall be; its folder is created when missing.
+        path: Path of the finished file; its folder is created if missing.
 
     Yields:
         The path to write to.
 
     Raises:
-        OutputError: The place cannot be written to.
+        OutputError: The file cannot be written.
 
     Example:
         >>> import tempfile
@@ -42,9 +42,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if str(path) == "" or target.is_dir():
-        raise OutputError(path or "output", "is no file name", "name a file to write")
+        raise OutputError(path or "output", "is not a file name", "name a file to write")
     if target.exists() and not target.is_file():
-        raise OutputError(path, "is a device, which a file would take the place of", "name a file to write")
+        raise OutputError(path, "is a device, which a file would replace", "name a file to write")
     make_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(
@@ -70,16 +70,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
+    """Return the folder of downloads: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("deepfake_detect", appauthor=False)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Create a folder and those above it where they are missing.
+    """Create a folder and its missing parents.
 
     Raises:
-        OutputError: A file stands in the way, or the place may not be written to.
+        OutputError: A file is in the way, or the folder is not writable.
     """
     folder = Path(path)
     try:
@@ -87,22 +87,22 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise _cannot_write(folder, error) from error
     if not os.access(folder, os.W_OK):
-        raise OutputError(folder, "may not be written to by this user", "choose another folder")
+        raise OutputError(folder, "is not writable by this user", "choose another folder")
     return folder
 
 
 @contextmanager
 def file_lock(folder: Path, *, what: str) -> Iterator[None]:
-    """Hold a folder for this process; a second one is refused at once.
+    """Lock a folder for the duration of a block.
 
     Args:
         folder: An existing folder.
-        what: What is being done there, for the message.
+        what: Name of the activity, for the error.
 
     Raises:
-        OutputError: Another process holds it.
+        OutputError: Another process has locked it.
     """
-    from filelock import FileLock, Timeout  # here, since a slim installation has no need of it
+    from filelock import FileLock, Timeout  # here, since scoring does not need it
 
     lock = FileLock(folder / ".lock")
     try:
@@ -118,14 +118,14 @@ def file_lock(folder: Path, *, what: str) -> Iterator[None]:
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:
-    return OutputError(path, f"cannot be written ({error.strerror or error})", "choose another place")
+    return OutputError(path, f"cannot be written ({error.strerror or error})", "choose another path")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
+    """Write ``value`` as indented JSON, atomically; NaN and infinity are a ValueError."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
-        # A file name may hold bytes that are no text: shown as an escape, never an error.
+        # A file name may hold bytes that are not text: they are written as escapes.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

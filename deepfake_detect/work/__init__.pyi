@@ -1,4 +1,4 @@
-from .messages import Crashed, Done, Note, Ready, TaskCancelled, report
+from .messages import Crashed, Done, Note, Ready, TaskCancelledError, report
 from .process import WorkerProcess
 from .ray_engine import RayOptions, ray_cluster
 from .runner import Engine, TaskFailure, map_tasks
@@ -10,7 +10,7 @@ __all__ = [
     "Note",
     "RayOptions",
     "Ready",
-    "TaskCancelled",
+    "TaskCancelledError",
     "TaskFailure",
     "WorkerProcess",
     "map_tasks",

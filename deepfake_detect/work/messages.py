@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 
-class TaskCancelled(Exception):
+class TaskCancelledError(Exception):
     """Raised by :func:`report` inside a task that was cancelled."""
 
 
@@ -51,13 +51,13 @@ _reporter: Callable[[Any], None] | None = None
 
 
 def report(value: Any) -> None:
-    """Report progress of the current task to whoever runs it; does nothing outside a task or on Ray.
+    """Report progress of the current task to the process that runs :func:`map_tasks`; does nothing on Ray.
 
     Args:
         value: Picklable; passed on to ``on_progress`` of :func:`map_tasks`.
 
     Raises:
-        TaskCancelled: The task was cancelled.
+        TaskCancelledError: The task was cancelled.
     """
     if _reporter is not None:
         _reporter(value)

@@ -19,7 +19,15 @@ from typing import Any, TypeAlias
 
 from deepfake_detect.device import limit_threads
 from deepfake_detect.errors import WorkerError
-from deepfake_detect.work.messages import Crashed, Done, Message, Note, Ready, TaskCancelled, set_reporter
+from deepfake_detect.work.messages import (
+    Crashed,
+    Done,
+    Message,
+    Note,
+    Ready,
+    TaskCancelledError,
+    set_reporter,
+)
 
 Worker: TypeAlias = Callable[[Any], Any]
 """Called with a task, it returns the result. It keeps its model between tasks."""
@@ -75,7 +83,7 @@ class WorkerProcess:
         try:
             return self.connection.poll(seconds)
         except (BrokenPipeError, ConnectionResetError):
-            return True  # the process is gone: receive() says so
+            return True  # the process is gone: receive() returns Crashed
 
     def receive(self) -> Message:
         """Return the next message, waiting for it.
@@ -89,11 +97,11 @@ class WorkerProcess:
             self._process.join(_STOP_SECONDS)
             return Crashed(_how_it_ended(self._process.exitcode))
         if isinstance(message, _Raised):
-            raise message.error from _WorkerTraceback(message.traceback)
+            raise message.error from _WorkerTracebackError(message.traceback)
         return message
 
     def cancel(self) -> None:
-        """Make the task's next call of :func:`report` raise :class:`TaskCancelled`."""
+        """Make the task's next call of :func:`report` raise :class:`TaskCancelledError`."""
         self._cancelled.set()
 
     def terminate(self) -> None:
@@ -121,7 +129,7 @@ class _Raised:
     traceback: str
 
 
-class _WorkerTraceback(Exception):
+class _WorkerTracebackError(Exception):
     """Shows where in the worker's process an exception was raised."""
 
     def __str__(self) -> str:
@@ -148,7 +156,7 @@ def _serve(
 
     def send_note(value: Any) -> None:
         if cancelled.is_set():
-            raise TaskCancelled
+            raise TaskCancelledError
         connection.send(Note(value))
 
     set_reporter(send_note)

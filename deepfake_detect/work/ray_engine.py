@@ -45,7 +45,7 @@ class RayOptions:
         None, help="workers in all (default: as many as there is room for)", low=1, is_hidden=True
     )
     cpus_per_worker: int = option(1, help="cores and threads per worker on Ray", low=1)
-    gpus_per_worker: float = option(0.0, help="GPUs per worker on Ray; a fraction shares one", low=0)
+    gpus_per_worker: float = option(0.0, help="GPUs per worker on Ray; below 1, workers share one", low=0)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -13,7 +13,7 @@ from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import DatasetError
 from deepfake_detect.extraction import ExtractionConfig
 from deepfake_detect.extraction.config import PersonPolicy
-from deepfake_detect.extraction.person import SeenFace, choose_people, white_areas
+from deepfake_detect.extraction.person import DetectedFace, choose_people, white_areas
 from deepfake_detect.records import FAKE, REAL, DatasetVideo, Face
 from tests.data.trees import ffpp_tree
 from tests.extraction.helpers import HEIGHT, LARGE, SMALL, WIDTH, extract, mask_clip, two_people_clip
@@ -21,10 +21,10 @@ from tests.extraction.helpers import HEIGHT, LARGE, SMALL, WIDTH, extract, mask_
 
 def seen(
     boxes: dict[int, tuple[int, int, int, int]], *, num_frames: int = 4, score: float = 0.99
-) -> list[SeenFace]:
+) -> list[DetectedFace]:
     """Every track's box in each of the first frames."""
     return [
-        SeenFace(
+        DetectedFace(
             frame,
             (WIDTH, HEIGHT),
             track,
@@ -69,7 +69,7 @@ def test_areas_are_counted_in_the_frames_where_the_face_was(tmp_path: Path) -> N
             frame[:, 32:] = 255 * (number >= 2)
             writer.write(frame)
     face = Face(np.array([32, 0, 64, 48], np.float32), 0.99, np.zeros((5, 2), np.float32))
-    faces = [SeenFace(n, (64, 48), track, face) for track, n in ((0, 0), (0, 1), (0, 2), (1, 4), (1, 5))]
+    faces = [DetectedFace(n, (64, 48), track, face) for track, n in ((0, 0), (0, 1), (0, 2), (1, 4), (1, 5))]
     assert white_areas(tmp_path / "m.mp4", faces) == {0: 32 * 48, 1: 2 * 32 * 48}
 
 
@@ -88,7 +88,9 @@ def unusable_masks(folder: Path) -> dict[str, Path]:
 def test_without_a_usable_mask_the_largest_is_kept_or_nobody(kind: str, tmp_path: Path) -> None:
     mask = unusable_masks(tmp_path / "masks")[kind]
     assert choose_people(seen(TWO), video(mask), "auto") == ({0}, "largest")
-    with pytest.raises(DatasetError, match=r"v.mp4: no mask tells whose face was forged; fetch its mask"):
+    with pytest.raises(
+        DatasetError, match=r"v.mp4: has no usable mask of the forged face; download its mask"
+    ):
         choose_people(seen(TWO), video(mask), "mask")
 
 

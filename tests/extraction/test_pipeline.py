@@ -191,7 +191,7 @@ def test_a_full_disk_ends_every_thread(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(pipeline, "open_frames", lambda job: frames_of(job, 100))
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OutputError, match="cannot be written .No space left on device.; make room"):
+        with pytest.raises(OutputError, match="cannot be written .No space left on device.; free some space"):
             list(stream_videos(jobs(tmp_path), detector=StubDetector(), num_streams=2))  # type: ignore[arg-type]
     assert threading.active_count() == num_threads
     assert not list(tmp_path.rglob("*.partial"))

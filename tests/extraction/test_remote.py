@@ -58,7 +58,7 @@ def test_a_second_run_does_what_is_missing(
     assert "1 videos extracted, 4 done before, 1 without a face" in capsys.readouterr().out
     assert RemoteDir(f"{BUCKET}/crops").files().keys() == before.keys()
     assert main([*arguments, "--margin", "1.5"]) == 2
-    assert "holds crops cut with" in capsys.readouterr().err
+    assert "holds crops made with" in capsys.readouterr().err
 
 
 def test_plain_folders_are_called_after_theirs(

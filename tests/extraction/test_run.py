@@ -171,7 +171,7 @@ def test_damaged_bookkeeping_is_named(tree: Path, tmp_path: Path) -> None:
 def test_other_settings_for_the_same_folder_are_refused(tree: Path, tmp_path: Path) -> None:
     extract(tree, tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(OptionError, match=r"holds crops cut with num_frames 4 \(now 5\)"):
+    with pytest.raises(OptionError, match=r"holds crops made with num_frames 4 \(now 5\)"):
         extract(tree, tmp_path / "out", ExtractionConfig(num_frames=5))
     assert contents(tmp_path / "out") == before
 

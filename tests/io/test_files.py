@@ -50,7 +50,7 @@ def test_places_that_cannot_be_written_are_typed_errors(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="file/below: cannot be written"):
         make_folder(tmp_path / "file" / "below")
     for path in ("", tmp_path):
-        with pytest.raises(OutputError, match="is no file name"):
+        with pytest.raises(OutputError, match="is not a file name"):
             write_json(path, {})
 
     def full() -> None:
@@ -101,6 +101,6 @@ def test_pictures_of_every_kind_become_one_kind() -> None:
 def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OutputError, match="is a device, which a file would take the place of; name a file"):
+    with pytest.raises(OutputError, match="is a device, which a file would replace; name a file"):
         atomic_path(pipe).__enter__()
     assert pipe.is_fifo()

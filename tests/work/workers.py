@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_detect.errors import DeviceError, OutputError
-from deepfake_detect.work import TaskCancelled, report
+from deepfake_detect.work import TaskCancelledError, report
 
 
 class Squarer:
@@ -62,7 +62,7 @@ def make_reporter() -> Callable[[int], str]:
             for number in range(task):
                 report(number)
                 time.sleep(0.01)
-        except TaskCancelled:
+        except TaskCancelledError:
             return "cancelled"
         return "counted"
 
