@@ -27,7 +27,8 @@ from deepfake_detect.models.sequence import build_untrained
 from deepfake_detect.models.spec import ModelSpec
 from deepfake_detect.plugins import PluginPart
 
-_NEEDED_KINDS = (BACKBONES.option, HEADS.option)
+_NETWORK_PARTS = {registry.option: registry for registry in (BACKBONES, HEADS)}
+_AGGREGATION = "aggregation_rule"
 
 
 def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config: DetectorConfig) -> None:
@@ -143,10 +144,13 @@ def _with_plugins(config: DetectorConfig) -> tuple[PluginPart, ...]:
 
 
 def _check_plugins(file: Path, config: DetectorConfig) -> None:
-    """Check that the plug-ins that a network needs are there."""
+    """Check that the plug-ins that scoring needs are there; those of training alone may be missing."""
     for part in config.plugins:
-        registry = BACKBONES if part.kind == BACKBONES.option else HEADS
-        if part.kind in _NEEDED_KINDS and part.name not in registry:
-            raise CheckpointError(
-                file, f"needs the {part}, which is not installed or failed to load", "install it"
-            )
+        is_there = True
+        if part.kind in _NETWORK_PARTS:
+            is_there = part.name in _NETWORK_PARTS[part.kind]
+        elif part.kind == _AGGREGATION and part.version:  # else a script registers it
+            is_there = part.is_installed
+        if not is_there:
+            cause = f"needs the {part}, which is not installed or failed to load"
+            raise CheckpointError(file, cause, "install it")

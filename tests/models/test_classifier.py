@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from deepfake_detect.errors import OptionError, WeightsError
+from deepfake_detect.errors import CheckpointError, OptionError, WeightsError
+from deepfake_detect.models.backbones import register_backbone
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
 from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.heads import register_head
 from deepfake_detect.models.weights import PUBLISHED_WEIGHTS
-from deepfake_detect.records import CropGeometry
+from deepfake_detect.records import CropGeometry, Preprocessing
 
 
 def test_a_frozen_encoder_gets_no_gradient() -> None:
@@ -282,3 +285,49 @@ def test_every_published_hash_is_hexadecimal() -> None:
     for published in PUBLISHED_WEIGHTS.values():
         assert published.url.startswith("https://")
         assert published.sha256 is None or int(published.sha256, 16) >= 0
+
+
+class Tiny(nn.Sequential):
+    """A network that neither this library nor timm has."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_a_module_becomes_a_classifier(tmp_path: Path) -> None:
+    shown = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    model = create_model(Tiny(), preprocessing=shown, head="linear").eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert model(images).shape == (2,)
+    assert [name for name, _ in model.blocks()] == ["0"]
+    config = DetectorConfig("tiny", "1", model.spec, CropGeometry())
+    save_detector(tmp_path / "d.safetensors", model, config)
+    name = model.spec.backbone
+    message = f"Tiny was passed as a module and cannot be built by name; .*register_backbone.'{name}', ...."
+    with pytest.raises(CheckpointError, match=message):
+        read_detector(tmp_path / "d.safetensors")
+    register_backbone(name, Tiny, image_size=32)
+    again, _ = read_detector(tmp_path / "d.safetensors")
+    assert torch.equal(again(images), model(images))
+
+
+def test_a_module_says_what_it_lacks() -> None:
+    shown = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    with pytest.raises(OptionError, match="preprocessing: is missing, and the module .*Tiny has none"):
+        create_model(Tiny())
+    with pytest.raises(OptionError, match="weights: cannot be used with the module .*Tiny; leave it out"):
+        create_model(Tiny(), preprocessing=shown, weights="x")
+    with pytest.raises(OptionError, match=r"returns the shape \(N, 4, 30, 30\), not features \(N, F\)"):
+        create_model(nn.Conv2d(3, 4, 3), preprocessing=shown)
+
+
+def test_registered_parts_are_built_by_name() -> None:
+    register_backbone("tiny_here", Tiny, image_size=16, dropout=0.25)
+    register_head("two_layers", lambda features, classes, _: nn.Sequential(nn.Linear(features, classes)))
+    model = create_model("tiny_here", head="two_layers", backbone_options={"width": 6})
+    assert (model.spec.preprocessing.image_size, model.spec.dropout) == (16, 0.25)
+    assert model.head[0].in_features == 6
+    with pytest.raises(OptionError, match="backbone: 'facenet' is registered already"):
+        register_backbone("facenet", Tiny, image_size=16)
+    with pytest.raises(OptionError, match="backbone_options: tiny_here does not take {'depth': 3}"):
+        create_model("tiny_here", backbone_options={"depth": 3})

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from deepfake_detect import plugins
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.models.card import read_card
+from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
+from deepfake_detect.models.classifier import create_model
+from deepfake_detect.records import CropGeometry
 from deepfake_detect.registry import Registry
 
 
@@ -81,3 +86,26 @@ def test_a_broken_plugin_is_one_warning_that_names_it(monkeypatch: pytest.Monkey
 def test_built_in_parts_are_found_without_loading_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "entry_points", lambda group: pytest.fail("plug-ins were loaded"))
     assert heads().find("linear") is len
+
+
+def stored_with(part: plugins.PluginPart, path: Path) -> Path:
+    model = create_model("test_resnet", image_size=64)
+    config = DetectorConfig("small", "1", model.spec, CropGeometry(), plugins=(part,))
+    save_detector(path, model, config)
+    return path
+
+
+def test_what_scoring_needs_must_be_installed(tmp_path: Path) -> None:
+    for kind in ("backbone", "head", "aggregation_rule"):
+        path = stored_with(plugins.PluginPart(kind, "x", "dfd-absent", "2.0"), tmp_path / kind)
+        message = f"needs the {kind} 'x' of the plug-in dfd-absent 2.0, which is not installed .*; install it"
+        with pytest.raises(CheckpointError, match=message):
+            read_detector(path)
+
+
+def test_what_only_training_needed_is_named_by_the_card(tmp_path: Path) -> None:
+    path = stored_with(plugins.PluginPart("loss", "x", "dfd-absent", "2.0"), tmp_path / "d")
+    assert read_detector(path)[1].plugins[0].name == "x"
+    assert "| plug-ins | loss 'x' of the plug-in dfd-absent 2.0 (not installed) |" in read_card(path)
+    here = stored_with(plugins.PluginPart("loss", "x", "numpy", "1"), tmp_path / "e")
+    assert "| plug-ins | loss 'x' of the plug-in numpy 1 |" in read_card(here)
