@@ -99,6 +99,24 @@ def small_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def labeled_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of twelve crops, half of them fake."""
+    from tests.data.trees import crop_manifest, textured_crops
+
+    return crop_manifest(tmp_path_factory.mktemp("manifest") / "m", textured_crops(6, "val"))
+
+
+@pytest.fixture(scope="session")
+def small_onnx(small_detector: Path, labeled_crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small detector as ONNX."""
+    from deepfake_detect.runtimes.export import export
+
+    out = tmp_path_factory.mktemp("exported") / "small.onnx"
+    export(small_detector, format="onnx", out=out, verify=labeled_crops)
+    return out
+
+
+@pytest.fixture(scope="session")
 def object_server() -> Iterator[str]:
     """The address of a server of S3's kind, on this machine."""
     pytest.importorskip("s3fs")

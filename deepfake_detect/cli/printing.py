@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepfake_detect.cli.arguments import in_flags
 from deepfake_detect.report.tables import clip_line, print_clip
 from deepfake_detect.report.verdicts import printable
 
@@ -26,12 +28,21 @@ class ClipPrinter:
         clips: The clips as they were named.
         json: JSON file; ``-`` is standard output, and the lines then go to standard error.
         results: Table of results.
+        parser: Has the command's flags, for errors.
     """
 
-    def __init__(self, clips: Sequence[str], *, json: Path | None, results: Path | None) -> None:
+    def __init__(
+        self,
+        clips: Sequence[str],
+        *,
+        json: Path | None,
+        results: Path | None,
+        parser: argparse.ArgumentParser,
+    ) -> None:
         self.prints_json = json == _STDOUT
         self._clips = clips
         self._results = results
+        self._parser = parser
         self._is_single = False
         self._documents: list[dict[str, Any]] = []
         self._num_items = self._num_resumed = self._num_failed = 0
@@ -57,7 +68,7 @@ class ClipPrinter:
             if self._is_single:
                 print_clip(item.result, seconds=item.seconds, file=stream)
         if item.error is not None:
-            print(f"error: {printable(str(item.error))}", file=sys.stderr)
+            print(f"error: {printable(str(in_flags(item.error, self._parser)))}", file=sys.stderr)
             self._num_failed += 1
 
     def end(self) -> int:

@@ -45,7 +45,8 @@ def _run_clips(arguments: argparse.Namespace, scoring: ScoringOptions, batch: Ba
     if not arguments.clips:
         raise OptionError("clips", "is missing", "name a file, a folder or a URL, or set `live`")
     cluster = cluster_of(arguments, batch.workers)
-    printer = ClipPrinter(arguments.clips, json=batch.json, results=batch.results)
+    add_arguments(parser := argparse.ArgumentParser())
+    printer = ClipPrinter(arguments.clips, json=batch.json, results=batch.results, parser=parser)
     written = replace(batch, json=None) if printer.prints_json else batch
     items = score_videos(
         arguments.clips,

@@ -140,8 +140,8 @@ def test_a_bad_clip_is_one_line_and_exit_code_2_in_a_fresh_process(
     ("options", "message"),
     [
         (["--detector", "absent.safetensors"], "absent.safetensors: there is no such detector file"),
-        (["--device", "tpu"], "device: 'tpu' is unknown"),
-        (["--frames", "0"], "num_frames"),
+        (["--device", "tpu"], "--device: is 'tpu'; must be auto, cpu, cuda or cuda:N"),
+        (["--frames", "0"], "--frames: is 0; must be 1 or more"),
         (["--aggregation", "guess"], "guess"),
         (["--min-face", "2"], "--min-face: is 2.0; must be 12 or more"),
     ],
@@ -178,7 +178,7 @@ def test_no_clip_is_ever_overwritten(
     clips = [tmp_path / "x.mp4", tmp_path / "x_annotated.mp4"]
     before = clips[1].read_bytes()
     assert score(*clips, "--detector", small_detector, "--out", tmp_path) == 2
-    assert "x_annotated.mp4, which is a clip; choose another place" in capsys.readouterr().err
+    assert "x_annotated.mp4, which is a clip; choose another path" in capsys.readouterr().err
     assert score(clips[0], "--detector", small_detector, "--json", clips[0]) == 2
     assert score(clips[0], "--out", tmp_path / "o", "--json", tmp_path / "o" / "x.json") == 2
     assert "which is written by --json" in capsys.readouterr().err

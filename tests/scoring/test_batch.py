@@ -43,20 +43,18 @@ def clips(portrait_clip: Path, tmp_path: Path) -> list[Path]:
 
 
 def test_a_process_that_is_killed_loses_its_clip_alone(
-    clips: list[Path], faceless_clip: Path, small_detector: Path, monkeypatch: pytest.MonkeyPatch
+    clips: list[Path], faceless_clip: Path, small_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "_make_worker", dying_worker)
     named = [*clips, Path("absent.mp4"), faceless_clip]
     items = list(
-        score_videos(
-            named, detector=small_detector, device="cpu", num_frames=2, workers=2, engine="processes"
-        )
+        score_videos(named, detector=small_onnx, device="cpu", num_frames=2, workers=2, engine="processes")
     )
     assert [item.source for item in items] == list(map(str, named))
     assert isinstance(items[1].error, WorkerError)
     assert "3 workers crashed while scoring it (signal SIGKILL); score it alone" in str(items[1].error)
     assert str(items[3].error).startswith("absent.mp4: there is no such file")
-    here = dfd.load_detector(small_detector, device="cpu").score_video(clips[0], num_frames=2)
+    here = dfd.load_detector(small_onnx, num_threads=1).score_video(clips[0], num_frames=2)
     for number in (0, 2):
         there = items[number].result
         assert there is not None
@@ -68,8 +66,8 @@ def test_a_process_that_is_killed_loses_its_clip_alone(
     assert not multiprocessing.active_children()
 
 
-def test_a_run_that_is_closed_leaves_no_process(clips: list[Path], small_detector: Path) -> None:
-    items = score_videos(clips, detector=small_detector, device="cpu", num_frames=1, workers=2)
+def test_a_run_that_is_closed_leaves_no_process(clips: list[Path], small_onnx: Path) -> None:
+    items = score_videos(clips, detector=small_onnx, device="cpu", num_frames=1, workers=2)
     assert next(items).result is not None
     assert multiprocessing.active_children()
     items.close()
@@ -77,7 +75,7 @@ def test_a_run_that_is_closed_leaves_no_process(clips: list[Path], small_detecto
 
 
 def test_a_clip_that_workers_crash_on_is_an_item(
-    clips: list[Path], small_detector: Path, monkeypatch: pytest.MonkeyPatch
+    clips: list[Path], small_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def first_fails(tasks: Any, make_worker: Any, **options: Any) -> Iterator[Any]:
         assert options["engine"] == "ray"
@@ -86,9 +84,7 @@ def test_a_clip_that_workers_crash_on_is_an_item(
             yield task, TaskFailure(3, "the node died") if task[0] == 0 else worker(task)
 
     monkeypatch.setattr(batch, "map_tasks", first_fails)
-    failed, scored = score_videos(
-        clips[:2], detector=small_detector, device="cpu", num_frames=1, engine="ray"
-    )
+    failed, scored = score_videos(clips[:2], detector=small_onnx, device="cpu", num_frames=1, engine="ray")
     assert failed.result is None
     assert str(failed.error) == (
         f"{clips[0]}: 3 workers crashed while scoring it (the node died); score it alone (memory?)"
@@ -97,9 +93,9 @@ def test_a_clip_that_workers_crash_on_is_an_item(
 
 
 def test_a_table_and_a_json_file_are_written_and_resumed_from(
-    clips: list[Path], small_detector: Path, tmp_path: Path
+    clips: list[Path], small_onnx: Path, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"detector": small_detector, "device": "cpu", "num_frames": 1, "workers": 1}
+    options: dict[str, Any] = {"detector": small_onnx, "device": "cpu", "num_frames": 1, "workers": 1}
     table, out = tmp_path / "r.csv", tmp_path / "r.json"
     first = next(score_videos(clips, results=table, json=out, **options))
     assert first.file is not None
@@ -110,11 +106,9 @@ def test_a_table_and_a_json_file_are_written_and_resumed_from(
     assert [one["video"] for one in json.loads(out.read_text())] == list(map(str, clips[1:]))
 
 
-def test_one_clip_may_be_named_without_a_list(
-    clips: list[Path], small_detector: Path, tmp_path: Path
-) -> None:
+def test_one_clip_may_be_named_without_a_list(clips: list[Path], small_onnx: Path, tmp_path: Path) -> None:
     out = tmp_path / "one.json"
-    (item,) = score_videos(clips[0], detector=small_detector, device="cpu", num_frames=1, json=out)
+    (item,) = score_videos(clips[0], detector=small_onnx, device="cpu", num_frames=1, json=out)
     assert json.loads(out.read_text()) == item.to_dict()
 
 
@@ -136,8 +130,8 @@ def test_options_are_checked_before_the_work(options: dict[str, Any], message: s
         score_videos(**{"sources": ["a.mp4"], **options})
 
 
-def test_a_loaded_detector_scores_in_its_own_process(clips: list[Path], small_detector: Path) -> None:
-    detector = dfd.load_detector(small_detector, device="cpu")
+def test_a_loaded_detector_scores_in_its_own_process(clips: list[Path], small_onnx: Path) -> None:
+    detector = dfd.load_detector(small_onnx, num_threads=1)
     items = list(score_videos(clips, detector=detector, num_frames=1))
     assert all(item.result is not None for item in items)
     with pytest.raises(OptionError, match="is loaded in this process, and the workers need their own; pass"):
