@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Progress
+    from rich.progress import TaskID as TaskID
 
 _LINE_SECONDS = 2.0
 

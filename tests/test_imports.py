@@ -47,6 +47,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 SINGLE_IMPORTERS = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "rich": {"report", "progress"},
     "h5py": {"features", "models"},
     "av": {"video"},
     "duckdb": {"data"},

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.app.jobs import ScoredClip
-from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.clip import heat_map_note, report_html, verdict_meaning
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
@@ -23,7 +23,7 @@ from deepfake_detect.scoring.clip_scorer import read_credentials
 _SIDE = 208
 
 
-def scored_clip(detector: TorchDetector, result: ClipResult, *, name: str, wants_page: bool) -> ScoredClip:
+def scored_clip(detector: BaseDetector, result: ClipResult, *, name: str, wants_page: bool) -> ScoredClip:
     """Return the response for a clip.
 
     Args:

@@ -6,7 +6,6 @@ The bundled detector has a model card; of another, the card lists what its file 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -19,13 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect import read_card
+    from deepfake_detect.report.terminal import print_markdown
 
     text = read_card(arguments.detector)
-    if arguments.plain or not sys.stdout.isatty():
+    if arguments.plain:
         print(text)
-        return 0
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    Console().print(Markdown(text))
+    else:
+        print_markdown(text)
     return 0

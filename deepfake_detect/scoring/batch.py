@@ -25,8 +25,7 @@ from deepfake_detect.work import RayOptions, TaskFailure, map_tasks
 from deepfake_detect.work import report as report_progress
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
+    from deepfake_detect.progress import Progress, TaskID
     from deepfake_detect.scoring.results import ResultsTable
 
 BatchEngine = Literal["auto", "here", "processes", "ray"]

@@ -8,7 +8,7 @@ import pytest
 
 from deepfake_detect.records import ClipResult, DetectorInfo, FrameScore, QualityWarning, TrackScore
 from deepfake_detect.report.tables import clip_rows, print_clip
-from deepfake_detect.report.terminal import Column, print_facts, print_table
+from deepfake_detect.report.terminal import Column, print_facts, print_markdown, print_table
 
 INFO = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
 
@@ -88,3 +88,13 @@ def test_without_rich_tables_are_aligned_lines(monkeypatch: pytest.MonkeyPatch) 
     print_facts([("name", "a\nb")], file=out, indent=1)
     lines = ["Videos", "split  real + fake", "train        1,440", "val              9", " name: a b"]
     assert out.getvalue().splitlines() == lines
+
+
+def test_markdown_is_rendered_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    print_markdown("# Title", file=out)
+    assert out.getvalue() == "# Title\n"
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    print_markdown("# Title", file=out)
+    assert out.getvalue().count("# Title") == 1
+    assert out.getvalue().count("Title") == 2
