@@ -256,7 +256,7 @@ def _range_in_words(one: Option) -> str:
 def _default_in_words(field: OptionField) -> str:
     if field.default is None or field.default in ("", ()):
         return "none"
-    return str(field.default)
+    return " ".join(map(str, field.default)) if field.is_sequence else str(field.default)
 
 
 def _converted(field: OptionField, value: Any) -> Any:

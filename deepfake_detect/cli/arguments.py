@@ -130,4 +130,5 @@ def _help(field: OptionField) -> str:
     text = field.option.help.replace("%", "%%")
     if field.is_required or field.default in (None, "", ()) or field.kind is bool or "default" in text:
         return text
-    return f"{text} (default {field.default})".replace("%%", "%").replace("%", "%%")
+    default = " ".join(map(str, field.default)) if field.is_sequence else field.default
+    return f"{text} (default {default})".replace("%%", "%").replace("%", "%%")

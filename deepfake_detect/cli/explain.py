@@ -3,8 +3,8 @@
 Reads clips and images (faces are found in them), images that are crops already (--crops), or a
 manifest. Writes heat_maps.png (each crop next to its overlay) and heat_maps.npz. Each map is scaled to
 its own crop: red is its strongest position, however weak.
-A sequence model reads the crops of one person in order, and each map shows what in that crop speaks
-for the probability of the whole sequence.
+A sequence model reads the crops of one person in order, and each map shows the evidence in its crop for
+the probability of the whole sequence.
 With --check-randomization it also reports whether the maps change when the network's weights do, and
 writes randomization.json: maps that do not change say nothing about what the network learned.
 """

@@ -33,7 +33,7 @@ _NOT_OF = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="of extract-features")
+    parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="feature file")
     question = parser.add_mutually_exclusive_group(required=True)
     question.add_argument("--crops", nargs="+", type=Path, metavar="FILE", help="images that are face crops")
     question.add_argument("--video", metavar="ID", help="video of the file whose faces are looked up")

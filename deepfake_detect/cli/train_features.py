@@ -18,7 +18,7 @@ from deepfake_detect.features.options import ClassifierOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="of extract-features")
+    parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="feature file")
     parser.add_argument("--weights", metavar="PATH", help="file of the features' network, if it was moved")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add_options(parser, ClassifierOptions)

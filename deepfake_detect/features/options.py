@@ -59,7 +59,7 @@ class ClassifierOptions:
 
     classifiers: tuple[Classifier, ...] = option(
         ("linear-svm", "rbf-svm", "logistic"),
-        help="classifiers to try; the best on validation becomes the detector",
+        help=f"classifiers to try, of {', '.join(CLASSIFIERS)}; the best becomes the detector",
         flag="--classifier",
         metavar="NAME",
     )

@@ -52,7 +52,7 @@ class ExplainedCrops:
 
     @property
     def num_empty(self) -> int:
-        """Number of maps that are empty: nothing in their crops speaks for the target."""
+        """Number of maps that are empty: no evidence in their crops for the target."""
         return sum(not one.heat_map.any() for one in self.explanations)
 
 
@@ -79,7 +79,7 @@ def explain(
     """Explain a detector's scores by maps of where in each face its evidence lies.
 
     Each map is scaled to its own crop: 1 is its strongest position, however weak. A sequence model
-    reads the crops of one person in order, and each map shows what in that crop speaks for the
+    reads the crops of one person in order, and each map shows the evidence in its crop for the
     probability of the whole sequence.
 
     Args:
