@@ -39,13 +39,6 @@ def cluster_of(arguments: argparse.Namespace, num_workers: int | None) -> RayOpt
     return replace(options_of(RayOptions, arguments), num_workers=num_workers)
 
 
-def device_of(arguments: argparse.Namespace) -> str:
-    """Return where networks run; on a cluster each worker decides, by the GPUs it was given."""
-    from deepfake_detect.device import choose_device
-
-    return str(arguments.device if arguments.engine == "ray" else choose_device(arguments.device))
-
-
 @contextmanager
 def ends_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into an exit, so that temporary files are removed."""

@@ -48,10 +48,11 @@ def fetch(
 
     Raises:
         OptionError: The extra ``url``, or ``remote``, is not installed.
-        VideoUnreadableError: There is no clip, or it cannot be downloaded.
+        VideoUnreadableError: There is no clip, or it cannot be downloaded from the web.
+        FetchError: It cannot be downloaded from an object store.
     """
     if not is_web(url):
-        return _from_store(url, folder)
+        return _from_store(url, folder, on_bytes)
     options = {
         "format": _FORMAT,
         "outtmpl": {"default": str(folder / "clip.%(ext)s")},
@@ -80,12 +81,12 @@ def fetch(
     return files[0]
 
 
-def _from_store(url: str, folder: Path) -> Path:
-    from deepfake_detect.io.fetch import RemoteDir
+def _from_store(url: str, folder: Path, on_bytes: Callable[[int, int | None], None]) -> Path:
+    from deepfake_detect.io.fetch import download
 
-    place, _, name = url.rpartition("/")
-    RemoteDir(place).fetch(name, folder / name)
-    return folder / name
+    target = folder / url.rpartition("/")[2]
+    download(url, target, on_bytes=on_bytes)
+    return target
 
 
 def _youtube_dl() -> tuple[Any, type[Exception]]:

@@ -32,16 +32,17 @@ def fetched(url: str, folder: Path) -> dict[str, bytes]:
 def test_from_url_to_url_as_from_folder_to_folder(
     tree: Path, object_store: RemoteDir, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--frames", "2", "--compression", "c23", "--workers", str(workers)]
-    assert main(["extract-faces", str(tree), "--out", str(tmp_path / "here"), *options]) == 2  # one is broken
+    options = ["--frames", "2", "--compression", "c23", "--workers"]
+    here = ["extract-faces", str(tree), "--out", str(tmp_path / "here"), *options, "1"]
+    assert main(here) == 2  # one video is broken
     root = upload(tree, object_store, "ff")
-    assert main(["extract-faces", root, "--out", f"{BUCKET}/crops", *options]) == 2
+    assert main(["extract-faces", root, "--out", f"{BUCKET}/crops", *options, str(workers)]) == 2
     assert f"8 crops in {BUCKET}/crops/manifest.parquet" in capsys.readouterr().out
-    here, there = contents(tmp_path / "here"), fetched(f"{BUCKET}/crops", tmp_path / "there")
-    assert sorted(there) == sorted(here)
-    # Files that name where a video was differ in that.
-    naming = {name for name in here if name.endswith((".failure.json", "failures.csv", "missing.csv"))}
-    assert {name for name in here if here[name] != there[name]} <= naming
+    local, there = contents(tmp_path / "here"), fetched(f"{BUCKET}/crops", tmp_path / "there")
+    assert sorted(there) == sorted(local)
+    # Files that name the path of a video differ in that.
+    naming = {name for name in local if name.endswith((".failure.json", "failures.csv", "missing.csv"))}
+    assert {name for name in local if local[name] != there[name]} <= naming
 
 
 def test_a_second_run_does_what_is_missing(
