@@ -18,7 +18,7 @@ import torch
 
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.leaks import check_no_leak
-from deepfake_detect.data.manifest import Manifest, read_manifest
+from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import crop_to_tensor
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import DeepfakeDetectError, ManifestError, OptionError
@@ -31,7 +31,7 @@ from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.training.backbone_table import BackboneComparison, BackboneRow, write_comparison
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.data_module import chosen_rows
-from deepfake_detect.training.forged import validation_source
+from deepfake_detect.training.forged import validation_rows
 from deepfake_detect.training.history import TrainingResult
 from deepfake_detect.training.loop import train
 from deepfake_detect.training.study_options import StudyOptions
@@ -219,9 +219,7 @@ class _Study:
         """Return the scores of a split's videos; those kept next to the detector where they still fit."""
         detector = config.out / "detector.safetensors"
         path = config.out / f"{split}_scores.json"
-        manifest, where = validation_source(config) if split == "val" else (config.manifest, config.where)
-        rows = read_manifest(manifest)
-        rows = rows if where is None else rows.where(where)
+        rows = validation_rows(config) if split == "val" else chosen_rows(config)
         # The manifest may have other test videos by now; changed training videos are an error of train.
         scored = rows.split(split)
         about: dict[str, Any] = {

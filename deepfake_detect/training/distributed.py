@@ -62,10 +62,11 @@ def on_main(accelerator: Accelerator, function: Callable[[], _Result]) -> _Resul
 
 
 @torch.no_grad()
-def broadcast_buffers(model: nn.Module) -> None:
+def broadcast_buffers(*models: nn.Module | None) -> None:
     """Copy the main process's batch-norm statistics, which are those that are kept, to the others."""
-    for buffer in model.buffers():
-        buffer.copy_(broadcast(buffer))
+    for model in models:
+        for buffer in () if model is None else model.buffers():
+            buffer.copy_(broadcast(buffer))
 
 
 def join_restarted_group(device: torch.device, *, timeout: timedelta) -> None:

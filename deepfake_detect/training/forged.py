@@ -39,6 +39,11 @@ def prepare_fakes(
         return
     if selects_on_blends(config, val_rows):
         _write_val_blends(config, val_rows, show_progress=show_progress)
+    store_landmarks(config, train_rows, show_progress=show_progress)
+
+
+def store_landmarks(config: TrainingConfig, train_rows: Manifest, *, show_progress: bool) -> None:
+    """Write the landmarks of training reals into the folder of a run, unless they are there already."""
     path, digest = config.out / _LANDMARKS_NAME, _rows_sha256(train_rows)
     if _stored_landmarks(path, digest) is None:
         landmarks = relative_landmarks(train_rows, device=config.device, show_progress=show_progress)
@@ -83,6 +88,13 @@ def validation_source(config: TrainingConfig) -> tuple[Path, str | None]:
     if selects_on_blends(config, chosen_rows(config).split("val")):
         return config.out / VAL_BLENDS / MANIFEST_NAME, None
     return local_manifest(config.manifest), config.where
+
+
+def validation_rows(config: TrainingConfig) -> Manifest:
+    """Return the manifest of :func:`validation_source`, with the rows that its condition selects."""
+    manifest, where = validation_source(config)
+    rows = read_manifest(manifest)
+    return rows if where is None else rows.where(where)
 
 
 def _write_val_blends(config: TrainingConfig, val_rows: Manifest, *, show_progress: bool) -> None:

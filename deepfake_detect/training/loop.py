@@ -76,6 +76,9 @@ def train(
         show_progress: Whether to show progress bars.
         log: Called with each line of the log, such as ``print``.
 
+    Returns:
+        The detector's path and calibrated configuration, the history, and the sanity checks' results.
+
     Raises:
         ManifestError: A split lacks a class, or splits of the manifest leak into one another by a
             kind that ``config.allow_leak`` does not name, see :mod:`data.audit`.
@@ -89,7 +92,7 @@ def train(
     ) as run:
         stages = make_stages(run.model, config)
         state = read_state(run)
-        history: list[EpochRecord] = state.history
+        history = state.history
         checks: tuple[CheckResult, ...] = ()
         if state.is_new:
             for line in run.description():
@@ -263,9 +266,7 @@ def _measure_epoch(
     for word, count in (("fake", num_fake), ("real", num_images - num_fake)):
         check_readable(run, count, f"{word} training")
     if run.accelerator.num_processes > 1:
-        for network in (run.model, run.average):
-            if network is not None:
-                broadcast_buffers(network)
+        broadcast_buffers(run.model, run.average)
     num_unreadable = warn_unreadable(run, run.train_rows, progress.unreadable, "training")
     scores = validate(run, run.validated)
     return EpochRecord(

@@ -18,7 +18,7 @@ from deepfake_detect.forgery.blended_crops import relative_landmarks
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.config import TrainingConfig
-from deepfake_detect.training.forged import make_blender, validation_source
+from deepfake_detect.training.forged import make_blender, store_landmarks, validation_source
 from deepfake_detect.training.rate_finder import find_learning_rate
 from tests.conftest import ROOT
 from tests.forgery.faces import face_manifest
@@ -132,7 +132,8 @@ def test_landmarks_of_crops_that_were_cut_otherwise_are_not_taken(reals: Path, t
     write_manifest(wider, read_manifest(reals).table, geometry=CropGeometry(2.0))
     found = []
     for manifest in (reals, wider):
-        assert make_blender(run, read_manifest(manifest), keep=True, show_progress=False) is not None
+        store_landmarks(run, read_manifest(manifest), show_progress=False)
+        assert make_blender(run, read_manifest(manifest)) is not None
         found.append(load_file(run.out / "landmarks.safetensors")["shares"])
     np.testing.assert_array_equal(found[1], relative_landmarks(read_manifest(wider), show_progress=False))
     assert (found[0] != found[1]).any()
