@@ -49,50 +49,48 @@ def compare_names(rows: Rows, pairs: Sequence[tuple[str, str]], kinds: Collectio
 
 
 def _compare_by(kind: LeakKind, rows: Rows, pairs: Sequence[tuple[str, str]]) -> list[Overlap]:
-    common = rows.query(f"""
-        with {_held_sql(kind)}
-        select a.split as first, b.split as second, count(*) as count,
-            list({{'what': a.key, 'first': a.location, 'second': b.location}} order by a.key)[:{MAX_EXAMPLES}]
-                as examples
-        from held a join held b on a.key = b.key and a.split <> b.split group by all""")
-    found = {(row["first"], row["second"]): row for row in common.to_pylist()}
+    found = {(row["first"], row["second"]): row for row in rows.query(_overlap_sql(kind)).to_pylist()}
     overlaps = []
     for pair in pairs:
         if pair not in found:
             overlaps.append(Overlap(kind, *pair))
             continue
-        num_rows, num_videos = _count_affected(rows, pair, kind)
+        counts = (found[pair][name] for name in ("count", "num_rows", "num_videos"))
         examples = tuple(LeakExample(**example) for example in found[pair]["examples"])
-        overlaps.append(Overlap(kind, *pair, found[pair]["count"], num_rows, num_videos, examples))
+        overlaps.append(Overlap(kind, *pair, *counts, examples))
     return overlaps
 
 
-def _held_sql(kind: LeakKind) -> str:
-    """Return the SQL of ``held``: the keys that occur in several splits, with split and location."""
-    # Millions of keys, such as paths, are slow as text; those of one split are excluded by hash alone.
-    return f"""named as (
-            select split, unnest([{", ".join(_KEYS[kind])}]) as key, {_LOCATIONS[kind]} as location
+def _overlap_sql(kind: LeakKind) -> str:
+    """Return the SQL of what each pair of splits has in common."""
+    # named: the keys of each row; held: keys that occur in several splits, with a location in each;
+    # common: keys of both splits of a pair; affected: the rows with such keys. Millions of keys, such as
+    # paths, are slow as text; those of one split are excluded by hash alone.
+    return f"""
+        with named as (
+            select file_row_number, video_id, split, unnest([{", ".join(_KEYS[kind])}]) as key,
+                {_LOCATIONS[kind]} as location
             from rows where {SPLIT_SQL} is not null
         ), several as (
             select hash(key) as hashed from named where key is not null
             group by all having min(split) <> max(split)
+        ), repeated as (
+            select * from named where key is not null and hash(key) in (select hashed from several)
         ), held as (
-            select split, key, min(location) as location from named
-            where key is not null and hash(key) in (select hashed from several) group by all
-        )"""
-
-
-def _count_affected(rows: Rows, pair: tuple[str, str], kind: LeakKind) -> tuple[int, int]:
-    """Return the number of rows and videos of two splits with a key that occurs in both."""
-    splits = sql_literals(pair)
-    is_common = " or ".join(f"{key} in (select key from common)" for key in _KEYS[kind])
-    (counts,) = rows.query(f"""
-        with {_held_sql(kind)}, common as (
-            select key from held where split in ({splits}) group by key having count(*) = 2
+            select split, key, min(location) as location from repeated group by all
+        ), common as (
+            select a.split as first, b.split as second, a.key, a.location as in_first, b.location as in_second
+            from held a join held b on a.key = b.key and a.split <> b.split
+        ), affected as (
+            select first, second, count(distinct file_row_number) as num_rows,
+                count(distinct video_id) as num_videos
+            from repeated join common on repeated.key = common.key and split in (first, second) group by all
         )
-        select count(*) as num_rows, count(distinct video_id) as num_videos
-        from rows where split in ({splits}) and ({is_common})""").to_pylist()
-    return counts["num_rows"], counts["num_videos"]
+        select first, second, count(*) as count, any_value(num_rows) as num_rows,
+            any_value(num_videos) as num_videos,
+            list({{'what': key, 'first': in_first, 'second': in_second}} order by key)[:{MAX_EXAMPLES}]
+                as examples
+        from common join affected using (first, second) group by all"""
 
 
 def sql_literals(texts: Iterable[str]) -> str:
