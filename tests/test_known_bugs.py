@@ -131,7 +131,7 @@ def test_a_misspelled_folder_is_no_silent_class(tmp_path: Path) -> None:
         read_layout(root)
 
 
-def test_crops_of_another_margin_or_alignment_are_refused() -> None:
+def test_crops_of_another_margin_or_alignment_are_rejected() -> None:
     for stored in (CropGeometry(1.0), CropGeometry(1.3, aligned=True)):
         with pytest.raises(OptionError, match="crop geometry: the crops were cut with"):
             crop_fraction(stored, CropGeometry(1.3))

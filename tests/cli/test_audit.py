@@ -30,7 +30,7 @@ def clean(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def leaking(clean: Path) -> Path:
-    """A picture of train stands in test again; its video has a name of its own."""
+    """An image of train is also in test, in a video with another name."""
     crops = clean.parent / "crops"
     (crops / "test1.png").write_bytes((crops / "train0.png").read_bytes())
     return clean
@@ -117,14 +117,14 @@ def test_faces_alike_by_their_features_are_a_leak(
         "crops/train0.png",
         "crops/test2.png",
     )
-    (told,) = [line for line in lines if line.strip().startswith("train, test")]
-    assert told.split()[2:] == shared
+    (printed,) = [line for line in lines if line.strip().startswith("train, test")]
+    assert printed.split()[2:] == shared
     assert any(f"note: {kind} were also compared by the features of" in line and "12 of the 12 rows" in line
                for line in lines)  # fmt: skip
     assert lines[-1].startswith(f"LEAK: {kind} in {clean}")
     assert cv2.imread(str(sheet)).shape[1] > 1000
     sheet.unlink()
-    # Without reading crops, what features say is still told and drawn.
+    # Without reading crops, what features show is still reported.
     assert audit(*command, "--min-similarity", "0.9", "--no-crops") == 1
     assert sheet.is_file()
     assert audit(clean, "--features", looks, *options, "--min-similarity", "0.9999") == 0
@@ -134,7 +134,7 @@ def test_faces_alike_by_their_features_are_a_leak(
     assert "11 of the 11 rows" in capsys.readouterr().out
 
 
-def test_features_of_other_crops_are_refused(
+def test_features_of_other_crops_are_rejected(
     clean: Path, looks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = crop_manifest(tmp_path / "other", textured_crops(2, "train") + textured_crops(2, "test", seed=1))
@@ -151,7 +151,7 @@ def test_features_of_other_crops_are_refused(
         assert error.count("\n") == 1
 
 
-def test_what_should_be_looked_at_is_said(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_should_be_looked_at_is_noted(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = read_manifest(clean).table.to_pylist()
     for row in rows:
         row["native_size"] = 300 if row["label"] else 100
@@ -185,7 +185,7 @@ def test_an_index_of_videos_is_audited_too(tmp_path: Path, capsys: pytest.Captur
     assert "leak of identities: train and val share 1 " in shown
 
 
-def test_crops_that_cannot_be_read_are_no_clean_bill(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_crops_that_cannot_be_read_are_no_success(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
     crops = clean.parent / "crops"
     (crops / "train1.png").write_bytes(b"no picture")
     (crops / "test2.png").unlink()
@@ -224,7 +224,7 @@ def test_what_is_audited_is_not_overwritten(
         assert audit(audited, option, output) == 2
         assert f"error: {option}: {output} is the audited file; choose another" in capsys.readouterr().err
     assert clean.read_bytes() == before
-    assert not (clean.parent / "crop_hashes.parquet").exists()  # refused before the work
+    assert not (clean.parent / "crop_hashes.parquet").exists()  # the error comes before the work
 
 
 @pytest.mark.parametrize(

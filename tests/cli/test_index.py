@@ -23,10 +23,10 @@ def test_index_lists_every_layout(name: str, tmp_path: Path, capsys: pytest.Capt
     out = tmp_path / "out" / "videos.parquet"
     assert main(["index", str(root), "--out", str(out)]) == 0
     index = read_index(out)
-    said = capsys.readouterr().out
-    assert f"({kind_of(name)}): " in said
-    assert f"wrote {index.num_rows:,} videos" in said
-    assert index.origin.splits_sha256 in said
+    printed = capsys.readouterr().out
+    assert f"({kind_of(name)}): " in printed
+    assert f"wrote {index.num_rows:,} videos" in printed
+    assert index.origin.splits_sha256 in printed
     assert index.origin.kinds == (kind_of(name),)
     videos = index.videos()
     assert videos
@@ -40,13 +40,13 @@ def test_index_lists_every_layout(name: str, tmp_path: Path, capsys: pytest.Capt
         assert all(len(splits) == 1 for splits in people.values()), people
 
 
-def test_partial_copies_are_told_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_partial_copies_are_reported_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_ffpp(tmp_path / "ffpp")
     out = tmp_path / "videos.parquet"
     assert main(["index", str(root), "--out", str(out)]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     missing = tmp_path / "videos.missing.csv"
-    assert f"found 6 of 1,000 Deepfakes c23 videos; missing list in {missing}" in said
+    assert f"found 6 of 1,000 Deepfakes c23 videos; missing list in {missing}" in printed
     with open(missing, newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6000 - 36
@@ -75,8 +75,8 @@ def test_the_division_is_seeded_and_named(tmp_path: Path, capsys: pytest.Capture
         assert main(["index", str(root), "--out", str(out), "--split-seed", seed]) == 0
         hashes.append(read_index(out).origin.splits_sha256)
     assert hashes[0] == hashes[1] != hashes[2]
-    said = capsys.readouterr().out
-    assert "UADFV: 98 videos divided here, by 49 groups of people" in said
+    printed = capsys.readouterr().out
+    assert "UADFV: 98 videos divided here, by 49 groups of people" in printed
     shares = read_index(tmp_path / "videos.parquet").query(
         "select split, count(*) as n from rows group by split order by split"
     )
@@ -134,12 +134,12 @@ def test_the_official_test_split_is_not_added_to(tmp_path: Path) -> None:
 def test_datasets_lists_them_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["datasets"]) == 0
-    said = capsys.readouterr().out
-    assert all(kind in said for kind in LAYOUTS)
+    printed = capsys.readouterr().out
+    assert all(kind in printed for kind in LAYOUTS)
     assert main(["datasets", "--kind", "uadfv"]) == 0
-    said = capsys.readouterr().out
-    assert "49" in said
-    assert "celebdf" not in said
+    printed = capsys.readouterr().out
+    assert "49" in printed
+    assert "celebdf" not in printed
 
 
 def test_an_index_can_be_extracted(
@@ -174,7 +174,7 @@ def test_sequences_of_face_crops_are_taken_whole(packed: bool, tmp_path: Path) -
     assert main([*arguments, "--margin", "1.5"]) == 0
     manifest = read_manifest(out)
     rows = manifest.table.to_pylist()
-    assert len(rows) == 4 * 2 * 2 * 2  # folders, shards, sequences, pictures
+    assert len(rows) == 4 * 2 * 2 * 2  # folders, shards, sequences, images
     assert manifest.geometry.margin == 1.5
     for row in rows:
         assert row["label"] == int("/fake" in row["video_id"])

@@ -1,4 +1,4 @@
-"""What splits share is found, refused, and let pass by its name alone."""
+"""Leaks between splits are found, rejected, and allowed by their kind."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_the_name_in_sql_is_the_one_that_splits_are_made_by(tmp_path: Path) -> N
     assert found == [identity_key(dataset, name) if name else None for dataset, name in people]
 
 
-def test_an_unknown_person_is_nobodys_double(tmp_path: Path) -> None:
+def test_an_unknown_person_is_not_a_duplicate(tmp_path: Path) -> None:
     videos = [
         video("a", "train", None),
         video("b", "test", None),
@@ -310,7 +310,7 @@ def test_the_same_bytes_in_two_splits_are_a_leak(tmp_path: Path) -> None:
     check_no_leak(rows, allowed=["identical-crops"], show_progress=False)
 
 
-def test_a_picture_stored_anew_in_another_split_is_a_leak(
+def test_an_image_stored_again_in_another_split_is_a_leak(
     tmp_path: Path, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     face, other = portrait[0:224, 110:334], portrait[200:424, 200:424]
@@ -339,7 +339,7 @@ def test_a_picture_stored_anew_in_another_split_is_a_leak(
     assert "few enough to be allowed: near-duplicate-crops: train and test share 1 " in note
 
 
-def test_one_picture_under_two_labels_is_told_and_no_leak(tmp_path: Path) -> None:
+def test_one_image_under_two_labels_is_reported_and_no_leak(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     crops = path.parent / "crops"
     (crops / "fake-train1.png").write_bytes((crops / "train0.png").read_bytes())
@@ -377,7 +377,7 @@ def test_one_file_in_two_splits_is_a_leak_whether_read_or_not(tmp_path: Path) ->
         assert leak.examples[0].what == what
     assert report.crops is not None
     assert report.crops.unreadable == ("crops/a_0.png", "crops/c_0.png")
-    assert report.crops.pairs == ()  # there is no picture to show
+    assert report.crops.pairs == ()  # there is no image to show
 
 
 def test_balance_and_native_sizes(tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_the_report_is_plain_values(tmp_path: Path) -> None:
     assert values["crops"]["unreadable"] == ("crops/a_0.png",)
 
 
-def test_what_cannot_be_audited_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_audited_is_rejected(tmp_path: Path) -> None:
     rows = manifest_of(tmp_path, [video("a", "train")])
     with pytest.raises(ManifestError, match="has no row to audit; choose other rows"):
         audit_rows(rows.where("split = 'test'"))

@@ -100,7 +100,7 @@ def test_different_noise_raises_no_alarm() -> None:
 
 
 def test_a_near_hash_alone_raises_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Pictures with one phash, but other thumbnails: the second look must tell them apart.
+    # Images with one phash, but different thumbnails, which must distinguish them.
     ours, theirs = prints(*noise(1)), prints(*noise(1, seed=1))
     theirs["phash"] = ours["phash"]
     assert not near_duplicates(ours, theirs).first_hit.any()
@@ -151,10 +151,10 @@ def test_the_hash_is_blind_to_brightness_and_contrast(portrait: np.ndarray) -> N
 
 def test_likeness_is_symmetric_and_finite() -> None:
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8)
+    images = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8)
     ramp = np.tile(np.arange(0, 160, 10, dtype=np.uint8), (16, 1))
-    pictures[0], pictures[1], pictures[2] = ramp, ramp.T, 7  # gradients that say nothing, and nothing
-    first, second = np.repeat(pictures, 40, axis=0), np.tile(pictures, (40, 1, 1))
+    images[0], images[1], images[2] = ramp, ramp.T, 7  # gradients that say nothing, and nothing
+    first, second = np.repeat(images, 40, axis=0), np.tile(images, (40, 1, 1))
     values = likeness(first, second)
     assert np.isfinite(values).all()
     assert values.min() >= 0
@@ -169,7 +169,7 @@ def test_flat_crops_are_not_compared_by_looks() -> None:
     ours, theirs = prints(png(gray), *noise(1)), prints(png(gray + 1))
     assert is_flat(ours).tolist() == [True, False]
     assert not near_duplicates(ours, theirs).first_hit.any()
-    # One picture, of which one copy has enough contrast and the other has not.
+    # One image, of which one copy has enough contrast and the other has not.
     coarse = np.random.default_rng(0).integers(-1, 2, (8, 8, 1)).repeat(8, axis=0).repeat(8, axis=1)
     plain, faint = (prints(png((100 + height * coarse).astype(np.uint8))) for height in (8, 3))
     assert (is_flat(plain).tolist(), is_flat(faint).tolist()) == ([False], [True])
@@ -210,7 +210,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_fingerprints_are_kept_and_made_anew_for_what_changed(
+def test_fingerprints_are_kept_and_made_again_for_what_changed(
     tmp_path: Path, crops: list[str], reads: list[str]
 ) -> None:
     first = hashes_of(tmp_path, crops)
@@ -230,7 +230,7 @@ def test_fingerprints_are_kept_and_made_anew_for_what_changed(
     assert reads == []
 
 
-def test_a_changed_shard_is_read_anew(tmp_path: Path, crops: list[str], reads: list[str]) -> None:
+def test_a_changed_shard_is_read_again(tmp_path: Path, crops: list[str], reads: list[str]) -> None:
     hashes_of(tmp_path, crops)
     reads.clear()
     shutil.copyfile(tmp_path / "0.png", tmp_path / "6.png")
@@ -276,7 +276,7 @@ def test_what_cannot_be_read_is_marked_and_tried_again(tmp_path: Path, crops: li
 
 
 @pytest.mark.parametrize("content", [b"PAR1 but no more", b""])
-def test_a_damaged_cache_is_made_anew_and_said(tmp_path: Path, crops: list[str], content: bytes) -> None:
+def test_a_damaged_cache_is_made_again_and_noted(tmp_path: Path, crops: list[str], content: bytes) -> None:
     (tmp_path / CACHE_NAME).write_bytes(content)
     (note,) = hashes_of(tmp_path, crops).notes
     assert "crop_hashes.parquet cannot be read and is written again" in note
@@ -294,11 +294,11 @@ def test_fingerprints_of_another_kind_are_not_believed(
     reads.clear()
     hashes_of(tmp_path, crops)
     assert len(reads) == 7
-    pq.write_table(pa.table({"path": ["0.png"]}), tmp_path / CACHE_NAME)  # somebody else's file
+    pq.write_table(pa.table({"path": ["0.png"]}), tmp_path / CACHE_NAME)  # a file of another program
     assert hashes_of(tmp_path, crops).is_readable.all()
 
 
-def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
+def test_a_folder_that_cannot_be_written_costs_the_cache_only(
     tmp_path: Path, crops: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:

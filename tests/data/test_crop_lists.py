@@ -98,14 +98,14 @@ def test_a_listed_crop_that_is_absent_is_an_error(tmp_path: Path) -> None:
         imported(root, tmp_path / "out")
 
 
-def test_a_damaged_tar_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_tar_is_rejected(tmp_path: Path) -> None:
     root = published(tmp_path / "in")
     (root / "crops-000.tar").write_bytes(b"half a download" * 100)
     with pytest.raises(DatasetLayoutError, match=r"crops-000.tar: is not a readable tar"):
         imported(root, tmp_path / "out")
 
 
-def test_bad_lists_are_refused(tmp_path: Path) -> None:
+def test_bad_lists_are_rejected(tmp_path: Path) -> None:
     root = published(tmp_path / "in")
     (root / "labels.csv").write_text("name,label\nr0,0\n")
     with pytest.raises(DatasetLayoutError, match="lacks the columns split"):

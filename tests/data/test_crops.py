@@ -80,7 +80,7 @@ def test_an_unreadable_crop_is_left_out_and_named_never_replaced(tmp_path: Path)
         read_crop(tmp_path / "m" / "crops" / "train1.png")
 
 
-def test_wider_crops_are_narrowed_and_narrower_ones_refused() -> None:
+def test_wider_crops_are_narrowed_and_narrower_ones_rejected() -> None:
     assert crop_fraction(CropGeometry(1.3), CropGeometry(1.3)) == 1
     assert crop_fraction(CropGeometry(2.0), CropGeometry(1.0)) == 0.5
     with pytest.raises(OptionError, match="margin=1.0.*needs.*margin=1.3"):
@@ -98,7 +98,7 @@ def test_the_dataset_narrows(tmp_path: Path) -> None:
     assert torch.equal(item.image, expected)
 
 
-def test_paired_batches_put_a_fake_beside_its_own_real() -> None:
+def test_paired_batches_put_a_fake_next_to_its_own_real() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1])
     targets = np.array(["a", "b", "c", "a", "b", "c", "a", "b", "c"], dtype=object)
     sampler = PairedBatchSampler(labels, targets, batch_size=4, seed=0)
@@ -122,7 +122,7 @@ def test_more_reals_than_fakes_shows_every_real_once() -> None:
     assert sum(row >= 7 for row in rows) == 7
 
 
-def test_the_order_follows_seed_and_epoch_alone() -> None:
+def test_the_order_follows_seed_and_epoch_only() -> None:
     labels, targets = np.array([0, 1] * 20), np.array([str(n // 2) for n in range(40)])
 
     def order(seed: int, epoch: int) -> list[list[int]]:
@@ -167,7 +167,7 @@ def test_a_column_in_pieces_gives_the_order_of_the_whole() -> None:
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_ranks_share_out_one_epoch_whatever_the_workers(
+def test_ranks_divide_one_epoch_whatever_the_workers(
     num_ranks: int, num_workers: int, tmp_path: Path
 ) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(12, "train", size=16)))
@@ -194,12 +194,12 @@ def test_ranks_share_out_one_epoch_whatever_the_workers(
 
 
 @pytest.mark.parametrize("batch_size", [0, 1, 7])
-def test_a_batch_that_cannot_hold_pairs_is_refused(batch_size: int) -> None:
+def test_a_batch_that_cannot_hold_pairs_is_rejected(batch_size: int) -> None:
     with pytest.raises(OptionError, match=f"batch_size: {batch_size} cannot hold pairs"):
         PairedBatchSampler(np.array([0, 1]), np.array(["a", "a"]), batch_size=batch_size, seed=0)
 
 
-def test_one_class_alone_is_refused() -> None:
+def test_one_class_alone_is_rejected() -> None:
     with pytest.raises(OptionError, match="holds 2 real and 0 fake crops"):
         PairedBatchSampler(np.array([0, 0]), np.array(["a", "b"]), batch_size=2, seed=0)
 
@@ -238,7 +238,7 @@ def test_steps_draw_apart() -> None:
     assert len(set(inner)) == len(inner) > 2
 
 
-def test_an_unknown_augmentation_is_refused() -> None:
+def test_an_unknown_augmentation_is_rejected() -> None:
     with pytest.raises(OptionError, match="'wild' is unknown; must be one of none, light, strong"):
         TrainingAugmentation("wild", 80)
 

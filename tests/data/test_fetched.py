@@ -54,7 +54,7 @@ def test_shards_are_fetched_once_and_read_as_from_the_folder(packed: Path, objec
     assert shards[1].read_bytes() == (packed.parent / shards[1].name).read_bytes()
 
 
-def test_another_manifest_begins_anew(packed: Path, object_store: RemoteDir) -> None:
+def test_another_manifest_begins_again(packed: Path, object_store: RemoteDir) -> None:
     first = local_manifest(URL)
     (first.parent / "crop_hashes.parquet").touch()
     rows = read_manifest(packed)
@@ -78,7 +78,7 @@ def test_tools_take_the_url(packed: Path, tmp_path: Path) -> None:
         assert sum(len(group["labels"]) for split in file.values() for group in split.values()) == 12
 
 
-def test_what_is_not_there_is_refused(packed: Path, object_store: RemoteDir) -> None:
+def test_what_is_not_there_is_rejected(packed: Path, object_store: RemoteDir) -> None:
     with pytest.raises(ManifestError, match=r"packed/nothing.parquet: does not exist"):
         local_manifest("s3://faces/packed/nothing.parquet")
     with pytest.raises(OptionError, match="is not a Parquet file"):

@@ -46,7 +46,7 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert index.videos()[0].path == tmp_path / "clips" / "a.mp4"
 
 
-def test_a_file_tells_what_it_is(tmp_path: Path) -> None:
+def test_a_file_shows_what_it_is(tmp_path: Path) -> None:
     write_index(tmp_path / "videos.parquet", videos(tmp_path), origin=ORIGIN)
     manifest = crop_manifest(tmp_path / "m", textured_crops(1, "train"))
     assert isinstance(read_rows(tmp_path / "videos.parquet"), VideoIndex)

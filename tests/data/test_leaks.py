@@ -19,7 +19,7 @@ from tests.data.test_audit import changed, clean, manifest_of, video
 
 
 @pytest.mark.parametrize("kind", LEAK_KINDS)
-def test_each_kind_is_let_pass_by_its_own_name_alone(kind: str, tmp_path: Path) -> None:
+def test_each_kind_is_allowed_by_its_own_name_only(kind: str, tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     rows = read_manifest(path).table.to_pylist()
     first, last = rows[0], rows[-1]  # train, test
@@ -45,7 +45,7 @@ def test_each_kind_is_let_pass_by_its_own_name_alone(kind: str, tmp_path: Path) 
     assert check_no_leak(leaking, allowed=[kind], show_progress=False) == ()  # type: ignore[list-item]
 
 
-def test_all_leaks_of_names_are_in_the_refusal_and_crops_are_not_read_for_it(tmp_path: Path) -> None:
+def test_all_leaks_of_names_are_in_the_error_and_crops_are_not_read_for_it(tmp_path: Path) -> None:
     videos = [video("a", "train", "anna"), video("a", "test", "anna"), video("b", "val", "anna")]
     rows = manifest_of(tmp_path, videos)
     with pytest.raises(ManifestError) as refusal:
@@ -55,7 +55,7 @@ def test_all_leaks_of_names_are_in_the_refusal_and_crops_are_not_read_for_it(tmp
     assert not (tmp_path / CACHE_NAME).exists()
 
 
-def test_what_is_evaluated_is_compared_with_the_others_alone(tmp_path: Path) -> None:
+def test_what_is_evaluated_is_compared_with_the_others_only(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     people = [row["target_id"] for row in read_manifest(path).table.to_pylist()]
     people[8] = people[0]  # a person of train in val
@@ -68,7 +68,7 @@ def test_what_is_evaluated_is_compared_with_the_others_alone(tmp_path: Path) -> 
         check_no_leak(rows, evaluated="all", show_progress=False)
 
 
-def test_too_many_crops_are_not_compared_and_that_is_said(
+def test_too_many_crops_are_not_compared_and_that_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = clean(tmp_path / "m")
@@ -93,7 +93,7 @@ def test_crops_are_not_read_when_their_leaks_are_allowed(tmp_path: Path) -> None
 
 @pytest.fixture
 def anna_in_train_and_test(tmp_path: Path) -> Manifest:
-    """Whose crops are not there: names alone tell of it."""
+    """Rows without crops: only names are compared."""
     videos = [video("a", "train", "anna"), video("b", "train", "bert"), video("v", "val", "vera")]
     return manifest_of(tmp_path / "m", [*videos, video("c", "test", "anna"), video("d", "test", "dora")])
 
@@ -119,13 +119,13 @@ def test_a_condition_does_not_hide_the_splits_it_leaves_out(
         check_no_leak(anna_in_train_and_test.where(condition), evaluated=split, allowed=CROP_KINDS)
 
 
-def test_rows_drawn_by_lot_are_compared_with_the_others_too(anna_in_train_and_test: Manifest) -> None:
+def test_rows_sampled_are_compared_with_the_others_too(anna_in_train_and_test: Manifest) -> None:
     drawn = anna_in_train_and_test.where("split = 'test'").sample_videos(2)
     with pytest.raises(ManifestError, match="identities: train and test share 1 "):
         check_no_leak(drawn, evaluated="test", allowed=CROP_KINDS)
 
 
-def test_measured_rows_that_leak_can_be_left_out(anna_in_train_and_test: Manifest) -> None:
+def test_evaluated_rows_that_leak_can_be_left_out(anna_in_train_and_test: Manifest) -> None:
     """But not the rows of training that they leak from: they were trained on all the same."""
     without = anna_in_train_and_test.where("not (split = 'test' and target_id = 'anna')")
     assert check_no_leak(without, evaluated="test", allowed=CROP_KINDS) == ()
@@ -135,7 +135,7 @@ def test_measured_rows_that_leak_can_be_left_out(anna_in_train_and_test: Manifes
     assert check_no_leak(hidden, allowed=CROP_KINDS) == ()  # for a training that leaves them out
 
 
-def test_pictures_of_left_out_splits_are_compared(tmp_path: Path) -> None:
+def test_images_of_left_out_splits_are_compared(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     crops = path.parent / "crops"
     (crops / "test1.png").write_bytes((crops / "train0.png").read_bytes())
@@ -146,7 +146,7 @@ def test_pictures_of_left_out_splits_are_compared(tmp_path: Path) -> None:
     assert check_no_leak(chosen, evaluated="test", show_progress=False) == ()
 
 
-def test_splits_measured_together_are_compared_and_told(tmp_path: Path) -> None:
+def test_splits_evaluated_together_are_compared_and_reported(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     rows = read_manifest(path)
     (note,) = check_no_leak(rows, evaluated="all", show_progress=False)
@@ -161,7 +161,7 @@ def test_splits_measured_together_are_compared_and_told(tmp_path: Path) -> None:
         check_no_leak(leaking, evaluated="all", show_progress=False)
 
 
-def test_measured_rows_without_a_split_are_told(tmp_path: Path) -> None:
+def test_evaluated_rows_without_a_split_are_reported(tmp_path: Path) -> None:
     videos = [video("a", "train", "anna"), video("b", None, "anna"), video("c", "", "anna")]
     rows = manifest_of(tmp_path, videos)
     (note,) = check_no_leak(rows.where("split is null or split = ''"), evaluated="all")
@@ -169,12 +169,12 @@ def test_measured_rows_without_a_split_are_told(tmp_path: Path) -> None:
     assert check_no_leak(rows, allowed=CROP_KINDS) == ()  # an empty split is no other split
 
 
-def test_a_measured_split_without_rows_is_refused(anna_in_train_and_test: Manifest) -> None:
+def test_a_evaluated_split_without_rows_is_rejected(anna_in_train_and_test: Manifest) -> None:
     with pytest.raises(OptionError, match="has no row of split 'test'"):
         check_no_leak(anna_in_train_and_test.where("split = 'val'"), evaluated="test")
 
 
-def test_one_file_in_two_splits_is_refused_at_any_size(
+def test_one_file_in_two_splits_is_rejected_at_any_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 0)
@@ -192,7 +192,7 @@ def test_one_file_in_two_splits_is_refused_at_any_size(
     assert "its 5 crops were not compared with one another, only names and paths (more than 0)" in note
 
 
-def test_crops_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_crops_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     path = clean(tmp_path / "m")
     for name in ("train1", "test0"):
         (path.parent / "crops" / f"{name}.png").unlink()

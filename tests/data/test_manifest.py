@@ -50,7 +50,7 @@ def test_the_hash_is_of_the_set_of_videos(tmp_path: Path) -> None:
     assert fewer.video_ids_sha256() != manifest.video_ids_sha256()
 
 
-def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_manifest_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="does not exist"):
         read_manifest(tmp_path)
     path = tmp_path / "manifest.parquet"
@@ -65,7 +65,7 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
         read_manifest(path)
 
 
-def test_the_codec_is_kept_beside_the_geometry(tmp_path: Path) -> None:
+def test_the_codec_is_kept_next_to_the_geometry(tmp_path: Path) -> None:
     for name, codec in (("jpeg", "jpeg-90"), ("unknown", None)):
         path = tmp_path / f"{name}.parquet"
         write_manifest(path, rows_to_table([{"label": 1}]), geometry=CropGeometry(), codec=codec)

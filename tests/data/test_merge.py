@@ -44,7 +44,7 @@ def test_merged_rows_still_find_their_crops(two: list[Manifest], tmp_path: Path)
     assert all((merged.root / path).is_file() for path in merged.column("path"))
 
 
-def test_rows_are_filtered_and_drawn(two: list[Manifest], tmp_path: Path) -> None:
+def test_rows_are_filtered_and_sampled(two: list[Manifest], tmp_path: Path) -> None:
     fakes = merge_manifests([one.where("label = 1") for one in two], tmp_path / "fakes.parquet")
     assert set(fakes.column("label")) == {1}
     drawn = merge_manifests(two, tmp_path / "drawn.parquet", sample=1, per=["split", "label"], seed=2)
@@ -147,7 +147,7 @@ def test_crops_are_found_through_links_and_by_absolute_paths(two: list[Manifest]
     assert merged.column("path").tolist() == absolute
 
 
-def test_what_does_not_go_together_is_refused(two: list[Manifest], tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_rejected(two: list[Manifest], tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is in the inputs 2 times; leave out one of the inputs"):
         merge_manifests([two[0], two[0]], tmp_path / "out.parquet")
     with pytest.raises(OptionError, match="is one of the inputs"):

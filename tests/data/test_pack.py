@@ -54,7 +54,7 @@ def test_every_byte_arrives_and_the_rows_stay(loose: Manifest, tmp_path: Path) -
     assert [row["video_id"] for row in read_failures(packed)] == ["made/x"]
 
 
-def test_a_sample_tells_what_it_is(loose: Manifest, tmp_path: Path) -> None:
+def test_a_sample_shows_what_it_is(loose: Manifest, tmp_path: Path) -> None:
     pack_manifest(loose, tmp_path / "out", show_progress=False)
     with tarfile.open(tmp_path / "out" / "crops-000000.tar") as archive:
         assert archive.getnames()[:4] == [f"{n:09d}.{suffix}" for n in (0, 1) for suffix in ("png", "json")]
@@ -62,9 +62,7 @@ def test_a_sample_tells_what_it_is(loose: Manifest, tmp_path: Path) -> None:
     assert about == {"label": 1, "video_id": "made/Made/fake-train0", "frame_index": 0}
 
 
-def test_a_killed_run_is_gone_on_with(
-    loose: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_is_resumed(loose: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack_manifest(loose, tmp_path / "whole", shard_mb=SHARD_MB, show_progress=False)
     read = pack.read_stored_bytes
     num_read = 0
@@ -126,7 +124,7 @@ def test_packed_crops_and_filtered_rows_can_be_packed(loose: Manifest, tmp_path:
         assert read_stored_bytes(twice.root / new) == read_stored_bytes(once.root / old)
 
 
-def test_what_cannot_be_packed_is_refused(loose: Manifest, tmp_path: Path) -> None:
+def test_what_cannot_be_packed_is_rejected(loose: Manifest, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="shard_mb: is 0; must be above 0"):
         pack_manifest(loose, tmp_path / "out", shard_mb=0, show_progress=False)
     pack_manifest(loose, tmp_path / "out", show_progress=False)

@@ -90,13 +90,13 @@ def test_filters_add_up(manifest: Manifest) -> None:
         "path in (select column0 from read_csv('/absent.csv'))",
     ],
 )
-def test_what_is_no_condition_is_refused(manifest: Manifest, expression: str) -> None:
+def test_what_is_no_condition_is_rejected(manifest: Manifest, expression: str) -> None:
     with pytest.raises(OptionError, match=r"where: .* cannot be read .*columns are dataset, video_id"):
         manifest.where(expression)
 
 
 @pytest.mark.parametrize("expression", ["random() < 0.5", "file_row_number < 4"])
-def test_conditions_that_may_change_their_mind_are_refused(manifest: Manifest, expression: str) -> None:
+def test_conditions_that_may_change_their_mind_are_rejected(manifest: Manifest, expression: str) -> None:
     with pytest.raises(OptionError, match="does not always select the same rows; use columns"):
         manifest.where(expression)
 
@@ -127,7 +127,7 @@ def test_a_sample_per_group(manifest: Manifest) -> None:
     assert filtered.where("label = 0").num_rows == 8
 
 
-def test_bad_samples_are_refused(manifest: Manifest) -> None:
+def test_bad_samples_are_rejected(manifest: Manifest) -> None:
     with pytest.raises(OptionError, match="sample: is 0"):
         manifest.sample_videos(0)
     with pytest.raises(OptionError, match="per: is an unknown column 'color'; columns are dataset, video_id"):
@@ -141,7 +141,7 @@ def test_chunks_are_the_rows_in_order(manifest: Manifest) -> None:
     assert [path for piece in pieces for path in piece["path"].to_pylist()] == chosen.column("path").tolist()
 
 
-def test_a_file_that_changed_is_refused(manifest: Manifest) -> None:
+def test_a_file_that_changed_is_rejected(manifest: Manifest) -> None:
     write_manifest(manifest.path, manifest.table.slice(1), geometry=manifest.geometry)
     with pytest.raises(ManifestError, match="has changed since it was opened; run again"):
         manifest.column("path")

@@ -63,7 +63,7 @@ def test_what_a_shard_lacks_is_left_out_and_named(tmp_path: Path) -> None:
         read_stored_bytes(tmp_path / "shards" / "shard-000.tar" / "crops" / "absent.png")
 
 
-def test_a_rewritten_shard_is_read_anew(tmp_path: Path) -> None:
+def test_a_rewritten_shard_is_read_again(tmp_path: Path) -> None:
     shard = tmp_path / "s.tar"
     for number, text in enumerate(("first", "second and longer")):
         (tmp_path / "member").write_text(text)
@@ -73,7 +73,7 @@ def test_a_rewritten_shard_is_read_anew(tmp_path: Path) -> None:
         assert read_stored_bytes(shard / "member").decode() == text
 
 
-def test_of_a_cut_shard_the_part_that_is_there_is_read(tmp_path: Path) -> None:
+def test_of_a_incomplete_shard_the_part_that_is_there_is_read(tmp_path: Path) -> None:
     shards = packed(
         crop_manifest(tmp_path / "loose", textured_crops(6, "train")), tmp_path / "s", num_shards=1
     )
@@ -86,7 +86,7 @@ def test_of_a_cut_shard_the_part_that_is_there_is_read(tmp_path: Path) -> None:
     assert batch.rows.tolist() == list(range(len(batch.rows)))
 
 
-def test_damaged_and_compressed_shards_are_refused(tmp_path: Path) -> None:
+def test_damaged_and_compressed_shards_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bytes(2000))
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "a.png", arcname="a.png")
@@ -133,7 +133,7 @@ def test_what_is_stored(tmp_path: Path) -> None:
         assert not is_stored(tmp_path / absent)
 
 
-def test_what_a_cut_shard_still_stores(tmp_path: Path) -> None:
+def test_what_a_incomplete_shard_still_stores(tmp_path: Path) -> None:
     write_shard(tmp_path / "s.tar", [("a.png", b"picture"), ("b.png", b"x" * 2000)])
     whole = (tmp_path / "s.tar").read_bytes()
     (tmp_path / "s.tar").write_bytes(whole[: 512 + 512 + 512 + 1000])  # within b.png

@@ -46,7 +46,7 @@ def test_a_sheet_of_augmentations(tmp_path: Path) -> None:
         augmented_sheet(rows.where("label = 7"), augmentation="none", **options)  # type: ignore[arg-type]
 
 
-def test_the_tool_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tool_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(4, "train", size=64))
     out = tmp_path / "sheet.png"
     options = ["--augmentation", "compression", "--image-size", "48", "--crops", "4", "--times", "3"]

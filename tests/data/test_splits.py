@@ -104,7 +104,7 @@ def test_official_splits_stay_and_what_touches_them_gets_none() -> None:
     assert None not in {v.split for v in anew}
 
 
-def test_what_would_lack_a_class_beside_official_splits_is_left_out() -> None:
+def test_what_would_lack_a_class_next_to_official_splits_is_left_out() -> None:
     clips = [video("listed", target="a", split="test"), *(video(f"r{n}", target=f"r{n}") for n in range(50))]
     result = assign_splits(clips)
     assert Counter(v.split for v in result.videos) == {"test": 1, None: 50}
@@ -113,7 +113,7 @@ def test_what_would_lack_a_class_beside_official_splits_is_left_out() -> None:
     )
 
 
-def test_a_division_that_lacks_a_class_says_so() -> None:
+def test_a_division_that_lacks_a_class_is_noted() -> None:
     clips = [video(f"r{n}", target=f"r{n}") for n in range(50)] + [video("f", target="x", source="y")]
     (note,) = assign_splits(clips).notes
     assert note.startswith("made: 51 videos divided here, by 51 groups of people; val has no fake")
@@ -171,7 +171,7 @@ def test_val_is_set_apart_by_whole_groups() -> None:
     assert result.notes == ("made: 40 of 200 train videos set apart as val",)
 
 
-def test_one_part_alone_is_divided_by_original_and_says_so() -> None:
+def test_one_part_alone_is_divided_by_original_and_is_noted() -> None:
     clips = [
         video(f"{n}-{take}", target=str(n), split="train", group="part0")
         for n in range(50)

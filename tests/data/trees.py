@@ -46,7 +46,7 @@ def crop_manifest(
 def textured_crops(
     num_pairs: int, split: str, *, size: int = 64, seed: int = 0
 ) -> list[tuple[str, int, str, Any]]:
-    """Pairs of a noise picture and its forgery, whose middle is smooth: easy to tell apart."""
+    """Pairs of a noise image and its forgery with a smooth center: easy to distinguish."""
     rng = np.random.default_rng(seed)
     crops = []
     for number in range(num_pairs):

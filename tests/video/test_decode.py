@@ -94,7 +94,7 @@ def test_all_frames_is_the_default(plain: Path) -> None:
     assert indices(list(read_frames(plain))) == list(range(60))
 
 
-def test_leaving_out_pictures_does_not_change_those_that_come(tmp_path: Path) -> None:
+def test_leaving_out_images_does_not_change_those_that_come(tmp_path: Path) -> None:
     # B-frames that refer to B-frames: only some may be left out.
     options = {"crf": "30", "bf": "5", "g": "40", "x264-params": "b-pyramid=normal:log-level=none"}
     path = write_clip(tmp_path / "pyramid.mp4", num_frames=80, options=options)
@@ -104,7 +104,7 @@ def test_leaving_out_pictures_does_not_change_those_that_come(tmp_path: Path) ->
             assert np.array_equal(frame.image, whole[frame.frame_index].image)
 
 
-def test_open_groups_of_pictures(tmp_path: Path) -> None:
+def test_open_groups_of_images(tmp_path: Path) -> None:
     # Pictures shown before a key frame and stored behind it refer to the group before as well.
     options = {"bf": "3", "g": "20", "x264-params": "open-gop=1:keyint=20:min-keyint=20:log-level=none"}
     path = write_clip(tmp_path / "open.mp4", num_frames=70, options=options)
@@ -227,7 +227,7 @@ def test_an_edit_list_shows_only_its_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_picture_is_a_clip_of_one_frame(tmp_path: Path, suffix: str) -> None:
+def test_an_image_is_a_clip_of_one_frame(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"still{suffix}"
     assert cv2.imwrite(str(path), numbered_image(42)[:, :, ::-1])
     (frame,) = read_frames(path, sampling=EvenlySpaced(8))
@@ -266,7 +266,7 @@ def test_the_file_is_closed(plain: Path, tmp_path: Path, how: str) -> None:
     assert not is_open(path)
 
 
-def test_a_truncated_file_is_refused_by_the_call(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_file_is_rejected_by_the_call(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = cut_off(write_clip(tmp_path / "t.mp4", num_frames=60, container_options=FRONT_INDEX), keep=0.6)
     num_frames = read_metadata(path).num_frames
     capfd.readouterr()
@@ -284,7 +284,7 @@ def test_allow_truncated_samples_the_part_that_is_there(tmp_path: Path) -> None:
     num_frames = read_metadata(path).num_frames
     frames = list(read_frames(path, sampling=EvenlySpaced(5), allow_truncated=True))
     assert indices(frames) == np.linspace(0, num_frames - 1, 5).round().astype(int).tolist()
-    # The last picture or two may have been guessed by the decoder from what the cut left of them.
+    # The decoder may have guessed the last frame or two from incomplete data.
     assert numbers(frames)[:-1] == indices(frames)[:-1]
     assert indices(list(read_frames(path, allow_truncated=True))) == list(range(num_frames))
 
@@ -325,7 +325,7 @@ def test_allow_truncated_leaves_out_a_frame_that_is_lost(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.h264"])
-def test_a_picture_that_is_lost_without_a_word_is_an_error(
+def test_an_image_that_is_lost_without_a_word_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     codec = "mpeg4" if name == "a.avi" else "libx264"

@@ -175,7 +175,7 @@ def test_a_name_with_a_colon_is_only_a_name(tmp_path: Path, monkeypatch: pytest.
     assert write(Path("a:b.mp4"), num_frames=1).exists()
 
 
-def test_a_file_without_frames_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_frames_is_rejected(tmp_path: Path) -> None:
     message = "no frame was written to it; write at least one frame"
     writer = VideoWriter(tmp_path / "out.mp4", width=96, height=64, frames_per_second=25)
     with pytest.raises(VideoError, match=message), writer:
@@ -229,7 +229,7 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, Any], message: 
         VideoWriter(tmp_path / "out.mp4", **{"width": 96, "height": 64, "frames_per_second": 25, **options})
 
 
-def test_the_suffix_must_tell_the_format(tmp_path: Path) -> None:
+def test_the_suffix_must_show_the_format(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"path: .*out\.avi does not end in \.mp4; use the suffix"):
         VideoWriter(tmp_path / "out.avi", width=96, height=64, frames_per_second=25)
 
@@ -272,7 +272,7 @@ def test_sound_that_does_not_say_which_channel_is_left_becomes_aac(tmp_path: Pat
     assert np.abs(frames[3].to_ndarray()).max() > 0.1
 
 
-def test_sound_that_the_muxer_refuses(tmp_path: Path) -> None:
+def test_sound_that_the_muxer_rejects(tmp_path: Path) -> None:
     # Closing the file fails as well, and must not hide why.
     source = damaged_ac3(tmp_path / "s.mkv")
     message = r"s\.mkv: its audio does not fit into an MP4 file \(.*\); leave `audio_from` out"

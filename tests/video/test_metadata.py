@@ -83,7 +83,7 @@ def test_variable_rate_gives_the_real_average(tmp_path: Path, suffix: str) -> No
     times = [0, 40, 50, 200, 210, 400, 1000, 1010, 1960]
     metadata = read_metadata(write_clip(tmp_path / f"v{suffix}", times_ms=times))
     assert metadata.num_frames == 9
-    # How long the last frame is shown, not every writer tells.
+    # Not every writer stores the duration of the last frame.
     assert 1.96 <= metadata.duration_seconds < 2.2
     assert metadata.frames_per_second == pytest.approx(9 / metadata.duration_seconds, rel=0.01)
 
@@ -104,7 +104,7 @@ def test_one_frame(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_full_decode")
 @pytest.mark.parametrize("name", ["still.jpg", "odd name: 50%03d [1].jpg", "still.png"])
-def test_a_picture_is_a_clip_of_one_frame_without_a_clock(tmp_path: Path, name: str) -> None:
+def test_an_image_is_a_clip_of_one_frame_without_a_clock(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     suffix = path.suffix
     done, encoded = cv2.imencode(suffix, numbered_image(7)[:, :, ::-1])
@@ -151,7 +151,7 @@ def test_interlaced_video_is_counted_by_decoding(tmp_path: Path, monkeypatch: py
 def test_a_recording_that_starts_between_key_frames(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "late.ts", num_frames=50)
     data = path.read_bytes()
-    # The tables (first three packets of 188 bytes) stay; then some pictures are gone.
+    # The tables (first three packets of 188 bytes) stay; then some frames are missing.
     path.write_bytes(data[: 3 * 188] + data[len(data) // 188 * 3 // 10 * 188 :])
     metadata = read_metadata(path)
     assert 0 < metadata.num_frames < 50
@@ -173,7 +173,7 @@ def test_a_file_cut_in_half_is_truncated(tmp_path: Path, name: str, codec: str, 
     frames = list(read_frames(path, allow_truncated=True))
     assert metadata.num_frames == len(frames) >= len(opencv_frames(path))
     assert metadata.num_frames_declared == (None if name.endswith("mkv") else 60)
-    # Not num_frames / 25: B-frames in front of the last picture may be missing.
+    # Not num_frames / 25: B-frames before the last frame may be missing.
     assert metadata.duration_seconds == pytest.approx(frames[-1].time_seconds + 0.04, abs=2e-3)
 
 
@@ -191,7 +191,7 @@ def test_a_fragmented_file_cut_off(tmp_path: Path) -> None:
     assert read_metadata(path).num_frames == 60
     assert not read_metadata(path).is_truncated
     data = path.read_bytes()
-    path.write_bytes(data[: data.rindex(b"mdat") + 100])  # in the midst of the last fragment's pictures
+    path.write_bytes(data[: data.rindex(b"mdat") + 100])  # in the middle of the last fragment's frames
     metadata = read_metadata(path)
     assert metadata.num_frames_declared is None
     assert metadata.is_truncated
@@ -265,7 +265,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
         read_metadata(tmp_path / ("a" * 300))
 
 
-def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+def test_a_pipe_is_rejected_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     for path in (tmp_path / "pipe.mp4", Path(os.devnull)):
         with pytest.raises(VideoUnreadableError, match="is not a regular file; save the video to a file"):
@@ -345,7 +345,7 @@ def test_unreadable_files(
     ],
 )
 @pytest.mark.parametrize("place", ["folder", "first open", "second open"])
-def test_what_the_operating_system_refuses(
+def test_what_the_operating_system_rejects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str, place: str
 ) -> None:
     # Not by chmod: the tests may run as a user who may read everything.
@@ -369,7 +369,7 @@ def test_what_the_operating_system_refuses(
         read_metadata(path)
 
 
-def test_a_truncated_file_is_measured_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_file_is_evaluated_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = cut_off(write_clip(tmp_path / "t.mp4", container_options=FRONT_INDEX), keep=0.8)
     capfd.readouterr()
     assert read_metadata(path).is_truncated

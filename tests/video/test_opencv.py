@@ -1,4 +1,4 @@
-"""OpenCV in the place of PyAV: the same frames, and the same refusals as far as it can tell."""
+"""OpenCV instead of PyAV: the same frames, and the same errors as far as it detects them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_turned_clips_come_upright(degrees: int, tmp_path: Path) -> None:
     assert next(opencv.read_frames(clip)).image.shape == (theirs.height, theirs.width, 3)
 
 
-def test_pictures_are_clips_of_one_frame(portrait: np.ndarray, tmp_path: Path) -> None:
+def test_images_are_clips_of_one_frame(portrait: np.ndarray, tmp_path: Path) -> None:
     for suffix in (".png", ".jpg"):
         path = tmp_path / f"a{suffix}"
         cv2.imwrite(str(path), portrait[..., ::-1])
@@ -81,7 +81,7 @@ class _Chosen:
 
 
 @pytest.mark.parametrize(("suffix", "share"), [(".mp4", 0.6), (".mkv", 0.5)])
-def test_a_clip_that_was_cut_off_is_refused_or_read_as_far_as_it_goes(
+def test_a_clip_that_was_cut_off_is_rejected_or_read_as_far_as_it_goes(
     suffix: str, share: float, tmp_path: Path
 ) -> None:
     whole = media.write_clip(
@@ -97,7 +97,7 @@ def test_a_clip_that_was_cut_off_is_refused_or_read_as_far_as_it_goes(
     assert all(media.read_number(frame.image) == frame.frame_index for frame in frames[:-4])
 
 
-def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_video_is_rejected(tmp_path: Path) -> None:
     text = tmp_path / "a.mp4"
     text.write_text("no video")
     with pytest.raises(VideoUnreadableError, match="is not a video OpenCV can open"):
@@ -115,7 +115,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         opencv.read_frames(3)  # type: ignore[arg-type]
 
 
-def test_pictures_that_do_not_come_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_do_not_come_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = media.write_clip(tmp_path / "a.mp4")
 
     class Broken:

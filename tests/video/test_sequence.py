@@ -1,4 +1,4 @@
-"""Frames stored as pictures: order, sampling, archives, damage."""
+"""Frames stored as images: order, sampling, archives, damage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepfake_detect.video import AllFrames, ByRate, EvenlySpaced, find_sequence
 from tests.media import numbered_image, read_number
 
 
-def pictures(folder: Path, count: int) -> Path:
+def write_images(folder: Path, count: int) -> Path:
     """``0.png`` to ``<count - 1>.png``, without leading zeros, as WildDeepfake names them."""
     folder.mkdir(parents=True)
     for number in range(count):
@@ -26,7 +26,7 @@ def pictures(folder: Path, count: int) -> Path:
 
 @pytest.fixture(params=["folder", "tar", "tar.gz"])
 def sequence_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    folder = pictures(tmp_path / "12", 23)
+    folder = write_images(tmp_path / "12", 23)
     if request.param == "folder":
         return folder
     archive = tmp_path / f"0.{request.param}"
@@ -55,17 +55,17 @@ def test_a_sequence_is_sampled_like_a_clip(sequence_path: Path) -> None:
 
 
 def test_files_are_no_sequences(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "a", 2)
+    folder = write_images(tmp_path / "a", 2)
     assert find_sequence(folder / "0.png") is None
     assert find_sequence(tmp_path / "absent.mp4") is None
     (frame,) = read_frames(folder / "1.png")
     assert read_number(frame.image) == 1
 
 
-def test_what_holds_no_readable_picture_is_refused(tmp_path: Path) -> None:
+def test_what_holds_no_readable_image_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(VideoUnreadableError, match="holds no image; pass a folder of frames"):
         find_sequence(tmp_path)
-    folder = pictures(tmp_path / "a", 3)
+    folder = write_images(tmp_path / "a", 3)
     (folder / "1.png").write_bytes(b"torn")
     sequence = find_sequence(folder)
     assert sequence is not None

@@ -23,7 +23,7 @@ def test_more_is_lost_at_a_higher_factor(portrait: np.ndarray) -> None:
     assert losses[2] > 3 * losses[0]
 
 
-def test_what_is_refused() -> None:
+def test_what_is_rejected() -> None:
     with pytest.raises(OptionError, match="crf: is 52; must be 0 to 51"):
         through_h264(np.zeros((8, 8, 3), np.uint8), crf=52)
     with pytest.raises(ImageError):

@@ -45,7 +45,7 @@ def place_videos(folder: Path, names: Iterable[str], clip: Path | None = None) -
 
 
 def place_images(folder: Path, names: Iterable[str]) -> Path:
-    """Put small pictures, no two alike, into a folder."""
+    """Write small images, all different, to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for shade, name in enumerate(names):
         cv2.imwrite(str(folder / name), np.full((8, 8, 3), shade, np.uint8))
@@ -244,7 +244,7 @@ def make_folder(root: Path, clip: Path | None = None) -> Path:
 
 
 def make_csv(root: Path, clip: Path | None = None) -> Path:
-    """A CSV with every column, beside the folder of its videos."""
+    """A CSV with every column, next to the folder of its videos."""
     top = root / "listed"
     place_videos(top / "clips", ["r0", "r1", "f0", "f1"], clip)
     lines = [

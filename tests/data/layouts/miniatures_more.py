@@ -39,7 +39,7 @@ def place_video(path: Path, clip: Path | None) -> Path:
 
 
 def place_pictures(folder: Path, names: Iterable[str]) -> Path:
-    """Put small pictures, no two alike, into a folder."""
+    """Write small images, all different, to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         shade = sum(map(ord, str(folder / name))) % 256
@@ -218,7 +218,7 @@ def make_wilddeepfake(root: Path, *, packed: bool = True, mode: str = "w") -> Pa
 
 
 def pack(folder: Path, *, mode: str = "w") -> Path:
-    """Pack a folder into a shard beside it; names begin with ``./`` as the owners' do."""
+    """Pack a folder into a shard next to it; names begin with ``./`` as in the owners' shards."""
     path = folder.with_name(f"{folder.name}.tar.gz")
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
         archive.add(folder, arcname=f"./{folder.name}")

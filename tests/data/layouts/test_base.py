@@ -69,7 +69,7 @@ def test_a_walk_follows_links_into_no_folder_twice(tmp_path: Path) -> None:
     assert walked(top) == {".": ([], []), "sub": (["b.mp4"], []), "x": (["a.mp4"], [])}
 
 
-def test_a_walk_leaves_out_what_it_is_told_to(tmp_path: Path) -> None:
+def test_a_walk_leaves_out_what_it_is_reported_to(tmp_path: Path) -> None:
     place_video(tmp_path / "a" / "b" / "1.mp4")
     (tmp_path / "c").symlink_to(tmp_path / "a")
     assert [place for place, *_ in walk(tmp_path, skipped={tmp_path / "a"})] == [

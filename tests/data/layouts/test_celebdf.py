@@ -91,7 +91,7 @@ def test_one_means_real_in_the_list(v2: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["0 Celeb-real/id0_0000.mp4", "1 Celeb-synthesis/id0_id1_0000.mp4"])
-def test_a_list_of_the_wrong_polarity_is_refused(v2: Path, line: str) -> None:
+def test_a_list_of_the_wrong_polarity_is_rejected(v2: Path, line: str) -> None:
     add_lines(v2, line)
     with pytest.raises(
         DatasetLayoutError, match=r"line 6 gives the label \d to a video of Celeb-.* 1 means real"
@@ -123,13 +123,13 @@ def test_a_list_with_mark_windows_ends_and_blank_lines_is_read(v2: Path) -> None
         ("1 Celeb-real/holiday.mp4", "line 6 names no video"),
     ],
 )
-def test_a_damaged_line_is_refused_by_its_number(v2: Path, line: str, message: str) -> None:
+def test_a_damaged_line_is_rejected_by_its_number(v2: Path, line: str, message: str) -> None:
     add_lines(v2, line)
     with pytest.raises(DatasetLayoutError, match=message):
         read(v2)
 
 
-def test_a_list_that_is_no_text_is_refused(v2: Path) -> None:
+def test_a_list_that_is_no_text_is_rejected(v2: Path) -> None:
     (v2 / LIST_NAME).write_bytes(b"1 Celeb-real/\xff\xfe.mp4\n")
     with pytest.raises(DatasetLayoutError, match="is not UTF-8 text"):
         read(v2)
@@ -167,7 +167,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(v2: Path) -> N
         read(v2)
 
 
-def test_a_missing_folder_is_told_and_counted(v2: Path) -> None:
+def test_a_missing_folder_is_reported_and_counted(v2: Path) -> None:
     shutil.rmtree(v2 / "YouTube-real")
     listing = read(v2)
     assert listing.counts()["YouTube-real"] == (0, 300)
@@ -175,7 +175,7 @@ def test_a_missing_folder_is_told_and_counted(v2: Path) -> None:
     assert [video.video_id for video in listing.missing] == ["Celeb-DF-v2/YouTube-real/00002"]
 
 
-def test_misspelled_methods_of_pp_are_refused(tmp_path: Path) -> None:
+def test_misspelled_methods_of_pp_are_rejected(tmp_path: Path) -> None:
     root = make_celebdf_pp(tmp_path) / "Celeb-synthesis"
     (root / "FaceSwap" / "SimSwap").rename(root / "FaceSwap" / "Simswap")
     with pytest.raises(
@@ -188,7 +188,7 @@ def test_misspelled_methods_of_pp_are_refused(tmp_path: Path) -> None:
         read(root.parent, PP)
 
 
-def test_missing_methods_of_pp_are_told(tmp_path: Path) -> None:
+def test_missing_methods_of_pp_are_reported(tmp_path: Path) -> None:
     root = make_celebdf_pp(tmp_path)
     shutil.rmtree(root / "Celeb-synthesis" / "FaceSwap")
     listing = read(root, PP)
@@ -235,14 +235,14 @@ def test_videos_moved_into_a_folder_of_their_own_are_read(v2: Path) -> None:
     assert [path.name for path in after.ignored] == ["id9_0000.mp4"]
 
 
-def test_releases_are_told_apart(tmp_path: Path) -> None:
+def test_releases_are_reported_apart(tmp_path: Path) -> None:
     trees = [make_celebdf_v2(tmp_path), make_celebdf_v1(tmp_path), make_celebdf_pp(tmp_path)]
     for layout, root in zip(LAYOUTS, trees, strict=True):
         assert [other.name for other in LAYOUTS if other.recognize(root)] == [layout.name]
     assert V2.recognize(trees[0]) == f"Celeb-real/, YouTube-real/, Celeb-synthesis/, {LIST_NAME} (5 lines)"
 
 
-def test_the_length_of_the_list_tells_more_than_the_folder_name(tmp_path: Path) -> None:
+def test_the_length_of_the_list_shows_more_than_the_folder_name(tmp_path: Path) -> None:
     root = make_celebdf_v1(tmp_path, is_full=True).rename(tmp_path / "Celeb-DF-v2")
     assert V2.recognize(root) is None
     assert V1.recognize(root) is not None
@@ -259,7 +259,7 @@ def test_pp_is_not_read_from_fakes_without_methods(v2: Path) -> None:
     assert V2.recognize(root.rename(root.parent / "Celeb-DF-cropped")) is not None
 
 
-def test_where_nothing_tells_v2_is_assumed_and_said(v2: Path) -> None:
+def test_where_nothing_shows_v2_is_assumed_and_noted(v2: Path) -> None:
     root = v2.rename(v2.parent / "celeb")
     assert V2.recognize(root) is not None
     assert V1.recognize(root) is None
@@ -276,7 +276,7 @@ def test_other_trees_are_not_recognized(tmp_path: Path) -> None:
     assert V2.recognize(tmp_path / "absent") is None
 
 
-def test_trees_without_a_video_are_refused(tmp_path: Path) -> None:
+def test_trees_without_a_video_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match=r"holds no video of Celeb-DF-v2; expected Celeb-real/"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):

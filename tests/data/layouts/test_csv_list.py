@@ -21,7 +21,7 @@ def read(root: Path, **options: Any) -> VideoListing:
 
 
 def write(folder: Path, text: str, *, videos: Iterable[str] = "abc", name: str = "list.csv") -> Path:
-    """Write a CSV beside videos a.mp4, b.mp4, c.mp4."""
+    """Write a CSV next to videos a.mp4, b.mp4, c.mp4."""
     place_videos(folder / "mine", videos)
     (folder / "mine" / name).write_text(text)
     return folder / "mine" / name
@@ -74,7 +74,7 @@ def test_fake_is_one_or_the_word(tmp_path: Path, fake: str, real: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["2", "1.0", "true", "forged", ""])
-def test_other_labels_are_refused(tmp_path: Path, value: str) -> None:
+def test_other_labels_are_rejected(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, f"path,label\na.mp4,1\nb.mp4,{value}\n")
     with pytest.raises(DatasetLayoutError, match=f"line 3 has the label '{value}'; .*`fake_label`"):
         read(path)
@@ -144,7 +144,7 @@ def test_links_stay_as_they_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["dataset", "method", "compression", "video_id"])
 @pytest.mark.parametrize("value", ["..", ".", "/a", "a//b", "a/", "a/../../b", "mine/../x"])
-def test_columns_that_lead_elsewhere_are_refused(tmp_path: Path, column: str, value: str) -> None:
+def test_columns_that_lead_elsewhere_are_rejected(tmp_path: Path, column: str, value: str) -> None:
     path = write(tmp_path, f"path,label,{column}\na.mp4,1,b\nb.mp4,0,{value}\n")
     with pytest.raises(
         DatasetLayoutError, match=f"list.csv: line 3 has the {column} '{value}'; remove parts"
@@ -165,7 +165,7 @@ def test_repeated_lines_count_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("second", ["0,train", "1,test", "1,"])
-def test_repeated_lines_that_contradict_are_refused(tmp_path: Path, second: str) -> None:
+def test_repeated_lines_that_contradict_are_rejected(tmp_path: Path, second: str) -> None:
     path = write(tmp_path, f"path,label,split\na.mp4,1,train\nb.mp4,0,\na.mp4,{second}\n")
     with pytest.raises(DatasetLayoutError, match="lines 2 and 4 give a.mp4 different labels or splits"):
         read(path)
@@ -180,7 +180,7 @@ def test_video_ids(tmp_path: Path) -> None:
     ]
 
 
-def test_two_videos_of_one_id_are_refused(tmp_path: Path) -> None:
+def test_two_videos_of_one_id_are_rejected(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label,video_id\na.mp4,1,7\nb.mp4,1,7\n")
     with pytest.raises(DatasetLayoutError, match="lines 2 and 3 have the video_id 'mine/fake/7'"):
         read(path)
@@ -213,7 +213,7 @@ def test_short_and_long_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a.mp4,1\nb.mp4,0\n", "path,score\na.mp4,1\n", "name,label\na,1\n", ""])
-def test_a_file_without_the_columns_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_the_columns_is_rejected(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
     assert LAYOUT.recognize(path) == "CSV file list.csv"
     assert LAYOUT.recognize(path.parent) is None
@@ -221,7 +221,7 @@ def test_a_file_without_the_columns_is_refused(tmp_path: Path, text: str) -> Non
         read(path)
 
 
-def test_a_file_that_is_no_csv_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_csv_is_rejected(tmp_path: Path) -> None:
     path = write(tmp_path, f"path,label\n{'a' * 200_000},1\n")
     with pytest.raises(DatasetLayoutError, match="line 2 cannot be read"):
         read(path)
@@ -237,7 +237,7 @@ def test_a_folder_must_hold_one_fitting_csv(tmp_path: Path) -> None:
         read(folder)
 
 
-def test_a_list_of_which_nothing_is_there_is_refused(tmp_path: Path) -> None:
+def test_a_list_of_which_nothing_is_there_is_rejected(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label\nx.mp4,1\ny.mp4,0\n")
     with pytest.raises(
         DatasetLayoutError, match="none of its 2 files exists; paths are relative to the CSV's"

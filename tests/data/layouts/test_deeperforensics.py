@@ -125,7 +125,7 @@ def test_lists_may_name_absent_videos(tmp_path: Path) -> None:
         ("000_W101.mp4", "names 000_W101, as train.txt does"),
     ],
 )
-def test_damaged_lists_are_refused(tmp_path: Path, line: str, cause: str) -> None:
+def test_damaged_lists_are_rejected(tmp_path: Path, line: str, cause: str) -> None:
     make_deeperforensics(tmp_path)
     (tmp_path / "lists" / "splits" / "val.txt").write_text(f"{line}\n")
     with pytest.raises(DatasetLayoutError, match=f"val.txt: {cause}"):
@@ -161,7 +161,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
         LAYOUT.read(tmp_path, ALL)
 
 
-def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds neither source_videos nor manipulated_videos"):
         LAYOUT.read(tmp_path, ALL)

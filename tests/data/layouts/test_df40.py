@@ -27,7 +27,7 @@ def test_there_are_forty_methods() -> None:
     assert len(set(METHODS)) == 40
 
 
-def test_a_row_is_a_folder_of_frames_or_a_video_or_a_single_picture(tmp_path: Path) -> None:
+def test_a_row_is_a_folder_of_frames_or_a_video_or_a_single_image(tmp_path: Path) -> None:
     found = rows(make_df40(tmp_path))
     assert {name: video.path.relative_to(tmp_path).as_posix() for name, video in found.items()} == {
         "simswap/ff/953_974": "DF40/simswap/ff/frames/953_974",
@@ -48,14 +48,14 @@ def test_a_row_is_a_folder_of_frames_or_a_video_or_a_single_picture(tmp_path: Pa
     }
 
 
-def test_only_what_lies_below_real_is_real(tmp_path: Path) -> None:
-    """A folder Celeb-real holds fakes: pictures made from those reals."""
+def test_only_what_is_below_real_is_real(tmp_path: Path) -> None:
+    """A folder Celeb-real holds fakes: images made from those reals."""
     for name, video in rows(make_df40(tmp_path)).items():
         assert video.label == (0 if "_real/" in name else 1), name
         assert video.method == name.partition("/")[0]
 
 
-def test_names_tell_people_by_the_names_of_their_own_datasets(tmp_path: Path) -> None:
+def test_names_show_people_by_the_names_of_their_own_datasets(tmp_path: Path) -> None:
     found = rows(make_df40(tmp_path))
     people = {name: (video.target_id, video.source_id) for name, video in found.items()}
     assert {name: pair for name, pair in people.items() if pair != (None, None)} == {
@@ -150,7 +150,7 @@ def test_other_names_of_the_owners_are_known(tmp_path: Path) -> None:
     assert methods == {"whichfaceisreal", "starganv2", "RDDM"}
 
 
-def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds none of its methods: fsgan"):
         LAYOUT.read(tmp_path, ALL)
@@ -163,7 +163,7 @@ def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> 
         LAYOUT.read(tmp_path, Selection(methods=("SimSwap",)))
 
 
-def test_the_clips_and_pictures_of_a_miniature_decode(tmp_path: Path) -> None:
+def test_the_clips_and_images_of_a_miniature_decode(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", num_frames=4)
     root = make_df40(tmp_path / "tree", clip)
     assert "simswap" in str(LAYOUT.recognize(root))

@@ -101,7 +101,7 @@ def test_only_its_own_trees_are_recognized(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path / "absent") is None
 
 
-def test_options_that_do_not_fit_and_empty_trees_are_refused(tmp_path: Path) -> None:
+def test_options_that_do_not_fit_and_empty_trees_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(
         OptionError, match="methods: 'Deepfakes' is unknown; must be one of DeepFakeDetection"
     ):

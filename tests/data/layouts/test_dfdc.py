@@ -45,7 +45,7 @@ def edit_metadata(folder: Path, name: str, **fields: Any) -> None:
 
 
 def labeled_test_set(root: Path, text: str) -> Path:
-    """The Kaggle way: a folder of videos, and beside it the list."""
+    """As on Kaggle: a folder of videos, and the list next to it."""
     place_videos(root / "test_videos", dfdc_names(3))
     (root / "labels.csv").write_text(text)
     return root
@@ -83,10 +83,10 @@ def test_one_is_fake_in_every_list(dfdc: Path) -> None:
     videos = by_name(read(dfdc))
     table = json.loads((dfdc / "test" / "metadata.json").read_text())
     lines = (dfdc / "validation" / "labels.csv").read_text().splitlines()[1:]
-    told = {Path(name).stem: fields["is_fake"] for name, fields in table.items()}
-    told |= {line.split(".")[0]: int(line.split(",")[1]) for line in lines}
-    assert set(told.values()) == {0, 1}
-    assert {name: videos[name].label for name in told} == told
+    known = {Path(name).stem: fields["is_fake"] for name, fields in table.items()}
+    known |= {line.split(".")[0]: int(line.split(",")[1]) for line in lines}
+    assert set(known.values()) == {0, 1}
+    assert {name: videos[name].label for name in known} == known
 
 
 def test_identities_and_groups(dfdc: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_first_line_of_labels_counts(tmp_path: Path, header: str) -> None:
     ("line", "message"),
     [("x.mp4,2", "line 2 has the label '2'; it must be one of: 0, 1"), ("x.mp4", "line 2 has no label")],
 )
-def test_damaged_lines_of_labels_are_refused(tmp_path: Path, line: str, message: str) -> None:
+def test_damaged_lines_of_labels_are_rejected(tmp_path: Path, line: str, message: str) -> None:
     root = labeled_test_set(tmp_path, f"{dfdc_names(1)[0]}.mp4,1\n{line}\n")
     with pytest.raises(DatasetLayoutError, match=message):
         read(root)
@@ -151,13 +151,13 @@ def test_no_label_and_no_split_is_guessed(dfdc: Path, fields: dict[str, Any], me
         ('{"a.mp4": "FAKE"}', "does not hold one object for each video"),
     ],
 )
-def test_damaged_metadata_are_refused(dfdc: Path, text: str, message: str) -> None:
+def test_damaged_metadata_are_rejected(dfdc: Path, text: str, message: str) -> None:
     (dfdc / "dfdc_train_part_1" / "metadata.json").write_text(text)
     with pytest.raises(DatasetLayoutError, match=message):
         read(dfdc)
 
 
-def test_fakes_without_an_original_have_no_person_and_are_told(dfdc: Path) -> None:
+def test_fakes_without_an_original_have_no_person_and_are_reported(dfdc: Path) -> None:
     edit_metadata(dfdc / "dfdc_train_part_0", "aaaaaaaaab", original=None)
     edit_metadata(dfdc / "dfdc_train_part_0", "aaaaaaaaac", original=float("nan"))
     listing = read(dfdc)
@@ -178,7 +178,7 @@ def test_a_partial_part_is_listed_and_counted(dfdc: Path) -> None:
     assert [path.name for path in listing.ignored] == ["holiday.mp4"]
 
 
-def test_a_part_without_its_list_is_left_out_and_told(dfdc: Path) -> None:
+def test_a_part_without_its_list_is_left_out_and_reported(dfdc: Path) -> None:
     (dfdc / "dfdc_train_part_1" / "metadata.json").unlink()
     listing = read(dfdc)
     assert [path.name for path in listing.ignored] == ["dfdc_train_part_1"]
@@ -186,7 +186,7 @@ def test_a_part_without_its_list_is_left_out_and_told(dfdc: Path) -> None:
     assert any(note.startswith("dfdc_train_part_1: left out, its videos have no") for note in listing.notes)
 
 
-def test_a_tree_without_any_label_is_refused(tmp_path: Path) -> None:
+def test_a_tree_without_any_label_is_rejected(tmp_path: Path) -> None:
     place_videos(tmp_path / "dfdc_train_part_0", dfdc_names(2))
     with pytest.raises(
         DatasetLayoutError, match="holds no video with a label; .*metadata.json or labels.csv"
@@ -230,7 +230,7 @@ def test_links_are_followed_but_not_in_circles(dfdc: Path, tmp_path: Path) -> No
     assert (listing.missing, listing.ignored, listing.notes) == ((), (), whole.notes)
 
 
-def test_the_sample_of_the_train_videos_is_counted_once_beside_its_part(dfdc: Path) -> None:
+def test_the_sample_of_the_train_videos_is_counted_once_next_to_its_part(dfdc: Path) -> None:
     before = read(dfdc)
     make_dfdc_part(dfdc / "train_sample_videos", None, dfdc_names(3), 2)
     (dfdc / "dfdc_train_part_0" / "aaaaaaaaaa.mp4").unlink()
@@ -242,7 +242,7 @@ def test_the_sample_of_the_train_videos_is_counted_once_beside_its_part(dfdc: Pa
 
 
 @pytest.mark.parametrize("fields", [{"label": "REAL"}, {"split": "test"}])
-def test_lists_that_contradict_each_other_are_refused(dfdc: Path, fields: dict[str, str]) -> None:
+def test_lists_that_contradict_each_other_are_rejected(dfdc: Path, fields: dict[str, str]) -> None:
     make_dfdc_part(dfdc / "train_sample_videos", None, dfdc_names(3), 2)
     edit_metadata(dfdc / "train_sample_videos", "aaaaaaaaab", **fields)
     with pytest.raises(
@@ -257,7 +257,7 @@ def test_parts_are_what_gives_the_tree_away(tmp_path: Path) -> None:
     assert LAYOUT.recognize(root) == "dfdc_train_part_0/, dfdc_train_part_1/, dfdc_train_part_2/, 2 more"
 
 
-def test_lists_beside_videos_of_other_names_are_not_taken_for_dfdc(tmp_path: Path) -> None:
+def test_lists_next_to_videos_of_other_names_are_not_taken_for_dfdc(tmp_path: Path) -> None:
     place_videos(tmp_path, ["a", "b"])
     (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\n")
     assert LAYOUT.recognize(tmp_path) is None

@@ -98,13 +98,13 @@ def test_links_are_followed_but_not_in_circles(dfdcp: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("key", ["method_A/../../x.mp4", "method_A", "method_A/"])
-def test_a_key_that_leads_elsewhere_is_refused(dfdcp: Path, key: str) -> None:
+def test_a_key_that_leads_elsewhere_is_rejected(dfdcp: Path, key: str) -> None:
     edit_list(dfdcp, key, label="fake", set="train")
     with pytest.raises(DatasetLayoutError, match="video_id .* has a part that is empty, . or .."):
         read(dfdcp)
 
 
-def test_a_missing_folder_is_told_and_counted(dfdcp: Path) -> None:
+def test_a_missing_folder_is_reported_and_counted(dfdcp: Path) -> None:
     shutil.rmtree(dfdcp / "original_videos")
     listing = read(dfdcp)
     assert listing.counts()["original_videos"] == (0, 4)
@@ -137,7 +137,7 @@ def test_no_label_and_no_set_is_guessed(dfdcp: Path, key: str, fields: dict[str,
         read(dfdcp)
 
 
-def test_a_tree_without_list_or_videos_is_refused(tmp_path: Path, dfdcp: Path) -> None:
+def test_a_tree_without_list_or_videos_is_rejected(tmp_path: Path, dfdcp: Path) -> None:
     for name in ("original_videos", "method_A", "method_B"):
         shutil.rmtree(dfdcp / name)
     with pytest.raises(DatasetLayoutError, match="holds none of the 12 videos of dataset.json"):

@@ -48,7 +48,7 @@ def test_no_scene_is_in_two_splits_even_under_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["{}/train", "{}/train/videos"])
-def test_videos_may_lie_one_folder_deeper(tmp_path: Path, folder: str) -> None:
+def test_videos_may_are_one_folder_deeper(tmp_path: Path, folder: str) -> None:
     for method in ("source", "target", "target_mask"):
         ending = "_mask" if method == "target_mask" else ""
         place_video(tmp_path / folder.format(method) / f"train_00000000{ending}.mp4", None)
@@ -112,7 +112,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
         LAYOUT.read(tmp_path, ALL)
 
 
-def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds neither source and target nor"):
         LAYOUT.read(tmp_path, ALL)

@@ -165,7 +165,7 @@ def test_deepfakedetection_is_expected_where_something_of_it_is_there(tmp_path: 
     assert [path.name for path in read(tmp_path).ignored] == ["stray.mp4"]
 
 
-def test_masks_lie_beside_the_levels_and_have_the_name_of_their_video(tmp_path: Path) -> None:
+def test_masks_are_next_to_the_levels_and_have_the_name_of_their_video(tmp_path: Path) -> None:
     make_ffpp(tmp_path, compressions=("c23", "c40"), with_dfd=True, with_masks=True)
     masks = tmp_path / "manipulated_sequences" / "Face2Face" / "masks" / "videos"
     (masks / "071_054.mp4").unlink()
@@ -269,7 +269,7 @@ def test_the_official_split_never_contradicts_the_split_files_that_are_there(tmp
     )
 
 
-def test_split_files_like_the_official_split_say_nothing_new(tmp_path: Path) -> None:
+def test_split_files_like_the_official_split_change_nothing(tmp_path: Path) -> None:
     make_ffpp(tmp_path)
     official: dict[str, list[tuple[str, str]]] = {"train": [], "val": [], "test": []}
     for split, first, second in official_split_pairs():
@@ -287,14 +287,14 @@ def test_split_files_like_the_official_split_say_nothing_new(tmp_path: Path) -> 
         ("[[71, 54]]", "instead of a pair of identities"),
     ],
 )
-def test_damaged_split_files_are_refused(tmp_path: Path, text: str, cause: str) -> None:
+def test_damaged_split_files_are_rejected(tmp_path: Path, text: str, cause: str) -> None:
     make_ffpp(tmp_path)
     (tmp_path / "train.json").write_text(text)
     with pytest.raises(DatasetLayoutError, match=f"train.json: .*{cause}.*download it again"):
         read(tmp_path)
 
 
-def test_an_identity_in_two_split_files_is_refused(tmp_path: Path) -> None:
+def test_an_identity_in_two_split_files_is_rejected(tmp_path: Path) -> None:
     make_ffpp(tmp_path)
     write_splits(tmp_path, train=[("071", "054")], test=[("054", "000")])
     with pytest.raises(DatasetLayoutError, match="test.json: names 054, as train.json does"):
@@ -329,7 +329,7 @@ def test_a_misspelled_folder_of_the_mirror_is_named_too(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_another_kind_is_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds neither original_sequences nor"):
         read(tmp_path)
@@ -342,7 +342,7 @@ def test_the_trees_are_recognized_by_their_folders(tmp_path: Path) -> None:
     assert "Kaggle mirror" in str(LAYOUT.recognize(make_ffpp_mirror(tmp_path / "mirror")))
 
 
-def test_unknown_options_are_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_options_are_rejected_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="compression: 'c24' is unknown; must be one of raw, c0, c23, c40"):
         read(tmp_path, compressions=("c24",))
     with pytest.raises(OptionError, match="methods: 'Deepfake' is unknown; must be one of Deepfakes"):

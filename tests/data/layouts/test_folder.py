@@ -95,7 +95,7 @@ def test_folders_above_the_classes_are_splits(tmp_path: Path) -> None:
     )
 
 
-def test_a_missing_class_is_told(tmp_path: Path) -> None:
+def test_a_missing_class_is_reported(tmp_path: Path) -> None:
     place_videos(tmp_path / "fake", ["a"])
     assert LAYOUT.recognize(tmp_path) == "fake/"
     assert read(tmp_path).notes == ("no video of real is present",)
@@ -124,7 +124,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
         read(tmp_path)
 
 
-def test_two_folders_of_a_class_are_refused(tmp_path: Path) -> None:
+def test_two_folders_of_a_class_are_rejected(tmp_path: Path) -> None:
     place_videos(tmp_path / "real", ["a"])
     place_videos(tmp_path / "reals", ["a"])
     with pytest.raises(
@@ -154,7 +154,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("link", "target"), [("train", "."), ("test", "val"), ("fake", "real")])
-def test_a_class_folder_that_is_another_one_too_is_refused(tmp_path: Path, link: str, target: str) -> None:
+def test_a_class_folder_that_is_another_one_too_is_rejected(tmp_path: Path, link: str, target: str) -> None:
     place_videos(tmp_path / "real", ["a"])
     place_videos(tmp_path / "val" / "real", ["b"])
     (tmp_path / link).symlink_to(target)
@@ -172,7 +172,7 @@ def test_a_link_that_leads_nowhere_is_ignored(tmp_path: Path) -> None:
     assert {path.name for path in listing.ignored} == {"gone.mp4", "gone.png", "gone"}
 
 
-def test_trees_without_an_item_are_refused(tmp_path: Path) -> None:
+def test_trees_without_an_item_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     (tmp_path / "real").mkdir()
     with pytest.raises(DatasetLayoutError, match="holds no video or image in a real/ or fake/ folder"):

@@ -1,4 +1,4 @@
-"""What holds for every layout: it is recognized, listed, and told from all others."""
+"""Every layout is recognized, listed, and distinguished from all others."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_tree_is_known_for_what_it_is(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_tree_named_as_another_kind_is_refused_or_says_what_it_reads(name: str, tmp_path: Path) -> None:
+def test_a_tree_named_as_another_kind_is_rejected_or_says_what_it_reads(name: str, tmp_path: Path) -> None:
     """Whatever --kind says, no tree of another layout turns into rows with wrong labels."""
     root = MAKERS[name](tmp_path / "downloaded")
     _, _, own = read_layout(root)
@@ -84,7 +84,7 @@ def test_a_tree_named_as_another_kind_is_refused_or_says_what_it_reads(name: str
         assert all(truth.get(path, label) == label for path, label in labels.items()), kind
 
 
-def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_dataset_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetLayoutError,
         match=r"does not have the folders of a known dataset; name its layout by `dataset`",
@@ -96,14 +96,14 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
         read_layout(tmp_path, dataset="celeb")
 
 
-def test_the_meaning_of_labels_is_for_a_csv_alone(tmp_path: Path) -> None:
+def test_the_meaning_of_labels_is_for_a_csv_only(tmp_path: Path) -> None:
     root = miniatures.make_folder(tmp_path / "x")
     with pytest.raises(OptionError, match="fake_label: is for a CSV"):
         read_layout(root, selection=Selection(fake_label="0"))
 
 
 def assert_writable(listing: VideoListing, path: Path) -> None:
-    """Check that all that is told of a listing can be written to a table and printed."""
+    """Check that everything in a listing can be written to a table and printed."""
     origin = IndexOrigin(kinds=(), roots=(), split_policy="auto", split_seed=0, splits_sha256="")
     assert write_index(path, [*listing.videos, *listing.missing], origin=origin).num_rows
     for words in (*map(str, listing.ignored), *listing.notes):
@@ -127,12 +127,12 @@ def test_names_that_are_no_utf8_are_left_out_and_counted(name: str, tmp_path: Pa
     assert_writable(listing, tmp_path / "videos.parquet")
     assert listing.videos == whole.videos
     assert listing.missing == whole.missing
-    told = [note for note in listing.notes if note.startswith("left out because their names are not UTF-8: ")]
-    assert len(told) == (0 if name == "csv" else 1)  # a CSV names what is read; nothing else is looked at
+    notes = [note for note in listing.notes if note.startswith("left out because their names are not UTF-8")]
+    assert len(notes) == (0 if name == "csv" else 1)  # a CSV names what is read; nothing else is listed
 
 
 @needs_any_name
-def test_the_note_tells_how_many_and_which(tmp_path: Path) -> None:
+def test_the_note_shows_how_many_and_which(tmp_path: Path) -> None:
     root = miniatures.make_folder(tmp_path)
     bad = miniatures.place_videos(root / "fake" / "day1", [NO_UTF8, f"{NO_UTF8}-2"])
     listing = read_layout(root)[2]

@@ -54,7 +54,7 @@ def test_a_partial_copy_misses_the_partners(tmp_path: Path) -> None:
     assert {path.name for path in listing.ignored} == {"holiday.mp4", "0001_fake.avi"}
 
 
-def test_a_missing_folder_is_told_and_counted(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_and_counted(tmp_path: Path) -> None:
     root = make_uadfv(tmp_path, num=3)
     shutil.rmtree(root / "real")
     listing = read(root)
@@ -71,7 +71,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path
 
 
 @pytest.mark.parametrize(("folder", "name"), [("real", "0007_fake"), ("fake", "0007")])
-def test_a_name_that_contradicts_its_folder_is_refused(tmp_path: Path, folder: str, name: str) -> None:
+def test_a_name_that_contradicts_its_folder_is_rejected(tmp_path: Path, folder: str, name: str) -> None:
     root = make_uadfv(tmp_path, num=3)
     place_videos(root / folder, [name])
     with pytest.raises(
@@ -80,7 +80,7 @@ def test_a_name_that_contradicts_its_folder_is_refused(tmp_path: Path, folder: s
         read(root)
 
 
-def test_names_tell_it_from_a_plain_folder(tmp_path: Path) -> None:
+def test_names_show_it_from_a_plain_folder(tmp_path: Path) -> None:
     root = make_uadfv(tmp_path, num=3)
     assert LAYOUT.recognize(root) == "real/, fake/, 0000_fake.mp4"
     shutil.rmtree(root / "fake")
@@ -92,7 +92,7 @@ def test_names_tell_it_from_a_plain_folder(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path / "mine") is None
 
 
-def test_trees_without_a_video_are_refused(tmp_path: Path) -> None:
+def test_trees_without_a_video_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="holds no video of UADFV"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):

@@ -69,7 +69,7 @@ def test_the_sequences_of_a_miniature_decode(tmp_path: Path, packed: bool) -> No
     assert [frame.image.shape for frame in frames] == [(8, 8, 3)] * 2
 
 
-def test_what_is_unpacked_beside_its_shard_is_read_once(tmp_path: Path) -> None:
+def test_what_is_unpacked_next_to_its_shard_is_read_once(tmp_path: Path) -> None:
     top = top_of(make_wilddeepfake(tmp_path))
     place_pictures(top / "fake_train" / "0" / "fake" / "5", ["2.png"])
     listing = LAYOUT.read(tmp_path, ALL)
@@ -78,7 +78,7 @@ def test_what_is_unpacked_beside_its_shard_is_read_once(tmp_path: Path) -> None:
     assert {v.video_id: v.path for v in listing.videos}["WildDeepfake/fake/train/0/5"].is_dir()
 
 
-def test_a_shard_without_its_number_inside_is_told_apart_by_its_name(tmp_path: Path) -> None:
+def test_a_shard_without_its_number_inside_is_reported_apart_by_its_name(tmp_path: Path) -> None:
     top = top_of(tmp_path)
     for number in ("3", "4"):
         place_pictures(top / "fake_train" / number / "fake" / "5", ["2.png"])
@@ -98,7 +98,7 @@ def test_a_shard_whose_download_stopped_is_left_out_and_named(tmp_path: Path, mo
     assert listing.notes[0].startswith(f"{shard} cannot be read and is left out (")
 
 
-def test_the_cause_of_a_damaged_shard_is_told_in_a_line(tmp_path: Path) -> None:
+def test_the_cause_of_a_damaged_shard_is_reported_in_a_line(tmp_path: Path) -> None:
     make_wilddeepfake(tmp_path)
     shard = top_of(tmp_path) / "fake_train" / "0.tar.gz"
     shard.write_bytes(b"no archive" * 200)
@@ -108,7 +108,7 @@ def test_the_cause_of_a_damaged_shard_is_told_in_a_line(tmp_path: Path) -> None:
     )
 
 
-def test_hidden_files_beside_shards_are_none(tmp_path: Path) -> None:
+def test_hidden_files_next_to_shards_are_none(tmp_path: Path) -> None:
     make_wilddeepfake(tmp_path)
     for name in ("._0.tar.gz", "._1.tar.gz", ".2.tar"):
         (top_of(tmp_path) / "fake_train" / name).write_bytes(b"what macOS notes of a file")
@@ -126,14 +126,12 @@ def test_a_shard_must_not_lead_out_of_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_more_bytes", [0, 100])
-def test_a_shard_that_stops_right_behind_a_picture_is_damaged_too(
-    tmp_path: Path, num_more_bytes: int
-) -> None:
+def test_a_shard_that_stops_right_behind_an_image_is_damaged_too(tmp_path: Path, num_more_bytes: int) -> None:
     make_wilddeepfake(tmp_path)
     shard = top_of(tmp_path) / "fake_train" / "0.tar.gz"
     with tarfile.open(shard) as archive:
         first = next(member for member in archive if member.isfile())
-    behind = first.offset_data + 512  # the picture is smaller than a block
+    behind = first.offset_data + 512  # the image is smaller than a block
     shard.write_bytes(shard.read_bytes()[: behind + num_more_bytes])
     listing = LAYOUT.read(tmp_path, ALL)
     assert listing.ignored == (shard,)
@@ -166,7 +164,7 @@ def test_no_damaged_byte_of_a_gzipped_shard_goes_unseen(tmp_path: Path) -> None:
         assert len(listing.videos) == 1
 
 
-def test_a_tree_of_nothing_but_damaged_shards_is_refused(tmp_path: Path) -> None:
+def test_a_tree_of_nothing_but_damaged_shards_is_rejected(tmp_path: Path) -> None:
     shard = top_of(tmp_path) / "fake_train" / "0.tar.gz"
     shard.parent.mkdir(parents=True)
     shard.write_bytes(b"no archive")
@@ -207,7 +205,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path
         LAYOUT.read(tmp_path, ALL)
 
 
-def test_other_trees_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     with pytest.raises(DatasetLayoutError, match="holds none of real_train, real_test"):
         LAYOUT.read(tmp_path, ALL)
