@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # A crop, RGB uint8 (S, S, 3), and a random generator -> a crop of the same shape and type.
 AugmentCrop = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-Augmentation = str  # a name of AUGMENTATIONS
 _CRF_RANGE = (18, 42)
 
 
