@@ -82,7 +82,7 @@ def read_weights_h5(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
             metadata = {key: dataset.asstr()[()] for key, dataset in source.get("metadata", {}).items()}
     except (OSError, RuntimeError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(file, f"is cut short or damaged ({reason})", "export it again") from error
+        raise WeightsError(file, f"is truncated or damaged ({reason})", "export it again") from error
     return tensors, metadata
 
 

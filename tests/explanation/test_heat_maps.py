@@ -232,11 +232,11 @@ def test_each_crop_of_a_sequence_has_its_map() -> None:
 def test_what_is_asked_for_must_be_there(convolutional: ForgeryClassifier, noise: torch.Tensor) -> None:
     with pytest.raises(OptionError, match="method: 'cam' is unknown; must be one of gradcam, "):
         heat_maps(convolutional, noise, method="cam")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="test_resnet 'layer9'; must be one of conv1, layer1, "):
+    with pytest.raises(OptionError, match="none named 'layer9'; must be one of conv1, layer1, "):
         heat_maps(convolutional, noise, layer="layer9")
     with pytest.raises(OptionError, match="attention reads all blocks"):
         heat_maps(convolutional, noise, method="attention", layer="layer4")
-    with pytest.raises(OptionError, match="has no attention over the whole image; choose gradcam"):
+    with pytest.raises(OptionError, match="has no attention over the whole image; must be gradcam"):
         heat_maps(convolutional, noise, method="attention")
     with pytest.raises(OptionError, match=r"have the shape \(3, 1, 64, 64\); pass one or more images \(N, 3"):
         heat_maps(convolutional, noise[:, :1])

@@ -166,10 +166,10 @@ def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="holds maps, not vectors"):
         fit_classifier(FeatureFile(maps), "knn")
     alone = write_features(tmp_path / "a.h5", tables_of("train", 50, 0)[:1])
-    with pytest.raises(ManifestError, match="train has one class alone"):
+    with pytest.raises(ManifestError, match="train has only one class"):
         fit_classifier(FeatureFile(alone), "knn")
     of_one = [replace(t, identities=np.full(len(t), "p", object)) for t in tables_of("train", 50, 0)]
-    with pytest.raises(OptionError, match="train is of one person, and there is no val"):
+    with pytest.raises(OptionError, match="train shows one person, and there is no val"):
         fit_classifier(FeatureFile(write_features(tmp_path / "o.h5", of_one)), "knn")
     for split, number in (("train", 0), ("val", 1)):
         broken = {"train": tables_of("train", 50, 0), "val": tables_of("val", 50, 1)}

@@ -106,7 +106,7 @@ def test_what_is_not_there_is_told(path: Path) -> None:
 def test_a_file_that_was_cut_short_is_refused(path: Path, share: float) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ManifestError, match="is cut short or damaged .*; delete it and extract again"):
+    with pytest.raises(ManifestError, match="is truncated or damaged .*; delete it and extract again"):
         FeatureFile(path).read()
 
 
@@ -117,7 +117,7 @@ def test_a_changed_byte_is_noticed(path: Path) -> None:
         chunk = stored.id.get_chunk_info(0)
     whole[chunk.byte_offset + chunk.size // 2] ^= 0xFF
     path.write_bytes(bytes(whole))
-    with pytest.raises(ManifestError, match="is cut short or damaged"):
+    with pytest.raises(ManifestError, match="is truncated or damaged"):
         FeatureFile(path).read("train", "a/b")
 
 

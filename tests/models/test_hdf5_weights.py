@@ -62,11 +62,11 @@ def test_files_that_are_none(small_detector: Path, tmp_path: Path) -> None:
         read_weights_h5(tmp_path / "x.h5")
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["a"] = 1
-    with pytest.raises(WeightsError, match="holds no weights; make it with export-weights"):
+    with pytest.raises(WeightsError, match="holds no weights; pass a file of export_weights_h5"):
         read_weights_h5(tmp_path / "other.h5")
     export_weights_h5(small_detector, tmp_path / "d.h5")
     whole = (tmp_path / "d.h5").read_bytes()
     for share in (0.1, 0.5, 0.99):
         (tmp_path / "d.h5").write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(WeightsError, match="is cut short or damaged"):
+        with pytest.raises(WeightsError, match="is truncated or damaged"):
             read_weights_h5(tmp_path / "d.h5")
