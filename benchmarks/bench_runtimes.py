@@ -161,7 +161,7 @@ def _cold(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
     tool = [str(ROOT / "tools" / "score_video.py"), str(arguments.clip), "--json", "-"]
     bundled = folder / "openvino_fp32.xml"
     commands = {
-        "PyTorch": [sys.executable, *tool],
+        "PyTorch": [sys.executable, *tool, "--runtime", "torch"],
         "ONNX Runtime": [sys.executable, *tool, "--runtime", "onnx"],
         "OpenVINO": [sys.executable, *tool, "--runtime", "openvino", "--detector", str(bundled)],
     }

@@ -291,8 +291,8 @@ class ClipResult:
             raise OptionError(
                 "to_pandas", "needs pandas, which is not installed", "pip install pandas"
             ) from error
-        columns = ("video", "frame_index", "time_seconds", "track_id", "fake_probability")
-        columns += ("detection_score", "sharpness", "left", "top", "right", "bottom")
+        columns = ["video", "frame_index", "time_seconds", "track_id", "fake_probability"]
+        columns += ["detection_score", "sharpness", "left", "top", "right", "bottom"]
         rows = [
             (self.video, frame.frame_index, frame.time_seconds, face.track_id, face.fake_probability)
             + (face.detection_score, face.sharpness, *map(float, face.box_xyxy))

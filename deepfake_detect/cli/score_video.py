@@ -63,19 +63,19 @@ def _run_clips(arguments: argparse.Namespace, scoring: ScoringOptions, batch: Ba
 
 
 def _run_live(arguments: argparse.Namespace, scoring: ScoringOptions, live: LiveOptions) -> int:
-    from deepfake_detect.scoring import load_detector, watch
+    from deepfake_detect.scoring import watch
 
     if others := [*arguments.clips, *(f"`{name}`" for name in _NOT_LIVE if hasattr(arguments, name))]:
         raise OptionError("live", f"scores one stream, and there is also {', '.join(others)}", "omit these")
-    line = LiveLine()
-    detector = load_detector(
-        scoring.detector, runtime=scoring.runtime, device=scoring.device, precision=scoring.precision
-    )
     verdicts = watch(
         str(live.live),
-        detector=detector,
+        detector=scoring.detector,
+        runtime=scoring.runtime,
+        device=scoring.device,
+        precision=scoring.precision,
         window_seconds=live.window_seconds,
         aggregation_rule=scoring.aggregation_rule,
         min_face=scoring.min_face,
     )
-    return line.show_all(verdicts)
+    with closing(verdicts):
+        return LiveLine().show_all(verdicts)

@@ -1,6 +1,5 @@
 from .detector import RuntimeDetector as RuntimeDetector
 from .export import ExportReport as ExportReport
-from .load import Runtime as Runtime
 from .load import load_crop_detector as load_crop_detector
 from .load import torch_detector as torch_detector
 from .mtcnn import export_face_networks as export_face_networks
@@ -9,4 +8,5 @@ from .options import PRECISIONS as PRECISIONS
 from .options import ExportFormat as ExportFormat
 from .options import ExportOptions as ExportOptions
 from .options import ExportPrecision as ExportPrecision
+from .options import Runtime as Runtime
 from .sessions import RUNTIMES as RUNTIMES

@@ -8,7 +8,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detector
@@ -16,6 +16,7 @@ from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.detector import RuntimeDetector
+from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import RUNTIMES, SOURCE_KEY, Session, default_num_threads, open_session
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from deepfake_detect.models.classifier import ForgeryClassifier
     from deepfake_detect.models.inference import TorchDetector
 
-Runtime = Literal["auto", "torch", "onnx", "openvino"]
-"""What runs the networks; ``"auto"`` chooses, see :func:`load_crop_detector`."""
 DEFAULT_DETECTOR = "default"
 """Name of the bundled detector."""
 _RUNTIME_OF_SUFFIX: dict[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}

@@ -1,4 +1,4 @@
-"""The options of an export: default, type, range and help of each stand here, once; loads no PyTorch."""
+"""The runtimes, and the options of an export; loads no PyTorch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Literal
 from deepfake_detect.errors import OptionError
 from deepfake_detect.options import check_options, option
 
+Runtime = Literal["auto", "torch", "onnx", "openvino"]
+"""What runs the networks; ``"auto"`` chooses, see :func:`load_crop_detector`."""
 ExportFormat = Literal["onnx", "openvino", "torch-export"]
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: dict[ExportFormat, tuple[ExportPrecision, ...]] = {

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from deepfake_detect.errors import OptionError, WorkerError
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import InferencePrecision
-from deepfake_detect.runtimes.load import EXPORT_SUFFIXES, Runtime
+from deepfake_detect.runtimes.load import EXPORT_SUFFIXES
+from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer
 from deepfake_detect.scoring.detector import DetectorInput, load_detector
 from deepfake_detect.scoring.options import BatchOptions, ScoringOptions

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.records import ClipResult, InferencePrecision
 from deepfake_detect.runtimes.detector import RuntimeDetector
 from deepfake_detect.runtimes.faces import face_finder
-from deepfake_detect.runtimes.load import Runtime, find_detector
+from deepfake_detect.runtimes.load import find_detector
+from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import default_num_threads
 from deepfake_detect.scoring.inputs import VideoInput
 from deepfake_detect.scoring.options import ScoringOptions
@@ -82,25 +83,34 @@ def load_detector(
     return RuntimeClipDetector(session, config, runtime=file.runtime, num_threads=threads)
 
 
-def ready_detector(detector: DetectorInput, **options: Any) -> Detector:
-    """Return a detector that may be loaded already; options are those of :func:`load_detector`."""
-    return detector if isinstance(detector, Detector) else load_detector(detector, **options)
+def ready_detector(
+    detector: DetectorInput, *, runtime: Runtime, device: str, precision: InferencePrecision
+) -> Detector:
+    """Return a loaded detector unchanged, or load it; see :func:`load_detector`."""
+    if isinstance(detector, Detector):
+        return detector
+    return load_detector(detector, runtime=runtime, device=device, precision=precision)
 
 
 def score_video(
     video: VideoInput,
     *,
-    detector: DetectorInput = None,
+    detector: DetectorInput = ScoringOptions.detector,
+    runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
-    **options: Any,
+    precision: InferencePrecision = ScoringOptions.precision,
+    num_frames: int = ScoringOptions.num_frames,
+    aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+    min_face: float | None = ScoringOptions.min_face,
+    allow_truncated: bool = ScoringOptions.allow_truncated,
 ) -> ClipResult:
     """Score one clip; for several, load the detector once or call :func:`score_videos`.
 
     Args:
         video: A clip or a still image: its path, its bytes, or a binary file opened for reading.
         detector: A loaded detector, or what :func:`load_detector` loads.
-        device: Where to run a detector that is loaded here.
-        **options: Of :meth:`Detector.score_video`.
+        runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
+        num_frames, aggregation_rule, min_face, allow_truncated: See :meth:`Detector.score_video`.
 
     Example:
         >>> with open("examples/demo.mp4", "rb") as file:
@@ -108,34 +118,49 @@ def score_video(
         >>> result.video, len(result.frames)
         ('examples/demo.mp4', 2)
     """
-    return ready_detector(detector, device=device).score_video(video, **options)
+    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
+    return loaded.score_video(
+        video,
+        num_frames=num_frames,
+        aggregation_rule=aggregation_rule,
+        min_face=min_face,
+        allow_truncated=allow_truncated,
+    )
 
 
 def score_image(
     image: Any,
     *,
-    detector: DetectorInput = None,
+    detector: DetectorInput = ScoringOptions.detector,
+    runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
-    **options: Any,
+    precision: InferencePrecision = ScoringOptions.precision,
+    aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+    min_face: float | None = ScoringOptions.min_face,
 ) -> ClipResult:
     """Score one still image.
 
     Args:
         image: Path, bytes, binary file, PIL image or RGB array (H, W, 3).
         detector: A loaded detector, or what :func:`load_detector` loads.
-        device: Where to run a detector that is loaded here.
-        **options: Of :meth:`Detector.score_image`.
+        runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
+        aggregation_rule, min_face: See :meth:`Detector.score_image`.
     """
-    return ready_detector(detector, device=device).score_image(image, **options)
+    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
+    return loaded.score_image(image, aggregation_rule=aggregation_rule, min_face=min_face)
 
 
 def score_frames(
     frames: Iterable[Any],
     *,
     frames_per_second: float,
-    detector: DetectorInput = None,
+    detector: DetectorInput = ScoringOptions.detector,
+    runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
-    **options: Any,
+    precision: InferencePrecision = ScoringOptions.precision,
+    aggregation_rule: str | None = ScoringOptions.aggregation_rule,
+    min_face: float | None = ScoringOptions.min_face,
+    on_frame: Callable[[int], None] = lambda done: None,
 ) -> ClipResult:
     """Score decoded frames of one clip.
 
@@ -143,8 +168,14 @@ def score_frames(
         frames: RGB arrays (H, W, 3), in order.
         frames_per_second: Frame rate, above 0.
         detector: A loaded detector, or what :func:`load_detector` loads.
-        device: Where to run a detector that is loaded here.
-        **options: Of :meth:`Detector.score_frames`.
+        runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
+        aggregation_rule, min_face, on_frame: See :meth:`Detector.score_frames`.
     """
-    loaded = ready_detector(detector, device=device)
-    return loaded.score_frames(frames, frames_per_second=frames_per_second, **options)
+    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
+    return loaded.score_frames(
+        frames,
+        frames_per_second=frames_per_second,
+        aggregation_rule=aggregation_rule,
+        min_face=min_face,
+        on_frame=on_frame,
+    )

@@ -23,7 +23,8 @@ from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
 from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks
 from deepfake_detect.faces.tracked_crops import TrackedCropper
-from deepfake_detect.records import DetectorInfo, Frame, Verdict
+from deepfake_detect.records import DetectorInfo, Frame, InferencePrecision, Verdict
+from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector
 from deepfake_detect.scoring.options import LiveOptions, ScoringOptions
 from deepfake_detect.scoring.pipeline import Detector, detector_info, verdict_of
@@ -72,7 +73,9 @@ def watch(
     source: str | Iterable[Frame],
     *,
     detector: DetectorInput = None,
+    runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
+    precision: InferencePrecision = ScoringOptions.precision,
     window_seconds: float = LiveOptions.window_seconds,
     aggregation_rule: str | None = ScoringOptions.aggregation_rule,
     min_face: float | None = ScoringOptions.min_face,
@@ -82,7 +85,7 @@ def watch(
     Args:
         source: A camera (``"0"``, ``"/dev/video0"``), the URL of a stream, or frames in order of time.
         detector: A loaded detector, or what :func:`load_detector` loads; not a sequence model.
-        device: Where to run a detector that is loaded here.
+        runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         window_seconds: How far the verdict looks back, above 0.
         aggregation_rule: From faces to a verdict; the detector's own if ``None``.
         min_face: Side in pixels of the smallest face to detect; a tenth of the frame's if ``None``.
@@ -96,7 +99,7 @@ def watch(
     """
     if not window_seconds > 0:
         raise OptionError("window_seconds", f"is {window_seconds}", "must be above 0")
-    loaded = ready_detector(detector, device=device)
+    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
     if loaded.is_sequential:
         raise OptionError("detector", "scores sequences, not single crops", "pass another for live video")
     config, rule = loaded.config, aggregation_rule or loaded.config.aggregation_rule

@@ -8,7 +8,7 @@ from pathlib import Path
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.options import check_options, option
 from deepfake_detect.records import InferencePrecision
-from deepfake_detect.runtimes.load import Runtime
+from deepfake_detect.runtimes.options import Runtime
 
 
 def _rules() -> tuple[str, ...]:

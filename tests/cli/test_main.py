@@ -267,6 +267,6 @@ def test_a_crop_list_becomes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFi
     root = published(tmp_path / "in")
     arguments = ["import-crops", str(root), "--out", str(tmp_path / "out"), "--dataset", "made"]
     assert main([*arguments, "--margin", "0.9", "--rename-split", "val=test", "--val-fraction", "0.25"]) == 0
-    assert "  test  fake  2 crops" in capsys.readouterr().out
+    assert "made made test fake: 2 videos, 2 rows" in capsys.readouterr().out
     assert main([*arguments, "--margin", "0.9", "--rename-split", "val"]) == 2
     assert "--rename-split: got 'val'; write OLD=NEW" in capsys.readouterr().err

@@ -246,7 +246,6 @@ def test_ctrl_c_ends_a_stream_with_its_last_verdict(
         yield LiveVerdict("real", 0.25, 7, 1, 61.0, 5.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deepfake_detect.scoring.load_detector", lambda *_, **__: None)
     monkeypatch.setattr("deepfake_detect.scoring.watch", interrupted)
     assert score("--live", "0") == 0
     words = "1:01  real, fake probability 0.25 (1 person, 7 frames in the last 5.0 s)"
