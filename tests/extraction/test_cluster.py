@@ -26,7 +26,7 @@ def test_the_manifest_and_the_crops_are_those_of_this_machine(tree: Path, tmp_pa
     assert read_manifest(on_ray).num_rows == 8
 
 
-def test_a_video_that_workers_die_of_is_written_down(
+def test_a_video_that_crashes_workers_is_a_failure(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_is_lost(jobs: Any, make_worker: Any, **options: Any) -> Iterator[Any]:
@@ -44,7 +44,7 @@ def test_a_video_that_workers_die_of_is_written_down(
     assert not list((tmp_path / "out").rglob(".*.partial"))
 
 
-def test_a_cluster_that_does_not_answer(
+def test_a_cluster_that_does_not_respond(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("ray")

@@ -26,7 +26,7 @@ def sequence(folder: Path, video_id: str, *, split: str | None = "train") -> Dat
 @pytest.mark.parametrize(
     "video_id", ["made/../../sources", "/tmp/elsewhere", "made//a", "made/.hidden", "made/./a"]
 )
-def test_an_id_that_leads_elsewhere_is_refused_before_anything_is_touched(
+def test_an_id_that_leads_out_of_the_folder_fails_before_anything_is_written(
     video_id: str, tmp_path: Path
 ) -> None:
     source = place_images(tmp_path / "sources", ["0.png", "1.png"])
@@ -37,7 +37,7 @@ def test_an_id_that_leads_elsewhere_is_refused_before_anything_is_touched(
     assert not (tmp_path / "out").exists()
 
 
-def test_one_id_for_two_videos_is_refused(tmp_path: Path) -> None:
+def test_one_id_for_two_videos_is_an_error(tmp_path: Path) -> None:
     source = place_images(tmp_path / "sources", ["0.png"])
     with pytest.raises(DatasetLayoutError, match="its id 'made/a' occurs twice"):
         extract_videos([sequence(source, "made/a")] * 2, tmp_path / "out", WHOLE, show_progress=False)

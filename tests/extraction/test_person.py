@@ -51,7 +51,7 @@ def test_the_masked_person_is_kept_not_the_largest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_a_mask_of_another_size_shows_the_same_picture(scale: float, tmp_path: Path) -> None:
+def test_a_mask_of_another_size_is_scaled(scale: float, tmp_path: Path) -> None:
     mask = mask_clip(tmp_path / "mask.mp4", SMALL, scale=scale)
     areas = white_areas(mask, seen(TWO))
     assert areas[0] == 0
@@ -85,7 +85,7 @@ def unusable_masks(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["black", "short", "unreadable", "absent"])
-def test_without_a_usable_mask_the_largest_is_kept_or_nobody(kind: str, tmp_path: Path) -> None:
+def test_without_a_usable_mask_the_largest_is_kept_or_none(kind: str, tmp_path: Path) -> None:
     mask = unusable_masks(tmp_path / "masks")[kind]
     assert choose_people(seen(TWO), video(mask), "auto") == ({0}, "largest")
     with pytest.raises(
@@ -125,7 +125,7 @@ def masked_tree(tmp_path: Path, portrait: np.ndarray) -> Path:
 
 
 def test_only_the_forged_person_becomes_a_fake(masked_tree: Path, tmp_path: Path) -> None:
-    """A known fault: whoever else is in a forged video's picture is labeled fake as well."""
+    """A known fault of other tools: bystanders in a forged video are labeled fake too."""
     config = ExtractionConfig(num_frames=4, min_face=20)
     report = extract(masked_tree, tmp_path / "out", config)
     manifest = read_manifest(tmp_path / "out")
@@ -144,7 +144,7 @@ def test_only_the_forged_person_becomes_a_fake(masked_tree: Path, tmp_path: Path
     assert report.num_without_mask == 1
 
 
-def test_everybody_or_the_largest_when_asked_for(
+def test_everyone_or_the_largest_on_request(
     masked_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["extract-faces", str(masked_tree), "--frames", "2", "--min-face", "20", "--workers", "1"]
@@ -177,8 +177,8 @@ def test_masks_only(masked_tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert set(read_manifest(tmp_path / "mask").column("method")) == {"original", "Deepfakes"}
 
 
-def test_nobody_under_the_mask_is_told_as_no_face(masked_tree: Path, tmp_path: Path) -> None:
-    # Only faces of 100 pixels are looked for, so the masked one is not found.
+def test_no_face_under_the_mask_counts_as_no_face(masked_tree: Path, tmp_path: Path) -> None:
+    # Only faces from 100 pixels are detected, so the masked one is missed.
     report = extract(masked_tree, tmp_path / "out", ExtractionConfig(num_frames=2, min_face=100))
     assert report.num_without_face == 1
     with open(tmp_path / "out" / "failures.csv", newline="") as file:

@@ -28,7 +28,7 @@ LOOKAHEAD = 3
 
 
 class StubDetector:
-    """Finds the same face in every frame; a frame of value 255 in its first pixel is poison."""
+    """Finds the same face in every frame; fails on frames whose first pixel is 255."""
 
     def detect(self, image: np.ndarray) -> list[Face]:
         if image[0, 0, 0] == 255:
@@ -151,7 +151,7 @@ def test_few_frames_are_held_however_long_the_clip(
 
 
 @pytest.mark.parametrize("num_streams", [1, 2])
-def test_poison_anywhere_ends_its_own_video_only(
+def test_an_error_anywhere_ends_only_its_own_video(
     num_streams: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(job: Job) -> Iterator[Frame]:

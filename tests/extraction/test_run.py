@@ -77,9 +77,9 @@ def test_a_second_run_does_only_what_is_missing(tree: Path, tmp_path: Path, port
     next(iter(stamps)).unlink()
     broken = tree / "manipulated_sequences" / "Deepfakes" / "c23" / "videos" / "003_000.mp4"
     shutil.copyfile(portrait_clip, broken)
-    mended = extract(tree, out)
-    assert mended.num_done_before == 4
-    assert (mended.num_crops, mended.num_failed) == (20, 0)
+    repaired = extract(tree, out)
+    assert repaired.num_done_before == 4
+    assert (repaired.num_crops, repaired.num_failed) == (20, 0)
 
 
 def test_frames_keep_their_indices_when_a_run_is_resumed(tree: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_frames_keep_their_indices_when_a_run_is_resumed(tree: Path, tmp_path: P
     assert contents(resumed) == contents(whole)
 
 
-def num_pictures(folder: Path) -> int:
+def num_crops_in(folder: Path) -> int:
     """Count PNG files in a tree that changes meanwhile."""
     return sum(name.endswith(".png") for _, _, names in os.walk(folder) for name in names)
 
@@ -108,7 +108,7 @@ def test_killed_at_any_moment_and_resumed_equals_unbroken(tree: Path, tmp_path: 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, "--workers", "2"], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
-    while num_pictures(killed) < 5 and process.poll() is None:
+    while num_crops_in(killed) < 5 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_a_video_that_fails_on_a_second_run_leaves_no_rows(tree: Path, tmp_path:
     assert all((manifest.root / path).is_file() for path in manifest.column("path"))
 
 
-def test_a_second_run_at_the_same_time_is_refused(tree: Path, tmp_path: Path) -> None:
+def test_a_second_run_at_the_same_time_is_an_error(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with (
         file_lock(tmp_path / "out", what="extraction"),
@@ -168,7 +168,7 @@ def test_damaged_bookkeeping_is_named(tree: Path, tmp_path: Path) -> None:
         extract(tree, out)
 
 
-def test_other_settings_for_the_same_folder_are_refused(tree: Path, tmp_path: Path) -> None:
+def test_other_settings_for_the_same_folder_are_errors(tree: Path, tmp_path: Path) -> None:
     extract(tree, tmp_path / "out")
     before = contents(tmp_path / "out")
     with pytest.raises(OptionError, match=r"holds crops made with num_frames 4 \(now 5\)"):

@@ -102,9 +102,9 @@ def test_jpeg_keeps_quality_and_color(tree: Path, tmp_path: Path) -> None:
         pairs = zip(images(lossless), images(manifest), strict=True)
         errors[codec] = np.mean([cv2.absdiff(one, other).mean() for one, other in pairs])
         data = (manifest.root / manifest.column("path")[0]).read_bytes()
-        frame = data.index(b"\xff\xc0")  # head of the picture: then length, depth, sides, components
+        frame = data.index(b"\xff\xc0")  # start of frame: then length, depth, sides, components
         assert data[frame + 9] == 3
-        assert [data[frame + place] for place in (11, 14, 17)] == [0x11] * 3  # none is subsampled
+        assert [data[frame + offset] for offset in (11, 14, 17)] == [0x11] * 3  # none is subsampled
     assert 0 < errors["jpeg-95"] < 2 < errors["jpeg-60"]
     assert lossless.codec == "png"
 

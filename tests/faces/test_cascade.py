@@ -51,10 +51,10 @@ def assert_same_faces(faces: list[Face], image: np.ndarray, original: MTCNN) -> 
 
 
 def tiled(portrait: np.ndarray, rows: int, columns: int, side: int) -> np.ndarray:
-    """A picture of one head many times."""
+    """An image of one head many times."""
     head = cv2.resize(portrait[30:270, 100:340], (side, side), interpolation=cv2.INTER_AREA)
-    picture: np.ndarray = np.tile(head, (rows, columns, 1))
-    return picture
+    image: np.ndarray = np.tile(head, (rows, columns, 1))
+    return image
 
 
 def scaled(image: np.ndarray, factor: float) -> np.ndarray:
@@ -62,12 +62,12 @@ def scaled(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def test_faces_are_those_of_facenet_pytorch(portrait: np.ndarray, original: MTCNN) -> None:
-    pictures = [scaled(portrait, factor) for factor in (1, 0.71, 0.5, 0.33, 0.2)]
-    pictures += [np.rot90(portrait).copy(), portrait[:, 150:300], portrait[60:181], portrait[:, ::-1].copy()]
-    pictures += [tiled(portrait, 4, 5, 120), tiled(portrait, 2, 3, 61), tiled(portrait, 3, 2, 240)]
+    images = [scaled(portrait, factor) for factor in (1, 0.71, 0.5, 0.33, 0.2)]
+    images += [np.rot90(portrait).copy(), portrait[:, 150:300], portrait[60:181], portrait[:, ::-1].copy()]
+    images += [tiled(portrait, 4, 5, 120), tiled(portrait, 2, 3, 61), tiled(portrait, 3, 2, 240)]
     counts = [
-        assert_same_faces(faces, picture, original)
-        for faces, picture in zip(dfd.detect_faces(pictures, mode="exact"), pictures, strict=True)
+        assert_same_faces(faces, image, original)
+        for faces, image in zip(dfd.detect_faces(images, mode="exact"), images, strict=True)
     ]
     assert counts[0] == 1
     assert max(counts) == 20
@@ -80,17 +80,17 @@ def test_very_many_faces_are_all_found(portrait: np.ndarray, original: MTCNN) ->
     assert assert_same_faces(faces, crowd, original) > 127
 
 
-def test_a_picture_without_a_face_gives_none(original: MTCNN) -> None:
+def test_a_image_without_a_face_gives_none(original: MTCNN) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
-    for picture in (noise, np.zeros((90, 90, 3), np.uint8), noise[:19]):
-        assert dfd.detect_faces(picture, mode="exact") == [[]]
+    for image in (noise, np.zeros((90, 90, 3), np.uint8), noise[:19]):
+        assert dfd.detect_faces(image, mode="exact") == [[]]
 
 
 def test_a_smallest_face_means_what_it_means_there(portrait: np.ndarray) -> None:
-    picture = tiled(portrait, 2, 3, 120)
+    image = tiled(portrait, 2, 3, 120)
     for min_face in (12, 33.3, 60):
-        (faces,) = dfd.detect_faces(picture, mode="exact", min_face=min_face)
-        assert_same_faces(faces, picture, MTCNN(keep_all=True, min_face_size=min_face))
+        (faces,) = dfd.detect_faces(image, mode="exact", min_face=min_face)
+        assert_same_faces(faces, image, MTCNN(keep_all=True, min_face_size=min_face))
 
 
 @torch.inference_mode()
@@ -109,7 +109,7 @@ def test_frames_together_give_what_each_gives_alone(portrait: np.ndarray) -> Non
 
 @torch.inference_mode()
 def test_a_box_outside_the_frame_is_no_face(portrait: np.ndarray) -> None:
-    """facenet-pytorch would cut no crop for it and go on with fewer answers than boxes."""
+    """facenet-pytorch would make no crop for it and continue with fewer outputs than boxes."""
     table = integral_images(torch.from_numpy(portrait.copy())[None])
     networks = load_networks(CPU)
     face = [170.0, 60.0, 280.0, 170.0]
@@ -146,9 +146,9 @@ def real_frames(folder: Path) -> Iterator[np.ndarray]:
     crowd = cv2.cvtColor(cv2.imread(str(folder / "videos" / "multiface.jpg")), cv2.COLOR_BGR2RGB)
     yield from (crowd, scaled(crowd, 0.5), np.tile(scaled(crowd, 0.4), (2, 2, 1)))
     with tarfile.open(folder / "lfw" / "lfw_2000.tar") as archive:
-        pictures = (member for member in archive if member.name.endswith(".jpg"))
+        images = (member for member in archive if member.name.endswith(".jpg"))
         for _ in range(28):
-            data = archive.extractfile(next(pictures))
+            data = archive.extractfile(next(images))
             assert data is not None
             pixels = np.frombuffer(data.read(), np.uint8)
             yield cv2.cvtColor(cv2.imdecode(pixels, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -15,7 +15,7 @@ def face_at(*box: float) -> Face:
 
 
 def ramp(height: int, width: int) -> np.ndarray:
-    """Every pixel tells its own place: red is x, green is y."""
+    """Every pixel encodes its position: red is x, green is y."""
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.arange(width)
     image[..., 1] = np.arange(height)[:, None]
@@ -30,7 +30,9 @@ def test_the_square_is_centered_and_margin_times_the_longer_side() -> None:
 
 
 @pytest.mark.parametrize("box", [(-10, -10, 30, 30), (190, 150, 260, 230), (90, -40, 130, 20)])
-def test_past_the_border_the_picture_is_mirrored_and_the_face_keeps_its_place(box: tuple[float, ...]) -> None:
+def test_past_the_border_the_image_is_mirrored_and_the_face_keeps_its_position(
+    box: tuple[float, ...],
+) -> None:
     image, geometry = ramp(200, 240), CropGeometry(margin=1.3)
     crop = crop_face(image, face_at(*box), geometry)
     side = crop_side(face_at(*box), geometry)
@@ -70,6 +72,6 @@ def test_alignment_levels_the_eyes(portrait: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("margin", [0.49, 4.1, float("nan")])
-def test_a_margin_out_of_range_is_refused(margin: float) -> None:
+def test_a_margin_out_of_range_is_an_error(margin: float) -> None:
     with pytest.raises(OptionError, match=f"margin: is {margin}; must be 0.5 to 4 times"):
         crop_face(ramp(50, 50), face_at(10, 10, 20, 20), CropGeometry(margin=margin))

@@ -24,18 +24,18 @@ def overlap(box: np.ndarray, other: np.ndarray) -> float:
 
 
 def overlaps(faces: Sequence[Face], others: Sequence[Face]) -> list[float]:
-    """For each face, how much it shares with the one of the others that fits best."""
+    """For each face, its largest overlap with one of the others."""
     return [max((overlap(one.box_xyxy, two.box_xyxy) for two in others), default=0.0) for one in faces]
 
 
-def scene(portrait: np.ndarray, *places: tuple[int, int, int], brightness: float = 1.0) -> np.ndarray:
+def scene(portrait: np.ndarray, *positions: tuple[int, int, int], brightness: float = 1.0) -> np.ndarray:
     """A frame of 320 x 480 with heads at (left, top, side), on gray."""
-    picture = np.full((320, 480, 3), 128, np.uint8)
-    for left, top, side in places:
+    image = np.full((320, 480, 3), 128, np.uint8)
+    for left, top, side in positions:
         head = cv2.resize(portrait[30:270, 100:340], (side, side), interpolation=cv2.INTER_AREA)
         width = min(side, 480 - left)
-        picture[top : top + side, left : left + width] = head[:, :width]
-    return (picture * brightness).astype(np.uint8)
+        image[top : top + side, left : left + width] = head[:, :width]
+    return (image * brightness).astype(np.uint8)
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def test_a_moving_and_growing_face_is_found_as_in_each_frame_alone(
 def test_faces_at_the_border_and_as_large_as_the_frame_are_followed(
     portrait: np.ndarray, searches: list[str]
 ) -> None:
-    for places in (((300, 0, 180), (0, 110, 210)), ((100, 0, 320),)):
-        frames = [scene(portrait, *places)] * 3
+    for positions in (((300, 0, 180), (0, 110, 210)), ((100, 0, 320),)):
+        frames = [scene(portrait, *positions)] * 3
         found = follow(frames)
-        assert [len(faces) for faces in found] == [len(places)] * 3
+        assert [len(faces) for faces in found] == [len(positions)] * 3
         for faces in found[1:]:
             assert min(overlaps(found[0], faces)) >= 0.9
     assert searches.count("search_everywhere") == 2
@@ -86,7 +86,9 @@ def test_a_lost_face_has_the_frame_searched_everywhere_once(
     portrait: np.ndarray, searches: list[str]
 ) -> None:
     left, right = (20, 40, 110), (290, 40, 110)
-    followed = follow([scene(portrait, *places) for places in ([left], [right], [right], [], [], [right])])
+    followed = follow(
+        [scene(portrait, *positions) for positions in ([left], [right], [right], [], [], [right])]
+    )
     assert [len(faces) for faces in followed] == [1, 1, 1, 0, 0, 1]
     near, everywhere = "search_near", "search_everywhere"
     # Jumped; gone; and found again without a key frame where it was last seen.
@@ -152,9 +154,9 @@ def test_real_clips_agree_with_each_frame_alone(real_data: Path, name: str) -> N
     clip.release()
     followed = dfd.detect_faces(frames, mode="dense", min_face=80)
     alone = dfd.detect_faces(frames, min_face=80)
-    shares = [overlaps(faces, others) for faces, others in zip(alone, followed, strict=True)]
-    assert np.median([share for of_frame in shares for share in of_frame]) >= 0.95
-    is_missed = "".join("x" if any(share < 0.5 for share in of_frame) else " " for of_frame in shares)
+    best = [overlaps(faces, others) for faces, others in zip(alone, followed, strict=True)]
+    assert np.median([overlap for of_frame in best for overlap in of_frame]) >= 0.95
+    is_missed = "".join("x" if any(overlap < 0.5 for overlap in of_frame) else " " for of_frame in best)
     assert max(map(len, is_missed.split(" "))) < _KEY_INTERVAL
 
 

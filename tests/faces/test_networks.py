@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("height", "width"), [(12, 12), (14, 40), (60, 62)])
-def test_the_first_network_answers_as_the_original(height: int, width: int) -> None:
+def test_pnet_gives_the_outputs_of_the_original(height: int, width: int) -> None:
     pixels = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     network = load_networks(CPU).pnet
@@ -26,8 +26,8 @@ def test_the_first_network_answers_as_the_original(height: int, width: int) -> N
 
 
 @pytest.mark.parametrize(("height", "width"), [(15, 12), (12, 15), (27, 33)])
-def test_a_seam_stands_for_the_end_of_an_odd_picture(height: int, width: int) -> None:
-    """Beyond an odd side the picture goes on with noise, which must change no answer."""
+def test_a_seam_acts_as_the_edge_of_an_odd_image(height: int, width: int) -> None:
+    """Beyond an odd side the image continues with noise, which must not change any output."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(1, 3, height + height % 2, width + width % 2, generator=generator)
     seam = torch.zeros(noise.shape[2] - 2, noise.shape[3] - 2, dtype=torch.bool)
@@ -42,7 +42,7 @@ def test_a_seam_stands_for_the_end_of_an_odd_picture(height: int, width: int) ->
 
 
 @pytest.mark.parametrize("count", [1, 16, 70])
-def test_the_other_networks_answer_as_the_originals(count: int) -> None:
+def test_rnet_and_onet_give_the_outputs_of_the_originals(count: int) -> None:
     networks = load_networks(CPU)
     generator = torch.Generator().manual_seed(0)
     small, large = (torch.rand(count, 3, side, side, generator=generator) * 2 - 1 for side in (24, 48))

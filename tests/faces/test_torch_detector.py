@@ -29,7 +29,7 @@ def test_a_real_face_is_found_where_it_is(portrait: np.ndarray) -> None:
     assert face.box_xyxy.dtype == np.float32
     assert face.landmarks_xy.shape == (5, 2)
     assert face.score > 0.99
-    # Read off the picture by eye.
+    # Measured in the image by eye.
     assert iou(face.box_xyxy, np.array([178, 65, 270, 172])) > 0.7
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks_xy
     assert left_eye[0] < nose[0] < right_eye[0]
@@ -42,22 +42,22 @@ def longer_side(face: Face) -> float:
 
 def heads(portrait: np.ndarray, sides: list[int]) -> np.ndarray:
     """Heads of several sizes in a row, on gray."""
-    picture = np.full((max(sides), sum(sides), 3), 128, np.uint8)
+    image = np.full((max(sides), sum(sides), 3), 128, np.uint8)
     left = 0
     for side in sides:
         head = Image.fromarray(portrait[30:270, 100:340]).resize((side, side), Image.Resampling.BOX)
-        picture[:side, left : left + side] = np.asarray(head)
+        image[:side, left : left + side] = np.asarray(head)
         left += side
-    return picture
+    return image
 
 
 @pytest.mark.parametrize("min_face", [None, 20, 30, 45, 80])
 def test_every_face_of_the_smallest_size_and_larger_is_found_and_no_other(
     portrait: np.ndarray, min_face: float | None
 ) -> None:
-    picture = heads(portrait, [600, 300, 200, 150, 110, 80])
-    (exact,) = dfd.detect_faces(picture, mode="exact")
-    (found,) = dfd.detect_faces(picture, min_face=min_face)
+    image = heads(portrait, [600, 300, 200, 150, 110, 80])
+    (exact,) = dfd.detect_faces(image, mode="exact")
+    (found,) = dfd.detect_faces(image, min_face=min_face)
     wanted = [face for face in exact if longer_side(face) >= (60 if min_face is None else min_face)]
     assert len(found) == len(wanted)
     for face, other in zip(found, wanted, strict=True):
@@ -65,8 +65,8 @@ def test_every_face_of_the_smallest_size_and_larger_is_found_and_no_other(
 
 
 def test_a_smallest_face_below_the_usual_one_finds_smaller_faces(portrait: np.ndarray) -> None:
-    picture = heads(portrait, [120, 36, 36])
-    assert [len(dfd.detect_faces(picture, min_face=side)[0]) for side in (12, 20)] == [3, 1]
+    image = heads(portrait, [120, 36, 36])
+    assert [len(dfd.detect_faces(image, min_face=side)[0]) for side in (12, 20)] == [3, 1]
 
 
 def test_frames_of_many_sizes_with_zero_to_twenty_faces_in_one_call(portrait: np.ndarray) -> None:
@@ -88,7 +88,7 @@ def test_one_frame_without_a_face_among_others(portrait: np.ndarray) -> None:
     assert [len(faces) for faces in dfd.detect_faces([portrait, blank, portrait])] == [1, 0, 1]
 
 
-def test_every_kind_of_picture_gives_the_same_face(portrait: np.ndarray) -> None:
+def test_every_type_of_image_gives_the_same_face(portrait: np.ndarray) -> None:
     kinds = [
         portrait,
         Image.fromarray(portrait),
@@ -114,19 +114,19 @@ def test_every_kind_of_picture_gives_the_same_face(portrait: np.ndarray) -> None
         ("clip.mp4", "frame 1: is a str"),
     ],
 )
-def test_what_is_no_rgb_picture_is_refused_by_number(frame: object, message: str) -> None:
+def test_an_error_names_the_frame_that_is_not_rgb(frame: object, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         dfd.detect_faces([np.zeros((10, 10, 3), np.uint8), frame])
 
 
-def test_a_path_is_refused_with_the_way_to_frames() -> None:
+def test_a_path_is_an_error_that_names_read_frames() -> None:
     for nothing in ("clip.mp4", Path("clip.mp4"), None, 5):
         with pytest.raises(ImageError, match="frames: is a .*read_frames reads a path"):
             dfd.detect_faces(nothing)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("min_face", [0, 11.9, float("nan"), -5])
-def test_a_face_too_small_for_the_networks_is_refused(min_face: float) -> None:
+def test_a_face_too_small_for_the_networks_is_an_error(min_face: float) -> None:
     with pytest.raises(OptionError, match=f"min_face: is {min_face}; must be 12 or more pixels"):
         dfd.detect_faces([], min_face=min_face)
 
@@ -136,7 +136,7 @@ def test_the_default_size_is_a_tenth_of_the_frame(height: int, width: int) -> No
     assert default_min_face(height, width) == max(20, min(height, width) / 10)
 
 
-def test_an_unknown_mode_is_refused() -> None:
+def test_an_unknown_mode_is_an_error() -> None:
     with pytest.raises(OptionError, match="mode: is 'fast'; must be one of default, exact, dense"):
         dfd.detect_faces([], mode="fast")  # type: ignore[arg-type]
 

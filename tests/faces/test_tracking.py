@@ -48,13 +48,13 @@ def test_people_who_cross_keep_their_numbers(num_hidden: int, step: float) -> No
     assert all(ids == [1, 0] for ids in seen if len(ids) == 2)
 
 
-def test_somebody_who_turns_back_is_still_the_same() -> None:
+def test_a_person_who_turns_back_is_still_the_same() -> None:
     tracker = Tracker()
     for x in (100, 130, 160, 190, 160, 130, 100):
         assert tracker.update([face_at(x, 100)]) == [0]
 
 
-def test_a_face_elsewhere_or_of_another_size_is_somebody_else() -> None:
+def test_a_face_elsewhere_or_of_another_size_is_another_person() -> None:
     tracker = Tracker()
     tracker.update([face_at(100, 100)])
     assert tracker.update([face_at(300, 100)]) == [1]

@@ -39,13 +39,13 @@ def test_a_result_is_whole_or_as_it_was(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) & 0o444 == 0o444
 
 
-def test_numbers_that_json_has_no_word_for_are_refused(tmp_path: Path) -> None:
+def test_json_rejects_nan_and_infinity(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be_written_are_typed_errors(tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written_raise_typed_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="file/below: cannot be written"):
         make_folder(tmp_path / "file" / "below")
@@ -88,7 +88,7 @@ def test_errors_survive_the_way_between_processes() -> None:
     assert str(again) == str(error) == "a.mp4: there is no such file; check the path"
 
 
-def test_pictures_of_every_kind_become_one_kind() -> None:
+def test_images_of_every_type_become_one_type() -> None:
     image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     kinds = [image, Image.fromarray(image), torch.from_numpy(image), image / 255, (image / 255).astype("f4")]
     for kind in kinds:

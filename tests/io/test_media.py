@@ -30,7 +30,7 @@ def test_real_containers_are_known(name: str, codec: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_pictures_are_known(suffix: str, tmp_path: Path) -> None:
+def test_images_are_known(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     kind = media_kind(path.read_bytes())
