@@ -81,9 +81,10 @@ def keywords_of(arguments: argparse.Namespace, *classes: type[DataclassInstance]
 def in_flags(error: DeepfakeDetectError, parser: argparse.ArgumentParser) -> DeepfakeDetectError:
     """Return what a library's error says, with the command's flags in place of parameter names."""
     flags = {
-        action.dest: action.option_strings[-1]
-        if action.option_strings
-        else str(action.metavar or action.dest)
+        action.dest: next(
+            (flag for flag in action.option_strings if flag.startswith("--")),
+            str(action.metavar or action.dest),
+        )
         for action in parser._actions  # argparse has no public list of them
     }
 
@@ -118,8 +119,8 @@ def _add(
         parser.add_argument(field.name, **{**more, "metavar": described.metavar or field.flag.upper()})
         return
     # Values stay text: the dataclass converts and checks them, and its errors name the option.
-    # The flag itself comes last: errors name the last one.
-    parser.add_argument(*described.aliases, field.flag, dest=field.name, required=is_required, **more)
+    # The flag itself comes before its aliases: usage and errors show the first one.
+    parser.add_argument(field.flag, *described.aliases, dest=field.name, required=is_required, **more)
 
 
 _MOST_CHOICES_SHOWN = 6

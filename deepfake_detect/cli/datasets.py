@@ -7,7 +7,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("--kind", "--dataset", dest="dataset", metavar="NAME", help="only this layout")
+    parser.add_argument("--dataset", "--kind", dest="dataset", metavar="NAME", help="only this layout")
 
 
 def run(arguments: argparse.Namespace) -> int:
