@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ class Column:
     """
 
     name: str
-    kind: str = "number"
+    kind: Literal["number", "name", "id"] = "number"
 
 
 def print_table(
