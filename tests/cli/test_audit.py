@@ -139,7 +139,7 @@ def test_features_of_other_crops_are_rejected(
 ) -> None:
     other = crop_manifest(tmp_path / "other", textured_crops(2, "train") + textured_crops(2, "test", seed=1))
     for command, message in (
-        ([other, "--features", looks], "is of a crop that has a split in"),
+        ([other, "--features", looks], "are of a crop with a split in"),
         ([clean, "--features", tmp_path / "absent.h5"], "there is no such feature file"),
         ([clean, "--features", looks, "--min-similarity", "2"], "--min-similarity: is 2.0"),
         ([clean, "--min-similarity", "0.9"], "--min-similarity: has no effect without --features"),
