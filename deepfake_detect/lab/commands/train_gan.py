@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
     )
     journal = RunFolder(arguments.out, print)
-    result = train_gan(pictures, config, arguments.out, say=journal.log)
+    result = train_gan(pictures, config, arguments.out, log=print)
     _leave_results(arguments, result, pictures, judge, set_options, journal.log)
     return 0
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +16,8 @@ from torch import nn
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.device import choose_device, fast_precision, keep_freed_memory
-from deepfake_detect.errors import CheckpointError, ManifestError, OptionError, OutputError
-from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
+from deepfake_detect.errors import CheckpointError, ManifestError, OutputError
+from deepfake_detect.io.files import atomic_path
 from deepfake_detect.lab.gan.config import GanConfig
 from deepfake_detect.lab.gan.networks import create_gan
 from deepfake_detect.lab.gan.pictures import GanPictures
@@ -28,11 +25,10 @@ from deepfake_detect.lab.gan.scaling import from_tanh_range, to_tanh_range
 from deepfake_detect.lab.gan.spec import GanSpec
 from deepfake_detect.lab.gan.step import StepRecord, gan_step, prepare_gan
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.training.run_folder import RunFolder, open_run_folder
 from deepfake_detect.video import VideoWriter
 
 GENERATOR_NAME = "generator.safetensors"
-HISTORY_NAME = "history.csv"
-_STATE_NAME = "state.pt"
 _FORMAT = "deepfake_detect.generator"
 _STATE_VERSION = 1
 # What a run may go on with in another form: none of it changes what a step does.
@@ -79,7 +75,7 @@ def train_gan(
     config: GanConfig,
     out: Path,
     *,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     show_progress: bool = True,
 ) -> GanResult:
     """Train a GAN and leave it in a folder.
@@ -93,7 +89,7 @@ def train_gan(
         pictures: What to learn from; fewer than a batch are one batch.
         config: How.
         out: Folder of the run.
-        say: Called with each line of the log, such as ``print``.
+        log: Called with each line of ``log.txt`` too, such as ``print``.
         show_progress: Whether to draw a progress bar with losses and accuracy.
 
     Raises:
@@ -102,8 +98,8 @@ def train_gan(
         SanityError: A loss is not finite.
         OutputError: The folder cannot be written to, or another training is writing there.
     """
-    with file_lock(make_folder(out), what="training"):
-        return _Run(pictures, config, out, say or (lambda line: None), show_progress).finish()
+    with open_run_folder(out, log=log) as folder:
+        return _Run(pictures, config, folder, show_progress).finish()
 
 
 class _Run:
@@ -113,19 +109,20 @@ class _Run:
         self,
         pictures: GanPictures,
         config: GanConfig,
-        out: Path,
-        say: Callable[[str], None],
+        folder: RunFolder,
         show_progress: bool,
     ) -> None:
         self.device = choose_device(config.device)
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.config, self.out, self.say, self.show_progress = config, out, say, show_progress
+        self.config, self.folder, self.out, self.show_progress = config, folder, folder.path, show_progress
         self.images, self.notes = pictures.images, pictures.notes
         self.num_steps = config.num_steps(len(self.images))
         self.per_epoch = config.steps_per_epoch(len(self.images))
         self.uses_bf16 = "bf16" in (config.precision, _fast(config, self.device))
-        _open_folder(out, config, pictures, uses_bf16=self.uses_bf16)
+        wanted = _wanted_options(config, pictures, uses_bf16=self.uses_bf16)
+        folder.check_options(wanted, free_to_change=_FREE_TO_CHANGE)
+        folder.write_options(wanted)
         with torch.random.fork_rng([]):
             torch.manual_seed(config.seed)
             self.gan = prepare_gan(
@@ -143,8 +140,8 @@ class _Run:
         self._restore()
         done = len(self.history)
         for note in self.notes:
-            self.say(note)
-        self.say(
+            self.folder.log(note)
+        self.folder.log(
             f"goes on after step {done:,}"
             if done
             else f"{self.config.arch}: {self.num_steps:,} steps of "
@@ -160,7 +157,7 @@ class _Run:
                 progress.update(task, advance=1, note=_in_words(self.history[-_SMOOTHING_STEPS:]))
         if len(self.history) > done:
             self._save()
-        _write_history(self.out / HISTORY_NAME, self.history)
+        self.folder.write_history(StepRecord._fields, self.history)
         save_generator(self.out / GENERATOR_NAME, self.gan.average, self.gan.spec)
         _animate(self.out)
         return GanResult(self.gan.average.eval(), self.gan.spec, tuple(self.history))
@@ -211,42 +208,23 @@ class _Run:
         save_image(self.out / "samples" / f"step-{step:07d}.png", sheet)
 
     def _restore(self) -> None:
-        """Take over what the run wrote last, if it wrote anything."""
-        path = self.out / _STATE_NAME
-        if not path.exists():
-            return
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-            is_known = state["state_version"] == _STATE_VERSION
-            if is_known:
-                self.gan.load_state_dict(state["gan"])
-                self.history = [StepRecord(int(step), *values) for step, *values in state["history"].tolist()]
-        except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
-            remedy = "delete the folder of the run, or pass another"
-            raise CheckpointError(path, "is damaged", remedy) from error
-        if not is_known:
-            remedy = "finish the run with it, or pass another folder"
-            raise CheckpointError(path, "was written by another version", remedy)
+        """Load what the run wrote last, if it wrote anything."""
+        state = self.folder.read_state(version=_STATE_VERSION)
+        if state is not None:
+            self.gan.load_state_dict(state["gan"])
+            self.history = [StepRecord(int(step), *values) for step, *values in state["history"].tolist()]
 
     def _save(self) -> None:
-        """Write the run's state, and say how it stands."""
-        state = {
-            "state_version": _STATE_VERSION,
-            "gan": self.gan.state_dict(),
-            "history": torch.tensor(self.history, dtype=torch.float64),
-        }
-        # Put together in memory: torch hides from what a write to a full disk failed.
-        written = io.BytesIO()
-        torch.save(state, written)
-        with atomic_path(self.out / _STATE_NAME) as temporary:
-            temporary.write_bytes(written.getbuffer())
-        _write_history(self.out / HISTORY_NAME, self.history)
+        """Write the run's state and history, and log how it is going."""
+        history = torch.tensor(self.history, dtype=torch.float64)
+        self.folder.write_state({"gan": self.gan.state_dict(), "history": history}, version=_STATE_VERSION)
+        self.folder.write_history(StepRecord._fields, self.history)
         step = len(self.history)
-        self.say(f"step {step:,} of {self.num_steps:,}: {_in_words(self.history[-_SMOOTHING_STEPS:])}")
+        self.folder.log(f"step {step:,} of {self.num_steps:,}: {_in_words(self.history[-_SMOOTHING_STEPS:])}")
         note = collapse_note(self.history)
         if note is not None and note not in self.told:
             self.told.add(note)
-            self.say(f"warning: {note}")
+            self.folder.log(f"warning: {note}")
 
 
 def collapse_note(history: Sequence[StepRecord]) -> str | None:
@@ -347,21 +325,10 @@ def read_generator(path: Path) -> tuple[nn.Module, GanSpec]:
     return generator.eval(), spec
 
 
-def _open_folder(out: Path, config: GanConfig, pictures: GanPictures, *, uses_bf16: bool) -> None:
-    """Write the config, or refuse a folder that holds another run."""
+def _wanted_options(config: GanConfig, pictures: GanPictures, *, uses_bf16: bool) -> dict[str, str]:
+    """Return what distinguishes this run from others: its options, and what it learns from."""
     wanted = {key: str(value) for key, value in asdict(config).items()}
-    wanted |= {"precision": "bf16" if uses_bf16 else "no", "pictures_sha256": pictures.sha256()}
-    path = out / "config.json"
-    if not path.exists():
-        write_json(path, wanted)
-        return
-    stored = read_json(path)
-    if not isinstance(stored, dict):
-        raise OutputError(path, "is damaged (it holds no options)", "delete it, or choose another folder")
-    changed = sorted(key for key in wanted if key not in _FREE_TO_CHANGE and stored.get(key) != wanted[key])
-    if changed:
-        cause = f"holds a run with other values of {', '.join(changed)}"
-        raise OptionError(out, cause, "pass another --out, or the same options to go on with it")
+    return wanted | {"precision": "bf16" if uses_bf16 else "no", "pictures_sha256": pictures.sha256()}
 
 
 def _fast(config: GanConfig, device: torch.device) -> str:
@@ -379,14 +346,6 @@ def _in_words(records: Sequence[StepRecord]) -> str:
         f"loss of discriminator {loss_d:.3f}, generator {loss_g:.3f}; "
         f"right on real {real:.0%}, on fake {fake:.0%}"
     )
-
-
-def _write_history(path: Path, history: Sequence[StepRecord]) -> None:
-    """Write the records as a CSV, a line a step."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(StepRecord._fields)
-        writer.writerows(history)
 
 
 def _grids(out: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from deepfake_detect.lab.gan.config import GanConfig
 from deepfake_detect.lab.gan.loop import collapse_note, read_generator, sample_images, train_gan
 from deepfake_detect.lab.gan.spec import GanSpec
 from deepfake_detect.lab.gan.step import Gan, StepRecord
+from deepfake_detect.training.run_folder import RunFolder
 from deepfake_detect.video import read_metadata
 from tests.lab.gan.data import pictures
 
@@ -59,7 +60,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 def test_a_run_leaves_what_it_says(tmp_path: Path) -> None:
     lines: list[str] = []
-    result = run(tmp_path, small(), say=lines.append)
+    result = run(tmp_path, small(), log=lines.append)
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == list(range(1, 10))
@@ -101,7 +102,7 @@ def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
         monkeypatch.setattr(loop._Run, "_step", original)
         torch.manual_seed(last)  # what happens elsewhere in a program has no part in it
         lines: list[str] = []
-        again = run(out, config, say=lines.append)
+        again = run(out, config, log=lines.append)
         saved = last - last % 2
         assert (f"goes on after step {saved}" in lines) == (saved > 0)
         assert again.history == whole.history
@@ -152,7 +153,7 @@ def test_a_run_ended_by_sigkill_loses_at_most_the_steps_since_the_last_saving(tm
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "broken" / "generator.safetensors").exists()
     lines: list[str] = []
-    run(tmp_path / "broken", small(), say=lines.append)
+    run(tmp_path / "broken", small(), log=lines.append)
     assert "goes on after step 4" in lines
     run(tmp_path / "whole", small())
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
@@ -169,7 +170,7 @@ def test_more_epochs_go_on_where_fewer_ended(tmp_path: Path) -> None:
 
 
 def test_an_epoch_sees_every_picture_once(tmp_path: Path) -> None:
-    seen = list(loop._Run(pictures(10), small(steps=6), tmp_path, lambda line: None, False)._batches(0))
+    seen = list(loop._Run(pictures(10), small(steps=6), RunFolder(tmp_path), False)._batches(0))
     assert [len(chosen) for chosen in seen] == [4] * 6
     for epoch in (seen[:2], seen[2:4], seen[4:]):
         assert len(set(np.concatenate(epoch).tolist())) == 8
@@ -178,7 +179,7 @@ def test_an_epoch_sees_every_picture_once(tmp_path: Path) -> None:
 
 def test_fewer_pictures_than_a_batch_are_one(tmp_path: Path) -> None:
     lines: list[str] = []
-    train_gan(pictures(3), small(steps=2), tmp_path, say=lines.append, show_progress=False)
+    train_gan(pictures(3), small(steps=2), tmp_path, log=lines.append, show_progress=False)
     assert lines[1].startswith("conv: 2 steps of 3 images")
 
 
@@ -323,7 +324,7 @@ def test_a_folder_of_another_version_or_without_options_is_told(tmp_path: Path) 
     run(tmp_path, small(steps=1))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     torch.save({**state, "state_version": 9, "gan": {"generator": {}}}, tmp_path / "state.pt")
-    with pytest.raises(CheckpointError, match="was written by another version; finish the run with it"):
+    with pytest.raises(CheckpointError, match="was written by another version; finish the run with that"):
         run(tmp_path, small(steps=2))
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(OutputError, match="config.json: is damaged .it holds no options.; delete it"):
@@ -352,7 +353,7 @@ def test_a_discriminator_that_has_won_or_learned_nothing_is_told(
     monkeypatch.setattr(loop, "COLLAPSE_STEPS", 2)
     monkeypatch.setattr(loop, "_WON_ACCURACY", -1.0)
     lines: list[str] = []
-    run(tmp_path, small(), say=lines.append)
+    run(tmp_path, small(), log=lines.append)
     assert sum(line.startswith("warning: the discriminator was right") for line in lines) == 1
 
 
