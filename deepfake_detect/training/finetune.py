@@ -64,8 +64,12 @@ class Recommendation:
     reason: str
 
 
-def parse_finetune(finetune: str) -> tuple[FinetuneWord, ...]:
+def parse_finetune(finetune: str, *, parameter: str = "finetune") -> tuple[FinetuneWord, ...]:
     """Return the words of a finetune mode.
+
+    Args:
+        finetune: Words joined by ``+``.
+        parameter: Its name, for errors.
 
     Raises:
         OptionError: A word is unknown, occurs twice, or cannot be joined with another.
@@ -77,12 +81,12 @@ def parse_finetune(finetune: str) -> tuple[FinetuneWord, ...]:
     words = finetune.split("+")
     if unknown := [word for word in words if word not in FINETUNE_MODES]:
         raise OptionError(
-            "finetune", f"{unknown[0]!r} is unknown", f"must be of {', '.join(FINETUNE_MODES)}, joined by +"
+            parameter, f"{unknown[0]!r} is unknown", f"must be of {', '.join(FINETUNE_MODES)}, joined by +"
         )
     whole = [word for word in words if word in _WHOLE]
     if len(set(words)) < len(words) or (whole and len(words) > 1):
         raise OptionError(
-            "finetune", f"{finetune!r} cannot be joined", f"pass {', '.join(_WHOLE)} alone, others once each"
+            parameter, f"{finetune!r} cannot be joined", f"pass {', '.join(_WHOLE)} alone, others once each"
         )
     return tuple(word for word in FINETUNE_MODES if word in words)
 

@@ -37,7 +37,7 @@ class StudyOptions:
             if not getattr(self, name):
                 raise OptionError(name, "is empty", "name one or more")
         for mode in self.finetune_modes:
-            parse_finetune(mode)
+            parse_finetune(mode, parameter="finetune_modes")
         if unknown := sorted(set(self.weights) - set(self.backbones)):
             raise OptionError(
                 "backbone_weights", f"names {unknown[0]!r}, which is not compared", "add it to `backbones`"

@@ -89,4 +89,4 @@ def test_a_sheet_of_reals_and_fakes(
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet.shape == (3 * (40 + 18 + 4) + 4, 5 * 44 + 4, 3)
     assert main([*options, "--crops", "0"]) == 2
-    assert "crops: is 0; pass 1 or more" in capsys.readouterr().err
+    assert "--crops: is 0; must be 1 or more" in capsys.readouterr().err
