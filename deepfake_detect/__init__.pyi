@@ -12,6 +12,8 @@ from .data.pack import pack_manifest as pack_manifest
 from .data.transforms import register_augmentation as register_augmentation
 from .errors import DeepfakeDetectError as DeepfakeDetectError
 from .evaluation.aggregation import register_aggregation as register_aggregation
+from .evaluation.calibrate import calibrate as calibrate
+from .evaluation.protocols import list_protocols as list_protocols
 from .extraction import ExtractionConfig as ExtractionConfig
 from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract_faces as extract_faces
@@ -41,6 +43,8 @@ from .records import ClipResult as ClipResult
 from .records import Face as Face
 from .report.annotate import annotate_video as annotate_video
 from .report.clip import write_report as write_report
+from .report.evaluate import compare as compare
+from .report.evaluate import evaluate as evaluate
 from .report.key_frames import collect_key_frames as collect_key_frames
 from .report.timeline import plot_timeline as plot_timeline
 from .runtimes.export import export as export
@@ -53,6 +57,7 @@ from .scoring import score_video as score_video
 from .scoring import score_videos as score_videos
 from .scoring import watch as watch
 from .scoring.explain import explain as explain
+from .scoring.submission import write_submission as write_submission
 from .training.backbone_study import compare_backbones as compare_backbones
 from .training.callbacks import Callback as Callback
 from .training.config import TrainingConfig as TrainingConfig

@@ -109,7 +109,7 @@ def _add(
         parser.add_argument(flag, dest=field.name, action=action, default=argparse.SUPPRESS, **more)
         return
     if field.is_sequence:
-        more["nargs"] = "*" if is_positional else "+"
+        more["nargs"] = "*" if is_positional or field.is_optional else "+"
     if field.listed and len(field.listed) <= _MOST_CHOICES_SHOWN:
         more["metavar"] = described.metavar or "{" + ",".join(str(c) for c in field.listed if c) + "}"
     else:

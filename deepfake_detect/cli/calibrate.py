@@ -1,11 +1,10 @@
-"""Fit a detector's probabilities, threshold and band of "uncertain" on a validation split.
+"""Fit probabilities, threshold and uncertain band of a detector on a validation split.
 
     deepfake-detect calibrate --detector detector.safetensors --manifest manifest.parquet
     deepfake-detect calibrate ... --method platt --max-fpr 0.01
 
-Writes them into the detector file, with the videos it was fitted on, and prints what each rule from
-faces to a video is worth on them; --choose-aggregation takes the best one. The test split is refused:
-it is for measuring alone.
+They are written into the detector file, with the videos that were used. Prints the validation AUC of
+each aggregation rule; --choose-aggregation selects the best. The test split is only for evaluation.
 """
 
 from __future__ import annotations
@@ -13,55 +12,32 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.evaluation.options import CalibrationOptions
+from deepfake_detect.io.fetch import path_or_url
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--detector", type=Path, required=True, help="detector.safetensors, rewritten")
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest.parquet of an extraction")
-    parser.add_argument("--split", default="val", help="rows to fit on (default val)")
-    parser.add_argument("--where", metavar="EXPR", help="condition that rows fulfil (default: all rows)")
+    """Add the arguments of the command."""
+    parser.add_argument("--detector", type=Path, required=True, help="detector.safetensors to rewrite")
     parser.add_argument(
-        "--method",
-        default="temperature",
-        help="from logits to probabilities: temperature, platt or isotonic (default temperature)",
+        "--manifest", type=path_or_url, required=True, help="manifest.parquet of an extraction, path or URL"
     )
-    parser.add_argument(
-        "--max-fpr",
-        type=float,
-        help="threshold that calls at most this share of reals fake (default: highest balanced accuracy)",
-    )
-    parser.add_argument(
-        "--target-accuracy",
-        type=float,
-        default=0.95,
-        help="share of right verdicts outside the band called uncertain (default 0.95)",
-    )
-    parser.add_argument(
-        "--choose-aggregation", action="store_true", help="take the rule of highest validation AUC"
-    )
+    parser.add_argument("--split", default="val", metavar="NAME", help="rows to fit on (default val)")
+    parser.add_argument("--where", metavar="EXPR", help="SQL condition on the rows (default: all rows)")
+    add_options(parser, CalibrationOptions)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from deepfake_detect.evaluation.calibrate import (
-        CalibrationOptions,
-        aggregation_lines,
-        calibrate_detector,
-    )
+    """Run the command."""
+    from deepfake_detect.evaluation.calibrate import aggregation_lines, calibrate
 
-    options = CalibrationOptions(
-        arguments.method, arguments.max_fpr, arguments.target_accuracy, arguments.choose_aggregation
-    )
-    config = calibrate_detector(
-        arguments.detector,
-        arguments.manifest,
-        split=arguments.split,
-        where=arguments.where,
-        device=arguments.device,
-        options=options,
-    )
+    keywords = keywords_of(arguments, CalibrationOptions)
+    config = calibrate(**keywords)
     print("\n".join(aggregation_lines(config)))
     print(
-        f"{arguments.method}, temperature {config.temperature:.3f}, threshold {config.threshold:.4f}, "
+        f"{keywords['method']}, temperature {config.temperature:.3f}, threshold {config.threshold:.4f}, "
         f"uncertain from {config.uncertain_low:.3f} to {config.uncertain_high:.3f}, "
         f"aggregation {config.aggregation_rule}"
     )

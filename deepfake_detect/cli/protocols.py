@@ -1,4 +1,4 @@
-"""List the protocols that a manifest can serve: what to train on and what to measure on.
+"""List the evaluation protocols that are possible with a manifest: rows to train and to evaluate on.
 
 deepfake-detect protocols manifest.parquet
 deepfake-detect train ... --where "label = 0 or method != 'FaceSwap'"
@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
+
+from deepfake_detect.io.fetch import path_or_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", type=Path, help="manifest.parquet of an extraction")
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "manifest",
+        type=path_or_url,
+        metavar="MANIFEST",
+        help="manifest.parquet of an extraction, path or URL",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from deepfake_detect.data.manifest import read_manifest
-    from deepfake_detect.evaluation.protocols import protocols_of
+    """Run the command."""
+    from deepfake_detect.evaluation.protocols import list_protocols
 
-    for protocol in protocols_of(read_manifest(arguments.manifest)):
+    for protocol in list_protocols(arguments.manifest):
         print(protocol.name)
         print(f"    train     --where {shlex.quote(protocol.train)}")
-        print(f"    measured  {protocol.test}")
+        print(f"    evaluate  {protocol.test}")
     return 0

@@ -1,4 +1,4 @@
-"""What is gained by saying "uncertain" to the least sure: error rate against share of verdicts."""
+"""Error rate against the fraction of videos that get a verdict, the least confident left out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deepfake_detect.metrics import PROBABILITY_EPSILON, accuracy
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """The error rate of the nms verdicts, for every share of verdicts given.
+    """Error rate of the most confident verdicts, for every coverage.
 
     Attributes:
-        coverage: float64 (K,), share of samples that get a verdict; rising to 1.
-        risk: float64 (K,), share of wrong verdicts among them.
-        area: Mean risk over all coverages, 0 to 1: the lower the better.
+        coverage: float64 (K,), fraction of samples that get a verdict; rising to 1.
+        risk: float64 (K,), fraction of wrong verdicts among them.
+        area: Mean risk over all coverages, 0 to 1; lower is better.
     """
 
     coverage: np.ndarray
@@ -29,13 +29,13 @@ class RiskCoverage:
 
 @dataclass(frozen=True)
 class Abstention:
-    """What a band of "uncertain" leaves.
+    """Effect of the uncertain band.
 
     Attributes:
         uncertain_low, uncertain_high: Probabilities strictly between get no verdict.
-        share_certain: Share of samples that get one, 0 to 1.
-        accuracy_certain: Share of right verdicts among them; NaN where none gets one.
-        accuracy_all: Share of right verdicts were all to get one.
+        share_certain: Fraction of samples that get a verdict, 0 to 1.
+        accuracy_certain: Accuracy on them; NaN if there are none.
+        accuracy_all: Accuracy if all samples get a verdict.
     """
 
     uncertain_low: float
@@ -46,10 +46,10 @@ class Abstention:
 
 
 def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, *, threshold: float) -> RiskCoverage:
-    """Return the risk-coverage curve; sureness is the distance from the threshold in logits.
+    """Return the risk-coverage curve; confidence is the distance from the threshold in logits.
 
-    Samples of equal sureness get a verdict together, as the band of :func:`choose_uncertain_band`
-    has it.
+    Samples of equal confidence get a verdict together, as with the band of
+    :func:`choose_uncertain_band`.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, N >= 1.
@@ -66,15 +66,15 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, *, threshold: flo
         >>> curve.coverage.tolist(), curve.risk.tolist()
         ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.0, 0.25])
     """
-    accuracy(labels, probabilities, threshold=threshold)  # refuses what is no sample
+    accuracy(labels, probabilities, threshold=threshold)  # checks the samples
     if not 0.0 < threshold < 1.0:
-        raise OptionError("threshold", f"{threshold} is not between 0 and 1", "pass one such as 0.5")
+        raise OptionError("threshold", f"is {threshold}", "must be between 0 and 1, such as 0.5")
     values = np.asarray(probabilities, dtype=np.float64)
     clipped = np.clip(values, PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON)
-    sureness = np.abs(logit(clipped) - logit(threshold))
-    order = np.argsort(-sureness, kind="stable")
+    confidence = np.abs(logit(clipped) - logit(threshold))
+    order = np.argsort(-confidence, kind="stable")
     wrong = (values >= threshold) != (np.asarray(labels) == 1)
-    ends = np.append(np.flatnonzero(np.diff(sureness[order])), len(order) - 1)
+    ends = np.append(np.flatnonzero(np.diff(confidence[order])), len(order) - 1)
     num_given = ends + 1
     risk = np.cumsum(wrong[order])[ends] / num_given
     steps = np.diff(num_given, prepend=0) / len(order)
@@ -84,12 +84,12 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, *, threshold: flo
 def abstain(
     labels: ArrayLike, probabilities: ArrayLike, *, threshold: float, band: tuple[float, float]
 ) -> Abstention:
-    """Return what a band of "uncertain" gains.
+    """Return the effect of an uncertain band.
 
     Args:
         labels, probabilities: As for :func:`risk_coverage`.
         threshold: Finite; at or above it is fake.
-        band: Low and high end; strictly between them is uncertain.
+        band: Lower and upper bound; strictly between them is uncertain.
 
     Raises:
         OptionError: As for ``metrics.accuracy``.

@@ -1,18 +1,18 @@
-"""A trained detector's probabilities, threshold and doubt, all from the validation split."""
+"""Calibration of a trained detector on a validation split."""
 
 from __future__ import annotations
 
+import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import numpy as np
 
-from deepfake_detect.data.manifest import ALL_SPLITS, read_manifest
+from deepfake_detect.data.manifest import ALL_SPLITS
 from deepfake_detect.data.video_digests import video_digests
-from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.evaluation.calibration import (
     aggregation_aucs,
     best_aggregation,
@@ -22,100 +22,85 @@ from deepfake_detect.evaluation.calibration import (
     fit_platt,
     fit_temperature,
 )
+from deepfake_detect.evaluation.options import CalibrationMethod, CalibrationOptions
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
 from deepfake_detect.evaluation.seen import CALIBRATED_USE
-from deepfake_detect.models.checkpoint import read_detector, update_detector
+from deepfake_detect.evaluation.sources import ManifestInput, open_detector, open_manifest
+from deepfake_detect.models.checkpoint import save_detector
 from deepfake_detect.models.config import Calibration, DetectorConfig
 from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
-
-CalibrationMethod = Literal["temperature", "platt", "isotonic"]
-CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
-_TARGET_ACCURACY = 0.95
+from deepfake_detect.plugins import PluginPart
 
 
-@dataclass(frozen=True)
-class CalibrationOptions:
-    """What is asked of a calibration.
-
-    Attributes:
-        method: From logits to probabilities.
-        max_fpr: The threshold finds most fakes while at most this share of reals is called fake;
-            ``None`` for the highest balanced accuracy.
-        target_accuracy: Share of verdicts outside the band called uncertain that are right, above 0,
-            to 1.
-        chooses_aggregation: Whether validation also picks the rule from faces to a video; else the
-            detector keeps its own.
-    """
-
-    method: CalibrationMethod = "temperature"
-    max_fpr: float | None = None
-    target_accuracy: float = _TARGET_ACCURACY
-    chooses_aggregation: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method not in CALIBRATION_METHODS:
-            raise OptionError("method", f"is {self.method!r}", f"choose of {', '.join(CALIBRATION_METHODS)}")
-
-
-_USUAL = CalibrationOptions()
-
-
-def calibrate_detector(
-    detector_path: Path,
-    manifest_path: Path,
+def calibrate(
+    detector: str | os.PathLike[str],
+    manifest: ManifestInput,
     *,
     split: str = "val",
     where: str | None = None,
+    method: CalibrationMethod = CalibrationOptions.method,
+    max_fpr: float | None = CalibrationOptions.max_fpr,
+    target_accuracy: float = CalibrationOptions.target_accuracy,
+    choose_aggregation: bool = CalibrationOptions.choose_aggregation,
     device: str = "auto",
-    options: CalibrationOptions = _USUAL,
+    show_progress: bool = True,
 ) -> DetectorConfig:
-    """Fit calibration, threshold and the band called uncertain; write them into the detector.
+    """Fit probabilities, threshold and uncertain band of a detector, and write them into its file.
 
-    Probabilities are fitted on crops; rule, threshold and band on whole videos, aggregated as
-    scoring does. The band is the narrowest around the threshold outside of which the target share
-    of the validation videos is judged right; where no band does that, everything is uncertain, with
-    a warning. The file keeps which videos these were, and what each rule from faces to a video is
-    worth on them (:func:`aggregation_lines`).
+    Probabilities are fitted on crops; aggregation rule, threshold and band on videos, aggregated as in
+    scoring. The band is the narrowest around the threshold outside of which the validation videos reach
+    the target accuracy; if there is none, everything is uncertain, with a warning. The file records
+    which videos were used, and the AUC of each aggregation rule (:func:`aggregation_lines`).
 
     Args:
-        detector_path: Detector file, rewritten atomically.
-        manifest_path: Manifest with the split.
-        split: What to fit on; ``"test"`` and ``"all"`` are refused.
-        where: SQL condition that the rows fulfil, as for the training; ``None`` takes all.
-        device: Where to run.
-        options: What is asked for.
+        detector: Detector file, rewritten atomically: a network of crops or sequences, or a classical
+            classifier.
+        manifest: Manifest with the split, its path or URL.
+        split: Rows to fit on; ``"test"`` and ``"all"`` are errors.
+        where: SQL condition on the rows; ``None`` takes all.
+        method, max_fpr, target_accuracy, choose_aggregation: See :class:`CalibrationOptions`.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        show_progress: Whether to show a progress bar.
 
     Returns:
-        The detector's new config.
+        The detector's new configuration.
 
     Raises:
-        CheckpointError, ManifestError, OptionError: The files cannot be used; the split is no
-            validation split.
+        CheckpointError, DeviceError, FetchError, ManifestError, OptionError: A file or an option cannot
+            be used; the split is not for validation; the detector is an export.
     """
+    options = CalibrationOptions(method, max_fpr, target_accuracy, choose_aggregation)
     if split in ("test", ALL_SPLITS):
-        raise OptionError("split", f"is {split}: test videos are for measuring alone", "calibrate on val")
-    model, config = read_detector(detector_path)
-    scorer = TorchDetector(model, config, device=choose_device(device))
-    rows = read_manifest(manifest_path)
+        raise OptionError("split", f"is {split}, and test videos are only for evaluation", "use val")
+    path = Path(detector).absolute()  # a relative "default" would be the bundled detector
+    scorer = open_detector(path, device=device)
+    if not isinstance(scorer, TorchDetector):
+        raise OptionError(
+            "detector",
+            f"{detector} is an export, whose calibration is part of its network",
+            "calibrate the detector.safetensors that it was exported from, and export it again",
+        )
+    rows = open_manifest(manifest)
     rows = rows if where is None else rows.where(where)
-    table, _ = score_manifest(scorer, rows, split=split)
-    found = fit_to_scores(table, config, options)
+    table, _ = score_manifest(scorer, rows, split=split, show_progress=show_progress)
+    config = calibrated_config(table, scorer.config, options)
     seen = dict(config.training.video_sha256_prefixes or {})
-    # Of an earlier calibration the rule may still be there.
+    # The rule may still be that of an earlier calibration: its videos stay listed.
     seen[CALIBRATED_USE] = tuple(
         sorted(config.training.digests(CALIBRATED_USE) | set(video_digests(rows.split(split))))
     )
-    found["training"] = replace(found["training"], video_sha256_prefixes=seen)
-    return update_detector(detector_path, **found)
+    config = replace(config, training=replace(config.training, video_sha256_prefixes=seen))
+    save_detector(path, scorer.model, config)
+    return config
 
 
 def aggregation_lines(config: DetectorConfig) -> list[str]:
-    """Return the table of rules that a detector's file keeps, a line each, the best first.
+    """Return the validation AUC of each aggregation rule that a detector file records, best first.
 
     Example:
         >>> from deepfake_detect.scoring import load_detector
-        >>> aggregation_lines(load_detector(device="cpu").config)[0]  # of one face a clip: all alike
+        >>> aggregation_lines(load_detector(device="cpu").config)[0]  # one face per clip: all are equal
         '  most_suspicious_track  validation AUC 0.9717 (used)'
     """
     areas: dict[str, float] = dict(config.training.aggregation_auc or {})
@@ -126,24 +111,25 @@ def aggregation_lines(config: DetectorConfig) -> list[str]:
     ]
 
 
-def fit_to_scores(
-    table: ScoreTable, config: DetectorConfig, options: CalibrationOptions = _USUAL
-) -> dict[str, Any]:
-    """Return the fields of a detector's config that validation scores decide.
+def calibrated_config(
+    table: ScoreTable, config: DetectorConfig, options: CalibrationOptions | None = None
+) -> DetectorConfig:
+    """Return a detector's configuration, calibrated on validation scores.
 
     Args:
         table: Validation scores, with the detail ``logit``: before calibration.
-        config: The detector's.
-        options: What is asked for.
+        config: The detector's configuration.
+        options: ``None`` for the defaults.
 
     Returns:
-        ``temperature``, ``calibration``, ``aggregation_rule``, ``aggregation_weights``,
-        ``threshold``, ``uncertain_low``, ``uncertain_high``; ``training`` with the AUC of each rule.
+        The configuration with new temperature, calibration, aggregation rule and weights, threshold and
+        band, and with the AUC of each rule.
 
     Raises:
-        OptionError: As for the functions of :mod:`calibration`, save that a temperature that cannot
-            be fitted, or a band that cannot be had, is a warning.
+        OptionError: As for the functions of :mod:`calibration`, except that a temperature or a band that
+            cannot be fitted is a warning.
     """
+    options = options or CalibrationOptions()
     logits = table.details["logit"]
     temperature, calibration = _fit(options.method, logits, table.label)
     calibrated = replace(table, fake_probability=calibrated_probabilities(logits, temperature, calibration))
@@ -151,21 +137,30 @@ def fit_to_scores(
     plain = video_samples(calibrated, aggregation_rule="mean")
     clips = clips_of(calibrated, plain.of_row)
     areas = aggregation_aucs(clips, plain.label)
-    if options.chooses_aggregation:
+    if options.choose_aggregation:
         rule, weights = best_aggregation(areas, clips, plain.label)
     videos = video_samples(calibrated, aggregation_rule=rule, weights=weights)
     threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=options.max_fpr)
     low, high = _band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
-    return {
-        "temperature": temperature,
-        "calibration": calibration,
-        "aggregation_rule": rule,
-        "aggregation_weights": tuple(weights),
-        "threshold": threshold,
-        "uncertain_low": low,
-        "uncertain_high": high,
-        "training": replace(config.training, aggregation_auc=areas),
-    }
+    return replace(
+        config,
+        temperature=temperature,
+        calibration=calibration,
+        aggregation_rule=rule,
+        aggregation_weights=tuple(weights),
+        threshold=threshold,
+        uncertain_low=low,
+        uncertain_high=high,
+        training=replace(config.training, aggregation_auc=areas),
+        plugins=_with_plugin(config.plugins, rule),
+    )
+
+
+def _with_plugin(plugins: tuple[PluginPart, ...], rule: str) -> tuple[PluginPart, ...]:
+    """Return the plug-ins that a detector needs, with that of its aggregation rule."""
+    others = tuple(part for part in plugins if part.kind != AGGREGATION_RULES.option)
+    part = AGGREGATION_RULES.plugin_part(rule)
+    return others if part is None else (*others, part)
 
 
 def _fit(

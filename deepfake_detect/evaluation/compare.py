@@ -1,4 +1,4 @@
-"""Several detectors on the videos that all of them scored, and whether their differences are chance."""
+"""Detectors compared on the videos that all of them scored, with the significance of differences."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.evaluate import (
-    LevelResult,
-    Resample,
-    intervals_to_json,
-    nan_to_none,
-    resampling_groups,
-)
+from deepfake_detect.evaluation.decision import DecisionFacts
+from deepfake_detect.evaluation.options import Resample, ResamplingOptions
+from deepfake_detect.evaluation.resampling import resampling_groups
+from deepfake_detect.evaluation.results import LevelResult, intervals_to_json, nan_to_none
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
 from deepfake_detect.metrics import (
     CONFIDENCE,
@@ -29,30 +26,28 @@ from deepfake_detect.metrics import (
     resampled_metrics,
 )
 
-# With fewer of a detector's videos in common, a comparison is about something else.
-_ENOUGH_SHARE = 0.9
+# With a smaller fraction of a detector's videos in common, the comparison gets a warning.
+_ENOUGH_FRACTION = 0.9
 
 
 @dataclass(frozen=True, eq=False)
 class NamedScores:
-    """One detector's scores and how its verdicts are made.
+    """Scores of one detector.
 
     Attributes:
-        name: Unique among those compared.
-        table: Its scores.
-        threshold: Probability at or above which a video is called fake.
-        aggregation_rule, aggregation_weights: As for ``evaluate_scores``.
-        coverage: Which videos it was to score, where that is known.
-        seen: Lines on measured videos that it was trained or selected on.
+        decision: How the scores become verdicts; its name is unique among the compared ones.
+        table: The scores.
+        coverage: Which videos it should have scored; ``None`` if unknown.
     """
 
-    name: str
+    decision: DecisionFacts
     table: ScoreTable
-    threshold: float
-    aggregation_rule: str
-    aggregation_weights: Sequence[float] = ()
     coverage: Coverage | None = None
-    seen: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the detector."""
+        return self.decision.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +56,14 @@ class DetectorResult:
 
     Attributes:
         video: Labels, scores and metrics at video level.
-        num_left_out: Videos it scored that another did not.
-        threshold, aggregation_rule: As they were used.
-        coverage, seen: As in :class:`NamedScores`.
+        num_left_out: Videos that it scored and another did not.
+        decision, coverage: As in :class:`NamedScores`.
     """
 
     video: LevelResult
     num_left_out: int
-    threshold: float
-    aggregation_rule: str
+    decision: DecisionFacts
     coverage: Coverage | None
-    seen: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +72,10 @@ class PairResult:
 
     Attributes:
         first, second: Their names.
-        differences: First less second, with paired bootstrap intervals, by metric.
+        differences: First minus second, with paired bootstrap intervals, by metric.
         auc: DeLong's test; ``None`` with fewer than two reals or two fakes.
-        adjusted_p_value: DeLong's p-value after Holm's correction for all pairs compared; ``None``
-            where the test says nothing.
+        adjusted_p_value: DeLong's p-value after Holm's correction for the number of pairs; ``None`` if
+            the test is undefined.
     """
 
     first: str
@@ -95,16 +87,14 @@ class PairResult:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Detectors side by side.
+    """Result of a comparison.
 
     Attributes:
         video_ids: str (V,), the common videos.
-        detectors: A result each, by name, in the order they were given.
+        detectors: Result of each detector by name, in the given order.
         pairs: Every two of them.
-        num_resamples, seed: Of the bootstrap.
-        resample: What a draw takes whole, as in ``EvaluationSettings``.
-        num_videos_alone: Of nobody known, where identities are drawn whole.
-        notes: What makes the comparison less than it seems; none is good news.
+        num_resamples, seed, resample, num_videos_alone: As in ``EvaluationSettings``.
+        notes: Warnings about what limits the comparison.
     """
 
     video_ids: np.ndarray
@@ -112,7 +102,7 @@ class Comparison:
     pairs: tuple[PairResult, ...]
     num_resamples: int
     seed: int
-    resample: Resample = "videos"
+    resample: Resample = ResamplingOptions.resample
     num_videos_alone: int = 0
     notes: tuple[str, ...] = ()
 
@@ -121,7 +111,7 @@ class Comparison:
 
         Keys: ``num_videos``; ``detectors``: by name ``video`` (metrics), ``num_left_out``,
         ``threshold``, ``aggregation_rule``, ``coverage`` (:class:`Coverage`, or ``None``), ``seen``;
-        ``pairs``: a list of ``first``, ``second``, ``differences`` (first less second), ``delong``
+        ``pairs``: a list of ``first``, ``second``, ``differences`` (first minus second), ``delong``
         (fields of ``metrics.AucDifference``) and ``adjusted_p_value`` (Holm); ``num_resamples``,
         ``seed``, ``resample``, ``num_videos_alone``, ``notes``.
         """
@@ -129,10 +119,10 @@ class Comparison:
             name: {
                 "video": one.video.to_json(),
                 "num_left_out": one.num_left_out,
-                "threshold": one.threshold,
-                "aggregation_rule": one.aggregation_rule,
+                "threshold": one.decision.threshold,
+                "aggregation_rule": one.decision.aggregation_rule,
                 "coverage": None if one.coverage is None else one.coverage.to_json(),
-                "seen": list(one.seen),
+                "seen": list(one.decision.seen),
             }
             for name, one in self.detectors.items()
         }
@@ -163,25 +153,23 @@ class Comparison:
 def compare_scores(
     detectors: Sequence[NamedScores],
     *,
-    num_resamples: int = 1000,
-    seed: int = 0,
-    resample: Resample = "videos",
+    num_resamples: int = ResamplingOptions.num_resamples,
+    seed: int = ResamplingOptions.seed,
+    resample: Resample = ResamplingOptions.resample,
 ) -> Comparison:
-    """Measure detectors on their common videos, all on the same bootstrap draws.
+    """Compare detectors on their common videos, all on the same bootstrap resamples.
 
     Args:
-        detectors: Two or more, of different names.
-        num_resamples: Bootstrap draws, from 1.
-        seed: Of the bootstrap, from 0.
-        resample: What a draw takes whole, as for ``evaluate_scores``; one of the tables must name
-            the identities. DeLong's test takes videos in any case.
+        detectors: Two or more, with different names.
+        num_resamples, seed, resample: See :class:`ResamplingOptions`. For ``"identities"`` one of the
+            tables must name them; DeLong's test always uses videos.
 
     Returns:
         The comparison, at video level.
 
     Raises:
-        OptionError: Fewer than two detectors, or two of one name; options out of range; no
-            identities to resample.
+        OptionError: There are fewer than two detectors, or two of one name; an option is out of range;
+            there are no identities to resample.
         ManifestError: No video is common to all, or a video is real for one and fake for another.
 
     Source: DeLong et al., Biometrics 44 (1988); Holm, Scandinavian Journal of Statistics 6 (1979).
@@ -191,19 +179,24 @@ def compare_scores(
         ...     labels = np.array([0, 0, 1, 1])
         ...     ids = np.array(["a", "b", "c", "d"])
         ...     table = ScoreTable(ids, ids, labels, labels * 0, labels * 0, np.array(probabilities))
-        ...     return NamedScores(name, table, 0.5, "mean")
+        ...     return NamedScores(DecisionFacts(name), table)
         >>> good, bad = scores("good", [0.1, 0.2, 0.8, 0.9]), scores("bad", [0.1, 0.9, 0.8, 0.2])
         >>> found = compare_scores([good, bad])
         >>> found.pairs[0].differences["auc"].value
         0.5
     """
+    ResamplingOptions(resample, num_resamples, seed)
     names = [one.name for one in detectors]
     if len(detectors) < 2 or len(set(names)) < len(names):
         raise OptionError(
-            "detectors", f"are {', '.join(names) or 'none'}", "pass two or more of different names"
+            "detectors", f"are {', '.join(names) or 'none'}", "pass two or more, with different names"
         )
     videos = [
-        video_samples(one.table, aggregation_rule=one.aggregation_rule, weights=one.aggregation_weights)
+        video_samples(
+            one.table,
+            aggregation_rule=one.decision.aggregation_rule,
+            weights=one.decision.aggregation_weights,
+        )
         for one in detectors
     ]
     common = _common(names, videos)
@@ -212,38 +205,38 @@ def compare_scores(
     tables = [one.table for one in detectors]
     group, num_alone = resampling_groups(list(zip(tables, videos, strict=True)), common, resample)
     resample_counts = resample_groups(int(group.max()) + 1, num_resamples=num_resamples, seed=seed)
-    results, drawn = {}, {}
+    results, resampled = {}, {}
     for one, of_one, rows in zip(detectors, videos, chosen, strict=True):
         scores = of_one.fake_probability[rows]
-        drawn[one.name] = resampled_metrics(labels, scores, group, resample_counts, threshold=one.threshold)
-        level = LevelResult(labels, scores, intervals_of(*drawn[one.name], confidence=CONFIDENCE))
-        num_left_out = len(of_one.video_id) - len(common)
-        results[one.name] = DetectorResult(
-            level, num_left_out, one.threshold, one.aggregation_rule, one.coverage, tuple(one.seen)
+        resampled[one.name] = resampled_metrics(
+            labels, scores, group, resample_counts, threshold=one.decision.threshold
         )
+        level = LevelResult(labels, scores, intervals_of(*resampled[one.name], confidence=CONFIDENCE))
+        num_left_out = len(of_one.video_id) - len(common)
+        results[one.name] = DetectorResult(level, num_left_out, one.decision, one.coverage)
     settings = (num_resamples, seed, resample, num_alone)
-    return Comparison(common, results, _pairs(results, drawn), *settings, _notes(results, len(common)))
+    return Comparison(common, results, _pairs(results, resampled), *settings, _notes(results, len(common)))
 
 
 def _notes(results: dict[str, DetectorResult], num_common: int) -> tuple[str, ...]:
-    notes = [f"{name}: {line}" for name, one in results.items() for line in one.seen]
+    notes = [f"{name}: {line}" for name, one in results.items() for line in one.decision.seen]
     for name, one in results.items():
         num_scored = num_common + one.num_left_out
-        num_asked = num_scored if one.coverage is None else one.coverage.videos_expected
-        if num_common < _ENOUGH_SHARE * num_asked:
+        num_expected = num_scored if one.coverage is None else one.coverage.videos_expected
+        if num_common < _ENOUGH_FRACTION * num_expected:
             notes.append(
-                f"{name}: the comparison holds {num_common:,} of its {num_asked:,} videos "
+                f"{name}: the comparison has {num_common:,} of its {num_expected:,} videos "
                 f"({num_scored:,} scored): the others may be easier or harder"
             )
-    rules = {name: one.aggregation_rule for name, one in results.items()}
+    rules = {name: one.decision.aggregation_rule for name, one in results.items()}
     if len(set(rules.values())) > 1:
-        told = ", ".join(f"{name} {rule}" for name, rule in rules.items())
-        notes.append(f"the detectors go from faces to videos by different rules ({told})")
+        listed = ", ".join(f"{name} {rule}" for name, rule in rules.items())
+        notes.append(f"the detectors use different aggregation rules ({listed})")
     return tuple(notes)
 
 
 def _common(names: Sequence[str], videos: Sequence[VideoSamples]) -> np.ndarray:
-    """Return the ids of the common videos, sorted, after making sure that their labels agree."""
+    """Return the ids of the common videos, sorted, after checking that their labels agree."""
     common = videos[0].video_id
     for of_one in videos[1:]:
         common = np.intersect1d(common, of_one.video_id)
@@ -251,9 +244,9 @@ def _common(names: Sequence[str], videos: Sequence[VideoSamples]) -> np.ndarray:
         examples = " and ".join(str(of_one.video_id[0]) for of_one in videos[:2])
         raise ManifestError(
             "detectors",
-            f"no video is common to all of them; they name their videos such as {examples}",
-            "score the same videos under the same dataset, method and video_id, and give a column "
-            "compression where the other identities hold one: dataset/method/compression/video_id",
+            f"have no video in common; their videos are called, for example, {examples}",
+            "use the same dataset, method and video_id for the same video, and add the column compression "
+            "if the other identities have one: dataset/method/compression/video_id",
         )
     labels = [of_one.label[np.isin(of_one.video_id, common)] for of_one in videos]
     for name, others in zip(names[1:], labels[1:], strict=True):
@@ -262,13 +255,13 @@ def _common(names: Sequence[str], videos: Sequence[VideoSamples]) -> np.ndarray:
             raise ManifestError(
                 f"video {common[disagreeing[0]]}",
                 f"has one label for {names[0]} and another for {name}",
-                "1 means fake; mend the scores that have it otherwise",
+                "label 1 means fake; correct the wrong scores",
             )
     return common
 
 
 def _pairs(
-    results: dict[str, DetectorResult], drawn: dict[str, tuple[np.ndarray, np.ndarray]]
+    results: dict[str, DetectorResult], resampled: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> tuple[PairResult, ...]:
     pairs = list(combinations(results, 2))
     labels = next(iter(results.values())).video.labels
@@ -278,14 +271,16 @@ def _pairs(
         for first, second in pairs
     ]
     p_values = [math.nan if test is None else test.p_value for test in tests]
-    told = [number for number, p_value in enumerate(p_values) if not math.isnan(p_value)]
-    corrected = dict(zip(told, holm([p_values[number] for number in told]), strict=True))
+    defined = [number for number, p_value in enumerate(p_values) if not math.isnan(p_value)]
+    corrected = dict(zip(defined, holm([p_values[number] for number in defined]), strict=True))
     adjusted = [corrected.get(number) for number in range(len(pairs))]
     return tuple(
         PairResult(
             first,
             second,
-            intervals_of(drawn[first][0] - drawn[second][0], drawn[first][1] - drawn[second][1]),
+            intervals_of(
+                resampled[first][0] - resampled[second][0], resampled[first][1] - resampled[second][1]
+            ),
             test,
             p_value,
         )

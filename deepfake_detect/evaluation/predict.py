@@ -1,4 +1,4 @@
-"""A detector on the crops of a manifest: what :func:`evaluate_scores` needs."""
+"""Scores of a detector on the crops of a manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from deepfake_detect.data.audit_report import LeakKind
 from deepfake_detect.data.clips import ClipDataset, collate_clips
-from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
+from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable, reading_worker
 from deepfake_detect.data.failures import read_failures
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.leaks import check_no_leak
@@ -22,6 +22,7 @@ from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.score_files import as_array, plain_columns
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.evaluation.seen import seen_notes
+from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.progress import progress_bar
 
@@ -32,7 +33,7 @@ _COLUMNS = ("video_id", "method", "label", "track_id", "frame_index")
 
 
 def manifest_logits(
-    scorer: TorchDetector,
+    scorer: BaseDetector,
     manifest: Manifest,
     *,
     num_workers: int | None = None,
@@ -42,20 +43,20 @@ def manifest_logits(
     """Run a detector over a manifest.
 
     Args:
-        scorer: Detector on its device.
+        scorer: Detector of any kind.
         manifest: Crops, cut at least as wide as the detector needs.
         num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
-        show_progress: Whether to draw a progress bar.
-        change: What is done to each crop first, RGB uint8 to RGB uint8; ``None`` leaves them.
+        show_progress: Whether to show a progress bar.
+        change: Function applied to each crop first, RGB uint8 to RGB uint8; ``None`` for none.
 
     Returns:
-        Rows that could be read, int64 (N,) rising, and their raw logits, float64 (N,). Of a detector
-        of sequences each row is the first of a track, and stands for it. Crops that cannot be read
-        are left out and warned about, the first 20 by name.
+        Rows that could be read, int64 (N,) rising, and their raw logits, float64 (N,). For a detector
+        of sequences, each row is the first of a track and represents it. Crops that cannot be read are
+        left out with a warning that names the first 20.
 
     Raises:
-        OptionError: The crops are narrower than the detector needs, or aligned otherwise.
-        ManifestError: Not one crop can be read.
+        OptionError: The crops are narrower than the detector needs, or differ in alignment.
+        ManifestError: None of the crops can be read.
     """
     dataset, collate = _items(scorer, manifest, change)
     workers = min(8, os.cpu_count() or 1) if num_workers is None else num_workers
@@ -65,7 +66,7 @@ def manifest_logits(
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=reading_worker,
-        pin_memory=scorer.device.type == "cuda",
+        pin_memory=isinstance(scorer, TorchDetector) and scorer.device.type == "cuda",
     )
     rows, logits = [], []
     unreadable: list[int] = []
@@ -75,23 +76,36 @@ def manifest_logits(
             unreadable += batch.unreadable_rows.tolist()
             if len(batch.rows):
                 rows.append(batch.rows.numpy())
-                logits.append(scorer.batch_logits(batch.images, batch.lengths))
+                logits.append(_batch_logits(scorer, batch))
             progress.advance(task)
     if unreadable:
         warnings.warn(_sentence_on_unreadable(manifest, unreadable), stacklevel=2)
     if not rows:
-        raise ManifestError(manifest.root, "not one of its crops can be read", "extract the videos again")
+        raise ManifestError(manifest.root, "none of its crops can be read", "extract the videos again")
     read, found = np.concatenate(rows), np.concatenate(logits)
     in_order = np.argsort(read)
     return read[in_order], found[in_order]
 
 
+def _batch_logits(scorer: BaseDetector, batch: CropBatch) -> np.ndarray:
+    """Return the raw logits of a batch, float64 (N,)."""
+    if isinstance(scorer, TorchDetector):
+        return scorer.batch_logits(batch.images, batch.lengths)
+    # Exported networks normalize by themselves: give them the resized pixels.
+    preprocessing = scorer.config.model.preprocessing
+    images = batch.images.permute(0, 2, 3, 1).numpy()  # (N, S, S, 3)
+    pixels = (
+        images * np.asarray(preprocessing.std, np.float32) + np.asarray(preprocessing.mean, np.float32)
+    ) * 255
+    return scorer.chunk_logits(list(pixels.round().clip(0, 255).astype(np.uint8)))
+
+
 def _items(
-    scorer: TorchDetector, manifest: Manifest, change: Callable[[np.ndarray], np.ndarray] | None
+    scorer: BaseDetector, manifest: Manifest, change: Callable[[np.ndarray], np.ndarray] | None
 ) -> tuple[CropDataset | ClipDataset, Callable[..., Any]]:
-    """Return what a detector judges, crops or sequences of them, and how items become a batch."""
+    """Return the inputs of a detector, crops or sequences of them, and the function that batches them."""
     geometry, preprocessing = scorer.config.geometry, scorer.config.model.preprocessing
-    augment: Any = change  # without a seed, an augmentation is no more than a function of the crop
+    augment: Any = change  # without a seed, an augmentation is a plain function of the crop
     sequence = scorer.config.model.sequence
     if sequence is None:
         return CropDataset(manifest, preprocessing, geometry=geometry, augment=augment), collate_readable
@@ -108,7 +122,7 @@ def _sentence_on_unreadable(manifest: Manifest, rows: Sequence[int]) -> str:
 
 
 def score_held_out(
-    scorer: TorchDetector,
+    scorer: BaseDetector,
     manifest: Manifest,
     *,
     split: str,
@@ -116,32 +130,52 @@ def score_held_out(
     num_workers: int | None = None,
     show_progress: bool = True,
 ) -> tuple[ScoreTable, Coverage]:
-    """Score one split of a manifest, after making sure that no other split of it leaks into it.
+    """Score one split of a manifest, after checking that no other split leaks into it.
 
-    All rows of the other splits are compared, whatever the manifest's filters leave out. A warning
-    tells of measured videos that the detector was trained or selected on, see
-    :func:`seen.seen_notes`.
+    All rows of the other splits are compared, also those that the manifest's filters leave out. Videos
+    that the detector was trained or selected on are a warning, see :func:`seen.seen_notes`.
 
     Args:
         scorer, split, num_workers, show_progress: As for :func:`score_manifest`.
-        manifest: Rows to choose the split from, filtered as wanted.
-        allow_leak: Kinds of leak that are let pass, of ``data.audit_report.LEAK_KINDS``.
+        manifest: Rows to choose the split from; filters select the scored ones.
+        allow_leak: Allowed kinds of leaks, of ``LEAK_KINDS``.
 
     Returns:
         As :func:`score_manifest`.
 
     Raises:
-        ManifestError: Another split leaks into this one, or not one crop can be read.
+        ManifestError: Another split leaks into this one, or none of the crops can be read.
         OptionError: As for :func:`score_manifest`, or an unknown kind of leak.
     """
-    notes = check_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
-    for note in (*seen_notes(scorer.config.training, manifest.split(split)), *notes):
-        warnings.warn(note, stacklevel=2)
+    check_held_out(scorer, manifest, split=split, allow_leak=allow_leak, show_progress=show_progress)
     return score_manifest(scorer, manifest, split=split, num_workers=num_workers, show_progress=show_progress)
 
 
+def check_held_out(
+    scorer: BaseDetector,
+    manifest: Manifest,
+    *,
+    split: str,
+    allow_leak: Collection[LeakKind] = (),
+    show_progress: bool = True,
+) -> tuple[str, ...]:
+    """Check that no other split of a manifest leaks into one, and warn about videos that were seen.
+
+    Args, Raises:
+        As for :func:`score_held_out`.
+
+    Returns:
+        The warnings about videos that the detector was trained or selected on.
+    """
+    notes = check_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
+    seen = seen_notes(scorer.config.training, manifest.split(split))
+    for note in (*seen, *notes):
+        warnings.warn(note, stacklevel=3)
+    return seen
+
+
 def score_manifest(
-    scorer: TorchDetector,
+    scorer: BaseDetector,
     manifest: Manifest,
     *,
     split: str,
@@ -149,26 +183,24 @@ def score_manifest(
     show_progress: bool = True,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[ScoreTable, Coverage]:
-    """Score one split of a manifest, whatever its other splits hold.
+    """Score one split of a manifest, without checking its other splits.
 
-    Videos of the split that gave no crops are known from the CSV beside the manifest (see
-    :mod:`data.failures`) and count in the coverage; they are never given a score.
+    Videos of the split without crops are listed in the CSV next to the manifest (see
+    :mod:`data.failures`) and count in the coverage; they never get a score.
 
     Args:
-        scorer: Detector on its device.
+        scorer: Detector of any kind.
         manifest: Crops of any splits.
         split: Which to score.
-        num_workers: Processes that read crops; the number of cores, at most 8, when ``None``.
-        show_progress: Whether to draw a progress bar.
-        change: As for :func:`manifest_logits`.
+        num_workers, show_progress, change: As for :func:`manifest_logits`.
 
     Returns:
-        The scored faces, with details (``identity``: the person seen; ``logit``: before calibration;
-        every column of the manifest that holds one value a row), and the coverage.
+        The scored faces, with details (``identity``: the person in the crop; ``logit``: before
+        calibration; every column of the manifest with one value per row), and the coverage.
 
     Raises:
-        OptionError: No such split, or crops the detector cannot use.
-        ManifestError: Not one crop can be read.
+        OptionError: There is no such split, or the detector cannot use the crops.
+        ManifestError: None of the crops can be read.
     """
     part = manifest.split(split)
     rows, logits = manifest_logits(
@@ -179,14 +211,13 @@ def score_manifest(
     values: dict[str, Any] = {name: details.pop(name) for name in _COLUMNS}
     values["label"] = values["label"].astype(np.int64)
     details["identity"] = _identities(details["dataset"], details["target_id"])
-    # The logit tells what the probability was before calibration.
     details["logit"] = logits
     table = ScoreTable(**values, fake_probability=scorer.probabilities(logits), details=details)
     return table, _coverage(part, set(table.video_id.tolist()))
 
 
 def score_columns(manifest: Manifest) -> tuple[str, ...]:
-    """Return the columns that the scores of a manifest will have, which they can be sliced by."""
+    """Return the columns that the scores of a manifest will have."""
     return tuple(dict.fromkeys((*_plain_columns(manifest), "fake_probability", "identity", "logit")))
 
 
@@ -197,7 +228,7 @@ def _plain_columns(manifest: Manifest) -> list[str]:
 
 
 def _identities(datasets: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Return the name over all datasets of the person seen, ``None`` where unknown."""
+    """Return the person of each crop, named across datasets; ``None`` where unknown."""
     names = [
         identity_key(dataset, person) if person else None
         for dataset, person in zip(datasets, people, strict=True)
@@ -214,6 +245,6 @@ def _coverage(part: Manifest, scored: set[str]) -> Coverage:
     rows = [
         UnscoredFace(**{name: video[name] for name in fields}, frame_index=None, reason=video["reason"])
         for video in unscored.values()
-        if None not in (video[name] for name in fields)  # older lists name the video alone
+        if None not in (video[name] for name in fields)  # older lists only name the video
     ]
     return Coverage.of(len(scored), {name: one["reason"] for name, one in unscored.items()}, rows=rows)

@@ -1,13 +1,13 @@
-"""The field's protocols as pairs of filters: what to train on, what to measure on.
+"""Common evaluation protocols as pairs of filters: rows to train on, and rows to evaluate on.
 
     in-domain                 all of train -> all of test
-    in-domain/c23             one compression, both
+    in-domain/c23             the same for one compression
     leave-out/FaceSwap        without one method -> that method against the reals
-    cross-dataset/DFDC        one dataset -> each of the others together
+    cross-dataset/DFDC        one dataset -> all others together
     cross-compression/c23     one compression -> the others
 
-They follow from a manifest's own values. Train with ``--where`` and the first filter, measure with
-``--protocol`` and the name; per-method results are each method against all reals of its dataset in any case.
+They are derived from the values in a manifest. Train with the first filter as ``where``, evaluate with
+the name as ``protocol``; results per method always compare a method with all reals of its dataset.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from deepfake_detect.data.compare_names import sql_literals
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.errors import OptionError
+from deepfake_detect.evaluation.sources import ManifestInput, open_manifest
 from deepfake_detect.records import FAKE, REAL
 
 
@@ -25,9 +26,9 @@ class Protocol:
     """One protocol.
 
     Attributes:
-        name: Kind, and after a slash the value it is about.
-        train: SQL condition of the rows to train and validate on.
-        test: SQL condition of the rows to measure on, within the test split.
+        name: Kind, and after a slash the value.
+        train: SQL condition on the rows to train and validate on.
+        test: SQL condition on the rows to evaluate on, within the test split.
     """
 
     name: str
@@ -35,22 +36,22 @@ class Protocol:
     test: str
 
 
-def protocols_of(manifest: Manifest) -> tuple[Protocol, ...]:
-    """Return every protocol that a manifest can serve.
+def list_protocols(manifest: ManifestInput) -> tuple[Protocol, ...]:
+    """Return the protocols that are possible with a manifest.
 
-    A value takes part where the other side of its protocol is there too: a method is left out where
-    there are others, a dataset or compression is crossed where there are others.
+    Leaving out a method, and crossing datasets or compressions, need at least two of them.
 
     Args:
-        manifest: Rows of all splits.
+        manifest: Rows of all splits, or the path or URL of a manifest.
 
     Example:
         For FaceForensics++ c23 and c40 with four methods: ``in-domain``, ``in-domain/c23``,
         ``in-domain/c40``, ``leave-out/Deepfakes`` and three more, ``cross-compression/c23`` and
         ``cross-compression/c40``.
     """
-    compressions, datasets = (_values(manifest, name) for name in ("compression", "dataset"))
-    methods = _values(manifest.where(f"label = {FAKE}"), "method")
+    rows = open_manifest(manifest)
+    compressions, datasets = (_values(rows, name) for name in ("compression", "dataset"))
+    methods = _values(rows.where(f"label = {FAKE}"), "method")
     found = [Protocol("in-domain", "true", "true")]
     if len(compressions) > 1:
         found += [_same("in-domain", "compression", value) for value in compressions]
@@ -67,12 +68,12 @@ def find_protocol(manifest: Manifest, name: str) -> Protocol:
     """Return a protocol by its name.
 
     Raises:
-        OptionError: The manifest has no such protocol; the message lists those it has.
+        OptionError: The protocol is not possible with the manifest; the message lists those that are.
     """
-    known = {protocol.name: protocol for protocol in protocols_of(manifest)}
+    known = {protocol.name: protocol for protocol in list_protocols(manifest)}
     if name not in known:
         raise OptionError(
-            "protocol", f"{name!r} is none that {manifest.path} can serve", f"choose of: {', '.join(known)}"
+            "protocol", f"is {name!r}", f"must be one of {', '.join(known)} for {manifest.path}"
         )
     return known[name]
 
@@ -90,7 +91,7 @@ def _same(kind: str, column: str, value: str) -> Protocol:
 
 def _left_out(method: str) -> Protocol:
     literal = sql_literals([method])
-    # A name may stand for a method and for the source of reals: reals stay on both sides.
+    # A method may have the name of a source of reals: reals stay on both sides.
     return Protocol(
         f"leave-out/{method}",
         f"label = {REAL} or method != {literal}",

@@ -1,4 +1,4 @@
-"""A detector on the same faces, changed step by step: how soon it loses them."""
+"""AUC of a detector on corrupted crops, by level of the corruption."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 from deepfake_detect.data.manifest import ALL_SPLITS, Manifest
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS, Corrupted, check_corruptions
-from deepfake_detect.evaluation.evaluate import intervals_to_json
+from deepfake_detect.evaluation.options import ResamplingOptions
 from deepfake_detect.evaluation.predict import score_manifest
+from deepfake_detect.evaluation.results import intervals_to_json
 from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
 from deepfake_detect.metrics import Interval, intervals_of, resample_groups, resampled_metrics
-from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.models.detector import BaseDetector
 
-# Of fewer crops, starting processes to read them takes longer than reading them.
+# With fewer crops, starting processes to read them takes longer than reading them.
 _FEW_CROPS = 1000
 
 
@@ -28,7 +29,7 @@ class RobustnessPoint:
     Attributes:
         level: As in ``corruptions.CORRUPTIONS``.
         auc: With a bootstrap interval over videos.
-        change: AUC less that of the unchanged crops, on the same draws.
+        change: AUC minus that of the unchanged crops, on the same resamples.
     """
 
     level: float
@@ -38,13 +39,13 @@ class RobustnessPoint:
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """AUC against level, for each corruption.
+    """AUC by level, for each corruption.
 
     Attributes:
-        unchanged: AUC on the same videos as they are.
-        curves: By corruption, a point per level, from the mildest on.
-        num_videos_real, num_videos_fake: Videos measured.
-        seed: Of the choice of videos and of the bootstrap.
+        unchanged: AUC of the unchanged crops of the same videos.
+        curves: By corruption, a point per level, the mildest first.
+        num_videos_real, num_videos_fake: Number of videos.
+        seed: Seed of the choice of videos and of the bootstrap.
     """
 
     unchanged: Interval
@@ -54,8 +55,11 @@ class Robustness:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: ``unchanged`` and ``curves``, by corruption a list of ``level``, ``auc``
-        and ``change``, the last two as ``{"value", "low", "high"}``; the counts and the seed."""
+        """Return plain values.
+
+        Keys: ``unchanged``; ``curves``, by corruption a list of ``level``, ``auc`` and ``change``;
+        ``num_videos_real``, ``num_videos_fake`` and ``seed``. AUCs are ``{"value", "low", "high"}``.
+        """
         curves = {
             name: [
                 {"level": one.level, **intervals_to_json({"auc": one.auc, "change": one.change})}
@@ -69,44 +73,45 @@ class Robustness:
 
 
 def measure_robustness(
-    scorer: TorchDetector,
+    scorer: BaseDetector,
     manifest: Manifest,
     *,
     split: str,
     num_videos: int,
     names: tuple[str, ...] = tuple(CORRUPTIONS),
     aggregation_rule: str | None = None,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    num_resamples: int = ResamplingOptions.num_resamples,
+    seed: int = ResamplingOptions.seed,
     num_workers: int | None = None,
     show_progress: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Robustness:
-    """Measure a detector on changed crops of some videos of a split.
+    """Measure the AUC of a detector on corrupted crops of some videos of a split.
 
-    The stored crops are changed, narrowed to the detector's margin and before they are resized to
-    its input: H.264 sees a crop as a key frame by itself, not the frame it was cut from, and the
-    faces are those found in the unchanged frames.
+    Stored crops are corrupted after they are narrowed to the detector's margin and before they are
+    resized to its input: H.264 encodes a crop as a key frame of its own, not the frame that it was cut
+    from, and the faces are those detected in the original frames.
 
     Args:
-        scorer: Detector on its device.
-        manifest: Crops, filtered as wanted.
+        scorer: Detector of any kind.
+        manifest: Crops; filters select the measured ones.
         split: Which to measure on.
-        num_videos: How many, an even number, half of them real, drawn by lot; all of a smaller class.
+        num_videos: Number of videos chosen at random, even, half of them real; all of a class that has
+            fewer.
         names: Of ``CORRUPTIONS``.
         aggregation_rule: From faces to a video; the detector's own when ``None``.
-        num_resamples: Bootstrap draws over videos, from 1.
-        seed: Of the lots and the draws.
+        num_resamples: Number of bootstrap resamples of videos.
+        seed: Seed of the choice of videos and of the bootstrap.
         num_workers, show_progress: As for ``predict.score_manifest``.
-        say: Called with a line after each corruption.
+        log: Called with a line after each corruption.
 
     Returns:
-        AUC at every level, all on the same videos and draws.
+        AUC at every level, all on the same videos and resamples.
 
     Raises:
-        OptionError: An unknown corruption, an odd number of videos or fewer than 2, or as for
+        OptionError: A corruption is unknown, the number of videos is odd or below 2, or as for
             ``score_manifest``.
-        ManifestError: A class is absent, or not one crop can be read.
+        ManifestError: A class is absent, or none of the crops can be read.
 
     Source: sweeps over levels as in Hendrycks & Dietterich, ICLR 2019, and the perturbations of
     DeeperForensics-1.0 (arXiv:2001.03024).
@@ -131,40 +136,38 @@ def measure_robustness(
 
     plain = videos(None)
     if len(np.unique(plain.label)) < 2:
-        raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
+        raise ManifestError(manifest.path, "has only one class", "measure on real and fake videos")
     resample_counts = resample_groups(len(plain.video_id), num_resamples=num_resamples, seed=seed)
-    reference = _draws(plain, resample_counts, scorer.config.threshold)
+    reference = _resampled(plain, resample_counts, scorer.config.threshold)
     curves = {}
     for name in names:
         points = []
         for level in CORRUPTIONS[name].levels:
-            drawn = _draws(videos(Corrupted(name, level)), resample_counts, scorer.config.threshold)
-            change = intervals_of(drawn[0] - reference[0], drawn[1] - reference[1])["auc"]
-            points.append(RobustnessPoint(level, intervals_of(*drawn)["auc"], change))
+            found = _resampled(videos(Corrupted(name, level)), resample_counts, scorer.config.threshold)
+            change = intervals_of(found[0] - reference[0], found[1] - reference[1])["auc"]
+            points.append(RobustnessPoint(level, intervals_of(*found)["auc"], change))
         curves[name] = tuple(points)
-        say(f"{CORRUPTIONS[name].words}: " + ", ".join(f"{p.level:g}: {p.auc.value:.3f}" for p in points))
+        log(f"{CORRUPTIONS[name].words}: " + ", ".join(f"{p.level:g}: {p.auc.value:.3f}" for p in points))
     num_fake = int(plain.label.sum())
     unchanged = intervals_of(*reference)["auc"]
     return Robustness(unchanged, curves, len(plain.label) - num_fake, num_fake, seed)
 
 
 def check_robustness(manifest: Manifest, *, split: str, num_videos: int, names: Collection[str]) -> None:
-    """Refuse what :func:`measure_robustness` would refuse, before any work is done.
+    """Check the options of :func:`measure_robustness` before any work is done.
 
     Args, Raises:
-        As there.
+        As for :func:`measure_robustness`.
     """
     check_corruptions(tuple(names))
     if num_videos < 2 or num_videos % 2:
-        raise OptionError(
-            "robustness_videos", f"is {num_videos}", "pass an even number from 2, usually some hundreds"
-        )
+        raise OptionError("robustness_videos", f"is {num_videos}", "must be an even number from 2")
     labels = manifest.split(split).query("select distinct label from rows")
     if labels.num_rows < 2:
-        raise ManifestError(manifest.path, "holds one class alone", "measure on real and fake videos")
+        raise ManifestError(manifest.path, "has only one class", "measure on real and fake videos")
 
 
-def _draws(
+def _resampled(
     videos: VideoSamples, resample_counts: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     positions = np.arange(len(videos.label))

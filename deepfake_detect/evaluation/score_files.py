@@ -1,15 +1,15 @@
-"""Scores as files: of any tool, CSV or Parquet, and ours, so that anyone can recompute a result.
+"""Files of scores, CSV or Parquet: those of any tool, and those that an evaluation writes.
 
 A row is one face of one frame. Columns: ``video_id``, ``dataset``, ``method``, ``label`` (1 = fake),
-``frame_index``, ``fake_probability`` (0 to 1); if there, ``track_id`` (the person's number within the
-video; without it there is no track level), ``identity`` (the person seen, over all videos),
-``compression``, ``reason`` (why a row has no probability, such as ``no_face``). Every further column
-can slice the results. A row without a probability is a video, or a face, that could not be scored: it
+``frame_index`` and ``fake_probability`` (0 to 1); optional are ``track_id`` (number of the person within
+the video; without it there is no track level), ``identity`` (the person, over all videos),
+``compression`` and ``reason`` (why a row has no probability, such as ``no_face``). Results can be sliced
+by every further column. A row without a probability is a video, or a face, that could not be scored; it
 counts in the coverage.
 
-**A video is dataset + method + video_id**, and its compression where the file has that column: its
-identity is ``dataset/method/compression/video_id``, as in our own files, less what is not known. A
-file in which every ``video_id`` begins with ``dataset/method/`` gives whole identities already.
+**A video is dataset + method + video_id**, and its compression if the file has that column: its
+identity is ``dataset/method/compression/video_id``, without the parts that are unknown. If every
+``video_id`` of a file starts with ``dataset/method/``, they are identities already.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from deepfake_detect.errors import ManifestError
+from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.io.plain import from_plain
 
 SCORES_NAME = "scores.parquet"
 _TEXT = ("video_id", "dataset", "method")
@@ -41,42 +43,39 @@ _FURTHER_TEXT = ("identity", "compression", "reason", "path")
 _KEY = b"deepfake_detect.scores"
 _NO_PROBABILITY = "no fake_probability"
 _NULLS = ["", "nan", "NaN", "NA", "N/A", "null", "NULL", "None"]
-# Above it not every whole number is a float.
-_MOST = 2**53
+# Above it not every integer is a float.
+_MAX_INTEGER = 2**53
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreFile:
-    """What a file of scores holds.
+    """Content of a file of scores.
 
     Attributes:
         table: The scored faces.
         coverage: Which videos the file names, and which of them have no score.
-        facts: What a file of ours says besides: ``name`` of the detector, ``threshold``,
-            ``aggregation_rule``, ``aggregation_weights``, ``uncertain_band``, ``seen`` (which measured
-            videos the detector knew), ``has_logits`` (whether the column ``logit`` is that of the
-            probabilities before calibration); empty for other tools' files.
+        decision: How the scores become verdicts; the defaults for files of other tools.
     """
 
     table: ScoreTable
     coverage: Coverage
-    facts: dict[str, Any] = field(default_factory=dict)
+    decision: DecisionFacts
 
 
 def read_scores(path: str | os.PathLike[str]) -> ScoreFile:
     """Read scores of any tool.
 
     Args:
-        path: ``.csv`` or ``.parquet``, or an evaluation's folder (its ``scores.parquet``).
+        path: ``.csv`` or ``.parquet``, or the folder of an evaluation (its ``scores.parquet``).
 
     Returns:
         The scores. ``video_id`` of the table is the identity described above. The coverage of a
-        filtered copy of our own file is that of its rows.
+        filtered copy of an evaluation's file is that of its rows.
 
     Raises:
         ManifestError: The file is missing or unreadable, lacks a column or has one twice, has no row
-            or none with a probability, holds labels other than 0 and 1, probabilities outside 0 to 1,
-            rows that are equal throughout, or labels that contradict one another within a video.
+            or none with a probability, has labels other than 0 and 1, probabilities outside 0 to 1,
+            duplicate rows, or rows of one video that differ in the label.
 
     Example:
         >>> import tempfile
@@ -97,30 +96,40 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreFile:
     _check_labels_agree(file, columns)
     is_scored = ~np.isnan(columns["fake_probability"])
     if not is_scored.any():
-        raise ManifestError(file, "not one row has a fake_probability", "score at least one face")
+        raise ManifestError(file, "no row has a fake_probability", "score at least one face")
     table = _table(file, {name: column[is_scored] for name, column in columns.items()})
     coverage = _coverage(columns, is_scored)
     if metadata is None:
-        return ScoreFile(table, coverage)
-    facts = json.loads(metadata)
-    whole = Coverage.from_json(facts.pop("coverage"), rows=coverage.rows)
-    # Rows that were filtered out since tell of nothing; a file of ours is trusted as a whole alone.
-    is_whole = facts.pop("num_rows", rows.num_rows) == rows.num_rows
-    is_whole = is_whole and whole.videos_scored == coverage.videos_scored
-    return ScoreFile(table, whole if is_whole else coverage, facts)
+        return ScoreFile(table, coverage, DecisionFacts(name=Path(path).stem))
+    recorded, num_rows, decision = _read_metadata(file, metadata, coverage.rows)
+    # The recorded coverage holds for the complete file only, not for a filtered copy.
+    is_complete = num_rows in (None, len(rows)) and recorded.videos_scored == coverage.videos_scored
+    return ScoreFile(table, recorded if is_complete else coverage, decision)
+
+
+def _read_metadata(
+    file: Path, metadata: bytes, rows: Sequence[UnscoredFace]
+) -> tuple[Coverage, int | None, DecisionFacts]:
+    """Return the coverage, number of rows and decision that an evaluation recorded."""
+    try:
+        facts = json.loads(metadata)
+        recorded = Coverage.from_json(facts.pop("coverage"), rows=rows)
+        return recorded, facts.pop("num_rows", None), from_plain(DecisionFacts, facts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ManifestError(file, f"its description cannot be read ({error})", "evaluate again") from error
 
 
 def write_scores(
-    path: str | os.PathLike[str], table: ScoreTable, coverage: Coverage, *, facts: dict[str, Any]
+    path: str | os.PathLike[str], table: ScoreTable, coverage: Coverage, *, decision: DecisionFacts
 ) -> None:
-    """Write scores as Parquet, atomically; :func:`read_scores` gives them back.
+    """Write scores as Parquet, atomically; :func:`read_scores` reads them.
 
     Args:
         path: File to write.
         table: A row per scored face; its details are columns too.
-        coverage: Kept in the file's metadata; its ``rows`` follow the scored ones, with a ``reason``
-            in place of a probability.
-        facts: As in :class:`ScoreFile`.
+        coverage: Stored in the file's metadata; its ``rows`` follow the scored ones, with a ``reason``
+            instead of a probability.
+        decision: Stored in the file's metadata.
     """
     columns = table.columns()
     columns.setdefault("dataset", np.full(len(table.label), "unknown"))
@@ -131,14 +140,15 @@ def write_scores(
         ordered.pop("track_id")
     values = _with_unscored({name: column.tolist() for name, column in ordered.items()}, coverage.rows)
     num_rows = len(table.label) + len(coverage.rows)
-    metadata = {_KEY: json.dumps({**facts, "coverage": coverage.to_json(), "num_rows": num_rows}).encode()}
+    facts = {**asdict(decision), "coverage": coverage.to_json(), "num_rows": num_rows}
+    metadata = {_KEY: json.dumps(facts).encode()}
     rows = pa.table({name: pa.array(column) for name, column in values.items()})
     with atomic_path(path) as temporary:
         pq.write_table(rows.replace_schema_metadata(metadata), temporary)
 
 
 def as_array(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column as numbers, absent ones NaN, or as text, absent ones ``None``."""
+    """Return a column as numbers, nulls as NaN, or as text, nulls as ``None``."""
     if pa.types.is_null(column.type):
         return np.full(len(column), np.nan)
     if pa.types.is_decimal(column.type):
@@ -146,24 +156,24 @@ def as_array(column: pa.ChunkedArray) -> np.ndarray:
     is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     if not is_number:
         return np.array([None if value is None else str(value) for value in column.to_pylist()], object)
-    # Whole numbers with gaps become floats, whose gaps are NaN.
+    # Integers with nulls become floats with NaN.
     values: np.ndarray = column.to_numpy(zero_copy_only=False)
     return values
 
 
 def plain_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns of one value a row: all but lists and the like."""
+    """Return the columns with one value per row, not lists or structures."""
     return [one.name for one in schema if not pa.types.is_nested(one.type)]
 
 
 def _with_unscored(columns: dict[str, list[Any]], unscored: Sequence[UnscoredFace]) -> dict[str, list[Any]]:
-    """Return columns with the rows that have no probability after the others."""
+    """Return columns with the rows without a probability appended."""
     if not unscored:
         return columns
     columns.setdefault("reason", [None] * len(columns["label"]))
-    after = {name: [getattr(one, name) for one in unscored] for name in asdict(unscored[0])}
-    nothing: list[Any] = [None] * len(unscored)
-    return {name: [*column, *after.get(name, nothing)] for name, column in columns.items()}
+    appended = {name: [getattr(one, name) for one in unscored] for name in asdict(unscored[0])}
+    nulls: list[Any] = [None] * len(unscored)
+    return {name: [*column, *appended.get(name, nulls)] for name, column in columns.items()}
 
 
 def _read_rows(file: Path) -> pa.Table:
@@ -171,15 +181,15 @@ def _read_rows(file: Path) -> pa.Table:
         raise ManifestError(file, "there is no such file of scores", "pass a CSV or Parquet file")
     is_parquet = file.suffix.lower() == ".parquet"
     try:
-        # Read from a stream, so that a folder's name (a=b) is no column.
+        # From a stream: of a path, pyarrow makes folder names such as a=b a column.
         with open(file, "rb") as stream:
             rows = pq.read_table(stream) if is_parquet else _read_csv(stream)
-        _ = rows.column_names  # a header that is no text is noticed only now
+        _ = rows.column_names  # raises if the header is not text
         return rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         kind = "Parquet" if is_parquet else "CSV"
         if not is_parquet:
-            _explain(file, str(error))
+            _explain_csv_error(file, str(error))
         raise ManifestError(
             file, f"cannot be read as {kind} ({error})", f"the columns are {', '.join(_REQUIRED)}"
         ) from error
@@ -187,27 +197,27 @@ def _read_rows(file: Path) -> pa.Table:
 
 def _read_csv(stream: Any) -> pa.Table:
     options = pyarrow.csv.ConvertOptions(
-        # Names such as 003 are text, whatever they look like.
+        # Names such as 003 are text, although they look like numbers.
         column_types={
             **dict.fromkeys((*_TEXT, *_FURTHER_TEXT), pa.string()),
             **dict.fromkeys((*_NUMBERS, "track_id"), pa.float64()),
         },
         null_values=_NULLS,
-        strings_can_be_null=False,  # None and NA are names that a method may have
+        strings_can_be_null=False,  # a method may be called None or NA
     )
     return pyarrow.csv.read_csv(stream, convert_options=options)
 
 
-def _explain(file: Path, words: str) -> None:
-    """Refuse a CSV in better words, where what the reader stumbled over is plain."""
+def _explain_csv_error(file: Path, message: str) -> None:
+    """Raise a clearer error for the two common faults: other separators, and text among numbers."""
     with open(file, newline="", encoding="utf-8-sig", errors="replace") as stream:
         header = next(csv.reader(stream), [])
-    _refuse_other_separators(file, header)
-    found = re.search(r"column #(\d+): .*invalid value '(.*?)'", words)
+    _check_separators(file, header)
+    found = re.search(r"column #(\d+): .*invalid value '(.*?)'", message)
     if found is None:
         return
     name = header[int(found[1])]
-    raise ManifestError(file, f"column {name} holds {found[2]!r}, which is no number", _remedy(name))
+    raise ManifestError(file, f"column {name} has {found[2]!r}, which is not a number", _remedy(name))
 
 
 def _remedy(name: str) -> str:
@@ -215,7 +225,7 @@ def _remedy(name: str) -> str:
 
 
 def _check_columns(file: Path, rows: pa.Table) -> dict[str, np.ndarray]:
-    """Return every column that has a name as an array; nulls are None in text and NaN in numbers."""
+    """Return every named column as an array; nulls are None in text and NaN in numbers."""
     names = [name for name in rows.column_names if name]
     _check_names(file, names)
     if rows.num_rows == 0:
@@ -225,23 +235,23 @@ def _check_columns(file: Path, rows: pa.Table) -> dict[str, np.ndarray]:
         columns["label"] = as_array(rows["label"].cast(pa.int8()))
     for name in _TEXT:
         if name not in columns:
-            raise ManifestError(file, f"column {name} holds lists", "write text")
+            raise ManifestError(file, f"column {name} has lists", "write text")
         columns[name] = _as_text(columns[name])
         if not all(columns[name]):
-            raise ManifestError(file, f"column {name} holds empty or missing text", "name every row")
+            raise ManifestError(file, f"column {name} has empty or missing text", "name every row")
     for name in ("identity", "compression"):
         if name in columns:
             columns[name] = _as_text(columns[name])
     for name in _NUMBERS:
         if name not in columns or columns[name].dtype == object:
-            raise ManifestError(file, f"column {name} holds text", _remedy(name))
+            raise ManifestError(file, f"column {name} has text", _remedy(name))
         columns[name] = columns[name].astype(np.float64)
     _check_values(file, columns["label"], columns["fake_probability"])
     return columns
 
 
 def _check_names(file: Path, names: list[str]) -> None:
-    _refuse_other_separators(file, names)
+    _check_separators(file, names)
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise ManifestError(
@@ -249,17 +259,17 @@ def _check_names(file: Path, names: list[str]) -> None:
         )
     for name in names:
         if names.count(name) > 1:
-            raise ManifestError(file, f"has column {name} {names.count(name)} times", "leave one of them out")
+            raise ManifestError(file, f"has column {name} {names.count(name)} times", "drop one of them")
 
 
-def _refuse_other_separators(file: Path, names: list[str]) -> None:
+def _check_separators(file: Path, names: list[str]) -> None:
     for sign, words in {";": "semicolons", "\t": "tabs"}.items():
         if len(names) == 1 and sign in names[0]:
-            raise ManifestError(file, f"its columns are separated by {words}", "separate them by commas")
+            raise ManifestError(file, f"has columns separated by {words}", "separate them by commas")
 
 
 def _as_text(values: np.ndarray) -> np.ndarray:
-    """Return text, ``None`` where there is none; whole numbers as they are counted."""
+    """Return text, ``None`` for empty text; numbers without trailing zeros."""
     if values.dtype == object:
         return np.array([value or None for value in values], dtype=object)
     return np.array([None if value != value else f"{value:.15g}" for value in values.tolist()], object)
@@ -268,7 +278,7 @@ def _as_text(values: np.ndarray) -> np.ndarray:
 def _check_values(file: Path, labels: np.ndarray, probabilities: np.ndarray) -> None:
     if not np.isin(labels, (0.0, 1.0)).all():
         raise ManifestError(
-            file, "column label holds values other than 0 and 1", "write 0 for real and 1 for fake"
+            file, "column label has values other than 0 and 1", "write 0 for real and 1 for fake"
         )
     known = probabilities[~np.isnan(probabilities)]
     outside = known[(known < 0.0) | (known > 1.0)]
@@ -276,7 +286,7 @@ def _check_values(file: Path, labels: np.ndarray, probabilities: np.ndarray) -> 
         raise ManifestError(
             file,
             f"{len(outside):,} values of fake_probability are outside 0 to 1, such as {outside[0]:.4g}",
-            "write probabilities (the sigmoid of logits), and leave those empty that there are not",
+            "write probabilities (the sigmoid of logits), and leave missing ones empty",
         )
 
 
@@ -288,11 +298,11 @@ def _video_ids(columns: dict[str, np.ndarray]) -> np.ndarray:
         full = [name for *_, name in keys]
     else:
         full = ["/".join(_parts(*key)) for key in keys]
-    # A slash within a name may make one identity of two videos: there it is written otherwise.
+    # A slash within a name may give two videos one identity: escape it there.
     videos = set(zip(full, keys, strict=True))
-    times = Counter(identity for identity, _ in videos)
+    count = Counter(identity for identity, _ in videos)
     names = {
-        (identity, key): identity if times[identity] == 1 else "/".join(map(_escaped, _parts(*key)))
+        (identity, key): identity if count[identity] == 1 else "/".join(map(_escaped, _parts(*key)))
         for identity, key in videos
     }
     return np.array([names[one] for one in zip(full, keys, strict=True)], dtype=object)
@@ -309,7 +319,7 @@ def _escaped(part: str) -> str:
 
 
 def _check_labels_agree(file: Path, columns: dict[str, np.ndarray]) -> None:
-    of_row = _numbers_of(columns["video_id"])
+    of_row = _codes(columns["video_id"])
     _, first_row = np.unique(of_row, return_index=True)
     disagreeing = columns["label"] != columns["label"][first_row][of_row]
     if disagreeing.any():
@@ -319,18 +329,22 @@ def _check_labels_agree(file: Path, columns: dict[str, np.ndarray]) -> None:
         )
 
 
-def _numbers_of(names: np.ndarray) -> np.ndarray:
-    """Return the number of each name, from 0 in the order in which they come."""
-    numbers: np.ndarray = pa.array(names, pa.string()).dictionary_encode().indices.to_numpy()
-    return numbers
+def _codes(names: np.ndarray) -> np.ndarray:
+    """Return the index of each name in the order of first occurrence."""
+    codes: np.ndarray = pa.array(names, pa.string()).dictionary_encode().indices.to_numpy()
+    return codes
 
 
 def _table(file: Path, columns: dict[str, np.ndarray]) -> ScoreTable:
     """Return the scored rows as a table."""
     own = {*_REQUIRED, "track_id"} - {"dataset"}
-    frames = _whole(file, "frame_index", columns["frame_index"])
+    frames = _integers(file, "frame_index", columns["frame_index"])
     has_tracks = "track_id" in columns
-    tracks = _whole(file, "track_id", columns["track_id"]) if has_tracks else _numbered(file, columns, frames)
+    tracks = (
+        _integers(file, "track_id", columns["track_id"])
+        if has_tracks
+        else _numbered_faces(file, columns, frames)
+    )
     return ScoreTable(
         video_id=columns["video_id"],
         method=columns["method"],
@@ -343,9 +357,9 @@ def _table(file: Path, columns: dict[str, np.ndarray]) -> ScoreTable:
     )
 
 
-def _numbered(file: Path, columns: dict[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
-    """Number the faces of each frame, from 0 in the order of the file."""
-    of_video = _numbers_of(columns["video_id"])
+def _numbered_faces(file: Path, columns: dict[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
+    """Return the index of each face within its frame, in the order of the file."""
+    of_video = _codes(columns["video_id"])
     order = np.lexsort((np.arange(len(frames)), frames, of_video))
     keys = np.stack([of_video, frames], axis=1)[order]
     is_first = np.append(True, (keys[1:] != keys[:-1]).any(axis=1))
@@ -353,12 +367,12 @@ def _numbered(file: Path, columns: dict[str, np.ndarray], frames: np.ndarray) ->
     numbers = np.empty(len(frames), np.int64)
     numbers[order] = np.arange(len(frames)) - starts[of_frame]
     num_faces = np.bincount(of_frame)
-    _refuse_duplicates(file, columns, order[num_faces[of_frame] > 1])
+    _check_duplicates(file, columns, order[num_faces[of_frame] > 1])
     return numbers
 
 
-def _refuse_duplicates(file: Path, columns: dict[str, np.ndarray], rows: np.ndarray) -> None:
-    """Refuse rows that are equal in every column, among those given."""
+def _check_duplicates(file: Path, columns: dict[str, np.ndarray], rows: np.ndarray) -> None:
+    """Raise if two of the given rows are equal in every column."""
     seen: set[tuple[str, ...]] = set()
     for row in rows:
         values = tuple(str(column[row]) for column in columns.values())
@@ -366,19 +380,17 @@ def _refuse_duplicates(file: Path, columns: dict[str, np.ndarray], rows: np.ndar
             frame = f"{columns['frame_index'][row]:g}"
             raise ManifestError(
                 file,
-                f"holds duplicate rows, such as those of video {columns['video_id'][row]}, frame {frame}",
-                "write each face once; a column track_id tells two faces of a frame apart",
+                f"has duplicate rows, such as those of video {columns['video_id'][row]}, frame {frame}",
+                "write each face once; a column track_id distinguishes two faces of a frame",
             )
         seen.add(values)
 
 
-def _whole(file: Path, name: str, values: np.ndarray) -> np.ndarray:
+def _integers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
     numbers = values.astype(np.float64) if values.dtype != object else np.full(len(values), np.nan)
     # Written so that NaN fails too.
-    if not ((numbers == np.round(numbers)) & (numbers >= 0.0) & (numbers < _MOST)).all():
-        raise ManifestError(
-            file, f"column {name} holds values that are no whole numbers from 0", "count from 0"
-        )
+    if not ((numbers == np.round(numbers)) & (numbers >= 0.0) & (numbers < _MAX_INTEGER)).all():
+        raise ManifestError(file, f"column {name} has values that are not integers from 0", "count from 0")
     return numbers.astype(np.int64)
 
 
@@ -403,4 +415,4 @@ def _coverage(columns: dict[str, np.ndarray], is_scored: np.ndarray) -> Coverage
 
 
 def _frame(number: float) -> int | None:
-    return int(number) if 0.0 <= number < _MOST else None
+    return int(number) if 0.0 <= number < _MAX_INTEGER else None

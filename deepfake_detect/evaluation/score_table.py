@@ -1,4 +1,4 @@
-"""Finished scores as columns, what they cover, and the videos they belong to."""
+"""Scores as columns, their coverage, and the videos they belong to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepfake_detect.evaluation.aggregation import (
 )
 from deepfake_detect.records import FAKE, REAL
 
-# What is beside the columns of a table.
+# Fields that are not columns.
 _NO_COLUMNS = ("details", "has_tracks")
 
 
@@ -29,23 +29,23 @@ class ScoreTable:
     """One row per scored face crop; every array has the same length N >= 1.
 
     Attributes:
-        video_id: text (N,), object or str dtype. *The* identity of a video, unique across methods
-            and datasets; never a folder or file name, which four methods may share.
-        method: text (N,), the forgery method, or for reals their source.
+        video_id: text (N,), object or str dtype. Identity of the video, unique across methods and
+            datasets; not a folder or file name, which four methods may have in common.
+        method: text (N,), the forgery method, or the source of a real.
         label: int (N,), 0 = real, 1 = fake.
-        track_id: int (N,), the person's track within the video, from 0.
-        frame_index: int (N,), position in presentation order, from 0.
+        track_id: int (N,), track of the person within the video, from 0.
+        frame_index: int (N,), index in presentation order.
         fake_probability: float (N,), 0 to 1.
-        details: Any further columns by name, each (N,), such as ``dataset`` or ``native_size``: what
-            results can be sliced by, and what is written beside the scores. ``identity`` names the
-            person seen, for intervals that resample people.
-        has_tracks: Whether ``track_id`` tells people apart. Where it does not, it numbers the faces
-            of a frame, and there is no track level.
+        details: Further columns by name, each (N,), such as ``dataset`` or ``native_size``. Results can
+            be sliced by them, and they are written with the scores. ``identity`` names the person, for
+            intervals that resample people.
+        has_tracks: Whether ``track_id`` separates people. If not, it numbers the faces of a frame, and
+            there is no track level.
 
     Raises:
-        ManifestError: Arrays that are empty or of unequal length, text that is missing or holds the
-            character NUL, numbers of the wrong kind, labels other than 0 and 1, probabilities that
-            are NaN or outside 0 to 1.
+        ManifestError: Arrays are empty or differ in length, text is missing or has the character NUL,
+            numbers have the wrong type, labels are not 0 or 1, or probabilities are NaN or outside 0
+            to 1.
     """
 
     video_id: np.ndarray
@@ -62,30 +62,32 @@ class ScoreTable:
         if set(shapes.values()) != {(len(self.video_id),)}:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise ManifestError(
-                "score table", f"columns of unequal shape: {listed}", "pass one value per face in each"
+                "score table",
+                f"has columns that differ in shape: {listed}",
+                "pass one value per face in each",
             )
         if len(self.video_id) == 0:
             raise ManifestError("score table", "has no row", "score at least one face")
         for name in ("video_id", "method"):
             if not all(isinstance(value, str) and value for value in getattr(self, name)):
-                raise ManifestError(f"score table, {name}", "holds empty or missing text", "name every row")
-            # numpy drops them from the end of a text, so that two names would be one.
+                raise ManifestError(f"score table, {name}", "has empty or missing text", "name every row")
+            # NumPy drops trailing NULs, so that two names would become one.
             if any("\0" in value for value in getattr(self, name)):
-                raise ManifestError(f"score table, {name}", "holds the character NUL", "name it without")
+                raise ManifestError(f"score table, {name}", "has the character NUL", "remove it")
         for name in ("label", "track_id", "frame_index"):
             if not np.issubdtype(getattr(self, name).dtype, np.integer):
                 kind = getattr(self, name).dtype
-                raise ManifestError(f"score table, {name}", f"holds {kind}", "pass an array of integers")
+                raise ManifestError(f"score table, {name}", f"has {kind}", "pass an array of integers")
         if not np.isin(self.label, (REAL, FAKE)).all():
             raise ManifestError(
-                "score table, label", "holds values other than 0 and 1", "pass 0 for real and 1 for fake"
+                "score table, label", "has values other than 0 and 1", "pass 0 for real and 1 for fake"
             )
         # Written so that NaN fails too.
         if not ((self.fake_probability >= 0.0) & (self.fake_probability <= 1.0)).all():
             raise ManifestError(
                 "score table, fake_probability",
-                "holds NaN or values outside 0 to 1",
-                "leave out what was not scored and list it in the coverage",
+                "has NaN or values outside 0 to 1",
+                "drop faces without a score and list them in the coverage",
             )
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -93,7 +95,7 @@ class ScoreTable:
         return {**self._own_columns(), **self.details}
 
     def take(self, rows: np.ndarray) -> ScoreTable:
-        """Return some rows, chosen by position or by a mask."""
+        """Return some rows, chosen by index or mask."""
         own = {name: column[rows] for name, column in self._own_columns().items()}
         details = {name: column[rows] for name, column in self.details.items()}
         return ScoreTable(**own, details=details, has_tracks=self.has_tracks)
@@ -104,13 +106,13 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class UnscoredFace:
-    """A row without a probability: a video, or a face, that was to be scored.
+    """A video, or a face, that should have a score and has none.
 
     Attributes:
         video_id, dataset, method: Text.
         label: 0 = real, 1 = fake.
-        frame_index: ``None`` where the whole video has no score.
-        reason: Why there is none; empty where unknown.
+        frame_index: ``None`` if the whole video has no score.
+        reason: Why there is no score; empty if unknown.
     """
 
     video_id: str
@@ -123,17 +125,16 @@ class UnscoredFace:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of the videos asked for stand behind the numbers.
+    """How many of the requested videos were scored.
 
     Attributes:
-        videos_expected: Videos of the list or split that was to be evaluated.
+        videos_expected: Videos of the evaluated list or split.
         videos_scored: Videos with at least one scored face.
-        videos_without_face: Videos read well in which no face was found.
+        videos_without_face: Readable videos without a detected face.
         videos_failed: Videos that could not be read or scored.
         unscored: ``(video_id, reason)`` of each video without a score.
         faces_unscored: Rows without a probability, of scored videos and others.
-        rows: What is known of videos and faces without a score, to be written beside the scores;
-            need not hold all of them.
+        rows: Videos and faces without a score, written with the scores; may be incomplete.
 
     Raises:
         OptionError: A negative count, or counts that do not add up.
@@ -156,14 +157,14 @@ class Coverage:
         faces_unscored: int = 0,
         rows: Sequence[UnscoredFace] = (),
     ) -> Coverage:
-        """Return the coverage that leaves these videos out.
+        """Return the coverage for a number of scored videos and the unscored ones.
 
         Args:
             num_scored: Videos with a score.
-            unscored: Why each other video has none; ``data.failures.NO_FACE`` where it shows no
-                face, in any case and with any sign between its words.
+            unscored: Reason by unscored video; ``data.failures.NO_FACE`` for no face, in any case and
+                with any separator between its words.
             faces_unscored: Rows without a probability.
-            rows: See above.
+            rows: As in the attributes.
 
         Example:
             >>> Coverage.of(3, {"a": "cannot be read"}).videos_expected
@@ -171,7 +172,9 @@ class Coverage:
             >>> Coverage.of(3, {"a": "No face"}).videos_without_face
             1
         """
-        num_without_face = sum(_letters(reason) == _letters(NO_FACE) for reason in unscored.values())
+        num_without_face = sum(
+            _only_letters(reason) == _only_letters(NO_FACE) for reason in unscored.values()
+        )
         return cls(
             videos_expected=num_scored + len(unscored),
             videos_scored=num_scored,
@@ -214,7 +217,7 @@ class Coverage:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], *, rows: Sequence[UnscoredFace] = ()) -> Coverage:
-        """Return what :meth:`to_json` was made of, and ``rows``, which it leaves out."""
+        """Return the coverage of :meth:`to_json`, with ``rows``, which JSON does not have."""
         unscored = tuple((one["video_id"], one["reason"]) for one in values["unscored"])
         return cls(**{**values, "unscored": unscored}, rows=tuple(rows))
 
@@ -224,11 +227,11 @@ class VideoSamples:
     """The V videos of a score table as samples, sorted by identity.
 
     Attributes:
-        video_id: str (V,), each once, rising.
+        video_id: str (V,), unique, ascending.
         method: str (V,).
         label: int64 (V,), 0 = real, 1 = fake.
         fake_probability: float64 (V,), 0 to 1, aggregated over the video's faces.
-        of_row: int64 (N,), for each row of the score table its video's position in the above.
+        of_row: int64 (N,), index of the video of each row of the score table.
     """
 
     video_id: np.ndarray
@@ -244,17 +247,17 @@ def video_samples(table: ScoreTable, *, aggregation_rule: str, weights: Sequence
     Args:
         table: Scored faces.
         aggregation_rule: A name in ``AGGREGATION_RULES``.
-        weights: Of the rule ``"logistic"``.
+        weights: Weights of the rule ``"logistic"``.
 
     Returns:
         The videos, sorted by identity.
 
     Raises:
         ManifestError: Rows of one video disagree on label or method, or list a face twice.
-        OptionError: An unknown rule, or one about people where the table does not tell them apart.
+        OptionError: The rule is unknown, or needs tracks that the table does not have.
 
-    Source: videos are told apart by ``video_id`` alone; tools that take a folder's name merge
-    the four FaceForensics++ fakes called ``000_003`` and report a wrong AUC.
+    Source: videos are identified only by ``video_id``; tools that use the folder name merge the four
+    FaceForensics++ fakes called ``000_003`` and report a wrong AUC.
 
     Example:
         >>> table = ScoreTable(*(np.array(column) for column in (
@@ -270,8 +273,8 @@ def video_samples(table: ScoreTable, *, aggregation_rule: str, weights: Sequence
     check_rule(aggregation_rule)
     if aggregation_rule not in rules_for(table):
         raise OptionError(
-            "rule",
-            f"{aggregation_rule} is about people, and the scores do not tell which faces are one person's",
+            "aggregation_rule",
+            f"is {aggregation_rule}, which needs the faces of each person, and the scores lack track_id",
             f"add a column track_id, or choose one of: {', '.join(rules_for(table))}",
         )
     clips = clips_of(table, of_row, weights=weights)
@@ -290,7 +293,7 @@ def clips_of(table: ScoreTable, of_row: np.ndarray, *, weights: Sequence[float] 
     Args:
         table: Scored faces.
         of_row: int (N,), the video of each row, from 0, as in :class:`VideoSamples`.
-        weights: Of the rule ``"logistic"``.
+        weights: Weights of the rule ``"logistic"``.
     """
     by_video = np.argsort(of_row, kind="stable")
     starts = np.searchsorted(of_row[by_video], np.arange(1, int(of_row.max()) + 1))
@@ -306,9 +309,9 @@ def clips_of(table: ScoreTable, of_row: np.ndarray, *, weights: Sequence[float] 
 
 
 def rules_for(table: ScoreTable) -> tuple[str, ...]:
-    """Return the rules from faces to a video that the table's columns allow.
+    """Return the aggregation rules that the table's columns allow.
 
-    Without tracks and with several faces in a frame nobody knows who is who.
+    Rules about people need tracks, unless no frame has more than one face.
     """
     unknown = not table.has_tracks and bool(table.track_id.any())
     return tuple(rule for rule in AGGREGATION_RULES if not (unknown and needs_tracks(rule)))
@@ -319,7 +322,7 @@ def aggregate_clips(clips: Sequence[ClipFaces], rule: str) -> np.ndarray:
     return np.array([AGGREGATION_RULES[rule](faces)[0] for faces in clips])
 
 
-def _letters(reason: str) -> str:
+def _only_letters(reason: str) -> str:
     return re.sub("[^a-z]", "", reason.lower())
 
 
@@ -332,18 +335,18 @@ def _check_agreement(table: ScoreTable, first_row: np.ndarray, of_row: np.ndarra
             row = disagreeing[0]
             raise ManifestError(
                 f"video {table.video_id[row]}",
-                f"its rows disagree on the {name}: {of_first[row]} and {column[row]}",
+                f"has rows that differ in the {name}: {of_first[row]} and {column[row]}",
                 "give each video an identity of its own, such as dataset/method/name",
             )
 
 
 def _check_faces_once(table: ScoreTable, of_row: np.ndarray) -> None:
     faces = np.stack([of_row, table.frame_index, table.track_id], axis=1)  # (N, 3)
-    _, first_row, times = np.unique(faces, axis=0, return_index=True, return_counts=True)
-    if times.max() > 1:
-        row = first_row[times.argmax()]
+    _, first_row, counts = np.unique(faces, axis=0, return_index=True, return_counts=True)
+    if counts.max() > 1:
+        row = first_row[counts.argmax()]
         raise ManifestError(
             f"video {table.video_id[row]}",
-            f"track {table.track_id[row]} is listed {times.max()} times in frame {table.frame_index[row]}",
+            f"has track {table.track_id[row]} {counts.max()} times in frame {table.frame_index[row]}",
             "score each face once and give each video an identity of its own",
         )

@@ -1,4 +1,4 @@
-"""What a detector's file tells of the videos it was trained and selected on, and those measured."""
+"""Evaluated videos that a detector was trained, selected or calibrated on."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from deepfake_detect.models.config import TrainingFacts
 
 CALIBRATED_USE = "calibrated"
 _USES = {"train": "trained", "val": "selected", CALIBRATED_USE: "calibrated"}
-_CONSEQUENCE = "these figures do not tell how it does on new ones"
+_CONSEQUENCE = "these figures do not show how it performs on new videos"
 
 
 def seen_notes(training: TrainingFacts, measured: Manifest) -> tuple[str, ...]:
-    """Return a line for each use the detector has made of measured videos; none is good news.
+    """Return a warning for each earlier use that the detector made of evaluated videos.
 
-    A detector's file holds a digest of every video it was trained, selected and calibrated on. An
-    older one holds a hash of each set alone: there the videos are known again only where the
-    measured rows, or a split of the file that they belong to, hold exactly those; some of them among
-    others are not noticed, and a line says so.
+    A detector file records a digest of every video that it was trained, selected and calibrated on.
+    Older files record only a hash of each set: their videos are recognized if the evaluated rows, or a
+    split that these belong to, are exactly that set. A warning states that single videos would not be.
 
     Args:
         training: ``DetectorConfig.training``.
-        measured: Rows that are measured.
+        measured: Rows that are evaluated.
 
     Returns:
-        Lines that begin with the manifest's path.
+        Lines that start with the path of the manifest; none if no video was used.
     """
     digests = set(video_digests(measured))
     known = {use: digests & training.digests(use) for use in _USES}
     if known[CALIBRATED_USE] <= known["val"]:
-        known[CALIBRATED_USE] = set()  # training calibrates on what it selects on: once is enough
+        known[CALIBRATED_USE] = (
+            set()
+        )  # training calibrates on the videos it selects on: one warning is enough
     notes = [
         f"{measured.path}: the detector was {_USES[use]} on {len(found):,} of the {len(digests):,} "
-        f"measured videos: {_CONSEQUENCE}"
+        f"evaluated videos: {_CONSEQUENCE}"
         for use, found in known.items()
         if found
     ]
     if "train" not in (training.video_sha256_prefixes or {}):
         notes += _notes_by_whole_sets(training, measured)
         notes.append(
-            f"{measured.path}: the detector's file does not tell one by one which videos it was trained "
-            "on: some of the measured ones may be among them"
+            f"{measured.path}: the detector file does not list the videos it was trained on: some of the "
+            "evaluated videos may be among them"
         )
     return tuple(notes)
 
@@ -52,14 +53,14 @@ def _notes_by_whole_sets(training: TrainingFacts, measured: Manifest) -> tuple[s
     if not uses:
         return ()
     whole = read_manifest(measured.path)
-    parts = {"the measured rows": measured}
+    parts = {"the evaluated rows": measured}
     parts |= {f"split {name}": whole.split(name) for name in splits_of(measured)}
-    told: dict[str, str] = {}
+    found: dict[str, str] = {}
     for words, part in parts.items():
         use = uses.get(part.video_ids_sha256())
         if use is not None:
-            told.setdefault(use, words)  # the rows themselves come before their split
+            found.setdefault(use, words)  # the rows themselves come before their split
     return tuple(
         f"{measured.path}: the detector was {use} on the videos of {words}: {_CONSEQUENCE}"
-        for use, words in told.items()
+        for use, words in found.items()
     )

@@ -1,4 +1,4 @@
-"""Videos by the value of a column: whether a detector is as good on small faces as on large ones."""
+"""Videos by the value of a column, such as the size of their faces."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.score_table import ScoreTable, VideoSamples
 from deepfake_detect.metrics import Interval
 
-# Shown whenever the scores have them. Small faces and poor detections are where detectors fail first.
+# Shown whenever the scores have them. Detectors fail first on small faces and poor detections.
 DEFAULT_SLICES = ("dataset", "compression", "codec", "native_size", "detection_score")
-# Upper ends of the bins, excluded; the last bin has none.
+# Upper bounds of the bins, exclusive; the last bin has none.
 _BIN_EDGES = {"native_size": (100.0, 200.0, 300.0), "detection_score": (0.9, 0.99, 0.999)}
-# Numbers of more distinct values than this are cut at their quartiles.
+# Columns with more distinct numbers than this are divided at their quartiles.
 _MOST_CATEGORIES = 12
-# Of more texts the commonest are kept, and the others are one slice together.
+# Of more texts than this the most frequent are kept; the others form one slice.
 _MOST_TEXTS = 50
 UNKNOWN = "unknown"
 OTHERS = "(others)"
@@ -30,8 +30,8 @@ class SliceResult:
 
     Attributes:
         value: In words, such as ``"below 100"``.
-        num_videos_real, num_videos_fake: Videos behind the numbers.
-        metrics: An interval per name of ``METRIC_NAMES``, at video level.
+        num_videos_real, num_videos_fake: Number of videos.
+        metrics: An interval per metric, at video level.
     """
 
     value: str
@@ -40,43 +40,41 @@ class SliceResult:
     metrics: dict[str, Interval]
 
 
-def slice_columns(table: ScoreTable, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns to slice by: those asked for, and the default ones that tell videos apart.
+def slice_columns(table: ScoreTable, requested: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns to slice by: the requested ones, and the default ones with several values.
 
     Raises:
-        OptionError: A column asked for is not there.
+        OptionError: A requested column does not exist.
     """
-    check_slices(asked, table.columns())
-    usual = [name for name in DEFAULT_SLICES if name in table.details and name not in asked]
-    return (*dict.fromkeys(asked), *(name for name in usual if not _is_constant(table.details[name])))
+    check_slices(requested, table.columns())
+    default = [name for name in DEFAULT_SLICES if name in table.details and name not in requested]
+    return (*dict.fromkeys(requested), *(name for name in default if not _is_constant(table.details[name])))
 
 
-def check_slices(asked: Collection[str], columns: Collection[str]) -> None:
-    """Refuse to slice by what is not there.
+def check_slices(requested: Collection[str], columns: Collection[str]) -> None:
+    """Check that the columns to slice by exist.
 
     Raises:
-        OptionError: A column asked for is none of the columns.
+        OptionError: A requested column does not exist.
     """
-    for name in asked:
+    for name in requested:
         if name not in columns:
-            raise OptionError(
-                "slice", f"the scores have no column {name!r}", f"choose of: {', '.join(sorted(columns))}"
-            )
+            raise OptionError("slice_by", f"is {name!r}", f"must be one of {', '.join(sorted(columns))}")
 
 
 def slice_of_videos(table: ScoreTable, videos: VideoSamples, column: str) -> tuple[np.ndarray, list[str]]:
     """Return the slice of each video, text (V,), and the slices in their order.
 
-    Numbers are averaged over a video (median) and put into bins: fixed ones for ``native_size``
-    (side of the crop in pixels of the frame: 100, 200, 300) and ``detection_score`` (0.9, 0.99,
-    0.999), the quartiles of the videos for other columns of more than 12 values. Of text the video's
-    first row counts; of more than 50 texts the commonest 49 are slices of their own.
+    The median of the numbers of a video is binned: with fixed bounds for ``native_size`` (side of the
+    crop in pixels of the frame: 100, 200, 300) and ``detection_score`` (0.9, 0.99, 0.999), at the
+    quartiles of the videos for other columns of more than 12 values. For text the video's first row
+    counts; of more than 50 texts the most frequent 49 have slices of their own.
     """
     values = table.columns()[column]
     if not _is_number(values):
         _, first_row = np.unique(videos.of_row, return_index=True)
         names = np.array([UNKNOWN if _is_missing(value) else str(value) for value in values[first_row]])
-        return _commonest(names)
+        return _most_frequent(names)
     medians = _medians(values.astype(np.float64), videos.of_row, len(videos.video_id))
     known = medians[~np.isnan(medians)]
     if column not in _BIN_EDGES and len(np.unique(known)) <= _MOST_CATEGORIES:
@@ -90,7 +88,7 @@ def slice_of_videos(table: ScoreTable, videos: VideoSamples, column: str) -> tup
     return names, [name for name in (*words, UNKNOWN) if name in present]
 
 
-def _commonest(names: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _most_frequent(names: np.ndarray) -> tuple[np.ndarray, list[str]]:
     found, times = np.unique(names, return_counts=True)
     if len(found) <= _MOST_TEXTS:
         return names, found.tolist()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from deepfake_detect._version import __version__
 from deepfake_detect.data.video_digests import DIGEST_LENGTH
 from deepfake_detect.errors import ManifestError, OptionError
-from deepfake_detect.evaluation.calibrate import CalibrationOptions, fit_to_scores
+from deepfake_detect.evaluation.calibrate import calibrated_config
+from deepfake_detect.evaluation.options import CalibrationOptions
 from deepfake_detect.evaluation.score_table import ScoreTable, video_samples
 from deepfake_detect.features.extractor import NamedExtractor, rebuild_extractor
 from deepfake_detect.features.feature_file import FeatureFile, FeatureTable
@@ -356,7 +357,7 @@ def detector_of(
             val_video_auc=fitted.auc,
         ),
     )
-    return model, replace(config, **fit_to_scores(_scores(fitted), config, CalibrationOptions("platt")))
+    return model, calibrated_config(_scores(fitted), config, CalibrationOptions("platt"))
 
 
 def held_out_auc(fitted: FittedClassifier, *, num_resamples: int = 1000, seed: int = 0) -> Interval:

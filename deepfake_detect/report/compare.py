@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detect.evaluation.compare import Comparison, PairResult
-from deepfake_detect.evaluation.evaluate import describe_resampling
+from deepfake_detect.evaluation.resampling import describe_resampling
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import Interval
 from deepfake_detect.report import page
@@ -40,7 +40,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     write_json(folder / "compare.json", comparison.to_json())
     figure = comparison_figure(comparison)
     save_png(figure, folder / "compare.png")
-    page.write_text(folder / "compare.md", _markdown(comparison))
+    page.write_text(folder / "compare.md", markdown_comparison(comparison))
     html = page.render(
         "comparison.html.j2",
         title=_title(comparison),
@@ -52,7 +52,8 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     page.write_text(folder / "compare.html", html)
 
 
-def _markdown(comparison: Comparison) -> str:
+def markdown_comparison(comparison: Comparison) -> str:
+    """Return the comparison as Markdown tables for a paper, with warnings and settings."""
     lines = [f"# {_title(comparison)}", "", *(f"**Warning: {note}**\n" for note in comparison.notes)]
     for title, header, rows in _tables(comparison):
         lines += [f"## {title}", "", page.markdown_table(header, rows), ""]
@@ -104,8 +105,8 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
         [
             name,
             "n/a" if one.coverage is None else one.coverage.sentence(),
-            f"{one.threshold:.4g}",
-            one.aggregation_rule,
+            f"{one.decision.threshold:.4g}",
+            one.decision.aggregation_rule,
             *(one.video.metrics[key].text() for key in _COLUMNS),
         ]
         for name, one in comparison.detectors.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 
 from deepfake_detect.evaluation import LEVELS, Evaluation, ScoreTable
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
+from deepfake_detect.evaluation.decision import DecisionFacts
+from deepfake_detect.evaluation.inputs import CropSource
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.evaluation.score_files import SCORES_NAME, write_scores
 from deepfake_detect.io.files import write_json
@@ -18,7 +20,7 @@ from deepfake_detect.metrics import Interval
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.report import page
 from deepfake_detect.report.drawing import figure_url
-from deepfake_detect.report.faces import CropSource, wrong_faces
+from deepfake_detect.report.faces import wrong_faces
 from deepfake_detect.report.figures import (
     det_figure,
     methods_figure,
@@ -43,25 +45,19 @@ class ReportContext:
 
     Attributes:
         title: For example names of detector and data.
-        facts: Stored with the scores, see ``score_files.ScoreFile``.
-        seen: Warnings about measured videos that the detector was trained or selected on; shown in
-            red, and stored with the scores, so that they appear again wherever the scores are used.
+        decision: Stored with the scores.
         crops: Location of the face crops; ``None`` if there are only scores.
-        robustness: AUC by corruption level; ``None`` if not measured.
     """
 
     title: str
-    facts: dict[str, Any]
-    seen: Sequence[str] = ()
+    decision: DecisionFacts
     crops: CropSource | None = None
-    robustness: Robustness | None = None
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, context: ReportContext) -> None:
     """Write ``metrics.json``, ``scores.parquet``, ``roc.png``, ``report.html`` and ``report.md``.
 
-    ``metrics.json`` has the keys of ``Evaluation.to_json``; ``seen``: the lines of
-    :class:`ReportContext`; and ``robustness``: ``Robustness.to_json``, or ``None``.
+    ``metrics.json`` has the keys of ``Evaluation.to_json``.
 
     Args:
         folder: Created when missing.
@@ -69,11 +65,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, co
         table: The scores behind it.
         context: Further content of the report.
     """
-    robustness = None if context.robustness is None else context.robustness.to_json()
-    extra = {"seen": list(context.seen), "robustness": robustness}
-    write_json(folder / "metrics.json", {**evaluation.to_json(), **extra})
-    facts = {**context.facts, "seen": list(context.seen)}
-    write_scores(folder / SCORES_NAME, table, evaluation.coverage, facts=facts)
+    write_json(folder / "metrics.json", evaluation.to_json())
+    write_scores(folder / SCORES_NAME, table, evaluation.coverage, decision=context.decision)
     save_roc_figure(evaluation, folder / "roc.png")
     page.write_text(folder / "report.md", markdown_report(evaluation, context))
     page.write_text(folder / "report.html", html_report(evaluation, table, context))
@@ -81,14 +74,14 @@ def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, co
 
 def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
     """Return the result as Markdown tables for a paper, with coverage, settings and warnings."""
-    lines = [f"# {context.title}", "", *(f"**Warning: {line}**\n" for line in context.seen)]
+    lines = [f"# {context.title}", "", *(f"**Warning: {line}**\n" for line in evaluation.seen)]
     header = ["level", "method", "real + fake videos", *_titles(_paper_columns(evaluation))]
     lines += [page.markdown_table(header, _paper_rows(evaluation)), ""]
     lines += [f"{evaluation.coverage.sentence()}. {_settings_sentence(evaluation)}", ""]
     for column in evaluation.slices:
         lines += [page.markdown_table(_slice_header(column), _slice_rows(evaluation, column)), ""]
-    if context.robustness is not None:
-        lines += [page.markdown_table(_ROBUSTNESS_HEADER, _robustness_rows(context.robustness)), ""]
+    if evaluation.robustness is not None:
+        lines += [page.markdown_table(_ROBUSTNESS_HEADER, _robustness_rows(evaluation.robustness)), ""]
     return "\n".join(lines)
 
 
@@ -99,7 +92,7 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
     return page.render(
         "evaluation.html.j2",
         title=context.title,
-        seen=context.seen,
+        seen=evaluation.seen,
         coverage=evaluation.coverage.sentence(),
         num_real=num_real,
         num_fake=num_fake,
@@ -110,7 +103,7 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
         methods=_methods(evaluation),
         slices=[_slice(evaluation, column) for column in evaluation.slices],
         rules={"header": ["rule", *_titles(_RULE_COLUMNS)], "rows": _rule_rows(evaluation)},
-        robustness=_robustness(context.robustness),
+        robustness=_robustness(evaluation.robustness),
         sheets=_sheets(evaluation, table, context.crops),
         unscored=unscored[:_MAX_UNSCORED],
         num_more_unscored=max(0, len(unscored) - _MAX_UNSCORED),
@@ -120,7 +113,7 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
 def _figures(evaluation: Evaluation, table: ScoreTable, context: ReportContext) -> dict[str, str]:
     """Return the figures of the report as data URLs by name; an empty one is left out."""
     num_real, num_fake = _num_videos(evaluation)
-    has_logits = bool(context.facts.get("has_logits"))
+    has_logits = context.decision.has_logits
     return {
         "roc": figure_url(roc_figure(evaluation)),
         "det": figure_url(det_figure(evaluation)) if num_real and num_fake else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,25 +11,13 @@ import numpy as np
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation import Evaluation, ScoreTable
+from deepfake_detect.evaluation.inputs import CropSource
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.report.page import jpeg_url
 
 _NUM_SHOWN = 12
 _SIDE = 192
 _JPEG_QUALITY = 85
-
-
-@dataclass(frozen=True)
-class CropSource:
-    """Location of crops and clips.
-
-    Attributes:
-        root: Folder that the scores' ``path`` is relative to.
-        clips: Clip of each video, by video id, as far as known.
-    """
-
-    root: Path
-    clips: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ class Detector(BaseDetector):
 
     def _rule(self, name: str | None) -> str:
         rule = name or self.config.aggregation_rule
-        check_rule(rule)  # before the work
+        check_rule(rule, self.config.plugins)  # before the work
         return rule
 
     def _score_frames(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_detect.evaluation.calibrate import CalibrationOptions, aggregation_lines, calibrate_detector
+from deepfake_detect.evaluation.calibrate import aggregation_lines, calibrate
 from deepfake_detect.evaluation.predictions import save_predictions
 from deepfake_detect.report.history import save_confusion_figure, save_history_figure
 from deepfake_detect.training.forged import validation_source
@@ -18,13 +18,13 @@ def write_results(run: Run, result: TrainingResult) -> TrainingResult:
     """
     config = run.config
     manifest, where = validation_source(config)
-    detector = calibrate_detector(
+    detector = calibrate(
         result.detector_path,
         manifest,
         split="val",
         where=where,
         device=config.device,
-        options=CalibrationOptions(chooses_aggregation=True),
+        choose_aggregation=True,
     )
     smoothed, teachers = bool(config.label_smoothing), bool(config.teachers)
     learned = f"{'smoothed ' if smoothed else ''}labels{' and teachers' if teachers else ''}"

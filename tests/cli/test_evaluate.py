@@ -68,18 +68,27 @@ def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: P
         (["--scores", "absent.csv"], "absent.csv: there is no such file of scores"),
         (["--scores", "s.csv", "--detector", "d"], "--detector: needs a manifest, not scores"),
         (["--scores", "s.csv", "--where", "true"], "--where: needs a manifest, not scores"),
-        (["--scores", "s.csv", "--slice", "age"], "slice: the scores have no column 'age'"),
-        (["--scores", "s.csv", "--aggregation", "max"], "aggregation_rule: 'max' is unknown"),
+        (["--scores", "s.csv", "--slice", "age"], "--slice: is 'age'; must be one of"),
+        (
+            ["--scores", "s.csv", "--aggregation", "max"],
+            "--aggregation: is 'max'; must be one of most",
+        ),
         (["--scores", "s.csv", "--num-workers", "-1"], "--num-workers: is -1"),
         (["--scores", "s.csv", "--split", "val"], "--split: needs a manifest, not scores"),
         (["--scores", "s.csv", "--device", "cpu"], "--device: needs a manifest, not scores"),
         (["--scores", "s.csv", "--precision", "bf16"], "--precision: needs a manifest, not scores"),
         (["--scores", "s.csv", "--robustness-videos", "4"], "--robustness-videos: needs a manifest"),
-        (["--scores", "s.csv", "--bootstrap-draws", "0"], "num_resamples: is 0"),
+        (["--scores", "s.csv", "--bootstrap-draws", "0"], "--bootstrap-draws: is 0; must be 1 or more"),
         (["--scores", "s.csv", "--seed", "-1"], "seed: is -1"),
         (["--scores", "s.csv", "--threshold", "nan"], "threshold: is nan"),
-        (["--scores", "s.csv", "--aggregation", "logistic"], "logistic needs weights, and there are none"),
-        (["--scores", "s.csv", "--resample", "identities"], "resample: the scores name no identities"),
+        (
+            ["--scores", "s.csv", "--aggregation", "logistic"],
+            "--aggregation: is logistic, which needs weights",
+        ),
+        (
+            ["--scores", "s.csv", "--resample", "identities"],
+            "--resample: is identities, and the scores",
+        ),
         (["--scores", "odd.csv"], "odd.csv: lacks the columns dataset"),
     ],
 )
@@ -147,13 +156,16 @@ def test_names_tell_detectors_apart(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--slice", "age"], "slice: the scores have no column 'age'; choose of: compression"),
-        (["--aggregation", "max"], "aggregation_rule: 'max' is unknown"),
-        (["--aggregation", "logistic"], "logistic needs weights, and there are none"),
-        (["--bootstrap-draws", "0"], "num_resamples: is 0"),
-        (["--robustness", "rain"], "robustness: 'rain' is unknown"),
+        (["--slice", "age"], "--slice: is 'age'; must be one of compression"),
+        (["--aggregation", "max"], "--aggregation: is 'max'; must be one of most"),
+        (
+            ["--aggregation", "logistic"],
+            "--aggregation: is logistic, which needs weights",
+        ),
+        (["--bootstrap-draws", "0"], "--bootstrap-draws: is 0; must be 1 or more"),
+        (["--robustness", "rain"], "--robustness: is 'rain'; must be one of jpeg"),
         (["--robustness", "--robustness-videos", "21"], "--robustness-videos: is 21"),
-        (["--robustness", "--where", "label = 1"], "holds one class alone; measure on real and fake videos"),
+        (["--robustness", "--where", "label = 1"], "has only one class; measure on real and fake videos"),
     ],
 )
 def test_a_mistake_costs_no_scoring(
@@ -167,7 +179,7 @@ def test_a_mistake_costs_no_scoring(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it began to score")
 
-    monkeypatch.setattr("deepfake_detect.evaluation.predict.score_held_out", never)
+    monkeypatch.setattr("deepfake_detect.evaluation.predict.score_manifest", never)
     manifest = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
     command = ["evaluate", "--manifest", str(manifest), "--detector", str(small_detector)]
     assert main([*command, "--out", str(tmp_path / "out"), *options]) == 2
@@ -206,7 +218,7 @@ def test_a_warning_of_seen_videos_goes_with_the_scores(small_detector: Path, tmp
     update_detector(
         detector, training=TrainingFacts(video_sha256_prefixes={"train": tuple(digests), "val": ()})
     )
-    words = "the detector was trained on 4 of the 8 measured videos"
+    words = "the detector was trained on 4 of the 8 evaluated videos"
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["--bootstrap-draws", "5"]
     command = ["evaluate", "--manifest", str(manifest), "--detector", str(detector), "--num-workers", "0"]

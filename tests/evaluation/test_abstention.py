@@ -53,8 +53,8 @@ def test_ends_of_the_band_are_certain_and_an_empty_rest_has_no_accuracy():
     assert math.isnan(nothing.accuracy_certain)
 
 
-def test_refuses():
-    with pytest.raises(OptionError, match="threshold: 1.0 is not between 0 and 1"):
+def test_bad_options_are_rejected():
+    with pytest.raises(OptionError, match="threshold: is 1.0; must be between 0 and 1"):
         risk_coverage([0, 1], [0.1, 0.9], threshold=1.0)
     with pytest.raises(OptionError, match="scores: is empty"):
         risk_coverage([], [], threshold=0.5)

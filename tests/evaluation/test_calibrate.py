@@ -16,21 +16,17 @@ from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import ScoreTable, aggregate_clip, choose_threshold
 from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES, clip_faces
-from deepfake_detect.evaluation.calibrate import (
-    CalibrationOptions,
-    aggregation_lines,
-    calibrate_detector,
-    fit_to_scores,
-)
+from deepfake_detect.evaluation.calibrate import aggregation_lines, calibrate, calibrated_config
 from deepfake_detect.evaluation.calibration import (
     choose_aggregation,
     fit_clip_weights,
     fit_isotonic,
     fit_platt,
 )
+from deepfake_detect.evaluation.options import CalibrationOptions
 from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.metrics import expected_calibration_error, log_loss, roc_auc
-from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, update_detector
+from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
 from deepfake_detect.models.config import IsotonicCalibration
 from deepfake_detect.models.inference import calibrated_probabilities
 from tests.data.trees import crop_manifest, textured_crops
@@ -99,7 +95,7 @@ def test_a_threshold_for_a_highest_false_positive_rate(seed, max_fpr):
     assert found == slow_threshold(labels, values, max_fpr)
 
 
-def test_a_rate_that_cannot_be_met_is_told():
+def test_a_rate_that_cannot_be_met_is_an_error():
     with pytest.raises(OptionError, match="max_fpr: every threshold calls more than 0.1 of the 2 reals fake"):
         choose_threshold([0, 1, 0], [1.0, 0.5, 0.1], max_fpr=0.1)
 
@@ -127,7 +123,7 @@ def test_validation_picks_the_rule_that_fits_the_forgery():
     rule, weights = choose_aggregation(*clips("parts"))
     assert rule in ("top_k_mean", "logistic")
     assert bool(weights) == (rule == "logistic")
-    # Too few to judge a learned rule by: it takes no part.
+    # Too few videos to evaluate a learned rule: it is left out.
     rule, weights = choose_aggregation(*clips("parts", count=40))
     assert (rule, weights) == ("top_k_mean", [])
 
@@ -164,28 +160,27 @@ def test_threshold_and_band_are_those_of_the_calibrated_probabilities(
     _, config = read_detector(small_detector)
     table = score_table()
     options = CalibrationOptions(method, max_fpr=0.05, target_accuracy=0.9)  # type: ignore[arg-type]
-    found = fit_to_scores(table, config, options)
-    values = calibrated_probabilities(table.details["logit"], found["temperature"], found["calibration"])
-    called = values >= found["threshold"]
+    found = calibrated_config(table, config, options)
+    values = calibrated_probabilities(table.details["logit"], found.temperature, found.calibration)
+    called = values >= found.threshold
     assert 0.03 < called[table.label == 0].mean() <= 0.05
-    assert found["uncertain_low"] <= found["threshold"] <= found["uncertain_high"]
+    assert found.uncertain_low <= found.threshold <= found.uncertain_high
     # It is kept in the file to the last bit.
     path = tmp_path / "d.safetensors"
     path.write_bytes(small_detector.read_bytes())
-    stored = update_detector(path, **found)
-    assert read_detector(path)[1] == stored
-    assert stored.calibration == found["calibration"]
+    save_detector(path, read_detector(small_detector)[0], found)
+    assert read_detector(path)[1] == found
 
 
 def test_a_calibration_that_is_none_is_rejected() -> None:
     for knots in (((), ()), ((0.0, 1.0), (0.5,)), ((1.0, 0.0), (0.2, 0.5)), ((0.0,), (7.0,))):
         with pytest.raises(OptionError, match="calibration: (needs one probability|has logits out of order)"):
             IsotonicCalibration(*knots)
-    with pytest.raises(OptionError, match="method: is 'beta'; choose of temperature, platt, isotonic"):
+    with pytest.raises(OptionError, match="method: is 'beta'; must be one of temperature, platt, isotonic"):
         CalibrationOptions("beta")  # type: ignore[arg-type]
 
 
-def test_the_command_writes_into_the_detector_and_refuses_test(
+def test_the_command_writes_into_the_detector_and_rejects_the_test_split(
     small_detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = crop_manifest(tmp_path / "m", textured_crops(30, "val") + textured_crops(2, "test"))
@@ -209,13 +204,13 @@ def test_the_command_writes_into_the_detector_and_refuses_test(
     assert 0 <= aggregate_clip([0], [0.5], rule=rule, **options).fake_probability <= 1
     for split in ("test", "all"):
         assert main([*command, "--split", split]) == 2
-        assert f"split: is {split}: test videos are for measuring alone" in capsys.readouterr().err
+        assert f"--split: is {split}, and test videos are only for evaluation" in capsys.readouterr().err
     with pytest.raises(OptionError, match="split: is test"):
-        calibrate_detector(path, manifest, split="test")
+        calibrate(path, manifest, split="test")
 
 
-def test_the_videos_of_a_calibration_are_known_again(small_detector: Path, tmp_path: Path) -> None:
-    """Measured under the name of another split they are told."""
+def test_the_videos_of_a_calibration_are_recognized(small_detector: Path, tmp_path: Path) -> None:
+    """They are recognized in another split of another manifest."""
     path = tmp_path / "d.safetensors"
     path.write_bytes(small_detector.read_bytes())
     crops = textured_crops(6, "val")
@@ -223,17 +218,15 @@ def test_the_videos_of_a_calibration_are_known_again(small_detector: Path, tmp_p
     measured = crop_manifest(
         tmp_path / "n", [(name, label, "test", image) for name, label, _, image in crops]
     )
-    options = CalibrationOptions(target_accuracy=0.01)
-    config = calibrate_detector(path, manifest, device="cpu", options=options)
+    config = calibrate(path, manifest, device="cpu", target_accuracy=0.01)
     prefixes = config.training.video_sha256_prefixes
     assert list(prefixes["calibrated"]) == video_digests(read_manifest(manifest))
     assert (prefixes["train"], prefixes["val"]) == ((), ())
     (note,) = seen_notes(config.training, read_manifest(measured).split("test"))
-    assert "the detector was calibrated on 12 of the 12 measured videos: these figures" in note
+    assert "the detector was calibrated on 12 of the 12 evaluated videos: these figures" in note
     assert config.aggregation_rule == "most_suspicious_track"  # validation picks where it is asked to
     assert "validation AUC" in aggregation_lines(config)[0]
     # Another calibration forgets none.
-    again = calibrate_detector(
-        path, manifest, where="target_id in ('val0', 'val1', 'val2')", device="cpu", options=options
-    )
+    where = "target_id in ('val0', 'val1', 'val2')"
+    again = calibrate(path, manifest, where=where, device="cpu", target_accuracy=0.01)
     assert again.training.video_sha256_prefixes["calibrated"] == prefixes["calibrated"]

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation import Coverage, ScoreTable
 from deepfake_detect.evaluation.compare import NamedScores, compare_scores, holm
+from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.metrics import bootstrap_differences, delong_test
 
 
@@ -30,7 +31,7 @@ def scores(name, noise, *, videos=range(60), threshold=0.5, seed=0, flip=()):
         frame_index=np.zeros(len(videos), int),
         fake_probability=values,
     )
-    return NamedScores(name, table, threshold, "mean")
+    return NamedScores(DecisionFacts(name, threshold), table)
 
 
 def test_only_common_videos_are_measured_and_the_others_counted():
@@ -89,33 +90,33 @@ def test_holm_is_never_below_the_false_discovery_rate_and_keeps_order():
     assert holm([0.6, 0.7]) == [1.0, 1.0]
 
 
-def test_refuses_what_cannot_be_compared():
-    with pytest.raises(OptionError, match="detectors: are a; pass two or more of different names"):
+def test_what_cannot_be_compared_is_rejected():
+    with pytest.raises(OptionError, match="detectors: are a; pass two or more, with different names"):
         compare_scores([scores("a", 0.1)])
     with pytest.raises(OptionError, match="detectors: are a, a; pass two or more"):
         compare_scores([scores("a", 0.1), scores("a", 0.2)])
-    with pytest.raises(ManifestError, match="no video is common to all.* such as v000 and v030"):
+    with pytest.raises(ManifestError, match="have no video in common; .* v000 and v030"):
         compare_scores([scores("a", 0.1, videos=range(30)), scores("b", 0.1, videos=range(30, 60))])
     with pytest.raises(ManifestError, match="video v004: has one label for a and another for b"):
         compare_scores([scores("a", 0.1), scores("b", 0.1, flip=[4])])
 
 
-def test_what_weakens_a_comparison_is_told():
+def test_what_limits_a_comparison_is_a_note():
     first, second = scores("a", 0.05, videos=range(0, 50)), scores("b", 0.3, videos=range(8, 58), seed=1)
     (note, other) = compare_scores([first, second], num_resamples=2).notes
-    assert (
-        note == "a: the comparison holds 42 of its 50 videos (50 scored): the others may be easier or harder"
-    )
-    assert other.startswith("b: the comparison holds 42 of its 50")
-    # Videos that were to be scored count too, and what a detector has seen.
+    assert note == "a: the comparison has 42 of its 50 videos (50 scored): the others may be easier or harder"
+    assert other.startswith("b: the comparison has 42 of its 50")
+    # Expected videos count too, and those that a detector was trained on.
     failed = Coverage.of(42, {f"x{number}": "cut short" for number in range(10)})
-    same = replace(scores("a", 0.05, videos=range(8, 50)), coverage=failed, seen=["m: trained on 3"])
-    near = replace(scores("b", 0.3, videos=range(8, 50), seed=1), aggregation_rule="median")
+    same = scores("a", 0.05, videos=range(8, 50))
+    same = replace(same, coverage=failed, decision=replace(same.decision, seen=("m: trained on 3",)))
+    near = scores("b", 0.3, videos=range(8, 50), seed=1)
+    near = replace(near, decision=replace(near.decision, aggregation_rule="median"))
     found = compare_scores([same, near], num_resamples=2)
     assert found.notes == (
         "a: m: trained on 3",
-        "a: the comparison holds 42 of its 52 videos (42 scored): the others may be easier or harder",
-        "the detectors go from faces to videos by different rules (a mean, b median)",
+        "a: the comparison has 42 of its 52 videos (42 scored): the others may be easier or harder",
+        "the detectors use different aggregation rules (a mean, b median)",
     )
     stored = found.to_json()
     assert stored["notes"] == list(found.notes)
@@ -125,7 +126,7 @@ def test_what_weakens_a_comparison_is_told():
     assert compare_scores([scores("a", 0.1), scores("b", 0.2)], num_resamples=2).notes == ()
 
 
-def test_people_can_be_drawn_whole():
+def test_people_can_be_resampled():
     first, second = scores("a", 0.2), scores("b", 0.3, seed=1)
     people = np.array([f"p{number // 6}" for number in range(60)], dtype=object)
     named = replace(first, table=replace(first.table, details={"identity": people}))
@@ -140,7 +141,7 @@ def test_people_can_be_drawn_whole():
         num_resamples=50,
     )
     assert (found.resample, found.num_videos_alone) == ("identities", 0)
-    with pytest.raises(OptionError, match="resample: the scores name no identities"):
+    with pytest.raises(OptionError, match="resample: is identities, and the scores name none"):
         compare_scores([first, second], resample="identities")
 
 
@@ -148,10 +149,10 @@ def test_a_difference_without_variance_has_no_p_value():
     ids = np.array(["a", "b", "c", "d"])
     labels = np.array([0, 0, 1, 1])
     right, wrong = (
-        NamedScores(name, ScoreTable(ids, ids, labels, labels * 0, labels * 0, values), 0.5, "mean")
+        NamedScores(DecisionFacts(name), ScoreTable(ids, ids, labels, labels * 0, labels * 0, values))
         for name, values in (("right", labels * 1.0), ("wrong", 1.0 - labels))
     )
-    third = replace(right, name="third")
+    third = replace(right, decision=DecisionFacts("third"))
     found = compare_scores([right, wrong, third], num_resamples=5)
     assert [pair.adjusted_p_value for pair in found.pairs] == [None, 1.0, None]
     stored = found.to_json()["pairs"][0]["delong"]
@@ -162,9 +163,12 @@ def test_a_difference_without_variance_has_no_p_value():
 def test_another_layout_of_names_is_explained():
     first = scores("a", 0.1)
     other = replace(
-        first, name="b", table=replace(first.table, video_id=first.table.video_id.astype(object) + "x")
+        first,
+        decision=DecisionFacts("b"),
+        table=replace(first.table, video_id=first.table.video_id.astype(object) + "x"),
     )
     with pytest.raises(
-        ManifestError, match="give a column compression .* dataset/method/compression/video_id"
+        ManifestError,
+        match="in common; .* the column compression if .* dataset/method/compression/video_id",
     ):
         compare_scores([first, other])

@@ -77,7 +77,7 @@ def test_four_methods_of_one_pair_remain_four_videos():
     true_auc = roc_auc_score([labels[v] for v in means], list(means.values()))
     assert evaluation.video.metrics["auc"].value == pytest.approx(true_auc, abs=1e-12)
 
-    # What a tool reports that takes the file's name for the identity: another number.
+    # A tool that takes the file name for the identity reports another number.
     merged: dict[str, list[float]] = {}
     for video_id, mean in means.items():
         merged.setdefault(video_id.rsplit("/", 1)[1], []).append(mean)
@@ -103,6 +103,8 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
         "abstention",
         "coverage",
         "settings",
+        "seen",
+        "robustness",
     ]
     for level in (report["video"], report["frame"], report["per_method"]["FaceSwap"]["video"]):
         assert tuple(level) == METRIC_NAMES
@@ -199,7 +201,7 @@ def test_people_are_samples_of_the_track_level():
     assert track.labels.tolist() == [0, 0, 1]
 
 
-def test_people_can_be_drawn_whole():
+def test_people_can_be_resampled():
     table = table_of(*four_methods(), spread=0.15)
     people = np.array([video_id.rsplit("/", 1)[1][:3] for video_id in table.video_id], dtype=object)
     named = replace(table, details={"identity": people})
@@ -214,13 +216,13 @@ def test_people_can_be_drawn_whole():
     some = replace(table, details={"identity": np.where(table.label == 0, people, None)})
     alone = evaluated(some, resample="identities")
     assert alone.settings.num_videos_alone == 48
-    words = "95% intervals over identities (48 videos of nobody known stand alone)"
+    words = "95% intervals over identities (48 videos without a known person are resampled alone)"
     assert words in " ".join(rendered(alone, 100).split())
     assert by_person.settings.num_videos_alone == 0
     for nobody in (table, replace(table, details={"identity": np.full(len(people), None)})):
-        with pytest.raises(OptionError, match="resample: the scores name no identities; fill a column ident"):
+        with pytest.raises(OptionError, match="resample: is identities, and the scores name none; fill the"):
             evaluated(nobody, resample="identities")
-    with pytest.raises(OptionError, match="resample: is 'frames'; choose one of: videos, identities"):
+    with pytest.raises(OptionError, match="resample: is 'frames'; must be one of videos, identities"):
         evaluated(table, resample="frames")
 
 
@@ -412,19 +414,22 @@ def test_table_says_where_a_number_is_undefined():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label": np.array([0, 1])}, r"columns of unequal shape: video_id \(4,\).*label \(2,\)"),
-        ({"label": np.array([0, 0, 1, 2])}, "score table, label: holds values other than 0 and 1"),
-        ({"label": np.array([0.0, 0, 1, 1])}, "score table, label: holds float64"),
-        ({"track_id": np.array([0.0, 0, 0, 0])}, "score table, track_id: holds float64"),
-        ({"frame_index": np.array([None] * 4)}, "score table, frame_index: holds object"),
-        ({"video_id": np.array(["a", "a", "b", None])}, "score table, video_id: holds empty or missing text"),
-        ({"method": np.array(["a", "a", "b", ""])}, "score table, method: holds empty or missing text"),
-        ({"video_id": np.array(["a", "a", "b", "b\0"], object)}, "video_id: holds the character NUL; name"),
-        ({"fake_probability": np.array([0, 0, 0, np.nan])}, "fake_probability: holds NaN or values outside"),
-        ({"fake_probability": np.array([0, 0, 0, 1.5])}, "fake_probability: holds NaN or values outside"),
+        ({"label": np.array([0, 1])}, r"has columns that differ in shape: video_id \(4,\).*label \(2,\)"),
+        ({"label": np.array([0, 0, 1, 2])}, "score table, label: has values other than 0 and 1"),
+        ({"label": np.array([0.0, 0, 1, 1])}, "score table, label: has float64"),
+        ({"track_id": np.array([0.0, 0, 0, 0])}, "score table, track_id: has float64"),
+        ({"frame_index": np.array([None] * 4)}, "score table, frame_index: has object"),
+        ({"video_id": np.array(["a", "a", "b", None])}, "score table, video_id: has empty or missing text"),
+        ({"method": np.array(["a", "a", "b", ""])}, "score table, method: has empty or missing text"),
+        (
+            {"video_id": np.array(["a", "a", "b", "b\0"], object)},
+            "has the character NUL; remove it",
+        ),
+        ({"fake_probability": np.array([0, 0, 0, np.nan])}, "fake_probability: has NaN or values outside"),
+        ({"fake_probability": np.array([0, 0, 0, 1.5])}, "fake_probability: has NaN or values outside"),
     ],
 )
-def test_refuses_columns(changes, message):
+def test_bad_columns_are_rejected(changes, message):
     table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8), num_faces=2)
     with pytest.raises(ManifestError, match=message):
         replace(table, **changes)
@@ -438,15 +443,15 @@ def test_refuses_an_empty_table():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label": np.array([0, 1, 1, 1])}, "video a: its rows disagree on the label: 0 and 1"),
+        ({"label": np.array([0, 1, 1, 1])}, "video a: has rows that differ in the label: 0 and 1"),
         (
             {"method": np.array(["youtube", "actors", "Deepfakes", "Deepfakes"])},
-            "video a: its rows disagree on the method: youtube and actors",
+            "video a: has rows that differ in the method: youtube and actors",
         ),
-        ({"frame_index": np.array([0, 9, 9, 9])}, "video b: track 0 is listed 2 times in frame 9"),
+        ({"frame_index": np.array([0, 9, 9, 9])}, "video b: has track 0 2 times in frame 9"),
     ],
 )
-def test_refuses_rows_that_cannot_be_one_video(changes, message):
+def test_rows_that_cannot_be_one_video_are_rejected(changes, message):
     table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8), num_faces=2)
     with pytest.raises(ManifestError, match=message):
         evaluated(replace(table, **changes))
@@ -460,12 +465,12 @@ def test_refuses_coverage_that_does_not_add_up(counts):
         Coverage(*counts)
 
 
-def test_refuses_coverage_of_another_table():
+def test_the_coverage_of_another_table_is_rejected():
     table = table_of(("a", "youtube", 0, 0.2), ("b", "Deepfakes", 1, 0.8))
     options = {"threshold": 0.5, "aggregation_rule": "mean"}
-    with pytest.raises(OptionError, match="says 3 videos are scored, the score table holds 2"):
+    with pytest.raises(OptionError, match="has 3 scored videos, the score table has 2"):
         evaluate_scores(table, Coverage(3, 3, 0, 0, ()), **options)
-    with pytest.raises(OptionError, match="lists b as unscored, but it has scores"):
+    with pytest.raises(OptionError, match="lists b as unscored, and it has scores"):
         evaluate_scores(table, Coverage(3, 2, 1, 0, (("b", "no face"),)), **options)
 
 

@@ -74,7 +74,7 @@ def test_nothing_readable_is_an_error(scorer: TorchDetector, tmp_path: Path) -> 
         crop.unlink()
     with (
         pytest.warns(UserWarning, match="2 crops cannot be read and .* .*/test0.png, .*/fake-test0.png$"),
-        pytest.raises(ManifestError, match="not one of its crops can be read"),
+        pytest.raises(ManifestError, match="none of its crops can be read"),
     ):
         score(scorer, path)
 
@@ -179,8 +179,8 @@ def trained_on(scorer: TorchDetector, **hashes: Any) -> TorchDetector:
     ("condition", "split", "words"),
     [
         # Rows that are exactly the ones trained on, under the name of another split or none.
-        ("true", "test", "trained on the videos of the measured rows"),
-        ("split = 'test'", "all", "trained on the videos of the measured rows"),
+        ("true", "test", "trained on the videos of the evaluated rows"),
+        ("split = 'test'", "all", "trained on the videos of the evaluated rows"),
         # Some rows of a split that was trained or selected on as a whole.
         ("label = 1", "test", "trained on the videos of split test"),
         ("label = 1", "val", "selected on the videos of split val"),
@@ -200,7 +200,7 @@ def test_what_the_detector_was_trained_or_selected_on_is_told(
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         score_held_out(seen, rows, split=split, num_workers=0, show_progress=False)
-    assert any(f"the detector was {words}: these figures do not tell" in str(one.message) for one in told)
+    assert any(f"the detector was {words}: these figures do not show" in str(one.message) for one in told)
 
 
 def test_some_seen_videos_among_others_are_told(scorer: TorchDetector, three_splits: Path) -> None:
@@ -208,7 +208,7 @@ def test_some_seen_videos_among_others_are_told(scorer: TorchDetector, three_spl
     digests = video_digests(whole.where("video_id = 'made/Made/fake-test0'"))
     prefixes = {"train": tuple(digests), "val": ()}
     seen = trained_on(scorer, video_sha256_prefixes=prefixes)
-    with pytest.warns(UserWarning, match="the detector was trained on 1 of the 4 measured videos: these"):
+    with pytest.warns(UserWarning, match="the detector was trained on 1 of the 4 evaluated videos: these"):
         held_out(seen, three_splits)
     assert len(held_out(seen, three_splits, "val")[0].label) == 4  # a warning would be an error here
 

@@ -68,7 +68,7 @@ def test_what_each_corruption_leaves() -> None:
 
 def test_the_levels_that_the_field_compares_are_there() -> None:
     assert {23, 32, 40} <= set(CORRUPTIONS["h264"].levels)
-    with pytest.raises(OptionError, match="robustness: 'rain' is unknown; choose of jpeg, h264"):
+    with pytest.raises(OptionError, match="robustness: is 'rain'; must be one of jpeg, h264"):
         check_corruptions(("jpeg", "rain"))
 
 
@@ -112,7 +112,7 @@ def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(
         names=("blur", "brightness"),
         num_resamples=30,
         show_progress=False,
-        say=lines.append,
+        log=lines.append,
     )
     assert (found.num_videos_real, found.num_videos_fake) == (10, 10)
     assert found.unchanged.value == 1.0
@@ -135,7 +135,7 @@ def test_refuses(scorer: TorchDetector, tmp_path: Path) -> None:
     manifest = read_manifest(crop_manifest(tmp_path / "m", textured_crops(2, "test")))
     options = {"split": "test", "show_progress": False}
     for number in (0, 1, 21):
-        with pytest.raises(OptionError, match=f"robustness_videos: is {number}; pass an even number from 2"):
+        with pytest.raises(OptionError, match=f"robustness_videos: is {number}; must be an even"):
             measure_robustness(scorer, manifest, num_videos=number, **options)  # type: ignore[arg-type]
-    with pytest.raises(ManifestError, match="holds one class alone; measure on real and fake videos"):
+    with pytest.raises(ManifestError, match="has only one class; measure on real and fake videos"):
         measure_robustness(scorer, manifest.where("label = 1"), num_videos=4, **options)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation import Coverage, ScoreTable, evaluate_scores, video_samples
+from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.evaluation.score_files import read_scores, write_scores
 
 HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
@@ -116,10 +117,10 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         details={"native_size": np.array([np.nan, 90.0]), "source_id": np.array([None, "7"], object)},
     )
     coverage = Coverage(3, 2, 1, 0, (("x/c", "no_face"),))
-    write_scores(tmp_path / "scores.parquet", table, coverage, facts={"threshold": 0.25})
+    write_scores(tmp_path / "scores.parquet", table, coverage, decision=DecisionFacts("made", 0.25))
     file = read_scores(tmp_path)
     assert file.coverage == coverage
-    assert file.facts == {"threshold": 0.25}
+    assert file.decision == DecisionFacts("made", 0.25)
     for name, column in table.columns().items():
         np.testing.assert_array_equal(file.table.columns()[name], column)
 
@@ -129,20 +130,20 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     [
         (["a,FF,real,0,0,1.5"], "1 values of fake_probability are outside 0 to 1, such as 1.5"),
         (["a,FF,real,0,0,-1e-3"], "such as -0.001; write probabilities"),
-        (["a,FF,real,2,0,0.5"], "column label holds values other than 0 and 1"),
-        (["a,FF,real,,0,0.5"], "column label holds values other than 0 and 1"),
-        (["a,FF,real,fake,0,0.5"], "column label holds 'fake', which is no number; write 1 for fake and 0"),
-        (["a,FF,real,0,0,high"], "column fake_probability holds 'high', which is no number; write numbers"),
-        (["a,FF,real,0,0.5,0.5"], "column frame_index holds values that are no whole numbers"),
-        (["a,FF,real,0,inf,0.5"], "column frame_index holds values that are no whole numbers from 0"),
-        (["a,FF,real,0,1e30,0.5"], "column frame_index holds values that are no whole numbers from 0"),
-        (["a,FF,real,0,-1,0.5"], "column frame_index holds values that are no whole numbers from 0"),
-        (["a,FF,real,0,0,0.5"] * 2, "holds duplicate rows, such as those of video FF/real/a, frame 0"),
-        (["a,FF,real,0,,0.5"], "column frame_index holds values that are no whole numbers"),
-        (["a,,real,0,0,0.5"], "column dataset holds empty or missing text"),
+        (["a,FF,real,2,0,0.5"], "column label has values other than 0 and 1"),
+        (["a,FF,real,,0,0.5"], "column label has values other than 0 and 1"),
+        (["a,FF,real,fake,0,0.5"], "column label has 'fake', which is not a number; write 1 for fake and 0"),
+        (["a,FF,real,0,0,high"], "column fake_probability has 'high', which is not a number; write numbers"),
+        (["a,FF,real,0,0.5,0.5"], "column frame_index has values that are not integers"),
+        (["a,FF,real,0,inf,0.5"], "column frame_index has values that are not integers from 0"),
+        (["a,FF,real,0,1e30,0.5"], "column frame_index has values that are not integers from 0"),
+        (["a,FF,real,0,-1,0.5"], "column frame_index has values that are not integers from 0"),
+        (["a,FF,real,0,0,0.5"] * 2, "has duplicate rows, such as those of video FF/real/a, frame 0"),
+        (["a,FF,real,0,,0.5"], "column frame_index has values that are not integers"),
+        (["a,,real,0,0,0.5"], "column dataset has empty or missing text"),
         (["a,FF,real,0,0,0.5", "a,FF,real,1,1,0.5"], "video FF/real/a is labeled real and fake"),
         (["a,FF,real,0,0,0.5", "a,FF,real,1,1,"], "video FF/real/a is labeled real and fake"),
-        (["a,FF,real,0,0,", "b,FF,real,0,0,"], "not one row has a fake_probability"),
+        (["a,FF,real,0,0,", "b,FF,real,0,0,"], "no row has a fake_probability"),
         (["a,FF,real,0,0"], "cannot be read as CSV"),
         ([], "has no rows; write a row per face"),
     ],
@@ -167,7 +168,7 @@ def test_refuses_files_of_another_kind(tmp_path: Path) -> None:
             read_scores(tmp_path / "odd.csv")
     columns = {name: ["x"] for name in HEADER.split(",")}
     pq.write_table(pa.table(columns), tmp_path / "text.parquet")
-    with pytest.raises(ManifestError, match="column label holds text; write 1 for fake and 0"):
+    with pytest.raises(ManifestError, match="column label has text; write 1 for fake and 0"):
         read_scores(tmp_path / "text.parquet")
 
 
@@ -188,9 +189,12 @@ def test_several_faces_of_a_frame_need_no_further_column(tmp_path: Path) -> None
     assert evaluation.to_json()["reliability"]["track"]["edges"] == []
     assert not {"most_suspicious_track", "longest_track"} & set(evaluation.aggregations)
     assert "frame_maxima" in evaluation.aggregations
-    with pytest.raises(OptionError, match="longest_track is about people, .* add a column track_id, or cho"):
+    with pytest.raises(
+        OptionError,
+        match="is longest_track, which needs .* lack track_id; add",
+    ):
         video_samples(table, aggregation_rule="longest_track")
-    write_scores(tmp_path / "s.parquet", table, read_scores(path).coverage, facts={})
+    write_scores(tmp_path / "s.parquet", table, read_scores(path).coverage, decision=DecisionFacts("made"))
     again = read_scores(tmp_path / "s.parquet").table
     assert not again.has_tracks
     assert again.track_id.tolist() == table.track_id.tolist()
@@ -203,11 +207,11 @@ def test_one_face_a_frame_is_one_person(tmp_path: Path) -> None:
     assert len(evaluation.track.scores) == 0
 
 
-def test_equal_faces_are_told_from_rows_written_twice(tmp_path: Path) -> None:
+def test_equal_faces_are_not_duplicate_rows(tmp_path: Path) -> None:
     lines = ["a,FF,x,1,0,0.5,left", "a,FF,x,1,0,0.5,right", "a,FF,x,1,0,0.5,"]
     table = read_scores(csv(tmp_path, *lines, header=HEADER + ",side")).table
     assert table.track_id.tolist() == [0, 1, 2]
-    with pytest.raises(ManifestError, match="holds duplicate rows, .* write each face once; a column track"):
+    with pytest.raises(ManifestError, match="has duplicate rows, .* write each face once; a column track"):
         read_scores(csv(tmp_path, *lines, lines[1], header=HEADER + ",side"))
 
 
@@ -264,7 +268,7 @@ def test_numbers_and_truth_values_that_are_clear_are_taken(tmp_path: Path) -> No
     assert table.details["flag"].tolist() == ["True", "False"]
     assert "box" not in table.details
     pq.write_table(pa.table({**columns, "video_id": [["a"], ["b"]]}), tmp_path / "scores.parquet")
-    with pytest.raises(ManifestError, match="column video_id holds lists; write text"):
+    with pytest.raises(ManifestError, match="column video_id has lists; write text"):
         read_scores(tmp_path)
 
 
@@ -276,9 +280,9 @@ def test_none_and_na_are_names_in_text_and_nothing_in_numbers(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (HEADER.replace(",", ";"), "its columns are separated by semicolons; separate them by commas"),
-        (HEADER.replace(",", "\t"), "its columns are separated by tabs; separate them by commas"),
-        (HEADER + ",label", "has column label 2 times; leave one of them out"),
+        (HEADER.replace(",", ";"), "has columns separated by semicolons; separate them by commas"),
+        (HEADER.replace(",", "\t"), "has columns separated by tabs; separate them by commas"),
+        (HEADER + ",label", "has column label 2 times; drop one of them"),
     ],
 )
 def test_a_header_of_another_kind_is_named(header: str, message: str, tmp_path: Path) -> None:
@@ -307,7 +311,7 @@ def test_no_face_is_known_however_it_is_written(reason: str, tmp_path: Path) -> 
 def test_rows_without_a_probability_are_written_too(tmp_path: Path) -> None:
     lines = ["a,D,r,0,0,0.5,", "a,D,r,0,9,,blurred", "b,D,m,1,0,0.25,", "c,D,m,1,0,,no_face"]
     file = read_scores(csv(tmp_path, *lines, header=HEADER + ",reason"))
-    write_scores(tmp_path / "s.parquet", file.table, file.coverage, facts={"name": "x"})
+    write_scores(tmp_path / "s.parquet", file.table, file.coverage, decision=DecisionFacts("x"))
     stored = pq.read_table(tmp_path / "s.parquet")
     rows = {row["video_id"]: row for row in stored.slice(2).to_pylist()}
     assert rows["D/r/a"]["frame_index"] == 9
@@ -315,7 +319,7 @@ def test_rows_without_a_probability_are_written_too(tmp_path: Path) -> None:
     assert (rows["D/m/c"]["reason"], rows["D/m/c"]["label"]) == ("no_face", 1)
     again = read_scores(tmp_path / "s.parquet")
     assert again.coverage == file.coverage
-    assert again.facts == {"name": "x"}
+    assert again.decision == DecisionFacts("x")
     # A filtered copy is measured as far as it goes.
     for chosen, expected in (([True, False, False, True], (2, 1)), ([True, True, True, False], (2, 2))):
         pq.write_table(stored.filter(pa.array(chosen)), tmp_path / "part.parquet")

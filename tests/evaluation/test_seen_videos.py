@@ -36,7 +36,7 @@ def test_digests_are_one_a_video_and_sorted(tmp_path: Path) -> None:
     assert set(video_digests(rows.split("test"))) < set(digests)
 
 
-def test_some_videos_among_others_are_noticed(tmp_path: Path) -> None:
+def test_single_videos_are_recognized(tmp_path: Path) -> None:
     rows = manifest(tmp_path, train=4, val=2, test=3)
     seen = {
         "train": tuple(
@@ -48,19 +48,19 @@ def test_some_videos_among_others_are_noticed(tmp_path: Path) -> None:
     facts = TrainingFacts(video_sha256_prefixes=seen, train_videos_sha256="0" * 64)
     notes = seen_notes(facts, rows.split("test"))
     assert [note.split(": ")[1] for note in notes] == [
-        "the detector was trained on 2 of the 3 measured videos",
-        "the detector was selected on 1 of the 3 measured videos",
+        "the detector was trained on 2 of the 3 evaluated videos",
+        "the detector was selected on 1 of the 3 evaluated videos",
     ]
     assert all(note.startswith(f"{rows.path}: ") for note in notes)
     assert seen_notes(facts, rows.split("val")) == ()
 
 
-def test_an_older_file_knows_whole_sets_alone(tmp_path: Path) -> None:
+def test_an_older_file_only_knows_complete_sets(tmp_path: Path) -> None:
     rows = manifest(tmp_path, train=4, test=3)
     facts = TrainingFacts(train_videos_sha256=rows.split("test").video_ids_sha256())
     note, blind = seen_notes(facts, rows.split("test"))
-    assert "the detector was trained on the videos of the measured rows" in note
-    assert "does not tell one by one which videos it was trained on" in blind
+    assert "the detector was trained on the videos of the evaluated rows" in note
+    assert "does not list the videos it was trained on" in blind
     note, _ = seen_notes(facts, rows.where("video_id = 'made/test/0'"))
     assert "trained on the videos of split test" in note
     assert seen_notes(facts, rows.split("train")) == (blind,)
@@ -74,10 +74,10 @@ def test_a_calibration_does_not_hide_the_whole_sets_of_an_older_file(tmp_path: P
         video_sha256_prefixes={"calibrated": tuple(video_digests(rows.split("train")))},
     )
     note, blind = seen_notes(facts, rows.split("test"))
-    assert "the detector was trained on the videos of the measured rows" in note
-    assert "does not tell one by one" in blind
+    assert "the detector was trained on the videos of the evaluated rows" in note
+    assert "does not list the videos" in blind
     note, _ = seen_notes(facts, rows.split("train"))
-    assert "the detector was calibrated on 4 of the 4 measured videos" in note
+    assert "the detector was calibrated on 4 of the 4 evaluated videos" in note
 
 
 def test_what_is_selected_and_calibrated_on_is_told_once(tmp_path: Path) -> None:

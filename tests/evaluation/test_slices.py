@@ -104,7 +104,7 @@ def test_a_column_that_tells_nothing_apart_is_left_out_unless_asked_for():
 
 
 def test_an_unknown_column_is_named():
-    with pytest.raises(OptionError, match="slice: the scores have no column 'age'; choose of: blur"):
+    with pytest.raises(OptionError, match="slice_by: is 'age'; must be one of blur"):
         evaluated({"blur": lambda n: n}, slice_by=("age",))
 
 

@@ -15,13 +15,14 @@ import pytest
 
 from deepfake_detect.evaluation import Coverage, Evaluation, ScoreTable, evaluate_scores
 from deepfake_detect.evaluation.compare import NamedScores, compare_scores
+from deepfake_detect.evaluation.decision import DecisionFacts
+from deepfake_detect.evaluation.inputs import CropSource
 from deepfake_detect.evaluation.robustness import Robustness, RobustnessPoint
 from deepfake_detect.evaluation.score_files import read_scores
 from deepfake_detect.metrics import METRIC_NAMES, Interval
 from deepfake_detect.report import drawing
 from deepfake_detect.report.compare import write_comparison
 from deepfake_detect.report.evaluation import ReportContext, write_evaluation
-from deepfake_detect.report.faces import CropSource
 from deepfake_detect.report.figures import methods_figure, reliability_figure, slices_figure
 from deepfake_detect.report.words import METRIC_WORDS
 
@@ -65,11 +66,18 @@ def evaluated(table: ScoreTable, *, coverage: Coverage | None = None) -> Evaluat
 
 
 def written(
-    folder: Path, table: ScoreTable, *, coverage: Coverage | None = None, **context: object
+    folder: Path,
+    table: ScoreTable,
+    *,
+    coverage: Coverage | None = None,
+    crops: CropSource | None = None,
+    seen: tuple[str, ...] = (),
+    robustness: Robustness | None = None,
 ) -> Evaluation:
     evaluation = evaluated(table, coverage=coverage)
-    facts = {"name": "made", "threshold": 0.5, "aggregation_rule": "mean", "aggregation_weights": []}
-    write_evaluation(folder, evaluation, table, ReportContext("A <title>", facts, **context))  # type: ignore[arg-type]
+    evaluation = replace(evaluation, seen=seen, robustness=robustness)
+    context = ReportContext("A <title>", DecisionFacts("made", seen=seen), crops)
+    write_evaluation(folder, evaluation, table, context)
     return evaluation
 
 
@@ -81,7 +89,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     """The folder of an evaluation with a video that failed and a warning."""
     root = tmp_path_factory.mktemp("report")
     coverage = Coverage(25, 24, 0, 1, (("made/<broken>", "cut short"),))
-    return root / "out", written(root / "out", made_scores(root), coverage=coverage, seen=[SEEN])
+    return root / "out", written(root / "out", made_scores(root), coverage=coverage, seen=(SEEN,))
 
 
 @pytest.fixture
@@ -127,16 +135,17 @@ def test_the_folder_holds_numbers_that_anyone_can_recompute(report: tuple[Path, 
         *("metrics.json", "report.html", "report.md", "roc.png", "scores.parquet")
     ]
     stored = json.loads((folder / "metrics.json").read_text())
-    assert stored == {**evaluation.to_json(), "seen": [SEEN], "robustness": None}
+    assert stored == evaluation.to_json()
+    assert stored["seen"] == [SEEN]
     file = read_scores(folder)
     again = evaluate_scores(
         file.table,
         file.coverage,
-        threshold=file.facts["threshold"],
-        aggregation_rule=file.facts["aggregation_rule"],
+        threshold=file.decision.threshold,
+        aggregation_rule=file.decision.aggregation_rule,
         num_resamples=20,
     )
-    assert again.to_json() == evaluation.to_json()
+    assert replace(again, seen=file.decision.seen).to_json() == evaluation.to_json()
 
 
 def test_the_page_is_whole_and_needs_nothing_else(report: tuple[Path, Evaluation]) -> None:
@@ -253,7 +262,7 @@ def test_the_paper_table_is_markdown(report: tuple[Path, Evaluation]) -> None:
 
 
 def test_scores_that_are_used_again_keep_the_warning(report: tuple[Path, Evaluation]) -> None:
-    assert read_scores(report[0]).facts["seen"] == [SEEN]
+    assert read_scores(report[0]).decision.seen == (SEEN,)
 
 
 def test_slices_are_tables_too(report: tuple[Path, Evaluation]) -> None:
@@ -331,12 +340,12 @@ def test_a_face_in_a_tar_links_to_the_tar(tmp_path: Path) -> None:
 def test_a_comparison_shows_coverage_and_warnings(tmp_path: Path) -> None:
     table = made_scores(tmp_path)
     coverage = Coverage.of(24, {"x": "no_face", **{f"y{n}": "cut short" for n in range(9)}})
-    first = NamedScores("a", table, 0.5, "mean", coverage=coverage, seen=["m: trained on 3"])
-    second = NamedScores("b\x07", table, 0.5, "mean")
+    first = NamedScores(DecisionFacts("a", seen=("m: trained on 3",)), table, coverage)
+    second = NamedScores(DecisionFacts("b\x07"), table)
     write_comparison(tmp_path / "out", compare_scores([first, second], num_resamples=5))
     page = (tmp_path / "out" / "compare.html").read_text()
     assert '<p class="red">a: m: trained on 3</p>' in page
-    assert '<p class="red">a: the comparison holds 24 of its 34 videos' in page
+    assert '<p class="red">a: the comparison has 24 of its 34 videos' in page
     text = (tmp_path / "out" / "compare.md").read_text()
     assert "| a | 24 of 34 videos scored, 1 without a face, 9 failed | 0.5 | mean |" in text
     assert "**Warning: a: m: trained on 3**" in text

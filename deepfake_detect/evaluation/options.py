@@ -1,0 +1,164 @@
+"""Options of evaluation, comparison and calibration.
+
+They are apart from the functions that take them so that ``--help`` does not wait for PyTorch and SciPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deepfake_detect.data.audit_report import LeakKind
+from deepfake_detect.errors import OptionError
+from deepfake_detect.options import check_options, option
+from deepfake_detect.records import InferencePrecision
+
+Resample = Literal["videos", "identities"]
+CalibrationMethod = Literal["temperature", "platt", "isotonic"]
+CorruptionName = Literal[
+    "jpeg", "h264", "downscale", "blur", "noise", "brightness", "contrast", "saturation", "occlusion"
+]
+
+
+def _rules() -> tuple[str, ...]:
+    from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
+
+    return AGGREGATION_RULES.names()
+
+
+def _metrics() -> tuple[str, ...]:
+    from deepfake_detect.metrics import METRICS
+
+    return METRICS.names()
+
+
+@dataclass(frozen=True)
+class ResamplingOptions:
+    """How bootstrap intervals are computed.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    resample: Resample = option(
+        "videos", help="what is resampled: videos, or identities (all videos of a person together)"
+    )
+    num_resamples: int = option(1000, help="number of bootstrap resamples", low=1, flag="--bootstrap-draws")
+    seed: int = option(0, help="seed of the bootstrap, and of the choice of videos for robustness", low=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is evaluated, and how scores become verdicts.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    split: str = option("test", help="split to evaluate, or all", metavar="NAME")
+    protocol: str | None = option(
+        None, help="evaluate the rows of a protocol (default: none)", metavar="NAME"
+    )
+    where: str | None = option(
+        None, help="SQL condition on the evaluated rows (default: all rows)", metavar="EXPR"
+    )
+    allow_leak: tuple[LeakKind, ...] = option(
+        (),
+        help="evaluate although other splits of the manifest leak into the evaluated rows by these kinds: "
+        "videos, identities, identical-crops, near-duplicate-crops (default: none)",
+        metavar="KIND",
+    )
+    threshold: float | None = option(
+        None,
+        help="probability from which a video counts as fake (default: the detector's own; 0.5 for scores)",
+        low=0,
+        high=1,
+    )
+    aggregation_rule: str | None = option(
+        None,
+        help="from faces to the video: most_suspicious_track, mean, median, longest_track, frame_maxima, "
+        "top_k_mean, trimmed_mean, confident or logistic (default: the detector's own; mean for scores)",
+        choices=_rules,
+        flag="--aggregation",
+        metavar="RULE",
+    )
+    slice_by: tuple[str, ...] = option(
+        (), help="columns to slice the videos by besides the usual ones", flag="--slice", metavar="COLUMN"
+    )
+    metrics: tuple[str, ...] = option(
+        (), help="registered metrics to report besides the built-in ones", choices=_metrics, metavar="NAME"
+    )
+    index: Path | None = option(
+        None, help="index of the videos, to link faces to their clips", metavar="FILE"
+    )
+    robustness: tuple[CorruptionName, ...] | None = option(
+        None,
+        help="also evaluate on corrupted crops: jpeg, h264, downscale, blur, noise, brightness, contrast, "
+        "saturation, occlusion; without a name, all of them (default: none)",
+        metavar="KIND",
+    )
+    robustness_videos: int = option(
+        200, help="number of videos chosen for that at random, half of them real", low=2
+    )
+    num_workers: int | None = option(
+        None, help="processes that read crops (default: number of cores, at most 8)", low=0
+    )
+    device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
+    precision: InferencePrecision = option("fp32", help="precision of the detector's computations")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.robustness_videos % 2:
+            raise OptionError("robustness_videos", f"is {self.robustness_videos}", "must be an even number")
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How a detector is calibrated.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    method: CalibrationMethod = option("temperature", help="from logits to probabilities")
+    max_fpr: float | None = option(
+        None,
+        help="threshold that calls at most this fraction of the reals fake (default: the threshold of "
+        "highest balanced accuracy)",
+        low=0,
+        high=1,
+    )
+    target_accuracy: float = option(
+        0.95, help="accuracy of the verdicts outside the band called uncertain", above=0, high=1
+    )
+    choose_aggregation: bool = option(False, help="choose the aggregation rule of highest validation AUC")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """How detectors are compared.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    names: tuple[str, ...] | None = option(
+        None, help="names of the detectors (default: of the paths)", metavar="NAME"
+    )
+    aggregation_rule: str | None = option(
+        None,
+        help="from faces to the video, for all detectors (default: each detector's own, else mean)",
+        choices=_rules,
+        flag="--aggregation",
+        metavar="RULE",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
