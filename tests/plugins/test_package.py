@@ -55,16 +55,7 @@ def run(installed: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactor
     printed = commands(
         installed,
         ["train", "--manifest", str(manifest), "--out", str(out / "run"), *parts],
-        [
-            "evaluate",
-            "--detector",
-            detector,
-            "--manifest",
-            str(manifest),
-            "--out",
-            str(out / "eval"),
-            *measures,
-        ],
+        ["evaluate", "--detector", detector, *measures],
         ["models"],
         ["datasets"],
         ["card", "--detector", detector],
@@ -88,9 +79,7 @@ def test_commands_take_the_parts_by_name(run: tuple[Path, str]) -> None:
     out, printed = run
     assert "tiny_net" in printed.partition("$ models")[2].partition("$ datasets")[0]
     assert "Tiny" in printed.partition("$ datasets")[2].partition("$ card")[0]
-    metrics = (out / "eval" / "metrics.json").read_text()
-    # metrics
-    assert "tiny_highest" in metrics
+    assert "tiny_highest" in (out / "eval" / "metrics.json").read_text()
 
 
 def test_the_detector_records_the_plugin(run: tuple[Path, str], installed: Path) -> None:
@@ -113,11 +102,14 @@ def test_python_takes_the_parts_by_name(run: tuple[Path, str], installed: Path) 
 import numpy as np
 import deepfake_detect as dfd
 from deepfake_detect.data.layouts import LAYOUTS
+from deepfake_detect.metrics.registry import METRICS
 model = dfd.create_model("tiny_net", head="tiny_head", backbone_options={{"width": 4}})
 assert model.spec.preprocessing.image_size == 32 and model.head[0].normalized_shape == (4,)
 detector = dfd.load_detector({str(run[0] / "run" / "detector.safetensors")!r}, device="cpu")
 assert detector.score_crops([np.zeros((40, 40, 3), np.uint8)]).shape == (1,)
 assert LAYOUTS.find("tiny").dataset == "Tiny"
+recall = METRICS.find("tiny_recall")(np.array([0, 1, 1]), np.array([0.9, 0.8, 0.1]), threshold=0.5)
+assert recall == 0.5
 assert "tiny_net" in [facts.name for facts in dfd.list_backbones()]
 """
     path = os.pathsep.join(map(str, (ROOT, installed)))
