@@ -49,15 +49,15 @@ def compare_names(rows: Rows, pairs: Sequence[tuple[str, str]], kinds: Collectio
 
 
 def _compare_by(kind: LeakKind, rows: Rows, pairs: Sequence[tuple[str, str]]) -> list[Overlap]:
-    found = {(row["first"], row["second"]): row for row in rows.query(_overlap_sql(kind)).to_pylist()}
+    found = {(one["first"], one["second"]): one for one in rows.query(_overlap_sql(kind)).to_pylist()}
     overlaps = []
     for pair in pairs:
         if pair not in found:
             overlaps.append(Overlap(kind, *pair))
             continue
-        counts = (found[pair][name] for name in ("count", "num_rows", "num_videos"))
-        examples = tuple(LeakExample(**example) for example in found[pair]["examples"])
-        overlaps.append(Overlap(kind, *pair, *counts, examples))
+        row = found[pair]
+        examples = tuple(LeakExample(**example) for example in row["examples"])
+        overlaps.append(Overlap(kind, *pair, row["count"], row["num_rows"], row["num_videos"], examples))
     return overlaps
 
 
