@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_detect.cli.leaks import add_row_arguments
+from benchmarks.studies.row_arguments import add_row_arguments
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import Manifest, read_manifest
@@ -29,7 +29,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-images", type=int, default=5000, metavar="N", help="at most (default 5000)")
     parser.add_argument("--test-images", type=int, default=2000, metavar="N", help="at most (default 2000)")
     parser.add_argument("--face-size", type=int, default=32, help="side of face crops (default 32 pixels)")
-    add_row_arguments(parser, where="condition on the manifest's rows", allow_leak="let splits leak")
+    add_row_arguments(parser)
 
 
 def read_images(arguments: argparse.Namespace) -> tuple[str, LabeledImages]:

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's package
 
 from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, write_table  # noqa: E402
-from deepfake_detect.cli.leaks import add_row_arguments  # noqa: E402
+from benchmarks.studies.row_arguments import add_row_arguments  # noqa: E402
 from deepfake_detect.data.manifest import read_manifest  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError, OptionError  # noqa: E402
 from deepfake_detect.io.files import sha256_of_file, write_json  # noqa: E402
@@ -53,9 +53,7 @@ def main() -> int:
         help="of the training people, above 0 to 1 (default 1/64, 1/16, 1/4 and 1)",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each (default 3)")
-    add_row_arguments(
-        parser, where="condition on the manifest's rows", allow_leak="train although splits leak"
-    )
+    add_row_arguments(parser)
     arguments = parser.parse_args()
     try:
         _run(arguments)
