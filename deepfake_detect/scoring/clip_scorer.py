@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, WorkerError
 from deepfake_detect.provenance import Provenance, read_provenance
 from deepfake_detect.records import ClipResult
-from deepfake_detect.scoring.fetch import fetch
 from deepfake_detect.scoring.missing import missing_library
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.outputs import ClipFiles, write_clip_files
@@ -146,6 +145,8 @@ class ClipScorer:
         if source.path is not None:
             yield source.path
             return
+        from deepfake_detect.scoring.fetch import fetch
+
         folder = tempfile.mkdtemp(dir=self.scratch)
         try:
             yield str(
