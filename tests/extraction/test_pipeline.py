@@ -61,8 +61,8 @@ def test_workers_and_streams_give_the_same_bytes(tree: Path, tmp_path: Path) -> 
     extract(tree, tmp_path / "1")
     whole = contents(tmp_path / "1")
     assert len([name for name in whole if name.endswith(".png")]) == 16
-    extract(tree, tmp_path / "3", num_workers=3)
-    assert contents(tmp_path / "3") == whole
+    extract(tree, tmp_path / "2", num_workers=2)
+    assert contents(tmp_path / "2") == whole
     out = tmp_path / "streams"
     videos = [Job(video, out, CONFIG) for video in videos_of(tree)]
     names = stream_videos(videos, detector=TorchMtcnnDetector(device="cpu"), num_streams=3, run_length=2)
