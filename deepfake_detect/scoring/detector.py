@@ -84,7 +84,11 @@ def load_detector(
 
 
 def ready_detector(
-    detector: DetectorInput, *, runtime: Runtime, device: str, precision: InferencePrecision
+    detector: DetectorInput,
+    *,
+    runtime: Runtime = ScoringOptions.runtime,
+    device: str = ScoringOptions.device,
+    precision: InferencePrecision = ScoringOptions.precision,
 ) -> Detector:
     """Return a loaded detector unchanged, or load it; see :func:`load_detector`."""
     if isinstance(detector, Detector):
