@@ -51,9 +51,9 @@ def register_loss(name: str, loss: LossFunction) -> None:
         OptionError: The name is taken by another loss.
 
     Example:
-        >>> register_loss("brier", lambda logits, targets: (logits.sigmoid() - targets) ** 2)
-        >>> LOSSES.names()
-        ('bce', 'focal', 'brier')
+        >>> register_loss("squared", lambda logits, targets: (logits.sigmoid() - targets) ** 2)
+        >>> LOSSES.find("squared")(torch.zeros(1), torch.ones(1))
+        tensor([0.2500])
     """
     LOSSES.register(name, loss)
 

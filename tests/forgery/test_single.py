@@ -180,7 +180,9 @@ def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
         self_blend(np.zeros((900, 900, 3), np.uint8), five / 7, rng=0)
     with pytest.raises(OptionError, match=r"the face is \d+\.\d % of .*; must be 5 % to 2,000 %"):
         self_blend(crop, (five - 112) * 90 + 112, rng=0)
-    with pytest.raises(OptionError, match="changed: 'either' gives another real too; call self_blend_pair"):
+    with pytest.raises(
+        OptionError, match="changed: is 'either', which changes the real too; call self_blend_pair"
+    ):
         self_blend(crop, five, rng=0, config=PAPER)
     for rng in (None, -1, "seed"):
         with pytest.raises(OptionError, match="rng: is .*; pass a numpy Generator, or a seed from 0"):
