@@ -185,7 +185,7 @@ def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
     ):
         self_blend(crop, five, rng=0, config=PAPER)
     for rng in (None, -1, "seed"):
-        with pytest.raises(OptionError, match="rng: is .*; pass a numpy Generator, or a seed from 0"):
+        with pytest.raises(OptionError, match="rng: is .*; must be a numpy Generator, or a seed from 0"):
             self_blend(crop, five, rng=rng)  # type: ignore[arg-type]
 
 
