@@ -1,24 +1,29 @@
-"""Finished scores -> what they are worth, and what of it goes into a verdict.
+"""Scores -> metrics, comparisons and calibration. Numbers only; figures and pages are in ``report``.
 
-    aggregation  faces -> people -> one probability of the clip; scoring uses the same rules
-    score_table  scores as columns, what they cover, the videos they belong to
-    score_files  scores of any tool from CSV or Parquet, and ours into Parquet
-    evaluate     a table of scores -> metrics per video, person and frame, method and slice
+    options      what the functions below take, with defaults and ranges
+    aggregation  faces -> people -> one probability per clip, in scoring and in evaluation
+    score_table  scores as columns, their coverage, and the videos they belong to
+    score_files  scores of any tool from CSV or Parquet, and those of an evaluation into Parquet
+    decision     how the scores of a detector become verdicts
+    evaluate     a table of scores -> metrics per video, track and frame, method and slice
+    results      the records of an evaluation, and their JSON
+    resampling   what bootstrap intervals resample: videos, or people
     slices       videos by the value of a column
     protocols    in-domain, leave-one-out, cross-dataset, cross-compression as pairs of filters
-    submission   answers for the FaceForensics++ benchmark
-    compare      several detectors on their common videos, with significance
-    calibration  validation scores -> probabilities, threshold, rule, band of "uncertain"
-    abstention   error rate against the share of verdicts given
+    compare      detectors on their common videos, with significance
+    calibration  validation scores -> probabilities, threshold, aggregation rule, uncertain band
+    abstention   error rate against the fraction of verdicts
+    sources      opens manifests and detectors of any kind
     predict      a detector on the crops of a manifest -> a table of scores
-    corruptions  what happens to pictures on their way, at five levels each
-    robustness   a detector on changed crops: AUC against level
-    seen         which measured videos a detector was trained or selected on
-    calibrate    fit what calibration offers on a validation split and write it into the detector
-    generators   a judge's features of a generator's samples, and what it takes them for
+    predictions  the same as CSV, one row per crop
+    inputs       all that an evaluation needs, from a detector and a manifest, or from scores
+    corruptions  JPEG, H.264, blur, noise, ..., at five levels each
+    robustness   AUC of a detector on corrupted crops
+    seen         evaluated videos that a detector was trained, selected or calibrated on
+    calibrate    calibration of a detector file on a validation split
 
-All but the last six know no network and no video: numbers in, numbers out. The formulas are in
-``deepfake_detect.metrics``, the figures in ``deepfake_detect.report``.
+``deepfake_detect.evaluate`` and ``deepfake_detect.compare`` are in ``report.evaluate``, since they also
+write the reports.
 """
 
 import lazy_loader

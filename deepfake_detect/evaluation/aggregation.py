@@ -1,7 +1,7 @@
-"""Face probabilities -> people (tracks) -> one probability of the clip.
+"""Face probabilities -> people (tracks) -> one probability per clip.
 
-Scoring a single clip and evaluating a dataset both go through :func:`aggregate_clip`, so that a
-published number and a verdict follow the same rule.
+Scoring a clip and evaluating a dataset both use :func:`aggregate_clip`, so that published metrics and
+verdicts follow the same rule.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from deepfake_detect.plugins import PluginPart
 from deepfake_detect.records import TrackScore
 from deepfake_detect.registry import Registry
 
-# A track shorter than this share of the longest one is more often a false detection than a person.
-_LONG_ENOUGH_SHARE = 0.25
-_TOP_SHARE = 0.25
-_TRIMMED_SHARE = 0.1
+# A track shorter than this fraction of the longest one is more often a false detection than a person.
+_MIN_LENGTH_FRACTION = 0.25
+_TOP_FRACTION = 0.25
+_TRIMMED_FRACTION = 0.1
 LEARNED_RULE = "logistic"
-_NUM_DRAWS = 1000
+_NUM_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class ClipFaces:
 
     Attributes:
         probabilities: float64 (N,), fake probability of each face, 0 to 1.
-        frame_indices: int (N,), or ``None`` where it is not known which faces share a frame.
-        tracks: The people they belong to, by rising number.
-        weights: Of the learned rule; empty for all others.
+        frame_indices: int (N,), or ``None`` if unknown.
+        tracks: Tracks of the people, by ascending id.
+        weights: Weights of the learned rule; empty for all others.
         track_ids: int (N,), the track of each face.
     """
 
@@ -47,17 +47,17 @@ class ClipFaces:
 
 
 AggregationRule = Callable[[ClipFaces], tuple[float, int | None]]
-"""A clip's faces -> its probability, and the track whose it is, if it is one person's."""
+"""Faces of a clip -> its probability, and the id of the deciding track if it is that of one person."""
 
 
 @dataclass(frozen=True)
 class ClipAggregate:
-    """The probability of a clip and where it comes from.
+    """Probability of a clip, and the tracks behind it.
 
     Attributes:
         fake_probability: Probability that the clip shows a forged face, 0 to 1.
-        deciding_track_id: The track whose probability it is; ``None`` when all faces share in it.
-        tracks: Every track of the clip by rising number; ``decides`` marks the deciding one.
+        deciding_track_id: Track with that probability; ``None`` if all faces contribute.
+        tracks: All tracks of the clip by ascending id; ``decides`` marks the deciding one.
     """
 
     fake_probability: float
@@ -68,37 +68,37 @@ class ClipAggregate:
 def most_suspicious_track(faces: ClipFaces) -> tuple[float, int | None]:
     """Return the highest mean among tracks with at least a quarter of the longest one's faces.
 
-    One forged person among real ones makes the clip fake. The quarter keeps a single false
-    detection beside a person seen in 32 frames from deciding, and lets a clip of one frame have a
-    verdict. Equal means: the longer track, then the lower number.
+    One forged person among real ones makes the clip fake. The quarter prevents that a single false
+    detection next to a person in 32 frames decides, and still allows clips of one frame. Ties: the
+    longer track, then the lower id.
     """
     longest = max(track.num_frames for track in faces.tracks)
-    long_enough = [track for track in faces.tracks if track.num_frames >= _LONG_ENOUGH_SHARE * longest]
+    long_enough = [track for track in faces.tracks if track.num_frames >= _MIN_LENGTH_FRACTION * longest]
     best = max(long_enough, key=lambda track: (track.fake_probability, track.num_frames, -track.track_id))
     return best.fake_probability, best.track_id
 
 
 def mean(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean over all faces, whoever they belong to: the common protocol of papers."""
+    """Return the mean over all faces of all people, the common protocol of papers."""
     return _exact_mean(faces.probabilities), None
 
 
 def median(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the median over all faces, which a few odd frames do not move."""
+    """Return the median over all faces, which is robust against outlier frames."""
     return float(np.median(faces.probabilities)), None
 
 
 def longest_track(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean of the track with most faces. Ties: the larger mean, then the lower number."""
+    """Return the mean of the track with most faces. Ties: the higher mean, then the lower id."""
     best = max(faces.tracks, key=lambda track: (track.num_frames, track.fake_probability, -track.track_id))
     return best.fake_probability, best.track_id
 
 
 def frame_maxima(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean over frames of the most suspicious face of each (self-blended images)."""
+    """Return the mean over frames of the most suspicious face of each, as for self-blended images."""
     if faces.frame_indices is None:
         raise OptionError(
-            "rule", "frame_maxima needs to know which faces share a frame", "pass frame_indices too"
+            "aggregation_rule", "is frame_maxima, which needs the frame of each face", "pass `frame_indices`"
         )
     frames, of_face = np.unique(faces.frame_indices, return_inverse=True)
     highest = np.zeros(len(frames))
@@ -107,22 +107,22 @@ def frame_maxima(faces: ClipFaces) -> tuple[float, int | None]:
 
 
 def top_k_mean(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean of the highest quarter of the faces, rounded up: forged in parts is forged."""
-    count = math.ceil(_TOP_SHARE * len(faces.probabilities))
+    """Return the mean of the highest quarter of the faces, rounded up, for clips that are partly forged."""
+    count = math.ceil(_TOP_FRACTION * len(faces.probabilities))
     return _exact_mean(np.sort(faces.probabilities)[-count:]), None
 
 
 def trimmed_mean(faces: ClipFaces) -> tuple[float, int | None]:
     """Return the mean without the highest and the lowest tenth of the faces, each rounded down."""
-    count = int(_TRIMMED_SHARE * len(faces.probabilities))
+    count = int(_TRIMMED_FRACTION * len(faces.probabilities))
     return _exact_mean(np.sort(faces.probabilities)[count : len(faces.probabilities) - count]), None
 
 
 def confident(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean of the sure faces, where there are enough of one kind, else of all.
+    """Return the mean of the confident faces if there are enough of one kind, else of all.
 
-    Sure fakes (above 0.8) count where they are more than 11 and more than 1 in 2.5; sure reals
-    (below 0.2) where they are more than 9 in 10.
+    Confident fakes (above 0.8) count if they are more than 11 and more than 1 in 2.5; confident reals
+    (below 0.2) if they are more than 9 in 10.
     """
     values = faces.probabilities
     fakes, reals = values[values > 0.8], values[values < 0.2]
@@ -134,23 +134,23 @@ def confident(faces: ClipFaces) -> tuple[float, int | None]:
 
 
 def logistic(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return what a logistic regression on :func:`clip_features` says, fitted on validation."""
-    from scipy.special import expit  # a quarter of a second that no other rule needs
+    """Return the probability of a logistic regression on :func:`clip_features`, fitted on validation."""
+    from scipy.special import expit  # its import takes a quarter of a second
 
     features = clip_features(faces)
     if len(faces.weights) != len(features) + 1:
         raise OptionError(
-            "rule",
-            f"logistic needs {len(features) + 1} weights, there are {len(faces.weights)}",
-            "fit them on validation with calibration.fit_clip_weights",
+            "aggregation_rule",
+            f"is logistic, which needs {len(features) + 1} weights, and there are {len(faces.weights)}",
+            "fit them on validation: calibrate with `choose_aggregation`",
         )
     return float(expit(faces.weights[0] + np.dot(faces.weights[1:], features))), None
 
 
 def clip_features(faces: ClipFaces) -> np.ndarray:
-    """Return what the learned rule knows of a clip, float64 (4,).
+    """Return the features of the learned rule, float64 (4,).
 
-    In logits: mean and median of all faces, the most suspicious track, the mean of the top quarter.
+    They are logits of: mean and median of all faces, the most suspicious track, the mean of the top quarter.
     """
     from scipy.special import logit
 
@@ -226,28 +226,27 @@ def aggregate_clip(
 ) -> ClipAggregate:
     """Return the probability of a clip from those of its faces.
 
-    The order of the faces does not matter, to the last bit.
+    The result does not depend on the order of the faces, to the last bit.
 
     Args:
-        track_ids: int (N,), the track of each scored face, N >= 1. A track has at most one face a
-            frame, so its faces count its frames.
+        track_ids: int (N,), the track of each scored face, N >= 1. A track has at most one face per
+            frame.
         probabilities: float (N,), fake probability of each face, 0 to 1.
         rule: A name in ``AGGREGATION_RULES``.
         frame_indices: int (N,), the frame of each face; only ``"frame_maxima"`` needs it.
-        weights: Of the rule ``"logistic"``, as ``calibration.fit_clip_weights`` found them.
+        weights: Weights of the rule ``"logistic"``, of ``calibration.fit_clip_weights``.
 
     Returns:
-        The clip's probability, the track that decided and all tracks.
+        The clip's probability, the deciding track and all tracks.
 
     Raises:
-        OptionError: No face (a clip without a face has no probability), arrays that do not pair
-            up, track numbers that are no integers, probabilities outside 0 to 1, an unknown rule,
-            a rule without the frames or weights it needs.
+        OptionError: There is no face, arrays differ in length, track ids are not integers, probabilities
+            are outside 0 to 1, the rule is unknown, or lacks the frames or weights that it needs.
 
     Source: :func:`most_suspicious_track` takes the maximum over people of the mean over time;
-    self-blended images (arXiv:2204.08376) take the maximum over faces frame by frame, which lets a
-    different person decide in each frame. ``mean`` is the standard test of the field, ``confident``
-    that of selimsef/dfdc_deepfake_challenge, for 32 frames.
+    self-blended images (arXiv:2204.08376) take the maximum over faces frame by frame, so that a
+    different person may decide in each frame. ``mean`` is the standard protocol, ``confident`` that of
+    selimsef/dfdc_deepfake_challenge, for 32 frames.
 
     Example:
         >>> clip = aggregate_clip([0, 0, 1, 1, 2], [0.1, 0.2, 0.75, 0.75, 0.9], rule="longest_track")
@@ -264,22 +263,22 @@ def aggregate_clip(
 
 
 def frames_interval(faces: ClipFaces, rule: str, *, seed: int = 0) -> tuple[float, float] | None:
-    """Return how far a clip's probability moves with the choice of its frames.
+    """Return the interval of a clip's probability over the choice of its frames.
 
-    Frames are drawn again with replacement (percentile bootstrap, Efron 1979), each with all its
-    faces; a draw that has no face is left out. Frames of one clip resemble each other, so the
-    interval says how steady the detector is on this clip, not how often it is right.
+    Frames are resampled with replacement (percentile bootstrap, Efron 1979), each with all its faces.
+    Frames of one clip resemble each other, so the interval shows how stable the detector is on this
+    clip, not how often it is right.
 
     Args:
         faces: With frame indices.
         rule: From faces to the clip.
-        seed: Of the draws.
+        seed: Seed of the bootstrap.
 
     Returns:
         2.5 and 97.5 percentile of the probability; ``None`` with fewer than two frames.
 
     Raises:
-        OptionError: The frame of each face is not known.
+        OptionError: The frames are unknown.
 
     Example:
         >>> low, high = frames_interval(clip_faces([0] * 8, [0.2, 0.3] * 4, frame_indices=range(8)), "mean")
@@ -287,24 +286,24 @@ def frames_interval(faces: ClipFaces, rule: str, *, seed: int = 0) -> tuple[floa
         True
     """
     if faces.frame_indices is None:
-        raise OptionError("frame_indices", "are not known", "pass the frame of each face")
+        raise OptionError("frame_indices", "are unknown", "pass the frame of each face")
     frames, of_face = np.unique(faces.frame_indices, return_inverse=True)
     if len(frames) < 2:
         return None
     members = [np.flatnonzero(of_face == number) for number in range(len(frames))]
-    draws = np.random.default_rng(seed).integers(len(frames), size=(_NUM_DRAWS, len(frames)))
-    values = [_of_draw(faces, rule, [members[frame] for frame in draw]) for draw in draws]
+    resamples = np.random.default_rng(seed).integers(len(frames), size=(_NUM_RESAMPLES, len(frames)))
+    values = [_resampled(faces, rule, [members[frame] for frame in chosen]) for chosen in resamples]
     low, high = np.percentile(values, (2.5, 97.5)).tolist()
     return low, high
 
 
-def _of_draw(faces: ClipFaces, rule: str, members: list[np.ndarray]) -> float:
-    """Return the probability of a clip made of these frames, each a frame of its own."""
+def _resampled(faces: ClipFaces, rule: str, members: list[np.ndarray]) -> float:
+    """Return the probability of a clip of some frames; a repeated frame counts as several."""
     chosen = np.concatenate(members)
     frames = np.repeat(np.arange(len(members)), [len(of_frame) for of_frame in members])
     tracks = _summarize_tracks(faces.track_ids[chosen], faces.probabilities[chosen])
-    drawn = ClipFaces(faces.probabilities[chosen], frames, tracks, faces.weights, faces.track_ids[chosen])
-    return AGGREGATION_RULES[rule](drawn)[0]
+    clip = ClipFaces(faces.probabilities[chosen], frames, tracks, faces.weights, faces.track_ids[chosen])
+    return AGGREGATION_RULES[rule](clip)[0]
 
 
 def check_rule(rule: str, plugins: Sequence[PluginPart] = ()) -> None:
@@ -336,7 +335,7 @@ def clip_faces(
     frame_indices: ArrayLike | None = None,
     weights: Sequence[float] = (),
 ) -> ClipFaces:
-    """Return checked faces with the tracks that they form.
+    """Return checked faces with their tracks.
 
     Args, Raises:
         As for :func:`aggregate_clip`.
@@ -345,7 +344,7 @@ def clip_faces(
     frames = None if frame_indices is None else np.asarray(frame_indices)
     if frames is not None and frames.shape != ids.shape:
         raise OptionError(
-            "frame_indices", f"shape {frames.shape} for {len(ids)} faces", "pass one frame per face"
+            "frame_indices", f"have shape {frames.shape} for {len(ids)} faces", "pass one frame per face"
         )
     return ClipFaces(values, frames, _summarize_tracks(ids, values), weights, ids)
 
@@ -359,7 +358,7 @@ def _summarize_tracks(track_ids: np.ndarray, probabilities: np.ndarray) -> tuple
 
 
 def _exact_mean(values: np.ndarray) -> float:
-    # A correctly rounded sum does not depend on the order, so equal tracks tie exactly.
+    # A correctly rounded sum does not depend on the order, so that equal tracks tie exactly.
     return math.fsum(values.tolist()) / len(values)
 
 
@@ -368,15 +367,15 @@ def _check_faces(track_ids: ArrayLike, probabilities: ArrayLike) -> tuple[np.nda
     if ids.ndim != 1 or values.shape != ids.shape:
         raise OptionError(
             "track_ids",
-            f"shape {ids.shape} and probabilities of shape {values.shape} do not pair up",
+            f"have shape {ids.shape}, probabilities {values.shape}",
             "pass two arrays (N,), one track and one probability per face",
         )
     if len(ids) == 0:
         raise OptionError(
-            "probabilities", "a clip without a face has no probability", "call it no_face before aggregating"
+            "probabilities", "are empty, and a clip without a face has no probability", "report no_face"
         )
     if not np.issubdtype(ids.dtype, np.integer):
-        raise OptionError("track_ids", f"are {ids.dtype} and not integers", "pass the number of each track")
+        raise OptionError("track_ids", f"are {ids.dtype}", "must be integers")
     # Written so that NaN fails too.
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise OptionError(

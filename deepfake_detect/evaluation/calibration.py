@@ -1,9 +1,8 @@
-"""Validation scores -> calibrated probabilities, threshold, aggregation, the band of "uncertain".
+"""Validation scores -> calibrated probabilities, threshold, aggregation rule and uncertain band.
 
-All are fitted on validation samples and stored with the detector; never on test samples.
-
-A verdict follows from them: *uncertain* strictly inside the band, outside it *fake* at or
-above the threshold and *real* below. A band of no width leaves the plain threshold.
+All are fitted on validation samples, never on test samples, and stored with the detector. They define
+the verdict: *uncertain* strictly inside the band, outside it *fake* at or above the threshold and
+*real* below.
 """
 
 from __future__ import annotations
@@ -27,31 +26,31 @@ from deepfake_detect.evaluation.aggregation import (
 from deepfake_detect.metrics import PROBABILITY_EPSILON, roc_auc
 from deepfake_detect.models.config import IsotonicCalibration, PlattCalibration
 
-# A share that equals the limit save for the last digits of a product is not above it.
+# A rate that equals the limit up to the rounding of a product is not above it.
 _ROUNDING = 1e-9
-# Of each class: a fifth of them is what the learned rule is judged on.
-_FEWEST_TO_LEARN = 25
-# Times the mean size of the logits: beyond these every probability is 0 or 1, or 0.5.
+# Of each class; a fifth of them evaluate the learned rule in each fold.
+_MIN_VIDEOS_TO_LEARN = 25
+# In units of the mean absolute logit: beyond these every probability is 0 or 1, or 0.5.
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 1e-3, 1e3
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Return the T > 0 for which ``sigmoid(logit / T)`` has the least log loss.
 
-    Above 1 the network was too sure of itself, below 1 not sure enough. The order of the samples,
-    and with it the AUC, stays as it is.
+    Above 1 the network was overconfident, below 1 underconfident. The order of the samples, and with it
+    the AUC, does not change.
 
     Args:
         logits: (N,) finite raw outputs of the network, above 0 for fake.
         labels: (N,) of 0 = real and 1 = fake, both present.
 
     Returns:
-        Temperature, in units of the logits: twice the logits, twice the temperature.
+        Temperature, proportional to the scale of the logits.
 
     Raises:
-        OptionError: Arrays that do not pair up, values that are not finite, labels other than 0
-            and 1, a class that is absent; logits on the right side for every sample (the loss
-            falls on and on with T) or on the wrong side so often that it falls as T grows.
+        OptionError: Arrays differ in length, values are not finite, labels are not 0 and 1, or a class
+            is absent; logits are correct for every sample (the loss keeps falling with T) or wrong so
+            often that it falls as T grows.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
 
@@ -62,19 +61,19 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         0.75
     """
     label_array, logit_array = _check("logits", labels, logits)
-    # Logits turned so that the right side is always the positive one.
+    # Positive where the logit is on the correct side.
     margins = np.where(label_array == 1, logit_array, -logit_array)
     scale = float(np.abs(margins).mean())
     if _slope(margins, _HIGHEST_TEMPERATURE * scale) >= 0.0:
         raise OptionError(
             "logits",
-            "are on the wrong side so often that no temperature helps",
+            "are wrong so often that no temperature helps",
             "train the network longer, or check that label 1 means fake",
         )
     if _slope(margins, _LOWEST_TEMPERATURE * scale) <= 0.0:
         raise OptionError(
             "logits",
-            "are on the right side for (almost) every sample, so no temperature is the best",
+            "are correct for (almost) every sample, so that no temperature is best",
             "calibrate on more or harder samples, or keep temperature 1",
         )
     found = minimize_scalar(
@@ -87,19 +86,19 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike) -> PlattCalibration:
-    """Return the straight line of the logit whose sigmoid has the least log loss.
+    """Return the linear function of the logit whose sigmoid has the least log loss.
 
-    Unlike a temperature it also moves the point of balance, for a detector that leans to one side.
+    Unlike a temperature it also shifts the logits, for a detector that is biased to one class.
 
     Args:
         logits, labels: As for :func:`fit_temperature`.
 
     Returns:
-        For ``DetectorConfig.calibration``.
+        Value of ``DetectorConfig.calibration``.
 
     Raises:
-        OptionError: As for :func:`fit_temperature`, save that the logits may be on the right side
-            for every sample (a breath of ridge keeps the line finite); a line that falls.
+        OptionError: As for :func:`fit_temperature`, except that the logits may be correct for every
+            sample (a small ridge keeps the slope finite); the slope is negative.
 
     Source: Platt, "Probabilistic outputs for support vector machines", 1999.
 
@@ -118,20 +117,20 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> PlattCalibration:
 
 
 def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> IsotonicCalibration:
-    """Return the rising curve from logit to probability that fits the labels best.
+    """Return the nondecreasing function from logit to probability that fits the labels best.
 
-    It follows any rising curve, and needs a thousand samples or so for that. Where it is level,
-    samples tie that had an order before, which may cost a little AUC. Probabilities keep away from 0
-    and 1 by ``1 / (N + 2)``: so many samples cannot tell of less.
+    It can follow any nondecreasing curve, and needs about a thousand samples for that. Samples tie where
+    it is constant, which may cost a little AUC. Probabilities are clipped to at least ``1 / (N + 2)``
+    from 0 and 1: N samples cannot support more.
 
     Args:
         logits, labels: As for :func:`fit_temperature`.
 
     Returns:
-        For ``DetectorConfig.calibration``.
+        Value of ``DetectorConfig.calibration``.
 
     Raises:
-        OptionError: As for :func:`fit_temperature`, save that any logits do.
+        OptionError: As for :func:`fit_temperature`, except that any finite logits are allowed.
 
     Source: Zadrozny & Elkan, "Transforming classifier scores into accurate multiclass probability
     estimates", KDD 2002.
@@ -152,9 +151,9 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> IsotonicCalibration:
 
 
 def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[str, list[float]]:
-    """Return the rule of highest AUC over validation videos, and the weights of a learned one.
+    """Return the rule of highest AUC over validation videos, and the weights of the learned one.
 
-    Of equally good rules the first of ``AGGREGATION_RULES`` is taken.
+    Ties: the first of ``AGGREGATION_RULES``.
 
     Args:
         clips: Faces of each validation video.
@@ -164,7 +163,7 @@ def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[s
         Name of the rule; its weights, empty for all but ``"logistic"``.
 
     Raises:
-        OptionError: Labels that do not pair up with the clips, or one class alone.
+        OptionError: Labels and clips differ in number, or a class is absent.
     """
     return best_aggregation(aggregation_aucs(clips, labels), clips, labels)
 
@@ -172,16 +171,16 @@ def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[s
 def best_aggregation(
     areas: Mapping[str, float], clips: Sequence[ClipFaces], labels: ArrayLike
 ) -> tuple[str, list[float]]:
-    """Return what :func:`choose_aggregation` does, where the areas are known already."""
+    """Return the result of :func:`choose_aggregation` for known AUCs."""
     best = max(areas, key=lambda rule: areas[rule])
     return best, fit_clip_weights(clips, labels) if best == LEARNED_RULE else []
 
 
 def aggregation_aucs(clips: Sequence[ClipFaces], labels: ArrayLike) -> dict[str, float]:
-    """Return the AUC over validation videos of each rule from faces to a video.
+    """Return the AUC over validation videos of each aggregation rule.
 
-    The learned rule is judged by 5-fold cross-validation over the videos, so that it gains nothing
-    by having been fitted on them, and takes part from 25 videos of each class on.
+    The learned rule is evaluated by 5-fold cross-validation over the videos, and only with at least 25
+    videos of each class.
 
     Args, Raises:
         As for :func:`choose_aggregation`.
@@ -201,7 +200,7 @@ def aggregation_aucs(clips: Sequence[ClipFaces], labels: ArrayLike) -> dict[str,
         if rule != LEARNED_RULE
     }
     features = np.stack([clip_features(faces) for faces in clips])
-    if np.bincount(label_array).min() >= _FEWEST_TO_LEARN:
+    if np.bincount(label_array).min() >= _MIN_VIDEOS_TO_LEARN:
         model = _logistic_regression(ridge=1.0)
         held_out = cross_val_predict(model, features, label_array, cv=5, method="decision_function")
         areas[LEARNED_RULE] = roc_auc(label_array, held_out)
@@ -209,7 +208,7 @@ def aggregation_aucs(clips: Sequence[ClipFaces], labels: ArrayLike) -> dict[str,
 
 
 def fit_clip_weights(clips: Sequence[ClipFaces], labels: ArrayLike) -> list[float]:
-    """Return the weights of the rule ``"logistic"``: intercept, then one a feature.
+    """Return the weights of the rule ``"logistic"``: intercept, then one per feature.
 
     Args, Raises:
         As for :func:`choose_aggregation`.
@@ -221,29 +220,29 @@ def fit_clip_weights(clips: Sequence[ClipFaces], labels: ArrayLike) -> list[floa
 
 
 def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: float | None = None) -> float:
-    """Return the threshold that serves a goal best: ``probability >= threshold`` is fake.
+    """Return the best threshold: ``probability >= threshold`` is fake.
 
-    The goal is the highest balanced accuracy, or as many fakes found as possible while no more than
-    a share ``max_fpr`` of the reals is called fake (of equally many found, the fewest reals).
+    It has the highest balanced accuracy, or finds most fakes with a false positive rate of at most
+    ``max_fpr`` (ties: the fewest false positives).
 
-    Only thresholds that split the samples are tried: the midpoints between neighboring distinct
-    probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower. Where none calls
-    so few reals fake, it is the midpoint between the highest probability and 1, which calls none fake.
+    Candidates are the midpoints between neighboring distinct probabilities. Ties: the nearest to 0.5,
+    then the lower. If none has so few false positives, it is the midpoint between the highest
+    probability and 1, above all samples.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, both present.
         probabilities: (N,), 0 to 1.
-        max_fpr: Highest share of reals called fake, 0 to 1; ``None`` for balanced accuracy.
+        max_fpr: Highest false positive rate, 0 to 1; ``None`` for balanced accuracy.
 
     Returns:
         Threshold, 0 to 1.
 
     Raises:
-        OptionError: Arrays that do not pair up, labels other than 0 and 1, a class that is absent,
-            probabilities outside 0 to 1, or all equal (nothing splits them); no threshold calls so
-            few reals fake, because one of them has the probability 1.
+        OptionError: Arrays differ in length, labels are not 0 and 1, a class is absent, probabilities are
+            outside 0 to 1, or all equal; no threshold has so few false positives, because a real has
+            the probability 1.
 
-    Source: the maximum of Youden's J (Cancer 3, 1950), which is twice balanced accuracy less one.
+    Source: the maximum of Youden's J (Cancer 3, 1950), which is 2 * balanced accuracy - 1.
 
     Example:
         >>> choose_threshold([0, 0, 1, 1], [0.125, 0.25, 0.75, 0.875])
@@ -255,15 +254,13 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
     ordered, ordered_labels = values[order], label_array[order]
     cuts = np.flatnonzero(np.diff(ordered))
     if len(cuts) == 0:
-        raise OptionError(
-            "probabilities", f"are all {ordered[0]:.4g}, nothing splits them", "check the detector's outputs"
-        )
+        raise OptionError("probabilities", f"are all {ordered[0]:.4g}", "check the detector's outputs")
     midpoints = _midpoints(ordered[cuts], ordered[cuts + 1])
     fakes_below = np.cumsum(ordered_labels)[cuts]
     num_fakes, num_reals = int(label_array.sum()), int((1 - label_array).sum())
     fakes_found, reals_below = num_fakes - fakes_below, cuts + 1 - fakes_below
     if max_fpr is None:
-        # Balanced accuracy times 2 * fakes * reals is a whole number, so ties are exact.
+        # Balanced accuracy times 2 * fakes * reals is an integer, so that ties are exact.
         quality = fakes_found * num_reals + reals_below * num_fakes
     else:
         quality = fakes_found * (num_reals + 1) + reals_below
@@ -283,26 +280,25 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
 def choose_uncertain_band(
     labels: ArrayLike, probabilities: ArrayLike, *, threshold: float, target_accuracy: float = 0.9
 ) -> tuple[float, float]:
-    """Return the narrowest band around the threshold outside which the verdicts are good enough.
+    """Return the narrowest band around the threshold outside of which the accuracy is high enough.
 
-    The band reaches equally far to both sides *in logits*, so it never leaves (0, 1). It grows
-    past one distance of samples after the other (its ends lie midway between two distances) until
-    the share of right verdicts among the samples outside is at least ``target_accuracy``. That
-    share may rest on few samples: look at how many the band leaves.
+    The band is symmetric *in logits*, so that it never leaves (0, 1). Its bounds lie midway between the
+    distances of two samples; it grows until the accuracy of the samples outside is at least
+    ``target_accuracy``. That accuracy may be over few samples.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, both present.
         probabilities: (N,), 0 to 1; clipped to [1e-7, 1 - 1e-7] to measure distances.
-        threshold: Between 0 and 1, both excluded.
-        target_accuracy: Above 0, to 1.
+        threshold: Between 0 and 1, both exclusive.
+        target_accuracy: Above 0, at most 1.
 
     Returns:
-        ``(low, high)``, with the threshold between; strictly inside is uncertain. Both are
-        ``threshold`` when the accuracy of all samples already meets the target.
+        ``(low, high)`` around the threshold; strictly inside is uncertain. Both are ``threshold`` if the
+        accuracy of all samples reaches the target.
 
     Raises:
-        OptionError: As for :func:`choose_threshold`; an option out of range; no band meets the
-            target, because even the nms samples are wrong too often.
+        OptionError: As for :func:`choose_threshold`; an option is out of range; no band reaches
+            the target, because even the most confident samples are wrong too often.
 
     Source: the reject option at a fixed risk, as in El-Yaniv & Wiener, "On the Foundations of
     Noise-free Selective Classification", JMLR 11 (2010).
@@ -316,9 +312,9 @@ def choose_uncertain_band(
     label_array, values = _check("probabilities", labels, probabilities)
     _check_range(values)
     if not 0.0 < threshold < 1.0:
-        raise OptionError("threshold", f"{threshold} is not between 0 and 1", "pass one such as 0.5")
+        raise OptionError("threshold", f"is {threshold}", "must be between 0 and 1, such as 0.5")
     if not 0.0 < target_accuracy <= 1.0:
-        raise OptionError("target_accuracy", f"{target_accuracy} is not above 0 and at most 1", "try 0.9")
+        raise OptionError("target_accuracy", f"is {target_accuracy}", "must be above 0 and at most 1")
 
     center = float(_logit(np.array(threshold)))
     distances = np.unique(np.abs(_logit(values) - center))
@@ -329,7 +325,7 @@ def choose_uncertain_band(
     if not good_enough.any():
         raise OptionError(
             "target_accuracy",
-            f"no band around {threshold:.4g} leaves {target_accuracy:.4g} of the verdicts outside it right",
+            f"is {target_accuracy:.4g}, which no band around {threshold:.4g} reaches",
             "lower the target or improve the detector",
         )
     narrowest = int(good_enough.argmax())
@@ -339,36 +335,36 @@ def choose_uncertain_band(
 def _accuracy_outside(
     labels: np.ndarray, probabilities: np.ndarray, threshold: float, lows: np.ndarray, highs: np.ndarray
 ) -> np.ndarray:
-    """Return, for each band, the share of right verdicts among samples outside it; 0 when none is."""
+    """Return the accuracy of the samples outside each band; 0 if there are none."""
     order = np.argsort(probabilities, kind="stable")
     ordered = probabilities[order]
     fakes_before = np.concatenate([[0], np.cumsum(labels[order])])
-    # A sample at the lower end is real, save that one at the threshold is fake.
+    # A sample at the lower bound is real, except that one at the threshold is fake.
     num_below = np.minimum(
         np.searchsorted(ordered, lows, side="right"), np.searchsorted(ordered, threshold, side="left")
     )
     num_not_above = np.searchsorted(ordered, highs, side="left")
-    right = (num_below - fakes_before[num_below]) + (fakes_before[-1] - fakes_before[num_not_above])
+    correct = (num_below - fakes_before[num_below]) + (fakes_before[-1] - fakes_before[num_not_above])
     outside = num_below + len(labels) - num_not_above
-    shares: np.ndarray = np.divide(right, outside, out=np.zeros(len(lows)), where=outside > 0)
-    return shares
+    accuracies: np.ndarray = np.divide(correct, outside, out=np.zeros(len(lows)), where=outside > 0)
+    return accuracies
 
 
 def _logistic_regression(*, ridge: float = 1e-4) -> Any:
-    # scikit-learn takes a second to import, which a verdict on a clip need not wait for.
+    # scikit-learn takes a second to import.
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=1.0 / ridge, max_iter=1000)
 
 
 def _slope(margins: np.ndarray, temperature: float) -> float:
-    """Return the derivative of the log loss by 1 / T, in which it is convex; 0 at T = 0."""
+    """Return the derivative of the log loss with respect to 1 / T, in which it is convex; 0 at T = 0."""
     return float(-(margins * expit(-margins / temperature)).mean()) if temperature > 0.0 else 0.0
 
 
 def _midpoints(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     middle = (below + above) / 2.0
-    # Between two neighboring floats the mean may round down onto the lower, which belongs below.
+    # Between two adjacent floats the mean may round down to the lower one, which belongs below.
     return np.where(middle > below, middle, above)
 
 
@@ -384,18 +380,16 @@ def _check(name: str, labels: ArrayLike, values: ArrayLike) -> tuple[np.ndarray,
     if label_array.ndim != 1 or value_array.shape != label_array.shape:
         raise OptionError(
             name,
-            f"shape {value_array.shape} and labels of shape {label_array.shape} do not pair up",
+            f"have shape {value_array.shape}, labels {label_array.shape}",
             "pass two arrays (N,), one value and one label per sample",
         )
     if set(np.unique(label_array).tolist()) != {0, 1}:
-        raise OptionError(
-            "labels", "must hold both 0 = real and 1 = fake and nothing else", "calibrate on both classes"
-        )
+        raise OptionError("labels", "are not 0 and 1, both present", "calibrate on reals (0) and fakes (1)")
     if not np.isfinite(value_array).all():
-        raise OptionError(name, "holds NaN or infinity", "find the samples that were not scored")
+        raise OptionError(name, "have NaN or infinity", "remove the samples without a score")
     return label_array.astype(np.int64), value_array
 
 
 def _check_range(probabilities: np.ndarray) -> None:
     if probabilities.min() < 0.0 or probabilities.max() > 1.0:
-        raise OptionError("probabilities", "reach outside 0 to 1", "pass the sigmoid of the logits")
+        raise OptionError("probabilities", "are outside 0 to 1", "pass the sigmoid of the logits")

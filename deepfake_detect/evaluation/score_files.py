@@ -63,7 +63,7 @@ class ScoreFile:
 
 
 def read_scores(path: str | os.PathLike[str]) -> ScoreFile:
-    """Read scores of any tool.
+    r"""Read scores of any tool.
 
     Args:
         path: ``.csv`` or ``.parquet``, or the folder of an evaluation (its ``scores.parquet``).
@@ -81,8 +81,8 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreFile:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "scores.csv"
         >>> _ = path.write_text(
-        ...     "video_id,dataset,method,label,frame_index,fake_probability\\n"
-        ...     "000,FF,youtube,0,0,0.1\\n000_003,FF,Deepfakes,1,0,0.9\\n001_870,FF,Deepfakes,1,0,\\n")
+        ...     "video_id,dataset,method,label,frame_index,fake_probability\n"
+        ...     "000,FF,youtube,0,0,0.1\n000_003,FF,Deepfakes,1,0,0.9\n001_870,FF,Deepfakes,1,0,\n")
         >>> file = read_scores(path)
         >>> file.table.video_id.tolist(), file.coverage.unscored
         (['FF/youtube/000', 'FF/Deepfakes/000_003'], (('FF/Deepfakes/001_870', 'no fake_probability'),))

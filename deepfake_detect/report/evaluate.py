@@ -65,7 +65,7 @@ def evaluate(
     on_found: Callable[[Evaluation], None] = lambda evaluation: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    """Evaluate a detector on a split of a manifest, or the scores of any tool.
+    r"""Evaluate a detector on a split of a manifest, or the scores of any tool.
 
     Args:
         manifest: Manifest of crops, its path or URL. Rows that share videos, people or images with
@@ -95,8 +95,8 @@ def evaluate(
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "scores.csv"
         >>> _ = path.write_text(
-        ...     "video_id,dataset,method,label,frame_index,fake_probability\\n"
-        ...     "000,FF,youtube,0,0,0.1\\n000_003,FF,Deepfakes,1,0,0.9\\n")
+        ...     "video_id,dataset,method,label,frame_index,fake_probability\n"
+        ...     "000,FF,youtube,0,0,0.1\n000_003,FF,Deepfakes,1,0,0.9\n")
         >>> evaluate(scores=path, num_resamples=10, show_progress=False).video.metrics["auc"].value
         1.0
     """

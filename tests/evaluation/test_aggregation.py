@@ -157,12 +157,12 @@ def test_the_learned_rule_is_a_logistic_regression_on_the_features():
     assert value_of("logistic", (0, [0.2, 0.4, 0.9]), (1, [0.6]), weights=WEIGHTS) == pytest.approx(expected)
 
 
-def test_rules_that_need_more_say_so():
-    with pytest.raises(OptionError, match="frame_maxima needs to know which faces share a frame"):
+def test_rules_that_need_more_name_it():
+    with pytest.raises(OptionError, match="is frame_maxima, which needs the frame of each face"):
         aggregate_clip([0], [0.5], rule="frame_maxima")
-    with pytest.raises(OptionError, match="logistic needs 5 weights, there are 0; fit them on validation"):
+    with pytest.raises(OptionError, match="is logistic, which needs 5 weights, and there are 0; fit"):
         aggregate_clip([0], [0.5], rule="logistic")
-    with pytest.raises(OptionError, match=r"frame_indices: shape \(2,\) for 1 faces"):
+    with pytest.raises(OptionError, match=r"frame_indices: have shape \(2,\) for 1 faces"):
         aggregate_clip([0], [0.5], frame_indices=[0, 1])
 
 
@@ -170,14 +170,14 @@ def test_rules_that_need_more_say_so():
     ("track_ids", "probabilities", "rule", "message"),
     [
         ([], [], "mean", "a clip without a face has no probability"),
-        ([0, 1], [0.5], "mean", r"shape \(2,\) and probabilities of shape \(1,\) do not pair up"),
-        ([[0]], [[0.5]], "mean", "do not pair up"),
-        ([0.0], [0.5], "mean", "track_ids: are float64 and not integers"),
+        ([0, 1], [0.5], "mean", r"have shape \(2,\), probabilities \(1,\)"),
+        ([[0]], [[0.5]], "mean", r"have shape \(1, 1\), probabilities"),
+        ([0.0], [0.5], "mean", "track_ids: are float64; must be integers"),
         ([0], [math.nan], "mean", "probabilities: are NaN or outside 0 to 1"),
         ([0], [1.01], "mean", "probabilities: are NaN or outside 0 to 1"),
         ([0], [0.5], "max", "'max' is unknown; must be one of most_suspicious_track, mean, median"),
     ],
 )
-def test_refuses(track_ids, probabilities, rule, message):
+def test_bad_faces_are_rejected(track_ids, probabilities, rule, message):
     with pytest.raises(OptionError, match=message):
         aggregate_clip(track_ids, probabilities, rule=rule)

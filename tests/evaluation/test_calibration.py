@@ -58,14 +58,14 @@ def test_tiny_and_huge_logits_are_no_trouble(size):
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
-def test_refuses_logits_that_are_all_right(scale):
-    with pytest.raises(OptionError, match=r"right side for \(almost\) every sample"):
+def test_logits_that_are_all_correct_are_rejected(scale):
+    with pytest.raises(OptionError, match=r"are correct for \(almost\) every sample"):
         fit_temperature(np.array([-3.0, -1.0, 2.0]) * scale, [0, 0, 1])
 
 
 @pytest.mark.parametrize("logits", [[3.0, 1.0, -2.0, 0.5], [0.0] * 4, [1.0] * 4])
-def test_refuses_logits_that_point_the_wrong_way_or_nowhere(logits):
-    with pytest.raises(OptionError, match="wrong side so often that no temperature helps"):
+def test_logits_that_are_wrong_or_constant_are_rejected(logits):
+    with pytest.raises(OptionError, match="wrong so often that no temperature helps"):
         fit_temperature(logits, [0, 0, 1, 1])
 
 
@@ -105,8 +105,8 @@ def test_a_threshold_between_neighboring_floats_still_splits_them():
         assert low < choose_threshold([0, 1], [low, high]) <= high
 
 
-def test_threshold_refuses_probabilities_that_nothing_splits():
-    with pytest.raises(OptionError, match=r"probabilities: are all 0.5, nothing splits them"):
+def test_a_threshold_needs_two_distinct_probabilities():
+    with pytest.raises(OptionError, match=r"probabilities: are all 0.5; check"):
         choose_threshold([0, 1], [0.5, 0.5])
 
 
@@ -159,21 +159,21 @@ def test_sure_probabilities_of_zero_and_one_stay_outside_the_band():
     assert 0.6 < high < 1.0
 
 
-def test_band_refuses_a_target_out_of_reach():
-    with pytest.raises(OptionError, match="no band around 0.5 leaves 0.9 of the verdicts outside it right"):
+def test_a_band_needs_a_target_within_reach():
+    with pytest.raises(OptionError, match="is 0.9, which no band around 0.5 reaches"):
         choose_uncertain_band([0, 1, 0, 1], [0.9, 0.1, 0.3, 0.6], threshold=0.5)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 0.0}, "threshold: 0.0 is not between 0 and 1"),
-        ({"threshold": 1.0}, "threshold: 1.0 is not between 0 and 1"),
-        ({"threshold": 0.5, "target_accuracy": 0.0}, "target_accuracy: 0.0 is not above 0 and at most 1"),
-        ({"threshold": 0.5, "target_accuracy": 1.1}, "target_accuracy: 1.1 is not above 0 and at most 1"),
+        ({"threshold": 0.0}, "threshold: is 0.0; must be between"),
+        ({"threshold": 1.0}, "threshold: is 1.0; must be between"),
+        ({"threshold": 0.5, "target_accuracy": 0.0}, "target_accuracy: is 0.0; must be above"),
+        ({"threshold": 0.5, "target_accuracy": 1.1}, "target_accuracy: is 1.1; must be above"),
     ],
 )
-def test_band_refuses_options(options, message):
+def test_bad_options_of_a_band_are_rejected(options, message):
     with pytest.raises(OptionError, match=message):
         choose_uncertain_band([0, 1], [0.1, 0.9], **options)
 
@@ -193,16 +193,16 @@ def band(labels, values):
 @pytest.mark.parametrize(
     ("labels", "values", "message"),
     [
-        ([0, 1], [0.5], r"shape \(1,\) and labels of shape \(2,\) do not pair up"),
-        ([[0, 1]], [[0.5, 0.6]], "do not pair up"),
-        ([1, 1], [0.5, 0.6], "labels: must hold both 0 = real and 1 = fake"),
-        ([], [], "labels: must hold both 0 = real and 1 = fake"),
-        ([0, 2], [0.5, 0.6], "labels: must hold both 0 = real and 1 = fake"),
-        ([0, 1], [0.5, math.nan], "holds NaN or infinity"),
-        ([0, 1], [-math.inf, 0.5], "holds NaN or infinity"),
+        ([0, 1], [0.5], r"have shape \(1,\), labels \(2,\)"),
+        ([[0, 1]], [[0.5, 0.6]], r"have shape \(1, 2\), labels"),
+        ([1, 1], [0.5, 0.6], "labels: are not 0 and 1, both present"),
+        ([], [], "labels: are not 0 and 1, both present"),
+        ([0, 2], [0.5, 0.6], "labels: are not 0 and 1, both present"),
+        ([0, 1], [0.5, math.nan], "have NaN or infinity"),
+        ([0, 1], [-math.inf, 0.5], "have NaN or infinity"),
     ],
 )
-def test_refuses_samples(function, labels, values, message):
+def test_bad_samples_are_rejected(function, labels, values, message):
     with pytest.raises(OptionError, match=message):
         function(labels, values)
 
@@ -210,5 +210,5 @@ def test_refuses_samples(function, labels, values, message):
 @pytest.mark.parametrize("function", [choose_threshold, band])
 @pytest.mark.parametrize("values", [[-0.1, 0.5], [0.5, 1.1]])
 def test_refuses_what_is_no_probability(function, values):
-    with pytest.raises(OptionError, match="probabilities: reach outside 0 to 1"):
+    with pytest.raises(OptionError, match="probabilities: are outside 0 to 1"):
         function([0, 1], values)
