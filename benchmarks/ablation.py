@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
     for name, _, path in named:
         detector = load_detector(path, precision=options.precision)
         judge = partial(mirrored, detector) if options.mirrored else detector.score_crops
-        found[name] = measure(judge, rows, options.dataset, num_resamples=options.num_resamples)
+        found[name] = measure(judge, rows, options.dataset, num_resamples=options.num_draws)
     header = ["detector", *(f"AUC, {name}" for name in _DAMAGES), "other reals called fake"]
     print(markdown_table(header, [[name, *cells(figures)] for name, figures in found.items()]))
     if options.json is not None:
