@@ -50,7 +50,7 @@ def run(installed: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactor
     parts = ["--backbone", "tiny_net", "--head", "tiny_head", "--loss", "tiny_loss"]
     parts += ["--augmentation", "tiny_flip", "--epochs", "1", "--head-epochs", "0", "--batch-size", "4"]
     parts += ["--num-workers", "0", "--device", "cpu", "--no-sanity"]
-    measures = ["--aggregation", "tiny_highest", "--num-workers", "0"]
+    measures = ["--metrics", "tiny_recall", "--aggregation", "tiny_highest", "--num-workers", "0"]
     measures += ["--manifest", str(manifest), "--out", str(out / "eval")]
     printed = commands(
         installed,
@@ -79,7 +79,9 @@ def test_commands_take_the_parts_by_name(run: tuple[Path, str]) -> None:
     out, printed = run
     assert "tiny_net" in printed.partition("$ models")[2].partition("$ datasets")[0]
     assert "Tiny" in printed.partition("$ datasets")[2].partition("$ card")[0]
-    assert "tiny_highest" in (out / "eval" / "metrics.json").read_text()
+    metrics = (out / "eval" / "metrics.json").read_text()
+    assert "tiny_recall" in metrics
+    assert "tiny_highest" in metrics
 
 
 def test_the_detector_records_the_plugin(run: tuple[Path, str], installed: Path) -> None:
