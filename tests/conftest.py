@@ -147,3 +147,12 @@ def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     system.mkdir("s3://faces")
     yield RemoteDir("s3://faces")
     system.rm("s3://faces", recursive=True)
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the text of reports: rendering the figures takes nearly all of the time."""
+    import cv2
+
+    blank = cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes()
+    monkeypatch.setattr("deepfake_detect.report.drawing.png_bytes", lambda figure, **_: blank)

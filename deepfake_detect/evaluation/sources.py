@@ -8,7 +8,8 @@ from pathlib import Path
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import InferencePrecision
-from deepfake_detect.runtimes.load import EXPORT_SUFFIXES, Runtime, load_crop_detector
+from deepfake_detect.runtimes.load import EXPORT_SUFFIXES, load_crop_detector
+from deepfake_detect.runtimes.options import Runtime
 
 ManifestInput = str | os.PathLike[str] | Manifest
 """A manifest, or its path or URL."""

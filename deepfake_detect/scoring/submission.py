@@ -71,8 +71,7 @@ def write_submission(
     if len(files) != _NUM_IMAGES:
         warnings.warn(f"{images}: has {len(files):,} images, the benchmark has {_NUM_IMAGES:,}", stacklevel=2)
     _check_zip(out)
-    is_export = isinstance(detector, (str, os.PathLike)) and Path(detector).suffix in (".onnx", ".xml")
-    loaded = ready_detector(detector, runtime="auto" if is_export else "torch", device=device)
+    loaded = ready_detector(detector, device=device)
     probabilities, unreadable = _probabilities(loaded, files, show_progress=show_progress)
     if unreadable:
         named = ", ".join(unreadable[:_MAX_NAMED]) + (", ..." if len(unreadable) > _MAX_NAMED else "")

@@ -15,6 +15,7 @@ from deepfake_detect.errors import OutputError
 from deepfake_detect.models.checkpoint import TrainingFacts, update_detector
 from tests.data.trees import crop_manifest, textured_crops
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 HEADER = "video_id,dataset,method,label,frame_index,fake_probability"
 
 

@@ -20,7 +20,6 @@ from deepfake_detect.evaluation.inputs import CropSource
 from deepfake_detect.evaluation.robustness import Robustness, RobustnessPoint
 from deepfake_detect.evaluation.score_files import read_scores
 from deepfake_detect.metrics import METRIC_NAMES, Interval
-from deepfake_detect.report import drawing
 from deepfake_detect.report.compare import write_comparison
 from deepfake_detect.report.evaluation import ReportContext, write_evaluation
 from deepfake_detect.report.figures import methods_figure, reliability_figure, slices_figure
@@ -90,13 +89,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     root = tmp_path_factory.mktemp("report")
     coverage = Coverage(25, 24, 0, 1, (("made/<broken>", "cut short"),))
     return root / "out", written(root / "out", made_scores(root), coverage=coverage, seen=(SEEN,))
-
-
-@pytest.fixture
-def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of the report's text: rendering the figures takes nearly all of the time."""
-    blank = cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes()
-    monkeypatch.setattr(drawing, "png_bytes", lambda figure, **_: blank)
 
 
 class Page(HTMLParser):
