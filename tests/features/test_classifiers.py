@@ -284,7 +284,7 @@ def test_it_is_a_detector_like_any_other(
 ) -> None:
     path, manifest, _ = trained
     arguments = ["--manifest", str(manifest.path), "--split", "val", "--out", str(tmp_path / "out")]
-    with pytest.warns(UserWarning, match="the detector was selected on 40 of the 40 measured videos"):
+    with pytest.warns(UserWarning, match="the detector was selected on 40 of the 40 evaluated videos"):
         assert main(["evaluate", "--detector", str(path), *arguments, "--num-workers", "0"]) == 0
     assert load_detector(path, device="cpu").score_video(portrait_clip, num_frames=2).verdict != "no_face"
     assert main(["explain", str(portrait_clip), "--detector", str(path), "--out", str(tmp_path / "e")]) == 2
