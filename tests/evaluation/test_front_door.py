@@ -68,28 +68,28 @@ def test_one_source_is_needed(tmp_path: Path) -> None:
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register a metric and an aggregation rule for one test."""
-    monkeypatch.setattr(METRICS, "_parts", dict(METRICS._parts))
-    monkeypatch.setattr(AGGREGATION_RULES, "_parts", dict(AGGREGATION_RULES._parts))
-    monkeypatch.setattr(AGGREGATION_RULES, "_modules", dict(AGGREGATION_RULES._modules))
+    for registry in (METRICS, AGGREGATION_RULES):
+        for name in ("_parts", "_modules"):
+            monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
     dfd.register_metric(
         "hits",
         lambda labels, scores, threshold: (scores[labels == 1] >= threshold).sum(),
         title="Fakes found",
     )
-    dfd.register_aggregation("highest", lambda faces: (float(faces.probabilities.max()), None))
+    dfd.register_aggregation("highest_face", lambda faces: (float(faces.probabilities.max()), None))
 
 
 @pytest.mark.usefixtures("registered")
 def test_a_registered_metric_is_in_numbers_and_reports(tmp_path: Path) -> None:
     path, out = scores_csv(tmp_path / "s.csv"), tmp_path / "out"
     command = ["evaluate", "--scores", str(path), "--out", str(out), "--bootstrap-draws", "10"]
-    assert main([*command, "--metrics", "hits", "--aggregation", "highest"]) == 0
+    assert main([*command, "--metrics", "hits", "--aggregation", "highest_face"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert tuple(metrics["video"]) == (*METRIC_NAMES, "hits")
     assert metrics["video"]["hits"]["low"] <= metrics["video"]["hits"]["value"]
     assert metrics["per_method"]["swap"]["video"]["hits"] == metrics["video"]["hits"]
-    assert metrics["settings"]["aggregation_rule"] == "highest"
-    assert "highest" in metrics["aggregations"]
+    assert metrics["settings"]["aggregation_rule"] == "highest_face"
+    assert "highest_face" in metrics["aggregations"]
     assert "Fakes found" in (out / "report.md").read_text()
     assert "Fakes found" in (out / "report.html").read_text()
     again = dfd.evaluate(scores=out, metrics=["hits"], num_resamples=10, show_progress=False)
@@ -107,14 +107,14 @@ def test_a_detector_names_the_plugin_of_its_rule(
     small_detector: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def best(areas: object, clips: object, labels: object) -> tuple[str, list[float]]:
-        return "highest", []
+        return "highest_face", []
 
     monkeypatch.setattr("deepfake_detect.evaluation.calibrate.best_aggregation", best)
     _, config = read_detector(small_detector)
     found = calibrated_config(score_table(), config, CalibrationOptions(choose_aggregation=True))
     (part,) = found.plugins
-    assert (part.kind, part.name, part.distribution) == ("aggregation_rule", "highest", "tests")
-    assert aggregate_clip([0], [0.5], rule="highest").fake_probability == 0.5
+    assert (part.kind, part.name, part.distribution) == ("aggregation_rule", "highest_face", "tests")
+    assert aggregate_clip([0], [0.5], rule="highest_face").fake_probability == 0.5
     # Calibrated again with a built-in rule it needs the plug-in no longer.
     monkeypatch.undo()
     assert calibrated_config(score_table(), config, CalibrationOptions()).plugins == ()

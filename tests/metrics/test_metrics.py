@@ -532,7 +532,8 @@ def test_bad_options_of_the_bootstrap_are_rejected(options, message):
 @pytest.fixture
 def registered(monkeypatch):
     """Register two metrics for one test."""
-    monkeypatch.setattr(metrics.METRICS, "_parts", dict(metrics.METRICS._parts))
+    for name in ("_parts", "_modules"):
+        monkeypatch.setattr(metrics.METRICS, name, dict(getattr(metrics.METRICS, name)))
     metrics.register_metric("mean_score", lambda labels, scores: scores.mean())
     metrics.register_metric(
         "hits", lambda labels, scores, threshold: (scores >= threshold).sum(), title="Hits"
