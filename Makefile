@@ -7,7 +7,9 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
-	$(BIN)/python tools/score_video.py "$(VIDEO)" --out demo
+	mkdir -p demo
+	$(BIN)/python tools/score_video.py "$(VIDEO)" --report demo/report.html --annotate demo/annotated.mp4 \
+		--json demo/result.json
 
 # Two processes of one thread each: most tests wait for files and children more than they compute.
 test: .venv/installed-test

@@ -13,7 +13,7 @@ The packages, in the order in which they may import one another (those of one li
 
     errors        every exception raised on purpose
     records       what packages pass to one another
-    options, device, images, progress, plugins  options as dataclass fields; small helpers
+    extras, options, device, images, progress, plugins  options as dataclass fields; small helpers
     registry      named parts: backbones, heads, losses, metrics and others
     io, metrics, work  files, URLs and downloads; numbers with intervals; the task runner
     provenance    Content Credentials of a file

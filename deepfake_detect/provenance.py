@@ -194,7 +194,7 @@ def read_provenance(
         raise OptionError(
             path,
             "has Content Credentials (C2PA), and c2pa-python, which reads them, is not installed",
-            "pip install 'deepfake_detect[provenance]'",
+            "install the extra 'provenance' (docs/install.md)",
         ) from error
     context = _context(c2pa, trust_list)
     try:

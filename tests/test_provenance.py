@@ -263,7 +263,9 @@ def test_without_the_extra_credentials_are_seen_and_the_remedy_told(
     marked.write_bytes(portrait_clip.read_bytes() + (8 + len(box)).to_bytes(4, "big") + b"uuid" + box)
     assert has_credentials(marked)
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(OptionError, match=r"marked.mp4: has Content Credentials .* pip install"):
+    with pytest.raises(
+        OptionError, match=r"marked.mp4: has Content Credentials .* install the extra 'provenance'"
+    ):
         read_provenance(marked)
     assert read_provenance(portrait_clip) is None
 

@@ -128,7 +128,7 @@ class TaskScorer:
         from deepfake_detect.scoring import load_detector
 
         self._limits = limits
-        self._detector: Detector = load_detector(detector, runtime="torch", device=device)
+        self._detector: Detector = load_detector(detector, device=device)
 
     def __call__(self, task: Task) -> ScoredClip:
         """Score a clip.

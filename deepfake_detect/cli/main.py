@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from deepfake_detect._version import __version__
 from deepfake_detect.cli.arguments import in_flags
 from deepfake_detect.errors import DeepfakeDetectError
-from deepfake_detect.scoring.missing import missing_library
+from deepfake_detect.extras import missing_library
 
 
 class Command(NamedTuple):
@@ -126,7 +126,7 @@ def _run(command: Command, program: str, arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "deepfake_detect").startswith("deepfake_detect"):
             raise
-        print(f"error: {missing_library(program.split()[-1], error)}", file=sys.stderr)
+        print(f"error: {missing_library(program.split()[-1], error.name or '')}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from deepfake_detect.errors import DeepfakeDetectError, FetchError, OptionError, OutputError
+from deepfake_detect.extras import missing_library
 from deepfake_detect.io.files import cache_folder, make_folder, sha256_of_file
 from deepfake_detect.progress import progress_bar
 
@@ -320,7 +321,7 @@ def _opened(url: str) -> tuple[AbstractFileSystem, str]:
 @functools.cache
 def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
     if importlib.util.find_spec("fsspec") is None:
-        raise OptionError(url, "fsspec is not installed", "run: pip install 'deepfake_detect[remote]'")
+        raise missing_library(url, "fsspec")
     from fsspec.core import url_to_fs
 
     try:

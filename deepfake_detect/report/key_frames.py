@@ -117,14 +117,17 @@ def collect_key_frames(
 
     Raises:
         VideoError: The clip can no longer be read, or has changed since it was scored.
-        OptionError: The detector is another one, or is an export, which has no heat maps.
+        OptionError: The detector is another one than the one that scored the clip.
     """
-    explainer = None if detector is None else _checked_detector(detector, result)
+    explainer, reason = None, "no detector was passed to compute them"
+    if detector is not None:
+        _check_same_detector(detector, result)
+        explainer, reason = _explainer(detector)
     on_step("reading the faces")
     picks = pick_faces(result)
     metadata = read_metadata(result.video)
-    thumbnails, crops = _read_images(result, picks, metadata, explainer)
-    heat_maps, reason = _no_heat_maps(picks), "no detector was passed to compute them"
+    thumbnails, crops = _read_images(result, picks, metadata, detector, explainer)
+    heat_maps = _no_heat_maps(picks)
     if explainer is not None:
         on_step("computing heat maps")
         heat_maps, reason = _heat_maps(explainer, picks, crops)
@@ -175,9 +178,17 @@ def _apart(
     return chosen
 
 
-def _checked_detector(detector: BaseDetector, result: ClipResult) -> TorchDetector:
+def _explainer(detector: BaseDetector) -> tuple[TorchDetector | None, str]:
+    """Return the detector in PyTorch, or why there is none: heat maps need its gradients."""
     from deepfake_detect.runtimes import torch_detector
 
+    try:
+        return torch_detector(detector, purpose="heat maps"), ""  # the bundled one from its torch file
+    except OptionError as error:
+        return None, f"{error.cause}; {error.remedy}"
+
+
+def _check_same_detector(detector: BaseDetector, result: ClipResult) -> None:
     given = (detector.config.name, detector.config.version)
     if given != (result.detector.name, result.detector.version):
         raise OptionError(
@@ -185,11 +196,14 @@ def _checked_detector(detector: BaseDetector, result: ClipResult) -> TorchDetect
             f"is {' '.join(given)}; the clip was scored by {result.detector.name} {result.detector.version}",
             "pass that detector",
         )
-    return torch_detector(detector, purpose="heat maps")  # of the bundled detector, from its torch file
 
 
 def _read_images(
-    result: ClipResult, picks: Sequence[_Pick], metadata: VideoMetadata, detector: TorchDetector | None
+    result: ClipResult,
+    picks: Sequence[_Pick],
+    metadata: VideoMetadata,
+    detector: BaseDetector | None,
+    explainer: TorchDetector | None,
 ) -> tuple[dict[int, np.ndarray], list[np.ndarray]]:
     """Decode the clip once; return thumbnails by frame index, and the crops of the picks in order."""
     picks_of_frame: dict[int, list[_Pick]] = {}
@@ -198,7 +212,9 @@ def _read_images(
     shown = _evenly([frame.frame_index for frame in result.frames], _MAX_THUMBNAILS)
     wanted = _Chosen(tuple(sorted({*picks_of_frame, *shown})))
     geometry = CropGeometry() if detector is None else detector.config.geometry
-    finder = _face_detector(detector, picks, metadata) if detector is not None and geometry.aligned else None
+    finder = (
+        _face_detector(explainer, picks, metadata) if explainer is not None and geometry.aligned else None
+    )
     thumbnails, crops = {}, {}
     frames = read_frames(result.video, sampling=wanted, allow_truncated=True)
     with closing(frames):

@@ -1,8 +1,7 @@
-"""Tables for the terminal: drawn by rich, or aligned lines of text where rich is not installed."""
+"""Tables for the terminal."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -64,10 +63,7 @@ def print_table(
         for number, column in enumerate(columns)
     ]
     stream = sys.stdout if file is None else file
-    if has_rich():
-        _print_rich_table(title, full, rows, caption, stream, width)
-    else:
-        _print_plain_table(title, full, rows, caption, stream)
+    _print_rich_table(title, full, rows, caption, stream, width)
 
 
 def print_facts(rows: Iterable[tuple[str, str]], *, file: TextIO | None = None, indent: int = 0) -> None:
@@ -79,10 +75,6 @@ def print_facts(rows: Iterable[tuple[str, str]], *, file: TextIO | None = None, 
         indent: Spaces before each name.
     """
     stream = sys.stdout if file is None else file
-    if not has_rich():
-        for name, value in rows:
-            print(f"{' ' * indent}{name}: {_one_line(value)}", file=stream)
-        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -96,28 +88,20 @@ def print_facts(rows: Iterable[tuple[str, str]], *, file: TextIO | None = None, 
 
 
 def print_markdown(text: str, *, file: TextIO | None = None) -> None:
-    """Print Markdown, rendered on a terminal with rich and as is otherwise.
+    """Print Markdown, rendered on a terminal and unchanged otherwise.
 
     Args:
         text: The document.
         file: Where to print; standard output when ``None``.
     """
     stream = sys.stdout if file is None else file
-    if not (stream.isatty() and has_rich()):
+    if not stream.isatty():
         print(text, file=stream)
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
     Console(file=stream).print(Markdown(text))
-
-
-def has_rich() -> bool:
-    """Return whether rich is installed."""
-    try:
-        return importlib.util.find_spec("rich") is not None
-    except ModuleNotFoundError:  # an import hook blocks it
-        return False
 
 
 def _print_rich_table(
@@ -165,34 +149,6 @@ def _least_width(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update(max_width=_MAX_WIDTH)).minimum
 
 
-def _print_plain_table(
-    title: str,
-    columns: Sequence[Column],
-    rows: Iterable[Sequence[str] | None],
-    caption: str,
-    file: TextIO,
-) -> None:
-    lines = [
-        [" ".join(column.name.split()) for column in columns],
-        *([_one_line(cell) for cell in row] for row in rows if row is not None),
-    ]
-    widths = [max(len(line[at]) if at < len(line) else 0 for line in lines) for at in range(len(columns))]
-    if title:
-        print(title, file=file)
-    for line in lines:
-        cells = [
-            cell.rjust(width) if column.kind == "number" else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=False)
-        ]
-        print("  ".join(cells).rstrip(), file=file)
-    if caption:
-        print(caption, file=file)
-
-
 def _printable(text: str) -> str:
     """Return text without characters that control a terminal; line breaks stay."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
-
-
-def _one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
+import functools
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.extras import is_installed, missing_library
 from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detector
 from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.models.detector import BaseDetector
@@ -154,16 +155,16 @@ def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:
         purpose: What needs it, in the plural, for the error: ``"heat maps"``.
 
     Raises:
-        OptionError: The detector is an export, which has no gradients or layers.
+        OptionError: PyTorch is not installed, or the detector is an export, without gradients or layers.
     """
+    if not is_installed("torch"):
+        raise missing_library("detector", "torch")
     from deepfake_detect.models.inference import TorchDetector
 
     if isinstance(detector, TorchDetector):
         return detector
     if isinstance(detector, RuntimeDetector) and detector.metadata.get(SOURCE_KEY) == _bundled_sha256():
-        found = load_crop_detector(runtime="torch", device="cpu")
-        assert isinstance(found, TorchDetector)
-        return found
+        return _bundled_in_torch()
     raise OptionError(
         "detector",
         f"is an export, which has no {purpose}",
@@ -171,6 +172,13 @@ def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:
     )
 
 
+@functools.cache
+def _bundled_in_torch() -> TorchDetector:
+    found: TorchDetector = load_crop_detector(runtime="torch", device="cpu")  # type: ignore[assignment]
+    return found
+
+
+@functools.cache
 def _bundled_sha256() -> str:
     from deepfake_detect.io.files import sha256_of_file
 
@@ -183,7 +191,8 @@ def _check_torch(path: Path | None, exported: Runtime | None) -> None:
         remedy = f"set `runtime` to auto or {exported}"
         raise OptionError("runtime", f"is torch, and {path} is an exported detector", remedy)
     if not is_installed("torch"):
-        raise OptionError("runtime", "is torch, which is not installed", "install it, or use onnx")
+        remedy = "install the extra 'train' (docs/install.md), or use onnx"
+        raise OptionError("runtime", "is torch, which is not installed", remedy)
 
 
 def _check_export(path: Path | None, runtime: Runtime, device: str, precision: str) -> None:
@@ -222,11 +231,3 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def is_installed(library: str) -> bool:
-    """Return whether a library can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec(library) is not None
-    except (ModuleNotFoundError, ValueError):  # blocked by an import hook, or by None in sys.modules
-        return False

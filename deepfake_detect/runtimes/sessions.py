@@ -63,7 +63,7 @@ def open_session(path: Path, runtime: str, *, num_threads: int, num_callers: int
         return kind(path, num_threads, num_callers)
     except ModuleNotFoundError as error:
         cause = f"is {runtime}, which is not installed"
-        raise OptionError("runtime", cause, f"pip install {error.name}") from error
+        raise OptionError("runtime", cause, "install the extra 'openvino' (docs/install.md)") from error
 
 
 class _OnnxSession:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from deepfake_detect.errors import OptionError, WorkerError
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import InferencePrecision
-from deepfake_detect.runtimes.load import EXPORT_SUFFIXES
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer
 from deepfake_detect.scoring.detector import DetectorInput, load_detector
@@ -106,7 +105,7 @@ def score_videos(
         detector=loaded,
         scoring=ScoringOptions(
             detector=named,
-            runtime=runtime if report is None else _runtime_of_report(runtime, loaded, named),
+            runtime=runtime,
             device=device,
             precision=precision,
             num_frames=num_frames,
@@ -348,16 +347,6 @@ def _check_downloads(sources: Sequence[ClipSource]) -> None:
         from deepfake_detect.scoring.fetch import check_fetching
 
         check_fetching(urls)
-
-
-def _runtime_of_report(runtime: Runtime, detector: Detector | None, path: str | None) -> Runtime:
-    """Return the runtime to load a detector into for a report, whose heat maps need PyTorch."""
-    is_exported = path is not None and Path(path).suffix in EXPORT_SUFFIXES
-    is_other = detector is not None and detector.runtime != "torch"
-    if runtime in ("onnx", "openvino") or is_exported or is_other:
-        remedy = "pass a detector.safetensors and set `runtime` to torch"
-        raise OptionError("report", "has heat maps, which need PyTorch", remedy)
-    return "torch"
 
 
 def _path(path: Source | None) -> Path | None:

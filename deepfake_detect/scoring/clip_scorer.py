@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, WorkerError
+from deepfake_detect.extras import missing_library
 from deepfake_detect.provenance import Provenance, read_provenance
 from deepfake_detect.records import ClipResult
-from deepfake_detect.scoring.missing import missing_library
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.outputs import ClipFiles, write_clip_files
 from deepfake_detect.scoring.pipeline import Detector
@@ -176,7 +176,7 @@ def _as_error(error: Exception, source: ClipSource, path: str) -> DeepfakeDetect
             return error
         return type(error)(source.name, error.cause, error.remedy)
     if isinstance(error, ModuleNotFoundError):  # this part of the work needs a fuller installation
-        return missing_library(source.name, error)
+        return missing_library(source.name, error.name or "")
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return WorkerError(source.name, f"scoring it failed with an internal error ({reason})", "report this bug")
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from deepfake_detect.errors import OptionError, VideoUnreadableError
+from deepfake_detect.errors import VideoUnreadableError
+from deepfake_detect.extras import missing_library
 
 _FORMAT = "bv*[height<=1080]/bv*/b"
 _TIMEOUT_SECONDS = 20
@@ -94,11 +95,7 @@ def _youtube_dl() -> tuple[Any, type[Exception]]:
         from yt_dlp import YoutubeDL
         from yt_dlp.utils import DownloadError
     except ImportError as error:
-        raise OptionError(
-            "allow_url",
-            "needs yt-dlp, which is not installed",
-            "pip install 'deepfake_detect[url]'",
-        ) from error
+        raise missing_library("allow_url", "yt_dlp") from error
     return YoutubeDL, DownloadError
 
 

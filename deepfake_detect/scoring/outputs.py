@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.extras import is_installed, missing_library
 from deepfake_detect.provenance import Provenance
 from deepfake_detect.records import ClipResult
-from deepfake_detect.runtimes.load import is_installed
-from deepfake_detect.scoring.missing import missing_library
 from deepfake_detect.scoring.options import BatchOptions
 from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.scoring.sources import ClipSource
@@ -21,12 +20,10 @@ from deepfake_detect.scoring.sources import ClipSource
 if TYPE_CHECKING:
     from deepfake_detect.scoring.clip_scorer import OnStep
 
-# Libraries that an option needs besides those that a verdict needs.
+# Libraries that an option needs besides those of the base installation.
 _NEEDED_LIBRARIES = {
-    "out": ("filelock", "matplotlib", "av"),
-    "report": ("torch", "av"),
-    "annotate": ("av",),
-    "results": ("filelock", "pyarrow"),
+    "out": ("matplotlib",),
+    "results": ("pyarrow",),
 }
 _SUFFIXES_IN_FOLDER = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
 _MAX_STEM_BYTES = 200  # a file's name has at most 255 bytes; this leaves room for number and suffix
@@ -67,7 +64,7 @@ def check_outputs(options: BatchOptions) -> None:
     for option, libraries in _NEEDED_LIBRARIES.items():
         missing = [name for name in libraries if not is_installed(name)]
         if getattr(options, option) is not None and missing:
-            raise missing_library(option, ModuleNotFoundError(name=missing[0]))
+            raise missing_library(option, missing[0])
 
 
 def plan_files(options: BatchOptions, sources: Sequence[ClipSource]) -> dict[str, ClipFiles]:

@@ -4,14 +4,12 @@
     sampling.py   which frames of a clip to read: EvenlySpaced, EveryKth, ByRate, AllFrames
     decode.py     read_frames: decode once, in order, and convert only the wanted frames
     container.py  open files with PyAV and decode their packets
-    opencv.py     read_metadata and read_frames by OpenCV, if PyAV is not installed
-    choice.py     the installed one of the two
     files.py      checks of a file that need no decoding
     sequence.py   frames stored as images, in a folder or a tar
     encode.py     VideoWriter: RGB frames to an H.264 file, with the audio of another file
     still.py      an image through H.264
 
-PyAV (FFmpeg's libraries) is the decoder if it is installed. It provides what others provide only in
+PyAV (FFmpeg's libraries) is the decoder. It provides what others provide only in
 part: one pass in presentation order without a seek per frame, exact timestamps, the file's rotation, and
 access to the packets, which shows how many frames a file really holds without decoding them. FFmpeg's
 own messages do not appear on standard error; every fault is one of the errors of

@@ -1,6 +1,6 @@
-from .choice import read_frames as read_frames
-from .choice import read_metadata as read_metadata
+from .decode import read_frames as read_frames
 from .encode import VideoWriter as VideoWriter
+from .metadata import read_metadata as read_metadata
 from .sampling import AllFrames as AllFrames
 from .sampling import ByRate as ByRate
 from .sampling import EvenlySpaced as EvenlySpaced

@@ -18,6 +18,7 @@ from typing import Any
 
 from deepfake_detect.device import limit_threads
 from deepfake_detect.errors import OptionError
+from deepfake_detect.extras import missing_library
 from deepfake_detect.options import check_options, option
 from deepfake_detect.work.messages import Crashed, Done, Message, Ready
 
@@ -69,7 +70,7 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
         {0: 0, 1: 1, 2: 4}
     """
     if importlib.util.find_spec("ray") is None:
-        raise OptionError("engine", "ray is not installed", "run: pip install 'deepfake_detect[cluster]'")
+        raise missing_library("engine", "ray")
     # Ray reports its use over the network unless this is set.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray

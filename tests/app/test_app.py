@@ -108,7 +108,7 @@ def test_what_is_missing_is_told_in_one_line(
     assert app() == 2
     error = capsys.readouterr().err
     assert error.startswith(
-        "error: app: needs fastapi, which is not installed; pip install 'deepfake_detect[app]'"
+        "error: app: needs fastapi, which is not installed; install the extra 'app' (docs/install.md)"
     )
     assert error.count("\n") == 1
 

@@ -16,8 +16,6 @@ from deepfake_detect.cli import main
             ["--detector", "a.xml", "--runtime", "torch"],
             "--runtime: is torch, and a.xml is an exported detector; set --runtime to auto or openvino",
         ),
-        (["--detector", "a.onnx", "--report", "r.html"], "--report: has heat maps, which need PyTorch"),
-        (["--runtime", "onnx", "--report", "r.html"], "--report: has heat maps, which need PyTorch"),
         (
             ["--runtime", "onnx", "--device", "cuda"],
             "--device: is cuda, and onnx runs on the CPU; set --runtime to torch",

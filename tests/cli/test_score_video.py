@@ -181,7 +181,8 @@ def test_an_address_without_the_extra_is_refused_before_the_work(
     monkeypatch.setitem(sys.modules, "yt_dlp", None)
     assert score("http://127.0.0.1/a.mp4", "--allow-url", "--detector", "absent.safetensors") == 2
     assert capsys.readouterr().err == (
-        "error: --allow-url: needs yt-dlp, which is not installed; pip install 'deepfake_detect[url]'\n"
+        "error: --allow-url: needs yt_dlp, which is not installed; "
+        "install the extra 'url' (docs/install.md)\n"
     )
 
 

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import io
-import sys
 from dataclasses import replace
 
 import pytest
 
 from deepfake_detect.records import ClipResult, DetectorInfo, FrameScore, QualityWarning, TrackScore
 from deepfake_detect.report.tables import clip_rows, print_clip
-from deepfake_detect.report.terminal import Column, print_facts, print_markdown, print_table
+from deepfake_detect.report.terminal import Column, print_markdown, print_table
 
 INFO = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
 
@@ -77,17 +76,6 @@ def test_what_must_not_break_makes_lines_longer_than_a_narrow_terminal() -> None
     out = io.StringIO()
     print_table("", [Column("backbone", "id"), "size"], [["a_very_long_name" * 4, "1"]], file=out, width=20)
     assert "a_very_long_name" * 4 in out.getvalue()
-
-
-def test_without_rich_tables_are_aligned_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "rich", None)
-    out = io.StringIO()
-    print_table("Videos", ["split", "real\n+ fake"], [["train", "1,440"], None, ["val\x1b", "9"]], file=out)
-    print_facts([("name", "a\nb")], file=out, indent=1)
-    lines = ["Videos", "split  real + fake", "train        1,440", "val              9", " name: a b"]
-    assert out.getvalue().splitlines() == lines
 
 
 def test_markdown_is_rendered_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:

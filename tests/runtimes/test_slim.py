@@ -18,8 +18,9 @@ from tests.conftest import ROOT
 _SLIM = """
 import sys
 
-THERE = {"deepfake_detect", "lazy_loader", "numpy", "cv2", "onnxruntime"}
-THERE |= {"google", "flatbuffers", "packaging"}
+THERE = {"deepfake_detect", "lazy_loader", "numpy", "cv2", "onnxruntime", "av", "rich", "jinja2", "PIL"}
+THERE |= {"filelock", "platformdirs"}
+THERE |= {"google", "flatbuffers", "packaging", "markupsafe", "pygments", "markdown_it", "mdurl"}
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -77,7 +78,8 @@ def test_several_clips_bad_ones_among_them_are_judged_in_processes(
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [str(demo_clip)]
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path}/bad.mp4: is not a video OpenCV can open; pass a video or image file",
+        f"error: {tmp_path}/bad.mp4: is not a video FFmpeg can open (Invalid data found when processing "
+        "input); pass a video or image file",
         f"error: {tmp_path}/absent.mp4: there is no such file; check the path",
     ]
 
@@ -85,15 +87,15 @@ def test_several_clips_bad_ones_among_them_are_judged_in_processes(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["score-video", "a.mp4", "--report", "r.html"], "--report: needs torch, which is not installed"),
         (
-            ["score-video", "a.mp4", "--runtime", "onnx", "--annotate", "r.mp4"],
-            "--annotate: needs av, which is not installed; pip install av, or all of deepfake_detect",
+            ["score-video", "a.mp4", "--results", "r.csv"],
+            "--results: needs pyarrow, which is not installed; install the extra 'train' (docs/install.md)",
         ),
-        (["score-video", "a.mp4", "--runtime", "onnx", "--results", "r.csv"], "--results: needs filelock"),
+        (["score-video", "a.mp4", "--out", "o"], "--out: needs matplotlib, which is not installed"),
+        (["app"], "app: needs uvicorn, which is not installed; install the extra 'app'"),
         (["score-video", "a.mp4", "--runtime", "torch"], "--runtime: is torch, which is not installed"),
         (["score-video", "a.mp4", "--runtime", "openvino"], "--runtime: is openvino, which is not installed"),
-        (["train", "--manifest", "m", "--out", "o"], "train: needs "),
+        (["train", "--manifest", "m", "--out", "o", "--backbone", "b"], "train: needs "),
     ],
 )
 def test_what_needs_more_says_so_in_one_line(arguments: list[str], message: str) -> None:

@@ -185,5 +185,7 @@ def test_fetching_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     check_fetching(["s3://bucket/a.mp4"])  # of a store: by another extra
     address = "http://127.0.0.1/a.mp4"
     for action in (lambda: check_fetching([address]), lambda: fetch(address, tmp_path)):
-        with pytest.raises(OptionError, match="needs yt-dlp, which is not installed; pip install"):
+        with pytest.raises(
+            OptionError, match="needs yt_dlp, which is not installed; install the extra 'url'"
+        ):
             action()

@@ -301,7 +301,9 @@ def test_options_of_ray_out_of_range(options: dict[str, Any], message: str) -> N
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with (
-        pytest.raises(OptionError, match="ray is not installed; run: pip install"),
+        pytest.raises(
+            OptionError, match="engine: needs ray, which is not installed; install the extra 'cluster'"
+        ),
         ray_cluster(RayOptions()),
     ):
         pass
