@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -250,10 +251,11 @@ def resampled_metrics(
     order = ranking.rank(samples)
     group_in_order = numbers[order.order]
     counts = np.concatenate([np.ones((1, len(present)), np.uint8), resample_counts[:, present]])
-    step = max(1, _PORTION // len(samples.labels))
+    # The original samples alone: the last bit of a sum may depend on the size of its portion.
+    starts = [0, *range(1, len(counts), max(1, _PORTION // len(samples.labels)))]
     portions = [
-        _portion(order, group_in_order, sums_of_group, counts[start : start + step])
-        for start in range(0, len(counts), step)
+        _portion(order, group_in_order, sums_of_group, counts[start:stop])
+        for start, stop in pairwise([*starts, len(counts)])
     ]
     found = np.concatenate(portions)
     names = metric_names(extra)[len(METRIC_NAMES) :]
