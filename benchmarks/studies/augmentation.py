@@ -1,8 +1,8 @@
-"""Augmentation in real time, on and off: images mirrored and moved by up to a tenth.
+"""Augmentation on and off: images mirrored and shifted by up to a tenth.
 
     python benchmarks/studies/augmentation.py --cifar-root DIR --out augmentation
 
-A mirrored digit is another sign or none: on MNIST the harm of a wrong augmentation is measured too.
+A mirrored digit is no digit: MNIST measures the harm of an unsuitable augmentation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's 
 from benchmarks.studies.classify_study import classify_study  # noqa: E402
 from benchmarks.studies.grid import Variant  # noqa: E402
 
+# The names are those in the published figures.
 VARIANTS = (
     Variant("as they are"),
     Variant("mirrored and moved", training={"flips_and_shifts": True}),

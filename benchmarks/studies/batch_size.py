@@ -1,8 +1,8 @@
-"""Batch size: the same epochs in more or fewer steps, at one learning rate.
+"""Batch size: the same epochs in more or fewer steps, at the same learning rate.
 
     python benchmarks/studies/batch_size.py --mnist-root DIR --out batch_size
 
-A larger batch takes fewer steps an epoch; what it loses here is lost to them.
+Larger batches take fewer steps per epoch, which explains what they lose.
 """
 
 from __future__ import annotations

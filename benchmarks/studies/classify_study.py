@@ -1,4 +1,4 @@
-"""A study of small images: variants and seeds over ``train_classifier``, a table and a figure."""
+"""A study of small images: ``train_classifier`` with several variants and seeds, a table and a figure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from benchmarks.studies.grid import History, Variant, over_seeds, run_grid, writ
 from benchmarks.studies.images import add_image_arguments, images_sha256, read_images
 from deepfake_detect.errors import DeepfakeDetectError
 from deepfake_detect.io.files import write_json
-from deepfake_detect.lab.classifier import ClassifyConfig, measure_classifier, train_classifier
+from deepfake_detect.lab.classifier import measure_classifier, train_classifier
 from deepfake_detect.lab.labeled_images import LabeledImages
+from deepfake_detect.lab.options import ClassifierConfig
 from deepfake_detect.lab.study_figures import MeanCurve, save_curves_figure
 from deepfake_detect.models.classifier import create_model
 
@@ -28,25 +29,27 @@ _PANELS = {
 
 
 def classify_study(name: str, description: str, variants: Sequence[Variant]) -> int:
-    """Run a study as its options say; return the exit code.
+    """Run a study with the options of the command line; return the exit code.
 
-    Leaves ``table.csv``, ``figure.png`` and ``study.json`` in the folder that ``--out`` names, and
-    each run's history in its folder ``runs``. ``fitted`` values are those of the training images
-    after the epoch, nothing being dropped or augmented; so they compare with the test images'.
+    Writes ``table.csv``, ``figure.png`` and ``study.json`` into the folder ``--out``, and the history of
+    each run into its subfolder ``runs``. ``fitted`` values are those of the training images after the
+    epoch, without dropout and augmentation, so that they are comparable with those of the test images.
 
     Args:
         name: Of the study.
         description: For ``--help``.
-        variants: What is compared.
+        variants: Variants to compare.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     add_image_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each variant (default 3)")
     parser.add_argument("--epochs", type=int, default=12, help="(default 12)")
-    parser.add_argument("--batch-size", type=int, default=128, help="where not studied (default 128)")
+    parser.add_argument("--batch-size", type=int, default=128, help="unless it is studied (default 128)")
     parser.add_argument(
-        "--batch-norm", action="store_true", help="after each convolution, where not studied (default: none)"
+        "--batch-norm",
+        action="store_true",
+        help="after each convolution, unless it is studied (default: none)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     arguments = parser.parse_args()
@@ -59,7 +62,9 @@ def classify_study(name: str, description: str, variants: Sequence[Variant]) -> 
 
 
 def _run(name: str, variants: Sequence[Variant], arguments: argparse.Namespace) -> None:
-    config = ClassifyConfig(epochs=arguments.epochs, batch_size=arguments.batch_size, device=arguments.device)
+    config = ClassifierConfig(
+        epochs=arguments.epochs, batch_size=arguments.batch_size, device=arguments.device
+    )
     data, images = read_images(arguments)
     facts = {
         "study": name,
@@ -77,7 +82,7 @@ def _run(name: str, variants: Sequence[Variant], arguments: argparse.Namespace) 
         options = {**asdict(config), **variant.training, "seed": seed}
         own = {"batch_norm": arguments.batch_norm, **variant.network.get("backbone_options", {})}
         chosen = replace(variant, network={**variant.network, "backbone_options": own})
-        return train_once(images, chosen, ClassifyConfig(**options))
+        return train_once(images, chosen, ClassifierConfig(**options))
 
     found = run_grid(arguments.out, variants, arguments.seeds, measure, facts=facts)
     write_table(arguments.out / "table.csv", found, by="epoch")
@@ -90,12 +95,12 @@ def _run(name: str, variants: Sequence[Variant], arguments: argparse.Namespace) 
     print(f"wrote {arguments.out / 'table.csv'} and figure.png")
 
 
-def train_once(images: LabeledImages, variant: Variant, config: ClassifyConfig) -> History:
-    """Train the small CNN as a variant says.
+def train_once(images: LabeledImages, variant: Variant, config: ClassifierConfig) -> History:
+    """Train the small CNN with the options of a variant.
 
     Returns:
-        A line an epoch: ``epoch``, losses in nats and accuracies (0 to 1) of the training images as
-        they came by (``train``), of the same after the epoch (``fitted``) and of the test images.
+        One record per epoch: ``epoch``, losses in nats and accuracies (0 to 1) of the training batches
+        (``train``), of the training images after the epoch (``fitted``) and of the test images.
     """
     torch.manual_seed(config.seed)
     _, size, _, channels = images.train_images.shape

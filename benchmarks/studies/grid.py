@@ -1,4 +1,4 @@
-"""Runs of several variants and seeds that go on where they stopped, and their means over seeds."""
+"""Resumable runs of several variants and seeds, and their means over seeds."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ History = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run.
+    """Options of some of the runs.
 
     Attributes:
-        name: In table and figure.
-        network: Options of ``create_model`` that it changes.
-        training: Options of the loop's configuration that it changes.
+        name: For the table and the figure.
+        network: Options of ``create_model``.
+        training: Options of the training.
     """
 
     name: str
@@ -43,28 +43,28 @@ def run_grid(
     *,
     facts: Mapping[str, Any],
 ) -> dict[str, list[History]]:
-    """Run each variant with each seed, one after another; a finished run is read, not run again.
+    """Run each variant with each seed, one after another; a finished run is not repeated.
 
     Args:
-        out: Folder of the study; each run leaves a JSON file in its folder ``runs``.
-        variants: Their names differ.
-        num_seeds: Seeds 0 to below this.
-        measure: Variant, seed and a folder of its own to a record a line; called for missing runs.
-        facts: What else the runs depend on, as JSON can hold it.
+        out: Folder of the study; each run writes a JSON file into its subfolder ``runs``.
+        variants: Variants with different names.
+        num_seeds: Number of seeds, which start at 0.
+        measure: Called with variant, seed and a folder for each missing run; returns its history.
+        facts: What else the runs depend on; JSON values.
 
     Returns:
-        Name of a variant to its histories, a seed each.
+        Name of a variant to its histories, one per seed.
 
     Raises:
         OptionError: ``num_seeds`` is below 1, or the folder holds runs of other options.
         OutputError: Another process runs a study there.
     """
     if num_seeds < 1:
-        raise OptionError("--seeds", f"is {num_seeds}", "pass 1 or more")
+        raise OptionError("--seeds", f"is {num_seeds}", "must be 1 or more")
     found: dict[str, list[History]] = {variant.name: [] for variant in variants}
     with file_lock(make_folder(out), what="study"), progress_bar() as progress:
         task = progress.add_task("runs", total=num_seeds * len(variants), note="")
-        # Seeds outermost: a study that is stopped has whole rounds.
+        # Seeds in the outer loop: an interrupted study has complete rounds.
         for seed in range(num_seeds):
             for variant in variants:
                 progress.update(task, note=f"{variant.name}, seed {seed}")
@@ -74,13 +74,13 @@ def run_grid(
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean over the first axis, and the ends of its 95 % interval by Student's t.
+    """Return the mean over the first axis, and the ends of its 95 % interval by Student's t.
 
-    With few seeds the normal distribution's interval would be far too narrow; a bootstrap of three
-    values has but ten different draws.
+    With few seeds the interval of a normal distribution would be far too narrow, and a bootstrap of three
+    values has only ten different resamples.
 
     Args:
-        values: (seeds, N); of one seed the ends are NaN.
+        values: (seeds, N); the ends are NaN for a single seed.
 
     Example:
         >>> mean, low, high = mean_interval(np.array([[1.0], [2.0], [3.0]]))
@@ -96,12 +96,12 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def over_seeds(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean and interval over seeds of one value of each line; as :func:`mean_interval`."""
+    """Return mean and interval over seeds of one value of each record; see :func:`mean_interval`."""
     return mean_interval(np.array([[line[key] for line in history] for history in histories], float))
 
 
 def write_table(path: Path, found: Mapping[str, Sequence[History]], *, by: str) -> None:
-    """Write mean and interval of every value as CSV: a line each variant and value of ``by``."""
+    """Write mean and interval of every value as CSV: one line per variant and value of ``by``."""
     lines: list[dict[str, Any]] = []
     for name, histories in found.items():
         values = [key for key in histories[0][0] if key != by]
@@ -131,7 +131,7 @@ def _one_run(
     if path.exists():
         stored = read_json(path)
         if stored["options"] != options:
-            raise OptionError(out, f"holds a run of other options ({path.name})", "choose another --out")
+            raise OptionError(out, f"holds a run with other options ({path.name})", "pass another --out")
         return list(stored["history"])
     history = measure(variant, seed, out / "runs" / name)
     write_json(path, {"options": options, "history": history})

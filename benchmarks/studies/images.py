@@ -21,11 +21,13 @@ _SUBSET_SEED = 0  # the same images for every variant and seed
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses the images of a study."""
+    """Add the options for the images of a study."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--mnist-root", type=Path, metavar="DIR", help="folder with MNIST's idx files")
-    source.add_argument("--cifar-root", type=Path, metavar="DIR", help="train and test, a folder a class")
-    source.add_argument("--manifest", type=Path, help="face crops: trained on train, measured on val")
+    source.add_argument(
+        "--cifar-root", type=Path, metavar="DIR", help="train and test, each with one folder per class"
+    )
+    source.add_argument("--manifest", type=Path, help="face crops: train on train, measure on val")
     parser.add_argument("--train-images", type=int, default=5000, metavar="N", help="at most (default 5000)")
     parser.add_argument("--test-images", type=int, default=2000, metavar="N", help="at most (default 2000)")
     parser.add_argument("--face-size", type=int, default=32, help="side of face crops (default 32 pixels)")
@@ -33,7 +35,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_images(arguments: argparse.Namespace) -> tuple[str, LabeledImages]:
-    """Return the name of the data and a subset of it that is the same in every call.
+    """Return the name of the data and a subset of it, which is the same in every call.
 
     Raises:
         OptionError: A number is below 2.
@@ -41,7 +43,7 @@ def read_images(arguments: argparse.Namespace) -> tuple[str, LabeledImages]:
     """
     for option in ("train_images", "test_images", "face_size"):
         if getattr(arguments, option) < 2:
-            raise OptionError(option, f"is {getattr(arguments, option)}", "pass 2 or more")
+            raise OptionError(option, f"is {getattr(arguments, option)}", "must be 2 or more")
     counts = (arguments.train_images, arguments.test_images)
     if arguments.manifest is not None:
         return "faces", _read_faces(arguments, counts)
@@ -66,7 +68,7 @@ def read_images(arguments: argparse.Namespace) -> tuple[str, LabeledImages]:
 
 
 def images_sha256(images: LabeledImages) -> str:
-    """Return a hash of images and labels, to tell whether finished runs were of the same."""
+    """Return a hash of images and labels, by which finished runs recognize their data."""
     digest = hashlib.sha256()
     for values in (images.train_images, images.train_labels, images.test_images, images.test_labels):
         digest.update(f"{values.shape} {values.dtype}\n".encode())
@@ -95,7 +97,9 @@ def _read_split(rows: Manifest, count: int, size: int) -> tuple[np.ndarray, np.n
     columns = columns.take(_chosen(columns.num_rows, count))
     labels = columns["label"].to_numpy().astype(np.int64)
     if len(set(labels.tolist())) < 2:
-        raise ManifestError(rows.path, "has crops of one class alone in a split", "pass reals and fakes")
+        raise ManifestError(
+            rows.path, "has crops of only one class in a split", "both need real and fake crops"
+        )
     crops = [
         cv2.resize(read_crop(rows.root / path), (size, size), interpolation=cv2.INTER_AREA)
         for path in columns["path"].to_pylist()

@@ -1,11 +1,11 @@
-"""Learning curves: validation AUC of each regime by the number of training crops.
+r"""Learning curves: validation AUC of each finetune mode by the number of training crops.
 
-    python benchmarks/studies/learning_curves.py --manifest manifest.parquet --backbone mobilenetv2_100 \\
+    python benchmarks/studies/learning_curves.py --manifest manifest.parquet --backbone mobilenetv2_100 \
         --weights weights.safetensors --out learning_curves
 
-The shares are of people, each one's crops whole, and a smaller one is part of a larger one. Every run
-is one of ``training.loop.train``: its epoch is selected on the validation videos it is measured on,
-the same for all. Other options of training come from a YAML file, ``--config``.
+Subsets are fractions of the people, with all crops of each, and smaller subsets are part of larger ones.
+Every run is one of ``training.loop.train``: the videos that select its epoch also measure it, and are the
+same for all. Other options of training come from a YAML file, ``--config``.
 """
 
 from __future__ import annotations
@@ -31,9 +31,19 @@ from deepfake_detect.options import options_from_mapping, read_options_file  # n
 from deepfake_detect.training.config import TrainingConfig  # noqa: E402
 from deepfake_detect.training.loop import train  # noqa: E402
 
-_PARTS = 1024  # into which people are divided
-# Options that runs have of their own, or that change nothing that is learned.
-_APART = {"manifest", "out", "weights", "finetune", "where", "seed", "device", "num_workers", "save_every"}
+_NUM_PARTS = 1024  # that people are divided into
+# Options that differ between runs, or do not affect what is learned.
+_NOT_COMPARED = {
+    "manifest",
+    "out",
+    "weights",
+    "finetune",
+    "where",
+    "seed",
+    "device",
+    "num_workers",
+    "save_every",
+}
 
 
 def main() -> int:
@@ -43,13 +53,13 @@ def main() -> int:
     parser.add_argument("--weights", help="path or published name (default: random)")
     parser.add_argument("--config", type=Path, help="YAML file of options of training")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
-    parser.add_argument("--regimes", nargs="+", default=["features", "top", "full"], metavar="REGIME")
+    parser.add_argument("--finetune", nargs="+", default=["features", "top", "full"], metavar="MODE")
     parser.add_argument(
-        "--shares",
+        "--fractions",
         nargs="+",
         type=float,
         default=[1 / 64, 1 / 16, 1 / 4, 1.0],
-        metavar="SHARE",
+        metavar="FRACTION",
         help="of the training people, above 0 to 1 (default 1/64, 1/16, 1/4 and 1)",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each (default 3)")
@@ -71,15 +81,15 @@ def _run(arguments: argparse.Namespace) -> None:
     }
     config = options_from_mapping(TrainingConfig, values, source="the command line")
     config = replace(config, weights=arguments.weights or config.weights, where=arguments.where)
-    conditions = [_condition(share, config.where) for share in sorted(set(arguments.shares))]
+    conditions = [_condition(fraction, config.where) for fraction in sorted(set(arguments.fractions))]
     counts = [_num_train(config, condition) for condition in conditions]
     if len(set(counts)) < len(counts):
-        cause = f"hold {', '.join(map(str, counts))} crops, and some of them the same"
-        raise OptionError("--shares", cause, "pass shares further apart")
+        cause = f"give subsets of {', '.join(map(str, counts))} crops, some of which are equal"
+        raise OptionError("--fractions", cause, "pass fractions further apart")
     variants = [
-        Variant(f"{regime} {count}", training={"finetune": regime, "where": condition})
+        Variant(f"{mode} {count}", training={"finetune": mode, "where": condition})
         for condition, count in zip(conditions, counts, strict=True)
-        for regime in dict.fromkeys(arguments.regimes)
+        for mode in dict.fromkeys(arguments.finetune)
     ]
 
     def measure(variant: Variant, seed: int, folder: Path) -> History:
@@ -94,28 +104,28 @@ def _run(arguments: argparse.Namespace) -> None:
         "batch_size": config.batch_size,
         "image_size": config.image_size,
         "num_test": read_manifest(config.manifest).where(conditions[-1]).split("val").num_rows,
-        "options": {name: str(value) for name, value in asdict(config).items() if name not in _APART},
+        "options": {name: str(value) for name, value in asdict(config).items() if name not in _NOT_COMPARED},
         "manifest_sha256": sha256_of_file(config.manifest),
     }
     found = run_grid(arguments.out, variants, arguments.seeds, measure, facts=facts)
-    curves = _by_regime(found, arguments.regimes)
+    curves = _by_mode(found, arguments.finetune)
     write_table(arguments.out / "table.csv", curves, by="num_train")
-    _draw(curves, arguments, facts["weights"])
+    _save_figure(curves, arguments, facts["weights"])
     write_json(
         arguments.out / "study.json", {**facts, "num_train": max(counts), "num_seeds": arguments.seeds}
     )
     print(f"wrote {arguments.out / 'table.csv'} and figure.png")
 
 
-def _condition(share: float, where: str | None) -> str:
-    """Return the condition on rows that keeps all of val and a share of the people of train.
+def _condition(fraction: float, where: str | None) -> str:
+    """Return the SQL condition that keeps all of val and a fraction of the people of train.
 
     Raises:
-        OptionError: The share is not above 0 up to 1.
+        OptionError: The fraction is not above 0 to 1.
     """
-    if not 0 < share <= 1:
-        raise OptionError("--shares", f"holds {share:g}", "pass shares above 0 up to 1")
-    part = f"(split <> 'train' or hash(target_id) % {_PARTS} < {math.ceil(share * _PARTS)})"
+    if not 0 < fraction <= 1:
+        raise OptionError("--fractions", f"contains {fraction:g}", "must be above 0 to 1")
+    part = f"(split <> 'train' or hash(target_id) % {_NUM_PARTS} < {math.ceil(fraction * _NUM_PARTS)})"
     return part if where is None else f"({where}) and {part}"
 
 
@@ -124,25 +134,25 @@ def _num_train(config: TrainingConfig, condition: str) -> int:
 
 
 def _train_once(config: TrainingConfig, variant: Variant, seed: int, folder: Path) -> History:
-    """Train on a share, or go on with a run that was stopped."""
-    regime, where = variant.training["finetune"], variant.training["where"]
-    weights = None if regime == "scratch" else config.weights
-    run = replace(config, out=folder, finetune=regime, where=where, seed=seed, weights=weights)
+    """Train on a subset, or resume a run that was stopped."""
+    mode, where = variant.training["finetune"], variant.training["where"]
+    weights = None if mode == "scratch" else config.weights
+    run = replace(config, out=folder, finetune=mode, where=where, seed=seed, weights=weights)
     result = train(run, calibrate=False)
     count = float(_num_train(config, where))
     return [{"num_train": count, "val_video_auc": result.best.val_video_auc}]
 
 
-def _by_regime(found: dict[str, list[History]], regimes: Sequence[str]) -> dict[str, list[History]]:
-    """Join the points of each regime, fewest crops first, into one history a seed."""
+def _by_mode(found: dict[str, list[History]], modes: Sequence[str]) -> dict[str, list[History]]:
+    """Join the points of each mode, fewest crops first, into one history per seed."""
     joined: dict[str, list[History]] = {}
-    for regime in dict.fromkeys(regimes):
-        points = [histories for name, histories in found.items() if name.rsplit(" ", 1)[0] == regime]
-        joined[regime] = [[one[0] for one in of_seed] for of_seed in zip(*points, strict=True)]
+    for mode in dict.fromkeys(modes):
+        points = [histories for name, histories in found.items() if name.rsplit(" ", 1)[0] == mode]
+        joined[mode] = [[one[0] for one in of_seed] for of_seed in zip(*points, strict=True)]
     return joined
 
 
-def _draw(curves: dict[str, list[History]], arguments: argparse.Namespace, weights: str) -> None:
+def _save_figure(curves: dict[str, list[History]], arguments: argparse.Namespace, weights: str) -> None:
     lines = [
         MeanCurve(
             name,

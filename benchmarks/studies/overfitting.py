@@ -1,8 +1,8 @@
-"""Overfitting: what the small CNN makes of few images without dropout, and with a larger hidden layer.
+"""Overfitting: the small CNN on few images without dropout, and with a larger hidden layer.
 
     python benchmarks/studies/overfitting.py --mnist-root DIR --out overfitting
 
-Watch the loss on test images turn while that on training images still falls.
+The loss on test images starts to rise while that on training images still falls.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/studies/update_page.py overfitting-mnist batch_norm-cifar10 ...
 
-Each argument is a folder that a study left. The results stand between the markers ``<!-- studies -->``
-and ``<!-- end of studies -->``; a study that no folder holds is named with the command that runs it.
+Each argument is the folder of a study. The results are written between the markers ``<!-- studies -->``
+and ``<!-- end of studies -->``; missing studies are listed with their commands.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, page: Path = HERE / "README.
 
 
 def _section(facts: dict[str, Any], folder: Path, target: Path) -> str:
-    """Return heading, sizes, table and figure of a study; copy the figure beside the page."""
+    """Return heading, sizes, table and figure of a study; copy the figure next to the page."""
     name = f"{folder.name}.png"
     shutil.copyfile(folder / "figure.png", make_folder(target / "figures") / name)
     with open(folder / "table.csv", newline="", encoding="utf-8") as file:
@@ -58,14 +58,14 @@ def _section(facts: dict[str, Any], folder: Path, target: Path) -> str:
     sizes = (
         f"{facts['num_train']:,} training and {facts['num_test']:,} test images of {facts['image_size']} "
         f"pixels, {facts['epochs']} epochs, batches of {facts['batch_size']}"
-        f"{', batch norm' if facts.get('batch_norm') else ''} where not studied, {facts['num_seeds']} seeds."
+        f"{', batch norm' if facts.get('batch_norm') else ''} unless studied, {facts['num_seeds']} seeds."
     )
     table = _curve_table(rows) if facts["study"] == _CURVES else _last_epoch_table(rows)
     return f"### {title}\n\n{sizes}\n\n{table}\n\n![{title}](figures/{name})"
 
 
 def _last_epoch_table(rows: list[_Row]) -> str:
-    last = {row["variant"]: row for row in rows}  # lines of a variant stand in the order of epochs
+    last = {row["variant"]: row for row in rows}  # lines of a variant are in the order of epochs
     keys = ("fitted_loss", "test_loss", "fitted_accuracy", "test_accuracy")
     header = ["after the last epoch", "training loss", "test loss", "training accuracy", "test accuracy"]
     return markdown_table(header, [[name, *(_text(row, key) for key in keys)] for name, row in last.items()])
@@ -86,7 +86,7 @@ def _text(row: _Row, key: str) -> str:
 
 
 def _missing(done: set[tuple[str, str]]) -> Iterator[str]:
-    """Yield a line of Markdown for each study and data that no folder holds."""
+    """Yield a line of Markdown for each missing study."""
     for study, script in _SCRIPTS.items():
         for data, source in _SOURCES.items():
             if (study, data) not in done:

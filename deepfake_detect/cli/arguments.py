@@ -101,6 +101,10 @@ def _add(
     described = field.option
     more: dict[str, Any] = {"help": _help(field)}
     is_positional = not field.flag.startswith("-")
+    if field.kind is bool and field.is_optional:  # --flag, --no-flag, or neither
+        more |= {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}
+        parser.add_argument(field.flag, dest=field.name, **more)
+        return
     if field.kind is bool:
         flag = field.flag
         if field.default is True and described.flag is None:

@@ -1,47 +1,44 @@
-"""Groups of like faces, and their places on a map."""
+"""Clusters of similar faces, and their positions on a map."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features.neighbors import unit_vectors
+from deepfake_detect.lab.options import ClusterMethod, FaceMapOptions, Projection
 
-ClusterMethod = Literal["kmeans", "hdbscan"]
-CLUSTER_METHODS: tuple[ClusterMethod, ...] = get_args(ClusterMethod)
-Projection = Literal["pca", "tsne", "umap"]
-PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
 NO_CLUSTER = -1
-"""Of a face that HDBSCAN puts into none."""
-_COMPONENTS = 50  # distances among more are slow, and little but noise
+"""Of a face that HDBSCAN assigns to no cluster."""
+_COMPONENTS = 50  # distances in more dimensions are slow, and mostly noise
 _PERPLEXITY = 30.0
 
 
 def cluster_faces(
     features: np.ndarray,
     *,
-    method: ClusterMethod = "kmeans",
-    num_clusters: int = 8,
-    min_size: int = 5,
-    seed: int = 0,
+    method: ClusterMethod = FaceMapOptions.cluster,
+    num_clusters: int = FaceMapOptions.num_clusters,
+    min_size: int = FaceMapOptions.min_size,
+    seed: int = FaceMapOptions.seed,
 ) -> np.ndarray:
     """Return the cluster of each face.
 
-    Features are made unit vectors, and of more than 50 dimensions the first 50 principal components
-    are taken.
+    Features are scaled to unit vectors and reduced to at most 50 principal components.
 
     Args:
         features: float (N, F).
-        method: ``"kmeans"``, or ``"hdbscan"``, which finds out how many there are and leaves faces out.
+        method: ``"kmeans"``, or ``"hdbscan"``, which chooses the number of clusters and leaves outliers
+            unassigned.
         num_clusters: Of k-means, 1 to N.
-        min_size: Fewest faces of a cluster of HDBSCAN, 2 to N.
+        min_size: Smallest cluster of HDBSCAN, 2 to N.
         seed: Of k-means.
 
     Returns:
-        int64 (N,), from 0 by falling size; ``NO_CLUSTER`` for none.
+        int64 (N,), from 0 by decreasing size; ``NO_CLUSTER`` for none.
 
     Raises:
         OptionError: An unknown method, or a number out of range.
@@ -55,13 +52,13 @@ def cluster_faces(
     """
     from sklearn.cluster import HDBSCAN, KMeans
 
-    if method not in CLUSTER_METHODS:
-        raise OptionError("method", f"{method!r} is unknown", f"choose {', '.join(CLUSTER_METHODS)}")
+    if method not in get_args(ClusterMethod):
+        raise OptionError("method", f"is {method!r}", f"must be one of {', '.join(get_args(ClusterMethod))}")
     option, value, least = (
         ("num_clusters", num_clusters, 1) if method == "kmeans" else ("min_size", min_size, 2)
     )
     if not least <= value <= len(features):
-        raise OptionError(option, f"is {value}", f"pass {least} to {len(features)}, the number of faces")
+        raise OptionError(option, f"is {value}", f"must be {least} to {len(features)}, the number of faces")
     inputs = _components(features, seed)
     if method == "kmeans":
         found = KMeans(num_clusters, n_init=4, random_state=seed).fit_predict(inputs)
@@ -71,7 +68,7 @@ def cluster_faces(
 
 
 def _by_size(clusters: np.ndarray) -> np.ndarray:
-    """Number clusters anew by falling size, of equal size by their first face."""
+    """Renumber clusters by decreasing size, and those of equal size by their first face."""
     names, first, counts = np.unique(clusters, return_index=True, return_counts=True)
     is_real = names >= 0
     order = names[is_real][np.lexsort((first[is_real], -counts[is_real]))]
@@ -79,20 +76,25 @@ def _by_size(clusters: np.ndarray) -> np.ndarray:
     return np.array([numbers.get(int(name), NO_CLUSTER) for name in clusters], np.int64)
 
 
-def project_faces(features: np.ndarray, *, method: Projection = "tsne", seed: int = 0) -> np.ndarray:
-    """Return the places of faces on a map, on which like faces are near one another.
+def project_faces(
+    features: np.ndarray,
+    *,
+    method: Projection = FaceMapOptions.projection,
+    seed: int = FaceMapOptions.seed,
+) -> np.ndarray:
+    """Return the positions of faces on a map on which similar faces are close.
 
     Args:
         features: float (N, F), N >= 3; used as by :func:`cluster_faces`.
         method: ``"pca"``, ``"tsne"``, or ``"umap"`` where umap-learn is installed. Of t-SNE and UMAP
-            only nearness means something, no distance between groups.
-        seed: Of what is drawn at random.
+            only proximity is meaningful, not the distance between groups.
+        seed: Of t-SNE and UMAP.
 
     Returns:
         float64 (N, 2).
 
     Raises:
-        OptionError: An unknown method, one that is not installed, or fewer than three faces.
+        OptionError: The method is unknown or not installed, or there are fewer than three faces.
 
     Sources: van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9 (2008); McInnes, Healy
     and Melville, "UMAP", arXiv:1802.03426.
@@ -101,12 +103,13 @@ def project_faces(features: np.ndarray, *, method: Projection = "tsne", seed: in
         >>> project_faces(np.eye(4), method="pca").shape
         (4, 2)
     """
-    if method not in PROJECTIONS:
-        raise OptionError("projection", f"{method!r} is unknown", f"choose {', '.join(PROJECTIONS)}")
+    if method not in get_args(Projection):
+        raise OptionError("method", f"is {method!r}", f"must be one of {', '.join(get_args(Projection))}")
     if len(features) < 3:
-        raise OptionError("features", f"are of {len(features)} faces", "pass three or more")
+        raise OptionError("features", f"are of {len(features)} faces", "must be of 3 or more")
     if method == "umap" and importlib.util.find_spec("umap") is None:
-        raise OptionError("projection", "umap-learn is not installed", "pip install umap-learn, or take tsne")
+        remedy = "run 'pip install umap-learn', or choose tsne"
+        raise OptionError("projection", "needs umap-learn, which is not installed", remedy)
     inputs = _components(features, seed)
     if method == "pca":
         return _two_columns(inputs)
@@ -118,9 +121,9 @@ def project_faces(features: np.ndarray, *, method: Projection = "tsne", seed: in
 
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
     scaled = _two_columns(inputs)
-    start = scaled / max(float(scaled[:, 0].std()), 1e-12) * 1e-4  # small, as t-SNE's paper has it
-    placed = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(inputs)
-    return np.asarray(placed, np.float64)
+    start = scaled / max(float(scaled[:, 0].std()), 1e-12) * 1e-4  # small, as in the t-SNE paper
+    positions = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(inputs)
+    return np.asarray(positions, np.float64)
 
 
 def _two_columns(inputs: np.ndarray) -> np.ndarray:

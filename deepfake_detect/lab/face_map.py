@@ -1,9 +1,11 @@
-"""A map of faces as an HTML page that needs no other file: zoom, pan, hover, color by a column."""
+"""A map of faces as a self-contained HTML page: zoom, pan, hover, color by a column."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,69 @@ import numpy as np
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.data.transforms import resize_square
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.features.feature_file import FeatureFile, FeatureTable, concatenate
+from deepfake_detect.io.files import make_folder
+from deepfake_detect.lab.clusters import NO_CLUSTER, cluster_faces, project_faces
+from deepfake_detect.lab.options import MAX_FACES, FaceMapOptions
 from deepfake_detect.report.page import jpeg_url, render, write_text
 
 _SIDE = 56  # of a thumbnail in pixels
 _JPEG_QUALITY = 78
 _GRAY = 200
-MAX_FACES = 20_000  # the sheet of thumbnails stays below the 16,384 pixels that browsers draw
+_MAX_CLUSTERS_LOGGED = 12
+
+
+def map_faces(
+    features: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    options: FaceMapOptions | None = None,
+    *,
+    log: Callable[[str], None] | None = None,
+) -> np.ndarray:
+    """Cluster similar faces, and show all of them on a map that one can zoom into.
+
+    The page contains the thumbnails, and can be colored by cluster, label, split, method or person.
+
+    Args:
+        features: Files of :func:`extract_features`, pooled, of the same network and layer.
+        out: HTML page to write.
+        options: Options; the defaults when ``None``.
+        log: Called with one line per cluster, such as ``print``.
+
+    Returns:
+        The cluster of each face, int64 (N,), from 0 by decreasing size; -1 for none.
+
+    Raises:
+        ManifestError: A file cannot be read.
+        OptionError: The files do not match, there are no such rows, or too few for the clusters.
+    """
+    options, page = options or FaceMapOptions(), Path(out)
+    make_folder(page.parent)
+    table = _sample_rows([FeatureFile(path) for path in features], options)
+    clusters = cluster_faces(
+        table.features,
+        method=options.cluster,
+        num_clusters=options.num_clusters,
+        min_size=options.min_size,
+        seed=options.seed,
+    )
+    positions = project_faces(table.features, method=options.projection, seed=options.seed)
+    columns = {
+        "cluster": ["none" if number == NO_CLUSTER else str(number) for number in clusters],
+        "label": ["fake" if label else "real" for label in table.labels],
+        "split": table.splits.tolist(),
+        "method": table.methods.tolist(),
+        "person": table.identities.tolist(),
+        "video": table.video_ids.tolist(),
+    }
+    note = f"{options.projection} of features, clusters by {options.cluster}; seed {options.seed}"
+    thumbnails = read_thumbnails(Path("."), table.paths.tolist())
+    write_face_map(page, positions, thumbnails, columns, title=f"{len(table):,} faces", note=note)
+    if log is not None:
+        for line in _cluster_lines(table, clusters):
+            log(line)
+        log(f"wrote {page}")
+    return clusters
 
 
 def read_thumbnails(root: Path, paths: Sequence[str]) -> np.ndarray:
@@ -109,3 +168,47 @@ def _sheet(thumbnails: np.ndarray) -> tuple[np.ndarray, int]:
     cells[:count] = thumbnails
     grid = cells.reshape(num_rows, num_columns, side, side, 3).swapaxes(1, 2)
     return np.ascontiguousarray(grid.reshape(num_rows * side, num_columns * side, 3)), num_columns
+
+
+def _sample_rows(files: Sequence[FeatureFile], options: FaceMapOptions) -> FeatureTable:
+    """Return the rows to show; their paths are no longer relative to the files."""
+    kinds = {
+        (one.source["weights_sha256"], one.source["layer"], one.feature_shape)
+        for one in (file.info for file in files)
+    }
+    if len(kinds) > 1 or len(files[0].info.feature_shape) != 1:
+        raise OptionError(
+            "features", "are of several networks or layers, or maps", "pass pooled features of one network"
+        )
+    chosen = (options.split, options.method)
+    num_rows = sum(group.num_rows for file in files for group in file.choose(*chosen))
+    sampled = np.arange(num_rows)
+    if num_rows > options.max_faces:
+        rng = np.random.default_rng(options.seed)
+        sampled = np.sort(rng.choice(num_rows, options.max_faces, replace=False))
+    # In batches: a file may be larger than memory.
+    tables, first = [], 0
+    for file in files:
+        for batch in file.batches(*chosen):
+            rows = batch.take(sampled[(sampled >= first) & (sampled < first + len(batch))] - first)
+            paths = np.array([str(file.root / path) for path in rows.paths], dtype=object)
+            tables.append(replace(rows, paths=paths))
+            first += len(batch)
+    return concatenate(tables)
+
+
+def _cluster_lines(table: FeatureTable, clusters: np.ndarray) -> Iterator[str]:
+    """Yield a line about each of the largest clusters."""
+    numbers = np.unique(clusters)
+    for number in numbers[:_MAX_CLUSTERS_LOGGED]:
+        rows = clusters == number
+        methods, counts = np.unique(table.methods[rows].astype(str), return_counts=True)
+        num_people = len(set(table.identities[rows]) - {""})
+        people = f"{num_people:,} known people" if num_people else "unknown people"
+        name = "no cluster" if number == NO_CLUSTER else f"cluster {number}"
+        yield (
+            f"{name}: {rows.sum():,} faces of {people}, {table.labels[rows].mean():.0%} fake, "
+            f"mostly {methods[counts.argmax()]}"
+        )
+    if len(numbers) > _MAX_CLUSTERS_LOGGED:
+        yield f"and {len(numbers) - _MAX_CLUSTERS_LOGGED:,} more clusters"

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class MeanCurve:
-    """A mean over seeds, with its interval, against something.
+    """A mean over seeds with its interval, as a function of x.
 
     Attributes:
-        name: Of what was run; curves of one name share a color.
-        at: float (N,), rising.
-        mean, low, high: float (N,); where ``low`` and ``high`` are NaN no band is drawn.
-        is_dashed: Whether the line is dashed, as those of training images are.
+        name: Of the variant; curves of one name have the same color.
+        x: float (N,), ascending.
+        mean, low, high: float (N,); no band is drawn where ``low`` and ``high`` are NaN.
+        is_dashed: Whether the line is dashed, as for training images.
     """
 
     name: str
-    at: np.ndarray
+    x: np.ndarray
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -37,34 +37,34 @@ class MeanCurve:
 def save_curves_figure(
     panels: Mapping[str, Sequence[MeanCurve]], path: Path, *, title: str, x_label: str, is_log: bool = False
 ) -> None:
-    """Draw curves with their intervals as bands, a panel each title, side by side.
+    """Plot curves with their intervals as bands, in one panel per title.
 
     Args:
         panels: Title to curves, at least one.
         path: PNG to write.
-        title: Over the figure.
-        x_label: What the curves are drawn against.
-        is_log: Whether that is drawn on a logarithmic scale.
+        title: Of the figure.
+        x_label: Label of the x axis.
+        is_log: Whether the x axis is logarithmic.
 
     Example:
         >>> import tempfile
-        >>> at, mean = np.arange(3.0), np.array([0.5, 0.7, 0.8])
+        >>> x, mean = np.arange(3.0), np.array([0.5, 0.7, 0.8])
         >>> path = Path(tempfile.mkdtemp()) / "curves.png"
-        >>> curve = MeanCurve("small_cnn", at, mean, mean - 0.1, mean + 0.1)
+        >>> curve = MeanCurve("small_cnn", x, mean, mean - 0.1, mean + 0.1)
         >>> save_curves_figure({"Accuracy": [curve]}, path, title="A study", x_label="epoch")
         >>> path.exists()
         True
     """
     figure = new_figure(5.2 * len(panels), 4.4)
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
-    for axes, (words, curves) in zip(
+    for axes, (panel_title, curves) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         for curve in curves:
             color = COLORS[names.index(curve.name) % len(COLORS)]
-            # A line of one point is none: its mark shows it.
+            # A line of one point is invisible without a marker.
             axes.plot(
-                curve.at,
+                curve.x,
                 curve.mean,
                 linestyle="--" if curve.is_dashed else "-",
                 marker="o",
@@ -72,23 +72,23 @@ def save_curves_figure(
                 color=color,
                 label=label_text(curve.name) + (" (training)" if curve.is_dashed else ""),
             )
-            axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
+            axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
         if is_log:
             axes.set_xscale("log")
-            # Where something was measured: matplotlib's own marks run into one another over a decade.
-            places = sorted({float(place) for curve in curves for place in curve.at})
-            axes.set_xticks(places, [f"{place:,g}" for place in places])
+            # At the measured values: matplotlib's own labels overlap within a decade.
+            ticks = sorted({float(value) for curve in curves for value in curve.x})
+            axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
             axes.minorticks_off()
         axes.set(xlabel=x_label)
-        axes.set_title(words, loc="left", weight="bold", parse_math=False)
+        axes.set_title(panel_title, loc="left", weight="bold", parse_math=False)
         style_axes(axes)
-    _name_curves(figure)
+    _add_legend(figure)
     figure.suptitle(title, parse_math=False)
     save_png(figure, path)
 
 
-def _name_curves(figure: Figure) -> None:
-    """Put one legend for all panels under them, where it covers no curve."""
+def _add_legend(figure: Figure) -> None:
+    """Add one legend for all panels below them, where it covers no curve."""
     lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
     longest = max(map(len, lines))
     legend = figure.legend(
@@ -100,4 +100,4 @@ def _name_curves(figure: Figure) -> None:
         fontsize=8,
     )
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a name may hold a dollar sign
+        text.set_parse_math(False)  # a name may contain a dollar sign

@@ -13,26 +13,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def parse_epochs(text: str, *, parameter: str = "epochs") -> tuple[int, ...]:
-    """Return the epochs of a list such as ``"0,1,12"``, ascending; 0 is before the first.
-
-    Args:
-        text: Numbers separated by commas.
-        parameter: Its name, for errors.
-
-    Raises:
-        OptionError: It is not such a list.
-
-    Example:
-        >>> parse_epochs("12, 0,1")
-        (0, 1, 12)
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() for word in words):
-        raise OptionError(parameter, f"is {text!r}", "must be numbers separated by commas, such as 0,1,12")
-    return tuple(sorted({int(word) for word in words}))
-
-
 def check_epochs(epochs: Sequence[int], num_epochs: int) -> None:
     """Check that a run reaches the epochs to keep.
 

@@ -130,7 +130,7 @@ def test_the_map_of_several_files(
         FeatureFile, "batches", lambda self, *chosen: read(self, *chosen, batch_size=5)
     )
     monkeypatch.delattr(FeatureFile, "read")
-    assert main([*command, "--projection", "pca", "--most", "30"]) == 0
+    assert main([*command, "--projection", "pca", "--max-faces", "30"]) == 0
     text = out.read_text()
     assert "30 faces" in text
     assert "cluster 0: " in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_the_map_of_several_files(
     assert found is not None
     videos = json.loads(found[1])["columns"]["video"]
     assert len(videos) == 30
-    assert len(set(videos)) > 9  # of 12: drawn by lot, not the first
+    assert len(set(videos)) > 9  # of 12: sampled at random, not the first
 
 
 def test_groups_say_how_many_people_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +153,7 @@ def test_groups_say_how_many_people_are_known(tmp_path: Path, capsys: pytest.Cap
     command = ["clusters", "--features", str(path), "--out", str(tmp_path / "m.html"), "--projection", "pca"]
     assert main([*command, "--num-clusters", "2"]) == 0
     told = capsys.readouterr().out
-    assert "4 faces of nobody known, 0% fake" in told
+    assert "4 faces of unknown people, 0% fake" in told
     assert "4 faces of 2 known people, 0% fake" in told
     # Alike in network and layer, and yet of another shape.
     wide = write_features(tmp_path / "w.h5", [feature_table(np.ones((4, 3)), split="val", method="m")],
@@ -177,11 +177,14 @@ def test_weights_are_written_as_hdf5(
         ("neighbors --features F --video nobody", "has no row of 'nobody'"),
         ("neighbors --features F --crops absent.png", "absent.png: "),
         ("neighbors --features absent.h5 --precision", "there is no such feature file"),
-        ("clusters --features F --out O/m.html --most 2", "most: is 2; pass 3 to 20,000"),
-        ("clusters --features F --out O/m.html --cluster x", "method: 'x' is unknown"),
+        ("clusters --features F --out O/m.html --max-faces 2", "--max-faces: is 2; must be 3 to 20000"),
+        ("clusters --features F --out O/m.html --cluster x", "--cluster: is 'x'; must be one of kmeans"),
         ("clusters --features F M --out O/m.html", "are of several networks or layers, or maps"),
         ("neighbors --features M --precision", "holds maps, not vectors; extract them with"),
-        ("clusters --features F --out O/m.html --most 20001", "most: is 20001; pass 3 to 20,000"),
+        (
+            "clusters --features F --out O/m.html --max-faces 20001",
+            "--max-faces: is 20001; must be 3 to 20000",
+        ),
         ("clusters --features F --out O/m.html --split x", "has no rows of x/*; there are train/Deepfakes"),
         (
             "neighbors --features F --across-splits 0.9 --split val",

@@ -13,8 +13,10 @@ import torch
 
 from deepfake_detect.cli import main
 from deepfake_detect.errors import DatasetLayoutError, OptionError
-from deepfake_detect.lab.classifier import ClassifyConfig, measure_classifier, train_classifier
+from deepfake_detect.io.files import file_lock
+from deepfake_detect.lab.classifier import measure_classifier, train_classifier
 from deepfake_detect.lab.labeled_images import LabeledImages, read_labeled
+from deepfake_detect.lab.options import ClassifierConfig
 from deepfake_detect.models.classifier import create_model
 
 
@@ -24,13 +26,13 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of 28 x 28 with an upright or a lying bar somewhere."""
+    """Images of 28 x 28 with a vertical or horizontal bar at a random position."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % 2).astype(np.uint8)
     images = rng.integers(0, 60, (count, 28, 28)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
-        place = rng.integers(2, 24)
-        (image.T if label else image)[place : place + 3] = 255
+        row = rng.integers(2, 24)
+        (image.T if label else image)[row : row + 3] = 255
     return images, labels
 
 
@@ -45,7 +47,7 @@ def write_mnist(folder: Path, *, zipped: bool) -> Path:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_mnists_files_are_read(tmp_path: Path, zipped: bool) -> None:
+def test_mnist_files_are_read(tmp_path: Path, zipped: bool) -> None:
     write_mnist(tmp_path / "MNIST" / "raw", zipped=zipped)
     images = read_labeled(tmp_path)
     wanted, labels = bars(256, 0)
@@ -55,7 +57,7 @@ def test_mnists_files_are_read(tmp_path: Path, zipped: bool) -> None:
     assert len(images.class_names) == 10
 
 
-def picture(color: tuple[int, int, int], size: int = 8) -> bytes:
+def solid(color: tuple[int, int, int], size: int = 8) -> bytes:
     return bytes(cv2.imencode(".png", np.full((size, size, 3), color[::-1], np.uint8))[1])
 
 
@@ -63,7 +65,7 @@ def test_folders_and_tars_of_classes_are_read(tmp_path: Path) -> None:
     for part in ("train", "test"):
         for name, color in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
             (tmp_path / "folders" / part / name).mkdir(parents=True)
-            (tmp_path / "folders" / part / name / "0.png").write_bytes(picture(color))
+            (tmp_path / "folders" / part / name / "0.png").write_bytes(solid(color))
         (tmp_path / "tars").mkdir(exist_ok=True)
         with tarfile.open(tmp_path / "tars" / f"some_{part}.tar", "w") as tar:
             for path in sorted((tmp_path / "folders" / part).rglob("*.png")):
@@ -80,7 +82,7 @@ def test_folders_and_tars_of_classes_are_read(tmp_path: Path) -> None:
         assert colors == {"red": [255, 0, 0], "blue": [0, 0, 255]}
 
 
-def test_what_is_no_such_set_is_refused(tmp_path: Path) -> None:
+def test_damaged_or_missing_sets_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="is no folder"):
         read_labeled(tmp_path / "absent")
     with pytest.raises(DatasetLayoutError, match="neither a folder nor a tar for 'train'"):
@@ -91,7 +93,7 @@ def test_what_is_no_such_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="train-images-idx3-ubyte.gz: cannot be read"):
         read_labeled(raw)
     (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(gzip.decompress(whole)[:-1]))
-    with pytest.raises(DatasetLayoutError, match="is no whole idx file"):
+    with pytest.raises(DatasetLayoutError, match="is no complete idx file"):
         read_labeled(raw)
     (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(bars(255, 0)[0])))
     with pytest.raises(DatasetLayoutError, match="holds 255 train images and 256 labels"):
@@ -99,15 +101,15 @@ def test_what_is_no_such_set_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folders"
     for part in ("train", "test"):
         (folder / part / "a").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="holds no pictures"):
+    with pytest.raises(DatasetLayoutError, match="holds no images"):
         read_labeled(folder)
-    (folder / "train" / "a" / "0.png").write_bytes(picture((0, 0, 0)))
+    (folder / "train" / "a" / "0.png").write_bytes(solid((0, 0, 0)))
     (folder / "test" / "a" / "0.png").write_bytes(b"none")
-    with pytest.raises(DatasetLayoutError, match="0.png: cannot be read as a picture"):
+    with pytest.raises(DatasetLayoutError, match="0.png: cannot be read as an image"):
         read_labeled(folder)
-    (folder / "test" / "a" / "0.png").write_bytes(picture((0, 0, 0)))
-    (folder / "test" / "a" / "1.png").write_bytes(picture((0, 0, 0), size=9))
-    with pytest.raises(DatasetLayoutError, match="1.png: is of another size"):
+    (folder / "test" / "a" / "0.png").write_bytes(solid((0, 0, 0)))
+    (folder / "test" / "a" / "1.png").write_bytes(solid((0, 0, 0), size=9))
+    with pytest.raises(DatasetLayoutError, match="1.png: has another size"):
         read_labeled(folder)
     (folder / "test" / "a").rename(folder / "test" / "b")
     (folder / "test" / "b" / "1.png").unlink()
@@ -131,14 +133,14 @@ def small_network() -> torch.nn.Module:
     return create_model("small_cnn", num_classes=2, in_chans=1, image_size=28)
 
 
-def test_a_network_learns_and_does_so_again_bit_for_bit() -> None:
+def test_training_learns_and_is_repeatable_bit_for_bit() -> None:
     ends, seen = [], []
     for _ in range(2):
         model = small_network()
         history = train_classifier(
             model,
             labeled(),
-            ClassifyConfig(epochs=3, batch_size=32, device="cpu"),
+            ClassifierConfig(epochs=3, batch_size=32, device="cpu"),
             after_epoch=lambda epoch, _: seen.append(epoch),
             show_progress=False,
         )
@@ -149,7 +151,7 @@ def test_a_network_learns_and_does_so_again_bit_for_bit() -> None:
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_accuracy_is_what_is_counted_by_hand() -> None:
+def test_accuracy_agrees_with_a_count() -> None:
     images, labels = bars(50, 4)
     model = small_network().eval()
     tensors = torch.from_numpy(images[:, None])
@@ -161,7 +163,7 @@ def test_accuracy_is_what_is_counted_by_hand() -> None:
     assert accuracy == pytest.approx(np.mean(right))
 
 
-def test_moved_images_keep_their_values() -> None:
+def test_shifted_images_keep_their_values() -> None:
     from deepfake_detect.lab.classifier import _flipped_and_shifted
 
     images = torch.arange(20.0).expand(64, 1, 20, 20).contiguous()  # columns rise
@@ -175,31 +177,34 @@ def test_moved_images_keep_their_values() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs: is 0; pass 1 or more"),
-        ({"optimizer": "lbfgs"}, "optimizer: 'lbfgs' is unknown; choose adadelta"),
-        ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
+        ({"epochs": 0}, "epochs: is 0; must be 1 or more"),
+        ({"optimizer": "lbfgs"}, "optimizer: is 'lbfgs'; must be one of .*adadelta"),
+        ({"learning_rate": 0.0}, "learning_rate: is 0.0; must be above 0"),
     ],
 )
 def test_bad_options(changes: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        ClassifyConfig(**changes)  # type: ignore[arg-type]
+        ClassifierConfig(**changes)  # type: ignore[arg-type]
 
 
-def test_the_tool_trains_on_mnists_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_trains_on_mnist_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_mnist(tmp_path / "data", zipped=True)
     out = tmp_path / "run"
     options = ["--epochs", "1", "--device", "cpu", "--batch-size", "64"]
-    assert (
-        main(["lab", "train-classifier", "--data", str(tmp_path / "data"), "--out", str(out), *options]) == 0
-    )
+    command = ["lab", "train-classifier", "--data", str(tmp_path / "data"), "--out", str(out), *options]
+    assert main(command) == 0
     assert "small_cnn: 263,418 parameters; 256 training images" in capsys.readouterr().out
     facts = json.loads((out / "run.json").read_text())
     assert facts["num_parameters"] == 263_418
     assert len(facts["history"]) == 1
     assert (out / "classifier.safetensors").stat().st_size > 1_000_000
+    assert "256 training images" in (out / "log.txt").read_text()
+    with file_lock(out, what="training"):
+        assert main(command) == 2
+    assert "another training is writing there" in capsys.readouterr().err
 
 
-def test_images_that_are_not_square_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_that_are_not_square_are_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("train", "test"):
         (tmp_path / part / "a").mkdir(parents=True)
         image = cv2.imencode(".png", np.zeros((28, 20, 3), np.uint8))[1]

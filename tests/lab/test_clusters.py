@@ -14,6 +14,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.lab import clusters
 from deepfake_detect.lab.clusters import NO_CLUSTER, cluster_faces, project_faces
 from deepfake_detect.lab.face_map import read_thumbnails, write_face_map
+from deepfake_detect.lab.options import ClusterMethod, Projection
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def groups() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
 def test_groups_are_found_and_numbered_by_size(
-    method: clusters.ClusterMethod, groups: tuple[np.ndarray, np.ndarray]
+    method: ClusterMethod, groups: tuple[np.ndarray, np.ndarray]
 ) -> None:
     features, of_face = groups
     shuffled = np.random.default_rng(1).permutation(60)
@@ -35,7 +36,7 @@ def test_groups_are_found_and_numbered_by_size(
     assert found.dtype == np.int64
 
 
-def test_hdbscan_leaves_out_what_is_like_nothing(groups: tuple[np.ndarray, np.ndarray]) -> None:
+def test_hdbscan_leaves_outliers_unassigned(groups: tuple[np.ndarray, np.ndarray]) -> None:
     strangers = np.random.default_rng(2).normal(size=(6, 80))
     found = cluster_faces(np.concatenate([groups[0], strangers]), method="hdbscan")
     assert (found[-6:] == NO_CLUSTER).sum() >= 4
@@ -43,31 +44,29 @@ def test_hdbscan_leaves_out_what_is_like_nothing(groups: tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_like_faces_are_near_one_another(
-    method: clusters.Projection, groups: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_similar_faces_are_close(method: Projection, groups: tuple[np.ndarray, np.ndarray]) -> None:
     features, of_face = groups
-    places = project_faces(features, method=method)
-    assert places.shape == (60, 2)
-    distances = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(60)
+    positions = project_faces(features, method=method)
+    assert positions.shape == (60, 2)
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=2) + 1e9 * np.eye(60)
     assert (of_face[distances.argmin(1)] == of_face).all()
-    np.testing.assert_array_equal(places, project_faces(features, method=method))
+    np.testing.assert_array_equal(positions, project_faces(features, method=method))
 
 
-def test_choices_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_choices_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     faces = np.eye(4)
-    with pytest.raises(OptionError, match="method: 'dbscan' is unknown; choose kmeans, hdbscan"):
+    with pytest.raises(OptionError, match="method: is 'dbscan'; must be one of kmeans, hdbscan"):
         cluster_faces(faces, method="dbscan")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="num_clusters: is 5; pass 1 to 4, the number of faces"):
+    with pytest.raises(OptionError, match="num_clusters: is 5; must be 1 to 4, the number of faces"):
         cluster_faces(faces, num_clusters=5)
-    with pytest.raises(OptionError, match="min_size: is 1; pass 2 to 4"):
+    with pytest.raises(OptionError, match="min_size: is 1; must be 2 to 4"):
         cluster_faces(faces, method="hdbscan", min_size=1)
-    with pytest.raises(OptionError, match="projection: 'map' is unknown"):
+    with pytest.raises(OptionError, match="method: is 'map'; must be one of pca, tsne, umap"):
         project_faces(faces, method="map")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="are of 2 faces; pass three or more"):
+    with pytest.raises(OptionError, match="are of 2 faces; must be of 3 or more"):
         project_faces(faces[:2])
     monkeypatch.setattr(clusters.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(OptionError, match="umap-learn is not installed"):
+    with pytest.raises(OptionError, match="needs umap-learn, which is not installed"):
         project_faces(faces, method="umap")
 
 
@@ -78,13 +77,13 @@ def data_of(page: str) -> dict[str, object]:
     return data
 
 
-def test_the_page_holds_all_it_shows(tmp_path: Path) -> None:
+def test_the_page_is_self_contained(tmp_path: Path) -> None:
     thumbnails = np.zeros((5, 16, 16, 3), np.uint8)
     for number in range(5):
         thumbnails[number] = (50 * number, 0, 250 - 50 * number)
-    places = np.array([[0, 0], [10, 0], [10, 5], [0, 5], [5, 2.5]], float)
+    positions = np.array([[0, 0], [10, 0], [10, 5], [0, 5], [5, 2.5]], float)
     nasty = ["a", "</script><b>", '"', "<!--<script>", ""]
-    write_face_map(tmp_path / "m.html", places, thumbnails, {"person": nasty, "n": "01234"}, title="<Map>")
+    write_face_map(tmp_path / "m.html", positions, thumbnails, {"person": nasty, "n": "01234"}, title="<Map>")
     page = (tmp_path / "m.html").read_text("utf-8")
     assert not re.search(r"(src|href)=.?(https?:)?//", page)
     assert "&lt;Map&gt;" in page
@@ -103,7 +102,7 @@ def test_the_page_holds_all_it_shows(tmp_path: Path) -> None:
     )  # the fifth: second row, second
 
 
-def test_a_crop_that_is_gone_is_gray(tmp_path: Path) -> None:
+def test_a_missing_crop_is_gray(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", np.full((90, 90, 3), 17, np.uint8))
     thumbnails = read_thumbnails(tmp_path, ["a.png", "gone.png"])
     assert thumbnails.shape == (2, 56, 56, 3)
@@ -111,14 +110,14 @@ def test_a_crop_that_is_gone_is_gray(tmp_path: Path) -> None:
     assert np.unique(thumbnails[1]).tolist() == [200]
 
 
-def test_pages_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_pages_are_rejected(tmp_path: Path) -> None:
     faces = np.zeros((2, 4, 4, 3), np.uint8)
     with pytest.raises(OptionError, match="has 0 faces; must be 1 to 20,000"):
         write_face_map(tmp_path / "m.html", np.zeros((0, 2)), faces[:0], {"a": []}, title="x")
-    for columns, places in (
+    for columns, positions in (
         ({"a": ["x"]}, np.eye(2)),
         ({}, np.eye(2)),
         ({"a": "xy"}, np.full((2, 2), np.nan)),
     ):
         with pytest.raises(OptionError, match="positions, faces and columns of unequal length"):
-            write_face_map(tmp_path / "m.html", places, faces, columns, title="x")
+            write_face_map(tmp_path / "m.html", positions, faces, columns, title="x")

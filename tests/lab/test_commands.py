@@ -19,35 +19,35 @@ def main(arguments: Sequence[str]) -> int:
     return any_main(["lab", *arguments])
 
 
-def test_epochs_of_a_run_stand_side_by_side(
+def test_epochs_of_a_run_are_shown_side_by_side(
     tmp_path: Path, portrait: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_mnist(tmp_path / "data", zipped=False)
     run = tmp_path / "run"
     train = ["train-classifier", "--data", str(tmp_path / "data"), "--out", str(run), "--epochs", "1"]
     assert main([*train, "--save-epochs", "0,2"]) == 2
-    assert "--save-epochs: names epoch 2 of a run of 1; choose of 0 to 1" in capsys.readouterr().err
+    assert "--save-epochs: names epoch 2 of a run of 1; must be 0 to 1" in capsys.readouterr().err
     (run / "epochs").mkdir(parents=True)
     (run / "epochs" / "epoch-0007.safetensors").write_bytes(b"of an earlier run")
     assert main([*train, "--save-epochs", "0,1"]) == 0
     first, last = (run / "epochs" / f"epoch-000{epoch}.safetensors" for epoch in (0, 1))
     assert first.read_bytes() != last.read_bytes()
     assert last.read_bytes() == (run / "classifier.safetensors").read_bytes()
-    draw = ["filters", "--classifier", str(run), "--out", str(tmp_path / "filters.png")]
-    assert main([*draw, "--epochs", "0,1"]) == 0
+    command = ["filters", "--classifier", str(run), "--out", str(tmp_path / "filters.png")]
+    assert main([*command, "--epochs", "0,1"]) == 0
     assert "run epoch-0000, run epoch-0001" in capsys.readouterr().out
     one_wide = size_of(tmp_path / "filters.png")[1]
-    assert main(draw) == 0
+    assert main(command) == 0
     assert one_wide > 1.5 * size_of(tmp_path / "filters.png")[1]
     save_image(tmp_path / "face.png", portrait)
-    assert main([*draw, "--layer", "layers.2", "--image", str(tmp_path / "face.png")]) == 0
-    assert main([*draw, "--layer", "layers.2"]) == 2
-    assert main([*draw, "--epochs", "7"]) == 2
+    assert main([*command, "--layer", "layers.2", "--image", str(tmp_path / "face.png")]) == 0
+    assert main([*command, "--layer", "layers.2"]) == 2
+    assert main([*command, "--epochs", "7"]) == 2
     assert main(["filters", "--out", "x.png"]) == 2
-    told = capsys.readouterr().err
-    assert "--layer: and --image go together" in told
-    assert "epoch 7 was not kept (kept: 0, 1)" in told
-    assert "input: is none; pass --detector or --classifier" in told
+    errors = capsys.readouterr().err
+    assert "--layer: needs --image, and --image needs it" in errors
+    assert "epoch 7 was not kept (kept: 0, 1)" in errors
+    assert "--detector: is missing; pass --detector or --classifier" in errors
 
 
 def test_a_dream_is_written(
@@ -71,11 +71,11 @@ def test_a_dream_is_written(
         (["--weights", "random", "--layers", "layer1=x"], "--layers: 'layer1=x' has no number"),
         (["--weights", "random", "--layers", "layer1,layer1=2"], "--layers: names layer1 twice"),
         (["--weights", "random", "--layers", "up"], "has none named 'up'"),
-        ([], "--weights: are not told; pass a path, a published name, or random"),
-        (["--weights", "random", "--longest-side", "0"], "longest-side: is 0"),
-        (["--weights", "random", "--steps", "0"], "steps: is 0"),
+        ([], "--weights: is missing; pass a path, a published name, or random"),
+        (["--weights", "random", "--longest-side", "0"], "--longest-side: is 0; must be 1 or more"),
+        (["--weights", "random", "--steps", "0"], "--steps: is 0; must be 1 or more"),
     ):
         assert main([*plain, *more]) == 2
         assert message in capsys.readouterr().err
     assert main([*arguments, "--weights", "random"]) == 2
-    assert "--weights: are the detector's own" in capsys.readouterr().err
+    assert "--weights: cannot be chosen for a detector" in capsys.readouterr().err

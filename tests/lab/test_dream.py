@@ -32,18 +32,18 @@ def variation_of(image: np.ndarray) -> float:
     return float(total_variation(torch.from_numpy(image).permute(2, 0, 1)[None] / 255))
 
 
-def test_the_chosen_layers_answer_more_strongly(network: ForgeryClassifier, photo: np.ndarray) -> None:
+def test_the_chosen_layers_respond_more_strongly(network: ForgeryClassifier, photo: np.ndarray) -> None:
     for image in (photo, None):
         found = dream(network, layers={"layer2": 1.0, "layer3": 0.5}, image=image, **SHORT)
-        for name, (start, end) in found.answers.items():
+        for name, (start, end) in found.responses.items():
             assert end > 1.1 * start, name
     assert found.image.shape == (64, 64, 3)
     less = dreamt(network, image=photo, l2=0.0)
     other = dream(network, layers={"layer3": -1.0}, image=photo, **SHORT)
-    assert other.answers["layer3"][1] < other.answers["layer3"][0] < less.answers["layer3"][1]
+    assert other.responses["layer3"][1] < other.responses["layer3"][0] < less.responses["layer3"][1]
 
 
-def test_a_seed_gives_one_picture(network: ForgeryClassifier, photo: np.ndarray) -> None:
+def test_the_same_seed_gives_the_same_image(network: ForgeryClassifier, photo: np.ndarray) -> None:
     for image in (photo, None):
         one, again, other = (dreamt(network, image=image, seed=seed) for seed in (3, 3, 4))
         np.testing.assert_array_equal(one.image, again.image)
@@ -51,7 +51,7 @@ def test_a_seed_gives_one_picture(network: ForgeryClassifier, photo: np.ndarray)
         assert (one.image != other.image).any()
 
 
-def test_nothing_else_is_touched(network: ForgeryClassifier, photo: np.ndarray) -> None:
+def test_nothing_else_is_changed(network: ForgeryClassifier, photo: np.ndarray) -> None:
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     state, pixels = torch.get_rng_state(), photo.copy()
@@ -78,7 +78,7 @@ def test_the_l2_term_pulls_to_mid_gray(network: ForgeryClassifier, photo: np.nda
     assert np.square(held - 127.5).mean() < 0.7 * np.square(free - 127.5).mean()
 
 
-def test_frames_show_the_way(network: ForgeryClassifier, photo: np.ndarray) -> None:
+def test_frames_are_the_intermediate_images(network: ForgeryClassifier, photo: np.ndarray) -> None:
     found = dreamt(network, image=photo, frame_every=3)
     assert len(found.frames) == 1 + 8 // 3
     assert {frame.shape for frame in found.frames} == {(64, 80, 3)}
@@ -88,7 +88,7 @@ def test_frames_show_the_way(network: ForgeryClassifier, photo: np.ndarray) -> N
 
 
 def test_detail_of_the_image_survives_the_octaves(network: ForgeryClassifier, photo: np.ndarray) -> None:
-    """Nearly no change asked: what comes out is the image, not what is left of its smallest size."""
+    """With almost no change the result is the image itself, not its smallest size enlarged."""
     found = dreamt(network, image=photo, rate=1e-6, octaves=4)
     assert np.abs(found.image.astype(int) - photo).mean() < 2
 
@@ -98,49 +98,53 @@ def test_vggs_layers_have_keras_names(photo: np.ndarray) -> None:
     layers = {"block1_conv2": 1.0, "block2_conv2": 1.5}
     found = dream(create_model("vgg16"), layers=layers, image=photo, size=(32, 40), **SHORT)
     assert found.image.shape == (32, 40, 3)
-    assert all(end > start for start, end in found.answers.values())
+    assert all(end > start for start, end in found.responses.values())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"octaves": 0}, "octaves: is 0; pass 1 or more"),
-        ({"steps": 0}, "steps: is 0; pass 1 or more"),
-        ({"jitter": -1}, "jitter: is -1; pass 0 or more"),
-        ({"total_variation": -1.0}, "total_variation: is -1.0; pass 0 or more"),
-        ({"l2": float("nan")}, "l2: is nan; pass 0 or more"),
-        ({"octave_scale": 1.0}, "octave_scale: is 1.0; pass a number above 1"),
-        ({"rate": float("inf")}, "rate: is inf"),
-        ({"l2": float("inf")}, "l2: is inf"),
-        ({"rate": 0.0}, "rate: is 0.0; pass a number above 0"),
+        ({"octaves": 0}, "octaves: is 0; must be 1 or more"),
+        ({"steps": 0}, "steps: is 0; must be 1 or more"),
+        ({"jitter": -1}, "jitter: is -1; must be 0 or more"),
+        ({"total_variation": -1.0}, "total_variation: is -1.0; must be 0 or more"),
+        ({"l2": float("nan")}, "l2: is nan; must be 0 or more"),
+        ({"octave_scale": 1.0}, "octave_scale: is 1.0; must be above 1"),
+        ({"rate": float("inf")}, "rate: is inf; must be a finite number"),
+        ({"l2": float("inf")}, "l2: is inf; must be a finite number"),
+        ({"rate": 0.0}, "rate: is 0.0; must be above 0"),
         ({"frame_every": -1}, "frame_every: is -1"),
-        ({"seed": -1}, r"seed: is -1; pass 0 up to below 2\*\*32"),
-        ({"size": (0, 5)}, "size: is 0 x 5; pass 1 pixel or more"),
+        ({"seed": -1}, "seed: is -1; must be 0 to below"),
+        ({"size": (0, 5)}, "size: is 0 x 5; must be 1 pixel or more"),
     ],
 )
-def test_options_out_of_range_are_refused(
+def test_options_out_of_range_are_rejected(
     network: ForgeryClassifier, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
         dreamt(network, **options)
 
 
-def test_what_cannot_be_dreamt_is_refused(network: ForgeryClassifier, photo: np.ndarray) -> None:
-    with pytest.raises(OptionError, match="test_resnet has none named 'block5_conv1'; choose conv1, layer1"):
+def test_impossible_dreams_are_rejected(network: ForgeryClassifier, photo: np.ndarray) -> None:
+    with pytest.raises(
+        OptionError, match="test_resnet has none named 'block5_conv1'; must be one of conv1, layer1"
+    ):
         dream(network, layers={"block5_conv1": 1.0})
-    with pytest.raises(OptionError, match="layers: layer1 weighs nan; pass numbers"):
+    with pytest.raises(OptionError, match="layers: the weight of layer1 is nan; must be a finite number"):
         dream(network, layers={"layer1": float("nan")})
-    with pytest.raises(OptionError, match="layers: none is named with a weight"):
+    with pytest.raises(OptionError, match="layers: no layer has a weight; name one or more"):
         dream(network, layers={"layer1": 0.0})
     with pytest.raises(ImageError, match="grayscale"):
         dreamt(network, image=photo[..., 0])
-    with pytest.raises(OptionError, match="reads 1 channels; pass one of RGB images"):
+    with pytest.raises(OptionError, match="takes images of 1 channels; pass one that takes RGB images"):
         dream(create_model("small_cnn", in_chans=1), layers={"pool": 1.0})
     with pytest.raises(
-        OptionError, match="of 2 x 2 pixels at its smallest runs out of them .*; pass a larger"
+        OptionError, match="is too small at its smallest size, 2 x 2 pixels .*; pass a larger"
     ):
         dream(create_model("vgg16"), layers={"block3_conv1": 1.0}, size=(3, 3), octaves=2)
-    with pytest.raises(OptionError, match="test_vit takes 160 x 160 pixels alone; pass octaves 1 and size"):
+    with pytest.raises(
+        OptionError, match="test_vit takes only 160 x 160 pixels; pass `octaves` 1 and an image of"
+    ):
         dream(create_model("test_vit"), layers={"blocks.3": 1.0}, octaves=2)
 
 
@@ -148,4 +152,4 @@ def test_a_transformer_dreams_at_its_own_size() -> None:
     torch.manual_seed(0)
     found = dream(create_model("test_vit"), layers={"blocks.3": 1.0}, octaves=1, steps=3, show_progress=False)
     assert found.image.shape == (160, 160, 3)
-    assert found.answers["blocks.3"][1] > found.answers["blocks.3"][0]
+    assert found.responses["blocks.3"][1] > found.responses["blocks.3"][0]

@@ -24,7 +24,7 @@ def test_the_interval_is_that_of_students_test() -> None:
     assert np.isnan(mean_interval(values[:1])[1]).all()
 
 
-def test_a_stopped_study_goes_on_without_running_again(tmp_path: Path) -> None:
+def test_a_stopped_study_resumes_without_repeating_runs(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
 
     def measure(variant: Variant, seed: int, _: Path) -> list[dict[str, float]]:
@@ -41,12 +41,12 @@ def test_a_stopped_study_goes_on_without_running_again(tmp_path: Path) -> None:
     assert before == [("one, plain", 0), ("two", 0), ("one, plain", 1)]
     assert seen[4:] == [("two", 1)]
     assert [history[0]["loss"] for history in found["two"]] == [1, 2]
-    with pytest.raises(OptionError, match="holds a run of other options .*; choose another --out"):
+    with pytest.raises(OptionError, match="holds a run with other options .*; pass another --out"):
         run_grid(tmp_path, VARIANTS, 2, measure, facts={"epochs": 2})
 
 
-def test_no_seeds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--seeds: is 0; pass 1 or more"):
+def test_no_seeds_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--seeds: is 0; must be 1 or more"):
         run_grid(tmp_path, VARIANTS, 0, lambda *_: [], facts={})
 
 
@@ -60,7 +60,7 @@ def test_the_table_holds_mean_and_ends(tmp_path: Path) -> None:
     assert (second["loss_mean"], second["loss_low"]) == ("1.000000", "")
 
 
-def test_variants_have_files_of_their_own(tmp_path: Path) -> None:
+def test_each_variant_has_its_own_files(tmp_path: Path) -> None:
     run_grid(tmp_path, VARIANTS, 1, lambda *_: [{"epoch": 1}], facts={})
     names = sorted(path.name for path in (tmp_path / "runs").glob("*.json"))
     assert names == ["one_plain-seed0.json", "two-seed0.json"]

@@ -1,1 +1,1 @@
-"""``deepfake-detect lab COMMAND``: one module a command."""
+"""Commands of ``deepfake-detect lab``, one module each."""

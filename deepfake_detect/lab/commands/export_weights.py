@@ -1,6 +1,6 @@
 """Write the weights of a detector, or of any safetensors file, as HDF5.
 
-A tensor a.b becomes the dataset /weights/a.b, and what the file says of itself a text under /metadata.
+Tensor a.b becomes the dataset /weights/a.b; the file's metadata are texts under /metadata.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two files."""
     parser.add_argument("weights", type=Path, metavar="FILE", help="detector.safetensors, or bare weights")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="HDF5 file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Convert the weights."""
     from deepfake_detect.models.hdf5_weights import export_weights_h5
 
     num_tensors = export_weights_h5(arguments.weights, arguments.out)

@@ -1,116 +1,96 @@
-"""Options of a GAN's training."""
+"""Options of a GAN's training and of the fake set made of its samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.lab.gan.spec import Arch, GanLoss, GanSpec
+from deepfake_detect.options import check_options, option
 
 GanPrecision = Literal["auto", "no", "bf16"]
-MNIST_WORD = "mnist"
-MNIST_VARIABLE = "DEEPFAKE_DETECT_MNIST"  # of the environment: the folder with MNIST's files
-DEFAULT_SHARES = (0.8, 0.1, 0.1)  # of a fake set in train, val and test
+MNIST_NAME = "mnist"
+MNIST_VARIABLE = "DEEPFAKE_DETECT_MNIST"  # environment variable: the folder of MNIST's files
 _DEFAULT_RATES = (2e-4, 2e-4)  # of generator and discriminator
 _CONV_RATES, _CONV_WARMUP = (2e-4, 8e-4), 1000
 _NORMED_CONV_RATES = (4e-4, 2e-4)
-_FIRST_SHARE = 0.25  # of both rates, in the first step of a warm-up
+_WARMUP_START = 0.25  # fraction of both rates in the first step of a warm-up
 _DEFAULT_SIZES: dict[str, int] = {"dense": 28, "conv": 28, "dcgan": 64}
 
 
 @dataclass(frozen=True)
 class GanConfig:
-    """Options of a run.
+    """Options of a GAN's training.
 
-    Attributes:
-        arch, latent_size, image_size, spectral_norm, batch_norm: Of the networks, see
-            :class:`GanSpec`; ``image_size`` ``None`` is 28, and 64 for dcgan.
-        loss: ``"bce"`` or ``"hinge"``.
-        epochs: How often all images are seen.
-        steps: In place of ``epochs``, how many steps are taken.
-        batch_size: Made images a step, and as many real ones a step of the discriminator.
-        discriminator_steps: How many steps the discriminator takes, on other real images each, to one
-            of the generator, once warm (Arjovsky et al. 2017, arXiv:1701.07875, take five).
-        learning_rate: Of the discriminator's Adam at its full height. ``None`` is 2e-4, that of Radford
-            et al., and 8e-4 for conv, whose weak discriminator has to learn faster to be of use.
-        beta1, beta2: Of both networks' Adam. The defaults are those of Radford et al.
-        generator_learning_rate: Of the generator's. ``None`` is ``learning_rate``, for conv a quarter
-            of it, and with batch norm twice as much.
-        warmup_steps: Over which both rates grow from a quarter to their full height, the discriminator
-            taking one step to one; ``None`` is 1,000 for conv without batch norm, else 0. With full
-            rates, or more steps of the discriminator, from the start on, its wide generator was seen to
-            run into black pictures within 150 steps, where a tanh has no slope.
-        average_decay: Share that a step keeps of the moving average of the generator's weights,
-            which samples come from; 0 for none.
-        precision: ``"bf16"``, ``"no"`` for float32, or ``"auto"``: bf16 where the hardware
-            computes in it.
-        seed: Of weights, order, latent vectors and dropout.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        sample_every: Steps between two grids of samples.
-        save_every: Steps between two writings of the run's state: what a killed run loses at most.
+    The default rates are those of Radford et al., except for conv, whose small discriminator has to learn
+    faster to be useful. Without a warm-up, or with several discriminator steps from the start, its wide
+    generator was seen to collapse to black images within 150 steps, where a tanh has no slope.
+    Arjovsky et al. 2017, arXiv:1701.07875, take five discriminator steps per generator step.
 
     Raises:
-        OptionError: One of them is outside what is allowed.
+        OptionError: An option is not allowed.
     """
 
-    arch: Arch = "conv"
-    latent_size: int = 100
-    image_size: int | None = None
-    spectral_norm: bool = False
-    batch_norm: bool = False
-    loss: GanLoss = "bce"
-    epochs: int = 20
-    steps: int | None = None
-    batch_size: int = 128
-    discriminator_steps: int = 1
-    learning_rate: float | None = None
-    generator_learning_rate: float | None = None
-    warmup_steps: int | None = None
-    beta1: float = 0.5
-    beta2: float = 0.999
-    average_decay: float = 0.999
-    precision: GanPrecision = "auto"
-    seed: int = 0
-    device: str = "auto"
-    sample_every: int = 500
-    save_every: int = 500
+    arch: Arch = option("conv", help="architecture of both networks")
+    latent_size: int = option(GanSpec.latent_size, help="length of a latent vector")
+    image_size: int | None = option(
+        None, help="side of an image in pixels: 64 or 128 for dcgan (default: 28; dcgan 64)"
+    )
+    spectral_norm: bool | None = option(
+        None, help="normalize dcgan's discriminator by singular values, not batches (default: dcgan yes)"
+    )
+    batch_norm: bool = option(
+        GanSpec.batch_norm,
+        help="conv: batch norm in the generator, and a deeper discriminator without dropout",
+    )
+    loss: GanLoss = option("bce", help="loss of both networks")
+    epochs: int = option(20, low=1, help="passes over the images")
+    steps: int | None = option(None, low=1, help="number of steps, instead of epochs")
+    batch_size: int = option(
+        128, low=2, help="generated images per step, and real ones per discriminator step"
+    )
+    discriminator_steps: int = option(
+        1, low=1, help="discriminator steps per generator step, each on other real images, after the warm-up"
+    )
+    learning_rate: float | None = option(
+        None, above=0, help="rate of the discriminator's Adam (default: conv 8e-4, else 2e-4)"
+    )
+    generator_learning_rate: float | None = option(
+        None,
+        above=0,
+        help="rate of the generator's Adam (default: the same; conv a quarter, with batch norm twice)",
+    )
+    warmup_steps: int | None = option(
+        None,
+        low=0,
+        help="steps in which both rates grow from a quarter (default: conv without batch norm 1000, else 0)",
+    )
+    beta1: float = option(0.5, low=0, below=1, help="first beta of both Adam optimizers")
+    beta2: float = option(0.999, low=0, below=1, help="second beta of both Adam optimizers")
+    average_decay: float = option(
+        0.999, low=0, below=1, help="decay of the averaged weights that samples come from; 0 is off"
+    )
+    precision: GanPrecision = option(
+        "auto", help="bf16, or no for float32; auto is bf16 where the hardware is fast in it"
+    )
+    seed: int = option(0, low=0, below=2**32, help="seed of weights, order, latent vectors and dropout")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", help="device to train on")
+    sample_every: int = option(500, low=1, help="steps between two grids of samples")
+    save_every: int = option(500, low=1, help="steps between two saves of the run's state")
 
     def __post_init__(self) -> None:
-        self.spec(1 if self.arch != "dcgan" else 3)  # it checks its own options
-        for option, choices in (("loss", get_args(GanLoss)), ("precision", get_args(GanPrecision))):
-            value = getattr(self, option)
-            if value not in choices:
-                raise OptionError(option, f"{value!r} is unknown", f"choose {', '.join(choices)}")
-        for option in ("epochs", "sample_every", "save_every"):
-            if getattr(self, option) < 1:
-                raise OptionError(option, f"is {getattr(self, option)}", "pass 1 or more")
-        if self.steps is not None and self.steps < 1:
-            raise OptionError("steps", f"is {self.steps}", "pass 1 or more")
-        if self.discriminator_steps < 1:
-            raise OptionError("discriminator_steps", f"is {self.discriminator_steps}", "pass 1 or more")
-        if self.warmup_steps is not None and self.warmup_steps < 0:
-            raise OptionError("warmup_steps", f"is {self.warmup_steps}", "pass 0 or more")
-        if self.batch_size < 2:
-            raise OptionError("batch_size", f"is {self.batch_size}", "pass 2 or more")
-        for option in ("learning_rate", "generator_learning_rate"):
-            rate = getattr(self, option)
-            if rate is not None and not rate > 0:
-                raise OptionError(option, f"is {rate}", "pass a number above 0")
-        for option in ("beta1", "beta2", "average_decay"):
-            if not 0 <= getattr(self, option) < 1:
-                raise OptionError(option, f"is {getattr(self, option)}", "pass 0 up to below 1")
-        if not 0 <= self.seed < 2**32:
-            raise OptionError("seed", f"is {self.seed}", "pass 0 up to below 2**32")
+        check_options(self)
+        self.spec(1 if self.arch != "dcgan" else 3)  # checks the options of the networks
 
     @property
     def side(self) -> int:
         """Side of an image in pixels."""
-        return _DEFAULT_SIZES.get(self.arch, 28) if self.image_size is None else self.image_size
+        return _DEFAULT_SIZES[self.arch] if self.image_size is None else self.image_size
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Learning rates of generator and discriminator at their full height."""
+        """Learning rates of generator and discriminator after the warm-up."""
         of_generator, of_discriminator = _DEFAULT_RATES
         if self.arch == "conv":
             of_generator, of_discriminator = _NORMED_CONV_RATES if self.batch_norm else _CONV_RATES
@@ -126,10 +106,10 @@ class GanConfig:
             [(2.5e-05, 0.0001), (0.0001, 0.0004), (0.0001, 0.0004)]
         """
         warmup = self.num_warmup_steps
-        grown = min(1.0, (step - 1) / (warmup - 1)) if warmup > 1 else 1.0
-        share = _FIRST_SHARE + (1 - _FIRST_SHARE) * grown
+        progress = min(1.0, (step - 1) / (warmup - 1)) if warmup > 1 else 1.0
+        factor = _WARMUP_START + (1 - _WARMUP_START) * progress
         of_generator, of_discriminator = self.rates
-        return of_generator * share, of_discriminator * share
+        return of_generator * factor, of_discriminator * factor
 
     @property
     def num_warmup_steps(self) -> int:
@@ -139,18 +119,44 @@ class GanConfig:
         return _CONV_WARMUP if self.arch == "conv" and not self.batch_norm else 0
 
     @property
-    def reals_a_step(self) -> int:
-        """Real images that one step of the generator takes once it is warm."""
+    def reals_per_step(self) -> int:
+        """Real images that one step of the generator uses after the warm-up."""
         return self.batch_size * self.discriminator_steps
 
     def spec(self, channels: int) -> GanSpec:
         """Return the description of networks for images of 1 or 3 channels."""
-        return GanSpec(self.arch, self.latent_size, self.side, channels, self.spectral_norm, self.batch_norm)
+        has_spectral_norm = self.arch == "dcgan" if self.spectral_norm is None else self.spectral_norm
+        return GanSpec(self.arch, self.latent_size, self.side, channels, has_spectral_norm, self.batch_norm)
 
     def num_steps(self, num_images: int) -> int:
-        """Return how many steps the run takes on a number of images."""
+        """Return the number of steps of the run for a number of images."""
         return self.epochs * self.steps_per_epoch(num_images) if self.steps is None else self.steps
 
     def steps_per_epoch(self, num_images: int) -> int:
-        """Return how many whole steps an epoch has; fewer images than a step takes are one."""
-        return max(1, num_images // self.reals_a_step)
+        """Return the number of complete steps in an epoch; fewer images than one step uses are one step."""
+        return max(1, num_images // self.reals_per_step)
+
+
+@dataclass(frozen=True)
+class FakeSetOptions:
+    """How samples of a generator become a fake set.
+
+    Raises:
+        OptionError: An option is not allowed, or ``splits`` do not add up to 1.
+    """
+
+    num_samples: int = option(2000, low=0, help="size of the fake set; 0 writes none")
+    splits: tuple[float, ...] = option(
+        (0.8, 0.1, 0.1), metavar="FRACTION", help="fractions of the fake set in train, val and test"
+    )
+    with_reals: bool = option(False, help="add as many of the real images, with label 0")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.num_samples == 1:
+            raise OptionError("num_samples", "is 1", "must be 2 or more, or 0 for none")
+        is_partition = all(part >= 0 for part in self.splits) and abs(sum(self.splits) - 1) <= 1e-6
+        if len(self.splits) != 3 or not is_partition:
+            given = " ".join(f"{part:g}" for part in self.splits)
+            remedy = "must be three fractions of train, val and test that add up to 1"
+            raise OptionError("splits", f"are {given}", remedy)

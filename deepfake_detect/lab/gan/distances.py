@@ -1,7 +1,6 @@
-"""How far a generator's images are from real ones: distances of two clouds of features.
+"""Distances between generated and real images: FID and KID between two sets of features.
 
-The features are a network's, and the distances are in its terms: figures from two networks cannot
-be compared, so whoever states one states the network.
+Distances in the features of different networks cannot be compared, so a report has to name the network.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ class KernelDistance(NamedTuple):
     """Kernel distance over random subsets.
 
     Attributes:
-        mean: Of the subsets' distances; around 0 for equal sources, and below as often as above.
+        mean: Of the subsets' distances; around 0 for equal sources, and negative as often as positive.
         deviation: Standard deviation of the subsets' distances.
     """
 
@@ -27,9 +26,9 @@ class KernelDistance(NamedTuple):
 
 
 def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
-    """Return the Fréchet distance of the normal distributions of two clouds (FID).
+    """Return the Fréchet distance of normal distributions fitted to two sets of features (FID).
 
-    It is biased upwards, the more the fewer samples: compare figures from equal numbers alone.
+    It is biased upwards, more so for fewer samples: compare only figures of equal numbers of samples.
 
     Args:
         first, second: (N, F) and (M, F) features, at least two samples each.
@@ -38,7 +37,7 @@ def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
         0 or more; 0 for equal means and covariances.
 
     Raises:
-        OptionError: A cloud is no finite matrix of two rows or more, or their widths differ.
+        OptionError: A set is no finite matrix of two rows or more, or their numbers of features differ.
 
     Source: Heusel et al. 2017, arXiv:1706.08500.
 
@@ -49,8 +48,10 @@ def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
     """
     one, other = _checked(first, second)
     shift = one.mean(axis=0) - other.mean(axis=0)
-    covariance, other_covariance = (np.atleast_2d(np.cov(cloud, rowvar=False)) for cloud in (one, other))
-    # The trace of (A B)^(1/2) by way of A^(1/2) B A^(1/2), which is symmetric: no complex roots.
+    covariance, other_covariance = (
+        np.atleast_2d(np.cov(features, rowvar=False)) for features in (one, other)
+    )
+    # The trace of (A B)^(1/2) from A^(1/2) B A^(1/2), which is symmetric: no complex roots.
     root = _square_root(covariance)
     mixed = np.linalg.eigvalsh(root @ other_covariance @ root)
     overlap = np.sqrt(np.clip(mixed, 0, None)).sum()
@@ -61,15 +62,15 @@ def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
 def kernel_distance(
     first: ArrayLike, second: ArrayLike, *, subset_size: int = 1000, num_subsets: int = 100, seed: int = 0
 ) -> KernelDistance:
-    """Return the squared maximum mean discrepancy of two clouds with a cubic kernel (KID).
+    """Return the squared maximum mean discrepancy of two sets of features with a cubic kernel (KID).
 
-    Unbiased, so that clouds of any number of samples can be compared.
+    It is unbiased, so that sets of any number of samples can be compared.
 
     Args:
         first, second: (N, F) and (M, F) features, at least two samples each.
-        subset_size: Samples of each cloud in a subset; all of the smaller cloud where it has fewer.
-        num_subsets: Subsets drawn, each without putting back.
-        seed: Of the draws.
+        subset_size: Samples of each set in a subset; at most those of the smaller set.
+        num_subsets: Number of random subsets, each without replacement.
+        seed: Of the subsets.
 
     Raises:
         OptionError: As for :func:`frechet_distance`; ``subset_size`` is below 2 or ``num_subsets``
@@ -87,7 +88,7 @@ def kernel_distance(
     one, other = _checked(first, second)
     for option, value, least in (("subset_size", subset_size, 2), ("num_subsets", num_subsets, 1)):
         if value < least:
-            raise OptionError(option, f"is {value}", f"pass {least} or more")
+            raise OptionError(option, f"is {value}", f"must be {least} or more")
     rng = np.random.default_rng(seed)
     size = min(subset_size, len(one), len(other))
     found = [
@@ -100,9 +101,9 @@ def kernel_distance(
 
 
 def _discrepancy(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the unbiased estimate for two clouds of the same size."""
+    """Return the unbiased estimate for two sets of the same size."""
     size, width = one.shape
-    within = [(cloud @ cloud.T / width + 1) ** 3 for cloud in (one, other)]
+    within = [(features @ features.T / width + 1) ** 3 for features in (one, other)]
     between = (one @ other.T / width + 1) ** 3
     apart = sum((kernel.sum() - np.trace(kernel)) / (size * (size - 1)) for kernel in within)
     return float(apart - 2 * between.mean())
@@ -115,12 +116,13 @@ def _square_root(covariance: np.ndarray) -> np.ndarray:
 
 
 def _checked(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    clouds = [np.asarray(cloud, dtype=np.float64) for cloud in (first, second)]
-    for name, cloud in zip(("first", "second"), clouds, strict=True):
-        if cloud.ndim != 2 or len(cloud) < 2 or not np.isfinite(cloud).all():
-            raise OptionError(name, f"is no finite matrix of samples {cloud.shape}", "pass (N, F), N from 2")
-    one, other = clouds
+    sets = [np.asarray(features, dtype=np.float64) for features in (first, second)]
+    for name, features in zip(("first", "second"), sets, strict=True):
+        if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
+            cause = f"is no finite matrix of samples {features.shape}"
+            raise OptionError(name, cause, "must be (N, F) with N of 2 or more")
+    one, other = sets
     if one.shape[1] != other.shape[1]:
         cause = f"has {other.shape[1]} features, the first {one.shape[1]}"
-        raise OptionError("second", cause, "take both from one network")
+        raise OptionError("second", cause, "use features of one network")
     return one, other

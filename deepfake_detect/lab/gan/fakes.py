@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from deepfake_detect.data.manifest import (
     write_manifest,
 )
 from deepfake_detect.data.sheets import save_image
-from deepfake_detect.errors import OptionError
-from deepfake_detect.lab.gan.config import DEFAULT_SHARES
-from deepfake_detect.lab.gan.loop import as_rgb
-from deepfake_detect.lab.gan.pictures import GanPictures
+from deepfake_detect.lab.gan.config import FakeSetOptions
+from deepfake_detect.lab.gan.generator import as_rgb
+from deepfake_detect.lab.gan.images import GanImages
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
 
@@ -29,70 +27,49 @@ SPLITS = ("train", "val", "test")
 _REAL_METHOD = "original"
 
 
-@dataclass(frozen=True)
-class FakeSetOptions:
-    """How samples become a fake set.
-
-    Attributes:
-        method: Of the fakes in the manifest, such as ``"gan-conv"``.
-        shares: Of the samples in train, val and test; they add up to 1.
-        with_reals: Whether as many of the real pictures go into the set, as rows of label 0.
-        seed: Of the choice of real pictures and of their splits.
-
-    Raises:
-        OptionError: A share is negative or no number, or they do not add up to 1.
-    """
-
-    method: str
-    shares: tuple[float, float, float] = DEFAULT_SHARES
-    with_reals: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (all(share >= 0 for share in self.shares) and abs(sum(self.shares) - 1) <= 1e-6):
-            words = " ".join(f"{share:g}" for share in self.shares)
-            raise OptionError("splits", f"are {words}", "pass shares of train, val and test that add up to 1")
-
-
 def write_fake_set(
     out: Path,
     samples: np.ndarray,
-    pictures: GanPictures,
+    source: GanImages,
     options: FakeSetOptions,
     *,
+    method: str,
+    seed: int = 0,
     show_progress: bool = True,
 ) -> Manifest:
-    """Write samples, and real pictures where asked, as PNG crops with a manifest.
+    """Write samples, and optionally real images, as PNG crops with a manifest.
 
-    **Fake is 1 here**, as everywhere in the library, though a GAN's own papers call it 0. Real
-    pictures are written as the GAN saw them, of its size and in the same format: otherwise a
-    detector would learn to tell file formats apart. Those of one person go into one split.
+    **Fake is 1 here**, as everywhere in the library, although papers on GANs call it 0. Real images are
+    written as the GAN saw them, at its size and in the same format: otherwise a detector would learn to
+    distinguish file formats. All images of a person are in the same split.
 
     Args:
-        out: Folder to write; running again rewrites it.
+        out: Folder to write; an earlier set is replaced.
         samples: uint8 (N, S, S, C).
-        pictures: What the generator learned from.
-        options: How.
-        show_progress: Whether to draw a progress bar.
+        source: Images that the generator was trained on.
+        options: Splits, and whether real images are added.
+        method: Of the fakes in the manifest, such as ``"gan-conv"``.
+        seed: Of the choice of real images and of their splits.
+        show_progress: Whether to show a progress bar.
 
     Returns:
         The manifest: N fakes, then the reals.
     """
     fakes = [
-        _row(options.method, pictures.dataset, number, FAKE, split, None)
-        for number, split in enumerate(_split_in_order(len(samples), options.shares))
+        _row(method, source.dataset, number, FAKE, split, None)
+        for number, split in enumerate(_split_in_order(len(samples), options.splits))
     ]
     rows, images = fakes, list(samples)
     if options.with_reals:
-        chosen = _chosen_reals(len(pictures.images), len(samples), options.seed)
-        people = [pictures.people[number] for number in chosen]
-        splits = _split_of_people(people, options)
+        chosen = np.sort(np.random.default_rng([seed, 0]).permutation(len(source.images))[: len(samples)])
+        people = [source.people[number] for number in chosen]
+        splits = _split_by_person(people, options.splits, seed)
         rows = fakes + [
-            _row(_REAL_METHOD, pictures.dataset, int(number), REAL, split, person)
+            _row(_REAL_METHOD, source.dataset, int(number), REAL, split, person)
             for number, split, person in zip(chosen, splits, people, strict=True)
         ]
-        images += list(pictures.images[chosen])
-    # While crops are replaced there is no manifest that could say wrong things of them.
+        images += list(source.images[chosen])
+    # Without a manifest until all crops are replaced: it would describe the wrong ones.
     (out / MANIFEST_NAME).unlink(missing_ok=True)
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("fake set", total=len(rows), note="")
@@ -100,7 +77,7 @@ def write_fake_set(
             row["native_size"] = image.shape[0]
             save_image(out / row["path"], as_rgb(image[None])[0])
             progress.advance(task)
-    write_manifest(out / MANIFEST_NAME, rows_to_table(rows), geometry=pictures.geometry, codec="png")
+    write_manifest(out / MANIFEST_NAME, rows_to_table(rows), geometry=source.geometry, codec="png")
     return read_manifest(out)
 
 
@@ -121,26 +98,21 @@ def _row(
     }
 
 
-def _chosen_reals(count: int, wanted: int, seed: int) -> np.ndarray:
-    chosen = np.random.default_rng([seed, 0]).permutation(count)[:wanted]
-    return np.sort(chosen)
-
-
-def _split_in_order(count: int, shares: Sequence[float]) -> list[str]:
-    """Return the split of each of a number of things that nothing binds to one another."""
-    ends = np.rint(np.cumsum(shares) * count).astype(int)
+def _split_in_order(count: int, fractions: Sequence[float]) -> list[str]:
+    """Return the split of each of ``count`` items: first those of train, then val, then test."""
+    ends = np.rint(np.cumsum(fractions) * count).astype(int)
     return [SPLITS[int(np.searchsorted(ends, number, side="right"))] for number in range(count)]
 
 
-def _split_of_people(people: Sequence[str | None], options: FakeSetOptions) -> list[str]:
-    """Return a split for each picture: people are drawn one by one until a split has its share."""
-    groups: dict[str, list[int]] = {}
-    for place, person in enumerate(people):
-        groups.setdefault(f"person {person}" if person else f"picture {place}", []).append(place)
-    names = sorted(groups)
-    order = [names[n] for n in np.random.default_rng([options.seed, 1]).permutation(len(names))]
-    places = [place for name in order for place in groups[name]]
-    wanted = dict(zip(places, _split_in_order(len(people), options.shares), strict=True))
-    # A person whose pictures reach over a boundary stays where the first of them fell.
-    split_of = {place: wanted[groups[name][0]] for name in order for place in groups[name]}
-    return [split_of[place] for place in range(len(people))]
+def _split_by_person(people: Sequence[str | None], fractions: Sequence[float], seed: int) -> list[str]:
+    """Return the split of each image: people in random order fill one split after another."""
+    images_of: dict[str, list[int]] = {}
+    for index, person in enumerate(people):
+        images_of.setdefault(f"person {person}" if person else f"picture {index}", []).append(index)
+    names = sorted(images_of)
+    order = [names[n] for n in np.random.default_rng([seed, 1]).permutation(len(names))]
+    indices = [index for name in order for index in images_of[name]]
+    wanted = dict(zip(indices, _split_in_order(len(people), fractions), strict=True))
+    # All images of a person are in the split of the first one, also across a boundary.
+    split_of = {index: wanted[images_of[name][0]] for name in order for index in images_of[name]}
+    return [split_of[index] for index in range(len(people))]

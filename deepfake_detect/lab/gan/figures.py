@@ -1,4 +1,4 @@
-"""The curves of a GAN's training, from its finished history."""
+"""Curves of a GAN's training, from its history."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ if TYPE_CHECKING:
     from deepfake_detect.lab.gan.step import StepRecord
     from deepfake_detect.report.drawing import Axes
 
-_MOST_POINTS = 200
+_MAX_POINTS = 200
 
 
 def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) -> None:
-    """Draw the losses of both networks and the discriminator's accuracy over the steps.
+    """Plot the losses of both networks and the discriminator's accuracy over the steps.
 
-    Each point is the mean over a stretch of steps, at most 200 points in all; the bands reach from
-    the lowest to the highest tenth of each stretch. At the 50 % line the discriminator cannot tell
-    made images from real ones.
+    Each of at most 200 points is the mean over an interval of steps; the bands are its 10th to 90th
+    percentiles. At the 50 % line the discriminator cannot distinguish generated from real images.
 
     Args:
-        history: A record a step, at least one.
+        history: One record per step, at least one.
         path: PNG to write.
-        title: Over the figure.
+        title: Of the figure.
     """
     steps, loss_d, loss_g, on_real, on_fake = np.array(history, float).T
     figure = new_figure(10.5, 4.0)
@@ -36,17 +35,17 @@ def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) ->
         (loss_d, "discriminator", COLORS[0]),
         (loss_g, "generator", COLORS[1]),
     ):
-        _draw(losses, steps, values, name, color, has_band=True)
+        _plot(losses, steps, values, name, color, has_band=True)
     losses.set(xlabel="step", ylabel="loss")
     losses.set_title("Losses", loc="left", weight="bold")
     for values, name, color in (
-        (on_real, "real images called real", COLORS[2]),
-        (on_fake, "made images called made", COLORS[3]),
+        (on_real, "real images", COLORS[2]),
+        (on_fake, "generated images", COLORS[3]),
         ((on_real + on_fake) / 2, "mean", COLORS[0]),
     ):
-        _draw(accuracies, steps, 100 * values, name, color, has_band=name == "mean")
+        _plot(accuracies, steps, 100 * values, name, color, has_band=name == "mean")
     accuracies.axhline(50, color="#7F7F7F", linestyle="--", linewidth=1, label="50 %: equilibrium")
-    accuracies.set(xlabel="step", ylabel="named right (%)", ylim=(-2, 102))
+    accuracies.set(xlabel="step", ylabel="accuracy (%)", ylim=(-2, 102))
     accuracies.set_title("Accuracy of the discriminator", loc="left", weight="bold")
     for axes in (losses, accuracies):
         axes.legend(frameon=False, fontsize=8)
@@ -55,12 +54,12 @@ def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) ->
     save_png(figure, path)
 
 
-def _draw(
+def _plot(
     axes: Axes, steps: np.ndarray, values: np.ndarray, name: str, color: str, *, has_band: bool
 ) -> None:
-    parts = np.array_split(np.arange(len(steps)), min(len(steps), _MOST_POINTS))
-    at = [steps[part].mean() for part in parts]
+    parts = np.array_split(np.arange(len(steps)), min(len(steps), _MAX_POINTS))
+    x = [steps[part].mean() for part in parts]
     if has_band:
         low, high = (np.array([np.quantile(values[part], q) for part in parts]) for q in (0.1, 0.9))
-        axes.fill_between(at, low, high, color=color, alpha=0.18, linewidth=0)
-    axes.plot(at, [values[part].mean() for part in parts], color=color, linewidth=1.6, label=name)
+        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    axes.plot(x, [values[part].mean() for part in parts], color=color, linewidth=1.6, label=name)

@@ -1,8 +1,8 @@
-"""Generators and discriminators: two of MNIST's size, and the DCGAN of faces.
+"""Generators and discriminators: two pairs for images of MNIST's size, and the DCGAN for faces.
 
-A generator turns latent vectors (N, Z) into images (N, C, S, S) in [-1, 1], its last layer being a
-tanh; :func:`gan.scaling.to_tanh_range` brings pictures into the same range. A discriminator turns
-images into logits (N,); a positive one says "real".
+A generator maps latent vectors (N, Z) to images (N, C, S, S) in [-1, 1]: its last layer is a tanh.
+:func:`gan.scaling.to_tanh_range` maps pixels into the same range. A discriminator maps images to logits
+(N,), which are positive for "real".
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from deepfake_detect.lab.gan.spec import GanSpec
 
 _DENSE_WIDTH = 128
 _CONV_WIDTHS = (128, 64)  # of generator and discriminator
-_DEEPER_WIDTHS = (64, 128, 256)  # of the discriminator beside a generator with batch norm
+_DEEPER_WIDTHS = (64, 128, 256)  # of the discriminator for a generator with batch norm
 _DCGAN_WIDTH = 64
-_DCGAN_DEVIATION = 0.02  # of first weights, from Radford et al.
+_DCGAN_DEVIATION = 0.02  # standard deviation of initial weights, from Radford et al.
 
 
 class FullTanh(nn.Tanh):
-    """A tanh in float32 whatever it is given: in bfloat16 it is exactly -1 below -3.5, where its slope
-    is then exactly 0, and a generator that has made black pictures makes them for ever."""
+    """Compute tanh in float32 for any input type.
+
+    In bfloat16 it is exactly -1 below -3.5, with a slope of exactly 0: a generator that has collapsed to
+    black images could never recover.
+    """
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return tanh of values of any shape, as float32."""
         return super().forward(values.float())
 
 
@@ -42,7 +46,7 @@ def create_gan(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
     build = {"dense": _dense, "conv": _conv, "dcgan": _dcgan}[spec.arch]
     generator, discriminator = build(spec)
     for network in (generator, discriminator):
-        network.apply(_draw_dcgan_weights if spec.arch == "dcgan" else _draw_weights)
+        network.apply(_init_dcgan_weights if spec.arch == "dcgan" else _init_weights)
     if spec.spectral_norm:
         for layer in discriminator.modules():
             if isinstance(layer, nn.Conv2d):
@@ -51,7 +55,7 @@ def create_gan(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
 
 
 def _dense(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
-    """The recipe's simple version: one hidden layer of 128 in each network."""
+    """Return networks with one hidden layer of 128 units each."""
     shape = (spec.channels, spec.image_size, spec.image_size)
     generator = nn.Sequential(
         nn.Linear(spec.latent_size, _DENSE_WIDTH),
@@ -67,21 +71,21 @@ def _dense(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
 
 
 def _conv(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
-    """The recipe's convolutional version, or with batch norm one that learns faster."""
+    """Return convolutional networks; with batch norm they learn faster."""
     wide, narrow = _CONV_WIDTHS
     side = spec.image_size // 4
 
-    def bent() -> list[nn.Module]:
+    def activation() -> list[nn.Module]:
         return [*([nn.BatchNorm2d(wide)] if spec.batch_norm else []), nn.LeakyReLU(0.2)]
 
     generator = nn.Sequential(
         nn.Linear(spec.latent_size, wide * side * side),
         nn.Unflatten(1, (wide, side, side)),
-        *bent(),
+        *activation(),
         nn.ConvTranspose2d(wide, wide, 4, stride=2, padding=1),
-        *bent(),
+        *activation(),
         nn.ConvTranspose2d(wide, wide, 4, stride=2, padding=1),
-        *bent(),
+        *activation(),
         nn.Conv2d(wide, spec.channels, 7, padding=3),
         FullTanh(),
     )
@@ -94,10 +98,10 @@ def _conv(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
 
 
 def _deeper_discriminator(spec: GanSpec) -> list[nn.Module]:
-    """Three convolutions and a hidden layer that sees the whole picture.
+    """Return three convolutions and a hidden layer that sees the whole image.
 
-    The recipe's two convolutions look at patches of 7 pixels, whose evidence its last layer adds up:
-    it can tell strokes from blots, but not a digit from strokes that make none.
+    The two convolutions of the other discriminator see patches of 7 pixels, and its last layer adds up
+    their evidence: it can distinguish strokes from blots, but not a digit from random strokes.
     """
     layers: list[nn.Module] = []
     for before, width in zip((spec.channels, *_DEEPER_WIDTHS), _DEEPER_WIDTHS, strict=False):
@@ -108,7 +112,7 @@ def _deeper_discriminator(spec: GanSpec) -> list[nn.Module]:
 
 
 def _dcgan(spec: GanSpec) -> tuple[nn.Module, nn.Module]:
-    """Radford et al. 2016, arXiv:1511.06434: 4 x 4 to the image by strided convolutions alone."""
+    """Return the networks of Radford et al. 2016, arXiv:1511.06434: only strided convolutions."""
     num_doublings = int(math.log2(spec.image_size // 4))
     widths = [_DCGAN_WIDTH * 2**number for number in range(num_doublings)]
     generator = nn.Sequential(*_dcgan_generator(spec, widths[::-1]))
@@ -138,16 +142,19 @@ def _dcgan_discriminator(spec: GanSpec, widths: list[int]) -> list[nn.Module]:
     return [*layers, nn.Conv2d(widths[-1], 1, 4), nn.Flatten(0)]
 
 
-def _draw_weights(layer: nn.Module) -> None:
-    """Glorot's weights, those of the recipe's Keras. From torch's own, which are smaller, and from
-    DCGAN's the convolutional generator was seen to make black pictures after 50 steps, for good."""
+def _init_weights(layer: nn.Module) -> None:
+    """Initialize weights as Glorot and Bengio, and Keras, do.
+
+    With PyTorch's own, which are smaller, and with those of DCGAN the convolutional generator was seen to
+    collapse to black images within 50 steps.
+    """
     if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 
 
-def _draw_dcgan_weights(layer: nn.Module) -> None:
+def _init_dcgan_weights(layer: nn.Module) -> None:
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(layer.weight, 0.0, _DCGAN_DEVIATION)
     elif isinstance(layer, nn.BatchNorm2d):
@@ -155,5 +162,5 @@ def _draw_dcgan_weights(layer: nn.Module) -> None:
 
 
 def _logit(num_features: int) -> list[nn.Module]:
-    """Features (N, F) to logits (N,)."""
+    """Return layers from features (N, F) to logits (N,)."""
     return [nn.Linear(num_features, 1), nn.Flatten(0)]

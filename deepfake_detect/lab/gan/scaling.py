@@ -1,4 +1,4 @@
-"""The one place where pictures meet the range of a generator's tanh."""
+"""Conversion between pixels and the range of a generator's tanh."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def to_tanh_range(images: torch.Tensor) -> torch.Tensor:
 
 
 def from_tanh_range(values: torch.Tensor) -> torch.Tensor:
-    """Return floats in [-1, 1] as uint8, to the nearest; it undoes :func:`to_tanh_range`."""
+    """Return floats in [-1, 1] as uint8, rounded; the inverse of :func:`to_tanh_range`."""
     return ((values.float() + 1) * _HALF_WHITE).round().clamp(0, 255).to(torch.uint8)

@@ -1,7 +1,7 @@
-"""One training step of a GAN, whose whole chance comes in through its arguments.
+"""One training step of a GAN, whose randomness comes only from its arguments.
 
-In this module "real" is 1 and "fake" 0, as in the papers: that is what the discriminator's logits
-say, and stays inside. A sample written to disk has the library's label, fake = 1.
+In this module "real" is 1 and "fake" is 0, as in the papers. A sample on disk has the library's label,
+fake = 1.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from deepfake_detect.lab.gan.spec import GanLoss, GanSpec
 
 
 class StepRecord(NamedTuple):
-    """What a step saw before it changed the weights.
+    """Losses and accuracies of a step, before it changed the weights.
 
     Attributes:
         step: Number of the step, from 1.
         discriminator_loss: Mean over real and generated images; ln 2 at chance with bce, 1 with hinge.
-        generator_loss: With bce -log of the share of reality its images are granted, in nats.
-        accuracy_on_real, accuracy_on_fake: Shares that the discriminator named right, 0 to 1.
+        generator_loss: With bce the mean of -log of the probability of "real" of its images, in nats.
+        accuracy_on_real, accuracy_on_fake: Fractions that the discriminator classified correctly, 0 to 1.
     """
 
     step: int
@@ -51,9 +51,9 @@ class Gan:
         spec: How to build the networks.
         generator, discriminator: The networks in training mode.
         average: The averaged generator (Yazici et al. 2019, arXiv:1806.04498), which makes samples;
-            the generator itself where nothing is averaged.
+            the generator itself if nothing is averaged.
         generator_optimizer, discriminator_optimizer: Of their weights.
-        average_decay: Share of the average that a step keeps; 0 for none.
+        average_decay: Weight of the previous average in a step; 0 for no average.
     """
 
     spec: GanSpec
@@ -65,7 +65,7 @@ class Gan:
     average_decay: float
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a step reads and changes."""
+        """Return everything that a step reads and changes."""
         return {
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
@@ -75,7 +75,7 @@ class Gan:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned."""
+        """Load what :meth:`state_dict` returned."""
         for name, values in state.items():
             getattr(self, name).load_state_dict(values)
 
@@ -91,16 +91,16 @@ def prepare_gan(
     """Build both networks with Adam on each.
 
     Args:
-        spec: Of the networks; their weights are drawn from torch's global generator.
+        spec: Of the networks; their weights are sampled from torch's global generator.
         learning_rates: Of generator and discriminator.
-        betas: Of both Adams; Radford et al. found 0.5 for the first to keep a GAN steady.
+        betas: Of both optimizers; Radford et al. found that 0.5 for the first stabilizes training.
         average_decay: See :class:`Gan`.
-        device: Where they shall run.
+        device: Where they run.
     """
-    generator, discriminator = (_laid_out(network, device) for network in create_gan(spec))
+    generator, discriminator = (_to_device(network, device) for network in create_gan(spec))
     average = generator
     if average_decay:
-        average = _laid_out(create_gan(spec)[0], device)
+        average = _to_device(create_gan(spec)[0], device)
         average.load_state_dict(generator.state_dict())
         average.requires_grad_(False)
     of_generator, of_discriminator = (
@@ -123,21 +123,21 @@ def gan_step(
 ) -> tuple[Gan, StepRecord]:
     """Train the discriminator on a batch, then the generator against it: a pure function.
 
-    What is passed in stays as it was. The same inputs give the same result on a CPU: dropout draws
-    from ``seed``, and torch's global generator is left as it was found. Source: Goodfellow et al.
-    2014, arXiv:1406.2661, with the generator's loss that does not saturate; hinge loss: Lim and Ye
-    2017, arXiv:1705.02894.
+    The arguments are left unchanged. The same arguments give the same result on a CPU: dropout uses
+    ``seed``, and torch's global generator is left unchanged. Source: Goodfellow et al. 2014,
+    arXiv:1406.2661, with the non-saturating loss of the generator; hinge loss: Lim and Ye 2017,
+    arXiv:1705.02894.
 
     Args:
-        gan: Left as it is, unless ``in_place``.
-        real: float32 (K * N, C, S, S) in [-1, 1]: the discriminator takes K steps, each on N others.
-        latent: float32 (N, Z); one batch of images is made of it and serves all these steps.
+        gan: Left unchanged, unless ``in_place``.
+        real: float32 (K * N, C, S, S) in [-1, 1]: the discriminator takes K steps of N images each.
+        latent: float32 (N, Z); all these steps use the same images generated from it.
         step: Number of the step, from 1, for the record and the average.
         loss: ``"bce"`` or ``"hinge"``.
         seed: Of dropout.
         bf16: Whether the networks compute in bfloat16.
-        in_place: Whether to change ``gan`` itself and return it: the same step, as a training takes
-            it, without a copy of all weights.
+        in_place: Whether to change ``gan`` itself and return it: the same step without a copy of all
+            weights.
 
     Returns:
         The GAN after the step, and losses and accuracies before it.
@@ -159,13 +159,13 @@ def gan_step(
         torch.manual_seed(seed)
         with autocast:
             fake = after.generator(latent).float()
-        opinions = []
+        records = []
         for part in torch.split(real, len(latent)):
             with autocast:
                 on_real, on_fake = (after.discriminator(images).float() for images in (part, fake.detach()))
             discriminator_loss = on_discriminator(on_real, on_fake)
             _descend(after.discriminator_optimizer, discriminator_loss)
-            opinions.append(
+            records.append(
                 [discriminator_loss.detach(), (on_real > 0).float().mean(), (on_fake < 0).float().mean()]
             )
         # The generator's gradient passes through the discriminator, whose own weights need none.
@@ -174,9 +174,9 @@ def gan_step(
             generator_loss = on_generator(after.discriminator(fake).float())
         _descend(after.generator_optimizer, generator_loss)
         after.discriminator.requires_grad_(True)
-    _follow(after, step)
-    seen, accuracy_on_real, accuracy_on_fake = (float(value) for value in opinions[0])
-    record = StepRecord(step, seen, float(generator_loss.detach()), accuracy_on_real, accuracy_on_fake)
+    _update_average(after, step)
+    first_loss, accuracy_on_real, accuracy_on_fake = (float(value) for value in records[0])
+    record = StepRecord(step, first_loss, float(generator_loss.detach()), accuracy_on_real, accuracy_on_fake)
     return after, _checked(record)
 
 
@@ -212,25 +212,25 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def _follow(gan: Gan, step: int) -> None:
-    """Move the average towards the generator; what is measured on batches is taken over."""
+def _update_average(gan: Gan, step: int) -> None:
+    """Move the average towards the generator; batch statistics are copied."""
     if not gan.average_decay:
         return
-    # At first the average is short, so that it soon forgets the random weights it began with.
+    # The average is short at first, so that it quickly forgets the random initial weights.
     decay = min(gan.average_decay, step / (step + 10))
     for weight, latest in zip(gan.average.parameters(), gan.generator.parameters(), strict=True):
         weight.lerp_(latest, 1 - decay)
-    for measured, newest in zip(gan.average.buffers(), gan.generator.buffers(), strict=True):
-        measured.copy_(newest)
+    for averaged, newest in zip(gan.average.buffers(), gan.generator.buffers(), strict=True):
+        averaged.copy_(newest)
 
 
 def _checked(record: StepRecord) -> StepRecord:
     if not (math.isfinite(record.discriminator_loss) and math.isfinite(record.generator_loss)):
         cause = f"a loss is not finite at step {record.step}"
-        raise SanityError("GAN", cause, "pass another --out and a lower --learning-rate")
+        raise SanityError("GAN", cause, "pass another `out` and a lower `learning_rate`")
     return record
 
 
-def _laid_out(network: nn.Module, device: torch.device | str) -> nn.Module:
+def _to_device(network: nn.Module, device: torch.device | str) -> nn.Module:
     network.to(device)
     return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]

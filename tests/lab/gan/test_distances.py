@@ -61,7 +61,7 @@ def test_kernel_distance_is_unbiased_and_frechet_distance_is_not() -> None:
     assert np.mean([frechet_distance(*pair) for pair in twins]) > 1
 
 
-def test_subsets_are_drawn_by_the_seed() -> None:
+def test_subsets_depend_on_the_seed() -> None:
     one, other = clouds(5, count=60)
     found = [kernel_distance(one, other, subset_size=20, num_subsets=5, seed=seed) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
@@ -77,17 +77,17 @@ def test_subsets_are_drawn_by_the_seed() -> None:
         (
             np.zeros((2, 3)),
             np.zeros((2, 2)),
-            "second: has 2 features, the first 3; take both from one network",
+            "second: has 2 features, the first 3; use features of one network",
         ),
     ],
 )
-def test_what_is_no_pair_of_clouds_is_refused(one: np.ndarray, other: np.ndarray, message: str) -> None:
+def test_invalid_features_are_rejected(one: np.ndarray, other: np.ndarray, message: str) -> None:
     for distance in (frechet_distance, kernel_distance):
         with pytest.raises(OptionError, match=message):
             distance(one, other)
 
 
 @pytest.mark.parametrize(("option", "least"), [("subset_size", 2), ("num_subsets", 1)])
-def test_subsets_that_are_none_are_refused(option: str, least: int) -> None:
-    with pytest.raises(OptionError, match=f"{option}: is {least - 1}; pass {least} or more"):
+def test_invalid_subsets_are_rejected(option: str, least: int) -> None:
+    with pytest.raises(OptionError, match=f"{option}: is {least - 1}; must be {least} or more"):
         kernel_distance(*clouds(0), **{option: least - 1})

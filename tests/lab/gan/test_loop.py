@@ -20,12 +20,14 @@ from deepfake_detect.errors import CheckpointError, OptionError, OutputError
 from deepfake_detect.io.files import file_lock, make_folder
 from deepfake_detect.lab.gan import loop
 from deepfake_detect.lab.gan.config import GanConfig
-from deepfake_detect.lab.gan.loop import collapse_note, read_generator, sample_images, train_gan
+from deepfake_detect.lab.gan.generator import read_generator, sample_images, save_generator
+from deepfake_detect.lab.gan.loop import collapse_note, train_gan
+from deepfake_detect.lab.gan.networks import create_gan
 from deepfake_detect.lab.gan.spec import GanSpec
 from deepfake_detect.lab.gan.step import Gan, StepRecord
 from deepfake_detect.training.run_folder import RunFolder
 from deepfake_detect.video import read_metadata
-from tests.lab.gan.data import pictures
+from tests.lab.gan.data import squares
 
 
 def small(**changes: object) -> GanConfig:
@@ -43,7 +45,7 @@ def small(**changes: object) -> GanConfig:
 
 
 def run(out: Path, config: GanConfig, **more: object) -> loop.GanResult:
-    return train_gan(pictures(), config, out, show_progress=False, **more)  # type: ignore[arg-type]
+    return train_gan(squares(), config, out, show_progress=False, **more)  # type: ignore[arg-type]
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
@@ -58,7 +60,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert (one / "samples.mp4").read_bytes() == (other / "samples.mp4").read_bytes()
 
 
-def test_a_run_leaves_what_it_says(tmp_path: Path) -> None:
+def test_a_run_writes_its_files(tmp_path: Path) -> None:
     lines: list[str] = []
     result = run(tmp_path, small(), log=lines.append)
     with open(tmp_path / "history.csv", newline="") as file:
@@ -81,12 +83,24 @@ def _precision() -> str:
     return "bf16" if loop.fast_precision(torch.device("cpu")) == "bf16" else "float32"
 
 
-@pytest.mark.parametrize(("arch", "decay"), [("dense", 0.0), ("conv", 0.99)])
-def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
-    arch: str, decay: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, loop.GanResult]:
+    """Return the folder and the result of the run that interrupted ones have to equal."""
+    out = tmp_path_factory.mktemp("uninterrupted")
+    return out, run(out, small())
+
+
+@pytest.mark.parametrize(("arch", "decay"), [("dense", 0.0), ("conv", None)])
+def test_a_run_stopped_at_any_step_ends_as_the_uninterrupted_one(
+    arch: str,
+    decay: float | None,
+    uninterrupted: tuple[Path, loop.GanResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = small(arch=arch, average_decay=decay)
-    whole = run(tmp_path / "whole", config)
+    config = small() if decay is None else small(arch=arch, average_decay=decay)
+    folder, whole = (tmp_path / "whole", None) if decay is not None else uninterrupted
+    whole = whole or run(folder, config)
     original = loop._Run._step
     for last in (1, 4, 7):
         out = tmp_path / f"broken-{last}"
@@ -100,18 +114,19 @@ def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
         with pytest.raises(KeyboardInterrupt):
             run(out, config)
         monkeypatch.setattr(loop._Run, "_step", original)
-        torch.manual_seed(last)  # what happens elsewhere in a program has no part in it
+        torch.manual_seed(last)  # the state of the global generator does not matter
         lines: list[str] = []
         again = run(out, config, log=lines.append)
         saved = last - last % 2
-        assert (f"goes on after step {saved}" in lines) == (saved > 0)
+        assert (f"resumes after step {saved}" in lines) == (saved > 0)
         assert again.history == whole.history
-        assert_equal_runs(tmp_path / "whole", out)
+        assert_equal_runs(folder, out)
 
 
-def test_dcgan_goes_on_with_its_statistics_and_singular_vectors(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("narrow_dcgan")
+def test_dcgan_resumes_with_its_statistics_and_singular_vectors(tmp_path: Path) -> None:
     config = small(arch="dcgan", image_size=64, spectral_norm=True, loss="hinge", steps=2, batch_size=2)
-    color = pictures(4, 64, 3)
+    color = squares(4, 64, 3)
     for steps in (1, 2):
         broken = replace(config, steps=steps, save_every=1)
         train_gan(color, broken, tmp_path / "broken", show_progress=False)
@@ -128,16 +143,19 @@ from deepfake_detect.lab.gan import loop
 from tests.lab.gan.test_loop import run, small
 
 original = loop._Run._step
-def slow(self, chosen):
+def waiting(self, chosen):
     original(self, chosen)
-    print(len(self.history), flush=True)
-    time.sleep(0.2)
-loop._Run._step = slow
+    if len(self.history) == 5:
+        print("ready", flush=True)
+        time.sleep(60)
+loop._Run._step = waiting
 run(Path(sys.argv[1]), small())
 """
 
 
-def test_a_run_ended_by_sigkill_loses_at_most_the_steps_since_the_last_saving(tmp_path: Path) -> None:
+def test_a_killed_run_loses_at_most_the_steps_since_the_last_save(
+    uninterrupted: tuple[Path, loop.GanResult], tmp_path: Path
+) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(
         [sys.executable, "-c", _CODE, str(tmp_path / "broken")],
@@ -146,49 +164,46 @@ def test_a_run_ended_by_sigkill_loses_at_most_the_steps_since_the_last_saving(tm
         env=environment,
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) == 5:
-                process.send_signal(signal.SIGKILL)
-                break
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "broken" / "generator.safetensors").exists()
     lines: list[str] = []
     run(tmp_path / "broken", small(), log=lines.append)
-    assert "goes on after step 4" in lines
-    run(tmp_path / "whole", small())
-    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
+    assert "resumes after step 4" in lines
+    assert_equal_runs(uninterrupted[0], tmp_path / "broken")
 
 
-def test_more_epochs_go_on_where_fewer_ended(tmp_path: Path) -> None:
+def test_a_run_continues_with_more_epochs(tmp_path: Path) -> None:
     for steps, epochs in ((None, 2), (None, 3)):
         last = run(tmp_path / "longer", small(steps=steps, epochs=epochs))
     whole = run(tmp_path / "whole", small(steps=None, epochs=3))
     assert len(whole.history) == 3 * (12 // 4)
     assert last.history == whole.history
-    done = run(tmp_path / "longer", small(steps=3))  # fewer than are done: nothing is taken back
+    done = run(tmp_path / "longer", small(steps=3))  # fewer than are done: nothing is undone
     assert done.history == whole.history
 
 
-def test_an_epoch_sees_every_picture_once(tmp_path: Path) -> None:
-    seen = list(loop._Run(pictures(10), small(steps=6), RunFolder(tmp_path), False)._batches(0))
+def test_an_epoch_sees_every_image_once(tmp_path: Path) -> None:
+    seen = list(loop._Run(squares(10), small(steps=6), RunFolder(tmp_path), False)._batches(0))
     assert [len(chosen) for chosen in seen] == [4] * 6
     for epoch in (seen[:2], seen[2:4], seen[4:]):
         assert len(set(np.concatenate(epoch).tolist())) == 8
     assert [chosen.tolist() for chosen in seen[:2]] != [chosen.tolist() for chosen in seen[2:4]]
 
 
-def test_fewer_pictures_than_a_batch_are_one(tmp_path: Path) -> None:
+def test_fewer_images_than_a_batch_are_one_batch(tmp_path: Path) -> None:
     lines: list[str] = []
-    train_gan(pictures(3), small(steps=2), tmp_path, log=lines.append, show_progress=False)
+    train_gan(squares(3), small(steps=2), tmp_path, log=lines.append, show_progress=False)
     assert lines[1].startswith("conv: 2 steps of 3 images")
 
 
-def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
+def test_another_run_in_the_folder_is_rejected(tmp_path: Path) -> None:
     run(tmp_path, small(steps=1))
     with pytest.raises(OptionError, match="holds a run with other values of batch_size, seed; pass another"):
         run(tmp_path, small(steps=1, seed=1, batch_size=5))
-    with pytest.raises(OptionError, match="other values of pictures_sha256"):
-        train_gan(pictures(seed=1), small(steps=1), tmp_path, show_progress=False)
+    with pytest.raises(OptionError, match="other values of images_sha256"):
+        train_gan(squares(seed=1), small(steps=1), tmp_path, show_progress=False)
     run(tmp_path, small(steps=2, sample_every=1, save_every=1))
 
 
@@ -203,7 +218,7 @@ def test_damaged_and_foreign_states_are_named(tmp_path: Path) -> None:
         run(tmp_path, small(steps=3))
 
 
-def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_rejected(tmp_path: Path) -> None:
     with (
         file_lock(make_folder(tmp_path), what="training"),
         pytest.raises(OutputError, match="another training is writing there"),
@@ -218,7 +233,7 @@ def test_a_generator_reads_back(tmp_path: Path) -> None:
     assert not generator.training
     made = sample_images(generator, spec, 300, seed=4)
     assert made.shape == (300, 8, 8, 1)
-    # Read back the weights lie in another order in memory, and sums may end a last bit apart.
+    # The weights that are read have another memory layout, and sums may differ in the last bit.
     again = sample_images(result.generator, spec, 300, seed=4)
     np.testing.assert_allclose(made.astype(int), again.astype(int), atol=1)
     np.testing.assert_array_equal(made[:7], sample_images(generator, spec, 260, seed=4)[:7])
@@ -226,7 +241,7 @@ def test_a_generator_reads_back(tmp_path: Path) -> None:
     assert (made[:7] != sample_images(generator, spec, 7, seed=5)).any()
 
 
-def test_files_that_hold_no_generator_are_refused(tmp_path: Path) -> None:
+def test_files_without_a_generator_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "generator.safetensors"
     with pytest.raises(CheckpointError, match="there is no such file; pass the generator.safetensors"):
         read_generator(path)
@@ -256,14 +271,14 @@ def test_both_rates_grow_from_a_quarter(tmp_path: Path) -> None:
     for arch, warmup in (("dense", None), ("conv", 0)):
         steady = small(arch=arch, warmup_steps=warmup)
         assert steady.rates_in_step(1) == steady.rates
-    # Adam's first step is as long as the rate.
+    # The length of Adam's first step is the rate.
     at_once = stepped(tmp_path / "at once", small(steps=1, warmup_steps=0))
     slowly = stepped(tmp_path / "slowly", small(steps=1))
     still = stepped(tmp_path / "still", small(steps=1, learning_rate=1e-30))
     for network, rate in (("generator", 2e-4), ("discriminator", 8e-4)):
-        for moved, share in ((at_once, 1.0), (slowly, 0.25)):
+        for moved, factor in ((at_once, 1.0), (slowly, 0.25)):
             distance = max(float((moved[network][n] - t).abs().max()) for n, t in still[network].items())
-            assert distance == pytest.approx(rate * share, rel=0.01)
+            assert distance == pytest.approx(rate * factor, rel=0.01)
 
 
 def test_the_discriminator_steps_more_often_once_it_is_warm(
@@ -280,14 +295,14 @@ def test_the_discriminator_steps_more_often_once_it_is_warm(
     run(tmp_path / "conv", small(steps=4, warmup_steps=2, discriminator_steps=3))
     run(tmp_path / "once", small(steps=1, warmup_steps=0))
     assert taken == [(4, 4), (4, 4), (12, 4), (12, 4), (4, 4)]
-    assert GanConfig(discriminator_steps=3).reals_a_step == 384
-    assert GanConfig().reals_a_step == 128
+    assert GanConfig(discriminator_steps=3).reals_per_step == 384
+    assert GanConfig().reals_per_step == 128
     assert small(epochs=2, steps=None, discriminator_steps=3).num_steps(30) == 4
 
 
 def test_a_run_whose_grids_are_gone_or_damaged(tmp_path: Path) -> None:
     run(tmp_path, small(steps=2))
-    (tmp_path / "samples" / "step-0000002.png").write_bytes(b"no picture")
+    (tmp_path / "samples" / "step-0000002.png").write_bytes(b"no image")
     with pytest.raises(OutputError, match="step-0000002.png: is damaged; delete it, and start"):
         run(tmp_path, small(steps=2))
     shutil.rmtree(tmp_path / "samples")
@@ -296,9 +311,9 @@ def test_a_run_whose_grids_are_gone_or_damaged(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / "samples.mp4").num_frames == 1
 
 
-def test_a_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_keeps_what_was_written(tmp_path: Path) -> None:
     config = small(arch="dense", image_size=28, steps=2, sample_every=9)
-    options = {"pictures": pictures(8, 28), "out": tmp_path, "show_progress": False}
+    options = {"images": squares(8, 28), "out": tmp_path, "show_progress": False}
     train_gan(config=replace(config, steps=1), **options)  # type: ignore[arg-type]
     before = (tmp_path / "state.pt").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -307,7 +322,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path) -> None
         with pytest.raises(OutputError, match=r"state.pt: cannot be written \(File too large\)"):
             train_gan(config=config, **options)  # type: ignore[arg-type]
         with pytest.raises(OutputError, match=r"g.safetensors: cannot be written \(File too large\)"):
-            loop.save_generator(tmp_path / "g.safetensors", *large_generator())
+            save_generator(tmp_path / "g.safetensors", *large_generator())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "state.pt").read_bytes() == before
@@ -317,10 +332,10 @@ def test_a_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path) -> None
 
 def large_generator() -> tuple[torch.nn.Module, GanSpec]:
     spec = GanSpec("dense", 100, 28)
-    return loop.create_gan(spec)[0], spec
+    return create_gan(spec)[0], spec
 
 
-def test_a_folder_of_another_version_or_without_options_is_told(tmp_path: Path) -> None:
+def test_a_folder_of_another_version_or_without_options_is_rejected(tmp_path: Path) -> None:
     run(tmp_path, small(steps=1))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     torch.save({**state, "state_version": 9, "gan": {"generator": {}}}, tmp_path / "state.pt")
@@ -341,14 +356,14 @@ def history(on_real: float, on_fake: float, count: int = loop.COLLAPSE_STEPS) ->
     return [StepRecord(number, 0.7, 0.7, on_real, on_fake) for number in range(1, count + 1)]
 
 
-def test_a_discriminator_that_has_won_or_learned_nothing_is_told(
+def test_a_discriminator_that_has_won_or_learned_nothing_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert collapse_note(history(0.7, 0.6)) is None
     assert collapse_note(history(1.0, 1.0, loop.COLLAPSE_STEPS - 1)) is None
     assert collapse_note(history(1.0, 0.9, 5000)) is None
     assert "right in over 95%" in str(collapse_note(history(0.7, 0.6) + history(1.0, 0.95)))
-    assert "at chance from the first" in str(collapse_note(history(1.0, 0.0)))
+    assert "at chance from the start" in str(collapse_note(history(1.0, 0.0)))
     assert collapse_note(history(0.9, 0.9) + history(0.5, 0.5)) is None  # it moved there
     monkeypatch.setattr(loop, "COLLAPSE_STEPS", 2)
     monkeypatch.setattr(loop, "_WON_ACCURACY", -1.0)
@@ -360,24 +375,24 @@ def test_a_discriminator_that_has_won_or_learned_nothing_is_told(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "wasserstein"}, "loss: 'wasserstein' is unknown; choose bce, hinge"),
-        ({"precision": "fp16"}, "precision: 'fp16' is unknown; choose auto, no, bf16"),
+        ({"loss": "wasserstein"}, "loss: is 'wasserstein'; must be one of bce, hinge"),
+        ({"precision": "fp16"}, "precision: is 'fp16'; must be one of auto, no, bf16"),
         ({"epochs": 0}, "epochs: is 0"),
         ({"sample_every": 0}, "sample_every: is 0"),
         ({"save_every": 0}, "save_every: is 0"),
         ({"steps": 0}, "steps: is 0"),
-        ({"batch_size": 1}, "batch_size: is 1; pass 2 or more"),
+        ({"batch_size": 1}, "batch_size: is 1; must be 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate: is 0.0"),
-        ({"discriminator_steps": 0}, "discriminator_steps: is 0; pass 1 or more"),
-        ({"warmup_steps": -1}, "warmup_steps: is -1; pass 0 or more"),
-        ({"generator_learning_rate": 0.0}, "generator_learning_rate: is 0.0; pass a number above 0"),
-        ({"beta1": 1.0}, "beta1: is 1.0; pass 0 up to below 1"),
+        ({"discriminator_steps": 0}, "discriminator_steps: is 0; must be 1 or more"),
+        ({"warmup_steps": -1}, "warmup_steps: is -1; must be 0 or more"),
+        ({"generator_learning_rate": 0.0}, "generator_learning_rate: is 0.0; must be above 0"),
+        ({"beta1": 1.0}, "beta1: is 1.0; must be 0 to below 1"),
         ({"beta2": -0.1}, "beta2: is -0.1"),
         ({"average_decay": 1.0}, "average_decay: is 1.0"),
         ({"seed": -1}, "seed: is -1"),
-        ({"image_size": 30}, "image_size: conv makes none of 30 pixels"),
+        ({"image_size": 30}, "image_size: is 30; must be a multiple of 4 for conv"),
     ],
 )
-def test_options_outside_their_range_are_refused(changes: dict[str, object], message: str) -> None:
+def test_options_out_of_range_are_rejected(changes: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         small(**changes)

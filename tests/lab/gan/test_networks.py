@@ -9,7 +9,7 @@ from deepfake_detect.lab.gan.networks import create_gan
 from deepfake_detect.lab.gan.scaling import from_tanh_range, to_tanh_range
 from deepfake_detect.lab.gan.spec import GanSpec
 
-# Layer by layer, from the recipes' own words: weights and biases.
+# Layer by layer, from the published descriptions: weights and biases.
 DENSE_GENERATOR = (100 * 128 + 128) + (128 * 784 + 784)
 DENSE_DISCRIMINATOR = (784 * 128 + 128) + (128 + 1)
 CONV_GENERATOR = (100 * 6272 + 6272) + 2 * (128 * 128 * 4 * 4 + 128) + (128 * 7 * 7 + 1)
@@ -43,7 +43,7 @@ def count(network: nn.Module) -> int:
     ],
     ids=lambda value: value.arch if isinstance(value, GanSpec) else "",
 )
-def test_networks_have_the_recipes_parameters(
+def test_networks_have_the_published_number_of_parameters(
     spec: GanSpec, of_generator: int, of_discriminator: int
 ) -> None:
     generator, discriminator = create_gan(spec)
@@ -78,7 +78,7 @@ def test_shapes_and_range_agree_with_the_data(spec: GanSpec) -> None:
 
 
 @pytest.mark.parametrize("arch", ["dense", "conv", "dcgan"])
-def test_a_generator_of_black_pictures_still_learns_in_bf16(arch: str) -> None:
+def test_a_generator_of_black_images_still_learns_in_bf16(arch: str) -> None:
     color = arch == "dcgan"
     spec = GanSpec(arch, 3, 64 if color else 8, 3 if color else 1)  # type: ignore[arg-type]
     generator = create_gan(spec)[0]
@@ -103,7 +103,7 @@ def test_scaling_has_an_inverse() -> None:
 def test_spectral_norm_bounds_every_layer() -> None:
     torch.manual_seed(0)
     discriminator = create_gan(GanSpec("dcgan", 4, 64, 3, True))[1]
-    for _ in range(15):  # an iteration of its power method a pass
+    for _ in range(15):  # each pass is an iteration of its power method
         discriminator(torch.zeros(1, 3, 64, 64))
     weights = [layer.weight for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     norms = [float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) for weight in weights]
@@ -113,8 +113,8 @@ def test_spectral_norm_bounds_every_layer() -> None:
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in plain.modules()) == 3
 
 
-def test_with_batch_norm_the_discriminator_sees_the_whole_picture() -> None:
-    """Every pixel has a say about every other: a hidden unit depends on opposite corners at once."""
+def test_with_batch_norm_the_discriminator_sees_the_whole_image() -> None:
+    """A hidden unit depends on opposite corners at once."""
     torch.manual_seed(0)
     generator, deeper = create_gan(GanSpec("conv", batch_norm=True))
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in generator.modules()) == 3
@@ -136,20 +136,23 @@ def test_with_batch_norm_the_discriminator_sees_the_whole_picture() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arch": "vae"}, "arch: 'vae' is unknown; choose dense, conv, dcgan"),
-        ({"arch": "conv", "latent_size": 0}, "latent_size: is 0; pass 1 or more"),
-        ({"arch": "conv", "channels": 2}, "channels: conv has no 2"),
-        ({"arch": "dcgan", "image_size": 64}, "channels: dcgan has no 1"),
+        ({"arch": "vae"}, "arch: is 'vae'; must be one of dense, conv, dcgan"),
+        ({"arch": "conv", "latent_size": 0}, "latent_size: is 0; must be 1 or more"),
+        ({"arch": "conv", "channels": 2}, "channels: is 2; must be 1 or 3 for conv"),
+        ({"arch": "dcgan", "image_size": 64}, "channels: is 1; must be 3 for dcgan"),
         (
             {"arch": "conv", "spectral_norm": True},
             "spectral_norm: is not for conv; leave it out, or choose dcgan",
         ),
         ({"arch": "dense", "batch_norm": True}, "batch_norm: is not for dense; leave it out, or choose conv"),
-        ({"arch": "conv", "image_size": 30}, "conv makes none of 30 pixels; pass a multiple of 4"),
-        ({"arch": "dcgan", "channels": 3, "image_size": 96}, "dcgan makes none of 96 pixels; pass 64 or 128"),
-        ({"arch": "dense", "image_size": 0}, "dense makes none of 0 pixels; pass 1 or more"),
+        ({"arch": "conv", "image_size": 30}, "image_size: is 30; must be a multiple of 4 for conv"),
+        (
+            {"arch": "dcgan", "channels": 3, "image_size": 96},
+            "image_size: is 96; must be 64 or 128 for dcgan",
+        ),
+        ({"arch": "dense", "image_size": 0}, "image_size: is 0; must be 1 or more for dense"),
     ],
 )
-def test_networks_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
+def test_impossible_networks_are_rejected(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         GanSpec(**options)  # type: ignore[arg-type]

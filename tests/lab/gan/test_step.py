@@ -21,10 +21,10 @@ def small_gan(arch: str = "conv", *, decay: float = 0.0, latent_size: int = 4) -
 
 
 def batch_for(gan: Gan, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
-    chance = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     side = gan.spec.image_size
-    real = 2 * torch.rand(count, gan.spec.channels, side, side, generator=chance) - 1
-    return real, torch.randn(count, gan.spec.latent_size, generator=chance)
+    real = 2 * torch.rand(count, gan.spec.channels, side, side, generator=generator) - 1
+    return real, torch.randn(count, gan.spec.latent_size, generator=generator)
 
 
 def advance(gan: Gan, real: torch.Tensor, latent: torch.Tensor, **options: Any) -> StepRecord:
@@ -38,6 +38,7 @@ def weights(network: nn.Module) -> list[torch.Tensor]:
     return [value.clone() for value in network.state_dict().values()]
 
 
+@pytest.mark.usefixtures("narrow_dcgan")
 @pytest.mark.parametrize("arch", ["dense", "conv", "dcgan"])
 def test_a_step_depends_on_its_arguments_alone(arch: str) -> None:
     found = []
@@ -52,6 +53,7 @@ def test_a_step_depends_on_its_arguments_alone(arch: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(found[0][1], found[1][1], strict=True))
 
 
+@pytest.mark.usefixtures("narrow_dcgan")
 @pytest.mark.parametrize("arch", ["dense", "conv", "dcgan"])
 def test_a_step_changes_nothing_that_it_is_given(arch: str) -> None:
     gan = small_gan(arch, decay=0.9)
@@ -79,7 +81,7 @@ def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_dropout_draws_from_the_seed() -> None:
+def test_dropout_depends_on_the_seed() -> None:
     losses = []
     for seed in (1, 2):
         gan = small_gan("conv")
@@ -120,8 +122,8 @@ def test_losses_and_gradients_are_those_of_the_papers(loss: GanLoss) -> None:
     fake = twin.generator(latent)
     on_real, on_fake = twin.discriminator(real), twin.discriminator(fake.detach())
     if loss == "bce":
-        sure_real, sure_fake = torch.sigmoid(on_real), torch.sigmoid(on_fake)
-        loss_d = -(torch.log(sure_real).mean() + torch.log(1 - sure_fake).mean()) / 2
+        probability_real, probability_fake = torch.sigmoid(on_real), torch.sigmoid(on_fake)
+        loss_d = -(torch.log(probability_real).mean() + torch.log(1 - probability_fake).mean()) / 2
     else:
         loss_d = (torch.clamp(1 - on_real, min=0).mean() + torch.clamp(1 + on_fake, min=0).mean()) / 2
     by_hand = torch.autograd.grad(loss_d, list(twin.discriminator.parameters()))
@@ -158,7 +160,7 @@ def test_the_discriminator_learns_real_as_one() -> None:
     gan = small_gan("dense")
     real, latent = torch.ones(8, 1, 8, 8), torch.zeros(8, 4)
     for number in range(1, 4):
-        gan.generator.load_state_dict(small_gan("dense").generator.state_dict())  # it stands still
+        gan.generator.load_state_dict(small_gan("dense").generator.state_dict())  # it is frozen
         record = advance(gan, real, latent, step=number)
     assert record.accuracy_on_real == record.accuracy_on_fake == 1
     assert (gan.discriminator(real) > 0).all()
@@ -178,7 +180,8 @@ def test_the_average_follows_the_generator() -> None:
     assert small_gan("dense").average is not None
 
 
-def test_the_average_takes_over_batch_statistics() -> None:
+@pytest.mark.usefixtures("narrow_dcgan")
+def test_the_average_copies_batch_statistics() -> None:
     gan = small_gan("dcgan", decay=0.9)
     advance(gan, *batch_for(gan, 2), step=1)
     for one, other in zip(gan.average.buffers(), gan.generator.buffers(), strict=True):
@@ -193,8 +196,8 @@ def test_bf16_computes_in_it_and_keeps_weights_in_float32() -> None:
     assert {parameter.dtype for parameter in half.generator.parameters()} == {torch.float32}
 
 
-def test_a_loss_that_is_no_number_ends_the_run() -> None:
+def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     gan = small_gan("dense")
     real, latent = batch_for(gan)
-    with pytest.raises(SanityError, match="GAN: a loss is not finite at step 7; pass another --out"):
+    with pytest.raises(SanityError, match="GAN: a loss is not finite at step 7; pass another `out`"):
         advance(gan, real * math.nan, latent, step=7)

@@ -1,0 +1,12 @@
+from .classifier import train_classifier_run as train_classifier_run
+from .dream import dream_image as dream_image
+from .face_map import map_faces as map_faces
+from .filters import draw_filters as draw_filters
+from .gan.config import FakeSetOptions as FakeSetOptions
+from .gan.config import GanConfig as GanConfig
+from .gan.run import train_gan_run as train_gan_run
+from .options import ClassifierRunConfig as ClassifierRunConfig
+from .options import DreamImageOptions as DreamImageOptions
+from .options import DreamOptions as DreamOptions
+from .options import FaceMapOptions as FaceMapOptions
+from .options import FilterOptions as FilterOptions
