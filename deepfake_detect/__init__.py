@@ -31,8 +31,8 @@ The packages, in the order in which they may import one another (those of one li
     scoring       clip -> verdict, many clips, live streams
     extraction    dataset -> crops and manifest, resumable and parallel
     app           a web page and an HTTP API on this computer
-    lab           GANs, the small-image classifier, Deep Dream and other experiments
     cli           the command line
+    lab           GANs, the small-image classifier, Deep Dream and other experiments
 """
 
 import lazy_loader

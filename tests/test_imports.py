@@ -36,8 +36,8 @@ ORDER = [
     ["scoring"],
     ["extraction"],
     ["app"],
-    ["lab"],
     ["cli"],
+    ["lab"],
     ["weights"],
 ]
 # The notebook view of a result is drawn by the report; records import nothing else of a later room.
