@@ -1,0 +1,57 @@
+"""The documentation says what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import deepfake_detect
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["options.md", "api.md"])
+def test_generated_pages_are_up_to_date(name: str, generate: ModuleType) -> None:
+    assert generate.PAGES[name]() == (DOCS / name).read_text("utf-8"), "run docs/generate.py"
+
+
+def test_every_public_name_is_on_the_api_page() -> None:
+    shown = re.findall(r"^### `(\w+)`$", (DOCS / "api.md").read_text("utf-8"), flags=re.M)
+    assert set(shown) == {name for name in deepfake_detect.__all__ if not name.startswith("_")}
+
+
+def test_the_examples_of_extending_run(tmp_path: Path) -> None:
+    text = (DOCS / "extending.md").read_text("utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
+    assert len(examples) == 8
+    script = tmp_path / "examples.py"
+    script.write_text("\n".join(examples), "utf-8")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_of_the_documentation_lead_to_files() -> None:
+    for page in [ROOT / "README.md", *DOCS.glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
