@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepfake_detect import lab
 from deepfake_detect.cli import main as any_main
 from deepfake_detect.data.sheets import save_image
 from tests.explanation.test_cli import size_of
@@ -48,6 +49,22 @@ def test_epochs_of_a_run_are_shown_side_by_side(
     assert "--layer: needs --image, and --image needs it" in errors
     assert "epoch 7 was not kept (kept: 0, 1)" in errors
     assert "--detector: is missing; pass --detector or --classifier" in errors
+
+
+def test_every_exported_name_is_there() -> None:
+    for name in lab.__all__:
+        assert getattr(lab, name) is not None
+
+
+def test_python_writes_the_files_of_train_classifier(tmp_path: Path) -> None:
+    data = write_mnist(tmp_path / "data", zipped=False)
+    command, python = tmp_path / "command", tmp_path / "python"
+    options = ["--epochs", "1", "--batch-size", "64", "--device", "cpu", "--save-epochs", "1"]
+    assert main(["train-classifier", "--data", str(data), "--out", str(command), *options]) == 0
+    config = lab.ClassifierRunConfig(epochs=1, batch_size=64, device="cpu", save_epochs=(1,))
+    lab.train_classifier_run(data, python, config, show_progress=False)
+    for name in ("classifier.safetensors", "run.json", "epochs/epoch-0001.safetensors"):
+        assert (command / name).read_bytes() == (python / name).read_bytes(), name
 
 
 def test_a_dream_is_written(

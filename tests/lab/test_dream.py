@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.lab.dream import DreamResult, dream, total_variation
+from deepfake_detect.lab.dream import DreamResult, dream, dream_image, total_variation
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 
 SHORT: dict[str, Any] = {"octaves": 2, "steps": 4, "rate": 0.02, "jitter": 4, "show_progress": False}
@@ -153,3 +154,9 @@ def test_a_transformer_dreams_at_its_own_size() -> None:
     found = dream(create_model("test_vit"), layers={"blocks.3": 1.0}, octaves=1, steps=3, show_progress=False)
     assert found.image.shape == (160, 160, 3)
     assert found.responses["blocks.3"][1] > found.responses["blocks.3"][0]
+
+
+def test_a_dream_needs_one_network(tmp_path: Path, small_detector: Path) -> None:
+    for sources in ({}, {"backbone": "test_resnet", "detector": small_detector}):
+        with pytest.raises(OptionError, match="backbone: or `detector` must be given, not both; pass one of"):
+            dream_image(tmp_path, {"layer2": 1.0}, weights="random", **sources)  # type: ignore[arg-type]

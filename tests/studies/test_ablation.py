@@ -45,31 +45,33 @@ def test_each_detector_has_its_line(
     options = ["--manifest", str(manifest), "--dataset", "made", "--num-draws", "50"]
     found = tmp_path / "found.json"
     assert run(monkeypatch, f"small={small_detector}", *options, "--json", str(found)) == 0
-    told = json.loads(found.read_text())["small"]
-    assert told["others"][1] == 2
-    assert told["plain"][1] <= told["plain"][0] <= told["plain"][2]
-    assert told["plain"] != told["blur sigma 2"]
-    assert f"| small | {told['plain'][0]:.3f} [" in capsys.readouterr().out
+    figures = json.loads(found.read_text())["small"]
+    assert figures["others"][1] == 2
+    assert figures["plain"][1] <= figures["plain"][0] <= figures["plain"][2]
+    assert figures["plain"] != figures["blur sigma 2"]
+    assert f"| small | {figures['plain'][0]:.3f} [" in capsys.readouterr().out
 
 
-def test_a_mirrored_crop_is_judged_as_the_crop(
+def test_a_mirrored_crop_has_the_score_of_the_crop(
     manifest: Path, small_detector: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ways round give one mean, which is not that of one way."""
+    """The mean over both orientations is the same for both, and differs from one orientation."""
     detector = load_detector(small_detector, device="cpu")
     crop = textured_crops(1, "val")[0][3]
     there, back = ablation.mirrored(detector, [crop]), ablation.mirrored(detector, [crop[:, ::-1]])
     np.testing.assert_allclose(there, back, atol=1e-6)
     assert abs(detector.score_crops([crop]) - there) > 1e-6
-    judged: list[int] = []
+    mirrored_crops: list[int] = []
     monkeypatch.setattr(
-        ablation, "mirrored", lambda own, crops: judged.append(len(crops)) or np.linspace(0, 1, len(crops))
+        ablation,
+        "mirrored",
+        lambda own, crops: mirrored_crops.append(len(crops)) or np.linspace(0, 1, len(crops)),
     )
     options = ["--manifest", str(manifest), "--dataset", "made", "--num-draws", "50"]
     assert run(monkeypatch, f"small={small_detector}", *options) == 0
-    assert not judged
+    assert not mirrored_crops
     assert run(monkeypatch, f"small={small_detector}", *options, "--mirrored") == 0
-    assert judged == [14, 12, 12, 12]
+    assert mirrored_crops == [14, 12, 12, 12]
 
 
 def test_the_threshold_mistakes_both_classes_alike() -> None:

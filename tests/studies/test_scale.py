@@ -38,7 +38,7 @@ MARKERS = ("stages", "check", "limits", "cost")
 
 @pytest.fixture(autouse=True)
 def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the script limit nobody's threads but its own."""
+    """Keep the script from limiting the threads of the tests."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(bench_scale, "limit_threads", lambda num_threads: None)
 
@@ -123,7 +123,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "old" not in text
 
 
-def test_a_page_without_the_places(
+def test_a_page_without_the_markers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench_scale, "_measure_all", made_up)
@@ -132,15 +132,15 @@ def test_a_page_without_the_places(
     assert "holds 0 places for cost, not one" in capsys.readouterr().err
 
 
-def test_a_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, missing = page_with(tmp_path, MARKERS), str(tmp_path / "none.mp4")
     options = ["--ffpp", missing, "--dfdc", missing, "--page", str(page)]
     assert bench_scale.main(options) == 2
-    assert "error: " in (told := capsys.readouterr().err)
-    assert "none.mp4" in told
+    assert "error: " in (error := capsys.readouterr().err)
+    assert "none.mp4" in error
     assert "old" in page.read_text()
 
 
-def test_the_published_page_has_all_places() -> None:
+def test_the_published_page_has_all_markers() -> None:
     text = bench_scale._PAGE.read_text("utf-8")
     assert all(text.count(f"<!-- {name} -->") == 1 for name in MARKERS)

@@ -108,7 +108,7 @@ def _split_by_person(people: Sequence[str | None], fractions: Sequence[float], s
     """Return the split of each image: people in random order fill one split after another."""
     images_of: dict[str, list[int]] = {}
     for index, person in enumerate(people):
-        images_of.setdefault(f"person {person}" if person else f"picture {index}", []).append(index)
+        images_of.setdefault(f"person {person}" if person else f"unknown {index}", []).append(index)
     names = sorted(images_of)
     order = [names[n] for n in np.random.default_rng([seed, 1]).permutation(len(names))]
     indices = [index for name in order for index in images_of[name]]

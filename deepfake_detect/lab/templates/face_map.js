@@ -98,8 +98,8 @@ function show(n, pageX, pageY) {
   hovered = n;
   card.style.display = n < 0 ? "none" : "block";
   if (n >= 0) {
-    const [picture, words] = card.children;
-    drawFace(picture.getContext("2d"), n, 0, 0, 140);
+    const [face, words] = card.children;
+    drawFace(face.getContext("2d"), n, 0, 0, 140);
     words.replaceChildren(...Object.entries(data.columns).map(([name, values]) => {
       const line = document.createElement("div");
       line.textContent = `${name}: ${values[n] || "unknown"}`;

@@ -147,5 +147,5 @@ def test_samples_are_not_written_among_the_images(tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="out: is inside the images of .*: samples would be read as"):
             read_gan_images(folder, image_size=16, out=out)
     assert len(read_gan_images(folder, image_size=16, out=tmp_path / "faces2").images) == 2
-    root = write_mnist(tmp_path / "raw", zipped=False)  # its files alone are read
+    root = write_mnist(tmp_path / "raw", zipped=False)  # only its files are read
     assert read_gan_images(root, image_size=28, out=root / "run").dataset == "MNIST"
