@@ -397,7 +397,7 @@ class DatasetVideo:
             are the dataset's own; one that is another dataset's is ``"<dataset>:<name>"``.
         source_id: Identity whose face was inserted; ``None`` for a real video, or where unknown.
         path: The video file, or an image, or a folder of frames, or a folder of frames inside a
-            tar (``.../0.tar.gz/0/fake/12``: the path goes on inside the archive).
+            tar (``.../0.tar.gz/0/fake/12``: the path continues inside the archive).
         mask_path: Video of the manipulated region, where the dataset has one and it was found.
         group_id: Videos of one group (such as a part of DFDC) are kept in one split when a split is
             made here; ``None`` where only identities bind.

@@ -40,7 +40,7 @@ class Registry(Mapping[str, _Part]):
         Args:
             name: Its name, not taken yet; running a notebook cell again replaces its own part.
             part: The part.
-            source: Class or function that tells which module the part is of; the part itself when
+            source: Class or function whose module counts as the part's; the part itself when
                 ``None``.
 
         Raises:

@@ -21,7 +21,6 @@ _PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument(
         "root",
         type=path_or_url,
@@ -43,15 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
     from deepfake_detect.extraction import extract_faces
 
-    if arguments.tracks is not None:
-        arguments.person = _PERSON_OF_TRACKS[arguments.tracks]
+    person = {} if arguments.tracks is None else {"person": _PERSON_OF_TRACKS[arguments.tracks]}
     report = extract_faces(
         arguments.root,
         arguments.out,
-        options_of(ExtractionConfig, arguments),
+        options_of(ExtractionConfig, arguments, **person),
         reading=options_of(ReadingOptions, arguments),
         **vars(options_of(RunOptions, arguments)),
         cluster=cluster_of(arguments, None),

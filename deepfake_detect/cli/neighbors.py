@@ -50,12 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.io.files import write_json
 
-    keywords = keywords_of(arguments, NeighborOptions)
-    given = {name: keywords[name] for name in vars(arguments) if keywords[name] not in (None, False)}
-    for question, names in _NOT_OF.items():
-        for name in names if question in given else ():
-            if name in given:
-                raise OptionError(name, f"has no meaning with `{question}`", "leave it out")
+    given = _given(arguments)
     answer = _across if "across_splits" in given else _precision if "precision" in given else _neighbors
     given.pop("precision", None)
     path = given.pop("json", None)
@@ -65,6 +60,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sheet is not None and arguments.sheet.is_file():
         print(f"wrote {arguments.sheet}")
     return code
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments that were given, by name; those without meaning for the question are errors."""
+    keywords = keywords_of(arguments, NeighborOptions)
+    given = {name: keywords[name] for name in vars(arguments) if keywords[name] not in (None, False)}
+    for question, names in _NOT_OF.items():
+        for name in names if question in given else ():
+            if name in given:
+                raise OptionError(name, f"has no meaning with `{question}`", "leave it out")
+    return given
 
 
 def _neighbors(**given: Any) -> tuple[Any, int]:

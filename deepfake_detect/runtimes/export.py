@@ -4,7 +4,7 @@
 format          precisions              file
 ==============  ======================  ======================================================
 onnx            fp32, fp16, int8        ``.onnx``
-openvino        fp32, fp16, bf16, int8  ``.xml`` with ``.bin`` beside it; fp16 halves the stored
+openvino        fp32, fp16, bf16, int8  ``.xml`` with ``.bin`` next to it; fp16 halves the stored
                                         weights, bf16 is what the network computes in
 torch-export    fp32, fp16, bf16        ``.pt2`` of ``torch.export``
 ==============  ======================  ======================================================

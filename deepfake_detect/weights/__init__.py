@@ -1,1 +1,1 @@
-"""The bundled detector; its model card is README.md beside it."""
+"""The bundled detector; its model card is README.md next to it."""
