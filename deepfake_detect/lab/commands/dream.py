@@ -1,4 +1,4 @@
-"""Deep Dream: change an image until chosen layers of a network respond to it more strongly.
+r"""Deep Dream: change an image until chosen layers of a network respond to it more strongly.
 
     deepfake-detect lab dream --backbone vgg16 --weights imagenet \
         --layers block2_conv2=1,block5_conv1=1.5 --image photo.jpg --out dream
