@@ -269,4 +269,4 @@ def test_a_crop_list_becomes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*arguments, "--margin", "0.9", "--rename-split", "val=test", "--val-fraction", "0.25"]) == 0
     assert "made made test fake: 2 videos, 2 rows" in capsys.readouterr().out
     assert main([*arguments, "--margin", "0.9", "--rename-split", "val"]) == 2
-    assert "--rename-split: got 'val'; write OLD=NEW" in capsys.readouterr().err
+    assert "--rename-split: is 'val'; must be OLD=NEW" in capsys.readouterr().err

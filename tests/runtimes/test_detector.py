@@ -38,8 +38,9 @@ def test_a_clip_is_judged_as_by_pytorch(
     np.testing.assert_allclose(probabilities(score), probabilities(wanted), atol=1e-3)
     assert score.warnings == wanted.warnings
     assert (score.runtime, wanted.runtime) == (runtime, "torch")
-    with pytest.raises(OptionError, match="is an export, which has no heat maps"):
-        collect_key_frames(score, detector)
+    key_frames = collect_key_frames(score, detector)
+    assert all(face.heat_map is None for face in key_frames.faces)
+    assert "is an export, which has no heat maps" in key_frames.why_no_heat_maps
     with pytest.raises(OptionError, match="scores single crops"):
         detector.score_sequence([])
     assert not detector.is_on_gpu

@@ -121,7 +121,6 @@ def test_one_clip_may_be_named_without_a_list(clips: list[Path], small_onnx: Pat
         ({"num_frames": 0}, "num_frames: is 0; must be 1 or more"),
         ({"retry_failed": True}, "retry_failed: needs a table of results; set `results` too"),
         ({"annotate": "a.avi"}, "annotate: is a.avi; must end in .mp4"),
-        ({"runtime": "onnx", "report": "r.html"}, "report: has heat maps, which need PyTorch"),
         ({"sources": ["-"], "engine": "ray"}, "-: is read on this machine, not on a cluster"),
     ],
 )

@@ -315,7 +315,7 @@ def test_crops_too_many_to_be_compared_are_told(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 10)
-    with pytest.warns(UserWarning, match="its 88 crops were not compared .* deepfake-detect audit"):
+    with pytest.warns(UserWarning, match="its 88 crops were not compared .* audit_manifest compares them"):
         train(config(manifest, tmp_path / "run", epochs=0), show_progress=False)
 
 
