@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/options.md and docs/api.md from the code; tests/test_docs.py compares them with it."""
+"""Write docs/options.md and docs/api.md from the code, or compare them with it (--check)."""
 
 from __future__ import annotations
 
@@ -100,9 +100,14 @@ PAGES = {"options.md": options_page, "api.md": api_page}
 
 
 def main() -> int:
-    """Write both pages."""
-    for name, make in PAGES.items():
-        (DOCS / name).write_text(make(), "utf-8")
+    """Write both pages; with ``--check`` name those that are out of date, and return 1 if any is."""
+    pages = {DOCS / name: make() for name, make in PAGES.items()}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        print("\n".join(f"out of date: {path.name}" for path in stale))
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(pages[path], "utf-8")
     return 0
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-
-import pytest
 
 import deepfake_detect
 from tests.conftest import ROOT
@@ -17,19 +13,11 @@ from tests.conftest import ROOT
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("name", ["options.md", "api.md"])
-def test_generated_pages_are_up_to_date(name: str, generate: ModuleType) -> None:
-    assert generate.PAGES[name]() == (DOCS / name).read_text("utf-8"), "run docs/generate.py"
+def test_generated_pages_are_up_to_date() -> None:
+    # In a new process: other tests register parts, which the pages would list.
+    command = [sys.executable, str(DOCS / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}: run docs/generate.py"
 
 
 def test_every_public_name_is_on_the_api_page() -> None:
