@@ -47,7 +47,7 @@ def test_a_clip_is_judged_as_by_pytorch(
 
 
 def test_the_bundled_file_is_made_of_the_bundled_detector(portrait: np.ndarray) -> None:
-    """After a change of the default detector: tools/export.py --format onnx --out .../default.onnx"""
+    """After a change of the default detector: deepfake-detect export --format onnx --out .../default.onnx"""
     detector = load_crop_detector(runtime="onnx", num_threads=1)
     assert isinstance(detector, RuntimeDetector)
     source = (WEIGHTS / "default.safetensors").read_bytes()
