@@ -69,7 +69,8 @@ def main() -> int:
 
 def measure(path: str | None, *, batch_size: int, num_rounds: int) -> dict[str, Any]:
     """Return faces a second of each way, medians over rounds in turn, and how far each is from eager
-    timm in probabilities, largest and mean."""
+    timm in probabilities, largest and mean.
+    """
     ways = _ways(path, batch_size)
     eager = ways[_EAGER]()
     difference = {}

@@ -115,7 +115,7 @@ class _Camera:
         self.limit, self.number, self.is_released = limit, itertools.count(), False
         self.has_ended = threading.Event()
 
-    def isOpened(self) -> bool:
+    def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
         return True
 
     def read(self) -> tuple[bool, Any]:

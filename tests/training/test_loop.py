@@ -680,7 +680,7 @@ def test_two_processes_train_one_network(
 
 
 def assert_a_killed_process_is_replaced(manifest: Path, folder: Path) -> None:
-    """torchrun starts all processes again, which go on from the last state to the weights of ``run``."""
+    """Torchrun starts all processes again, which resume from the last state to the weights of ``run``."""
     done = in_two_processes(
         manifest,
         folder / "broken" / "run",
