@@ -5,7 +5,7 @@ Everything here needs the detector and runs in the worker.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import cv2
@@ -14,10 +14,10 @@ import numpy as np
 from deepfake_detect.app.jobs import ScoredClip
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import ClipResult
-from deepfake_detect.report.clip import heat_map_note, report_html, verdict_meaning
+from deepfake_detect.report.clip import heat_map_note, report_html
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url
-from deepfake_detect.report.verdicts import CAVEAT, HEADLINES
+from deepfake_detect.report.words import CAVEAT, HEADLINES, verdict_words
 from deepfake_detect.scoring.clip_scorer import read_credentials
 
 _SIDE = 208
@@ -47,8 +47,7 @@ def scored_clip(detector: BaseDetector, result: ClipResult, *, name: str, wants_
 
 def _page(result: ClipResult, key_frames: KeyFrames) -> dict[str, Any]:  # JSON
     return {
-        "headline": HEADLINES[result.verdict],
-        "meaning": verdict_meaning(result),
+        **asdict(verdict_words(result)),
         "caveat": CAVEAT,
         "verdicts": {
             str(track.track_id): HEADLINES[track.verdict or result.verdict] for track in result.tracks

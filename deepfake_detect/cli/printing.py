@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.arguments import in_flags
 from deepfake_detect.report.tables import clip_line, print_clip
-from deepfake_detect.report.verdicts import printable
+from deepfake_detect.report.words import printable
 
 if TYPE_CHECKING:
     from deepfake_detect.scoring import BatchItem, LiveVerdict

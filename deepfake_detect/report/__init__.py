@@ -4,14 +4,15 @@
     key_frames            the faces shown in that report, with heat maps
     timeline              fake probability of each person over a clip, as a figure
     annotate              the clip with boxes, as a video
-    people, verdicts      the people of a clip; its verdict in words
+    people                the people of a clip, one series each
     evaluation            files of an evaluation: numbers, figures, HTML, Markdown
     figures, roc, faces   parts of that report
     compare               comparison of detectors
     history               training curves, confusion matrix, learning rate search
     explain, duplicates   sheets of heat maps, and of duplicate crops
     terminal, tables      tables in the terminal
-    page, drawing, words  common parts of pages and figures; names of metrics
+    page, drawing         common parts of pages and figures
+    words                 verdicts, percentages, people and metrics in words
 
 Pages are Jinja2 templates in ``report/templates``. matplotlib and jinja2 are imported on first use.
 """

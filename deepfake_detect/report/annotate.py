@@ -14,10 +14,10 @@ import numpy as np
 
 from deepfake_detect.records import ClipResult, Frame
 from deepfake_detect.report.people import PersonSeries, people_of
-from deepfake_detect.report.verdicts import percent
+from deepfake_detect.report.words import HEADLINES, percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
-_REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR = (30, 160, 70), (235, 170, 30), (215, 40, 40)  # RGB
+_LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR = (95, 112, 140), (205, 140, 20), (215, 40, 40)  # RGB
 _FALLBACK_FRAMES_PER_SECOND = 25.0
 
 
@@ -117,8 +117,8 @@ def _draw_person(
 
 
 def _color(probability: float) -> tuple[int, int, int]:
-    """Return a color from green (0) through amber to red (1)."""
-    stops = np.array([_REAL_COLOR, _MIDDLE_COLOR, _FAKE_COLOR], float)
+    """Return a color from gray (0: nothing found is no proof) through amber to red (1)."""
+    stops = np.array([_LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR], float)
     return tuple(int(np.interp(probability, [0, 0.5, 1], stops[:, channel])) for channel in range(3))  # type: ignore[return-value]
 
 
@@ -145,8 +145,7 @@ def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tu
 
 
 def _draw_verdict(image: np.ndarray, result: ClipResult) -> None:
-    if result.fake_probability is None:
-        text, color = "no face", (90, 90, 90)
-    else:
-        text, color = f"{result.verdict}, {percent(result.fake_probability)}", _color(result.fake_probability)
-    _draw_label(image, f"clip: {text}", (0, 0), color)
+    text, color = HEADLINES[result.verdict], _color(result.fake_probability or 0.0)
+    if result.fake_probability is not None:
+        text = f"{text}: {percent(result.fake_probability)}"
+    _draw_label(image, text, (0, 0), color)

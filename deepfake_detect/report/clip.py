@@ -17,25 +17,20 @@ from deepfake_detect.records import ClipResult, TrackScore
 from deepfake_detect.report.clip_timeline import TimelineChart, timeline_chart
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url, render, write_text
-from deepfake_detect.report.verdicts import (
+from deepfake_detect.report.words import (
     CAVEAT,
     CREDENTIALS,
     HEADLINES,
+    HEAT_MAPS,
     LOCAL,
-    describe_interval,
-    explain_verdict,
     percent,
     percent_range,
     person,
     printable,
+    verdict_words,
 )
 
 _SHOWN_SIDE = 224
-_HEAT_MAP_NOTE = (
-    "Next to each face: the regions that contribute most to a fake score, strongest in red (Grad-CAM), "
-    "relative to the strongest region of that face. It shows where the model looks, not where the image "
-    "was altered."
-)
 NO_HEAT_MAPS = "There are no heat maps: {}."
 """Sentence for key frames without heat maps; to be filled with the reason."""
 
@@ -98,8 +93,7 @@ def report_html(
     return render(
         "clip.html.j2",
         title=f"Report on {_shown_name(shown)}",
-        verdict=_verdict(shown),
-        warnings=[warning.text for warning in shown.warnings],
+        verdict=verdict_words(shown),
         chart=_chart(shown, {index: jpeg_url(image) for index, image in key_frames.thumbnails.items()}),
         chart_note=_chart_note(shown),
         key_frames=_key_frame_sections(key_frames),
@@ -118,7 +112,7 @@ def clip_summary(result: ClipResult) -> str:
     return render(
         "clip_summary.html.j2",
         name=_shown_name(result),
-        verdict=_verdict(result),
+        verdict=verdict_words(result),
         chart=_chart(result, {}),
     )
 
@@ -127,20 +121,7 @@ def heat_map_note(key_frames: KeyFrames) -> str:
     """Return how to read the heat maps, or why there are none."""
     if key_frames.why_no_heat_maps:
         return NO_HEAT_MAPS.format(key_frames.why_no_heat_maps)
-    return _HEAT_MAP_NOTE
-
-
-def verdict_meaning(result: ClipResult) -> str:
-    """Return the meaning of a clip's verdict and of its interval over frames."""
-    return " ".join(filter(None, (explain_verdict(result), describe_interval(result))))
-
-
-def _verdict(result: ClipResult) -> dict[str, str]:
-    return {
-        "kind": result.verdict,
-        "headline": HEADLINES[result.verdict],
-        "meaning": verdict_meaning(result),
-    }
+    return HEAT_MAPS
 
 
 def _chart(result: ClipResult, thumbnails: Mapping[int, str]) -> TimelineChart | None:
@@ -154,8 +135,7 @@ def _chart_note(result: ClipResult) -> str:
         limits = percent_range(detector.uncertain_low, detector.uncertain_high)
         band = f"; in the gray band, {limits}, the detector is undecided"
     return (
-        f"Each dot is one face in one of {len(result.frames)} frames; the dashed line, "
-        f"{percent(detector.threshold)}, is the detector's threshold{band}. Point at the chart to see the "
+        f"Each dot is one face in one of {len(result.frames)} frames{band}. Point at the chart to see the "
         "frame."
     )
 
@@ -200,7 +180,7 @@ def _person_row(track: TrackScore) -> list[str]:
 
 def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]]:
     file, detector = key_frames.metadata, result.detector
-    probability = "none" if result.fake_probability is None else f"{result.fake_probability:.6f}"
+    probability = "none" if result.fake_probability is None else f"{100 * result.fake_probability:.4f} %"
     return [
         ("file", _shown_name(result)),
         ("size", f"{key_frames.num_bytes:,} bytes"),
@@ -214,8 +194,8 @@ def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]
         ("damage", "declared frames are missing" if file.is_truncated else "none found"),
         ("detector", f"{detector.name} {detector.version}"),
         *key_frames.detector_facts,
-        ("threshold", f"{detector.threshold:.3f}"),
-        ("undecided between", f"{detector.uncertain_low:.3f} and {detector.uncertain_high:.3f}"),
+        ("no signs of forgery", f"below {100 * detector.uncertain_low:.1f} %"),
+        ("signs of forgery", f"from {100 * detector.uncertain_high:.1f} % on"),
         ("aggregation", detector.aggregation_rule),
         ("frames sampled", f"{len(result.frames)}, with a face in {result.num_frames_scored}"),
         ("fake probability", probability),

@@ -10,7 +10,7 @@ from typing import Any
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.drawing import COLORS
 from deepfake_detect.report.people import PersonSeries, people_of
-from deepfake_detect.report.verdicts import percent, person
+from deepfake_detect.report.words import HEADLINES, percent, person
 
 _WIDTH, _HEIGHT = 960, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 34
@@ -37,7 +37,6 @@ class TimelineChart:
         width, height: Of the view box.
         left, right, top, bottom: Edges of the plot area.
         band_top, band_height: Of the uncertain band.
-        threshold: Position of the threshold.
         grid: Position and label of each horizontal line.
         ticks: Position and label of each time; empty for a still image.
         curves: One per person.
@@ -47,7 +46,6 @@ class TimelineChart:
     label: str
     band_top: float
     band_height: float
-    threshold: float
     grid: tuple[tuple[float, str], ...]
     ticks: tuple[tuple[float, str], ...]
     curves: tuple[Curve, ...]
@@ -78,10 +76,9 @@ def timeline_chart(result: ClipResult, thumbnails: Mapping[int, str]) -> Timelin
     top, bottom = _y(detector.uncertain_high), _y(detector.uncertain_low)
     people = people_of(result)
     return TimelineChart(
-        label=f"Fake probability over time: {result.verdict}",
+        label=f"Fake probability over time: {HEADLINES[result.verdict].lower()}",
         band_top=top,
         band_height=round(bottom - top, 2),
-        threshold=_y(detector.threshold),
         grid=tuple((_y(value), f"{100 * value:g} %") for value in _GRID),
         ticks=_ticks(span) if is_timed else (),
         curves=tuple(

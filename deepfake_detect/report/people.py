@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.records import ClipResult, TrackScore
-from deepfake_detect.report.verdicts import person
+from deepfake_detect.report.words import person
 
 
 @dataclass(frozen=True, eq=False)

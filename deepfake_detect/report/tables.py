@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from deepfake_detect.records import FAKE, ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
-from deepfake_detect.report.verdicts import HEADLINES, person_number, printable
+from deepfake_detect.report.words import HEADLINES, percent, percent_range, person, printable, verdict_words
 
 if TYPE_CHECKING:
     # A clip's table needs none of what an evaluation loads.
@@ -31,33 +31,35 @@ def print_clip(result: ClipResult, *, seconds: float, file: TextIO | None = None
 
 def clip_line(result: ClipResult) -> str:
     """Return a clip's name, verdict and main numbers in one line."""
-    name = printable(result.video)
+    line = f"{printable(result.video)}: {HEADLINES[result.verdict]}"
     if result.fake_probability is None:
-        return f"{name}: no_face (none detected in {len(result.frames)} frames)"
+        return f"{line} (in {len(result.frames)} frames)"
     peak, time_seconds = max(
         (face.fake_probability, frame.time_seconds) for frame in result.frames for face in frame.faces
     )
     return (
-        f"{name}: {result.verdict}, fake probability {result.fake_probability:.3f} "
+        f"{line}, fake probability {percent(result.fake_probability)} "
         f"({len(result.tracks)} {'person' if len(result.tracks) == 1 else 'people'} "
         f"in {result.num_frames_scored} of {len(result.frames)} frames; "
-        f"highest {peak:.2f} at {time_seconds:.1f} s)"
+        f"highest {percent(peak)} at {time_seconds:.1f} s)"
     )
 
 
 def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
     """Return the rows that :func:`print_clip` prints: name and value."""
-    rows = [("verdict", f"{result.verdict}: {HEADLINES[result.verdict].lower()}")]
+    words = verdict_words(result)
+    rows = [("verdict", words.headline), ("meaning", words.meaning)]
     if result.fake_probability is not None:
         interval = result.fake_probability_interval
-        over = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}] over frames"
+        over = "" if interval is None else f" [{percent_range(*interval)}] over frames"
         track = result.deciding_track
-        whose = "" if track is None else f", of person {person_number(track.track_id)}"
-        rows.append(("fake probability", f"{result.fake_probability:.3f}{over}{whose}"))
+        whose = "" if track is None else f", of {person(track.track_id)}"
+        rows.append(("fake probability", f"{percent(result.fake_probability)}{over}{whose}"))
         rows.append(("people", _people(result)))
     rows.append(("frames with a face", f"{result.num_frames_scored} of {len(result.frames)} sampled"))
     rows.append(("time", f"{seconds:.1f} s, {len(result.frames) / seconds:.0f} frames per second"))
-    rows += [("less certain because", warning.text) for warning in result.warnings]
+    for title, lines in ((words.reasons_title.lower(), words.reasons), ("what to try next", words.advice)):
+        rows += [("" if number else title, line) for number, line in enumerate(lines)]
     rows.append(("detector", f"{result.detector.name} {result.detector.version}"))
     return rows
 
@@ -67,8 +69,7 @@ def _people(result: ClipResult) -> str:
         return "1 person"
     shown = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))
     words = ", ".join(
-        f"person {person_number(track.track_id)} {track.verdict} {track.fake_probability:.2f}"
-        for track in shown[:_MAX_PEOPLE]
+        f"{person(track.track_id)} {percent(track.fake_probability)}" for track in shown[:_MAX_PEOPLE]
     )
     return f"{len(result.tracks)} people: {words}{', ...' if len(shown) > _MAX_PEOPLE else ''}"
 

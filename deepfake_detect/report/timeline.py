@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.drawing import new_figure, png_bytes, save_png
 from deepfake_detect.report.people import PersonSeries, people_of
-from deepfake_detect.report.verdicts import printable
+from deepfake_detect.report.words import HEADLINES, percent, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,14 +28,12 @@ class TimelineDisplay:
         title: Name of the clip and verdict.
         duration_seconds: Time of the last sampled frame.
         people: One series per person.
-        threshold: From here on the detector's accuracy figures count a clip as fake.
         uncertain_low, uncertain_high: Bounds of the uncertain band.
     """
 
     title: str
     duration_seconds: float
     people: tuple[PersonSeries, ...]
-    threshold: float
     uncertain_low: float
     uncertain_high: float
 
@@ -45,11 +43,11 @@ class TimelineDisplay:
         axes = figure.subplots()
         end = max(self.duration_seconds, 0.1)
         axes.set(xlim=(-0.01 * end, end * 1.01), ylim=(-0.03, 1.03))
-        axes.set(xlabel="time (s)", ylabel="fake probability (1 = fake)")
+        axes.set(xlabel="time (s)", ylabel="fake probability (%)")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
         axes.set_title(self.title, parse_math=False)  # a name may contain dollar signs
-        axes.axhline(self.threshold, color="black", linewidth=0.9, linestyle="--", label="threshold")
         if self.uncertain_low < self.uncertain_high:
-            axes.axhspan(self.uncertain_low, self.uncertain_high, color="gray", alpha=0.18, label="uncertain")
+            axes.axhspan(self.uncertain_low, self.uncertain_high, color="gray", alpha=0.18, label="undecided")
         self._plot_people(axes)
         if not self.people:
             center = {"transform": axes.transAxes, "ha": "center"}
@@ -70,7 +68,7 @@ class TimelineDisplay:
         named = {one.track.track_id for one in longest[:_MAX_NAMED]}
         for one in self.people:
             track = one.track
-            label = f"{one.name}: mean {track.fake_probability:.2f}, {track.num_frames} frames"
+            label = f"{one.name}: mean {percent(track.fake_probability)}, {track.num_frames} frames"
             axes.plot(
                 one.times_seconds,
                 one.probabilities,
@@ -83,7 +81,7 @@ class TimelineDisplay:
 
 
 def plot_timeline(result: ClipResult) -> TimelineDisplay:
-    """Return the timeline of a clip: one line per person, the threshold and the uncertain band.
+    """Return the timeline of a clip: one line per person, and the undecided range.
 
     Args:
         result: A scored clip; one without a face gives an empty timeline that says so.
@@ -92,18 +90,17 @@ def plot_timeline(result: ClipResult) -> TimelineDisplay:
         >>> from deepfake_detect.records import ClipResult, DetectorInfo
         >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
         >>> display = plot_timeline(ClipResult("a.mp4", "no_face", None, 0, (), (), info))
-        >>> display.title, display.threshold, len(display.plot().axes)
-        ('a.mp4: no face', 0.5, 1)
+        >>> display.title, display.uncertain_low, len(display.plot().axes)
+        ('a.mp4: No face found', 0.4, 1)
     """
     name, detector = printable(Path(result.video).name), result.detector
-    verdict = "no face"
+    verdict = HEADLINES[result.verdict]
     if result.fake_probability is not None:
-        verdict = f"{result.verdict} (fake probability {result.fake_probability:.2f})"
+        verdict += f" ({percent(result.fake_probability)})"
     return TimelineDisplay(
         title=f"{name}: {verdict}",
         duration_seconds=max((frame.time_seconds for frame in result.frames), default=0.0),
         people=people_of(result),
-        threshold=detector.threshold,
         uncertain_low=detector.uncertain_low,
         uncertain_high=detector.uncertain_high,
     )

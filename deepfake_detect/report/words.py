@@ -1,8 +1,266 @@
-"""Names of metrics for readers."""
+"""The words for people: verdicts and what they mean, percentages, people, metrics.
+
+The terminal, the annotated clip, the report, the page, notebooks and the HTTP API take their words from
+here. They are made of a result's numbers alone, and importing them loads no other library.
+"""
 
 from __future__ import annotations
 
-from deepfake_detect.metrics import METRICS
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from deepfake_detect.records import ClipResult, TrackScore, Verdict
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+HEADLINES: dict[Verdict, str] = {
+    "fake": "Signs of forgery found",
+    "real": "No signs of forgery found",
+    "uncertain": "Undecided",
+    "no_face": "No face found",
+}
+"""Each verdict as a headline."""
+
+SIGNS: dict[Verdict, str] = {"fake": "!", "real": "○", "uncertain": "?", "no_face": "–"}
+"""Each verdict as one character. A clip without signs of forgery gets no check mark: it was not verified."""
+
+BLIND_SPOTS = (
+    "The detector cannot see wholly generated faces, forgeries unlike those it was trained on, or edits "
+    "outside faces, so this does not prove that the clip is genuine."
+)
+"""What a clip without signs of forgery may still hold."""
+
+CAVEAT = (
+    "This is the output of one automatic detector, not proof. It looks for traces that the forgery methods "
+    "it was trained on leave in faces. Other kinds of forgery can go unnoticed, and unusual lighting, "
+    "makeup, filters or compression can look like forgery to it. It does not examine voices, captions, or "
+    "whether a real clip is shown out of context. Consider it together with the clip's source and other "
+    "evidence."
+)
+"""Limits of every verdict."""
+
+LOCAL = "Everything was computed on this computer; neither the clip nor any part of it was sent anywhere."
+"""Where the verdict was computed."""
+
+CREDENTIALS = "Content Credentials are reported alongside the verdict but do not affect it."
+"""Role of the file's Content Credentials."""
+
+HEAT_MAPS = (
+    "Next to each face: the regions that contribute most to a fake score, strongest in red (Grad-CAM), "
+    "relative to the strongest region of that face. It shows where the model looks, not where the image "
+    "was altered."
+)
+"""How to read a heat map."""
+
+_CLOSE = 0.05  # of the probability to a limit of the undecided range
+_MAX_DIFFERING_PEOPLE = 4
+_BETTER_COPY = (
+    "Look for a better copy: the original, or one that no messenger or website has compressed again."
+)
+_BETTER_PART = "Try another part of the clip, in which the face is large, well lit and turned to the camera."
+_ADVICE = {
+    "single_picture": "Look for the video that the image was taken from.",
+    "few_frames": _BETTER_PART,
+    "small_faces": _BETTER_COPY,
+    "blurred_faces": _BETTER_COPY,
+    "unsure_faces": _BETTER_PART,
+    "heavy_compression": _BETTER_COPY,
+    "another_rule": "Score it with the detector's own aggregation rule.",
+}
+_SOURCE = "Find out who published the clip first, and whether other recordings of the same event exist."
+
+
+@dataclass(frozen=True)
+class VerdictWords:
+    """A clip's verdict for readers without knowledge of the field.
+
+    Attributes:
+        kind: The verdict, which decides the color.
+        sign: One character for it.
+        headline: The verdict.
+        meaning: One or two sentences: the probability, the limit it is compared with, what was not seen.
+        interval: How much the probability depends on the choice of frames; empty if unknown.
+        reasons_title: Title of the reasons.
+        reasons: Of an undecided clip, the causes found in it; of others, what limits the verdict.
+        advice: What to try next; empty where there is a decision.
+    """
+
+    kind: Verdict
+    sign: str
+    headline: str
+    meaning: str
+    interval: str
+    reasons_title: str
+    reasons: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def verdict_words(result: ClipResult) -> VerdictWords:
+    """Return a clip's verdict in words.
+
+    Args:
+        result: A scored clip.
+
+    Example:
+        >>> from deepfake_detect.records import DetectorInfo
+        >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
+        >>> words = verdict_words(ClipResult("a.mp4", "no_face", None, 0, (), (), info))
+        >>> words.headline, words.advice[0]
+        ('No face found', 'Check that a face is visible: very small, turned or covered ones can be missed.')
+    """
+    is_undecided = result.verdict == "uncertain"
+    causes = _causes(result) if is_undecided else [(one.kind, one.text) for one in result.warnings]
+    return VerdictWords(
+        kind=result.verdict,
+        sign=SIGNS[result.verdict],
+        headline=HEADLINES[result.verdict],
+        meaning=_meaning(result),
+        interval=_interval(result),
+        reasons_title="Why undecided" if is_undecided else "Limits of this verdict",
+        reasons=tuple(text for _, text in causes),
+        advice=tuple(_advice(result, [kind for kind, _ in causes])),
+    )
+
+
+def _meaning(result: ClipResult) -> str:
+    probability = result.fake_probability
+    if probability is None:
+        return (
+            f"No face was found in the {len(result.frames)} sampled frames. The detector examines faces "
+            "only, so there is no score for this clip."
+        )
+    value, low, high = _distinct(probability, *_band(result))
+    track = result.deciding_track
+    subject = (
+        "the clip" if track is None else person(track.track_id) if len(result.tracks) > 1 else "the face"
+    )
+    if result.verdict == "uncertain":
+        return (
+            f"The fake probability of {subject}, {value}, is between {low} and {high}. There the detector "
+            "was wrong too often, on clips with known labels, to decide."
+        )
+    if result.verdict == "fake":
+        return (
+            f"The detector found traces of forgery in {subject}: the fake probability is {value}, and signs "
+            f"of forgery are reported from {high} on."
+        )
+    return (
+        f"The detector found none of the traces that it knows in {subject}: the fake probability is {value}, "
+        f"below {low}. {BLIND_SPOTS}"
+    )
+
+
+def _interval(result: ClipResult) -> str:
+    if result.fake_probability_interval is None:
+        return ""
+    return (
+        f"Sampling other frames would probably give {percent_range(*result.fake_probability_interval)}. This "
+        "does not include how often the detector is wrong."
+    )
+
+
+def _band(result: ClipResult) -> tuple[float, float]:
+    """Return the probabilities between which a clip is undecided."""
+    return result.detector.uncertain_low, result.detector.uncertain_high
+
+
+def _causes(result: ClipResult) -> list[tuple[str, str]]:
+    """Return kind and text of everything in an undecided clip that kept it from a decision."""
+    causes = [(one.kind, one.text) for one in result.warnings]
+    if len({track.verdict for track in result.tracks}) > 1:
+        causes.append(("people_differ", f"the people differ: {_people(result.tracks)}"))
+    probability, (low, high) = result.fake_probability or 0.0, _band(result)
+    spread = result.fake_probability_interval or (probability, probability)
+    for limit, headline, is_near in (
+        (low, HEADLINES["real"], min(spread) < low or probability - low <= _CLOSE),
+        (high, HEADLINES["fake"], max(spread) >= high or high - probability <= _CLOSE),
+    ):
+        if is_near:
+            text = f"the probability is near {percent(limit)}, the limit of “{headline}”"
+            causes.append(("near_limit", text))
+    if not causes:
+        causes.append(
+            ("weak", "the traces are weak or contradict each other; the clip itself has no known fault")
+        )
+    return causes
+
+
+def _people(tracks: Iterable[TrackScore]) -> str:
+    shown = sorted(tracks, key=lambda track: (not track.decides, -track.num_frames))
+    words = [f"{person(one.track_id)} {percent(one.fake_probability)}" for one in shown]
+    more = ", …" if len(words) > _MAX_DIFFERING_PEOPLE else ""
+    return ", ".join(words[:_MAX_DIFFERING_PEOPLE]) + more
+
+
+def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:
+    """Yield what to try next, each once, the most promising first."""
+    if result.verdict not in ("uncertain", "no_face"):
+        return
+    if result.verdict == "no_face":
+        yield "Check that a face is visible: very small, turned or covered ones can be missed."
+    if result.frames and result.frames[-1].frame_index >= len(result.frames):
+        yield f"Score more frames than these {len(result.frames)}."
+    if len(result.tracks) > 1 and result.deciding_track is not None:
+        yield f"Look at each person: the clip's result is that of {person(result.deciding_track.track_id)}."
+    yield from dict.fromkeys(_ADVICE[kind] for kind in kinds if kind in _ADVICE)
+    yield _SOURCE
+
+
+def percent(probability: float) -> str:
+    r"""Return a probability in percent, on one line; never 0 % or 100 %, as nothing is certain.
+
+    Example:
+        >>> percent(0.876), percent(0.9999), percent(0.0)
+        ('88\xa0%', '99\xa0%', '1\xa0%')
+    """
+    return f"{_digits(probability)}{_NO_BREAK}%"
+
+
+def percent_range(low: float, high: float) -> str:
+    r"""Return an interval of probabilities in percent, on one line.
+
+    Example:
+        >>> percent_range(0.67, 0.82), percent_range(0.981, 0.999)
+        ('67–82\xa0%', '98–99\xa0%')
+    """
+    ends = dict.fromkeys((_digits(low), _digits(high)))
+    return f"{'–'.join(ends)}{_NO_BREAK}%"
+
+
+def _digits(probability: float, *, decimals: int = 0) -> str:
+    least = 10.0**-decimals
+    return f"{min(100 - least, max(least, 100 * probability)):.{decimals}f}"
+
+
+def _distinct(probability: float, *limits: float) -> list[str]:
+    """Return probability and limits in percent, with decimals where it would look equal to a limit."""
+    others = [limit for limit in limits if limit != probability]
+    for decimals in range(4):
+        shown = _digits(probability, decimals=decimals)
+        if shown not in [_digits(limit, decimals=decimals) for limit in others]:
+            break
+    return [f"{_digits(value, decimals=decimals)}{_NO_BREAK}%" for value in (probability, *limits)]
+
+
+def printable(name: str) -> str:
+    r"""Return a clip's name fit to be shown: line breaks and terminal control characters as escapes.
+
+    Example:
+        >>> print(printable("a\nb\x1b[31m.mp4"))
+        a\nb\x1b[31m.mp4
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def person(track_id: int) -> str:
+    """Return the name by which readers know a track: people are counted from 1.
+
+    Example:
+        >>> person(0)
+        'person 1'
+    """
+    return f"person {track_id + 1}"
+
 
 METRIC_WORDS = {
     "auc": "AUC",
@@ -30,4 +288,6 @@ def metric_title(name: str) -> str:
         >>> metric_title("eer")
         'equal error rate'
     """
+    from deepfake_detect.metrics import METRICS  # here: a verdict's words need no metric
+
     return METRIC_WORDS.get(name) or METRICS.find(name).title or name

@@ -24,6 +24,7 @@ from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
 from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DetectorInfo, Frame, InferencePrecision, Verdict
+from deepfake_detect.report.words import HEADLINES, percent
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector
 from deepfake_detect.scoring.options import LiveOptions, ScoringOptions
@@ -53,15 +54,15 @@ class LiveVerdict:
     span_seconds: float
 
     def line(self) -> str:
-        """Return the verdict in one line.
+        r"""Return the verdict in one line.
 
         Example:
             >>> LiveVerdict("fake", 0.91, 40, 1, 125.0, 10.0).line()
-            '2:05  fake, fake probability 0.91 (1 person, 40 frames in the last 10.0 s)'
+            '2:05  Signs of forgery found, 91\xa0% (1 person, 40 frames in the last 10.0 s)'
         """
         minutes, seconds = divmod(int(self.elapsed_seconds), 60)
-        words = "no face" if self.fake_probability is None else f"{self.verdict}, fake probability "
-        words += "" if self.fake_probability is None else f"{self.fake_probability:.2f}"
+        words = HEADLINES[self.verdict]
+        words += "" if self.fake_probability is None else f", {percent(self.fake_probability)}"
         people = f"{self.num_people} {'person' if self.num_people == 1 else 'people'}, "
         return (
             f"{minutes}:{seconds:02}  {words} ({people if self.num_people else ''}"

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.records import FaceScore, FrameScore, QualityWarning, TrackScore, VideoMetadata
+from deepfake_detect.report.words import percent_range
 
 WARNING_KINDS = {
     "single_picture": "a single image, without averaging over frames",
@@ -115,7 +116,7 @@ def rule_warnings(rule: str, own_rule: str) -> Iterator[QualityWarning]:
     if rule != own_rule:
         yield QualityWarning(
             "another_rule",
-            f"the clip's probability was aggregated by {rule}; the threshold and the undecided range were "
+            f"the clip's probability was aggregated by {rule}; the limits of its verdict were "
             f"fitted with {own_rule}",
         )
 
@@ -159,6 +160,5 @@ def _of_interval(interval: tuple[float, float] | None) -> Iterator[QualityWarnin
     if interval is not None and interval[1] - interval[0] > _WIDE_INTERVAL:
         yield QualityWarning(
             "frames_disagree",
-            f"the frames disagree: other frames could give a probability of {interval[0]:.2f} "
-            f"to {interval[1]:.2f}",
+            f"the frames disagree: other frames could give {percent_range(*interval)}",
         )

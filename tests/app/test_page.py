@@ -50,7 +50,12 @@ class PageScorer(FakeScorer):
         moment = {"track_id": 0, "frame_index": 4, "time_seconds": 1.6, "fake_probability": 0.7}
         page = {
             "headline": "Undecided <b>here</b>",
+            "sign": "?",
             "meaning": "It cannot tell.",
+            "interval": "",
+            "reasons_title": "Why undecided",
+            "reasons": ["the face is small"],
+            "advice": ["Look for a better copy."],
             "caveat": "No proof.",
             "verdicts": {"0": "Undecided", "1": "Undecided"},
             "why_no_maps": "",

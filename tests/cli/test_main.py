@@ -11,6 +11,7 @@ import pytest
 
 from deepfake_detect.cli import main
 from deepfake_detect.cli.main import COMMANDS, LAB_COMMANDS
+from deepfake_detect.report.words import HEADLINES
 from tests import media
 from tests.conftest import ROOT
 
@@ -62,7 +63,7 @@ def test_one_clip_gives_an_object_and_pictures(
         *("portrait.json", "portrait_annotated.mp4", "portrait_timeline.png")
     ]
     line = capsys.readouterr().out
-    assert line.startswith(f"{portrait_clip}: {values['verdict']}, fake probability")
+    assert line.startswith(f"{portrait_clip}: {HEADLINES[values['verdict']]}, fake probability")
 
 
 def test_json_on_standard_output_is_all_there_is_on_it(

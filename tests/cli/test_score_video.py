@@ -249,7 +249,7 @@ def test_ctrl_c_ends_a_stream_with_its_last_verdict(
 
     monkeypatch.setattr("deepfake_detect.scoring.watch", interrupted)
     assert score("--live", "0") == 0
-    words = "1:01  real, fake probability 0.25 (1 person, 7 frames in the last 5.0 s)"
+    words = "1:01  No signs of forgery found, 25\xa0% (1 person, 7 frames in the last 5.0 s)"
     assert capsys.readouterr().out.splitlines() == [words, f"last verdict: {words}"]
 
 
@@ -316,4 +316,4 @@ def test_names_of_clips_that_a_number_or_an_ending_would_spoil(
     assert left == {"c", "c_2", "c_2_2", long[:100], "$x^{$字", "line\nend\x1b[31m"}
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(names)
-    assert "/line\\nend\\x1b[31m.mp4: no_face" in lines[-1]
+    assert "/line\\nend\\x1b[31m.mp4: No face found" in lines[-1]

@@ -29,7 +29,7 @@ from deepfake_detect.report.annotate import annotate_video
 from deepfake_detect.report.clip import write_report
 from deepfake_detect.report.key_frames import collect_key_frames, pick_faces
 from deepfake_detect.report.timeline import plot_timeline
-from deepfake_detect.report.verdicts import CAVEAT, percent
+from deepfake_detect.report.words import CAVEAT, HEADLINES, percent, verdict_words
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
 
@@ -63,7 +63,7 @@ def test_a_report_shows_the_result(detector: dfd.Detector, score: dfd.ClipResult
     page = path.read_text("utf-8")
     assert steps == ["reading the faces", "computing heat maps", "hashing the file", "writing the report"]
     for words in (
-        *("Most suspicious frames", "Least suspicious frames", "Limits of this verdict"),
+        *("Most suspicious frames", "Least suspicious frames", verdict_words(score).reasons_title),
         *("not proof", "neither the clip nor any part of it was sent anywhere", "Technical appendix"),
         *(
             percent(score.fake_probability or 0.0),
@@ -144,7 +144,7 @@ def test_a_picture_is_reported(detector: dfd.Detector, portrait: np.ndarray, tmp
 def test_pictures_of_a_score(score: dfd.ClipResult, tmp_path: Path) -> None:
     display = plot_timeline(score)
     (axes,) = display.plot().axes
-    assert score.verdict in axes.get_title()
+    assert HEADLINES[score.verdict] in axes.get_title()
     assert display._repr_png_()[1:4] == b"PNG"
     (person,) = display.people
     assert (person.name, person.frame_indices.tolist()) == ("person 1", [0, 5, 9, 14, 18, 23])

@@ -23,17 +23,22 @@ def score(num_people: int = 1) -> ClipResult:
 
 def test_the_most_important_rows_come_first() -> None:
     assert clip_rows(score(), seconds=2.0) == [
-        ("verdict", "fake: probably forged"),
-        ("fake probability", "0.700 [0.600, 0.800] over frames, of person 1"),
+        ("verdict", "Signs of forgery found"),
+        (
+            "meaning",
+            "The detector found traces of forgery in the face: the fake probability is 70\xa0%, and signs of "
+            "forgery are reported from 60\xa0% on.",
+        ),
+        ("fake probability", "70\xa0% [60–80\xa0%] over frames, of person 1"),
         ("people", "1 person"),
         ("frames with a face", "4 of 8 sampled"),
         ("time", "2.0 s, 4 frames per second"),
-        ("less certain because", "seen in 4 [frames]"),
+        ("limits of this verdict", "seen in 4 [frames]"),
         ("detector", "x 1"),
     ]
     rows = dict(clip_rows(score(2), seconds=2.0))
-    assert rows["people"] == "2 people: person 1 fake 0.70, person 2 fake 0.69"
-    assert dict(clip_rows(score(9), seconds=1.0))["people"].endswith("person 8 fake 0.63, ...")
+    assert rows["people"] == "2 people: person 1 70\xa0%, person 2 69\xa0%"
+    assert dict(clip_rows(score(9), seconds=1.0))["people"].endswith("person 8 63\xa0%, ...")
 
 
 def test_no_face_has_no_probability() -> None:
@@ -41,7 +46,7 @@ def test_no_face_has_no_probability() -> None:
         score(), verdict="no_face", fake_probability=None, num_frames_scored=0, tracks=(), warnings=()
     )
     names = [name for name, _ in clip_rows(none, seconds=1.0)]
-    assert names == ["verdict", "frames with a face", "time", "detector"]
+    assert names == ["verdict", "meaning", "frames with a face", "time", "what to try next", "", "detector"]
 
 
 def test_brackets_are_printed_as_they_are() -> None:

@@ -4,7 +4,6 @@ import { Timeline, clock, percent, person, tone } from "/timeline.js";
 
 const POLL_MILLISECONDS = 400;
 const SEEK_OFFSET_MILLISECONDS = 1; // past the frame's start, so that rounding does not show the frame before
-const SIGNS = { fake: "!", real: "✓", uncertain: "?", no_face: "–" };
 const MAX_KEY_FACES = 6; // of each kind; the report has them all
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const at = (id) => document.getElementById(id);
@@ -151,12 +150,15 @@ async function finish(current) {
 function showVerdict(score, page) {
   const { uncertain_low: low, uncertain_high: high } = score.detector;
   at("verdict").className = `card verdict tone-${score.verdict}`;
-  at("sign").textContent = SIGNS[score.verdict];
+  at("sign").textContent = page.sign;
   at("clip-name").textContent = score.video;
   at("headline").textContent = page.headline;
-  at("meaning").textContent = page.meaning;
-  at("limits-part").hidden = !score.limits.length;
-  at("limits").replaceChildren(...score.limits.map((limit) => make("li", { textContent: limit.text })));
+  at("meaning").textContent = `${page.meaning} ${page.interval}`;
+  at("reasons-title").textContent = page.reasons_title;
+  for (const part of ["reasons", "advice"]) {
+    at(`${part}-part`).hidden = !page[part].length;
+    at(part).replaceChildren(...page[part].map((line) => make("li", { textContent: line })));
+  }
   at("caveat").textContent = page.caveat;
   at("credentials-part").hidden = !page.credentials;
   at("credentials").textContent = page.credentials;
@@ -258,17 +260,17 @@ function showKeyFaces(kind, faces) {
 function showNumbers(score) {
   const { detector } = score;
   const facts = {
-    "fake probability": score.fake_probability === null ? "none: no face" : score.fake_probability.toFixed(3),
+    "fake probability": score.fake_probability === null ? "none: no face" : `${(100 * score.fake_probability).toFixed(1)} %`,
     "frames with a face": `${score.num_frames_scored} of ${score.frames.length} sampled`,
-    threshold: detector.threshold.toFixed(3),
-    "undecided between": `${detector.uncertain_low.toFixed(3)} and ${detector.uncertain_high.toFixed(3)}`,
+    "no signs of forgery": `below ${(100 * detector.uncertain_low).toFixed(1)} %`,
+    "signs of forgery": `from ${(100 * detector.uncertain_high).toFixed(1)} % on`,
     aggregation: detector.aggregation_rule.replaceAll("_", " "),
     detector: `${detector.name} ${detector.version}`,
   };
   at("facts").replaceChildren(...Object.entries(facts).flatMap(
     ([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
   const rows = score.frames.flatMap((frame) => (frame.faces.length ? frame.faces : [null]).map((face) => make("tr", {},
-    ...[clock(frame.time_seconds), frame.frame_index, face ? face.track_id + 1 : "–", face ? face.fake_probability.toFixed(3) : "no face"]
+    ...[clock(frame.time_seconds), frame.frame_index, face ? face.track_id + 1 : "–", face ? `${(100 * face.fake_probability).toFixed(1)} %` : "no face"]
       .map((text) => make("td", { textContent: text })))));
   at("table").tBodies[0].replaceChildren(...rows);
 }

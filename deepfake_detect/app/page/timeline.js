@@ -100,14 +100,13 @@ export class Timeline {
   }
 
   drawAxes() {
-    const { threshold, uncertain_low: low, uncertain_high: high } = this.score.detector;
+    const { uncertain_low: low, uncertain_high: high } = this.score.detector;
     const right = this.width - EDGE.right;
     shape("rect", { class: "band", x: EDGE.left, width: right - EDGE.left, y: this.y(high), height: this.y(low) - this.y(high) }, this.svg);
     for (const value of [0, 0.5, 1]) {
       shape("line", { class: "grid", x1: EDGE.left, x2: right, y1: this.y(value), y2: this.y(value) }, this.svg);
       shape("text", { x: EDGE.left - 6, y: this.y(value) + 4, "text-anchor": "end" }, this.svg).textContent = `${100 * value} %`;
     }
-    shape("line", { class: "threshold", x1: EDGE.left, x2: right, y1: this.y(threshold), y2: this.y(threshold) }, this.svg);
     const marks = Math.max(2, Math.min(6, Math.floor(this.width / 110)));
     for (let mark = 0; mark <= marks; mark += 1) {
       const seconds = (this.duration * mark) / marks;
