@@ -41,6 +41,7 @@ from .records import FAKE as FAKE
 from .records import REAL as REAL
 from .records import ClipResult as ClipResult
 from .records import Face as Face
+from .records import result_schema as result_schema
 from .report.annotate import annotate_video as annotate_video
 from .report.clip import write_report as write_report
 from .report.evaluate import compare as compare

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from deepfake_detect._version import __version__
 from deepfake_detect.errors import OptionError, VideoError
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ REAL = 0
 FAKE = 1
 
 Verdict = Literal["real", "fake", "uncertain", "no_face"]
+
+SCHEMA_VERSION = 1
+"""Of the JSON document of a clip; it grows when a key changes its meaning or is removed."""
 
 InferencePrecision = Literal["fp32", "bf16"]
 """What a detector's layers compute in when it scores."""
@@ -160,17 +166,34 @@ class DetectorInfo:
 
     Attributes:
         name, version: Of the detector.
-        threshold: Probability from which a clip is called fake.
-        uncertain_low, uncertain_high: Strictly between them a clip is called uncertain.
+        uncertain_low, uncertain_high: Strictly between them a clip is called uncertain, from
+            ``uncertain_high`` fake, and else real.
         aggregation_rule: From face probabilities to the clip's.
+        sha256: Of the detector's file, hexadecimal; of the bundled detector the same with every
+            runtime. ``None`` where there is no file.
     """
 
     name: str
     version: str
-    threshold: float
     uncertain_low: float
     uncertain_high: float
     aggregation_rule: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Which bytes were scored.
+
+    Attributes:
+        sha256: Of the content, hexadecimal.
+        size_bytes: Length.
+        modified_time: UTC, ISO 8601, to the microsecond; empty for bytes that were in no file.
+    """
+
+    sha256: str
+    size_bytes: int
+    modified_time: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,10 +211,11 @@ class ClipResult:
         fake_probability_interval: How far the probability depends on the choice of frames: 95 %
             bootstrap interval over the scored frames. It does not include how often the detector is
             wrong. ``None`` if fewer than two frames have a face.
-        runtime: What ran the detector's networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
         warnings: What makes the verdict less certain than its number suggests; ``limits`` in JSON.
-        file_stamp: Size and modification time of the file when it was scored, see :func:`file_stamp`;
-            ``None`` where unknown. Not part of the JSON.
+        runtime: What ran the detector's networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+        file: Which bytes were scored; ``None`` for frames from memory.
+        frame_size: Width and height of an upright frame in pixels; ``None`` without a frame.
+        library_version: Of this library, when the clip was scored.
     """
 
     video: str
@@ -204,7 +228,9 @@ class ClipResult:
     fake_probability_interval: tuple[float, float] | None = None
     warnings: tuple[QualityWarning, ...] = ()
     runtime: str = ""
-    file_stamp: tuple[int, int] | None = field(default=None, repr=False)
+    file: FileFacts | None = None
+    frame_size: tuple[int, int] | None = None
+    library_version: str = __version__
 
     @property
     def deciding_track(self) -> TrackScore | None:
@@ -212,9 +238,17 @@ class ClipResult:
         return next((track for track in self.tracks if track.decides), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as the JSON file holds them; :meth:`from_dict` reads them."""
+        """Return plain values, as the JSON file holds them; :meth:`from_dict` reads them.
+
+        :func:`result_schema` describes them.
+        """
+        detector = self.detector
         return {
+            "schema_version": SCHEMA_VERSION,
+            "library_version": self.library_version,
             "video": self.video,
+            "file": self.file and {"sha256": self.file.sha256, "size_bytes": self.file.size_bytes},
+            "frame_size": self.frame_size and dict(zip(("width", "height"), self.frame_size, strict=True)),
             "verdict": self.verdict,
             "fake_probability": self.fake_probability,
             "fake_probability_interval": _as_list(self.fake_probability_interval),
@@ -241,7 +275,11 @@ class ClipResult:
                 for track in self.tracks
             ],
             "limits": [vars(warning) for warning in self.warnings],
-            "detector": vars(self.detector),
+            "detector": asdict(detector),
+            "decision_rule": {
+                "uncertain_low": detector.uncertain_low,
+                "uncertain_high": detector.uncertain_high,
+            },
             "runtime": self.runtime,
         }
 
@@ -253,16 +291,21 @@ class ClipResult:
     def from_dict(cls, values: Mapping[str, Any]) -> ClipResult:
         """Return the result of :meth:`to_dict`'s values; other keys, such as provenance, are ignored.
 
+        Documents of before there was a ``schema_version`` are read too.
+
         Raises:
-            OptionError: A value is missing or of another type.
+            OptionError: A value is missing or of another type, or a later version wrote them.
 
         Example:
-            >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.7, "mean")
+            >>> info = DetectorInfo("x", "1", 0.4, 0.7, "mean")
             >>> result = ClipResult("a.mp4", "no_face", None, 0, (), (), info)
             >>> ClipResult.from_dict(result.to_dict())
             ClipResult('a.mp4': no_face in 0 frames)
         """
+        if (version := values.get("schema_version", 0)) not in range(SCHEMA_VERSION + 1):
+            raise OptionError("values", f"has schema version {version}", "update deepfake_detect to read it")
         try:
+            size = values.get("frame_size")
             return cls(
                 video=values["video"],
                 verdict=values["verdict"],
@@ -270,10 +313,13 @@ class ClipResult:
                 num_frames_scored=values["num_frames_scored"],
                 frames=tuple(_frame_score(frame) for frame in values["frames"]),
                 tracks=tuple(_track_score(track) for track in values["tracks"]),
-                detector=DetectorInfo(**values["detector"]),
+                detector=_detector_info(values["detector"]),
                 fake_probability_interval=_as_pair(values["fake_probability_interval"]),
                 warnings=tuple(QualityWarning(**warning) for warning in values["limits"]),
                 runtime=values.get("runtime", ""),
+                file=FileFacts(**values["file"]) if values.get("file") else None,
+                frame_size=(size["width"], size["height"]) if size else None,
+                library_version=values.get("library_version", ""),
             )
         except (KeyError, TypeError, ValueError) as error:
             cause = f"is not a clip's result ({type(error).__name__}: {error})"
@@ -310,13 +356,18 @@ class ClipResult:
         return f"ClipResult({self.video!r}: {self.verdict}, {probability}, {people} in {frames})"
 
     def check_file(self) -> None:
-        """Check that the file is still the one that was scored.
+        """Check that the file is still the one that was scored, by its size and modification time.
 
         Raises:
-            VideoError: It has been modified or replaced.
+            VideoError: It has been modified, replaced or removed.
         """
-        if self.file_stamp is not None and self.file_stamp != file_stamp(self.video):
-            raise VideoError(self.video, "has changed since it was read for scoring", "score it again")
+        file = self.file
+        if file is None or not file.modified_time:
+            return
+        path = Path(self.video)
+        now = (path.stat().st_size, modified_time(path)) if path.exists() else None
+        if now != (file.size_bytes, file.modified_time):
+            raise VideoError(path, "has changed since it was read for scoring", "score it again")
 
     def _repr_html_(self) -> str:
         # The view in notebooks; the only import of a later room, listed in tests/test_imports.py.
@@ -325,12 +376,25 @@ class ClipResult:
         return clip_summary(self)
 
 
-def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """Return a file's size in bytes and its modification time in nanoseconds; ``None`` without a file."""
-    if not os.path.exists(path):
-        return None
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns
+def result_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a clip's JSON document.
+
+    Every document of the library, the commands, the page and the HTTP API follows it.
+
+    Example:
+        >>> result_schema()["properties"]["verdict"]["enum"]
+        ['fake', 'real', 'uncertain', 'no_face']
+    """
+    text = resources.files("deepfake_detect").joinpath("result.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def modified_time(path: str | os.PathLike[str]) -> str:
+    """Return when a file was last modified: UTC, ISO 8601, to the microsecond."""
+    seconds, rest = divmod(os.stat(path).st_mtime_ns, 10**9)
+    moment = datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds")
 
 
 def _frame_score(values: Mapping[str, Any]) -> FrameScore:
@@ -340,6 +404,11 @@ def _frame_score(values: Mapping[str, Any]) -> FrameScore:
         FaceScore(**{**face, "box_xyxy": np.array(face["box_xyxy"], np.float32)}) for face in values["faces"]
     )
     return FrameScore(values["frame_index"], values["time_seconds"], faces)
+
+
+def _detector_info(values: Mapping[str, Any]) -> DetectorInfo:
+    older = ("threshold",)  # in documents of before there was a schema_version
+    return DetectorInfo(**{name: value for name, value in values.items() if name not in older})
 
 
 def _track_score(values: Mapping[str, Any]) -> TrackScore:

@@ -18,7 +18,7 @@ from deepfake_detect.report.clip import heat_map_note, report_html
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url
 from deepfake_detect.report.words import CAVEAT, HEADLINES, verdict_words
-from deepfake_detect.scoring.clip_scorer import read_credentials
+from deepfake_detect.scoring.clip_scorer import clip_document, read_credentials
 
 _SIDE = 208
 
@@ -37,7 +37,7 @@ def scored_clip(detector: BaseDetector, result: ClipResult, *, name: str, wants_
     """
     named = replace(result, video=name)
     provenance, credentials = read_credentials(result.video)
-    numbers = {**named.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
+    numbers = clip_document(named, provenance)
     if not wants_page:
         return ScoredClip(numbers)
     key_frames = collect_key_frames(result, detector)

@@ -88,7 +88,7 @@ def plot_timeline(result: ClipResult) -> TimelineDisplay:
 
     Example:
         >>> from deepfake_detect.records import ClipResult, DetectorInfo
-        >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
+        >>> info = DetectorInfo("x", "1", 0.4, 0.6, "mean")
         >>> display = plot_timeline(ClipResult("a.mp4", "no_face", None, 0, (), (), info))
         >>> display.title, display.uncertain_low, len(display.plot().axes)
         ('a.mp4: No face found', 0.4, 1)

@@ -103,7 +103,7 @@ def verdict_words(result: ClipResult) -> VerdictWords:
 
     Example:
         >>> from deepfake_detect.records import DetectorInfo
-        >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
+        >>> info = DetectorInfo("x", "1", 0.4, 0.6, "mean")
         >>> words = verdict_words(ClipResult("a.mp4", "no_face", None, 0, (), (), info))
         >>> words.headline, words.advice[0]
         ('No face found', 'Check that a face is visible: very small, turned or covered ones can be missed.')

@@ -68,6 +68,13 @@ class DetectorFile:
             session = open_session(path, self.runtime, num_threads=num_threads)
             return session, parse_config(path, session.metadata)
 
+    def sha256(self) -> str:
+        """Return the hash of the file; of the bundled detector the same for every runtime."""
+        from deepfake_detect.io.files import sha256_of_file
+
+        with self._opened(BUNDLED) as path:
+            return sha256_of_file(path)
+
     def _opened(self, bundled: str) -> nullcontext[Path]:
         return bundled_detector(bundled) if self.path is None else nullcontext(self.path)  # type: ignore[return-value]
 

@@ -2,7 +2,7 @@ from .batch import default_num_workers as default_num_workers
 from .batch import score_videos as score_videos
 from .clip_scorer import BatchItem as BatchItem
 from .clip_scorer import ClipScorer as ClipScorer
-from .clip_scorer import FileFacts as FileFacts
+from .clip_scorer import clip_document as clip_document
 from .detector import load_detector as load_detector
 from .detector import score_frames as score_frames
 from .detector import score_image as score_image

@@ -9,38 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, WorkerError
 from deepfake_detect.extras import missing_library
 from deepfake_detect.provenance import Provenance, read_provenance
-from deepfake_detect.records import ClipResult
+from deepfake_detect.records import ClipResult, FileFacts
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.outputs import ClipFiles, write_clip_files
-from deepfake_detect.scoring.pipeline import Detector
+from deepfake_detect.scoring.pipeline import Detector, file_facts
 from deepfake_detect.scoring.sources import ClipSource
 
 _T = TypeVar("_T")
 OnStep = Callable[[str, int | None, int | None, str], None]
 """Called with what is done of a clip: step, units done, units in all where known, and the unit or a
 description. Steps are ``"scoring"``, ``"report"`` and ``"annotating"``."""
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """Which bytes were scored.
-
-    Attributes:
-        sha256: Of the content, hexadecimal.
-        size_bytes: Length.
-        modified_time: UTC, ISO 8601, to the microsecond.
-    """
-
-    sha256: str
-    size_bytes: int
-    modified_time: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +36,7 @@ class BatchItem:
         result: Its result; ``None`` when there is none.
         error: Why not; next to a result, what went wrong afterwards in writing files about it.
         seconds: Time it took to score, without a download.
-        file: Which bytes were scored; only where a table of results is written.
+        file: Which bytes were scored; of a failed clip only where a table of results is written.
         provenance: The file's Content Credentials; ``None`` without any that can be read.
         credentials: A summary of them, or why they were not read; empty without any.
         is_resumed: Whether the clip was not scored again because the table of results has it.
@@ -71,11 +55,14 @@ class BatchItem:
         """Return plain values, as JSON files hold them; for a failed clip its name and error."""
         if self.result is None:
             return {"video": self.source, "error": None if self.error is None else str(self.error)}
-        return result_dict(self.result, self.provenance)
+        return clip_document(self.result, self.provenance)
 
 
-def result_dict(result: ClipResult, provenance: Provenance | None) -> dict[str, Any]:
-    """Return a result as plain values, with the file's Content Credentials."""
+def clip_document(result: ClipResult, provenance: Provenance | None) -> dict[str, Any]:
+    """Return the JSON document of a clip: its result with the file's Content Credentials.
+
+    The same for ``--json``, ``--out``, the page and the HTTP API; :func:`result_schema` describes it.
+    """
     return {**result.to_dict(), "provenance": None if provenance is None else provenance.to_dict()}
 
 
@@ -88,7 +75,7 @@ class ClipScorer:
         options: How clips are scored.
         scratch: Existing folder for downloaded clips; each is deleted after it was scored.
         files: Files to write about each clip, by its name.
-        has_file_facts: Whether items get the hash of their file, which reads it once more.
+        has_file_facts: Whether items of failed clips get the hash of their file too.
         on_step: See :data:`OnStep`.
     """
 
@@ -108,17 +95,15 @@ class ClipScorer:
             return BatchItem(source.name, error=_as_error(error, source, source.name))
 
     def _score_file(self, source: ClipSource, path: str) -> BatchItem:
-        item = BatchItem(source.name)
-        if self.has_file_facts and os.path.isfile(path):
-            item = replace(item, file=file_facts(path))
         started = time.perf_counter()
         result, error = _tried(lambda: self._result(path), source, path)
-        item = replace(item, error=error, seconds=time.perf_counter() - started)
+        item = BatchItem(source.name, error=error, seconds=time.perf_counter() - started)
         if result is None:
-            return item
+            has_facts = self.has_file_facts and os.path.isfile(path)
+            return replace(item, file=file_facts(path)) if has_facts else item
         provenance, credentials = read_credentials(path)
         named = replace(result, video=source.name)
-        item = replace(item, result=named, provenance=provenance, credentials=credentials)
+        item = replace(item, result=named, file=result.file, provenance=provenance, credentials=credentials)
         if files := self.files.get(source.name):
             step = self.on_step
             _, error = _tried(
@@ -179,25 +164,6 @@ def _as_error(error: Exception, source: ClipSource, path: str) -> DeepfakeDetect
         return missing_library(source.name, error.name or "")
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return WorkerError(source.name, f"scoring it failed with an internal error ({reason})", "report this bug")
-
-
-def file_facts(path: str | os.PathLike[str]) -> FileFacts:
-    """Return hash, size and time of a file.
-
-    Example:
-        >>> file_facts("examples/demo.mp4").size_bytes > 100_000
-        True
-    """
-    from deepfake_detect.io.files import sha256_of_file  # which loads more than a verdict needs
-
-    return FileFacts(sha256_of_file(path), os.path.getsize(path), modified_time(path))
-
-
-def modified_time(path: str | os.PathLike[str]) -> str:
-    """Return when a file was last modified: UTC, ISO 8601, to the microsecond."""
-    seconds, rest = divmod(os.stat(path).st_mtime_ns, 10**9)
-    moment = datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000)
-    return moment.isoformat(timespec="microseconds")
 
 
 def read_credentials(path: str | os.PathLike[str]) -> tuple[Provenance | None, str]:

@@ -77,10 +77,15 @@ def load_detector(
         from deepfake_detect.device import choose_device
         from deepfake_detect.scoring.torch_detector import TorchClipDetector
 
-        return TorchClipDetector(*file.read_torch(), device=choose_device(device), precision=precision)
-    threads = default_num_threads() if num_threads is None else num_threads
-    session, config = file.open_export(num_threads=threads)
-    return RuntimeClipDetector(session, config, runtime=file.runtime, num_threads=threads)
+        loaded: Detector = TorchClipDetector(
+            *file.read_torch(), device=choose_device(device), precision=precision
+        )
+    else:
+        threads = default_num_threads() if num_threads is None else num_threads
+        session, config = file.open_export(num_threads=threads)
+        loaded = RuntimeClipDetector(session, config, runtime=file.runtime, num_threads=threads)
+    loaded.sha256 = file.sha256()
+    return loaded
 
 
 def ready_detector(

@@ -28,7 +28,7 @@ from deepfake_detect.report.words import HEADLINES, percent
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector
 from deepfake_detect.scoring.options import LiveOptions, ScoringOptions
-from deepfake_detect.scoring.pipeline import Detector, detector_info, verdict_of
+from deepfake_detect.scoring.pipeline import Detector, verdict_of
 
 _TIMEOUT_MILLISECONDS = 10_000
 _PATIENCE_SECONDS = 2.0
@@ -103,9 +103,8 @@ def watch(
     loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
     if loaded.is_sequential:
         raise OptionError("detector", "scores sequences, not single crops", "pass another for live video")
-    config, rule = loaded.config, aggregation_rule or loaded.config.aggregation_rule
-    check_rule(rule)
-    info = detector_info(config, rule)
+    info = loaded.info(aggregation_rule)
+    check_rule(info.aggregation_rule)
     faces = loaded.face_finder(min_face)
     return _verdicts(source, loaded, faces, info, window_seconds)
 

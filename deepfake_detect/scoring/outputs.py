@@ -154,9 +154,9 @@ def write_clip_files(
     named = replace(result, video=name)
     if files.json is not None:
         from deepfake_detect.io.files import write_json
-        from deepfake_detect.scoring.clip_scorer import result_dict
+        from deepfake_detect.scoring.clip_scorer import clip_document
 
-        write_json(files.json, result_dict(named, provenance))
+        write_json(files.json, clip_document(named, provenance))
     if files.timeline is not None:
         from deepfake_detect.report.timeline import plot_timeline
 

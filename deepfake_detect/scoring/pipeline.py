@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -15,23 +15,24 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule, clip_faces, frames_interval
 from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks, track_faces
 from deepfake_detect.images import rgb_uint8
-from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import (
     ClipResult,
     DetectorInfo,
     FaceScore,
+    FileFacts,
     Frame,
     FrameScore,
     TrackScore,
     Verdict,
-    file_stamp,
+    modified_time,
 )
 from deepfake_detect.scoring.inputs import VideoInput, local_file
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.quality import Clip, quality_warnings, rule_warnings, sharpness_of
 from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
-from deepfake_detect.video.files import checked_path
+from deepfake_detect.video.files import check_file, checked_path
 
 _BATCH_SIZE = 32
 
@@ -41,9 +42,11 @@ class Detector(BaseDetector):
 
     Attributes:
         runtime: What runs its networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+        sha256: Of the detector's file, see :class:`records.DetectorInfo`.
     """
 
     runtime: str
+    sha256: str | None = None
 
     @property
     def is_on_gpu(self) -> bool:
@@ -107,15 +110,18 @@ class Detector(BaseDetector):
         rule = self._rule(aggregation_rule)
         with local_file(video) as (path, name):
             path = checked_path("video", path)
-            stamp = file_stamp(path)
+            check_file(path)
+            file = file_facts(path)
             frames = read_frames(path, sampling=policy, allow_truncated=allow_truncated)
             with closing(frames):
                 followed = track_faces(frames, detector=faces, geometry=self.config.geometry)
                 scored = self._score_frames(followed, on_frame)
-            clip = Clip.from_metadata(read_metadata(path), num_bytes=path.stat().st_size)
-            result = replace(self._clip_result(str(path), _people_only(scored), rule, clip), file_stamp=stamp)
+            metadata = read_metadata(path)
+            clip = Clip.from_metadata(metadata, num_bytes=file.size_bytes)
+            found = self._clip_result(str(path), _people_only(scored), rule, clip)
+            result = replace(found, file=file, frame_size=(metadata.width, metadata.height))
             result.check_file()
-        return result if name is None else replace(result, video=name, file_stamp=None)
+        return result if name is None else replace(result, video=name, file=replace(file, modified_time=""))
 
     def score_image(
         self,
@@ -180,19 +186,36 @@ class Detector(BaseDetector):
         if not frames_per_second > 0:
             raise OptionError("frames_per_second", f"is {frames_per_second}", "must be above 0")
         rule = self._rule(aggregation_rule)
-        numbered = (
-            Frame(rgb_uint8(image, subject=f"frame {number}"), number, number / frames_per_second)
-            for number, image in enumerate(frames)
-        )
-        followed = track_faces(numbered, detector=self.face_finder(min_face), geometry=self.config.geometry)
+        sizes: list[tuple[int, int]] = []
+
+        def numbered() -> Iterator[Frame]:
+            for number, image in enumerate(frames):
+                pixels = rgb_uint8(image, subject=f"frame {number}")
+                sizes.append((pixels.shape[1], pixels.shape[0]))
+                yield Frame(pixels, number, number / frames_per_second)
+
+        followed = track_faces(numbered(), detector=self.face_finder(min_face), geometry=self.config.geometry)
         scored = self._score_frames(followed, on_frame)
-        return self._clip_result(name, _people_only(scored), rule, Clip(len(scored)))
+        result = self._clip_result(name, _people_only(scored), rule, Clip(len(scored)))
+        return replace(result, frame_size=sizes[0] if sizes else None)
 
     def check_options(self, *, num_frames: int, aggregation_rule: str | None, min_face: float | None) -> None:
         """Raise OptionError for options with which :meth:`score_video` would fail on every clip."""
         EvenlySpaced(num_frames)
         self.face_finder(min_face)
         self._rule(aggregation_rule)
+
+    def info(self, aggregation_rule: str | None = None) -> DetectorInfo:
+        """Return name, version, hash and decision rule, with an aggregation rule or the detector's own."""
+        config = self.config
+        return DetectorInfo(
+            name=config.name,
+            version=config.version,
+            uncertain_low=config.uncertain_low,
+            uncertain_high=config.uncertain_high,
+            aggregation_rule=aggregation_rule or config.aggregation_rule,
+            sha256=self.sha256,
+        )
 
     def _rule(self, name: str | None) -> str:
         rule = name or self.config.aggregation_rule
@@ -243,7 +266,7 @@ class Detector(BaseDetector):
 
     def _clip_result(self, name: str, frames: tuple[FrameScore, ...], rule: str, clip: Clip) -> ClipResult:
         faces = [face for frame in frames for face in frame.faces]
-        info = detector_info(self.config, rule)
+        info = self.info(rule)
         if not faces:
             return ClipResult(name, "no_face", None, 0, frames, (), info, runtime=self.runtime)
         of_faces: dict[str, Any] = {
@@ -321,25 +344,23 @@ def _people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:
 
 
 def verdict_of(fake_probability: float, detector: DetectorInfo) -> Verdict:
-    """Return the verdict for a probability.
+    """Return the verdict for a probability: the one decision rule everywhere.
 
     Example:
-        >>> info = DetectorInfo("x", "1", 0.5, 0.4, 0.7, "mean")
-        >>> [verdict_of(p, info) for p in (0.1, 0.45, 0.7)]
+        >>> info = DetectorInfo("x", "1", 0.4, 0.7, "mean")
+        >>> [verdict_of(p, info) for p in (0.4, 0.45, 0.7)]
         ['real', 'uncertain', 'fake']
     """
-    if detector.uncertain_low < fake_probability < detector.uncertain_high:
-        return "uncertain"
-    return "fake" if fake_probability >= detector.threshold else "real"
+    if fake_probability >= detector.uncertain_high:
+        return "fake"
+    return "real" if fake_probability <= detector.uncertain_low else "uncertain"
 
 
-def detector_info(config: DetectorConfig, rule: str) -> DetectorInfo:
-    """Return a detector's name and decision rule, with the aggregation rule in use."""
-    return DetectorInfo(
-        name=config.name,
-        version=config.version,
-        threshold=config.threshold,
-        uncertain_low=config.uncertain_low,
-        uncertain_high=config.uncertain_high,
-        aggregation_rule=rule,
-    )
+def file_facts(path: str | os.PathLike[str]) -> FileFacts:
+    """Return hash, size and time of a file.
+
+    Example:
+        >>> file_facts("examples/demo.mp4").size_bytes > 100_000
+        True
+    """
+    return FileFacts(sha256_of_file(path), os.path.getsize(path), modified_time(path))

@@ -19,7 +19,7 @@ WARNING_KINDS = {
     "unsure_faces": "faces of which the face detector is uncertain",
     "heavy_compression": "few bits per pixel, which removes traces and adds others",
     "frames_disagree": "a probability that depends strongly on the choice of frames",
-    "another_rule": "an aggregation rule other than the one the detector's threshold was fitted with",
+    "another_rule": "an aggregation rule other than the one the undecided range was fitted with",
 }
 """Every kind of warning, with a short description."""
 
@@ -111,7 +111,7 @@ def rule_warnings(rule: str, own_rule: str) -> Iterator[QualityWarning]:
 
     Args:
         rule: The rule in use.
-        own_rule: The rule that the detector's threshold and uncertain band were fitted with.
+        own_rule: The rule that the detector's uncertain band was fitted with.
     """
     if rule != own_rule:
         yield QualityWarning(

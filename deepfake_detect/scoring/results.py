@@ -16,7 +16,6 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,10 +27,8 @@ from filelock import FileLock, Timeout
 
 from deepfake_detect.errors import OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
-from deepfake_detect.models.bundled import bundled_detector
-from deepfake_detect.records import ClipResult
-from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
-from deepfake_detect.scoring.clip_scorer import BatchItem, modified_time
+from deepfake_detect.records import ClipResult, modified_time
+from deepfake_detect.scoring.clip_scorer import BatchItem
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.scoring.sources import STANDARD_INPUT, ClipSource
@@ -73,14 +70,10 @@ def run_settings(options: ScoringOptions, detector: Detector) -> dict[str, str]:
         detector: Loaded with them.
     """
     config = detector.config
-    is_bundled = options.detector in (None, DEFAULT_DETECTOR)
-    # The bundled detector has the same hash in every runtime: a table can be continued elsewhere.
-    with bundled_detector() if is_bundled else nullcontext(Path(str(options.detector))) as path:
-        detector_sha256 = sha256_of_file(path)
     min_face = "a tenth of the frame" if options.min_face is None else f"{options.min_face:g} px"
     return {
         "detector": f"{config.name} {config.version}",
-        "detector_sha256": detector_sha256,
+        "detector_sha256": detector.sha256 or "",
         "settings": f"frames={options.num_frames}, "
         f"aggregation={options.aggregation_rule or config.aggregation_rule}, min_face={min_face}, "
         f"allow_truncated={'yes' if options.allow_truncated else 'no'}"

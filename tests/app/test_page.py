@@ -43,10 +43,11 @@ class PageScorer(FakeScorer):
             {"track_id": track, "num_frames": 5 - 3 * track, "fake_probability": 0.4, "decides": track == 0}
             for track in (0, 1)
         ]
-        detector = {"name": "made", "version": "1", "threshold": 0.5, "uncertain_low": 0.3}
+        detector = {"name": "made", "version": "1", "uncertain_low": 0.3}
         detector |= {"uncertain_high": 0.7, "aggregation_rule": "mean"}
         score = {"video": task.name, "verdict": "uncertain", "fake_probability": 0.4, "num_frames_scored": 5}
         score |= {"frames": frames, "tracks": tracks, "limits": [], "detector": detector}
+        score |= {"decision_rule": {"uncertain_low": 0.3, "uncertain_high": 0.7}}
         moment = {"track_id": 0, "frame_index": 4, "time_seconds": 1.6, "fake_probability": 0.7}
         page = {
             "headline": "Undecided <b>here</b>",

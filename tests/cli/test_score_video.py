@@ -17,6 +17,7 @@ from deepfake_detect.cli import main
 from deepfake_detect.cli.printing import LiveLine
 from deepfake_detect.scoring import LiveVerdict
 from tests.conftest import ROOT
+from tests.documents import check_document
 from tests.scoring.servers import serving
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -135,6 +136,8 @@ def test_results_come_in_order_from_several_processes(
     assert score(*arguments) == 2
     values = json.loads(result.read_text())
     assert [one["video"] for one in values] == [str(folder / name) for name in ("b.mp4", "sub/a.mp4")]
+    for document in values:
+        check_document(document)
     assert json.loads((out / "b.json").read_text()) == values[0]
     assert (out / "b_annotated.mp4").stat().st_size > 0
     capsys.readouterr()
@@ -157,6 +160,7 @@ def test_a_file_on_standard_input_is_judged(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
         assert score("-", "--json", "-", "--out", tmp_path / kind, *options) == 0
         values = json.loads(capsys.readouterr().out)
+        check_document(values)
         assert (values["video"], values["num_frames_scored"]) == ("-", 1)
         assert json.loads((tmp_path / kind / "standard_input.json").read_text()) == values
 

@@ -164,7 +164,7 @@ def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipResult:
         for number, value in enumerate(probabilities)
     )
     track = TrackScore(track_id, len(frames), float(np.mean(probabilities)), decides=True)
-    detector = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "mean")
+    detector = DetectorInfo("x", "1", 0.4, 0.6, "mean")
     return dfd.ClipResult("a.mp4", "fake", 0.7, len(frames), frames, (track,), detector)
 
 

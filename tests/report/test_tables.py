@@ -9,7 +9,7 @@ from deepfake_detect.records import ClipResult, DetectorInfo, FrameScore, Qualit
 from deepfake_detect.report.tables import clip_rows, print_clip
 from deepfake_detect.report.terminal import Column, print_markdown, print_table
 
-INFO = DetectorInfo("x", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
+INFO = DetectorInfo("x", "1", 0.4, 0.6, "most_suspicious_track")
 
 
 def score(num_people: int = 1) -> ClipResult:

@@ -22,7 +22,7 @@ from deepfake_detect.records import (
 from deepfake_detect.report.words import BLIND_SPOTS, HEADLINES, SIGNS, verdict_words
 from tests.conftest import ROOT
 
-INFO = DetectorInfo("x", "1", 0.5, 0.37, 0.88, "most_suspicious_track")
+INFO = DetectorInfo("x", "1", 0.37, 0.88, "most_suspicious_track")
 
 
 def clip(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from deepfake_detect.scoring.quality import WARNING_KINDS
 from deepfake_detect.scoring.torch_detector import TorchClipDetector
 from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
 from tests import media
+from tests.documents import check_document
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,17 @@ def test_a_face_in_a_clip_is_scored_as_its_crop_is(detector: dfd.Detector, portr
         assert scored.faces[0].fake_probability == pytest.approx(detector.score_crops([crop])[0], abs=1e-5)
 
 
-def test_the_json_holds_the_contract(detector: dfd.Detector, portrait_clip: Path) -> None:
+def test_the_json_holds_the_contract(
+    detector: dfd.Detector, small_detector: Path, portrait_clip: Path
+) -> None:
     values = json.loads(detector.score_video(portrait_clip, num_frames=2).to_json())
+    check_document(values)
+    assert values["frame_size"] == {"width": 320, "height": 240}
+    content = portrait_clip.read_bytes()
+    assert values["file"] == {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    assert values["detector"]["sha256"] == hashlib.sha256(small_detector.read_bytes()).hexdigest()
+    assert values["decision_rule"] == {"uncertain_low": 0.2, "uncertain_high": 0.8}
+    assert "threshold" not in json.dumps(values)
     assert {
         "video",
         "verdict",
@@ -74,7 +85,7 @@ def test_the_json_holds_the_contract(detector: dfd.Detector, portrait_clip: Path
         "frames",
         "detector",
     } <= values.keys()
-    assert {"name", "version", "threshold"} <= values["detector"].keys()
+    assert {"name", "version", "sha256"} <= values["detector"].keys()
     frame = values["frames"][1]
     assert {"frame_index", "time_seconds", "faces"} <= frame.keys()
     assert frame["time_seconds"] == pytest.approx(23 / 12)
@@ -110,8 +121,8 @@ def test_the_rule_is_selectable_and_named(detector: dfd.Detector, portrait_clip:
         detector.score_video(portrait_clip, aggregation_rule="guess")
 
 
-def test_words_follow_threshold_and_band() -> None:
-    info = DetectorInfo("x", "1", 0.5, 0.3, 0.6, "mean")
+def test_verdicts_follow_the_decision_rule() -> None:
+    info = DetectorInfo("x", "1", 0.3, 0.6, "mean")
     assert [verdict_of(p, info) for p in (0.0, 0.3, 0.31, 0.59, 0.6, 1.0)] == [
         *("real", "real", "uncertain", "uncertain", "fake", "fake")
     ]
@@ -253,7 +264,7 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
     other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
     (limit,) = (limit for limit in other.warnings if limit.kind == "another_rule")
     assert limit.kind in WARNING_KINDS
-    assert "aggregated by median; the threshold and the undecided range were fitted with most" in limit.text
+    assert "aggregated by median; the undecided range was fitted with most" in limit.text
 
 
 def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detector, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def test_a_clip_may_be_a_path_bytes_or_a_binary_file(detector: dfd.Detector, por
     for name, result in found.items():
         assert {**result.to_dict(), "video": ""} == {**wanted.to_dict(), "video": ""}
         assert result.video == name
-        assert result.file_stamp is None
+        assert result.file is not None
+        assert result.file.modified_time == ""
     with pytest.raises(VideoUnreadableError, match="is not a video"):
         detector.score_video(b"hello")
 

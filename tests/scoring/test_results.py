@@ -20,11 +20,11 @@ from deepfake_detect.scoring import (
     ScoringOptions,
     run_settings,
 )
-from deepfake_detect.scoring.clip_scorer import file_facts
+from deepfake_detect.scoring.pipeline import file_facts
 from deepfake_detect.scoring.results import SCHEMA
 
 SETTINGS = {"detector": "small 1", "detector_sha256": "ab", "settings": "frames=3"}
-INFO = DetectorInfo("small", "1", 0.5, 0.4, 0.6, "most_suspicious_track")
+INFO = DetectorInfo("small", "1", 0.4, 0.6, "most_suspicious_track")
 FORMATS = ["csv", "parquet"]
 
 
@@ -178,11 +178,11 @@ def test_another_detector_or_settings_are_refused(name: str, kind: str, tmp_path
 
 
 def test_the_settings_tell_all_that_moves_a_verdict(small_detector: Path) -> None:
-    detector: Any = SimpleNamespace(config=read_detector(small_detector)[1])
+    detector: Any = SimpleNamespace(config=read_detector(small_detector)[1], sha256="ab" * 32)
     plain = ScoringOptions(detector=str(small_detector))
     settings = run_settings(plain, detector)
     assert settings["detector"] == "small 1"
-    assert settings["detector_sha256"] == file_facts(small_detector).sha256
+    assert settings["detector_sha256"] == "ab" * 32
     same = replace(plain, device="cpu", aggregation_rule="most_suspicious_track")
     assert run_settings(same, detector) == settings
     for change in (
