@@ -75,7 +75,8 @@ def _overlap_sql(kind: LeakKind) -> str:
             select hash(key) as hashed from named where key is not null
             group by all having min(split) <> max(split)
         ), repeated as (
-            select * from named where key is not null and hash(key) in (select hashed from several)
+            select file_row_number, video_id, split, key, location from named
+            where key is not null and hash(key) in (select hashed from several)
         ), held as (
             select split, key, min(location) as location from repeated group by all
         ), common as (

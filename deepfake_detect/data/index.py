@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, read_manifest
-from deepfake_detect.data.rows import Rows, read_schema
+from deepfake_detect.data.rows import Rows, check_labels, read_schema
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.io.plain import from_plain
 from deepfake_detect.records import DatasetVideo
 
 _ORIGIN_KEY = b"deepfake_detect.index"
@@ -66,8 +67,10 @@ class VideoIndex(Rows):
     Args:
         path: The Parquet file.
         origin: Layout and splits.
-        filters, sample: See :class:`Rows`.
+        filters, numbers: See :class:`Rows`.
     """
+
+    schema = INDEX_SCHEMA
 
     def __init__(
         self,
@@ -75,13 +78,13 @@ class VideoIndex(Rows):
         origin: IndexOrigin,
         *,
         filters: tuple[str, ...] = (),
-        sample: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
     ) -> None:
-        super().__init__(path, filters=filters, sample=sample)
+        super().__init__(path, filters=filters, numbers=numbers)
         self.origin = origin
 
-    def _with(self, *, filters: tuple[str, ...], sample: np.ndarray | None) -> VideoIndex:
-        return VideoIndex(self.path, self.origin, filters=filters, sample=sample)
+    def _with(self, filters: tuple[str, ...], numbers: np.ndarray) -> VideoIndex:
+        return VideoIndex(self.path, self.origin, filters=filters, numbers=numbers)
 
     def videos(self) -> list[DatasetVideo]:
         """Return the rows as records."""
@@ -141,7 +144,7 @@ def read_index(path: str | os.PathLike[str]) -> VideoIndex:
         Its rows, which are read when they are used.
 
     Raises:
-        ManifestError: The file is missing, damaged, or not an index.
+        ManifestError: The file is missing, damaged, not an index, or has labels other than 0 and 1.
 
     Example:
         >>> import tempfile
@@ -159,9 +162,12 @@ def read_index(path: str | os.PathLike[str]) -> VideoIndex:
     missing = [name for name in INDEX_SCHEMA.names if name not in schema.names]
     if stored is None or missing:
         raise ManifestError(file, "is not an index of videos", "write one with index_dataset")
-    values = json.loads(stored)
-    origin = IndexOrigin(**{**values, "kinds": tuple(values["kinds"]), "roots": tuple(values["roots"])})
-    return VideoIndex(file, origin)
+    try:
+        index = VideoIndex(file, from_plain(IndexOrigin, json.loads(stored)))
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(file, f"its origin cannot be read ({error})", "index again") from error
+    check_labels(index)
+    return index
 
 
 def read_rows(path: str | os.PathLike[str]) -> Manifest | VideoIndex:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepfake_detect.data.rows import Rows, read_schema
+from deepfake_detect.data.rows import Rows, check_labels, read_schema
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.fetch import is_url
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.io.plain import from_plain
 from deepfake_detect.records import CropGeometry
 
 MANIFEST_NAME = "manifest.parquet"
@@ -63,8 +64,11 @@ class Manifest(Rows):
         path: The Parquet file.
         geometry: How the crops were cut.
         codec: How they are stored: ``"png"``, or ``"jpeg-95"`` for quality 95; ``None`` if unknown.
-        filters, sample: See :class:`Rows`.
+        filters, numbers: See :class:`Rows`.
     """
+
+    schema = MANIFEST_SCHEMA
+    later_columns = LATER_COLUMNS
 
     def __init__(
         self,
@@ -73,29 +77,14 @@ class Manifest(Rows):
         *,
         codec: str | None = None,
         filters: tuple[str, ...] = (),
-        sample: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
     ) -> None:
-        super().__init__(path, filters=filters, sample=sample)
+        super().__init__(path, filters=filters, numbers=numbers)
         self.geometry = geometry
         self.codec = codec
 
-    def _with(self, *, filters: tuple[str, ...], sample: np.ndarray | None) -> Manifest:
-        return Manifest(self.path, self.geometry, codec=self.codec, filters=filters, sample=sample)
-
-    @property
-    def table(self) -> pa.Table:
-        """All columns of the rows; reads the file at each access."""
-        return with_later_columns(super().table)
-
-    def columns(self, names: Sequence[str]) -> pa.Table:
-        """Return some columns as a pyarrow table."""
-        absent = set(LATER_COLUMNS) - set(self.column_names)
-        stored = super().columns([name for name in names if name not in absent] or ["video_id"])
-        return with_later_columns(stored).select(list(names))
-
-    def chunks(self, *, num_rows: int = 1_000_000) -> Iterator[pa.Table]:
-        """Yield all columns of the rows in pieces, each of at most ``num_rows`` rows of the file."""
-        return map(with_later_columns, super().chunks(num_rows=num_rows))
+    def _with(self, filters: tuple[str, ...], numbers: np.ndarray) -> Manifest:
+        return Manifest(self.path, self.geometry, codec=self.codec, filters=filters, numbers=numbers)
 
     def split(self, name: str) -> Manifest:
         """Return the rows of one split; for ``"all"`` every row, including rows without a split.
@@ -171,7 +160,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         The rows, which are read when they are used, and the crop geometry.
 
     Raises:
-        ManifestError: The file is missing, damaged, or lacks columns.
+        ManifestError: The file is missing, damaged, lacks columns, or has labels other than 0 and 1.
         FetchError: A URL cannot be downloaded.
 
     Example:
@@ -193,17 +182,16 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     missing = [name for name in required if name not in schema.names]
     if missing:
         raise ManifestError(file, f"lacks the columns {', '.join(missing)}", "extract again")
-    codec = (schema.metadata or {}).get(_CODEC_KEY)
-    return Manifest(file, _read_geometry(file, schema), codec=None if codec is None else codec.decode())
-
-
-def _read_geometry(file: Path, schema: pa.Schema) -> CropGeometry:
-    stored = (schema.metadata or {}).get(_GEOMETRY_KEY)
-    if stored is None:
+    metadata = schema.metadata or {}
+    if _GEOMETRY_KEY not in metadata:
         raise ManifestError(
             file, "does not state how its crops were cut", "write it with deepfake_detect.data.write_manifest"
         )
     try:
-        return CropGeometry(**json.loads(stored))
-    except (TypeError, ValueError) as error:
+        geometry = from_plain(CropGeometry, json.loads(metadata[_GEOMETRY_KEY]))
+        codec = metadata[_CODEC_KEY].decode() if _CODEC_KEY in metadata else None
+    except (ValueError, RecursionError) as error:
         raise ManifestError(file, f"its crop geometry cannot be read ({error})", "extract again") from error
+    manifest = Manifest(file, geometry, codec=codec)
+    check_labels(manifest)
+    return manifest

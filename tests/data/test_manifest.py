@@ -63,6 +63,32 @@ def test_what_is_no_manifest_is_rejected(tmp_path: Path) -> None:
     pq.write_table(MANIFEST_SCHEMA.empty_table(), path)
     with pytest.raises(ManifestError, match="does not state how its crops were cut"):
         read_manifest(path)
+    for stored in ("[]", "{", '{"margin": "2"}', '{"margin": 1.3, "path": "/etc"}', "[" * 100_000):
+        metadata = {b"deepfake_detect.crop_geometry": stored.encode()}
+        pq.write_table(MANIFEST_SCHEMA.empty_table().replace_schema_metadata(metadata), path)
+        with pytest.raises(ManifestError, match="its crop geometry cannot be read"):
+            read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 0, None], "row 2 .from 0. has no label; write 1 for fake, 0 for real"),
+        ([1.0, float("nan"), 0.0], "row 1 .from 0. has no label"),
+        ([0, 1, 2], "row 2 .from 0. has the label 2;"),
+        ([-1, 1, 0], "row 0 .from 0. has the label -1;"),
+        ([0.5, 1.0, 0.0], "row 0 .from 0. has the label 0.5;"),
+        (["fake", "real", "fake"], "row 0 .from 0. has the label 'fake';"),
+    ],
+)
+def test_labels_are_checked_when_a_manifest_is_opened(tmp_path: Path, labels: list, message: str) -> None:
+    path = tmp_path / "manifest.parquet"
+    write_manifest(path, rows_to_table([{"label": 1}] * 3), geometry=CropGeometry())
+    table = pq.read_table(path)
+    table = table.set_column(table.column_names.index("label"), "label", pa.array(labels))
+    pq.write_table(table, path, row_group_size=1)
+    with pytest.raises(ManifestError, match=f"manifest.parquet: {message}"):
+        read_manifest(path)
 
 
 def test_the_codec_is_kept_next_to_the_geometry(tmp_path: Path) -> None:
