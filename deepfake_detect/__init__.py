@@ -13,7 +13,7 @@ The packages, in the order in which they may import one another (those of one li
 
     errors        every exception raised on purpose
     records       what packages pass to one another
-    extras, options, device, images, progress, plugins  options as dataclass fields; small helpers
+    extras, options, device, images, logs, progress, plugins  options as dataclass fields; small helpers
     registry      named parts: backbones, heads, losses, metrics and others
     io, metrics, work  files, URLs and downloads; numbers with intervals; the task runner
     provenance    Content Credentials of a file
@@ -35,7 +35,10 @@ The packages, in the order in which they may import one another (those of one li
     lab           GANs, the small-image classifier, Deep Dream and other experiments
 """
 
+import logging
+
 import lazy_loader
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the caller or -v adds a handler
 # The names stand in __init__.pyi and load on first use: importing torch takes seconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,6 +9,7 @@ from deepfake_detect.errors import OptionError
 _EXTRAS = {
     "app": ("fastapi", "multipart", "python_multipart", "uvicorn"),
     "cluster": ("ray",),
+    "completion": ("shtab",),
     "faiss": ("faiss",),
     "openvino": ("openvino",),
     "provenance": ("c2pa",),

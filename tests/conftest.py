@@ -27,6 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_progress_lines() -> Iterator[None]:
+    """On a slow machine progress lines would stand among the lines that tests compare."""
+    from deepfake_detect import progress
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "_LINE_SECONDS", float("inf"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real clips and crops, which is not part of the project."""

@@ -18,7 +18,7 @@ PACKAGE = Path(deepfake_detect.__file__).parent
 ORDER = [
     ["_version", "errors"],
     ["records"],
-    ["extras", "options", "device", "images", "progress", "plugins"],
+    ["extras", "options", "device", "images", "logs", "progress", "plugins"],
     ["registry"],
     ["io", "metrics", "work"],
     ["provenance"],

@@ -1,8 +1,7 @@
 """The command line: one module a subcommand, arguments in, library calls, words out.
 
-Each module has ``HELP``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``. Exit codes:
-0 done; 1 an audit found a leak; 2 something the user gave could not be used, told in one line on
-standard error; 130 interrupted.
+Each module has a docstring, ``add_arguments(parser)`` and ``run(arguments) -> exit code``; the codes are
+those of ``main.EXIT_CODES``.
 """
 
 from deepfake_detect.cli.main import main

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     _Options = TypeVar("_Options", bound=DataclassInstance)
 
+IS_RARE = "is_rare"
+"""Attribute of a parser's action: whether only ``--help-all`` shows it."""
+
 _PARAMETER = re.compile(r"`(\w+)`")
 
 
@@ -25,6 +28,7 @@ def add_options(
     cls: type[DataclassInstance],
     *,
     leave_out: Collection[str] = (),
+    shown: Collection[str] | None = None,
     is_from_file: bool = False,
 ) -> None:
     """Add the options of a dataclass; those that are not given are absent from the parsed arguments.
@@ -33,12 +37,15 @@ def add_options(
         parser: Parser, or group of one.
         cls: Dataclass whose fields are :func:`options.option`.
         leave_out: Names of fields that the command gives itself.
+        shown: Names of fields that ``--help`` shows, the others being left to ``--help-all``; ``None``
+            shows all.
         is_from_file: Whether a YAML file may give required options too, so that the parser asks for
             none.
     """
     for field in option_fields(cls):
         if not field.option.is_hidden and field.name not in leave_out:
-            _add(parser, field, is_required=field.is_required and not is_from_file)
+            action = _add(parser, field, is_required=field.is_required and not is_from_file)
+            vars(action)[IS_RARE] = shown is not None and field.name not in shown
 
 
 def options_of(
@@ -97,21 +104,19 @@ def in_flags(error: DeepfakeDetectError, parser: argparse.ArgumentParser) -> Dee
 
 def _add(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, field: OptionField, *, is_required: bool
-) -> None:
+) -> argparse.Action:
     described = field.option
     more: dict[str, Any] = {"help": _help(field)}
     is_positional = not field.flag.startswith("-")
     if field.kind is bool and field.is_optional:  # --flag, --no-flag, or neither
         more |= {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}
-        parser.add_argument(field.flag, dest=field.name, **more)
-        return
+        return parser.add_argument(field.flag, dest=field.name, **more)
     if field.kind is bool:
         flag = field.flag
         if field.default is True and described.flag is None:
             flag = f"--no-{field.name.replace('_', '-')}"
         action = "store_false" if field.default is True else "store_true"
-        parser.add_argument(flag, dest=field.name, action=action, default=argparse.SUPPRESS, **more)
-        return
+        return parser.add_argument(flag, dest=field.name, action=action, default=argparse.SUPPRESS, **more)
     if field.is_sequence:
         more["nargs"] = "*" if is_positional or field.is_optional else "+"
     if field.listed and len(field.listed) <= _MOST_CHOICES_SHOWN:
@@ -120,11 +125,10 @@ def _add(
         more["metavar"] = described.metavar or _METAVARS[field.kind]
     more["default"] = argparse.SUPPRESS
     if is_positional:
-        parser.add_argument(field.name, **{**more, "metavar": described.metavar or field.flag.upper()})
-        return
+        return parser.add_argument(field.name, **{**more, "metavar": described.metavar or field.flag.upper()})
     # Values stay text: the dataclass converts and checks them, and its errors name the option.
     # The flag itself comes before its aliases: usage and errors show the first one.
-    parser.add_argument(field.flag, *described.aliases, dest=field.name, required=is_required, **more)
+    return parser.add_argument(field.flag, *described.aliases, dest=field.name, required=is_required, **more)
 
 
 _MOST_CHOICES_SHOWN = 6

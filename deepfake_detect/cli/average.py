@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deepfake_detect.cli.notes import note
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detectors", type=Path, nargs="+", help="detector files of one network")
@@ -26,5 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect import average_detectors
 
     average_detectors(**vars(arguments))
-    print(f"wrote {arguments.out}: the mean of {len(arguments.detectors)} detectors, not calibrated yet")
+    note(f"wrote {arguments.out}: the mean of {len(arguments.detectors)} detectors, not calibrated yet")
     return 0

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.evaluation.options import CalibrationOptions
 from deepfake_detect.io.fetch import path_or_url
 
@@ -41,5 +42,5 @@ def run(arguments: argparse.Namespace) -> int:
         f"uncertain from {config.uncertain_low:.3f} to {config.uncertain_high:.3f}, "
         f"aggregation {config.aggregation_rule}"
     )
-    print(f"wrote {arguments.detector}")
+    note(f"wrote {arguments.detector}")
     return 0

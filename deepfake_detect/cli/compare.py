@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.evaluation.options import ComparisonOptions, ResamplingOptions
 
 
@@ -34,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     comparison = compare(**keywords_of(arguments, ComparisonOptions, ResamplingOptions))
     print(markdown_comparison(comparison))
-    print(f"wrote {arguments.out / 'compare.json'} and compare.html")
+    note(f"wrote {arguments.out / 'compare.json'} and compare.html")
     return 0

@@ -16,6 +16,7 @@ import argparse
 import sys
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.study_options import StudyOptions
 
@@ -25,12 +26,15 @@ _NOT_OFFERED = {
     *("tensorboard", "wandb", "mlflow"),
 }
 
+# The options of train that --help shows.
+_SHOWN = {"manifest", "out", "epochs", "batch_size", "learning_rate", "device"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is compared, and the options of train that are the same for all."""
     add_options(parser, StudyOptions)
     group = parser.add_argument_group("options of train, the same for all")
-    add_options(group, TrainingConfig, leave_out=_NOT_OFFERED)
+    add_options(group, TrainingConfig, leave_out=_NOT_OFFERED, shown=_SHOWN)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,9 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = options_of(StudyOptions, arguments)
     config = options_of(TrainingConfig, arguments, backbone=options.backbones[0])
-    comparison = compare_backbones(config, options, log=print)
+    comparison = compare_backbones(config, options, log=note)
     print_table("", *comparison.table(), caption=comparison.caption(), width=160)
-    print(f"wrote {config.out / 'comparison.csv'}, comparison.md and comparison.png")
+    note(f"wrote {config.out / 'comparison.csv'}, comparison.md and comparison.png")
     for row in comparison.rows:
         if row.reason:
             print(f"error: {row.name}: {row.reason}", file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.arguments import IS_RARE, add_options, options_of
 from deepfake_detect.errors import OptionError
 from deepfake_detect.work.ray_engine import RayOptions
 
@@ -20,13 +20,14 @@ _EXIT_TERMINATED = 143
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--engine`` and the options of a Ray cluster; the command has ``--workers`` and ``--device``."""
     group = parser.add_argument_group("cluster")
-    group.add_argument(
+    engine = group.add_argument(
         "--engine",
         choices=["local", "ray"],
         default="local",
         help="local: this machine (default); ray: workers of a Ray cluster that share the folders",
     )
-    add_options(group, RayOptions)
+    vars(engine)[IS_RARE] = True
+    add_options(group, RayOptions, shown=())
 
 
 def cluster_of(arguments: argparse.Namespace, num_workers: int | None) -> RayOptions | None:

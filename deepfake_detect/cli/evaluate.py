@@ -21,8 +21,12 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.evaluation.options import EvaluationOptions, ResamplingOptions
 from deepfake_detect.io.fetch import path_or_url
+
+# The options that --help shows.
+_SHOWN = {"split", "where", "threshold", "slice_by", "robustness", "device"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
     parser.add_argument("--detector", type=Path, help="detector of any kind (default: the bundled one)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    add_options(parser, EvaluationOptions)
-    add_options(parser, ResamplingOptions)
+    add_options(parser, EvaluationOptions, shown=_SHOWN)
+    add_options(parser, ResamplingOptions, shown=_SHOWN)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,6 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.report.tables import print_evaluation
 
     keywords = keywords_of(arguments, EvaluationOptions, ResamplingOptions)
-    evaluate(**keywords, on_found=print_evaluation, log=print)
-    print(f"wrote {arguments.out / 'metrics.json'} and report.html")
+    evaluate(**keywords, on_found=print_evaluation, log=note)
+    note(f"wrote {arguments.out / 'metrics.json'} and report.html")
     return 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.explanation.options import ExplainOptions
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     for clip, num_people in explained.num_left_out.items():
         print(f"{clip}: {num_people + MAX_PEOPLE} people; the {MAX_PEOPLE} visible most are shown")
     sheet = arguments.out / "heat_maps.png"
-    print(f"wrote {sheet} ({len(explained.crops)} crops) and {sheet.with_suffix('.npz')}")
+    note(f"wrote {sheet} ({len(explained.crops)} crops) and {sheet.with_suffix('.npz')}")
     if explained.num_empty:
         print(f"{explained.num_empty} maps are empty: nothing in these crops is evidence for the target")
     if explained.randomization is not None:

@@ -15,6 +15,7 @@ import argparse
 from dataclasses import asdict
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.errors import OptionError
 from deepfake_detect.runtimes.options import ExportOptions
 
@@ -34,9 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError("format", "or `faces` is required, and not both", "set what to export")
     if arguments.faces is not None:
         for path in export_face_networks(arguments.faces):
-            print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+            note(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
         return 0
     report = export(**asdict(options_of(ExportOptions, arguments)))
-    print(f"wrote {report.path} ({report.num_bytes / 1e6:.1f} MB)")
+    note(f"wrote {report.path} ({report.num_bytes / 1e6:.1f} MB)")
     print(f"{report.agreement.line()} (allowed: {report.tolerance:g})")
     return 0

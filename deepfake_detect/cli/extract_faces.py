@@ -17,6 +17,8 @@ from deepfake_detect.extraction.config import ExtractionConfig, RunOptions
 from deepfake_detect.io.fetch import path_or_url
 from deepfake_detect.options import option_fields
 
+# The options that --help shows.
+_SHOWN = {"split", "dataset", "methods", "num_workers", "device", "person", "num_frames", "margin"}
 _PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
 
 
@@ -29,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=path_or_url, required=True, help="folder for crops and manifest, or its URL"
     )
-    add_options(parser, ReadingOptions)
-    add_options(parser, RunOptions)
+    add_options(parser, ReadingOptions, shown=_SHOWN)
+    add_options(parser, RunOptions, shown=_SHOWN)
     add_engine_arguments(parser)
     person = parser.add_mutually_exclusive_group()
     others = {field.name for field in option_fields(ExtractionConfig)} - {"person"}
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     person.add_argument(
         "--tracks", choices=list(_PERSON_OF_TRACKS), help="main: same as --person largest; all: --person all"
     )
-    add_options(parser, ExtractionConfig, leave_out={"person"})
+    add_options(parser, ExtractionConfig, leave_out={"person"}, shown=_SHOWN)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.data.options import CropImportOptions
 
 
@@ -22,5 +23,6 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.data.rows import count_groups
 
     manifest = import_crops(**keywords_of(arguments, CropImportOptions))
-    print("\n".join([*count_groups(manifest), f"wrote {manifest.path}"]))
+    print("\n".join(count_groups(manifest)))
+    note(f"wrote {manifest.path}")
     return 0

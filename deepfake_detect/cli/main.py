@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from deepfake_detect._version import __version__
 from deepfake_detect.cli.arguments import in_flags
+from deepfake_detect.cli.parser import CommandParser, output_settings
 from deepfake_detect.errors import DeepfakeDetectError
 from deepfake_detect.extras import missing_library
 
@@ -60,6 +61,7 @@ COMMANDS: Mapping[str, Command] = {
     "card": Command("models", f"{_CLI}.card", "show a detector's data, figures, failures and use"),
     "average": Command("models", f"{_CLI}.average", "average the weights of detectors"),
     "export": Command("models", f"{_CLI}.export", "export a detector as ONNX, OpenVINO or torch.export"),
+    "completion": Command("shell", f"{_CLI}.completion", "print a script that completes commands in a shell"),
 }
 _LAB = "deepfake_detect.lab.commands"
 LAB_COMMANDS: Mapping[str, Command] = {
@@ -76,11 +78,20 @@ _GROUPS = {
     "train": "train detectors",
     "evaluate": "evaluate detectors",
     "models": "detectors and backbones",
+    "shell": "more",
     "lab": "lab commands",
 }
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "done, and audit or neighbors --across-splits found what splits share",
+    EXIT_BAD_INPUT: "an error, or some inputs could not be used; standard error says why",
+    _EXIT_INTERRUPTED: "interrupted with Ctrl-C",
+    _EXIT_BROKEN_PIPE: "the reader of the output ended first",
+    143: "ended by SIGTERM",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,15 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: Command, program: str, arguments: Sequence[str]) -> int:
     """Run a command; turn what goes wrong into a line and an exit code."""
-    parser = argparse.ArgumentParser(
-        prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(program, None)
     try:
-        module = importlib.import_module(command.module)
-        parser.description = module.__doc__
-        module.add_arguments(parser)
-        with _plain_warnings():
-            return int(module.run(parser.parse_args(arguments)))
+        parser = parser_of(command, program)
+        given = parser.parse_args(arguments)
+        with _plain_warnings(), output_settings(given):
+            return int(importlib.import_module(command.module).run(given))
     except DeepfakeDetectError as error:
         print(f"error: {in_flags(error, parser)}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -135,6 +143,15 @@ def _run(command: Command, program: str, arguments: Sequence[str]) -> int:
         # The reader of standard output is gone; Python must not write to it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
+
+
+def parser_of(command: Command, program: str) -> CommandParser:
+    """Return the parser of a command; loads its module."""
+    module = importlib.import_module(command.module)
+    parser = CommandParser(program, module.__doc__)
+    module.add_arguments(parser)
+    parser.add_common_options()
+    return parser
 
 
 @contextmanager
@@ -163,17 +180,18 @@ def _overview(arguments: list[str], commands: Mapping[str, Command], program: st
         for group in groups
     ]
     if commands is COMMANDS:
-        blocks.append(
-            "more:\n  lab               GANs, Deep Dream, filters, face maps: 'deepfake-detect lab'"
-        )
+        blocks[-1] += "\n  lab               GANs, Deep Dream, filters, face maps: 'deepfake-detect lab'"
+    codes = "\n".join(f"{code:>5}  {words}" for code, words in EXIT_CODES.items())
+    blocks += [f"exit codes:\n{codes}"]
     parser = argparse.ArgumentParser(
         prog=program,
         description="Detect deepfaked faces in videos and images.",
+        usage=f"{program} COMMAND [options]",
         epilog="\n\n".join([*blocks, f"'{program} COMMAND --help' shows the options of a command."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"deepfake_detect {__version__}")
-    parser.add_argument("command", choices=list(commands), metavar="COMMAND")
+    parser.add_argument("command", choices=list(commands), metavar="COMMAND", help=argparse.SUPPRESS)
     parser.parse_args(arguments)
     raise AssertionError("unreachable: a known command was dispatched before")

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.data.options import MergeOptions
 
 
@@ -26,5 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.data.rows import count_groups
 
     rows = merge_manifests(**keywords_of(arguments, MergeOptions))
-    print("\n".join([*count_groups(rows), f"wrote {rows.num_rows:,} rows to {arguments.out}"]))
+    print("\n".join(count_groups(rows)))
+    note(f"wrote {arguments.out} ({rows.num_rows:,} rows)")
     return 0

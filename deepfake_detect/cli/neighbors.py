@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features.options import NeighborOptions
 
@@ -57,8 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     found, code = answer(**given)
     if path is not None:
         write_json(path, found)
+        note(f"wrote {path}")
     if arguments.sheet is not None and arguments.sheet.is_file():
-        print(f"wrote {arguments.sheet}")
+        note(f"wrote {arguments.sheet}")
     return code
 
 

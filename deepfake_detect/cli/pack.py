@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.data.options import PackOptions
 
 _MAX_NAMED = 10
@@ -31,8 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     report = pack_manifest(**keywords_of(arguments, PackOptions))
     print(
         f"{report.manifest.num_rows:,} crops in {report.num_shards:,} shards, {len(report.unreadable):,} "
-        f"unreadable; manifest in {report.manifest.path}"
+        f"unreadable"
     )
+    note(f"wrote {report.manifest.path}")
     for path in report.unreadable[:_MAX_NAMED]:
         print(f"error: {path}: cannot be read; left out", file=sys.stderr)
     if len(report.unreadable) > _MAX_NAMED:

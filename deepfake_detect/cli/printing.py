@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.arguments import in_flags
+from deepfake_detect.cli.notes import note_aside
 from deepfake_detect.report.tables import clip_line, print_clip
 from deepfake_detect.report.words import printable
 
 if TYPE_CHECKING:
     from deepfake_detect.scoring import BatchItem, LiveVerdict
+    from deepfake_detect.scoring.options import BatchOptions
 
 _STDOUT = Path("-")
 _LINE_SECONDS = 1.0
@@ -26,26 +28,19 @@ class ClipPrinter:
 
     Args:
         clips: The clips as they were named.
-        json: JSON file; ``-`` is standard output, and the lines then go to standard error.
-        results: Table of results.
+        batch: Its options; JSON to ``-`` is standard output, and the lines then go to standard error.
         parser: Has the command's flags, for errors.
     """
 
-    def __init__(
-        self,
-        clips: Sequence[str],
-        *,
-        json: Path | None,
-        results: Path | None,
-        parser: argparse.ArgumentParser,
-    ) -> None:
-        self.prints_json = json == _STDOUT
+    def __init__(self, clips: Sequence[str], batch: BatchOptions, parser: argparse.ArgumentParser) -> None:
+        self.prints_json = batch.json == _STDOUT
         self._clips = clips
-        self._results = results
+        self._batch = batch
         self._parser = parser
         self._is_single = False
+        self._single: BatchItem | None = None
         self._documents: list[dict[str, Any]] = []
-        self._num_items = self._num_resumed = self._num_failed = 0
+        self._num_items = self._num_resumed = self._num_scored = self._num_failed = 0
         self._stream_name = "stderr" if self.prints_json else "stdout"
         self._stream = getattr(sys, self._stream_name)
 
@@ -59,6 +54,7 @@ class ClipPrinter:
         if item.result is not None:
             if self.prints_json:
                 self._documents.append(item.to_dict())
+            self._num_scored += 1
             lines = [clip_line(item.result)]
             lines += [f"  Content Credentials: {item.credentials}"] if item.credentials else []
             # While a progress bar is drawn, rich replaces both streams by its own: right for a
@@ -66,24 +62,45 @@ class ClipPrinter:
             stream = getattr(sys, self._stream_name) if self._stream.isatty() else self._stream
             print("\n".join(lines), file=stream, flush=True)
             if self._is_single:
-                print_clip(item.result, seconds=item.seconds, file=stream)
-        if item.error is not None:
+                self._single = item
+        self._num_failed += item.error is not None
+        if item.error is not None and not item.is_resumed:
             print(f"error: {printable(str(in_flags(item.error, self._parser)))}", file=sys.stderr)
-            self._num_failed += 1
 
     def end(self) -> int:
-        """Print the JSON and a summary; return the exit code."""
+        """Print the table of a single clip, the JSON and a summary; return the exit code.
+
+        Call it when the batch has ended: a table would be printed into the progress bar.
+        """
         from deepfake_detect.scoring.outputs import json_document
 
+        if self._single is not None and self._single.result is not None:
+            print_clip(self._single.result, seconds=self._single.seconds, file=self._stream)
         if self.prints_json and (self._documents or not self._is_single):
             print(json.dumps(json_document(self._documents, is_single=self._is_single), indent=2))
+        self._note_files()
+        results = self._batch.results
         if self._num_resumed:
-            done = f"{self._num_resumed} of {self._num_items} clips"
-            print(f"{done} were already in {self._results}", file=sys.stderr)
-        if self._num_failed and self._results is not None:
-            failed = f"{self._num_failed} of {self._num_items - self._num_resumed} clips"
-            print(f"{failed} could not be scored; the errors are in {self._results}", file=sys.stderr)
+            note_aside(f"{self._num_resumed} of {self._num_items} clips were already in {results}")
+        if self._num_failed and results is not None:
+            failed = f"{self._num_failed} of {self._num_items} clips could not be scored"
+            print(f"{failed}; the errors are in {results}", file=sys.stderr)
         return 2 if self._num_failed else 0
+
+    def _note_files(self) -> None:
+        num_scored = self._num_scored
+        batch, has_all = self._batch, num_scored and not self._num_failed
+        has_new = self._num_items > self._num_resumed
+        written = [
+            batch.results if has_new else None,
+            None if self.prints_json or not num_scored else batch.json,
+        ]
+        written += [batch.report, batch.annotate] if has_all else []
+        for path in filter(None, written):
+            note_aside(f"wrote {path}")
+        if batch.out is not None and num_scored:
+            clips = "1 clip" if num_scored == 1 else f"{num_scored} clips"
+            note_aside(f"wrote {batch.out} (files about {clips})")
 
 
 class LiveLine:

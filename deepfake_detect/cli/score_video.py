@@ -20,13 +20,18 @@ from deepfake_detect.cli.printing import ClipPrinter, LiveLine
 from deepfake_detect.errors import OptionError
 from deepfake_detect.scoring.options import BatchOptions, LiveOptions, ScoringOptions
 
+# The options that --help shows.
+_SHOWN = {
+    *("json", "out", "report", "annotate", "results", "allow_url"),
+    *("detector", "runtime", "device", "num_frames", "allow_truncated", "live"),
+}
 _NOT_LIVE = ("json", "out", "report", "annotate", "results")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clips", nargs="*", metavar="CLIP", help="what to score: see above")
     for options in (BatchOptions, ScoringOptions, LiveOptions):
-        add_options(parser, options)
+        add_options(parser, options, shown=_SHOWN)
     add_engine_arguments(parser)
 
 
@@ -46,7 +51,7 @@ def _run_clips(arguments: argparse.Namespace, scoring: ScoringOptions, batch: Ba
         raise OptionError("clips", "is missing", "name a file, a folder or a URL, or set `live`")
     cluster = cluster_of(arguments, batch.workers)
     add_arguments(parser := argparse.ArgumentParser())
-    printer = ClipPrinter(arguments.clips, json=batch.json, results=batch.results, parser=parser)
+    printer = ClipPrinter(arguments.clips, batch, parser)
     written = replace(batch, json=None) if printer.prints_json else batch
     items = score_videos(
         arguments.clips,

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.data.options import BatchSheetOptions
 
 
@@ -25,5 +26,5 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.forgery.batch_sheet import save_batch_sheet
 
     sheet = save_batch_sheet(**keywords_of(arguments, BatchSheetOptions))
-    print(f"wrote {arguments.out}, {sheet.shape[1]} x {sheet.shape[0]} pixels")
+    note(f"wrote {arguments.out}, {sheet.shape[1]} x {sheet.shape[0]} pixels")
     return 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deepfake_detect.cli.notes import note
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -25,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = write_submission(**vars(arguments))
     print(
         f"{found.num_images:,} images, {found.num_fake:,} called fake, {found.num_without_face:,} without a "
-        f"face and so called real; wrote {arguments.out}"
+        f"face and so called real"
     )
+    note(f"wrote {arguments.out}")
     return 0

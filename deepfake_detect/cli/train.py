@@ -13,13 +13,20 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.training.config import TrainingConfig
+
+# The options that --help shows.
+_SHOWN = {
+    *("manifest", "out", "backbone", "weights", "image_size", "finetune", "epochs", "batch_size"),
+    *("learning_rate", "forgery", "temporal", "device", "seed"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of options; flags override it")
-    add_options(parser, TrainingConfig, is_from_file=True)
+    add_options(parser, TrainingConfig, shown=_SHOWN, is_from_file=True)
     parser.add_argument(
         "--find-learning-rate",
         action="store_true",
@@ -37,5 +44,5 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from deepfake_detect.training.loop import train
 
-    train(config, log=print)
+    train(config, log=note)
     return 0

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.features.options import ClassifierOptions
 
 
@@ -33,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
         settings = ", ".join(f"{key} {value}" for key, value in one.settings.items())
         print(f"{one.classifier}: video AUC {held_out_auc(one).text()} on {one.selected_on}, {settings}")
     chosen = f"{trained.best.classifier}; these videos chose it, so it will do worse on new ones"
-    print(f"wrote {trained.detector_path} ({chosen})")
+    note(f"wrote {trained.detector_path} ({chosen})")
     return 0

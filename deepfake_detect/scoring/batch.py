@@ -76,7 +76,7 @@ def score_videos(
             for more.
         ray: The cluster, for engine ``"ray"``; its machines share the folders of clips and detector.
         results: Table (.csv or .parquet) with one row per clip, written as clips end. Clips that it
-            already has are not scored again; their items have neither result nor error.
+            already has are not scored again; their items have no result, and an error if they failed.
         retry_failed: Also score clips that failed according to the table.
         out: Folder for NAME.json, NAME_timeline.png and NAME_annotated.mp4 of each clip.
         json: JSON file: an object for a single clip, a list otherwise.
@@ -182,7 +182,7 @@ class _Run:
             if table is not None:
                 stack.enter_context(table)
             items = {
-                position: BatchItem(source.name, is_resumed=True)
+                position: BatchItem(source.name, error=table.failure(source), is_resumed=True)
                 for position, source in enumerate(sources)
                 if table is not None and not self._needs(table, source, files)
             }

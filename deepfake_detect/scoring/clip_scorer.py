@@ -39,7 +39,8 @@ class BatchItem:
         file: Which bytes were scored; of a failed clip only where a table of results is written.
         provenance: The file's Content Credentials; ``None`` without any that can be read.
         credentials: A summary of them, or why they were not read; empty without any.
-        is_resumed: Whether the clip was not scored again because the table of results has it.
+        is_resumed: Whether the clip was not scored again because the table of results has it; its
+            error is then that of the earlier run.
     """
 
     source: str

@@ -59,6 +59,9 @@ def check_outputs(options: BatchOptions) -> None:
     """
     if options.retry_failed and options.results is None:
         raise OptionError("retry_failed", "needs a table of results", "set `results` too")
+    if options.report is not None and options.report.suffix.lower() not in (".html", ".htm"):
+        remedy = "must end in .html; for a PDF open that in a browser and print it (Ctrl+P, save as PDF)"
+        raise OptionError("report", f"is {options.report}", remedy)
     if options.annotate is not None and options.annotate.suffix.lower() != ".mp4":
         raise OptionError("annotate", f"is {options.annotate}", "must end in .mp4")
     for option, libraries in _NEEDED_LIBRARIES.items():

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from deepfake_detect.errors import OptionError, OutputError
+from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
 from deepfake_detect.records import ClipResult, modified_time
 from deepfake_detect.scoring.clip_scorer import BatchItem
@@ -149,6 +149,15 @@ class ResultsTable:
         if modified_time(source.path) == row["modified_time"]:
             return False
         return bool(sha256_of_file(source.path) != row["sha256"])
+
+    def failure(self, source: ClipSource) -> DeepfakeDetectError | None:
+        """Return why a clip that is not scored again has no result; ``None`` if it has one."""
+        message = self._rows[_key(source)]["error"]
+        if not message:
+            return None
+        return DeepfakeDetectError(
+            source.name, f"failed before ({message})", "set `retry_failed` to try again"
+        )
 
     def add(self, source: ClipSource, item: BatchItem) -> None:
         """Write the row of a clip; it is on disk when this returns."""

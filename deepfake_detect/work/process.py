@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from deepfake_detect.device import limit_threads
 from deepfake_detect.errors import WorkerError
+from deepfake_detect.logs import show_log, shown_level
 from deepfake_detect.work.messages import (
     Crashed,
     Done,
@@ -61,7 +62,7 @@ class WorkerProcess:
         self._cancelled = _CONTEXT.Event()
         self._process = _CONTEXT.Process(
             target=_serve,
-            args=(theirs, self._cancelled, make_worker, num_threads, on_orphaned),
+            args=(theirs, self._cancelled, make_worker, num_threads, on_orphaned, shown_level()),
             name=name,
             daemon=True,
         )
@@ -148,6 +149,7 @@ def _serve(
     make_worker: Callable[[], Worker],
     num_threads: int | None,
     on_orphaned: Callable[[], None] | None,
+    log_level: int,
 ) -> None:
     """Run in the process: make the worker, then run tasks until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
@@ -160,6 +162,7 @@ def _serve(
         connection.send(Note(value))
 
     set_reporter(send_note)
+    show_log(log_level)
     try:
         worker = _made(connection, make_worker, num_threads)
         while worker is not None:

@@ -88,8 +88,8 @@ def test_good_clips_are_scored_among_bad_ones_and_the_exit_code_tells(
     values = json.loads((tmp_path / "r.json").read_text())
     assert [one["video"] for one in values] == [str(portrait_clip), str(faceless_clip)]
     assert values[1]["verdict"] == "no_face"
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert (len(lines), last) == (3, f"wrote {tmp_path / 'r.json'}")
     for line, clip in zip(lines, (clips[0], text, clips[-1]), strict=True):
         assert line.startswith(f"error: {clip}: ")
         assert "; " in line  # cause; remedy
@@ -219,7 +219,8 @@ def test_a_picture_that_cannot_be_made_costs_no_verdict(
     assert len(json.loads(result.read_text())) == 2
     out, error = capsys.readouterr()
     assert len(out.splitlines()) == 2
-    assert error.splitlines() == ["error: sound: cannot be copied; leave it out"] * 2
+    told = ["error: sound: cannot be copied; leave it out"] * 2
+    assert error.splitlines() == [*told, f"wrote {result}", f"wrote {tmp_path / 'o'} (files about 2 clips)"]
 
 
 def test_names_that_are_no_text_are_shown_escaped(

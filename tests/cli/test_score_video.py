@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 from deepfake_detect.cli import main
-from deepfake_detect.cli.printing import LiveLine
-from deepfake_detect.scoring import LiveVerdict
+from deepfake_detect.cli.printing import ClipPrinter, LiveLine
+from deepfake_detect.scoring import LiveVerdict, score_videos
+from deepfake_detect.scoring.options import BatchOptions
 from tests.conftest import ROOT
 from tests.documents import check_document
 from tests.scoring.servers import serving
@@ -57,7 +59,8 @@ def test_a_folder_becomes_a_table_that_is_gone_on_with(
         str(folder / n) for n in ("b.mp4", "sub/a.mp4")
     ]
     assert error.splitlines()[0].startswith(f"error: {folder / 'bad.mp4'}: ")
-    assert error.splitlines()[1] == f"1 of 3 clips could not be scored; the errors are in {table}"
+    assert error.splitlines()[1:3] == [f"wrote {table}", f"wrote {result}"]
+    assert error.splitlines()[3] == f"1 of 3 clips could not be scored; the errors are in {table}"
     first = rows(table)
     assert [row["path"] for row in first] == [
         str(folder / name) for name in ("b.mp4", "bad.mp4", "sub/a.mp4")
@@ -71,7 +74,7 @@ def test_a_folder_becomes_a_table_that_is_gone_on_with(
     shutil.copyfile(portrait_clip, folder / "new.mp4")
     assert score(folder, "--results", table, *options) == 0
     out, error = capsys.readouterr()
-    assert error == f"2 of 4 clips were already in {table}\n"
+    assert error == f"wrote {table}\n2 of 4 clips were already in {table}\n"
     assert [line.split(":")[0] for line in out.splitlines()] == [
         str(folder / name) for name in ("bad.mp4", "new.mp4")
     ]
@@ -109,10 +112,13 @@ def test_failed_clips_are_tried_again_when_asked(
 ) -> None:
     table = tmp_path / "r.parquet"
     assert score(folder, "--results", table, *options) == 2
-    assert score(folder, "--results", table, *options) == 0
     capsys.readouterr()
+    assert score(folder, "--results", table, *options) == 2  # as long as a clip has no verdict
+    known = f"3 of 3 clips were already in {table}"
+    failed = f"1 of 3 clips could not be scored; the errors are in {table}"
+    assert capsys.readouterr().err.splitlines() == [known, failed]
     assert score(folder, "--results", table, "--retry-failed", *options) == 2
-    assert "1 of 1 clips could not be scored" in capsys.readouterr().err
+    assert "1 of 3 clips could not be scored" in capsys.readouterr().err
 
 
 def test_a_table_of_other_settings_is_refused_in_one_line(
@@ -197,6 +203,10 @@ def test_an_address_without_the_extra_is_refused_before_the_work(
         (["a.mp4", "--retry-failed"], "--retry-failed: needs a table of results; set --results too"),
         (["a.mp4", "--workers", "0"], "--workers: is 0; must be 1 or more"),
         (["a.mp4", "--results", "a.txt"], "--results: is 'a.txt'; must end in .csv or .parquet"),
+        (
+            ["a.mp4", "--report", "r.pdf"],
+            "--report: is r.pdf; must end in .html; for a PDF open that in a bro",
+        ),
         (["a.mp4", "b.mp4", "--report", "r.html"], "--report: is for one clip, and there are 2"),
         (["a.mp4", "--annotate", "r.avi"], "--annotate: is r.avi; must end in .mp4"),
         (
@@ -291,6 +301,18 @@ def test_a_terminal_has_one_line_drawn_anew(
     assert out.count("\r\x1b[2K") == 3
     assert out.endswith("no frame was scored\n")
     assert out.count("\n") == 1
+
+
+def test_the_table_comes_when_the_bar_is_gone(
+    portrait_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed while the bar is drawn, it began at the end of the bar's line."""
+    item = next(iter(score_videos(portrait_clip, num_frames=2)))
+    printer = ClipPrinter([str(portrait_clip)], BatchOptions(), argparse.ArgumentParser())
+    printer.show(item)
+    assert capsys.readouterr().out.count("\n") == 1
+    assert printer.end() == 0
+    assert "frames with a face" in capsys.readouterr().out
 
 
 def test_a_report_of_a_clip_that_is_in_the_table_is_written(

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.lab.options import FaceMapOptions
 
 
@@ -34,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
     options = options_of(FaceMapOptions, arguments)
     from deepfake_detect.lab.face_map import map_faces
 
-    map_faces(arguments.features, arguments.out, options, log=print)
+    map_faces(arguments.features, arguments.out, options, log=note)
     return 0

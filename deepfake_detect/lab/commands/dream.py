@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.lab.options import DreamImageOptions
 
 
@@ -39,5 +40,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = ("backbone", "weights", "detector", "image")
     chosen = {name: getattr(arguments, name) for name in names}
-    dream_image(arguments.out, parse_layers(arguments.layers), options=options, log=print, **chosen)
+    dream_image(arguments.out, parse_layers(arguments.layers), options=options, log=note, **chosen)
     return 0

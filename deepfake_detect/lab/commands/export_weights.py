@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deepfake_detect.cli.notes import note
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two files."""
@@ -20,5 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.models.hdf5_weights import export_weights_h5
 
     num_tensors = export_weights_h5(arguments.weights, arguments.out)
-    print(f"wrote {num_tensors:,} tensors to {arguments.out}")
+    note(f"wrote {num_tensors:,} tensors to {arguments.out}")
     return 0

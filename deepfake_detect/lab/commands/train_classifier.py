@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.lab.options import ClassifierRunConfig
 
 
@@ -28,5 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
     config = options_of(ClassifierRunConfig, arguments)
     from deepfake_detect.lab.classifier import train_classifier_run
 
-    train_classifier_run(arguments.data, arguments.out, config, log=print)
+    train_classifier_run(arguments.data, arguments.out, config, log=note)
     return 0

@@ -11,7 +11,21 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
+from deepfake_detect.cli.notes import note
 from deepfake_detect.lab.gan.config import MNIST_VARIABLE, FakeSetOptions, GanConfig
+
+# The options that --help shows.
+_SHOWN = {
+    "arch",
+    "image_size",
+    "loss",
+    "epochs",
+    "steps",
+    "batch_size",
+    "device",
+    "num_samples",
+    "with_reals",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|FILE",
         help="run of train-classifier, or a detector, whose features and classes evaluate the samples",
     )
-    add_options(parser, GanConfig)
-    add_options(parser, FakeSetOptions)
+    add_options(parser, GanConfig, shown=_SHOWN)
+    add_options(parser, FakeSetOptions, shown=_SHOWN)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,5 +58,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = ("mnist_root", "where", "classifier")
     chosen = {name: getattr(arguments, name) for name in names}
-    train_gan_run(arguments.data, arguments.out, config, fakes=fakes, log=print, **chosen)
+    train_gan_run(arguments.data, arguments.out, config, fakes=fakes, log=note, **chosen)
     return 0
