@@ -20,7 +20,7 @@ RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch 
 WORKDIR /src
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY deepfake_detect deepfake_detect
-RUN pip install --no-cache-dir ".[app,provenance,train]"
+RUN pip install --no-cache-dir ".[app,heic,provenance,train]"
 
 FROM python:${PYTHON_VERSION}-slim
 COPY --from=build /opt/venv /opt/venv

@@ -30,5 +30,5 @@ clean:
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --editable ".[app,cluster,completion,openvino,provenance,remote,test,train,url]"
+	$(BIN)/python -m pip install --editable ".[app,cluster,completion,heic,openvino,provenance,remote,test,train,url]"
 	touch $@

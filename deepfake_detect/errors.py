@@ -4,7 +4,8 @@
     ├── VideoError                  a video file that cannot be used
     │   ├── VideoNotFoundError      no such file (also a FileNotFoundError)
     │   ├── VideoUnreadableError    a file from which no frame can be decoded
-    │   └── VideoTruncatedError     a file with fewer frames than it declares
+    │   ├── VideoTruncatedError     a file that is damaged, or has fewer frames than it declares
+    │   └── VideoLimitError         a file that is larger than the limits of decoding
     ├── ImageError                  a frame or crop of the wrong kind (also a ValueError)
     ├── OptionError                 an option whose value is not allowed (also a ValueError)
     ├── DatasetError                a dataset tree, list or manifest that cannot be used
@@ -62,7 +63,11 @@ class VideoUnreadableError(VideoError):
 
 
 class VideoTruncatedError(VideoError):
-    """A file with fewer frames than it declares."""
+    """A file that is damaged, or has fewer frames than it declares."""
+
+
+class VideoLimitError(VideoError):
+    """A file with more pixels or frames, or that takes longer to decode, than the limits allow."""
 
 
 class ImageError(DeepfakeDetectError, ValueError):

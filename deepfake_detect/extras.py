@@ -11,6 +11,7 @@ _EXTRAS = {
     "cluster": ("ray",),
     "completion": ("shtab",),
     "faiss": ("faiss",),
+    "heic": ("pillow_heif",),
     "openvino": ("openvino",),
     "provenance": ("c2pa",),
     "remote": ("fsspec", "s3fs"),

@@ -57,15 +57,17 @@ class VideoMetadata:
 
     Attributes:
         path: The file.
-        codec: FFmpeg's name of the video codec, such as ``"h264"``.
-        pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p"``.
-        width, height: Size of an upright frame in pixels (after rotation).
+        codec: FFmpeg's name of the video codec, such as ``"h264"``, or the format of an image.
+        pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p"``, or the mode of an image.
+        width, height: Size of a frame in pixels as it is shown: upright, with square pixels.
         rotation_degrees: Counter-clockwise turn applied to show frames upright: 0, 90, 180 or 270.
         frames_per_second: Average frame rate in 1/s; 0.0 if the file does not declare one.
         num_frames: Frames that can be decoded.
         num_frames_declared: Frames that the container declares; ``None`` if it declares none.
         duration_seconds: Time from the first frame to the end of the last, in seconds.
-        is_truncated: Whether frames that the container declares are missing from the file.
+        is_truncated: Whether frames are missing from the file, or it is seen to be damaged without decoding.
+        is_mirrored: Whether frames are mirrored left to right after the turn, to show them as meant.
+        other_streams: Further video streams, which are not read, such as ``"160 x 90 h264"``.
     """
 
     path: Path
@@ -79,6 +81,8 @@ class VideoMetadata:
     num_frames_declared: int | None
     duration_seconds: float
     is_truncated: bool
+    is_mirrored: bool = False
+    other_streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,12 +156,17 @@ def opencv_converts_alike() -> bool:
 
 def set_rotation(path: Path, *, counter_clockwise_degrees: int) -> Path:
     """Patch an MP4's first track so that players turn its pictures by 90, 180 or 270 degrees."""
-    data = bytearray(path.read_bytes())
     angle = math.radians(-counter_clockwise_degrees)  # the matrix turns clockwise
-    cosine, sine = round(math.cos(angle)) << 16, round(math.sin(angle)) << 16
+    cosine, sine = round(math.cos(angle)), round(math.sin(angle))
+    return set_matrix(path, cosine, sine, -sine, cosine)
+
+
+def set_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Patch an MP4's first track: a pixel is shown at x' = a x + c y, y' = b x + d y."""
+    data = bytearray(path.read_bytes())
     # Behind the box's name: version and flags, times, track, duration, layer, volume.
     position = data.index(b"tkhd") + 44
-    matrix = struct.pack(">9i", cosine, sine, 0, -sine, cosine, 0, 0, 0, 1 << 30)
+    matrix = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     data[position : position + len(matrix)] = matrix
     path.write_bytes(bytes(data))
     return path

@@ -14,7 +14,8 @@ HEAD_BYTES = 2**20
 
 # First box of an MP4 or MOV file, after its length; older MOV files have no ``ftyp``.
 _MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"uuid"})
-_STILL_BRANDS = frozenset({b"avif", b"heic", b"heix", b"mif1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _TRANSPORT_PACKET_BYTES = 188
 # Of HLS, DASH, FFmpeg's own list of files, and session descriptions.
 _PLAYLIST_MARKS = (b"#extm3u", b"<mpd", b"ffconcat", b"c=in ip")
@@ -40,6 +41,8 @@ class MediaKind:
 _MP4 = MediaKind("mp4", ".mp4", "video/mp4")
 _QUICKTIME = MediaKind("mp4", ".mov", "video/mp4")
 _AVIF = MediaKind("mp4", ".avif", "image/avif", True)
+_HEIC = MediaKind("mp4", ".heic", "image/heic", True)
+_TIFF = MediaKind("tiff", ".tif", "image/tiff", True)
 _TRANSPORT_STREAM = MediaKind("mpegts", ".ts", "video/mp2t")
 _STARTS = (
     (b"\x1a\x45\xdf\xa3", MediaKind("matroska", ".webm", "video/webm")),
@@ -51,6 +54,14 @@ _STARTS = (
     (b"\xff\xd8\xff", MediaKind("jpeg", ".jpg", "image/jpeg", True)),
     (b"GIF87a", MediaKind("gif", ".gif", "image/gif", True)),
     (b"GIF89a", MediaKind("gif", ".gif", "image/gif", True)),
+    (b"II*\0", _TIFF),
+    (b"MM\0*", _TIFF),
+    (b"II+\0", _TIFF),
+    (b"MM\0+", _TIFF),
+    (b"BM", MediaKind("bmp", ".bmp", "image/bmp", True)),
+    (b"\0\0\0\x0cjP  ", MediaKind("jpeg2000", ".jp2", "image/jp2", True)),
+    (b"P5", MediaKind("pnm", ".pgm", "image/x-portable-graymap", True)),
+    (b"P6", MediaKind("pnm", ".ppm", "image/x-portable-pixmap", True)),
 )
 _RIFF_KINDS = {
     b"AVI ": MediaKind("avi", ".avi", "video/x-msvideo"),
@@ -88,7 +99,8 @@ def container_kind(head: bytes) -> MediaKind | None:
         'avi'
     """
     if head[4:8] == b"ftyp":
-        return _AVIF if head[8:12] in _STILL_BRANDS else _MP4
+        brand = head[8:12]
+        return _AVIF if brand in _AVIF_BRANDS else _HEIC if brand in _HEIC_BRANDS else _MP4
     if head[4:8] in _MP4_BOXES:
         return _QUICKTIME
     if head[:4] == b"RIFF":

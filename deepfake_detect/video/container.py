@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from av.video.stream import VideoStream
 
 from deepfake_detect.errors import VideoUnreadableError
 from deepfake_detect.video.files import check_file, unopened_error
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
 # Tags in an unknown encoding must not make a good video unreadable. PyAV 19 always replaces what it
 # cannot decode and has dropped the argument; earlier versions raise without it.
@@ -28,15 +30,23 @@ av.logging.set_level(av.logging.PANIC)
 
 
 @contextmanager
-def open_container(path: Path, *, ignore_edit_list: bool = False) -> Iterator[InputContainer]:
+def open_container(
+    path: Path, *, max_pixels: int = DEFAULT_LIMITS.max_pixels, ignore_edit_list: bool = False
+) -> Iterator[InputContainer]:
     """Open a media file; it is closed at the end of the block.
+
+    FFmpeg decodes a few frames to open a file: no frame of more than ``max_pixels`` pixels.
 
     Raises:
         VideoNotFoundError, VideoUnreadableError: The file does not exist, or FFmpeg cannot open it.
     """
     check_file(path)
     # A name with %d in it is one image and not a numbered series.
-    options = {"pattern_type": "none", "ignore_editlist": str(int(ignore_edit_list))}
+    options = {
+        "pattern_type": "none",
+        "ignore_editlist": str(int(ignore_edit_list)),
+        "max_pixels": str(max_pixels),
+    }
     try:
         # "file:" keeps names with a colon from being taken for a network address.
         container = av.open(f"file:{path}", mode="r", options=options, **_TAG_OPTIONS)
@@ -64,47 +74,73 @@ def _flush_decoders(container: InputContainer) -> None:
 
 
 @contextmanager
-def open_video(path: Path, *, ignore_edit_list: bool = False) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(
+    path: Path, *, limits: DecodingLimits = DEFAULT_LIMITS, ignore_edit_list: bool = False
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and find its video stream; the container is closed at the end of the block.
 
     Raises:
-        VideoNotFoundError, VideoUnreadableError: See :func:`read_metadata`.
+        VideoNotFoundError, VideoUnreadableError, VideoLimitError: See :func:`read_metadata`.
     """
-    with open_container(path, ignore_edit_list=ignore_edit_list) as container:
-        stream = next(video_streams(container), None)
-        if stream is None:
+    with open_container(path, max_pixels=limits.max_pixels, ignore_edit_list=ignore_edit_list) as container:
+        streams = video_streams(container)
+        if not streams:
             names = {"video": "a cover image"}
             kinds = sorted({names.get(stream.type, stream.type) for stream in container.streams})
             raise VideoUnreadableError(
                 path, f"holds no video stream (only {' and '.join(kinds)})", "pass a video or image file"
             )
+        stream = streams[0]
         if stream.codec_context is None:
             raise VideoUnreadableError(
                 path, "its video codec is not known to this FFmpeg", "convert it to H.264"
             )
+        limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
+        # The size in the packets may be another than the container's.
+        stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
         yield container, stream
 
 
-def video_streams(container: InputContainer) -> Iterator[VideoStream]:
-    """Yield the video streams, without the cover of an audio file, which is stored as one."""
-    return (stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic)
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams, the one that players show first: the default one, then the largest.
+
+    The cover of an audio file, which is stored as a video stream, is not among them.
+    """
+    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+
+    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
+        context = stream.codec_context
+        num_pixels = 0 if context is None else context.width * context.height
+        return context is None, not stream.disposition & Disposition.default, -num_pixels
+
+    return sorted(streams, key=rank)
 
 
-def decode_frames(
-    container: InputContainer, stream: VideoStream, *, is_tolerant: bool
-) -> Iterator[VideoFrame]:
+def decode_packets(
+    container: InputContainer,
+    stream: VideoStream,
+    *,
+    is_tolerant: bool,
+    skip_frame: Callable[[Packet[VideoStream]], str] | None = None,
+) -> Iterator[list[VideoFrame]]:
     """Decode a stream from the current position of its container, in presentation order.
 
     Args:
         container, stream: From :func:`open_video`.
         is_tolerant: Whether to continue after packets that do not decode.
+        skip_frame: Returns FFmpeg's name of the frames that need not be decoded, for each packet.
+
+    Yields:
+        For each packet the frames that became ready.
 
     Raises:
         av.FFmpegError: A packet does not decode and ``is_tolerant`` is false.
     """
     for packet in read_packets(container, stream, is_tolerant=is_tolerant):
-        yield from decode_packet(stream, packet, is_tolerant=is_tolerant)
-    yield from decode_packet(stream, None, is_tolerant=is_tolerant)
+        if skip_frame is not None:
+            stream.codec_context.skip_frame = skip_frame(packet)
+        yield decode_packet(stream, packet, is_tolerant=is_tolerant)
+    yield decode_packet(stream, None, is_tolerant=is_tolerant)
 
 
 def read_packets(
@@ -129,3 +165,8 @@ def decode_packet(
         if not is_tolerant:
             raise
         return []
+
+
+def without_lead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """Leave out the damaged frames with which a recording starts that does not start with a key frame."""
+    return dropwhile(lambda frame: frame.is_corrupt, frames)

@@ -275,7 +275,7 @@ def _with_read_errors(path: Path, packets: Iterator[Packet[Any]]) -> Iterator[Pa
 
 def _start_seconds_of_video(source: InputContainer, audio: AudioStream) -> Fraction:
     """Return the start time of the source's video, or of its audio if it has no video."""
-    stream: Stream = next(video_streams(source), audio)
+    stream: Stream = next(iter(video_streams(source)), audio)
     return (stream.start_time or 0) * (stream.time_base or Fraction(1))
 
 

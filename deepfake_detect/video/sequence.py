@@ -15,13 +15,11 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import cv2
-import numpy as np
-
 from deepfake_detect.errors import VideoUnreadableError
 from deepfake_detect.records import Frame, VideoMetadata
 from deepfake_detect.video.files import IMAGE_SUFFIXES
 from deepfake_detect.video.sampling import Sampling
+from deepfake_detect.video.stills import decode_image
 
 _ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _REMEDY = "download or unpack it again"
@@ -79,11 +77,8 @@ def _frames(sequence: ImageSequence, wanted: Sequence[int]) -> Generator[Frame, 
     names = [sequence.names[index] for index in wanted]
     stored = _from_files(names) if sequence.archive is None else _from_tar(sequence.archive, names)
     for index, (name, data) in zip(wanted, stored, strict=True):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if image is None:
-            path = Path(name) if sequence.archive is None else sequence.archive / name
-            raise VideoUnreadableError(path, "is not a readable image", _REMEDY)
-        yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index, math.nan)
+        path = Path(name) if sequence.archive is None else sequence.archive / name
+        yield Frame(decode_image(data, name=path), index, math.nan)
 
 
 def _from_files(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -15,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from deepfake_detect.errors import OptionError, VideoNotFoundError, VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.records import Frame, VideoMetadata
@@ -27,7 +28,7 @@ from deepfake_detect.video import (
     read_frames,
     read_metadata,
 )
-from deepfake_detect.video.container import decode_frames
+from deepfake_detect.video.container import decode_packets
 from deepfake_detect.video.metadata import scan_video
 from tests.media import (
     cut_off,
@@ -233,7 +234,7 @@ def test_an_image_is_a_clip_of_one_frame(tmp_path: Path, suffix: str) -> None:
     (frame,) = read_frames(path, sampling=EvenlySpaced(8))
     assert (frame.frame_index, frame.time_seconds) == (0, 0.0)
     assert read_number(frame.image) == 42
-    assert np.array_equal(frame.image, opencv_frames(path)[0])
+    assert np.array_equal(frame.image, np.asarray(Image.open(path)))
 
 
 def test_decoding_ends_with_the_last_frame_asked_for(tmp_path: Path) -> None:
@@ -333,9 +334,9 @@ def test_an_image_that_is_lost_without_a_word_is_an_error(
     assert (scan_video(path).timestamps is None) == (name == "a.h264")
 
     def forgetful(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        return (picture for k, picture in enumerate(decode_frames(*args, **kwargs)) if k != 20)
+        return (pictures for k, pictures in enumerate(decode_packets(*args, **kwargs)) if k != 20)
 
-    monkeypatch.setattr("deepfake_detect.video.decode.decode_frames", forgetful)
+    monkeypatch.setattr("deepfake_detect.video.decode.decode_packets", forgetful)
     with pytest.raises(VideoTruncatedError, match="not all of its 40 frames decode"):
         list(read_frames(path))
 
@@ -354,7 +355,7 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
         read_frames(tmp_path / "text.mp4")
 
 
-@pytest.mark.parametrize("name", ["0017_fake.mp4", "003_000.mp4", "multiface.jpg"])
+@pytest.mark.parametrize("name", ["0017_fake.mp4", "003_000.mp4"])
 def test_real_clips_are_those_of_opencv(real_data: Path, name: str) -> None:
     path = real_data / "videos" / name
     frames = {frame.frame_index: frame.image for frame in read_frames(path, sampling=EvenlySpaced(12))}

@@ -1,0 +1,77 @@
+"""How much of a file from a stranger is decoded: options with defaults, checked before the work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from deepfake_detect.errors import VideoLimitError
+from deepfake_detect.options import check_options, option
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class DecodingLimits:
+    """Limits of one clip or image; a larger one is a :class:`VideoLimitError`.
+
+    Raises:
+        OptionError: A limit is out of range.
+
+    Example:
+        >>> DecodingLimits(max_pixels=1_000_000).max_frames
+        1000000
+    """
+
+    max_pixels: int = option(
+        50_000_000,
+        low=1,
+        high=178_956_970,  # where Pillow refuses by itself
+        help="most pixels of a frame or image; the default is more than an 8K frame",
+    )
+    max_frames: int = option(1_000_000, low=1, help="most frames of a clip; the default is 9 hours at 30/s")
+    max_decoding_seconds: float = option(
+        3600.0, above=0, help="most seconds that decoding a clip may take, without those of scoring"
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def check_size(self, path: Path, width: int, height: int) -> None:
+        """Raise VideoLimitError for frames with too many pixels."""
+        if width * height > self.max_pixels:
+            raise VideoLimitError(
+                path,
+                f"has frames of {width} x {height} pixels; {self.max_pixels / 1e6:g} megapixels are allowed",
+                "scale it down, or raise `max_pixels`",
+            )
+
+    def check_count(self, path: Path, num_frames: int) -> None:
+        """Raise VideoLimitError for too many frames."""
+        if num_frames > self.max_frames:
+            raise VideoLimitError(
+                path, f"has more than {self.max_frames} frames", "cut out a part, or raise `max_frames`"
+            )
+
+    def timed(self, path: Path, items: Iterator[_T]) -> Iterator[_T]:
+        """Yield items; raise VideoLimitError when making them has taken too long."""
+        seconds, end = 0.0, object()
+        while True:
+            started = time.perf_counter()
+            item = next(items, end)
+            seconds += time.perf_counter() - started
+            if item is end:
+                return
+            if seconds > self.max_decoding_seconds:
+                raise VideoLimitError(
+                    path,
+                    f"takes more than {self.max_decoding_seconds:g} seconds to decode",
+                    "cut out a part, or raise `max_decoding_seconds`",
+                )
+            yield item  # type: ignore[misc]
+
+
+DEFAULT_LIMITS = DecodingLimits()

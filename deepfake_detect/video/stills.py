@@ -1,0 +1,279 @@
+"""Still and animated images, read by Pillow: the pixels that an image viewer shows.
+
+The EXIF orientation is applied, transparent parts are white, 16 bits are reduced to 8, an animation (GIF,
+WebP, PNG, AVIF) is shown frame by frame; of several pages or views (TIFF, HEIC, MPO) the first is read.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, features
+
+from deepfake_detect.errors import VideoLimitError, VideoUnreadableError
+from deepfake_detect.io.media import container_kind
+from deepfake_detect.records import VideoMetadata
+from deepfake_detect.video.files import file_head, has_gif_end, has_jpeg_end
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
+
+# Container -> Pillow's name of its reader. Only these: others run programs (EPS), or are rare.
+_READERS = {"png": "PNG", "jpeg": "JPEG", "gif": "GIF", "webp": "WEBP", "tiff": "TIFF", "bmp": "BMP"}
+_READERS |= {"jpeg2000": "JPEG2000", "pnm": "PPM"}
+_ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
+_WHITE = (255, 255, 255, 255)
+# What browsers do with animations that declare less.
+_LEAST_MS, _USUAL_MS = 11, 100
+_ORIENTATION = 274  # EXIF's number
+# EXIF orientation -> counter-clockwise turn, and whether the image is mirrored after it.
+_TURNS = {2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True)}
+_TURNS |= {6: (270, False), 7: (90, True), 8: (90, False)}
+_TRUNCATED_IMAGES = threading.Lock()  # Pillow has one switch for all threads
+
+
+@dataclass(frozen=True, eq=False)
+class Still:
+    """What is known of an image after it was decoded once.
+
+    Attributes:
+        metadata: ``is_truncated`` is whether there is ``damage``.
+        times_ms: Start of each frame of an animation; ``None`` for a single image.
+        damage: What is wrong with the file; ``None`` for an intact one.
+        pixels: RGB uint8 (H, W, 3) of a single image.
+    """
+
+    metadata: VideoMetadata
+    times_ms: tuple[int, ...] | None
+    damage: str | None
+    pixels: np.ndarray | None
+
+
+def is_still(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of an image."""
+    kind = container_kind(head)
+    return kind is not None and kind.is_image
+
+
+def decode_image(data: bytes, *, name: Path, limits: DecodingLimits = DEFAULT_LIMITS) -> np.ndarray:
+    """Decode an image file's first frame to upright RGB uint8 (H, W, 3).
+
+    Raises:
+        VideoUnreadableError: It is damaged, or not an image of a known format.
+        VideoLimitError: It has too many pixels.
+    """
+    with _opened(name, data, limits) as image, _as_unreadable(name):
+        return _rgb(image)
+
+
+def scan_still(path: Path, limits: DecodingLimits) -> Still:
+    """Decode an image file once.
+
+    Raises:
+        VideoUnreadableError: Nothing of it decodes.
+        VideoLimitError: It exceeds the limits.
+    """
+    data = file_head(path, -1)
+    with _opened(path, data, limits) as image:
+        count = _num_frames(image)
+        limits.check_count(path, count)
+        turn, is_mirrored = _turn(image)
+        format_, mode = str(image.format), image.mode
+        damage = _damage(image, data)
+        durations: list[int] = []
+        pixels = np.empty((0, 0, 3), np.uint8)
+        try:
+            for pixels, duration in limits.timed(path, _frames(image, count)):  # noqa: B007
+                durations.append(duration)
+        except VideoLimitError:
+            raise
+        except _DECODING_ERRORS as error:
+            damage = damage or f"is damaged ({_reason(error)})"
+    if not durations:
+        with _opened(path, data, limits) as image, _tolerant(), _as_unreadable(path):
+            pixels, durations = _rgb(image), [0]
+    is_single = count == 1
+    seconds = 0.0 if is_single else sum(durations) / 1000
+    metadata = VideoMetadata(
+        path=path,
+        codec=format_.lower(),
+        pixel_format=mode,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        rotation_degrees=turn,
+        frames_per_second=len(durations) / seconds if seconds else 0.0,
+        num_frames=len(durations),
+        num_frames_declared=None if is_single else count,
+        duration_seconds=seconds,
+        is_truncated=damage is not None,
+        is_mirrored=is_mirrored,
+    )
+    starts = None if is_single else tuple(int(start) for start in np.cumsum([0, *durations[:-1]]))
+    return Still(metadata, starts, damage, pixels if is_single else None)
+
+
+def read_still(
+    still: Still, wanted: Sequence[int], limits: DecodingLimits
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the wanted frames with their indices, in order, as far as they decode."""
+    if still.pixels is not None:
+        yield from ((index, still.pixels) for index in wanted)
+        return
+    path, left = still.metadata.path, set(wanted)
+    with _opened(path, file_head(path, -1), limits) as image:
+        frames = limits.timed(path, _frames(image, max(left, default=-1) + 1, wanted=left))
+        for index, (pixels, _) in enumerate(frames):
+            if index in left:
+                yield index, pixels
+
+
+@contextmanager
+def _opened(path: Path, data: bytes, limits: DecodingLimits) -> Iterator[Image.Image]:
+    """Open an image; its size is checked before it is decoded."""
+    kind = container_kind(data)
+    if kind is None or not kind.is_image:
+        raise VideoUnreadableError(path, "is not a readable image", "convert it to PNG or JPEG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the size, which has its own limit, and odd tags
+        reader = _READERS.get(kind.container) or _heif_reader(path, data)
+        try:
+            with _as_unreadable(path):
+                image = Image.open(io.BytesIO(data), formats=(reader,))
+        except VideoUnreadableError as error:
+            if isinstance(error.__cause__, Image.DecompressionBombError):
+                raise VideoLimitError(
+                    path,
+                    f"has too many pixels; {limits.max_pixels / 1e6:g} megapixels are allowed",
+                    "scale it down",
+                ) from error
+            raise
+        with image:
+            limits.check_size(path, *image.size)
+            yield image
+
+
+def _heif_reader(path: Path, data: bytes) -> str:
+    """Return Pillow's name of the reader of an AVIF or HEIC image."""
+    if b"avi" in data[8 : int.from_bytes(data[:4], "big")]:  # among the formats it says to be compatible with
+        if not features.check("avif"):
+            raise VideoUnreadableError(
+                path, "is an AVIF image, which this Pillow does not read", "update Pillow"
+            )
+        return "AVIF"
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise VideoUnreadableError(
+            path, "is a HEIC image, which pillow-heif reads", "install the extra 'heic' (docs/install.md)"
+        ) from error
+    pillow_heif.register_heif_opener()
+    return "HEIF"
+
+
+# Pillow's readers raise whatever comes to hand on malformed files, from struct.error to RuntimeError.
+_DECODING_ERRORS = (Exception,)
+
+
+@contextmanager
+def _as_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DECODING_ERRORS as error:
+        raise VideoUnreadableError(
+            path, f"is not a readable image ({_reason(error)})", "download the file again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "its header is damaged"
+    return (str(error) or type(error).__name__).splitlines()[0][:120]
+
+
+@contextmanager
+def _tolerant() -> Iterator[None]:
+    """Let Pillow decode what is there of a truncated image."""
+    with _TRUNCATED_IMAGES:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _num_frames(image: Image.Image) -> int:
+    if image.format not in _ANIMATED:
+        return 1  # pages, views and thumbnails are not shown one after the other
+    return int(getattr(image, "n_frames", 1)) - _first(image)
+
+
+def _first(image: Image.Image) -> int:
+    """Return the index of the first frame: an animated PNG may begin with one that is not part of it."""
+    return int(bool(getattr(image, "default_image", False)))
+
+
+def _frames(
+    image: Image.Image, count: int, *, wanted: set[int] | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the first frames with their durations in milliseconds; only wanted ones are converted."""
+    if count == 1:
+        yield _rgb(image), 0
+        return
+    empty = np.empty((0, 0, 3), np.uint8)
+    for index in range(count):
+        image.seek(_first(image) + index)
+        image.load()
+        duration = int(image.info.get("duration") or 0)
+        is_wanted = wanted is None or index in wanted
+        yield _rgb(image) if is_wanted else empty, duration if duration >= _LEAST_MS else _USUAL_MS
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Convert a decoded frame to upright RGB uint8 (H, W, 3)."""
+    image.load()
+    upright = _upright(image)
+    if upright.mode.startswith("I") or upright.mode == "F":
+        values = np.asarray(upright)  # (H, W): 16 bits, or a float in [0, 1]
+        scaled = values >> 8 if values.dtype.kind in "iu" else np.nan_to_num(values) * 255
+        return np.repeat(np.clip(scaled, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if upright.has_transparency_data:
+        over = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
+    return np.array(upright.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODING_ERRORS:
+        return image  # as viewers do with a malformed tag
+
+
+def _turn(image: Image.Image) -> tuple[int, bool]:
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1), (0, False))
+    except _DECODING_ERRORS:
+        return 0, False
+
+
+def _damage(image: Image.Image, data: bytes) -> str | None:
+    """Return what is wrong with a file that Pillow would decode without an error."""
+    ends_early = "the file ends too early"
+    if image.format == "GIF" and not has_gif_end(data):
+        return ends_early
+    if image.format in ("JPEG", "MPO") and not has_jpeg_end(data):
+        return ends_early
+    if image.format == "WEBP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        return ends_early
+    if image.format == "PNG":
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
+                copy.verify()  # the checksum of every part
+        except _DECODING_ERRORS as error:
+            return f"is damaged ({_reason(error)})"
+    return None
