@@ -58,7 +58,7 @@ class VideoMetadata:
     Attributes:
         path: The file.
         codec: FFmpeg's name of the video codec, such as ``"h264"``, or the format of an image.
-        pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p"``, or the mode of an image.
+        pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p"``, or an image's mode.
         width, height: Size of a frame in pixels as it is shown: upright, with square pixels.
         rotation_degrees: Counter-clockwise turn applied to show frames upright: 0, 90, 180 or 270.
         frames_per_second: Average frame rate in 1/s; 0.0 if the file does not declare one.
