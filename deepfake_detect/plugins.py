@@ -11,10 +11,13 @@ They are loaded once, when a registry is first asked for something that is not b
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+
+_log = logging.getLogger(__name__)
 
 GROUP = "deepfake_detect.plugins"
 _OWN = __name__.partition(".")[0]
@@ -95,6 +98,7 @@ def _load(entry: EntryPoint, failures: dict[str, str]) -> None:
         loaded = entry.load()
         if callable(loaded):
             loaded()
+        _log.info("loaded the plug-in %s", package)
     except Exception as error:  # a plug-in is other people's code: no failure of it may stop a command
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         failures[package] = reason

@@ -10,6 +10,7 @@ Intervals of all levels resample whole videos, or all videos of a person togethe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,8 @@ from deepfake_detect.metrics import (
 )
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate_scores(
@@ -108,6 +111,7 @@ def evaluate_scores(
         (1.0, 1.0)
     """
     ResamplingOptions(resample, num_resamples, seed)
+    _log.info("%d faces, threshold %.3f, aggregation %s", len(table.label), threshold, aggregation_rule)
     videos = video_samples(table, aggregation_rule=aggregation_rule, weights=aggregation_weights)
     _check_coverage(coverage, videos.video_id)
     names = metric_names(tuple(metrics))

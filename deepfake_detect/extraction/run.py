@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from deepfake_detect.io.files import file_lock, make_folder, read_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.work import Engine, RayOptions, TaskFailure, map_tasks, ray_cluster
+
+_log = logging.getLogger(__name__)
 
 _MAX_NAMED_FAILURES = 10
 
@@ -156,12 +159,14 @@ class _Run:
             if not is_done(self.out, video, there=there)
         ]
         num_done = len(self.videos) - len(jobs)
+        _log.info("%d videos to extract, %d done before", len(jobs), num_done)
         keep_freed_memory()  # page faults of a new frame cost a tenth of the time of reading it
         try:
             with progress_bar(enabled=show_progress) as progress:
                 task = progress.add_task("videos", total=len(self.videos), completed=num_done, note="")
                 for name in self._ends(jobs):
                     progress.update(task, advance=1, note=name)
+                    _log.info("extracted %s", name)
         finally:
             self._sum_up([job.video for job in jobs])
         out = self.out if self.remote.out is None else self.remote.out.url

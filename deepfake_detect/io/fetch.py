@@ -14,6 +14,7 @@ import errno
 import functools
 import importlib.util
 import io
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from deepfake_detect.progress import progress_bar
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+_log = logging.getLogger(__name__)
 
 _OFFLINE = "DEEPFAKE_DETECT_OFFLINE"
 _LOCAL_PROTOCOLS = ("file", "local", "memory")
@@ -89,6 +92,7 @@ def fetch_file(
         make_folder(target.parent)
         with FileLock(target.with_name(f".{name}.lock")), progress_bar(enabled=show_progress) as progress:
             if not target.is_file():
+                _log.info("downloading %s to %s", url, target)
                 task = progress.add_task(name, total=None, note="bytes")
                 _download_checked(
                     url,
@@ -99,6 +103,7 @@ def fetch_file(
                 )
                 return target
     _check_sha256(target, sha256)
+    _log.debug("%s is in the cache: %s", url, target)
     return target
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 import platformdirs
 
 from deepfake_detect.errors import DeepfakeDetectError, OutputError
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -61,6 +64,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, target)
+        _log.debug("wrote %s", target)
     except OSError as error:
         if isinstance(error, DeepfakeDetectError):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +27,8 @@ from deepfake_detect.models.heads import HEADS
 from deepfake_detect.models.sequence import build_untrained
 from deepfake_detect.models.spec import ModelSpec
 from deepfake_detect.plugins import PluginPart
+
+_log = logging.getLogger(__name__)
 
 _NETWORK_PARTS = {registry.option: registry for registry in (BACKBONES, HEADS)}
 _AGGREGATION = "aggregation_rule"
@@ -87,6 +90,7 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
         ) from error
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         raise CheckpointError(file, "holds weights that are not finite", "train it again")
+    _log.debug("read the detector %s", file)
     _check_plugins(file, config)
     try:
         model = _build(config.model, tensors)

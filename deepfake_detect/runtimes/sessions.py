@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepfake_detect.errors import CheckpointError, OptionError
+
+_log = logging.getLogger(__name__)
 
 RUNTIMES = ("onnx", "openvino")
 """The runtimes of exported detectors: ONNX Runtime, OpenVINO."""
@@ -58,6 +61,7 @@ def open_session(path: Path, runtime: str, *, num_threads: int, num_callers: int
     """
     if runtime not in RUNTIMES:
         raise OptionError("runtime", f"is {runtime!r}", f"must be one of {', '.join(RUNTIMES)}")
+    _log.debug("opening %s in %s with %d threads", path, runtime, num_threads)
     kind = _OnnxSession if runtime == "onnx" else _OpenVinoSession
     try:
         return kind(path, num_threads, num_callers)

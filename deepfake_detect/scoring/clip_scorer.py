@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.outputs import ClipFiles, write_clip_files
 from deepfake_detect.scoring.pipeline import Detector, file_facts
 from deepfake_detect.scoring.sources import ClipSource
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 OnStep = Callable[[str, int | None, int | None, str], None]
@@ -99,6 +102,8 @@ class ClipScorer:
         started = time.perf_counter()
         result, error = _tried(lambda: self._result(path), source, path)
         item = BatchItem(source.name, error=error, seconds=time.perf_counter() - started)
+        verdict = "failed" if result is None else result.verdict
+        _log.info("%s: %s after %.2f s", source.name, verdict, item.seconds)
         if result is None:
             has_facts = self.has_file_facts and os.path.isfile(path)
             return replace(item, file=file_facts(path)) if has_facts else item

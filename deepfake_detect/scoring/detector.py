@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from deepfake_detect.scoring.pipeline import Detector
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 DetectorInput = str | os.PathLike[str] | Detector | None
 """A loaded detector, or what :func:`load_detector` loads."""
@@ -85,6 +88,7 @@ def load_detector(
         session, config = file.open_export(num_threads=threads)
         loaded = RuntimeClipDetector(session, config, runtime=file.runtime, num_threads=threads)
     loaded.sha256 = file.sha256()
+    _log.info("detector %s %s in %s", loaded.config.name, loaded.config.version, file.runtime)
     return loaded
 
 

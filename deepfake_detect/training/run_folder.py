@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from typing import Any
 
 from deepfake_detect.errors import CheckpointError, OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
+
+_log = logging.getLogger(__name__)
 
 STATE_NAME = "state.pt"
 OPTIONS_NAME = "config.json"
@@ -62,6 +65,7 @@ class RunFolder:
         make_folder(self.path)
         with open(self.path / LOG_NAME, "a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+        _log.info("%s", line)
         if self.echo is not None:
             self.echo(line)
 

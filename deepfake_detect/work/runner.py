@@ -7,6 +7,7 @@ A task that has crashed several workers is given up, and that is its result.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ from deepfake_detect.errors import OptionError, WorkerError
 from deepfake_detect.work.messages import Crashed, Done, Message, Note, Ready, set_reporter
 from deepfake_detect.work.process import WorkerProcess, wait_for_messages
 from deepfake_detect.work.ray_engine import RayOptions, RayWorkers, ray_cluster
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -238,6 +241,7 @@ class _Scheduler(Generic[T]):
             worker.give(attempt.task)
             self._working[worker] = attempt
         while len(self._starting) < len(self._waiting) and self._num_alive() < self._engine.num_workers:
+            _log.debug("starting worker %d of %d", self._num_alive() + 1, self._engine.num_workers)
             self._starting.add(self._engine.start())
         return bool(self._waiting or self._working)
 
@@ -271,6 +275,7 @@ class _Scheduler(Generic[T]):
             yield from self._crashed(self._working.pop(worker), message)
 
     def _crashed(self, attempt: _Attempt[T], message: Crashed) -> Iterator[tuple[T, Any | TaskFailure]]:
+        _log.info("a worker crashed (%s), attempt %d of its task", message.cause, attempt.num_started)
         if attempt.num_started < self._max_attempts:
             self._waiting.append(attempt)
         else:

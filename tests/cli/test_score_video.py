@@ -343,3 +343,16 @@ def test_names_of_clips_that_a_number_or_an_ending_would_spoil(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(names)
     assert "/line\\nend\\x1b[31m.mp4: No face found" in lines[-1]
+
+
+def test_verbose_logs_and_quiet_does_not_say_what_was_written(
+    faceless_clip: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [faceless_clip, "--json", tmp_path / "r.json", *options]
+    assert score(*arguments, "-vv") == 0
+    error = capsys.readouterr().err
+    assert f"INFO deepfake_detect.scoring.clip_scorer: {faceless_clip}: no_face after" in error
+    assert f"DEBUG deepfake_detect.io.files: wrote {tmp_path / 'r.json'}" in error
+    assert error.endswith(f"\nwrote {tmp_path / 'r.json'}\n")
+    assert score(*arguments, "-q") == 0
+    assert capsys.readouterr().err == ""
