@@ -14,28 +14,27 @@ import numpy as np
 from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.errors import DeepfakeDetectError, OutputError
 from deepfake_detect.extraction.config import ExtractionConfig
-from deepfake_detect.extraction.person import ALREADY_CROPPED, BY_MASK, DetectedFace, choose_people
+from deepfake_detect.extraction.person import (
+    ALREADY_CROPPED,
+    BY_MASK,
+    DetectedFace,
+    choose_people,
+    sampled_frames,
+)
 from deepfake_detect.extraction.store import CropFiles, failure_path, write_failure, write_rows
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DatasetVideo, Face, Frame
-from deepfake_detect.video import EvenlySpaced, find_sequence, read_frames, read_sequence
+from deepfake_detect.video import EvenlySpaced
 
 
 @dataclass(frozen=True)
 class Job:
-    """A video to extract.
+    """A video to extract."""
 
-    Attributes:
-        video: The video, as the dataset lists it.
-        out: Folder of the extraction.
-        config: How crops are made.
-        local: The same video with local paths, if those of ``video`` are remote.
-    """
-
-    video: DatasetVideo
-    out: Path
+    video: DatasetVideo  # as the dataset lists it
+    out: Path  # folder of the extraction
     config: ExtractionConfig
-    local: DatasetVideo | None = None
+    local: DatasetVideo | None = None  # with local paths, if those of ``video`` are remote
 
     @property
     def readable(self) -> DatasetVideo:
@@ -50,11 +49,7 @@ def open_frames(job: Job) -> Generator[Frame, None, None]:
         VideoError: It cannot be read to the end.
     """
     sampling = EvenlySpaced(job.config.num_frames)
-    path = job.readable.path
-    sequence = find_sequence(path)
-    if sequence is not None:
-        return read_sequence(sequence, sampling)
-    return read_frames(path, sampling=sampling, allow_truncated=job.config.allow_truncated)
+    return sampled_frames(job.readable.path, sampling, allow_truncated=job.config.allow_truncated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,18 +68,14 @@ class _Crop:
 class VideoExtraction:
     """Takes a video's frames one by one in order, writes the crops, and in the end keeps the chosen ones.
 
-    An error of the video is recorded as its failure, so that the caller continues with the next; only
-    errors of the disk are raised.
-
-    Args:
-        job: The video.
-
-    Raises:
-        OutputError: The output folder cannot be written; also by the methods.
+    An error of the video is recorded as its failure, so that the caller continues with the next; only an
+    OutputError, of the disk, is raised. ``face_runtime`` is for the manifest.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, face_runtime: str | None = None) -> None:
+        self.video_id = job.video.video_id
         self._job = job
+        self._face_runtime = face_runtime
         self._files = CropFiles(job.out, job.video, job.config)
         self._cropper = TrackedCropper(job.config.geometry)
         self._crops: list[_Crop] = []
@@ -149,7 +140,7 @@ class VideoExtraction:
         else:
             where = "white of the mask" if choice == BY_MASK else "video"
             write_failure(out, video, NO_FACE, f"no face was found in the {where}, in any sampled frame")
-        write_rows(out, video, [_row(video, crop, paths[crop.key], choice) for crop in kept])
+        write_rows(out, video, [self._row(crop, paths[crop.key], choice) for crop in kept])
 
     def _choose(self) -> tuple[list[_Crop], str]:
         if self._job.config.already_cropped:
@@ -162,25 +153,25 @@ class VideoExtraction:
         people, choice = choose_people(seen, self._job.readable, self._job.config.person)
         return [crop for crop in self._crops if crop.track_id in people], choice
 
-
-def _row(video: DatasetVideo, crop: _Crop, path: str, choice: str) -> dict[str, Any]:
-    face = crop.face
-    return {
-        "dataset": video.dataset,
-        "video_id": video.video_id,
-        "method": video.method,
-        "label": video.label,
-        "split": video.split,
-        "compression": video.compression,
-        "target_id": video.target_id,
-        "source_id": video.source_id,
-        "frame_index": crop.frame_index,
-        "time_seconds": None if math.isnan(crop.time_seconds) else crop.time_seconds,
-        "track_id": crop.track_id,
-        "box_xyxy": None if face is None else face.box_xyxy.tolist(),
-        "landmarks_xy": None if face is None else face.landmarks_xy.reshape(-1).tolist(),
-        "detection_score": None if face is None else face.score,
-        "path": path,
-        "native_size": crop.native_size,
-        "person_choice": choice,
-    }
+    def _row(self, crop: _Crop, path: str, choice: str) -> dict[str, Any]:
+        video, face = self._job.video, crop.face
+        return {
+            "dataset": video.dataset,
+            "video_id": video.video_id,
+            "method": video.method,
+            "label": video.label,
+            "split": video.split,
+            "compression": video.compression,
+            "target_id": video.target_id,
+            "source_id": video.source_id,
+            "frame_index": crop.frame_index,
+            "time_seconds": None if math.isnan(crop.time_seconds) else crop.time_seconds,
+            "track_id": crop.track_id,
+            "box_xyxy": None if face is None else face.box_xyxy.tolist(),
+            "landmarks_xy": None if face is None else face.landmarks_xy.reshape(-1).tolist(),
+            "detection_score": None if face is None else face.score,
+            "path": path,
+            "native_size": crop.native_size,
+            "person_choice": choice,
+            "face_runtime": self._face_runtime,
+        }
