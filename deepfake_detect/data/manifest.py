@@ -122,7 +122,7 @@ def with_later_columns(table: pa.Table) -> pa.Table:
     for name in LATER_COLUMNS:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), MANIFEST_SCHEMA.field(name).type))
-    return table
+    return table.select([*(name for name in table.column_names if name not in LATER_COLUMNS), *LATER_COLUMNS])
 
 
 def write_manifest(

@@ -31,7 +31,7 @@ from deepfake_detect.records import DatasetVideo
 
 _PARTIAL = ".partial"
 _PARTIAL_SHARD = "shard.tar"
-_LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
+LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
 
 
 class CropFiles:
@@ -133,7 +133,10 @@ def failure_path(out: Path, video: DatasetVideo) -> Path:
 
 
 def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a video's manifest rows, possibly none; then it counts as done."""
+    """Write a video's manifest rows; then it counts as done. Without rows, its failure says why."""
+    if rows:
+        with _disk_errors(out):
+            failure_path(out, video).unlink(missing_ok=True)
     with atomic_path(index_path(out, video)) as temporary:
         pq.write_table(rows_to_table(rows), temporary)
 
@@ -141,7 +144,8 @@ def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]
 def write_failure(out: Path, video: DatasetVideo, reason: str, message: str) -> None:
     """Record why a video gave no crops; rows of an earlier run are removed."""
     # They would name crops that this run could not make again.
-    index_path(out, video).unlink(missing_ok=True)
+    with _disk_errors(out):
+        index_path(out, video).unlink(missing_ok=True)
     values = {**vars(video), "path": str(video.path), "reason": reason, "message": message}
     write_json(failure_path(out, video), {key: values[key] for key in FAILURE_COLUMNS})
 
@@ -176,12 +180,13 @@ def open_folder(out: Path, config: ExtractionConfig) -> None:
         write_json(path, wanted)
     # What a killed run left: temporary files, and crops that were not moved into place.
     hidden = (".*.parquet", ".*.json", ".*.csv")
-    for leftover in [path for one in hidden for path in [*out.glob(one), *(out / "index").rglob(one)]]:
-        leftover.unlink()
-    for folder, below, _ in os.walk(out / "crops"):
-        for name in below:
-            if name.startswith(".") and name.endswith(_PARTIAL):
-                shutil.rmtree(Path(folder, name))
+    with _disk_errors(out):
+        for leftover in [path for one in hidden for path in [*out.glob(one), *(out / "index").rglob(one)]]:
+            leftover.unlink()
+        for folder, below, _ in os.walk(out / "crops"):
+            for name in below:
+                if name.startswith(".") and name.endswith(_PARTIAL):
+                    shutil.rmtree(Path(folder, name))
 
 
 def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]) -> None:
@@ -201,7 +206,7 @@ def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]
     failures = [read_json(path) for path in sorted(index.rglob("*.failure.json"))]
     for failure in failures:
         if failure["video_id"] in known:
-            failure.update({name: getattr(known[failure["video_id"]], name) for name in _LISTED_COLUMNS})
+            failure.update({name: getattr(known[failure["video_id"]], name) for name in LISTED_COLUMNS})
     write_failures(failures_path(out / MANIFEST_NAME), failures)
 
 
@@ -210,7 +215,7 @@ def _as_listed(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
     encoded = table["video_id"].combine_chunks().dictionary_encode()
     videos = [known.get(name) for name in encoded.dictionary.to_pylist()]
     is_listed = pa.array([video is not None for video in videos], pa.bool_()).take(encoded.indices)
-    for name in _LISTED_COLUMNS:
+    for name in LISTED_COLUMNS:
         kind = table.schema.field(name).type
         listed = pa.array([getattr(video, name, None) for video in videos], kind).take(encoded.indices)
         column = pc.if_else(is_listed, listed, table[name].combine_chunks())

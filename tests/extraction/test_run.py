@@ -158,6 +158,23 @@ def test_an_output_that_cannot_be_written_ends_the_run(
         extract(tree, tmp_path / "file")
 
 
+def test_a_folder_that_becomes_read_only_ends_the_run_in_one_line(
+    whole: Extracted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = whole.copy(tmp_path / "out")
+    next(out.rglob("*.png")).unlink()
+    unlink = Path.unlink
+
+    def read_only(self: Path, missing_ok: bool = False) -> None:
+        if self.name.endswith(".failure.json") and not self.name.startswith("."):
+            raise OSError(30, "Read-only file system")
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(OutputError, match="cannot be written .Read-only file system."):
+        extract(whole.tree, out)
+
+
 def test_damaged_bookkeeping_is_named(whole: Extracted, tmp_path: Path) -> None:
     out = whole.copy(tmp_path / "out")
     (out / "settings.json").write_text("{")
