@@ -1,10 +1,9 @@
 """Reports, figures and tables of finished results. Only this room imports matplotlib, jinja2 and rich tables.
 
-    clip, clip_timeline   the report on a clip as an HTML page, and its chart
+    clip                  the report on a clip as an HTML page, and a result in notebooks
     key_frames            the faces shown in that report, with heat maps
-    timeline              fake probability of each person over a clip, as a figure
+    timeline              the people of a clip over time: numbers, chart, figure
     annotate              the clip with boxes, as a video
-    people                the people of a clip, one series each
     evaluation            files of an evaluation: numbers, figures, HTML, Markdown
     figures, roc, faces   parts of that report
     compare               comparison of detectors

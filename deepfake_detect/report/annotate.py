@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.records import ClipResult, Frame
-from deepfake_detect.report.people import PersonSeries, people_of
+from deepfake_detect.report.timeline import PersonSeries, people_of
 from deepfake_detect.report.words import HEADLINES, percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 
@@ -45,7 +45,13 @@ def annotate_video(
     """
     result.check_file()
     metadata = read_metadata(result.video)
-    people, max_gap_seconds = people_of(result), _max_gap_seconds(result)
+    people = people_of(result)
+    times = [frame.time_seconds for frame in result.frames]
+    # One missed frame is bridged; over a longer gap the position is unknown.
+    max_gap_seconds = 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    verdict, color = HEADLINES[result.verdict], _color(result.fake_probability or 0.0)
+    if result.fake_probability is not None:
+        verdict = f"{verdict}: {percent(result.fake_probability)}"
     rate = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
     writer = VideoWriter(
         Path(path),
@@ -61,18 +67,11 @@ def annotate_video(
                 image = frame.image.copy()
                 for person in people:
                     _draw_person(image, person, frame.time_seconds, max_gap_seconds)
-                _draw_verdict(image, result)
+                _draw_label(image, verdict, (0, 0), color)
             for _ in range(count):
                 writer.write(image)
             on_frame(frame.frame_index + 1, metadata.num_frames)
     return Path(path)
-
-
-def _max_gap_seconds(result: ClipResult) -> float:
-    """Return the longest gap between two scored frames over which a person's box is interpolated."""
-    times = [frame.time_seconds for frame in result.frames]
-    # One missed frame is bridged; over a longer gap the position is unknown.
-    return 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
 
 def _at_even_times(frames: Iterable[Frame], rate: float, num_frames: int) -> Iterator[tuple[Frame, int]]:
@@ -113,20 +112,16 @@ def _draw_person(
         box = (1 - weight) * person.boxes_xyxy[before] + weight * person.boxes_xyxy[after]
         nearest = before if weight < 0.5 else after
     probability = float(person.probabilities[nearest])
-    _draw_box(image, box, f"{person.name}: {percent(probability)} fake", _color(probability))
+    color = _color(probability)
+    left, top, right, bottom = (round(float(value)) for value in box)
+    cv2.rectangle(image, (left, top), (right, bottom), color, max(1, round(min(image.shape[:2]) / 240)))
+    _draw_label(image, f"{person.name}: {percent(probability)}", (left, top), color)
 
 
 def _color(probability: float) -> tuple[int, int, int]:
     """Return a color from gray (0: nothing found is no proof) through amber to red (1)."""
     stops = np.array([_LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR], float)
     return tuple(int(np.interp(probability, [0, 0.5, 1], stops[:, channel])) for channel in range(3))  # type: ignore[return-value]
-
-
-def _draw_box(image: np.ndarray, box: np.ndarray, text: str, color: tuple[int, int, int]) -> None:
-    thickness = max(1, round(min(image.shape[:2]) / 240))
-    left, top, right, bottom = (round(float(value)) for value in box)
-    cv2.rectangle(image, (left, top), (right, bottom), color, thickness)
-    _draw_label(image, text, (left, top), color)
 
 
 def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
@@ -142,10 +137,3 @@ def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tu
     cv2.rectangle(image, (left, top), (left + width + 2 * pad, bottom), color, -1)
     origin = (left + pad, bottom - baseline - pad)
     cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, cv2.LINE_AA)
-
-
-def _draw_verdict(image: np.ndarray, result: ClipResult) -> None:
-    text, color = HEADLINES[result.verdict], _color(result.fake_probability or 0.0)
-    if result.fake_probability is not None:
-        text = f"{text}: {percent(result.fake_probability)}"
-    _draw_label(image, text, (0, 0), color)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +14,9 @@ import numpy as np
 
 from deepfake_detect._version import __version__
 from deepfake_detect.records import ClipResult, TrackScore
-from deepfake_detect.report.clip_timeline import TimelineChart, timeline_chart
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url, render, write_text
+from deepfake_detect.report.timeline import frame_words, timeline_chart
 from deepfake_detect.report.words import (
     CAVEAT,
     CREDENTIALS,
@@ -31,6 +31,8 @@ from deepfake_detect.report.words import (
 )
 
 _SHOWN_SIDE = 224
+_THUMBNAIL_QUALITY = 75
+_LABEL_PERCENT = 6.0  # of a frame's height: a face nearer to its top has its number inside the box
 NO_HEAT_MAPS = "There are no heat maps: {}."
 """Sentence for key frames without heat maps; to be filled with the reason."""
 
@@ -94,8 +96,10 @@ def report_html(
         "clip.html.j2",
         title=f"Report on {_shown_name(shown)}",
         verdict=verdict_words(shown),
-        chart=_chart(shown, {index: jpeg_url(image) for index, image in key_frames.thumbnails.items()}),
-        chart_note=_chart_note(shown),
+        chart=clip_chart(shown, key_frames),
+        num_frames=len(shown.frames),
+        undecided=percent_range(shown.detector.uncertain_low, shown.detector.uncertain_high),
+        marked_frames=[_marked_frame(shown, key_frames, index) for index in key_frames.frames],
         key_frames=_key_frame_sections(key_frames),
         heat_map_note=heat_map_note(key_frames),
         people=[_person_row(track) for track in shown.tracks],
@@ -113,8 +117,29 @@ def clip_summary(result: ClipResult) -> str:
         "clip_summary.html.j2",
         name=_shown_name(result),
         verdict=verdict_words(result),
-        chart=_chart(result, {}),
+        chart=clip_chart(result),
     )
+
+
+def clip_chart(
+    result: ClipResult, key_frames: KeyFrames | None = None, *, with_images: bool = True
+) -> dict[str, Any] | None:
+    """Return :func:`timeline.timeline_chart`; ``None`` without a face or for a single frame."""
+    if not result.tracks or len(result.frames) < 2:
+        return None
+    if key_frames is None:
+        return timeline_chart(result)
+    return timeline_chart(
+        result,
+        duration_seconds=key_frames.metadata.duration_seconds,
+        thumbnails=thumbnail_urls(key_frames) if with_images else {},
+    )
+
+
+def thumbnail_urls(key_frames: KeyFrames) -> dict[int, str]:
+    """Return the thumbnails as data URLs by frame index."""
+    images = key_frames.thumbnails.items()
+    return {index: jpeg_url(image, quality=_THUMBNAIL_QUALITY) for index, image in images}
 
 
 def heat_map_note(key_frames: KeyFrames) -> str:
@@ -124,73 +149,63 @@ def heat_map_note(key_frames: KeyFrames) -> str:
     return HEAT_MAPS
 
 
-def _chart(result: ClipResult, thumbnails: Mapping[int, str]) -> TimelineChart | None:
-    return timeline_chart(result, thumbnails) if result.tracks else None
-
-
-def _chart_note(result: ClipResult) -> str:
-    detector = result.detector
-    band = ""
-    if detector.uncertain_low < detector.uncertain_high:
-        limits = percent_range(detector.uncertain_low, detector.uncertain_high)
-        band = f"; in the gray band, {limits}, the detector is undecided"
-    return (
-        f"Each dot is one face in one of {len(result.frames)} frames{band}. Point at the chart to see the "
-        "frame."
-    )
+def _marked_frame(result: ClipResult, key_frames: KeyFrames, index: int) -> dict[str, Any]:
+    """Return a whole frame, with the boxes of its faces in percent of its size."""
+    frame = next(one for one in result.frames if one.frame_index == index)
+    size = np.array([key_frames.metadata.width, key_frames.metadata.height])
+    boxes = []
+    for face in frame.faces:
+        left, top, right, bottom = (100 * face.box_xyxy.reshape(2, 2) / size).clip(0, 100).reshape(4).tolist()
+        place = f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
+        boxes.append({"person": face.track_id, "place": place, "is_at_top": top < _LABEL_PERCENT})
+    return {"image": jpeg_url(key_frames.frames[index]), "words": frame_words(frame), "boxes": boxes}
 
 
 def _key_frame_sections(key_frames: KeyFrames) -> list[dict[str, Any]]:
     sections = []
     for title, is_suspicious in (("Most suspicious frames", True), ("Least suspicious frames", False)):
         faces = [_key_face(one) for one in key_frames.faces if one.is_suspicious == is_suspicious]
-        if faces:
-            sections.append({"title": title, "faces": faces})
+        sections += [{"title": title, "faces": faces}] if faces else []
     return sections
 
 
 def _key_face(face: KeyFace) -> dict[str, str]:
-    who = person(face.track_id)
+    who, time = person(face.track_id), f"{face.time_seconds:.2f} s"
     return {
-        "words": f"{who} at {face.time_seconds:.2f} s",
+        "words": f"{who} at {time}",
         "image": jpeg_url(_fit(face.crop)),
         "heat_map": "" if face.heat_map is None else jpeg_url(_fit(face.heat_map)),
-        "caption": f"{who}, {face.time_seconds:.2f} s, frame {face.frame_index}: "
-        f"{percent(face.fake_probability)}",
+        "caption": f"{who}, {time}, frame {face.frame_index}: {percent(face.fake_probability)}",
     }
 
 
 def _fit(image: np.ndarray) -> np.ndarray:
-    if max(image.shape[:2]) <= _SHOWN_SIDE:
-        return image
-    return cv2.resize(image, (_SHOWN_SIDE, _SHOWN_SIDE), interpolation=cv2.INTER_AREA)
+    side = min(_SHOWN_SIDE, max(image.shape[:2]))
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _person_row(track: TrackScore) -> list[str]:
     interval = track.fake_probability_interval
     spread = "" if interval is None else f" [{percent_range(*interval)}]"
     return [
-        person(track.track_id),
-        HEADLINES[track.verdict].lower() if track.verdict else "",
+        person(track.track_id) + ", decides" * track.decides,
         f"{percent(track.fake_probability)}{spread}",
+        HEADLINES[track.verdict].lower() if track.verdict else "",
         str(track.num_frames),
-        "yes" if track.decides else "",
     ]
 
 
 def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]]:
     file, detector = key_frames.metadata, result.detector
+    rate = f"{file.frames_per_second:.3f} per second"
+    length = f"{file.duration_seconds:.2f} s, {file.num_frames:,} frames, {rate}"
     probability = "none" if result.fake_probability is None else f"{100 * result.fake_probability:.4f} %"
     return [
         ("file", _shown_name(result)),
         ("size", f"{key_frames.num_bytes:,} bytes"),
         ("SHA-256", key_frames.sha256),
         ("video", f"{file.codec}, {file.pixel_format}, {file.width} x {file.height} pixels"),
-        (
-            "length",
-            f"{file.duration_seconds:.2f} s, {file.num_frames:,} frames, "
-            f"{file.frames_per_second:.3f} per second",
-        ),
+        ("length", length if file.num_frames > 1 else "one image"),
         ("damage", "declared frames are missing" if file.is_truncated else "none found"),
         ("detector", f"{detector.name} {detector.version}"),
         *key_frames.detector_facts,

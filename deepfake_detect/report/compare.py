@@ -112,17 +112,17 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
         for name, one in comparison.detectors.items()
     ]
     header = ["first - second", *(METRIC_WORDS[key] for key in _PAIR_COLUMNS), "p (DeLong)", "p (Holm)"]
+    pairs = [
+        [
+            f"{pair.first} - {pair.second}",
+            *(_signed(pair.differences[key]) for key in _PAIR_COLUMNS),
+            *_p_values(pair),
+        ]
+        for pair in comparison.pairs
+    ]
     return [
         ("Detectors", ["detector", "coverage", "threshold", "aggregation", *words], detectors),
-        ("Differences", header, [_pair_row(pair) for pair in comparison.pairs]),
-    ]
-
-
-def _pair_row(pair: PairResult) -> list[str]:
-    return [
-        f"{pair.first} - {pair.second}",
-        *(_signed(pair.differences[key]) for key in _PAIR_COLUMNS),
-        *_p_values(pair),
+        ("Differences", header, pairs),
     ]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import Interval
-from deepfake_detect.report.page import png_url
+from deepfake_detect.report.page import data_url
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -44,7 +47,7 @@ def png_bytes(figure: Figure, *, dots_per_inch: int = _DOTS_PER_INCH, margin: fl
 
 def figure_url(figure: Figure) -> str:
     """Return the figure as a data URL of a PNG."""
-    return png_url(png_bytes(figure))
+    return data_url(png_bytes(figure), mime="image/png")
 
 
 def label_text(name: str, *, max_length: int = 60) -> str:
@@ -71,6 +74,37 @@ def style_axes(axes: Axes) -> None:
     axes.grid(color="#E4E4E4", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_cells(
+    cells: Sequence[tuple[np.ndarray, str, str]],
+    path: str | os.PathLike[str],
+    *,
+    num_columns: int,
+    cell_inches: tuple[float, float],
+    title: str = "",
+) -> None:
+    """Write images in rows and columns as a PNG, atomically.
+
+    Args:
+        cells: Image, the text above it and its color, for each.
+        path: File to write.
+        num_columns: Images per row.
+        cell_inches: Width and height of a cell.
+        title: Above all of them.
+    """
+    num_rows = -(-len(cells) // num_columns)
+    figure = new_figure(cell_inches[0] * num_columns, cell_inches[1] * num_rows + 0.9 * bool(title))
+    places = figure.subplots(num_rows, num_columns, squeeze=False).reshape(-1)
+    for axes in places:
+        axes.axis("off")
+    for axes, (image, text, color) in zip(places, cells, strict=False):
+        axes.imshow(image)
+        # A name may contain dollar signs.
+        axes.set_title(text, fontsize=8, loc="left", color=color, parse_math=False)
+    if title:
+        figure.suptitle(title, parse_math=False, fontsize=9, wrap=True)
+    save_png(figure, path)
 
 
 def plot_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, color: str) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,12 +13,10 @@ import numpy as np
 from deepfake_detect.data.audit_report import DuplicatePair
 from deepfake_detect.data.crops import read_crop
 from deepfake_detect.errors import OptionError
-from deepfake_detect.report.drawing import new_figure, save_png
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from deepfake_detect.report.drawing import save_cells
 
 _NUM_COLUMNS = 5
+_CELL_INCHES = (3.1, 2.15)
 _SHOWN_SIDE = 160
 _MAX_NAME_LENGTH = 34
 
@@ -47,14 +44,8 @@ def save_duplicate_sheet(
     if not pairs or max_pairs < 1:
         raise OptionError("pairs", f"{max_pairs} of {len(pairs)} would be shown", "must be 1 or more")
     shown = _some_of_each(pairs, max_pairs)
-    num_rows = -(-len(shown) // _NUM_COLUMNS)
-    figure = new_figure(3.1 * _NUM_COLUMNS, 2.15 * num_rows)
-    cells = figure.subplots(num_rows, _NUM_COLUMNS, squeeze=False).reshape(-1)
-    for axes in cells:
-        axes.axis("off")
-    for axes, pair in zip(cells, shown, strict=False):
-        _draw_pair(axes, pair, root)
-    save_png(figure, path)
+    cells = [_cell(pair, root) for pair in shown]
+    save_cells(cells, path, num_columns=_NUM_COLUMNS, cell_inches=_CELL_INCHES)
     return len(shown)
 
 
@@ -78,23 +69,18 @@ def _some_of_each(pairs: Sequence[DuplicatePair], count: int) -> list[DuplicateP
     return sorted(chosen, key=pairs.index)
 
 
-def _draw_pair(axes: Axes, pair: DuplicatePair, root: Path) -> None:
-    gap = np.full((_SHOWN_SIDE, 6, 3), 255, np.uint8)
-    first, second = (_shown(root / name) for name in (pair.first_path, pair.second_path))
-    axes.imshow(np.hstack([first, gap, second]))
+def _cell(pair: DuplicatePair, root: Path) -> tuple[np.ndarray, str, str]:
+    """Return both crops side by side, and their names and likeness."""
+    side = (_SHOWN_SIDE, _SHOWN_SIDE)
+    crops = [read_crop(root / name) for name in (pair.first_path, pair.second_path)]
+    first, second = (cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in crops)
     names = [
         f"{split}: {name if len(name) <= _MAX_NAME_LENGTH else '…' + name[1 - _MAX_NAME_LENGTH :]}"
         for split, name in ((pair.first_split, pair.first_path), (pair.second_split, pair.second_path))
     ]
-    if pair.kind == "identical-crops":
-        words = "identical bytes"
-    else:
+    words = "identical bytes"
+    if pair.kind != "identical-crops":
         apart = "" if pair.distance is None else f"distance {pair.distance} bits, "
         words = f"{apart}similarity {pair.likeness:.3f}"
-    # A name may contain dollar signs.
-    axes.set_title("\n".join([*names, words]), fontsize=8, loc="left", parse_math=False)
-
-
-def _shown(path: Path) -> np.ndarray:
-    shown: np.ndarray = cv2.resize(read_crop(path), (_SHOWN_SIDE, _SHOWN_SIDE), interpolation=cv2.INTER_AREA)
-    return shown
+    gap = np.full((_SHOWN_SIDE, 6, 3), 255, np.uint8)
+    return np.hstack([first, gap, second]), "\n".join([*names, words]), "black"

@@ -17,7 +17,7 @@ from deepfake_detect.data.audit_report import LeakKind
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.compare import Comparison, NamedScores, compare_scores
 from deepfake_detect.evaluation.evaluate import evaluate_scores
-from deepfake_detect.evaluation.inputs import EvaluatedScores, scores_of_detector, scores_of_file
+from deepfake_detect.evaluation.inputs import scores_of_detector, scores_of_file
 from deepfake_detect.evaluation.options import (
     ComparisonOptions,
     CorruptionName,
@@ -103,7 +103,11 @@ def evaluate(
     values = locals()
     options = EvaluationOptions(**_options_in(EvaluationOptions, values))
     resampling = ResamplingOptions(**_options_in(ResamplingOptions, values))
-    _check_source(manifest, detector, scores)
+    if (manifest is None) == (scores is None):
+        cause = "is missing" if manifest is None else "excludes `scores`"
+        raise OptionError("manifest", cause, "pass either a `manifest` or `scores`")
+    if scores is not None and detector is not None:
+        raise OptionError("detector", "needs a manifest, not scores", "omit `detector`, or pass a `manifest`")
     folder = None if out is None else make_folder(Path(out))  # an error before the work, not after it
     if manifest is None:
         assert scores is not None
@@ -112,8 +116,23 @@ def evaluate(
         found = scores_of_detector(
             detector, manifest, options, resampling, show_progress=show_progress, log=log
         )
-    evaluation = _evaluated(found, options, resampling, show_progress=show_progress)
-    context = ReportContext(found.title, found.decision, found.crops)
+    decision = found.decision
+    evaluation = evaluate_scores(
+        found.table,
+        found.coverage,
+        threshold=decision.threshold,
+        aggregation_rule=decision.aggregation_rule,
+        aggregation_weights=decision.aggregation_weights,
+        num_resamples=resampling.num_resamples,
+        seed=resampling.seed,
+        resample=resampling.resample,
+        slice_by=options.slice_by,
+        metrics=options.metrics,
+        uncertain_band=decision.uncertain_band,
+        show_progress=show_progress,
+    )
+    evaluation = replace(evaluation, seen=decision.seen)
+    context = ReportContext(found.title, decision, found.crops)
     if folder is not None:
         write_evaluation(folder, evaluation, found.table, context)
         named = {"manifest": manifest, "scores": scores, "detector": detector, "out": out}
@@ -166,40 +185,6 @@ def compare(
     if folder is not None:
         write_comparison(folder, comparison)
     return comparison
-
-
-def _check_source(
-    manifest: ManifestInput | None, detector: DetectorInput, scores: str | os.PathLike[str] | None
-) -> None:
-    if (manifest is None) == (scores is None):
-        cause = "is missing" if manifest is None else "excludes `scores`"
-        raise OptionError("manifest", cause, "pass either a `manifest` or `scores`")
-    if scores is not None and detector is not None:
-        raise OptionError("detector", "needs a manifest, not scores", "omit `detector`, or pass a `manifest`")
-
-
-def _evaluated(
-    found: EvaluatedScores,
-    options: EvaluationOptions,
-    resampling: ResamplingOptions,
-    *,
-    show_progress: bool,
-) -> Evaluation:
-    evaluation = evaluate_scores(
-        found.table,
-        found.coverage,
-        threshold=found.decision.threshold,
-        aggregation_rule=found.decision.aggregation_rule,
-        aggregation_weights=found.decision.aggregation_weights,
-        num_resamples=resampling.num_resamples,
-        seed=resampling.seed,
-        resample=resampling.resample,
-        slice_by=options.slice_by,
-        metrics=options.metrics,
-        uncertain_band=found.decision.uncertain_band,
-        show_progress=show_progress,
-    )
-    return replace(evaluation, seen=found.decision.seen)
 
 
 def _options_in(cls: type[DataclassInstance], values: Mapping[str, Any]) -> dict[str, Any]:

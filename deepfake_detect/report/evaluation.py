@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_detect.evaluation import LEVELS, Evaluation, ScoreTable
+from deepfake_detect.evaluation import LEVELS, Evaluation, MethodResult, ScoreTable, SliceResult
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
 from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.evaluation.inputs import CropSource
@@ -34,7 +34,6 @@ from deepfake_detect.report.words import METRIC_WORDS, metric_title
 
 _PAPER_COLUMNS = ("auc", "average_precision", "eer", "tpr_at_1pct_fpr", "balanced_accuracy", "log_loss")
 _RULE_COLUMNS = ("auc", "eer", "balanced_accuracy", "log_loss")
-_ROBUSTNESS_HEADER = ["corruption and level", "AUC", "change"]
 _SLICE_COLUMNS = ("auc", "eer", "balanced_accuracy", "apcer", "bpcer", "log_loss")
 _MAX_UNSCORED = 200
 
@@ -74,63 +73,61 @@ def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, co
 
 def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
     """Return the result as Markdown tables for a paper, with coverage, settings and warnings."""
-    lines = [f"# {context.title}", "", *(f"**Warning: {line}**\n" for line in evaluation.seen)]
-    header = ["level", "method", "real + fake videos", *_titles(_paper_columns(evaluation))]
-    lines += [page.markdown_table(header, _paper_rows(evaluation)), ""]
-    lines += [f"{evaluation.coverage.sentence()}. {_settings_sentence(evaluation)}", ""]
-    for column in evaluation.slices:
-        lines += [page.markdown_table(_slice_header(column), _slice_rows(evaluation, column)), ""]
+    tables = [_methods_table(evaluation), *_slice_tables(evaluation).values()]
     if evaluation.robustness is not None:
-        lines += [page.markdown_table(_ROBUSTNESS_HEADER, _robustness_rows(evaluation.robustness)), ""]
-    return "\n".join(lines)
+        tables.append(_robustness_table(evaluation.robustness))
+    first, *others = [f"{page.markdown_table(table['header'], table['rows'])}\n" for table in tables]
+    warnings = [f"**Warning: {line}**\n" for line in evaluation.seen]
+    settings = f"{evaluation.coverage.sentence()}. {_settings_sentence(evaluation)}\n"
+    return "\n".join([f"# {context.title}\n", *warnings, first, settings, *others])
 
 
 def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContext) -> str:
     """Return the report as an HTML page that needs no other file and no network."""
-    num_real, num_fake = _num_videos(evaluation)
-    unscored = evaluation.coverage.unscored
+    num_fake = int((evaluation.video.labels == FAKE).sum())
+    num_real = len(evaluation.video.labels) - num_fake
+    robustness, has_logits = evaluation.robustness, context.decision.has_logits
+    figures = {
+        "roc": roc_figure(evaluation),
+        "det": det_figure(evaluation) if num_real and num_fake else None,
+        "reliability": reliability_figure(evaluation, table, has_logits=has_logits),
+        "abstention": risk_coverage_figure(evaluation),
+        "methods": methods_figure(evaluation) if evaluation.per_method else None,
+        "robustness": None if robustness is None else robustness_figure(robustness),
+    }
+    methods = _methods_table(evaluation)
+    _, _, *header = methods["header"]
+    rows = [[f"{level}: {name}", *cells] for level, name, *cells in methods["rows"]]
+    slices = {column: slices_figure(column, found) for column, found in evaluation.slices.items()}
     return page.render(
         "evaluation.html.j2",
         title=context.title,
-        seen=evaluation.seen,
-        coverage=evaluation.coverage.sentence(),
+        evaluation=evaluation,
         num_real=num_real,
         num_fake=num_fake,
-        summary=_summary_rows(evaluation),
+        summary=_summary_table(evaluation),
         settings=_settings_sentence(evaluation),
-        figures=_figures(evaluation, table, context),
+        figures={name: figure and figure_url(figure) for name, figure in figures.items()},
         abstention=_abstention_sentence(evaluation),
-        methods=_methods(evaluation),
-        slices=[_slice(evaluation, column) for column in evaluation.slices],
-        rules={"header": ["rule", *_titles(_RULE_COLUMNS)], "rows": _rule_rows(evaluation)},
-        robustness=_robustness(evaluation.robustness),
+        methods={"header": ["level: method", *header], "rows": rows},
+        slices=_slice_tables(evaluation),
+        slice_figures={column: figure_url(figure) for column, figure in slices.items()},
+        rules=_rules_table(evaluation),
+        robustness=None if robustness is None else _robustness_table(robustness),
         sheets=_sheets(evaluation, table, context.crops),
-        unscored=unscored[:_MAX_UNSCORED],
-        num_more_unscored=max(0, len(unscored) - _MAX_UNSCORED),
+        max_unscored=_MAX_UNSCORED,
     )
 
 
-def _figures(evaluation: Evaluation, table: ScoreTable, context: ReportContext) -> dict[str, str]:
-    """Return the figures of the report as data URLs by name; an empty one is left out."""
-    num_real, num_fake = _num_videos(evaluation)
-    has_logits = context.decision.has_logits
+def _table(
+    lead: list[str], columns: Iterable[str], items: Iterable[tuple[list[str], dict[str, Interval]]]
+) -> dict[str, Any]:
+    """Return header and rows of a table: the lead's cells, then the metrics named by ``columns``."""
+    columns = list(columns)
     return {
-        "roc": figure_url(roc_figure(evaluation)),
-        "det": figure_url(det_figure(evaluation)) if num_real and num_fake else "",
-        "reliability": figure_url(reliability_figure(evaluation, table, has_logits=has_logits)),
-        "abstention": figure_url(risk_coverage_figure(evaluation)),
-        "methods": figure_url(methods_figure(evaluation)) if evaluation.per_method else "",
+        "header": [*lead, *map(metric_title, columns)],
+        "rows": [[*cells, *(metrics[key].text() for key in columns)] for cells, metrics in items],
     }
-
-
-def _num_videos(evaluation: Evaluation) -> tuple[int, int]:
-    """Return the numbers of real and fake videos."""
-    num_fake = int((evaluation.video.labels == FAKE).sum())
-    return len(evaluation.video.labels) - num_fake, num_fake
-
-
-def _titles(names: Iterable[str]) -> list[str]:
-    return [metric_title(name) for name in names]
 
 
 def _registered(evaluation: Evaluation) -> tuple[str, ...]:
@@ -138,15 +135,12 @@ def _registered(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(name for name in evaluation.video.metrics if name not in METRIC_WORDS)
 
 
-def _paper_columns(evaluation: Evaluation) -> tuple[str, ...]:
-    return (*_PAPER_COLUMNS, *_registered(evaluation))
-
-
-def _summary_rows(evaluation: Evaluation) -> list[list[str]]:
-    return [
+def _summary_table(evaluation: Evaluation) -> dict[str, Any]:
+    rows = [
         [metric_title(name), *(getattr(evaluation, level).metrics[name].text() for level in LEVELS)]
         for name in (*METRIC_WORDS, *_registered(evaluation))
     ]
+    return {"header": ["metric [interval]", "video", "track", "frame (face)"], "rows": rows}
 
 
 def _settings_sentence(evaluation: Evaluation) -> str:
@@ -172,101 +166,62 @@ def _abstention_sentence(evaluation: Evaluation) -> str:
     )
 
 
-def _methods(evaluation: Evaluation) -> dict[str, Any]:
-    """Return header, rows and the worst method; empty without methods."""
-    if not evaluation.per_method:
-        return {}
-    return {
-        "header": ["level: method", "real + fake videos", *_titles(_paper_columns(evaluation))],
-        "rows": [[f"{level}: {name}", *cells] for level, name, *cells in _paper_rows(evaluation)],
-        "worst": evaluation.worst_method if len(evaluation.per_method) > 1 else "",
-    }
-
-
-def _paper_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Return level, method, counts of videos and metrics of all, of each method and of their mean."""
-    num_real, num_fake = _num_videos(evaluation)
-    rows = []
+def _methods_table(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the metrics of all videos, of each method and of their mean, at each level."""
+    items: list[tuple[list[str], dict[str, Interval]]] = []
+    num_fake = int((evaluation.video.labels == FAKE).sum())
+    num_real = len(evaluation.video.labels) - num_fake
     for level in LEVELS:
         if len(getattr(evaluation, level).labels) == 0:
             continue
-        named: list[tuple[str, str, dict[str, Interval]]] = [
-            ("all", f"{num_real:,} + {num_fake:,}", getattr(evaluation, level).metrics)
-        ]
-        named += [
-            (name, f"{one.num_videos_real:,} + {one.num_videos_fake:,}", getattr(one, level).metrics)
-            for name, one in evaluation.per_method.items()
-        ]
+        items.append(([level, "all", f"{num_real:,} + {num_fake:,}"], getattr(evaluation, level).metrics))
+        for name, one in evaluation.per_method.items():
+            items.append(([level, name, _counts(one)], getattr(one, level).metrics))
         if len(evaluation.per_method) > 1:
-            named.append(("mean over methods", "", evaluation.macro[level]))
-        columns = _paper_columns(evaluation)
-        rows += [[level, name, count, *(m[key].text() for key in columns)] for name, count, m in named]
-    return rows
+            items.append(([level, "mean over methods", ""], evaluation.macro[level]))
+    columns = (*_PAPER_COLUMNS, *_registered(evaluation))
+    return _table(["level", "method", "real + fake videos"], columns, items)
 
 
-def _slice(evaluation: Evaluation, column: str) -> dict[str, Any]:
+def _counts(one: MethodResult | SliceResult) -> str:
+    return f"{one.num_videos_real:,} + {one.num_videos_fake:,}"
+
+
+def _slice_tables(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     return {
-        "column": column,
-        "figure": figure_url(slices_figure(column, evaluation.slices[column])),
-        "header": _slice_header(column),
-        "rows": _slice_rows(evaluation, column),
+        column: _table(
+            [column, "real + fake videos"],
+            _SLICE_COLUMNS,
+            [([one.value, _counts(one)], one.metrics) for one in found],
+        )
+        for column, found in evaluation.slices.items()
     }
 
 
-def _slice_header(column: str) -> list[str]:
-    return [column, "real + fake videos", *_titles(_SLICE_COLUMNS)]
-
-
-def _slice_rows(evaluation: Evaluation, column: str) -> list[list[str]]:
-    return [
-        [
-            one.value,
-            f"{one.num_videos_real:,} + {one.num_videos_fake:,}",
-            *(one.metrics[key].text() for key in _SLICE_COLUMNS),
-        ]
-        for one in evaluation.slices[column]
-    ]
-
-
-def _rule_rows(evaluation: Evaluation) -> list[list[str]]:
+def _rules_table(evaluation: Evaluation) -> dict[str, Any]:
     used = evaluation.settings.aggregation_rule
-    return [
-        [name + (" (used)" if name == used else ""), *(metrics[key].text() for key in _RULE_COLUMNS)]
-        for name, metrics in evaluation.aggregations.items()
+    items = [
+        ([name + " (used)" * (name == used)], metrics) for name, metrics in evaluation.aggregations.items()
     ]
+    return _table(["rule"], _RULE_COLUMNS, items)
 
 
-def _robustness(robustness: Robustness | None) -> dict[str, Any]:
-    if robustness is None:
-        return {}
-    return {
-        "sentence": f"{robustness.num_videos_real:,} real and {robustness.num_videos_fake:,} fake videos; "
-        f"unchanged: AUC {robustness.unchanged.text()}. The stored crops are corrupted, not the frames "
-        "they were cut from.",
-        "figure": figure_url(robustness_figure(robustness)),
-        "header": _ROBUSTNESS_HEADER,
-        "rows": _robustness_rows(robustness),
-    }
-
-
-def _robustness_rows(robustness: Robustness) -> list[list[str]]:
-    return [
+def _robustness_table(robustness: Robustness) -> dict[str, Any]:
+    rows = [
         [f"{CORRUPTIONS[name].words} {point.level:g}", point.auc.text(), point.change.text()]
         for name, points in robustness.curves.items()
         for point in points
     ]
+    return {"header": ["corruption and level", "AUC", "change"], "rows": rows}
 
 
 def _sheets(evaluation: Evaluation, table: ScoreTable, crops: CropSource | None) -> list[dict[str, Any]]:
     if crops is None or "path" not in table.details:
         return []
-    links = (
-        "Faces link to their clips."
-        if crops.clips
-        else "Faces link to their crops; with an index, to their clips."
-    )
     sheets = []
     for title, label in (("Worst false positives", REAL), ("Worst false negatives", FAKE)):
         num_wrong, faces = wrong_faces(evaluation, table, crops, label=label)
-        sheets.append({"title": title, "links": links, "num_wrong": num_wrong, "faces": faces})
+        sheets.append(
+            {"title": title, "has_clips": bool(crops.clips), "num_wrong": num_wrong, "faces": faces}
+        )
     return sheets

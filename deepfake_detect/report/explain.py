@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.explanation.crops import Explanation
 from deepfake_detect.records import FAKE
-from deepfake_detect.report.drawing import label_text, new_figure, save_png
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from deepfake_detect.report.drawing import label_text, new_figure, save_cells, save_png
 
 _PAIRS_PER_ROW = 3
 _PAIR_INCHES = (3.7, 2.15)
@@ -43,16 +39,9 @@ def save_heat_map_sheet(
     """
     if not explanations:
         raise OptionError("explanations", "is empty", "pass one or more")
-    columns = min(_PAIRS_PER_ROW, len(explanations))
-    rows = -(-len(explanations) // columns)
-    figure = new_figure(_PAIR_INCHES[0] * columns, _PAIR_INCHES[1] * rows + 0.9)
-    cells = figure.subplots(rows, columns, squeeze=False).reshape(-1)
-    for axes in cells:
-        axes.axis("off")
-    for axes, one, name, label in zip(cells, explanations, names, labels, strict=False):
-        _draw_pair(axes, one, name, label)
-    figure.suptitle(title, parse_math=False, fontsize=9, wrap=True)
-    save_png(figure, path)
+    cells = [_cell(*one) for one in zip(explanations, names, labels, strict=False)]
+    num_columns = min(_PAIRS_PER_ROW, len(explanations))
+    save_cells(cells, path, num_columns=num_columns, cell_inches=_PAIR_INCHES, title=title)
 
 
 def save_grids(grids: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:
@@ -77,15 +66,10 @@ def save_grids(grids: Sequence[tuple[str, np.ndarray]], path: Path, *, title: st
     save_png(figure, path)
 
 
-def _draw_pair(axes: Axes, one: Explanation, name: str, label: int | None) -> None:
+def _cell(one: Explanation, name: str, label: int | None) -> tuple[np.ndarray, str, str]:
     gap = np.full((one.crop.shape[0], max(1, one.crop.shape[1] * _GAP // 160), 3), 255, np.uint8)
-    axes.imshow(np.hstack([one.crop, gap, one.overlay]))
     is_fake = None if label is None else label == FAKE
     label_words = "" if is_fake is None else f"{'fake' if is_fake else 'real'}: "
-    axes.set_title(
-        f"{label_text(name, max_length=44)}\n{label_words}fake probability {one.fake_probability:.3f}",
-        fontsize=8,
-        loc="left",
-        color=_LABEL_COLORS[is_fake],
-        parse_math=False,
-    )
+    words = f"{label_words}fake probability {one.fake_probability:.3f}"
+    text = f"{label_text(name, max_length=44)}\n{words}"
+    return np.hstack([one.crop, gap, one.overlay]), text, _LABEL_COLORS[is_fake]

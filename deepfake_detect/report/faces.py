@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,37 +20,21 @@ _SIDE = 192
 _JPEG_QUALITY = 85
 
 
-@dataclass(frozen=True)
-class WrongFace:
-    """A face of a misclassified video, the one whose score is farthest from the truth.
-
-    Attributes:
-        video, method, frame_index: Of the face.
-        video_score, score: Fake probability of the video and of this face.
-        crop: Path of the crop.
-        image: The crop as a data URL; empty if it can no longer be read.
-        link: Address of the clip, or of the crop where the clip is not known; empty if neither exists.
-    """
-
-    video: str
-    method: str
-    frame_index: int
-    video_score: float
-    score: float
-    crop: str
-    image: str
-    link: str
-
-
 def wrong_faces(
     evaluation: Evaluation, table: ScoreTable, source: CropSource, *, label: int
-) -> tuple[int, list[WrongFace]]:
+) -> tuple[int, list[dict[str, Any]]]:
     """Return how many videos of a label were misclassified, and a face of each of the worst, worst first.
 
     Args:
         evaluation, table: The result and the scores behind it, with the detail ``path``.
         source: Location of the crops.
         label: ``REAL`` for false positives, ``FAKE`` for false negatives.
+
+    Returns:
+        The number, and for each face what the report's template shows: ``video``, ``method``,
+        ``frame_index``, ``video_score`` and ``score`` (fake probabilities), ``crop`` (its path),
+        ``image`` (a data URL; empty if the crop can no longer be read) and ``link`` (address of the clip,
+        or else of the crop; empty if neither exists).
     """
     scores = evaluation.video.scores
     called_fake = scores >= evaluation.settings.threshold
@@ -64,31 +48,27 @@ def wrong_faces(
 
 def _wrong_face(
     video: str, video_score: float, table: ScoreTable, source: CropSource, label: int
-) -> WrongFace:
+) -> dict[str, Any]:
     rows = np.flatnonzero(table.video_id == video)
     error = table.fake_probability[rows] * (1 if label == REAL else -1)
-    row = rows[error.argmax()]
+    row = rows[error.argmax()]  # the face whose score is farthest from the truth
     crop = source.root / str(table.details["path"][row])
     target = Path(source.clips.get(video, crop))
     # A crop inside a tar has no address of its own; the tar has.
     while not target.exists() and target != target.parent:
         target = target.parent
-    return WrongFace(
-        video=video,
-        method=str(table.method[row]),
-        frame_index=int(table.frame_index[row]),
-        video_score=video_score,
-        score=float(table.fake_probability[row]),
-        crop=str(crop),
-        image=_thumbnail(crop),
-        link=target.absolute().as_uri() if target.is_file() else "",
-    )
-
-
-def _thumbnail(crop: Path) -> str:
     try:
-        image = read_crop(crop)
+        small = cv2.resize(read_crop(crop), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        image = jpeg_url(small, quality=_JPEG_QUALITY)
     except ManifestError:
-        return ""  # the report says so instead
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    return jpeg_url(small, quality=_JPEG_QUALITY)
+        image = ""  # the report says so instead
+    return {
+        "video": video,
+        "method": str(table.method[row]),
+        "frame_index": int(table.frame_index[row]),
+        "video_score": video_score,
+        "score": float(table.fake_probability[row]),
+        "crop": str(crop),
+        "image": image,
+        "link": target.absolute().as_uri() if target.is_file() else "",
+    }

@@ -115,10 +115,10 @@ def risk_coverage_figure(evaluation: Evaluation) -> Figure:
 
 def methods_figure(evaluation: Evaluation) -> Figure:
     """Plot AUC and the fraction of missed fakes of each method and their mean, with intervals."""
+    num_methods = len(evaluation.per_method)
     shown = list(evaluation.per_method.items())[: _MAX_ROWS - 1]
     names = [label_text(name, max_length=_MAX_NAME_LENGTH) for name, _ in shown]
     metrics = [one.video.metrics for _, one in shown]
-    num_methods = len(evaluation.per_method)
     if num_methods > 1:
         left_out = f" ({num_methods - len(shown):,} not shown)" if num_methods > len(shown) else ""
         names.append(f"mean over methods{left_out}")

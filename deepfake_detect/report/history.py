@@ -16,22 +16,12 @@ _DOTS_PER_INCH = 120
 
 
 class EpochFigures(Protocol):
-    """The numbers of an epoch that are plotted; ``training.history.EpochRecord`` has them."""
+    """An epoch with the numbers that are plotted; ``training.history.EpochRecord`` is one."""
 
     @property
     def epoch(self) -> int: ...
     @property
     def stage(self) -> str: ...
-    @property
-    def train_loss(self) -> float: ...
-    @property
-    def val_loss(self) -> float: ...
-    @property
-    def train_accuracy(self) -> float: ...
-    @property
-    def val_accuracy(self) -> float: ...
-    @property
-    def val_frame_auc(self) -> float: ...
     @property
     def val_video_auc(self) -> float: ...
 
@@ -49,18 +39,21 @@ def save_history_figure(history: Sequence[EpochFigures], path: Path, *, learned:
     losses, accuracies, areas = figure.subplots(1, 3)
     epochs = [record.epoch for record in history]
     words = "training" if learned == "labels" else f"training ({learned})"
-    losses.plot(epochs, [record.train_loss for record in history], "o-", label=words)
-    losses.plot(epochs, [record.val_loss for record in history], "s-", label="validation")
+    for axes, name, style, label in (
+        (losses, "train_loss", "o-", words),
+        (losses, "val_loss", "s-", "validation"),
+        (accuracies, "train_accuracy", "o-", "training"),
+        (accuracies, "val_accuracy", "s-", "validation"),
+        (areas, "val_frame_auc", "o-", "crops"),
+        (areas, "val_video_auc", "s-", "videos (selects)"),
+    ):
+        axes.plot(epochs, [getattr(record, name) for record in history], style, label=label)
     losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
-    accuracies.plot(epochs, [record.train_accuracy for record in history], "o-", label="training")
-    accuracies.plot(epochs, [record.val_accuracy for record in history], "s-", label="validation")
     accuracies.set(xlabel="epoch", ylabel="fraction of crops classified correctly", title="Accuracy at 0.5")
-    areas.plot(epochs, [record.val_frame_auc for record in history], "o-", label="crops")
-    areas.plot(epochs, [record.val_video_auc for record in history], "s-", label="videos (selects)")
+    areas.set(xlabel="epoch", ylabel="area under the ROC curve", title="Validation AUC")
     best = max(history, key=lambda record: (record.val_video_auc, -record.epoch))
     areas.plot(best.epoch, best.val_video_auc, "*", markersize=15, color="tab:green", label="selected")
     areas.axhline(0.5, color="gray", linewidth=0.8, linestyle=":", label="chance")
-    areas.set(xlabel="epoch", ylabel="area under the ROC curve", title="Validation AUC")
     switches = [
         (later.epoch - 0.5, later.stage)
         for earlier, later in zip(history, history[1:], strict=False)

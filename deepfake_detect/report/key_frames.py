@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,7 +15,15 @@ import numpy as np
 from deepfake_detect.errors import OptionError, VideoError
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.io.files import sha256_of_file
-from deepfake_detect.records import ClipResult, CropGeometry, Face, FaceScore, Frame, VideoMetadata
+from deepfake_detect.records import (
+    ClipResult,
+    CropGeometry,
+    Face,
+    FaceScore,
+    Frame,
+    FrameScore,
+    VideoMetadata,
+)
 from deepfake_detect.video import read_frames, read_metadata
 
 if TYPE_CHECKING:
@@ -27,7 +35,9 @@ if TYPE_CHECKING:
 _NUM_FACES = 3  # of each kind and person
 _MAX_PEOPLE = 4
 _MAX_THUMBNAILS = 64
-_THUMBNAIL_WIDTH = 192
+_THUMBNAIL_WIDTH = 320
+_MAX_FRAMES = 3
+_FRAME_WIDTH = 960
 _MIN_FACE = 12.0  # smallest side in pixels that the face detector finds
 # Faces of one kind are at least this fraction of the clip apart, so that they differ.
 _MIN_DISTANCE = 1 / 16
@@ -66,6 +76,7 @@ class KeyFrames:
         faces: The most and least suspicious faces.
         why_no_heat_maps: Reason for missing heat maps; empty where there are some.
         thumbnails: Small versions of the sampled frames, RGB uint8 (H, W, 3), by frame index.
+        frames: Larger ones of a few frames that show every person, by frame index.
         detector_facts: Rows of name and value.
     """
 
@@ -76,6 +87,7 @@ class KeyFrames:
     faces: tuple[KeyFace, ...]
     why_no_heat_maps: str
     thumbnails: Mapping[int, np.ndarray]
+    frames: Mapping[int, np.ndarray]
     detector_facts: tuple[tuple[str, str], ...]
 
 
@@ -92,13 +104,17 @@ class _Chosen:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pick:
-    """A face chosen for the report."""
+class Pick:
+    """A face chosen for the report, in its frame."""
 
-    frame_index: int
-    time_seconds: float
+    frame: FrameScore
     face: FaceScore
     is_suspicious: bool
+
+    @property
+    def frame_index(self) -> int:
+        """Index of the frame."""
+        return self.frame.frame_index
 
 
 def collect_key_frames(
@@ -126,8 +142,8 @@ def collect_key_frames(
     on_step("reading the faces")
     picks = pick_faces(result)
     metadata = read_metadata(result.video)
-    thumbnails, crops = _read_images(result, picks, metadata, detector, explainer)
-    heat_maps = _no_heat_maps(picks)
+    thumbnails, frames, crops = _read_images(result, picks, metadata, detector, explainer)
+    heat_maps: list[np.ndarray | None] = [None] * len(picks)
     if explainer is not None:
         on_step("computing heat maps")
         heat_maps, reason = _heat_maps(explainer, picks, crops)
@@ -139,53 +155,70 @@ def collect_key_frames(
         num_bytes=Path(result.video).stat().st_size,
         sha256=sha256,
         created_at=datetime.now(timezone.utc),
-        faces=tuple(map(_key_face, picks, crops, heat_maps)),
+        faces=tuple(
+            KeyFace(
+                track_id=pick.face.track_id,
+                frame_index=pick.frame.frame_index,
+                time_seconds=pick.frame.time_seconds,
+                fake_probability=pick.face.fake_probability,
+                is_suspicious=pick.is_suspicious,
+                crop=crop,
+                heat_map=heat_map,
+            )
+            for pick, crop, heat_map in zip(picks, crops, heat_maps, strict=True)
+        ),
         why_no_heat_maps=reason,
         thumbnails=thumbnails,
+        frames=frames,
         detector_facts=() if explainer is None else _detector_facts(explainer),
     )
 
 
-def pick_faces(result: ClipResult) -> list[_Pick]:
+def pick_faces(result: ClipResult) -> list[Pick]:
     """Return each person's most and least suspicious faces, with some distance between them."""
     people = sorted(result.tracks, key=lambda track: (not track.decides, -track.num_frames))
-    picks: list[_Pick] = []
+    picks: list[Pick] = []
     for person in people[:_MAX_PEOPLE]:
         faces = [
-            (frame.frame_index, frame.time_seconds, face)
+            (frame, face)
             for frame in result.frames
             for face in frame.faces
             if face.track_id == person.track_id
         ]
-        faces.sort(key=lambda one: -one[2].fake_probability)
+        faces.sort(key=lambda one: -one[1].fake_probability)
         distance = (result.frames[-1].frame_index - result.frames[0].frame_index) * _MIN_DISTANCE
         middle = -(-len(faces) // 2)
-        picks += [_Pick(*one, is_suspicious=True) for one in _apart(faces[:middle], distance)]
-        picks += [_Pick(*one, is_suspicious=False) for one in _apart(faces[middle:][::-1], distance)]
+        for is_suspicious, ordered in ((True, faces[:middle]), (False, faces[middle:][::-1])):
+            chosen: list[Pick] = []
+            for frame, face in ordered:
+                apart = [abs(frame.frame_index - one.frame.frame_index) >= distance for one in chosen]
+                if all(apart) and len(chosen) < _NUM_FACES:
+                    chosen.append(Pick(frame, face, is_suspicious))
+            picks += chosen
     return picks
 
 
-def _apart(
-    faces: Iterable[tuple[int, float, FaceScore]], distance: float
-) -> list[tuple[int, float, FaceScore]]:
-    """Return the first few that are at least a distance in frames apart."""
-    chosen: list[tuple[int, float, FaceScore]] = []
-    for one in faces:
-        if all(abs(one[0] - other[0]) >= distance for other in chosen):
-            chosen.append(one)
-        if len(chosen) == _NUM_FACES:
+def frames_with_everybody(result: ClipResult) -> list[int]:
+    """Return the indices of a few frames that together show as many people as they can, in order of time.
+
+    One of them shows the person who decides, most suspicious.
+    """
+    deciding = {track.track_id for track in result.tracks if track.decides}
+    missing = {track.track_id for track in result.tracks}
+    chosen: list[int] = []
+
+    def worth(frame: FrameScore) -> tuple[bool, int, float]:
+        new = [face for face in frame.faces if face.track_id in missing]
+        first = [face for face in new if face.track_id in deciding]
+        return bool(first), len(new), max((face.fake_probability for face in first or new), default=0.0)
+
+    while len(chosen) < _MAX_FRAMES:
+        best = max(result.frames, key=worth, default=None)
+        if best is None or not worth(best)[1]:
             break
-    return chosen
-
-
-def _explainer(detector: BaseDetector) -> tuple[TorchDetector | None, str]:
-    """Return the detector in PyTorch, or why there is none: heat maps need its gradients."""
-    from deepfake_detect.runtimes import torch_detector
-
-    try:
-        return torch_detector(detector, purpose="heat maps"), ""  # the bundled one from its torch file
-    except OptionError as error:
-        return None, f"{error.cause}; {error.remedy}"
+        chosen.append(best.frame_index)
+        missing -= {face.track_id for face in best.faces}
+    return sorted(chosen)
 
 
 def _check_same_detector(detector: BaseDetector, result: ClipResult) -> None:
@@ -198,48 +231,59 @@ def _check_same_detector(detector: BaseDetector, result: ClipResult) -> None:
         )
 
 
+def _explainer(detector: BaseDetector) -> tuple[TorchDetector | None, str]:
+    """Return the detector in PyTorch, or why there is none: heat maps need its gradients."""
+    from deepfake_detect.runtimes import torch_detector
+
+    try:
+        return torch_detector(detector, purpose="heat maps"), ""  # the bundled one from its torch file
+    except OptionError as error:
+        return None, f"{error.cause}; {error.remedy}"
+
+
 def _read_images(
     result: ClipResult,
-    picks: Sequence[_Pick],
+    picks: Sequence[Pick],
     metadata: VideoMetadata,
     detector: BaseDetector | None,
     explainer: TorchDetector | None,
-) -> tuple[dict[int, np.ndarray], list[np.ndarray]]:
-    """Decode the clip once; return thumbnails by frame index, and the crops of the picks in order."""
-    picks_of_frame: dict[int, list[_Pick]] = {}
-    for pick in picks:
-        picks_of_frame.setdefault(pick.frame_index, []).append(pick)
-    shown = _evenly([frame.frame_index for frame in result.frames], _MAX_THUMBNAILS)
-    wanted = _Chosen(tuple(sorted({*picks_of_frame, *shown})))
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray], list[np.ndarray]]:
+    """Decode the clip once; return thumbnails and frames by index, and the crops of the picks in order."""
+    sampled = [frame.frame_index for frame in result.frames]
+    evenly = np.linspace(0, len(sampled) - 1, min(_MAX_THUMBNAILS, len(sampled))).round().astype(int)
+    shown = {sampled[position] for position in evenly}
+    whole = frames_with_everybody(result) or sampled[:: -(-len(sampled) // _MAX_FRAMES)]
+    wanted = _Chosen(tuple(sorted({pick.frame.frame_index for pick in picks} | shown | {*whole})))
     geometry = CropGeometry() if detector is None else detector.config.geometry
-    finder = (
-        _face_detector(explainer, picks, metadata) if explainer is not None and geometry.aligned else None
-    )
-    thumbnails, crops = {}, {}
-    frames = read_frames(result.video, sampling=wanted, allow_truncated=True)
-    with closing(frames):
+    finder = _face_detector(explainer, picks, metadata) if explainer and geometry.aligned else None
+    thumbnails, large = {}, {}
+    crops: list[np.ndarray | None] = [None] * len(picks)
+    with closing(read_frames(result.video, sampling=wanted, allow_truncated=True)) as frames:
         for frame in frames:
-            if frame.frame_index in shown:
-                thumbnails[frame.frame_index] = _small(frame.image)
-            for pick in picks_of_frame.get(frame.frame_index, []):
-                crops[id(pick)] = crop_face(frame.image, _found(frame, pick.face, finder), geometry)
-    if missing := [pick for pick in picks if id(pick) not in crops]:
-        raise VideoError(result.video, f"has no frame {missing[0].frame_index} any more", "score it again")
-    return thumbnails, [crops[id(pick)] for pick in picks]
+            index = frame.frame_index
+            if index in shown:
+                thumbnails[index] = _scaled_down(frame.image, _THUMBNAIL_WIDTH)
+            if index in whole:
+                large[index] = _scaled_down(frame.image, _FRAME_WIDTH)
+            for number, pick in enumerate(picks):
+                if pick.frame.frame_index == index:
+                    crops[number] = crop_face(frame.image, _found(frame, pick.face, finder), geometry)
+    for pick, crop in zip(picks, crops, strict=True):
+        if crop is None:
+            index = pick.frame.frame_index
+            raise VideoError(result.video, f"has no frame {index} any more", "score it again")
+    return thumbnails, large, [crop for crop in crops if crop is not None]
 
 
-def _evenly(indices: Sequence[int], count: int) -> set[int]:
-    positions = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
-    return {indices[position] for position in positions}
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    height = max(1, round(image.shape[0] * _THUMBNAIL_WIDTH / image.shape[1]))
-    return cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+def _scaled_down(image: np.ndarray, width: int) -> np.ndarray:
+    if image.shape[1] <= width:
+        return image
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _face_detector(
-    detector: TorchDetector, picks: Sequence[_Pick], metadata: VideoMetadata
+    detector: TorchDetector, picks: Sequence[Pick], metadata: VideoMetadata
 ) -> TorchMtcnnDetector:
     """Return a face detector that finds faces as small as those that were scored."""
     from deepfake_detect.faces import TorchMtcnnDetector, default_min_face
@@ -254,67 +298,43 @@ def _found(frame: Frame, face: FaceScore, finder: TorchMtcnnDetector | None) -> 
     level = Face(face.box_xyxy, face.detection_score, np.zeros((5, 2), np.float32))
     if finder is None:
         return level
+    box = face.box_xyxy
+
+    def distance(found: Face) -> float:  # between the centers, in sides of the scored box
+        between = (found.box_xyxy[:2] + found.box_xyxy[2:] - box[:2] - box[2:]) / 2
+        return float((np.abs(between) / (box[2:] - box[:2])).max())
+
     # Tracking may have followed a face to where detection in the single frame does not find it.
     return min(
-        (one for one in finder.detect(frame.image) if _distance(one, face) < 0.5),
-        key=lambda one: _distance(one, face),
-        default=level,
+        (one for one in finder.detect(frame.image) if distance(one) < 0.5), key=distance, default=level
     )
 
 
-def _distance(found: Face, scored: FaceScore) -> float:
-    """Return the distance between the centers of two boxes, in sides of the second."""
-    box = scored.box_xyxy
-    between = (found.box_xyxy[:2] + found.box_xyxy[2:] - box[:2] - box[2:]) / 2
-    return float((np.abs(between) / (box[2:] - box[:2])).max())
-
-
-def _no_heat_maps(picks: Sequence[_Pick]) -> list[np.ndarray | None]:
-    return [None] * len(picks)
-
-
 def _heat_maps(
-    detector: TorchDetector, picks: Sequence[_Pick], crops: Sequence[np.ndarray]
+    detector: TorchDetector, picks: Sequence[Pick], crops: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray | None], str]:
     """Return the crops with heat maps over them, or why the model has none."""
     from deepfake_detect.explanation.crops import explain_crops
 
-    heat_maps = _no_heat_maps(picks)
+    heat_maps: list[np.ndarray | None] = [None] * len(picks)
     try:
         for track_id in dict.fromkeys(pick.face.track_id for pick in picks):
             positions = [at for at, pick in enumerate(picks) if pick.face.track_id == track_id]
             for one in explain_crops(detector, [crops[at] for at in positions], show_progress=False):
                 heat_maps[positions[one.index]] = one.overlay
     except OptionError as error:
-        return _no_heat_maps(picks), str(error)
+        return [None] * len(picks), str(error)
     return heat_maps, ""
-
-
-def _key_face(pick: _Pick, crop: np.ndarray, heat_map: np.ndarray | None) -> KeyFace:
-    return KeyFace(
-        track_id=pick.face.track_id,
-        frame_index=pick.frame_index,
-        time_seconds=pick.time_seconds,
-        fake_probability=pick.face.fake_probability,
-        is_suspicious=pick.is_suspicious,
-        crop=crop,
-        heat_map=heat_map,
-    )
 
 
 def _detector_facts(detector: TorchDetector) -> tuple[tuple[str, str], ...]:
     """Return model, crop and training data in rows of name and value."""
-    config = detector.config
+    config, training = detector.config, detector.config.training
     size = config.model.preprocessing.image_size
-    facts = [
-        (
-            "model",
-            f"{config.model.backbone}, input {size} x {size} pixels, computed in {detector.precision}",
-        ),
-        ("crop", f"{config.geometry.margin:g} times the face box{', aligned' * config.geometry.aligned}"),
-    ]
-    training = config.training
+    model = f"{config.model.backbone}, input {size} x {size} pixels, computed in {detector.precision}"
+    crop = f"{config.geometry.margin:g} times the face box{', aligned' * config.geometry.aligned}"
+    facts = [("model", model), ("crop", crop)]
     if training.datasets is not None and training.num_train_crops is not None:
-        datasets = ", ".join(training.datasets)
-        facts.append(("trained on", f"{training.num_train_crops:,} faces of {datasets}"))
+        faces = f"{training.num_train_crops:,} faces of {', '.join(training.datasets)}"
+        facts.append(("trained on", faces))
     return tuple(facts)

@@ -63,11 +63,6 @@ def data_url(data: bytes, *, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def png_url(data: bytes) -> str:
-    """Return the bytes of a PNG file as an address that contains them."""
-    return data_url(data, mime="image/png")
-
-
 def jpeg_url(image: np.ndarray, *, quality: int = _JPEG_QUALITY) -> str:
     """Return an RGB uint8 image (H, W, 3), encoded as JPEG, as an address that contains it."""
     done, data = cv2.imencode(

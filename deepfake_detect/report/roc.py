@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# More thin curves cannot be distinguished; the numbers are in the table.
-_MAX_METHOD_CURVES = 8
-# Okabe and Ito's colors, which color-blind readers can distinguish; blue and black are the two levels'.
+# More thin curves than these cannot be distinguished; the numbers are in the table. The colors are Okabe and
+# Ito's, which color-blind readers can distinguish; blue and black are the two levels'.
 _METHOD_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F")
 _VIDEO_STYLE = {"color": "#0B3C8C", "linewidth": 2.6, "zorder": 4}
 _FRAME_STYLE = {"color": "#222222", "linewidth": 1.8, "linestyle": (0, (4, 1.6)), "zorder": 3}
+_GRAY = "#555555"
 _DOTS_PER_INCH = 160
 
 
@@ -65,29 +65,23 @@ def roc_figure(evaluation: Evaluation) -> Figure:
     """Return the figure of :func:`save_roc_figure`."""
     figure = new_figure(9.6, 6.0, layout=None)
     axes = figure.add_axes((0.08, 0.11, 0.5, 0.8))
-    _prepare_axes(axes, evaluation)
-    if len(np.unique(evaluation.video.labels)) == 2:
-        _draw_curves(axes, evaluation)
-    else:
-        _explain_absence(axes, evaluation)
-    return figure
-
-
-def _prepare_axes(axes: Axes, evaluation: Evaluation) -> None:
     num_fake = int((evaluation.video.labels == FAKE).sum())
     num_real = len(evaluation.video.labels) - num_fake
-    axes.set_title(
-        f"ROC: {num_real:,} real and {num_fake:,} fake videos", loc="left", fontsize=13, weight="bold", pad=26
-    )
-    axes.text(0, 1.025, evaluation.coverage.sentence(), transform=axes.transAxes, fontsize=9, color="#555555")
-    axes.set_xlabel("False positive rate (reals classified as fake)")
-    axes.set_ylabel("True positive rate (fakes classified as fake)")
+    title = f"ROC: {num_real:,} real and {num_fake:,} fake videos"
+    axes.set_title(title, loc="left", fontsize=13, weight="bold", pad=26)
+    axes.text(0, 1.025, evaluation.coverage.sentence(), transform=axes.transAxes, fontsize=9, color=_GRAY)
+    axes.set(xlabel="False positive rate (reals classified as fake)")
+    axes.set(ylabel="True positive rate (fakes classified as fake)")
     # A little more than 0 to 1, so that curves along the border have their full width.
     axes.set(xlim=(-0.012, 1.012), ylim=(-0.012, 1.012), aspect="equal")
     ticks = np.linspace(0.0, 1.0, 6)
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
+    axes.set(xticks=ticks, yticks=ticks)
     style_axes(axes)
+    if num_real and num_fake:
+        _draw_curves(axes, evaluation)
+    else:
+        _explain_absence(axes, num_real, num_fake)
+    return figure
 
 
 def _draw_curves(axes: Axes, evaluation: Evaluation) -> None:
@@ -101,20 +95,17 @@ def _draw_curves(axes: Axes, evaluation: Evaluation) -> None:
     confidence = f"{evaluation.settings.confidence:.0%} interval"
     _add_legend(axes, levels, title=f"All methods: AUC [{confidence}]", top=1.0)
     num_methods = len(evaluation.per_method)
-    if num_methods > _MAX_METHOD_CURVES:
+    if num_methods > len(_METHOD_COLORS):
         note = f"{num_methods} methods: too many to show each"
-        axes.text(1.055, 0.72, note, transform=axes.transAxes, fontsize=10, color="#555555")
+        axes.text(1.055, 0.72, note, transform=axes.transAxes, fontsize=10, color=_GRAY)
     elif num_methods > 1:
-        _add_legend(axes, _draw_methods(axes, evaluation), title="Each method, video level: AUC", top=0.77)
-
-
-def _draw_methods(axes: Axes, evaluation: Evaluation) -> list[Any]:
-    # The best first, as the curves are above one another.
-    ordered = sorted(evaluation.per_method.items(), key=lambda item: -item[1].video.metrics["auc"].value)
-    return [
-        _draw_curve(axes, name, result.video, {"color": color, "linewidth": 1.2, "zorder": 2})
-        for (name, result), color in zip(ordered, _METHOD_COLORS, strict=False)
-    ]
+        # The best first, as the curves are above one another.
+        ordered = sorted(evaluation.per_method.items(), key=lambda item: -item[1].video.metrics["auc"].value)
+        lines = [
+            _draw_curve(axes, name, result.video, {"color": color, "linewidth": 1.2, "zorder": 2})
+            for (name, result), color in zip(ordered, _METHOD_COLORS, strict=False)
+        ]
+        _add_legend(axes, lines, title="Each method, video level: AUC", top=0.77)
 
 
 def _draw_curve(axes: Axes, name: str, level: LevelResult, style: dict[str, Any]) -> Any:
@@ -142,18 +133,10 @@ def _add_legend(axes: Axes, lines: list[Any], *, title: str, top: float) -> None
         text.set_parse_math(False)  # a method's name may contain dollar signs
 
 
-def _explain_absence(axes: Axes, evaluation: Evaluation) -> None:
-    kind = "fake" if evaluation.video.labels[0] == FAKE else "real"
-    count = len(evaluation.video.labels)
+def _explain_absence(axes: Axes, num_real: int, num_fake: int) -> None:
+    kind, count = ("fake", num_fake) if num_fake else ("real", num_real)
     subject = f"all {count:,} scored videos are {kind}" if count > 1 else f"the only scored video is {kind}"
-    axes.text(
-        0.5,
-        0.5,
-        f"No curve: {subject}.\nA ROC curve compares fakes with reals.",
-        transform=axes.transAxes,
-        horizontalalignment="center",
-        verticalalignment="center",
-        fontsize=11,
-        linespacing=1.6,
-        bbox={"facecolor": "white", "edgecolor": "#BBBBBB", "boxstyle": "round,pad=0.8"},
-    )
+    words = f"No curve: {subject}.\nA ROC curve compares fakes with reals."
+    box = {"facecolor": "white", "edgecolor": "#BBBBBB", "boxstyle": "round,pad=0.8"}
+    place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, words, fontsize=11, linespacing=1.6, bbox=box, **place)

@@ -55,23 +55,16 @@ def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
         track = result.deciding_track
         whose = "" if track is None else f", of {person(track.track_id)}"
         rows.append(("fake probability", f"{percent(result.fake_probability)}{over}{whose}"))
-        rows.append(("people", _people(result)))
+        tracks = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))
+        people = [f"{person(track.track_id)} {percent(track.fake_probability)}" for track in tracks]
+        shown = ", ".join([*people[:_MAX_PEOPLE], *["..."] * (len(people) > _MAX_PEOPLE)])
+        rows.append(("people", f"{len(people)} people: {shown}" if len(people) > 1 else "1 person"))
     rows.append(("frames with a face", f"{result.num_frames_scored} of {len(result.frames)} sampled"))
     rows.append(("time", f"{seconds:.1f} s, {len(result.frames) / seconds:.0f} frames per second"))
     for title, lines in ((words.reasons_title.lower(), words.reasons), ("what to try next", words.advice)):
         rows += [("" if number else title, line) for number, line in enumerate(lines)]
     rows.append(("detector", f"{result.detector.name} {result.detector.version}"))
     return rows
-
-
-def _people(result: ClipResult) -> str:
-    if len(result.tracks) == 1:
-        return "1 person"
-    shown = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))
-    words = ", ".join(
-        f"{person(track.track_id)} {percent(track.fake_probability)}" for track in shown[:_MAX_PEOPLE]
-    )
-    return f"{len(result.tracks)} people: {words}{', ...' if len(shown) > _MAX_PEOPLE else ''}"
 
 
 def print_evaluation(evaluation: Evaluation, *, file: TextIO | None = None, width: int | None = None) -> None:

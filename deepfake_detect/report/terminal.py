@@ -5,11 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TextIO
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from typing import Literal, TextIO
 
 _MAX_WIDTH = 500  # when measuring how wide a table would like to be
 
@@ -58,60 +54,6 @@ def print_table(
          train   720  2,880
         <BLANKLINE>
     """
-    full = [
-        column if isinstance(column, Column) else Column(column, "number" if number else "name")
-        for number, column in enumerate(columns)
-    ]
-    stream = sys.stdout if file is None else file
-    _print_rich_table(title, full, rows, caption, stream, width)
-
-
-def print_facts(rows: Iterable[tuple[str, str]], *, file: TextIO | None = None, indent: int = 0) -> None:
-    """Print names and values side by side.
-
-    Args:
-        rows: Name and value, plain text.
-        file: Where to print; standard output when ``None``.
-        indent: Spaces before each name.
-    """
-    stream = sys.stdout if file is None else file
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_header=False, box=None, padding=(0, 1, 0, indent), pad_edge=bool(indent))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(Text(name), Text(value))  # a file's name may look like markup
-    Console(file=stream, highlight=False).print(table)
-
-
-def print_markdown(text: str, *, file: TextIO | None = None) -> None:
-    """Print Markdown, rendered on a terminal and unchanged otherwise.
-
-    Args:
-        text: The document.
-        file: Where to print; standard output when ``None``.
-    """
-    stream = sys.stdout if file is None else file
-    if not stream.isatty():
-        print(text, file=stream)
-        return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    Console(file=stream).print(Markdown(text))
-
-
-def _print_rich_table(
-    title: str,
-    columns: Sequence[Column],
-    rows: Iterable[Sequence[str] | None],
-    caption: str,
-    file: TextIO,
-    width: int | None,
-) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -127,7 +69,8 @@ def _print_rich_table(
         collapse_padding=True,
         pad_edge=False,
     )
-    for column in columns:
+    for number, one in enumerate(columns):
+        column = one if isinstance(one, Column) else Column(one, "number" if number else "name")
         table.add_column(
             Text(column.name),
             justify="right" if column.kind == "number" else "left",
@@ -138,17 +81,50 @@ def _print_rich_table(
         if row is None:
             table.add_section()
         else:
-            table.add_row(*(Text(_printable(cell)) for cell in row))
-    console = Console(file=file, highlight=False, width=width)
-    console.width = max(console.width, _least_width(console, table))
+            table.add_row(*(Text(_without_controls(cell)) for cell in row))
+    console = Console(file=file or sys.stdout, highlight=False, width=width)
+    least = console.measure(table, options=console.options.update(max_width=_MAX_WIDTH)).minimum
+    console.width = max(console.width, least)  # unbroken columns
     console.print(table)
 
 
-def _least_width(console: Console, table: Table) -> int:
-    """Return the width that the table needs for its unbroken columns."""
-    return console.measure(table, options=console.options.update(max_width=_MAX_WIDTH)).minimum
+def print_facts(rows: Iterable[tuple[str, str]], *, file: TextIO | None = None, indent: int = 0) -> None:
+    """Print names and values side by side.
+
+    Args:
+        rows: Name and value, plain text.
+        file: Where to print; standard output when ``None``.
+        indent: Spaces before each name.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, indent), pad_edge=bool(indent))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))  # a file's name may look like markup
+    Console(file=file or sys.stdout, highlight=False).print(table)
 
 
-def _printable(text: str) -> str:
+def print_markdown(text: str, *, file: TextIO | None = None) -> None:
+    """Print Markdown, rendered on a terminal and unchanged otherwise.
+
+    Args:
+        text: The document.
+        file: Where to print; standard output when ``None``.
+    """
+    stream = file or sys.stdout
+    if not stream.isatty():
+        print(text, file=stream)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(file=stream).print(Markdown(text))
+
+
+def _without_controls(text: str) -> str:
     """Return text without characters that control a terminal; line breaks stay."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

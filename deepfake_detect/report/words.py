@@ -129,7 +129,7 @@ def _meaning(result: ClipResult) -> str:
             f"No face was found in the {len(result.frames)} sampled frames. The detector examines faces "
             "only, so there is no score for this clip."
         )
-    value, low, high = _distinct(probability, *_band(result))
+    value, low, high = _distinct(probability, result.detector.uncertain_low, result.detector.uncertain_high)
     track = result.deciding_track
     subject = (
         "the clip" if track is None else person(track.track_id) if len(result.tracks) > 1 else "the face"
@@ -159,17 +159,13 @@ def _interval(result: ClipResult) -> str:
     )
 
 
-def _band(result: ClipResult) -> tuple[float, float]:
-    """Return the probabilities between which a clip is undecided."""
-    return result.detector.uncertain_low, result.detector.uncertain_high
-
-
 def _causes(result: ClipResult) -> list[tuple[str, str]]:
     """Return kind and text of everything in an undecided clip that kept it from a decision."""
     causes = [(one.kind, one.text) for one in result.warnings]
     if len({track.verdict for track in result.tracks}) > 1:
         causes.append(("people_differ", f"the people differ: {_people(result.tracks)}"))
-    probability, (low, high) = result.fake_probability or 0.0, _band(result)
+    probability = result.fake_probability or 0.0
+    low, high = result.detector.uncertain_low, result.detector.uncertain_high
     spread = result.fake_probability_interval or (probability, probability)
     for limit, headline, is_near in (
         (low, HEADLINES["real"], min(spread) < low or probability - low <= _CLOSE),

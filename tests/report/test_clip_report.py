@@ -27,10 +27,11 @@ from deepfake_detect.records import (
 )
 from deepfake_detect.report.annotate import annotate_video
 from deepfake_detect.report.clip import write_report
-from deepfake_detect.report.key_frames import collect_key_frames, pick_faces
-from deepfake_detect.report.timeline import plot_timeline
+from deepfake_detect.report.key_frames import collect_key_frames, frames_with_everybody, pick_faces
+from deepfake_detect.report.timeline import plot_timeline, timeline_chart
 from deepfake_detect.report.words import CAVEAT, HEADLINES, percent, verdict_words
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
+from tests.app.browser import CHROMIUM, Browser
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +264,60 @@ def test_a_report_can_load_nothing_from_elsewhere(score: dfd.ClipResult, tmp_pat
     page = write_report(score, tmp_path / "r.html").read_text("utf-8")
     assert "Content-Security-Policy" in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_whole_frames_show_every_person_with_a_number(score: dfd.ClipResult, tmp_path: Path) -> None:
+    (frame,) = frames_with_everybody(score)
+    box = score.frames[[one.frame_index for one in score.frames].index(frame)].faces[0].box_xyxy
+    page = write_report(score, tmp_path / "r.html").read_text("utf-8")
+    assert page.count('class="box person-0') == 1
+    assert f"left:{100 * max(box[0], 0) / 320:.2f}%" in page
+    assert "<strong>1</strong>" in page
+
+
+def test_frames_with_everybody_are_few() -> None:
+    box = np.array([0, 0, 50, 50], np.float32)
+    faces = {track: FaceScore(box, track, 0.99, 0.1 * track) for track in range(6)}
+    groups = [(0,), (1, 2), (1,), (3, 4), (0, 5), ()]
+    frames = tuple(
+        FrameScore(number, 0.1 * number, tuple(faces[track] for track in group))
+        for number, group in enumerate(groups)
+    )
+    tracks = tuple(TrackScore(track, 1, 0.1 * track, track == 0) for track in range(6))
+    result = replace(clip([0.5]), frames=frames, tracks=tracks)
+    assert frames_with_everybody(result) == [1, 3, 4]
+    assert frames_with_everybody(replace(result, frames=frames[-1:], tracks=())) == []
+
+
+def test_the_chart_has_no_line_where_nothing_is_known(score: dfd.ClipResult) -> None:
+    chart = timeline_chart(score, duration_seconds=2.0)
+    (person,) = chart["people"]
+    names = [name for name, _, _ in person["shapes"]]
+    assert (names.count("line"), names.count("circle")) == (5, 6)
+    assert chart["frames"][3]["x"] == pytest.approx(100 * score.frames[3].time_seconds / 2.0, abs=0.01)
+    gap = replace(
+        score, frames=tuple(replace(f, faces=f.faces * (n != 2)) for n, f in enumerate(score.frames))
+    )
+    names = [name for name, _, _ in timeline_chart(gap)["people"][0]["shapes"]]
+    assert (names.count("line"), names.count("circle")) == (3, 5)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_report_is_accessible_and_readable_on_a_phone(score: dfd.ClipResult, tmp_path: Path) -> None:
+    pytest.importorskip(
+        "websockets", reason="the browser is driven over a web socket: pip install websockets"
+    )
+    pytest.importorskip("axe_core_python", reason="the rules of accessibility: pip install axe-core-python")
+    path = write_report(score, tmp_path / "r.html")
+    with Browser(tmp_path, width=390, is_dark=True) as browser:
+        browser.open(path.as_uri())
+        assert browser.violations() == []
+        assert browser.value("document.documentElement.scrollWidth") == 390
+        assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 27)"
+        label = "document.querySelector('.timeline text').getBoundingClientRect().height"
+        assert browser.value(label) > 11
+        browser.value("document.querySelector('.timeline').focus()")
+        browser.press("End")
+        words = browser.value("document.querySelector('.tip').innerText")
+        assert words == f"1.92 s, frame 23: person 1: {percent(score.frames[-1].faces[0].fake_probability)}"
+        assert browser.troubles() == []
