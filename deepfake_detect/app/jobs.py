@@ -31,6 +31,8 @@ Stage = Literal["waiting", "checking", "looking", "explaining", "done", "failed"
 # One in this many slots is reserved for addresses that have none yet.
 _SLOTS_PER_NEWCOMER_SLOT = 8
 _RETRY_SECONDS = 15
+LEAVE_SECONDS = 10.0
+"""For how long a job outlives its page, which may just be reloaded."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,17 @@ class Job:
     progress: Progress = Progress("waiting")
     is_cancelled: bool = False
     ended_at: float | None = None
+    left_at: float | None = None
+
+    @property
+    def annotated_path(self) -> Path:
+        """Where the clip with boxes is, once its page has asked for it."""
+        return self.upload.path.with_name(f"{self.upload.path.stem}-boxes.mp4")
 
     def delete_upload(self) -> None:
-        """Delete the uploaded file."""
+        """Delete the uploaded file, and what was made of it."""
         self.upload.path.unlink(missing_ok=True)
+        self.annotated_path.unlink(missing_ok=True)
 
 
 class JobStore:
@@ -174,16 +183,21 @@ class JobStore:
         """
         with self._changed:
             job = self._jobs.get(job_id)
+            if job is not None:
+                job.left_at = None
         if job is None:
             cause = "does not exist, or was deleted"
             raise RequestError("job", cause, "upload the clip again", "an existing job", 404)
         return job
 
     def status(self, job: Job) -> dict[str, Any]:  # JSON
-        """Return a job's progress as JSON: stage, position in the queue (1 is next), frames, error."""
+        """Return a job as JSON: stage, position in the queue (1 is next), frames, error, outcome."""
         with self._changed:
             position = self._queue.position(job)
-        error = job.outcome.exception() if job.outcome.done() and not job.outcome.cancelled() else None
+        error = outcome = None
+        if job.outcome.done() and not job.outcome.cancelled():
+            error = job.outcome.exception()
+            outcome = None if error else _outline(job.outcome.result())
         return {
             "id": job.id,
             "name": job.task.name,
@@ -193,6 +207,7 @@ class JobStore:
             "frames_done": job.progress.num_done,
             "frames_total": job.progress.num_total,
             "error": error.to_dict() if isinstance(error, RequestError) else None,
+            "outcome": outcome,
         }
 
     def counts(self) -> dict[str, int]:
@@ -213,11 +228,21 @@ class JobStore:
                 return  # its thread deletes the upload when the scorer has ended
         job.delete_upload()
 
-    def expire(self) -> None:
-        """Delete jobs that were kept long enough."""
+    def leave(self, job: Job) -> None:
+        """Delete a job soon, unless its page asks for it again: a page that is reloaded leaves too."""
         with self._changed:
-            kept = [job for job in self._jobs.values() if job.ended_at is not None]
-            old = [job for job in kept if self._now() - (job.ended_at or 0) >= self.limits.keep_seconds]
+            job.left_at = self._now()
+
+    def expire(self) -> None:
+        """Delete jobs that were kept long enough, or whose page has left."""
+        now, keep = self._now(), self.limits.keep_seconds
+        with self._changed:
+            old = [
+                job
+                for job in self._jobs.values()
+                if (job.ended_at is not None and now - job.ended_at >= keep)
+                or (job.left_at is not None and now - job.left_at >= LEAVE_SECONDS)
+            ]
         for job in old:
             self.delete(job)
 
@@ -294,6 +319,12 @@ class JobStore:
                 job.delete_upload()
         job.progress = Progress("failed" if has_failed else "done")
         _set_outcome(job, outcome)
+
+
+def _outline(clip: ScoredClip) -> dict[str, Any]:  # JSON
+    """Return a clip's verdict, its headline, and its fake probability."""
+    values = {key: clip.score.get(key) for key in ("verdict", "fake_probability")}
+    return {**values, "headline": clip.page.get("headline")}
 
 
 def _set_outcome(job: Job, outcome: ScoredClip | Exception) -> None:

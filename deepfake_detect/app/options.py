@@ -20,6 +20,9 @@ class ServeOptions:
     detector: str | None = option(None, help="detector file (default: the bundled one)", metavar="PATH")
     device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
     open_browser: bool = option(False, help="open the page in the browser", flag="--open")
+    allow_url: bool = option(
+        False, help="score clips at URLs that clients name, which this computer then opens (extra: url)"
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

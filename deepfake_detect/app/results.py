@@ -14,7 +14,7 @@ import numpy as np
 from deepfake_detect.app.jobs import ScoredClip
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import ClipResult
-from deepfake_detect.report.clip import heat_map_note, report_html
+from deepfake_detect.report.clip import clip_chart, heat_map_note, report_html, thumbnail_urls
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url
 from deepfake_detect.report.words import CAVEAT, HEADLINES, verdict_words
@@ -54,6 +54,9 @@ def _page(result: ClipResult, key_frames: KeyFrames) -> dict[str, Any]:  # JSON
         },
         "why_no_maps": key_frames.why_no_heat_maps,
         "heat_map_note": heat_map_note(key_frames),
+        "chart": clip_chart(result, key_frames, with_images=False),
+        "thumbnails": thumbnail_urls(key_frames),
+        "frames": {index: jpeg_url(image) for index, image in key_frames.frames.items()},
         "moments": [_key_face(face) for face in key_frames.faces],
     }
 

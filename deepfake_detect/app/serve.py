@@ -17,6 +17,7 @@ from deepfake_detect.app.server import create_app
 from deepfake_detect.app.worker import ScoringProcess
 from deepfake_detect.errors import OptionError
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.scoring.fetch import check_fetching
 
 _SHUTDOWN_SECONDS = 3
 
@@ -28,13 +29,14 @@ def serve(
     detector: str | None = None,
     device: str = ServeOptions.device,
     open_browser: bool = False,
+    allow_url: bool = False,
     limits: Limits | None = None,
     on_start: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve a page, and an HTTP API, that score uploaded clips; return when the process is interrupted.
 
     Uploads are written to disk piece by piece, scored in a process of their own, and deleted. Nothing
-    leaves this computer.
+    leaves this computer; only ``allow_url`` opens connections, to the addresses that clients name.
 
     Args:
         host: Address to listen on; ``"0.0.0.0"`` for all.
@@ -42,15 +44,18 @@ def serve(
         detector: Detector file; the bundled detector when ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         open_browser: Whether to open the page in the browser.
+        allow_url: Whether clients may name the URL of a clip, which this computer then opens.
         limits: What may be uploaded, and for how long it is kept; the defaults when ``None``.
         on_start: Called with the server's address when it accepts requests.
 
     Raises:
-        OptionError: An option is out of range, the port is in use, or the host is not this computer.
+        OptionError: An option is out of range, the port is in use, the host is not this computer, or the
+            extra ``url`` is missing.
         DeepfakeDetectError: The detector cannot be loaded.
     """
-    options = ServeOptions(host, port, detector, device, open_browser)
+    options = ServeOptions(host, port, detector, device, open_browser, allow_url)
     limits = Limits() if limits is None else limits
+    check_fetching(["https://"] if options.allow_url else [])
     with bind(options.host, options.port) as bound:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{bound.getsockname()[1]}"
@@ -62,7 +67,14 @@ def serve(
 
         folder = Path(tempfile.mkdtemp(prefix="deepfake-detect-"))
         scorer = _scorer(options, limits, folder)
-        app = create_app(scorer, limits=limits, folder=folder, names=HostNames(host), on_start=start)
+        app = create_app(
+            scorer,
+            limits=limits,
+            folder=folder,
+            names=HostNames(host),
+            allow_url=allow_url,
+            on_start=start,
+        )
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -16,20 +16,24 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from deepfake_detect._version import __version__
+from deepfake_detect.app.annotated import annotated_clip
 from deepfake_detect.app.fair_queue import Owner
 from deepfake_detect.app.guard import Guard, HostNames
 from deepfake_detect.app.jobs import Job, JobStore, ScoredClip, Scorer
+from deepfake_detect.app.links import fetch_upload
 from deepfake_detect.app.options import Limits
 from deepfake_detect.app.request_errors import RequestError
 from deepfake_detect.app.uploads import FIELD, Body, receive_upload
 
 _COOKIE = "client"
 _EXPIRE_SECONDS = 5.0
+_PAGE, _REPORT = "app/page", "report/templates"  # chart and boxes are those of the report
 _PAGE_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/app.css": ("app.css", "text/css; charset=utf-8"),
-    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
-    "/timeline.js": ("timeline.js", "text/javascript; charset=utf-8"),
+    "/": (_PAGE, "index.html", "text/html; charset=utf-8"),
+    "/app.css": (_PAGE, "app.css", "text/css; charset=utf-8"),
+    "/app.js": (_PAGE, "app.js", "text/javascript; charset=utf-8"),
+    "/clip_parts.css": (_REPORT, "clip_parts.css", "text/css; charset=utf-8"),
+    "/timeline.js": (_REPORT, "timeline.js", "text/javascript; charset=utf-8"),
 }
 _FORM_SCHEMA = {
     "required": True,
@@ -75,6 +79,7 @@ def create_app(
     limits: Limits,
     folder: Path,
     names: HostNames,
+    allow_url: bool = False,
     on_start: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Return the application.
@@ -84,6 +89,7 @@ def create_app(
         limits: Limits to enforce.
         folder: An empty folder for uploads; deleted when the application ends.
         names: Host names of accepted requests.
+        allow_url: Whether clips at URLs are scored, see :mod:`links`.
         on_start: Called when requests are accepted.
     """
     page = _page_files()
@@ -118,13 +124,15 @@ def create_app(
     app.add_exception_handler(ClientDisconnect, _respond_to_nobody)
     for path, (content, kind) in page.items():
         app.add_api_route(path, _static(content, kind), methods=["GET", "HEAD"], include_in_schema=False)
-    _add_interface(app, limits)
+    _add_interface(app, limits, allow_url=allow_url)
     _add_jobs(app, limits)
+    if allow_url:
+        _add_links(app, limits)
     _add_results(app)
     return app
 
 
-def _add_interface(app: FastAPI, limits: Limits) -> None:
+def _add_interface(app: FastAPI, limits: Limits, *, allow_url: bool) -> None:
     """Add the routes for programs: /score and /health."""
     frames_query = _frames_query(limits)
 
@@ -147,6 +155,7 @@ def _add_interface(app: FastAPI, limits: Limits) -> None:
             "version": __version__,
             **_jobs(request).counts(),
             "limits": limits.to_dict(),
+            "allow_url": allow_url,
         }
 
 
@@ -172,12 +181,33 @@ def _add_jobs(app: FastAPI, limits: Limits) -> None:
         return jobs.status(jobs.find(job_id))
 
     @app.delete("/jobs/{job_id}", status_code=204, responses=_errors(404))
-    @app.post("/jobs/{job_id}/leave", status_code=204, responses=_errors(404))
-    async def leave(request: Request, job_id: str) -> Response:
-        """Delete a job and its upload; `leave` is for a page that closes, which can only POST."""
+    async def delete(request: Request, job_id: str) -> Response:
+        """Delete a job and its upload."""
         jobs = _jobs(request)
         jobs.delete(jobs.find(job_id))
         return Response(status_code=204)
+
+    @app.post("/jobs/{job_id}/leave", status_code=204, responses=_errors(404))
+    async def leave(request: Request, job_id: str) -> Response:
+        """Delete a job in some seconds unless it is asked for again: its page closes, or is reloaded."""
+        jobs = _jobs(request)
+        jobs.leave(jobs.find(job_id))
+        return Response(status_code=204)
+
+
+def _add_links(app: FastAPI, limits: Limits) -> None:
+    """Add the route for a clip at a URL."""
+    frames_query = _frames_query(limits)
+    url_query = Query(max_length=2000, description="Address of a clip, http or https.")
+
+    @app.post("/links", status_code=202, responses=_errors(413, 415, 422))
+    async def submit_link(request: Request, url: str = url_query, frames: int = frames_query) -> JSONResponse:
+        """Download the clip at a URL and return the job's id; it is kept for the player."""
+        jobs, owner = _jobs(request), _owner(request)
+        with jobs.reserve_slot(owner):
+            upload = await asyncio.to_thread(fetch_upload, url, jobs.folder, jobs.limits)
+            job = jobs.submit(owner, upload, num_frames=frames, wants_page=True)
+        return JSONResponse(jobs.status(job), status_code=202)
 
 
 def _add_results(app: FastAPI) -> None:
@@ -199,6 +229,14 @@ def _add_results(app: FastAPI) -> None:
         }
         return Response(clip.report_html, media_type="text/html", headers=headers)
 
+    @app.get("/jobs/{job_id}/annotated.mp4", responses=_errors(404, 409, 422))
+    async def annotated(request: Request, job_id: str) -> Response:
+        """Return the clip with a numbered box around each face; it is made now."""
+        job = _jobs(request).find(job_id)
+        _finished(job)
+        path = await asyncio.to_thread(annotated_clip, job)
+        return FileResponse(path, media_type="video/mp4")
+
     @app.get("/jobs/{job_id}/video", responses=_errors(404))
     async def video(request: Request, job_id: str) -> Response:
         """Return the job's upload, or a range of it."""
@@ -210,11 +248,15 @@ def _add_results(app: FastAPI) -> None:
 
 async def _accept(request: Request, body: Body, *, num_frames: int, wants_page: bool) -> Job:
     jobs = _jobs(request)
-    owner = Owner(request.client.host if request.client else "", request.cookies.get(_COOKIE, ""))
+    owner = _owner(request)
     # After an error the server reads the rest of the body, so that the client receives the response.
     with jobs.reserve_slot(owner):
         upload = await receive_upload(body, request.headers, jobs.folder, jobs.limits)
         return jobs.submit(owner, upload, num_frames=num_frames, wants_page=wants_page)
+
+
+def _owner(request: Request) -> Owner:
+    return Owner(request.client.host if request.client else "", request.cookies.get(_COOKIE, ""))
 
 
 async def _outcome(job: Job, body: Body) -> ScoredClip:
@@ -292,8 +334,11 @@ def _description(limits: Limits) -> str:
 
 
 def _page_files() -> dict[str, tuple[bytes, str]]:
-    folder = resources.files("deepfake_detect.app") / "page"
-    return {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _PAGE_FILES.items()}
+    package = resources.files("deepfake_detect")
+    return {
+        path: ((package / folder / name).read_bytes(), kind)
+        for path, (folder, name, kind) in _PAGE_FILES.items()
+    }
 
 
 def _static(content: bytes, kind: str) -> Callable[[Request], Response]:

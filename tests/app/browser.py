@@ -115,10 +115,10 @@ class Browser:
             time.sleep(0.05)
         raise TimeoutError(f"{script} never came true")
 
-    def choose_file(self, selector: str, path: Path) -> None:
+    def choose_file(self, selector: str, *paths: Path) -> None:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
     def click(self, x: float, y: float) -> None:
         """Move the mouse to a place of the window, in CSS pixels, and click there."""
@@ -140,6 +140,15 @@ class Browser:
             if event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] == "error":
                 said.append(event["params"]["entry"]["text"])
         return said
+
+    def violations(self) -> list[str]:
+        """Return the rules of axe-core that the page breaks, each with an element that does."""
+        import axe_core_python
+
+        self.value((Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8") + ";1")
+        found = "violations.map((one) => `${one.id}: ${one.nodes[0].html} ${one.nodes[0].failureSummary}`)"
+        broken: list[str] = self.value(f"axe.run().then((results) => results.{found})")
+        return broken
 
     def screenshot(self, path: Path, *, is_whole: bool = True) -> None:
         data = self.call("Page.captureScreenshot", captureBeyondViewport=is_whole)["data"]

@@ -96,14 +96,15 @@ class Answer:
 class Served:
     """A server in a thread; its address and folder, and ways to ask it."""
 
-    def __init__(self, scorer: Scorer, limits: Limits, folder: Path) -> None:
+    def __init__(self, scorer: Scorer, limits: Limits, folder: Path, *, allow_url: bool = False) -> None:
         folder.mkdir()
         self.scorer: Any = scorer
         self.folder = folder
         self._socket = bind("127.0.0.1", 0)
         self.port: int = self._socket.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
-        self.app = create_app(scorer, limits=limits, folder=folder, names=HostNames("127.0.0.1"))
+        names = HostNames("127.0.0.1")
+        self.app = create_app(scorer, limits=limits, folder=folder, names=names, allow_url=allow_url)
         config = uvicorn.Config(
             self.app, log_config=None, ws="none", proxy_headers=False, timeout_graceful_shutdown=1
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from deepfake_detect.app import jobs as jobs_module
 from deepfake_detect.app import uploads
 from deepfake_detect.app.options import Limits
 from deepfake_detect.app.uploads import display_name
@@ -101,10 +102,16 @@ def test_a_job_is_followed_looked_at_and_deleted(served: Served) -> None:
         refused(served.ask("GET", f"/jobs/{key}{path}"), 404, "does not exist, or was deleted")
 
 
-def test_a_page_that_closes_says_so(served: Served) -> None:
+def test_a_page_that_closes_says_so(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     key = served.send("/jobs").json()["id"]
     served.finished(key)
     assert served.ask("POST", f"/jobs/{key}/leave", Origin=served.address).status == 204
+    assert served.ask("GET", f"/jobs/{key}").status == 200  # the page was only reloaded
+    served.app.state.jobs.expire()
+    assert len(served.uploads()) == 1
+    assert served.ask("POST", f"/jobs/{key}/leave", Origin=served.address).status == 204
+    monkeypatch.setattr(jobs_module, "LEAVE_SECONDS", 0.0)
+    served.app.state.jobs.expire()
     assert served.uploads() == []
 
 
