@@ -14,14 +14,16 @@ of workers, in turn:
 
 A run of the tool starts by importing its libraries in each process (the decoding processes run
 already). Its speed is told apart from that start: videos a second from when the first of them were
-done. The ratio is that speed over the decoding speed of the faster kind. Linux only: memory is read
-from /proc.
+done. The ratio is that speed over the decoding speed of the faster kind. CPU seconds are those of the
+whole run, its start included; where other programs use the machine too, they say more than the clock.
+Linux only: memory is read from /proc.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import resource
 import shutil
 import statistics
 import subprocess
@@ -61,7 +63,7 @@ _WANTED, _EXTRACTION = "wanted frames", "extraction"
 def main() -> int:
     arguments = _parse()
     console = Console(width=120)
-    machine = describe_machine("av", "torch", "opencv-python-headless", "facenet-pytorch")
+    machine = describe_machine("av", "onnxruntime", "opencv-python-headless")
     console.print(machine, markup=False, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         encoded = [
@@ -130,11 +132,13 @@ def _measure(tree: Path, num_workers: int, arguments: argparse.Namespace) -> lis
     files = sorted(tree.rglob("*.mp4"))
     extraction = _Extraction(tree, num_workers, arguments.frames)
     with ProcessPoolExecutor(num_workers, get_context("spawn")) as pool:
-        ways: dict[str, Callable[[], object]] = {
+        works: dict[str, Callable[[], float]] = {
             name: functools.partial(_in_pool, pool, _decode, files, kind) for name, kind in _KINDS.items()
         }
-        ways[_WANTED] = functools.partial(_in_pool, pool, _read_wanted, files, arguments.frames)
-        ways[_EXTRACTION] = extraction
+        works[_WANTED] = functools.partial(_in_pool, pool, _read_wanted, files, arguments.frames)
+        works[_EXTRACTION] = extraction
+        cpu_seconds: dict[str, list[float]] = {name: [] for name in works}
+        ways = {name: functools.partial(_counted, work, cpu_seconds[name]) for name, work in works.items()}
         timings = time_in_turn(ways, num_rounds=arguments.rounds)
     whole = timings[_EXTRACTION]
     timings[_EXTRACTION] = Timing(tuple(extraction.seconds[1:]))  # the first run was not measured
@@ -146,6 +150,7 @@ def _measure(tree: Path, num_workers: int, arguments: argparse.Namespace) -> lis
             "videos": len(files),
             "seconds": timing.median,
             "spread": timing.spread(),
+            "cpu_seconds": statistics.median(cpu_seconds[name][1:]),
             "of_decoding": timing.times_faster_than(fastest),
             "of_wanted": timing.times_faster_than(timings[_WANTED]),
             "start_seconds": statistics.median(extraction.starts[1:]) if name == _EXTRACTION else 0.0,
@@ -155,21 +160,37 @@ def _measure(tree: Path, num_workers: int, arguments: argparse.Namespace) -> lis
     ]
 
 
+def _counted(work: Callable[[], float], cpu_seconds: list[float]) -> None:
+    cpu_seconds.append(work())
+
+
 def _in_pool(
-    pool: ProcessPoolExecutor, work: Callable[[Path, Any], int], files: Sequence[Path], how: Any
-) -> int:
+    pool: ProcessPoolExecutor, work: Callable[[Path, Any], float], files: Sequence[Path], how: Any
+) -> float:
+    """Return the CPU seconds of reading files."""
     return sum(pool.map(work, files, repeat(how)))
 
 
-def _decode(path: Path, thread_type: str) -> int:
+def _decode(path: Path, thread_type: str) -> float:
+    began = time.process_time()
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = thread_type
-        return sum(1 for _ in container.decode(stream))
+        for _ in container.decode(stream):
+            pass
+    return time.process_time() - began
 
 
-def _read_wanted(path: Path, num_frames: int) -> int:
-    return sum(1 for _ in read_frames(path, sampling=EvenlySpaced(num_frames)))
+def _read_wanted(path: Path, num_frames: int) -> float:
+    began = time.process_time()
+    for _ in read_frames(path, sampling=EvenlySpaced(num_frames)):
+        pass
+    return time.process_time() - began
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass
@@ -187,7 +208,8 @@ class _Extraction:
     starts: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def __call__(self) -> None:
+    def __call__(self) -> float:
+        used_before = _children_cpu_seconds()
         with tempfile.TemporaryDirectory() as out:
             began = time.time()
             options = ["--frames", str(self.num_frames), "--workers", str(self.num_workers)]
@@ -197,6 +219,7 @@ class _Extraction:
         each = (last - first) / (len(ended) - self.num_workers)
         self.seconds.append(each * len(ended))
         self.starts.append(first - began - each * self.num_workers)
+        return _children_cpu_seconds() - used_before
 
 
 def _command(tree: Path, out: str, *options: str) -> list[str]:
@@ -246,7 +269,16 @@ def _megabytes(pid: int) -> float:
 
 def _speed_table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(
-        *("workers", "way", "seconds (spread)", "videos/s", "of decoding", "of wanted frames", "start, s"),
+        *(
+            "workers",
+            "way",
+            "seconds (spread)",
+            "CPU s",
+            "videos/s",
+            "of decoding",
+            "of wanted frames",
+            "start, s",
+        ),
         "with start, of decoding",
     )
     for row in rows:
@@ -255,6 +287,7 @@ def _speed_table(rows: Sequence[dict[str, Any]]) -> Table:
             str(row["workers"]),
             row["way"],
             f"{row['seconds']:.2f} ({row['spread']})",
+            f"{row['cpu_seconds']:.2f}",
             f"{row['videos'] / row['seconds']:.2f}",
             f"{row['of_decoding']:.2f}",
             f"{row['of_wanted']:.2f}",

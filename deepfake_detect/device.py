@@ -51,6 +51,17 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     return torch.device(name)
 
 
+def has_gpu() -> bool:
+    """Return whether PyTorch finds a CUDA device; it is not imported where there is no driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def fast_precision(device: torch.device) -> Literal["no", "bf16", "fp16"]:
     """Return the fastest autocast type: bf16 where the hardware has it, fp16 on older GPUs, else none."""
     import torch

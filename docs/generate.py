@@ -25,6 +25,7 @@ OPTIONS = {
     "Limits of the page (`app`)": "app.options.Limits",
     "Reading a dataset (`index`, `extract-faces`)": "data.options.ReadingOptions",
     "Extracting faces (`extract-faces`)": "extraction.config.ExtractionConfig",
+    "Running an extraction (`extract-faces`)": "extraction.config.RunOptions",
     "Importing crops (`import-crops`)": "data.options.CropImportOptions",
     "Merging manifests (`merge`)": "data.options.MergeOptions",
     "Packing crops (`pack`)": "data.options.PackOptions",

@@ -51,10 +51,11 @@ MANIFEST_SCHEMA = pa.schema(
         ("native_size", pa.int32()),  # side of the crop in pixels of the frame
         # How the person was chosen: mask, largest, all, already_cropped; null where unknown.
         ("person_choice", pa.string()),
+        ("face_runtime", pa.string()),  # what found the face: torch, onnx; null where unknown
     ]
 )
 # Columns that older files lack: they are read as null.
-LATER_COLUMNS = ("person_choice",)
+LATER_COLUMNS = ("person_choice", "face_runtime")
 
 
 class Manifest(Rows):
@@ -121,7 +122,7 @@ def with_later_columns(table: pa.Table) -> pa.Table:
     for name in LATER_COLUMNS:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), MANIFEST_SCHEMA.field(name).type))
-    return table
+    return table.select([*(name for name in table.column_names if name not in LATER_COLUMNS), *LATER_COLUMNS])
 
 
 def write_manifest(

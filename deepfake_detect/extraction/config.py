@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deepfake_detect.records import CropGeometry
 
 PersonPolicy = Literal["auto", "largest", "mask", "all"]
+FaceRuntime = Literal["auto", "torch", "onnx"]
 _JPEG_QUALITY = 95
 
 
@@ -127,6 +128,11 @@ class RunOptions:
         "on Ray: workers in all (default: as many as there is room for)",
         low=1,
         flag="--workers",
+    )
+    runtime: FaceRuntime = option(
+        "auto",
+        help="what finds the faces: torch, onnx (ONNX Runtime, on the CPU), or auto: torch on a GPU, "
+        "else onnx",
     )
     device: str = option("auto", help="auto, cpu or cuda")
 

@@ -13,9 +13,8 @@ from deepfake_detect.data.index import read_index
 from deepfake_detect.data.layouts import recognize_layout
 from deepfake_detect.data.manifest import MANIFEST_NAME
 from deepfake_detect.data.options import ReadingOptions
-from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
-from deepfake_detect.extraction.config import ExtractionConfig, RunOptions
+from deepfake_detect.extraction.config import ExtractionConfig, FaceRuntime, RunOptions
 from deepfake_detect.extraction.remote import below, local_folders
 from deepfake_detect.extraction.run import ExtractionReport, extract_videos
 from deepfake_detect.io.files import make_folder
@@ -37,6 +36,7 @@ def extract_faces(
     reading: ReadingOptions | None = None,
     where: str | None = RunOptions.where,
     num_workers: int | None = RunOptions.num_workers,
+    runtime: FaceRuntime = RunOptions.runtime,
     device: str = RunOptions.device,
     cluster: RayOptions | None = None,
     on_dataset: Callable[[DatasetReport], None] | None = None,
@@ -60,6 +60,9 @@ def extract_faces(
         where: For an index: SQL condition on its columns that videos must meet.
         num_workers: Videos processed at the same time, by a process each, or on a GPU by threads of one
             process; ``None`` is one per core, at most 8, or on Ray as many as there is room for.
+        runtime: What finds the faces: ``"torch"``, ``"onnx"`` (ONNX Runtime, on the CPU), or ``"auto"``:
+            PyTorch on a GPU, else ONNX Runtime. Their boxes agree to rounding; the manifest's column
+            ``face_runtime`` names it.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         cluster: Ray cluster whose workers process the videos; all its machines need ``root`` and ``out``
             under the same paths.
@@ -93,8 +96,8 @@ def extract_faces(
             local_out,
             config,
             num_workers=num_workers,
-            # On a cluster each worker chooses, by the GPUs it was given.
-            device=device if cluster is not None else str(choose_device(device)),
+            runtime=runtime,
+            device=device,
             cluster=cluster,
             remote=remote,
             show_progress=show_progress,

@@ -28,17 +28,10 @@ _MIN_WHITE = 128  # masks went through a lossy codec: neither black nor white is
 
 @dataclass(frozen=True, eq=False)
 class DetectedFace:
-    """A detected face without its frame.
-
-    Attributes:
-        frame_index: Index of its frame.
-        frame_size: Width and height of the frame in pixels.
-        track_id: Person it belongs to.
-        face: Box, score and landmarks.
-    """
+    """A detected face without its frame."""
 
     frame_index: int
-    frame_size: tuple[int, int]
+    frame_size: tuple[int, int]  # width and height in pixels
     track_id: int
     face: Face
 
@@ -69,7 +62,8 @@ def choose_people(
     if policy != "largest" and video.mask_path is not None and people:
         areas = white_areas(video.mask_path, seen)
         if areas:
-            return _with_greatest(areas, people), BY_MASK
+            covering = [track_id for track_id in sorted(people) if areas.get(track_id, 0) > 0]
+            return set(sorted(covering, key=lambda track_id: -areas[track_id])[:1]), BY_MASK
     if policy == "mask" and video.label == FAKE and people:
         raise DatasetError(
             video.path,
@@ -78,12 +72,6 @@ def choose_people(
         )
     largest = main_track((one.track_id, one.face) for one in seen if one.track_id in people)
     return ({largest} if largest is not None else set()), LARGEST
-
-
-def _with_greatest(areas: dict[int, int], people: set[int]) -> set[int]:
-    """Return the person with the most white area, the lowest number among equals; none if it is 0."""
-    covering = [track_id for track_id in people if areas.get(track_id, 0) > 0]
-    return {min(covering, key=lambda track_id: (-areas[track_id], track_id))} if covering else set()
 
 
 def white_areas(mask_path: Path, seen: Sequence[DetectedFace]) -> dict[int, int]:
@@ -104,27 +92,32 @@ def white_areas(mask_path: Path, seen: Sequence[DetectedFace]) -> dict[int, int]
     areas = {one.track_id: 0 for one in seen}
     total = 0
     try:
-        with closing(_open_mask(mask_path, _These(tuple(in_frame)))) as masks:
+        with closing(sampled_frames(mask_path, _These(tuple(in_frame)))) as masks:
             for mask in masks:
                 white = mask.image.max(axis=2) >= _MIN_WHITE  # (H, W)
                 total += int(np.count_nonzero(white))
+                height, width = white.shape
                 for one in in_frame[mask.frame_index]:
-                    areas[one.track_id] += _white_inside(white, one)
+                    scale = np.array([width, height, width, height]) / (one.frame_size * 2)
+                    box = np.maximum(0, np.rint(one.face.box_xyxy * scale)).astype(int)
+                    areas[one.track_id] += int(np.count_nonzero(white[box[1] : box[3], box[0] : box[2]]))
     except VideoError:
         return {}  # then person_choice in the manifest is "largest" for a video with a mask
     return areas if total else {}
 
 
-def _white_inside(white: np.ndarray, one: DetectedFace) -> int:
-    height, width = white.shape
-    scale = np.array([width, height, width, height]) / (one.frame_size * 2)
-    left, top, right, bottom = np.maximum(0, np.rint(one.face.box_xyxy * scale)).astype(int)
-    return int(np.count_nonzero(white[top:bottom, left:right]))
+def sampled_frames(
+    path: Path, sampling: Sampling, *, allow_truncated: bool = False
+) -> Generator[Frame, None, None]:
+    """Open a video or a folder of images and yield its sampled frames.
 
-
-def _open_mask(path: Path, sampling: Sampling) -> Generator[Frame, None, None]:
+    Raises:
+        VideoError: It cannot be read to the end.
+    """
     sequence = find_sequence(path)
-    return read_frames(path, sampling=sampling) if sequence is None else read_sequence(sequence, sampling)
+    if sequence is not None:
+        return read_sequence(sequence, sampling)
+    return read_frames(path, sampling=sampling, allow_truncated=allow_truncated)
 
 
 @dataclass(frozen=True)

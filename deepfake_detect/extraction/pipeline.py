@@ -8,35 +8,33 @@
 
 A stream takes one video after the other, so the frames of a video pass through in order and the result
 does not depend on other streams. Decoding, the networks and image encoding all run outside Python's
-lock. If one thread fails, all queues are closed, which ends the others.
+lock. What a thread raises is raised in the calling thread, which then ends the others.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from deepfake_detect.extraction.video import Job, VideoExtraction, open_frames
-from deepfake_detect.faces import TorchMtcnnDetector
+from deepfake_detect.faces.detector import MtcnnDetector
 from deepfake_detect.records import Face, Frame
 
-T = TypeVar("T")
 _FRAMES_AHEAD = 2  # per stream, before the detector and after it
 
 
 def stream_videos(
-    jobs: Iterable[Job], *, detector: TorchMtcnnDetector | None, num_streams: int = 1, run_length: int = 1
-) -> Iterator[str]:
+    jobs: Iterable[Job], *, detector: MtcnnDetector | None, num_streams: int = 1, run_length: int = 1
+) -> Generator[str, None, None]:
     """Extract videos; an error in one is recorded, and the others continue.
 
     Args:
-        jobs: The videos, taken one by one.
+        jobs: The videos.
         detector: Detects the faces; ``None`` if every frame is a face crop already.
         num_streams: Videos read at the same time.
         run_length: Consecutive frames of a video that stay together on their way to the detector. A
@@ -48,197 +46,154 @@ def stream_videos(
     Raises:
         OutputError: The output cannot be written; unfinished videos are removed.
     """
-    pipeline = _Pipeline(jobs, detector, num_streams, run_length)
-    try:
-        yield from pipeline.run()
-    finally:
-        pipeline.stop()
+    waiting = deque(jobs)
+    runtime = None if detector is None else detector.runtime
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(closing(_Stream(waiting, runtime, run_length))) for _ in range(num_streams)
+        ]
+        for step in _with_faces(_steps(streams), detector):
+            yield from step.stream.write(step)
+        for stream in streams:
+            yield from stream.written()
 
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """An item on the way from a stream's reader to its writer.
-
-    A frame of a video and, after the detector, its faces; or, without a frame, the end of the video,
-    possibly with an error; or, without a video, the end of the stream.
+    """A frame of a video and, after the detector, its faces; or the end of the video, possibly with an
+    error.
     """
 
-    stream: int
-    video: VideoExtraction | None = None
+    stream: _Stream
+    video: VideoExtraction
     frame: Frame | None = None
     faces: Sequence[Face] = ()
     error: Exception | None = None
 
 
-class _ClosedError(Exception):
-    """The queue was closed because another thread failed."""
+class _Stream:
+    """A reader thread and a writer thread, a few frames before and behind the detector."""
 
+    def __init__(self, waiting: deque[Job], runtime: str | None, run_length: int) -> None:
+        self._waiting, self._runtime, self._run_length = waiting, runtime, run_length
+        self._reader, self._writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._unfinished = set[VideoExtraction]()
+        self._runs = self._read()
+        num_ahead = max(1, _FRAMES_AHEAD // run_length)
+        self._ahead = deque(self._reader.submit(next, self._runs, None) for _ in range(num_ahead))
+        self._behind = deque[Future[str | None]]()
 
-class _Queue(Generic[T]):
-    """A bounded queue between threads that can be closed (queue.Queue can only from Python 3.13)."""
+    @property
+    def next_run(self) -> Future[list[_Step] | None]:
+        return self._ahead[0]
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._items: deque[T] = deque()
-        self._is_closed = False
-        self._changed = threading.Condition()
+    def take_run(self) -> list[_Step] | None:
+        """Return the next frames of a video; ``None`` after the last video."""
+        run = self._ahead.popleft().result()
+        self._ahead.append(self._reader.submit(next, self._runs, None))
+        return run
 
-    def put(self, item: T) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or len(self._items) < self._capacity)
-            if self._is_closed:
-                raise _ClosedError
-            self._items.append(item)
-            self._changed.notify_all()
+    def write(self, step: _Step) -> Iterator[str]:
+        """Write a step, after waiting until few others are unwritten; yield ids of videos that ended."""
+        yield from self.written(all_but=_FRAMES_AHEAD - 1)
+        self._behind.append(self._writer.submit(self._write, step))
 
-    def take(self) -> T:
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or bool(self._items))
-            if self._is_closed:
-                raise _ClosedError
-            self._changed.notify_all()
-            return self._items.popleft()
+    def written(self, *, all_but: int = 0) -> Iterator[str]:
+        """Wait until at most ``all_but`` steps are unwritten; yield ids of videos that ended."""
+        while len(self._behind) > all_but:
+            name = self._behind.popleft().result()
+            if name is not None:
+                yield name
 
     def close(self) -> None:
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-
-
-class _Pipeline:
-    """The threads and queues of one run."""
-
-    def __init__(
-        self, jobs: Iterable[Job], detector: TorchMtcnnDetector | None, num_streams: int, run_length: int
-    ) -> None:
-        self._jobs = iter(jobs)
-        self._jobs_lock = threading.Lock()
-        self._detector = detector
-        self._run_length = run_length
-        self._read: _Queue[list[_Step]] = _Queue(max(2, num_streams * _FRAMES_AHEAD // run_length))
-        self._found: list[_Queue[_Step]] = [_Queue(_FRAMES_AHEAD) for _ in range(num_streams)]
-        self._open: dict[VideoExtraction, str] = {}
-        self._ended: deque[str] = deque()
-        self._failure: BaseException | None = None
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(body, stream), daemon=True)
-            for stream in range(num_streams)
-            for body in (self._read_videos, self._write_videos)
-        ]
-
-    def run(self) -> Iterator[str]:
-        """Extract all videos; yield their ids."""
-        for thread in self._threads:
-            thread.start()
-        try:
-            for step in self._with_faces(self._steps()):
-                self._found[step.stream].put(step)
-                while self._ended:
-                    yield self._ended.popleft()
-        except _ClosedError:
-            pass  # a thread has failed and set self._failure
-        for thread in self._threads:
-            thread.join()
-        if self._failure is not None:
-            raise self._failure
-        yield from self._ended
-
-    def stop(self) -> None:
         """End the threads, and remove unfinished videos."""
-        self._close()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
-        for video in self._open:
+        for thread in (self._reader, self._writer):
+            thread.shutdown(cancel_futures=True)
+        self._runs.close()
+        for video in self._unfinished:
             video.abandon()
 
-    def _guarded(self, body: Callable[[int], None], stream: int) -> None:
-        """Run a thread's body; if it fails, keep the reason and end all threads."""
-        try:
-            body(stream)
-        except _ClosedError:
-            pass
-        except BaseException as error:
-            self._failure = self._failure or error
-            self._close()
-
-    def _close(self) -> None:
-        self._read.close()
-        for queue in self._found:
-            queue.close()
-
-    def _next_job(self) -> Job | None:
-        with self._jobs_lock:
-            return next(self._jobs, None)
-
-    def _read_videos(self, stream: int) -> None:
-        while (job := self._next_job()) is not None:
-            video = VideoExtraction(job)
-            self._open[video] = job.video.video_id
-            error: Exception | None = None
+    def _read(self) -> Generator[list[_Step], None, None]:
+        while self._waiting:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:  # another stream was faster
+                return
+            video = VideoExtraction(job, self._runtime)
+            self._unfinished.add(video)
             run: list[_Step] = []
+            error: Exception | None = None
             try:
                 with closing(open_frames(job)) as frames:
                     for frame in frames:
-                        run.append(_Step(stream, video, frame))
+                        run.append(_Step(self, video, frame))
                         if len(run) == self._run_length:
-                            self._read.put(run)
+                            yield run
                             run = []
-            except _ClosedError:
-                raise
             except Exception as caught:  # recorded as the video's failure by its writer
                 error = caught
-            self._read.put([*run, _Step(stream, video, error=error)])
-        self._read.put([_Step(stream)])
+            yield [*run, _Step(self, video, error=error)]
 
-    def _steps(self) -> Iterator[_Step]:
-        """Yield the readers' items until all readers have ended."""
-        num_running = len(self._found)
-        while num_running:
-            for step in self._read.take():
-                num_running -= step.video is None
-                yield step
-
-    def _with_faces(self, steps: Iterator[_Step]) -> Iterator[_Step]:
-        """Yield the steps in their order, with the faces of their frames."""
-        if self._detector is None:
-            yield from steps
-            return
-        waiting = deque[_Step]()
-        is_over = False
-        while not is_over:
-            try:
-                for faces in self._detector.detect_each(_images(steps, waiting)):
-                    while waiting[0].frame is None:
-                        yield waiting.popleft()
-                    yield replace(waiting.popleft(), faces=faces)
-                is_over = True
-            except _ClosedError:
-                raise
-            except Exception:  # in one of the waiting frames: one by one shows which
-                while waiting:
-                    yield _detected_alone(self._detector, waiting.popleft())
-        yield from waiting
-
-    def _write_videos(self, stream: int) -> None:
-        while (step := self._found[stream].take()).video is not None:
-            if step.frame is not None:
-                step.video.take(step.frame, step.faces)
-                continue
-            step.video.end(step.error)
-            if step.video in self._open:
-                self._ended.append(self._open.pop(step.video))
-
-
-def _images(steps: Iterator[_Step], waiting: deque[_Step]) -> Iterator[np.ndarray]:
-    """Yield the steps' frames; append all steps to those waiting, with or without a frame."""
-    for step in steps:
-        waiting.append(step)
+    def _write(self, step: _Step) -> str | None:
         if step.frame is not None:
-            yield step.frame.image
+            step.video.take(step.frame, step.faces)
+            return None
+        step.video.end(step.error)
+        # After an error in a frame of it, a video ends twice.
+        is_first_end = step.video in self._unfinished
+        self._unfinished.discard(step.video)
+        return step.video.video_id if is_first_end else None
 
 
-def _detected_alone(detector: TorchMtcnnDetector, step: _Step) -> _Step:
+def _steps(streams: Iterable[_Stream]) -> Iterator[_Step]:
+    """Yield the steps of all streams as they are read."""
+    running = list(streams)
+    while running:
+        done, _ = wait([stream.next_run for stream in running], return_when=FIRST_COMPLETED)
+        for stream in [stream for stream in running if stream.next_run in done]:
+            run = stream.take_run()
+            if run is None:
+                running.remove(stream)
+            else:
+                yield from run
+
+
+def _with_faces(steps: Iterator[_Step], detector: MtcnnDetector | None) -> Iterator[_Step]:
+    """Yield the steps in their order, with the faces of their frames."""
+    if detector is None:
+        yield from steps
+        return
+    waiting = deque[_Step]()
+    is_over = False
+    while not is_over:
+        failures: list[Exception] = []
+        try:
+            for faces in detector.detect_each(_images(steps, waiting, failures)):
+                while waiting[0].frame is None:
+                    yield waiting.popleft()
+                yield replace(waiting.popleft(), faces=faces)
+            is_over = True
+        except Exception:  # in one of the waiting frames: one by one shows which
+            if failures:
+                raise
+            while waiting:
+                yield _detected_alone(detector, waiting.popleft())
+    yield from waiting
+
+
+def _images(steps: Iterator[_Step], waiting: deque[_Step], failures: list[Exception]) -> Iterator[np.ndarray]:
+    """Yield the steps' frames; keep all steps that were taken, and the error of taking one."""
+    try:
+        for step in steps:
+            waiting.append(step)
+            if step.frame is not None:
+                yield step.frame.image
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
+def _detected_alone(detector: MtcnnDetector, step: _Step) -> _Step:
     """Return a step with the faces of its frame, or with the error of detecting them."""
     if step.frame is None:
         return step

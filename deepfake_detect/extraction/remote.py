@@ -9,23 +9,22 @@ that write to one URL at the same time are not detected.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepfake_detect.data.manifest import MANIFEST_NAME
-from deepfake_detect.errors import DatasetLayoutError, DeepfakeDetectError, OptionError
+from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.extraction.store import failure_path, index_path
 from deepfake_detect.extraction.video import Job, VideoExtraction
 from deepfake_detect.io.fetch import RemoteDir, is_url
 from deepfake_detect.io.files import make_folder
+from deepfake_detect.io.scratch import scratch_folder
 from deepfake_detect.records import DatasetVideo
 
 _DESCRIBING = (".json", ".csv", ".txt")  # files in which owners describe their videos
 _MAX_DESCRIBING_BYTES = 64 * 2**20
-_INDEX = "index/"
 _SETTINGS = "settings.json"
 _SUMMARIES = (MANIFEST_NAME, "failures.csv", "missing.csv", _SETTINGS)
 _FILES = (".parquet", ".csv")
@@ -58,10 +57,6 @@ def local_folders(
         DatasetLayoutError: There is nothing at the dataset's URL.
     """
     with ExitStack() as stack:
-
-        def scratch() -> Path:
-            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepfake_detect.")))
-
         local_root, local_out, remote = Path(root), Path(out), Remote()
         if is_url(root):
             url = str(root)
@@ -69,20 +64,19 @@ def local_folders(
                 raise OptionError(url, "is a file", "pass the folder of videos, or copy the file")
             remote = replace(remote, videos=RemoteDir(url))
             # With the same name: a dataset without a layout of its own is named after its folder.
-            local_root = make_folder(scratch() / url.rstrip("/").rpartition("/")[2])
+            local_root = make_folder(
+                stack.enter_context(scratch_folder()) / url.rstrip("/").rpartition("/")[2]
+            )
             mirror_names(RemoteDir(url), local_root)
         if is_url(out):
             remote = replace(remote, out=RemoteDir(str(out)))
-            local_out = scratch()
+            local_out = stack.enter_context(scratch_folder())
         yield local_root, local_out, remote
 
 
 def mirror_names(videos: RemoteDir, folder: Path) -> None:
-    """Make a local folder with the file names of a remote one, for the layouts to read.
-
-    Args:
-        videos: A dataset's root.
-        folder: Existing and empty. Files that describe the videos are downloaded, all others are empty.
+    """Make the files of a remote folder in an empty local one, for the layouts to read: those that describe
+    the videos are downloaded, all others are empty.
 
     Raises:
         DatasetLayoutError: The remote folder is empty or does not exist.
@@ -109,19 +103,18 @@ def below(video: DatasetVideo, folder: Path) -> DatasetVideo:
 def fetch_index(out: RemoteDir, folder: Path) -> set[str]:
     """Download settings and index of an earlier run; return the names of all remote files."""
     names = set(out.files())
-    wanted = [name for name in names if name == _SETTINGS or name.startswith(_INDEX)]
-    out.fetch_all(sorted(wanted), folder, note="finished videos")
+    wanted = sorted(name for name in names if name == _SETTINGS or name.startswith("index/"))
+    out.fetch_all(wanted, folder, note="finished videos")
     return names
 
 
 def fetch_ended(out: RemoteDir, folder: Path, videos: Sequence[DatasetVideo]) -> None:
     """Download the index files of videos that workers have just processed."""
-    names = out.files()
-    paths = [path for video in videos for path in (index_path(folder, video), failure_path(folder, video))]
-    for path in paths:
+    there, new = out.files(), []
+    for path in [one for video in videos for one in (index_path(folder, video), failure_path(folder, video))]:
         path.unlink(missing_ok=True)
-    new = [path.relative_to(folder).as_posix() for path in paths]
-    out.fetch_all([name for name in new if name in names], folder, note="finished videos")
+        new.append(path.relative_to(folder).as_posix())
+    out.fetch_all([name for name in new if name in there], folder, note="finished videos")
 
 
 def publish_summaries(out: RemoteDir, folder: Path) -> None:
@@ -132,24 +125,18 @@ def publish_summaries(out: RemoteDir, folder: Path) -> None:
 
 
 class RemoteExtractor:
-    """Extracts a video whose file, or whose output folder, is behind a URL.
-
-    Args:
-        extract: Extracts a video with local paths.
-        remote: Which of them are behind URLs.
-    """
+    """Extracts a video whose file, or whose output folder, is behind a URL, with a local extractor."""
 
     def __init__(self, extract: Callable[[Job], None], remote: Remote) -> None:
         self._extract = extract
         self._remote = remote
 
     def __call__(self, job: Job) -> None:
-        with tempfile.TemporaryDirectory(prefix="deepfake_detect.") as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             here = replace(job, out=job.out if self._remote.out is None else folder / "out")
             try:
                 here = self._fetched(here, folder)
-            except DeepfakeDetectError as error:
+            except Exception as error:  # recorded as the video's failure, unless the disk is full
                 VideoExtraction(here).end(error)
             else:
                 self._extract(here)
@@ -159,24 +146,20 @@ class RemoteExtractor:
     def _fetched(self, job: Job, folder: Path) -> Job:
         if self._remote.videos is None:
             return job
-        video = job.video
-        local = replace(video, path=self._here(video.path, folder / "video"))
-        if video.mask_path is not None:
-            local = replace(local, mask_path=self._here(video.mask_path, folder / "mask"))
-        return replace(job, local=local)
-
-    def _here(self, path: Path, folder: Path) -> Path:
-        assert self._remote.videos is not None
-        self._remote.videos.fetch(path.as_posix(), folder / path.name)
-        return folder / path.name
+        local = {}
+        for name in ("path", "mask_path"):
+            path = getattr(job.video, name)
+            if path is not None:
+                local[name] = folder / name / path.name
+                self._remote.videos.fetch(path.as_posix(), local[name])
+        return replace(job, local=replace(job.video, **local))
 
 
 def publish(out: RemoteDir, job: Job) -> None:
     """Upload a video's crops and then the file by which it counts as done."""
-    ends = (index_path(job.out, job.video), failure_path(job.out, job.video))
     for path in sorted((job.out / "crops").rglob("*")):
         if path.is_file():
             out.put(path, path.relative_to(job.out).as_posix())
-    for path in ends:
+    for path in (index_path(job.out, job.video), failure_path(job.out, job.video)):
         name = path.relative_to(job.out).as_posix()
         out.put(path, name) if path.exists() else out.remove(name)

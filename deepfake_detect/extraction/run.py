@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from deepfake_detect.data.failures import NO_FACE
 from deepfake_detect.data.manifest import MANIFEST_NAME, read_manifest
-from deepfake_detect.device import choose_device, keep_freed_memory
+from deepfake_detect.device import keep_freed_memory
 from deepfake_detect.errors import DatasetLayoutError, OptionError, WorkerError
-from deepfake_detect.extraction.config import ExtractionConfig
-from deepfake_detect.extraction.engines import in_streams, make_extractor
+from deepfake_detect.extraction.config import ExtractionConfig, FaceRuntime
+from deepfake_detect.extraction.engines import Extractor, choose_runtime, in_streams, make_extractor
 from deepfake_detect.extraction.person import LARGEST
 from deepfake_detect.extraction.remote import Remote, fetch_ended, fetch_index, publish, publish_summaries
 from deepfake_detect.extraction.store import assemble, failure_path, index_path, is_done, open_folder
@@ -81,6 +81,7 @@ def extract_videos(
     config: ExtractionConfig,
     *,
     num_workers: int | None = 1,
+    runtime: FaceRuntime = "auto",
     device: str = "cpu",
     cluster: RayOptions | None = None,
     remote: Remote | None = None,
@@ -96,7 +97,8 @@ def extract_videos(
             one process, which share the detector's batches; on Ray workers in all, ``None`` being as many
             as there is room for. Crops and manifest are the same. A video that crashes three workers
             counts as failed.
-        device: Device of the face detector.
+        runtime, device: What finds the faces, and where: see :func:`extract_faces`. On a cluster each
+            worker chooses, by the GPUs it was given.
         cluster: Ray cluster whose workers process the videos. All its machines need the videos and
             ``out`` under the same paths.
         remote: Which of videos and crops are behind a URL; then ``out`` is a temporary folder, which ends
@@ -107,7 +109,9 @@ def extract_videos(
         Counts, and the videos that could not be read.
 
     Raises:
-        OptionError: ``out`` holds crops made with other settings, or an option is out of range.
+        OptionError: ``out`` holds crops made with other settings, an option is out of range, or the
+            runtime is not installed or lacks the device.
+        DeviceError: There is no such device.
         DatasetLayoutError: A video's id leads out of ``out``, is hidden, or occurs twice.
         OutputError: ``out`` or the URL cannot be written, or another extraction is writing there.
         WorkerError: Workers crash before they are ready.
@@ -115,93 +119,71 @@ def extract_videos(
     if num_workers is not None and num_workers < 1:
         raise OptionError("num_workers", f"is {num_workers}", "must be 1 or more")
     _check_ids(videos)
-    with file_lock(make_folder(out), what="extraction"):
-        run = _Run(videos, out, config, num_workers, device, cluster, remote or Remote())
-        with nullcontext() if cluster is None else ray_cluster(cluster):
-            return run.extract_missing(show_progress=show_progress)
+    if cluster is None:
+        runtime, device = choose_runtime(runtime, device)
+    remote = remote or Remote()
+    joined = nullcontext() if cluster is None else ray_cluster(cluster)
+    with file_lock(make_folder(out), what="extraction"), joined:
+        there = None if remote.out is None else fetch_index(remote.out, out)
+        open_folder(out, config)
+        jobs = [Job(video, out, config) for video in videos if not is_done(out, video, there=there)]
+        num_done = len(videos) - len(jobs)
+        _log.info("%d videos to extract, %d done before", len(jobs), num_done)
+        keep_freed_memory()  # page faults of a new frame cost a tenth of the time of reading it
+        if device.startswith("cuda") and cluster is None and remote == Remote():
+            ends = in_streams(jobs, config, num_workers or 1, runtime, device)
+        else:
+            make_worker = partial(make_extractor, config, runtime, device, remote)
+            ends = _in_workers(jobs, make_worker, num_workers, device, cluster, remote)
+        try:
+            with closing(ends), progress_bar(enabled=show_progress) as progress:
+                task = progress.add_task("videos", total=len(videos), completed=num_done, note="")
+                for name in ends:
+                    progress.update(task, advance=1, note=name)
+                    _log.info("extracted %s", name)
+        finally:
+            if remote.out is not None:
+                fetch_ended(remote.out, out, [job.video for job in jobs])
+            assemble(out, config, videos)
+            if remote.out is not None:
+                publish_summaries(remote.out, out)
+        return _report(str(out) if remote.out is None else remote.out.url, videos, out, config, num_done)
 
 
 def _check_ids(videos: Sequence[DatasetVideo]) -> None:
     """Check that each id is a path of its own below the output folder, where its crops go."""
     seen = set[str]()
     for video in videos:
-        parts = video.video_id.split("/")
-        if video.video_id in seen or any(part == "" or part.startswith(".") for part in parts):
-            cause = (
-                "occurs twice"
-                if video.video_id in seen
-                else "has empty or hidden parts, or leads out of the folder"
-            )
-            raise DatasetLayoutError(
-                video.path, f"its id {video.video_id!r} {cause}", "rename the video, or leave it out"
-            )
-        seen.add(video.video_id)
+        name = video.video_id
+        if name in seen:
+            cause = "occurs twice"
+        elif any(part == "" or part.startswith(".") for part in name.split("/")):
+            cause = "has empty or hidden parts, or leads out of the folder"
+        else:
+            seen.add(name)
+            continue
+        raise DatasetLayoutError(video.path, f"its id {name!r} {cause}", "rename the video, or leave it out")
 
 
-@dataclass(frozen=True)
-class _Run:
-    """An extraction with checked options."""
-
-    videos: Sequence[DatasetVideo]
-    out: Path
-    config: ExtractionConfig
-    num_workers: int | None
-    device: str
-    cluster: RayOptions | None
-    remote: Remote
-
-    def extract_missing(self, *, show_progress: bool) -> ExtractionReport:
-        there = None if self.remote.out is None else fetch_index(self.remote.out, self.out)
-        open_folder(self.out, self.config)
-        jobs = [
-            Job(video, self.out, self.config)
-            for video in self.videos
-            if not is_done(self.out, video, there=there)
-        ]
-        num_done = len(self.videos) - len(jobs)
-        _log.info("%d videos to extract, %d done before", len(jobs), num_done)
-        keep_freed_memory()  # page faults of a new frame cost a tenth of the time of reading it
-        try:
-            with progress_bar(enabled=show_progress) as progress:
-                task = progress.add_task("videos", total=len(self.videos), completed=num_done, note="")
-                for name in self._ends(jobs):
-                    progress.update(task, advance=1, note=name)
-                    _log.info("extracted %s", name)
-        finally:
-            self._sum_up([job.video for job in jobs])
-        out = self.out if self.remote.out is None else self.remote.out.url
-        return _report(str(out), self.videos, self.out, self.config, num_done)
-
-    def _ends(self, jobs: Sequence[Job]) -> Iterator[str]:
-        """Extract; yield ids as videos end."""
-        is_on_gpu = self.cluster is None and choose_device(self.device).type == "cuda"
-        if is_on_gpu and self.remote == Remote():
-            # Streams of one process share the detector's batches.
-            yield from in_streams(jobs, self.config, self.num_workers or 1, self.device)
-            return
-        engine: Engine = "processes" if (self.num_workers or 1) > 1 and not is_on_gpu else "here"
-        if self.cluster is not None:
-            engine = "ray"
-        make_worker = partial(make_extractor, self.config, self.device, self.remote)
-        for job, result in map_tasks(
-            jobs, make_worker, engine=engine, num_workers=self.num_workers, ray=self.cluster
-        ):
-            if isinstance(result, TaskFailure):
-                self._write_failure(job, result)
-            yield job.video.video_id
-
-    def _write_failure(self, job: Job, failure: TaskFailure) -> None:
-        cause = f"crashed {failure.num_attempts} workers ({failure.cause})"
-        VideoExtraction(job).end(WorkerError(job.video.path, cause, "try it alone"))
-        if self.remote.out is not None:
-            publish(self.remote.out, job)
-
-    def _sum_up(self, tried: Sequence[DatasetVideo]) -> None:
-        if self.remote.out is not None:
-            fetch_ended(self.remote.out, self.out, tried)
-        assemble(self.out, self.config, self.videos)
-        if self.remote.out is not None:
-            publish_summaries(self.remote.out, self.out)
+def _in_workers(
+    jobs: Sequence[Job],
+    make_worker: Callable[[], Extractor],
+    num_workers: int | None,
+    device: str,
+    cluster: RayOptions | None,
+    remote: Remote,
+) -> Generator[str, None, None]:
+    """Extract, each video with one of several workers; yield ids as videos end."""
+    engine: Engine = "here" if cluster is None else "ray"
+    if cluster is None and (num_workers or 1) > 1 and not device.startswith("cuda"):
+        engine = "processes"
+    for job, result in map_tasks(jobs, make_worker, engine=engine, num_workers=num_workers, ray=cluster):
+        if isinstance(result, TaskFailure):
+            cause = f"crashed {result.num_attempts} workers ({result.cause})"
+            VideoExtraction(job).end(WorkerError(job.video.path, cause, "try it alone"))
+            if remote.out is not None:
+                publish(remote.out, job)
+        yield job.video.video_id
 
 
 def _report(

@@ -16,32 +16,33 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepfake_detect.data.failures import FAILURE_COLUMNS, failures_path, write_failures
-from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, rows_to_table, write_manifest
+from deepfake_detect.data.manifest import (
+    MANIFEST_NAME,
+    MANIFEST_SCHEMA,
+    rows_to_table,
+    with_later_columns,
+    write_manifest,
+)
 from deepfake_detect.data.shards import SHARD_SUFFIX, is_stored, sample_members, write_shard
 from deepfake_detect.errors import ManifestError, OptionError, OutputError
 from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.io.files import atomic_path, make_folder, read_json, write_json
 from deepfake_detect.records import DatasetVideo
 
+_PARTIAL = ".partial"
 _PARTIAL_SHARD = "shard.tar"
-_LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
+LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
 
 
 class CropFiles:
-    """The crops of one video: written one by one into a hidden folder, then moved into place together.
-
-    Args:
-        out: Folder of the extraction.
-        video: The video.
-        config: Format of the crops, and whether they become files or a tar.
-    """
+    """The crops of one video: written one by one into a hidden folder, then moved into place together."""
 
     def __init__(self, out: Path, video: DatasetVideo, config: ExtractionConfig) -> None:
         self._video = video
         self._suffix, self._parameters = config.suffix, config.encoding
         self._is_shard = config.store == "shards"
         self._folder = out / "crops" / video.video_id
-        self._partial = self._folder.with_name(f".{self._folder.name}.partial")
+        self._partial = self._folder.with_name(f".{self._folder.name}{_PARTIAL}")
         make_folder(self._partial)  # a killed run may have left it: only the crops of this run are kept
 
     def add(self, key: str, image: np.ndarray) -> None:
@@ -52,7 +53,7 @@ class CropFiles:
             (self._partial / f"{key}{self._suffix}").write_bytes(data.tobytes())
 
     def commit(self, frame_index_of: Mapping[str, int]) -> dict[str, str]:
-        """Move the named crops into place and drop the others.
+        """Move crops into place and drop the others.
 
         Args:
             frame_index_of: Key -> frame index of the crops that are kept.
@@ -132,7 +133,10 @@ def failure_path(out: Path, video: DatasetVideo) -> Path:
 
 
 def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a video's manifest rows, possibly none; then it counts as done."""
+    """Write a video's manifest rows; then it counts as done. Without rows, its failure says why."""
+    if rows:
+        with _disk_errors(out):
+            failure_path(out, video).unlink(missing_ok=True)
     with atomic_path(index_path(out, video)) as temporary:
         pq.write_table(rows_to_table(rows), temporary)
 
@@ -140,26 +144,18 @@ def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]
 def write_failure(out: Path, video: DatasetVideo, reason: str, message: str) -> None:
     """Record why a video gave no crops; rows of an earlier run are removed."""
     # They would name crops that this run could not make again.
-    index_path(out, video).unlink(missing_ok=True)
+    with _disk_errors(out):
+        index_path(out, video).unlink(missing_ok=True)
     values = {**vars(video), "path": str(video.path), "reason": reason, "message": message}
     write_json(failure_path(out, video), {key: values[key] for key in FAILURE_COLUMNS})
 
 
 def is_done(out: Path, video: DatasetVideo, *, there: Collection[str] | None = None) -> bool:
-    """Return whether the video's rows and all crops they name exist.
-
-    Args:
-        out: Folder of the extraction.
-        video: The video.
-        there: Names of the files in the folder of the crops if it is not ``out`` but remote.
-    """
-    index = index_path(out, video)
-    if not index.is_file():
-        return False
+    """Return whether the video's rows and all crops they name exist, for remote crops among ``there``."""
     try:
-        paths = pq.read_table(index, columns=["path"], partitioning=None)["path"].to_pylist()
+        paths = pq.read_table(index_path(out, video), columns=["path"], partitioning=None)["path"].to_pylist()
     except (pa.ArrowInvalid, OSError):
-        return False  # damaged from outside: extracted again
+        return False  # not there, or damaged from outside: extracted again
     if there is None:
         return all(is_stored(out / path) for path in paths)
     return all(path in there or path.rpartition("/")[0] in there for path in paths)  # a file, or in a tar
@@ -173,24 +169,24 @@ def open_folder(out: Path, config: ExtractionConfig) -> None:
     """
     path = out / "settings.json"
     wanted = config.settings()
-    if path.exists():
-        stored = read_json(path)
-        changed = [
-            f"{key} {stored.get(key)} (now {value})"
-            for key, value in wanted.items()
-            if stored.get(key) != value
-        ]
-        if changed:
-            raise OptionError(
-                out,
-                f"holds crops made with {', '.join(changed)}",
-                "choose another folder, or the same options",
-            )
-    else:
+    stored = read_json(path) if path.exists() else wanted
+    changed = [
+        f"{key} {stored.get(key)} (now {value})" for key, value in wanted.items() if stored.get(key) != value
+    ]
+    if changed:
+        cause = f"holds crops made with {', '.join(changed)}"
+        raise OptionError(out, cause, "choose another folder, or the same options")
+    if not path.exists():
         write_json(path, wanted)
+    # What a killed run left: temporary files, and crops that were not moved into place.
     hidden = (".*.parquet", ".*.json", ".*.csv")
-    for leftover in [path for one in hidden for path in [*out.glob(one), *(out / "index").rglob(one)]]:
-        leftover.unlink()  # temporary files of a killed run
+    with _disk_errors(out):
+        for leftover in [path for one in hidden for path in [*out.glob(one), *(out / "index").rglob(one)]]:
+            leftover.unlink()
+        for folder, below, _ in os.walk(out / "crops"):
+            for name in below:
+                if name.startswith(".") and name.endswith(_PARTIAL):
+                    shutil.rmtree(Path(folder, name))
 
 
 def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]) -> None:
@@ -210,7 +206,7 @@ def assemble(out: Path, config: ExtractionConfig, videos: Sequence[DatasetVideo]
     failures = [read_json(path) for path in sorted(index.rglob("*.failure.json"))]
     for failure in failures:
         if failure["video_id"] in known:
-            failure.update({name: getattr(known[failure["video_id"]], name) for name in _LISTED_COLUMNS})
+            failure.update({name: getattr(known[failure["video_id"]], name) for name in LISTED_COLUMNS})
     write_failures(failures_path(out / MANIFEST_NAME), failures)
 
 
@@ -219,7 +215,7 @@ def _as_listed(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
     encoded = table["video_id"].combine_chunks().dictionary_encode()
     videos = [known.get(name) for name in encoded.dictionary.to_pylist()]
     is_listed = pa.array([video is not None for video in videos], pa.bool_()).take(encoded.indices)
-    for name in _LISTED_COLUMNS:
+    for name in LISTED_COLUMNS:
         kind = table.schema.field(name).type
         listed = pa.array([getattr(video, name, None) for video in videos], kind).take(encoded.indices)
         column = pc.if_else(is_listed, listed, table[name].combine_chunks())
@@ -229,6 +225,6 @@ def _as_listed(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
 
 def _read_part(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        return with_later_columns(pq.read_table(path, partitioning=None))
     except (pa.ArrowInvalid, OSError) as error:
         raise ManifestError(path, f"is damaged ({error})", "delete it and run again") from error

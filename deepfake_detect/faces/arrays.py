@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Array = TypeVar("Array", np.ndarray, "torch.Tensor")
 """A numpy array or a torch tensor: what a function is given is what it returns."""
+_NMS_BLOCK = 256  # boxes that are compared with all others at once
 
 
 class Namespace(Protocol[Array]):
@@ -79,12 +80,7 @@ def as_numpy(values: Array) -> np.ndarray:
 
 
 def take(values: Array, indices: Array, axis: int) -> Array:
-    """Return the values at indices (N,) along an axis, as a copy.
-
-    Example:
-        >>> take(np.array([[1, 2, 3]]), np.array([2, 0]), 1).tolist()
-        [[3, 1]]
-    """
+    """Return the values at indices (N,) along an axis, as a copy."""
     either: Any = values  # the type checker reads this body once per kind, each with the other's methods
     return cast(
         "Array",
@@ -115,16 +111,13 @@ def as_int64(values: Array) -> Array:
 
 
 def nms(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Array:
-    """Return the boxes that remain after non-maximum suppression (NMS) within groups.
+    """Return the boxes, int64 (M,) by descending score, that remain after non-maximum suppression.
 
     Args:
         boxes_xyxy: float32 (N, 4).
         scores: float32 (N,).
         groups: int64 (N,): boxes of different groups do not suppress each other.
         overlap: Intersection over union above which the box with the lower score is suppressed.
-
-    Returns:
-        int64 (M,), indices by descending score.
 
     Example:
         >>> boxes = np.float32([[0, 0, 9, 9], [0, 0, 9, 8], [0, 0, 9, 8]])
@@ -142,14 +135,21 @@ def nms(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Arra
 def _numpy_nms(boxes_xyxy: np.ndarray, scores: np.ndarray, groups: np.ndarray, overlap: float) -> np.ndarray:
     sizes = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     areas = sizes[:, 0] * sizes[:, 1]
-    order = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(best)
+    rest = np.argsort(-scores, kind="stable")
+    kept = [rest[:0]]
+    while len(rest):
+        best = rest[:_NMS_BLOCK, None]
         starts = np.maximum(boxes_xyxy[best, :2], boxes_xyxy[rest, :2])
         ends = np.minimum(boxes_xyxy[best, 2:], boxes_xyxy[rest, 2:])
-        shared = np.maximum(ends - starts, 0).prod(1)
+        shared = np.maximum(ends - starts, 0).prod(2)
         overlaps = (shared / (areas[best] + areas[rest] - shared)).astype(np.float64)
-        order = rest[(overlaps <= overlap) | (groups[rest] != groups[best])]
-    return np.array(kept, np.int64)
+        may_both_stay = (overlaps <= overlap) | (groups[rest] != groups[best])
+        stays = np.ones(len(rest), bool)
+        for row in range(len(best)):
+            if stays[row]:
+                stays[row + 1 :] &= may_both_stay[row, row + 1 :]
+        rest = rest[stays]
+        num_kept = np.count_nonzero(stays[: len(best)])
+        kept.append(rest[:num_kept])
+        rest = rest[num_kept:]
+    return np.concatenate(kept)

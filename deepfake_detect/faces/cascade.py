@@ -88,6 +88,9 @@ class Networks(Protocol[Array]):
     """The three networks in some runtime."""
 
     @property
+    def runtime(self) -> str: ...
+
+    @property
     def pnet(self) -> PNet[Array]: ...
 
     @property
@@ -103,34 +106,21 @@ class Networks(Protocol[Array]):
 
 @dataclass(frozen=True, eq=False)
 class Windows(Generic[Array]):
-    """Windows in which P-Net may have found a face.
+    """Windows in which P-Net may have found a face."""
 
-    Attributes:
-        image_numbers: int64 (N,), index of the frame.
-        scale_numbers: int64 (N,), index of the frame's scale.
-        boxes_xyxy: float32 (N, 4), the window in integer pixels of the frame.
-        features: float32 (N, F), inputs of P-Net's heads.
-    """
-
-    image_numbers: Array
-    scale_numbers: Array
-    boxes_xyxy: Array
-    features: Array
+    image_numbers: Array  # int64 (N,), index of the frame
+    scale_numbers: Array  # int64 (N,), index of the frame's scale
+    boxes_xyxy: Array  # float32 (N, 4), the window in integer pixels of the frame
+    features: Array  # float32 (N, F), inputs of P-Net's heads
 
 
 @dataclass(frozen=True, eq=False)
 class Boxes(Generic[Array]):
-    """Square boxes that may be faces.
+    """Square boxes that may be faces."""
 
-    Attributes:
-        boxes_xyxy: float32 (N, 4) in pixels of the frame.
-        scores: float32 (N,), P(face) of the last network that ran.
-        image_numbers: int64 (N,), index of the frame.
-    """
-
-    boxes_xyxy: Array
-    scores: Array
-    image_numbers: Array
+    boxes_xyxy: Array  # float32 (N, 4) in pixels of the frame
+    scores: Array  # float32 (N,), P(face) of the last network that ran
+    image_numbers: Array  # int64 (N,), index of the frame
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -140,15 +130,12 @@ class Boxes(Generic[Array]):
 
 
 def search_everywhere(tables: Array, networks: Networks[Array], *, smallest: float) -> list[list[Face]]:
-    """Find the faces of frames of one size.
+    """Return the faces of each frame, largest first.
 
     Args:
         tables: Integral images of the frames (B, H + 1, W + 1, 3), on the networks' device.
         networks: P-Net, R-Net and O-Net.
         smallest: Side in pixels of P-Net's smallest window.
-
-    Returns:
-        For each frame its faces, largest first.
     """
     height, width = tables.shape[1] - 1, tables.shape[2] - 1
     scales = frame_scales(height, width, smallest=smallest, factor=PYRAMID_FACTOR)
@@ -174,13 +161,7 @@ def longer_side(face: Face) -> float:
 
 
 def likely_windows(tables: Array, plan: MosaicPlan[Array], network: PNet[Array]) -> Windows[Array]:
-    """Return the windows of frames that may pass P-Net's threshold.
-
-    Args:
-        tables: Integral images (B, H + 1, W + 1, 3).
-        plan: For frames of that size.
-        network: P-Net.
-    """
+    """Return the windows of frames that may pass P-Net's threshold."""
     num_columns = plan.num_cell_columns
     parts: list[tuple[Array, Array, Array, Array]] = []
     for strip in plan.strips:
@@ -204,12 +185,7 @@ def likely_cells(features: Array, network: PNet[Array]) -> tuple[Array, Array]:
 
 
 def cell_boxes(columns: Array, rows: Array, scales: Array) -> Array:
-    """Return the windows of the frame, float32 (N, 4) in integer pixels, that cells see.
-
-    Args:
-        columns, rows: int64 (N,), position of the cell in the scaled frame.
-        scales: float32 (N,), side of the scaled frame over side of the frame.
-    """
+    """Return the windows of the frame, float32 (N, 4) in integer pixels, that cells of scaled frames see."""
     floor = namespace(scales).floor
     starts = CELL_STRIDE * as_float32(namespace(columns).stack([columns, rows], 1))
     scales = scales[:, None]

@@ -50,11 +50,6 @@ class DenseDetector:
 
     Several parts of a clip are processed together, each from its own key frame: the operations on a
     frame are many and small, and those of several frames together take little longer.
-
-    Args:
-        networks: See :func:`load_networks`.
-        smallest: See :func:`search_everywhere`.
-        min_face: Longer side in pixels of the smallest face that is tracked.
     """
 
     def __init__(self, networks: TorchNetworks, *, smallest: float, min_face: float) -> None:
@@ -68,9 +63,7 @@ class DenseDetector:
 
     @torch.inference_mode()
     def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Return the faces of the next frame of each part, largest first.
-
-        Faces smaller than ``min_face`` that happen to be found are included.
+        """Return the faces of the next frame of each part, largest first, some smaller than ``min_face``.
 
         Args:
             images: RGB uint8 (H, W, 3), all of one size; fewer than before if parts have ended.
@@ -106,14 +99,7 @@ class DenseDetector:
 def search_near(
     known: Sequence[Sequence[Face]], tables: torch.Tensor, networks: TorchNetworks, *, smallest: float
 ) -> list[list[Face]]:
-    """Return the faces of frames, largest first, that are near known ones and about as large.
-
-    Args:
-        known: For each frame, the faces of the frame before.
-        tables: Integral images of the frames (B, H + 1, W + 1, 3).
-        networks: See :func:`load_networks`.
-        smallest: See :func:`search_everywhere`.
-    """
+    """Return the faces of frames, largest first, that are near those of the frame before and as large."""
     height, width = tables.shape[1] - 1, tables.shape[2] - 1
     scales = frame_scales(height, width, smallest=smallest, factor=PYRAMID_FACTOR)
     regions = [
@@ -148,14 +134,7 @@ def _regions(face: Face, height: int, width: int, scales: Sequence[float]) -> li
 def _windows_near(
     regions: torch.Tensor, scales: Sequence[float], tables: torch.Tensor, network: FastPNet
 ) -> Windows[torch.Tensor]:
-    """Return the windows in regions that may pass P-Net's threshold.
-
-    Args:
-        regions: int64 (N, 4): index of the frame, then as :func:`_regions` returns them.
-        scales: Scales of the frames.
-        tables: Their integral images.
-        network: P-Net.
-    """
+    """Return the windows that may pass P-Net's threshold in regions (N, 4): frame, then as of _regions."""
     images, numbers, starts = regions[:, 0], regions[:, 1], regions[:, 2:]
     lengths = starts.new_tensor([tables.shape[1] - 1, tables.shape[2] - 1])
     sizes = starts.new_tensor([[shrunk(length, scale) for length in lengths.tolist()] for scale in scales])
@@ -173,10 +152,9 @@ def _windows_near(
 
 
 def _region_edges(starts: torch.Tensor, sizes: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Return the windows of the frame, int64 (N, 2, 2, side), whose means are a region's pixels.
-
-    For rows and for columns: first pixels, and pixels after the last. Past the end of the scaled frame
-    its last pixel repeats.
+    """Return the windows of the frame, int64 (N, 2, 2, side), whose means are a region's pixels: for rows and
+    for columns the first pixels, and those after the last. Past the end of the scaled frame its last pixel
+    repeats.
 
     Args:
         starts: int64 (N, 2), first row and column of each region.

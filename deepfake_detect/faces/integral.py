@@ -45,10 +45,7 @@ def frames_array(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def frames_tensor(images: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
-    """Return RGB uint8 arrays (H, W, 3) of one size as one tensor (B, H, W, 3) on a device.
-
-    On a CPU a single array is not copied, unless torch cannot use its memory layout.
-    """
+    """Return :func:`frames_array` as a tensor on a device."""
     import torch
 
     tensor = torch.from_numpy(frames_array(images))
@@ -86,15 +83,10 @@ def integral_images(images: Array, *, out: Array | None = None) -> Array:
 
 
 def window_edges(length: int, count: int) -> np.ndarray:
-    """Return the windows that resize a length to a count by averaging.
+    """Return the windows, int64 (2, count), that resize a length in pixels to a count by averaging.
 
-    Args:
-        length: Pixels along one side.
-        count: Pixels after resizing.
-
-    Returns:
-        int64 (2, count): the first pixel of each window, and the pixel after its last. Windows
-        overlap by one pixel if the lengths do not divide.
+    They are given by their first pixels and the pixels after their last, and overlap by one pixel if the
+    lengths do not divide.
 
     Example:
         >>> window_edges(5, 3).tolist()
@@ -109,6 +101,20 @@ def edge_differences(values: Array, edges: Array) -> Array:
     differences: Array = take(values, edges[1], 1)
     differences -= take(values, edges[0], 1)
     return differences
+
+
+def row_differences(tables: Array, edges: Array) -> Array:
+    """Return :func:`edge_differences` of rows of integral images (B, H + 1, W + 1, 3)."""
+    if is_on_gpu(tables):
+        return edge_differences(tables, edges)
+    batch, _, width, channels = tables.shape
+    rows = namespace(tables).empty((batch, edges.shape[1], width, channels), dtype=tables.dtype)
+    pairs = list(zip(*edges.tolist(), strict=True))
+    # Row by row they stay in the cache: three times as fast as taking all rows twice.
+    for table, differences in zip(np.asarray(tables), np.asarray(rows), strict=True):
+        for (first, last), difference in zip(pairs, differences, strict=True):
+            np.subtract(table[last], table[first], out=difference)
+    return rows
 
 
 def window_weights(areas: Array) -> Array:
@@ -147,16 +153,12 @@ def crop_windows(tables: Array, image_numbers: Array, windows: Array, side: int)
 
 
 def sample_windows(tables: Array, image_numbers: Array, rows: Array, columns: Array) -> Array:
-    """Return images whose pixels are means over the windows between given rows and columns.
+    """Return images (N, 3, R, C), as :func:`crop_windows`, of means between rows and columns of frames.
 
     Args:
-        tables: Integral images (B, H + 1, W + 1, 3).
-        image_numbers: int64 (N,): index of each image's frame.
+        tables, image_numbers: As in :func:`crop_windows`.
         rows: int64 (N, 2, R): first rows of the windows, and the rows after their last.
         columns: int64 (N, 2, C), likewise.
-
-    Returns:
-        float32 (N, 3, R, C), channels last in memory, as the networks take it.
     """
     height, width = tables.shape[1:3]
     count, num_rows, num_columns = len(rows), rows.shape[2], columns.shape[2]

@@ -31,6 +31,7 @@ from deepfake_detect.faces.integral import (
     channels_first,
     edge_differences,
     network_pixels,
+    row_differences,
     window_edges,
     window_weights,
 )
@@ -41,25 +42,16 @@ if TYPE_CHECKING:
 # Geometry of P-Net: one output per window of 12 x 12 pixels, with a stride of 2.
 CELL_SIZE = 12
 CELL_STRIDE = 2
-# Pixels per strip: P-Net's widest layer then takes 8 MB. On the measured CPU everything from 50,000
-# to 250,000 was equally fast; 400,000 exceeded the cache.
-_STRIP_PIXELS = 130_000
+_STRIP_PIXELS = 50_000  # P-Net's widest layer then takes 3 MB, which fits into a CPU's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One scale of the frame, and its position in the mosaic.
+    """One scale of the frame, and its position in the mosaic."""
 
-    Attributes:
-        row_edges, column_edges: int64 (2, height), (2, width): first pixels of the windows of the
-            frame whose means are the tile's pixels, and the pixels after their last.
-        top, left: Position of its first pixel, even, so that P-Net's cells fall as they would for the
-            tile alone.
-    """
-
-    row_edges: np.ndarray
-    column_edges: np.ndarray
-    top: int = 0
+    row_edges: np.ndarray  # int64 (2, height): first pixels of the windows whose means are the tile's pixels,
+    column_edges: np.ndarray  # and the pixels after their last; (2, width)
+    top: int = 0  # even, as is left, so that P-Net's cells fall as they would for the tile alone
     left: int = 0
 
     @property
@@ -77,43 +69,26 @@ class Strip(Generic[Array]):
 
     A pixel is the mean over a window of the frame: a difference of two rows of the integral image, then
     of two columns.
-
-    Attributes:
-        height: Rows of pixels.
-        first_cell_row: Row of P-Net's outputs that its first rows give.
-        row_edges: int32 (2, R): first and last row of the integral image for each row of each tile.
-        column_edges: int32 (2, P): for each pixel, indices into the (R, W + 1) differences of rows.
-        weights: float32 (P, 3): weight of each window, the same for each channel (stored three times
-            because broadcasting costs more than reading three).
-        seams: int64 (S,): indices of the first layer's outputs that see past the edge of a tile.
     """
 
-    height: int
-    first_cell_row: int
-    row_edges: Array
-    column_edges: Array
-    weights: Array
-    seams: Array
+    height: int  # rows of pixels
+    first_cell_row: int  # of P-Net's outputs
+    row_edges: Array  # int32 (2, R): first and last row of the integral image for each row of each tile
+    column_edges: Array  # int32 (2, P): for each pixel, indices into the (R, W + 1) differences of rows
+    weights: Array  # float32 (P, 3): of each window, three times, since broadcasting costs more than reading
+    seams: Array  # int64 (S,): indices of the first layer's outputs that see past the edge of a tile
 
 
 @dataclass(frozen=True, eq=False)
 class MosaicPlan(Generic[Array]):
-    """How frames of one size become mosaics.
+    """How frames of one size become mosaics."""
 
-    Attributes:
-        width: Of the mosaic, in pixels.
-        scales: float32 (T,): side of each tile divided by the side of the frame.
-        tops, lefts: int64 (T,): first cell row and column of each tile.
-        cell_tiles: int64 (cell rows * cell columns,): the tile that a cell lies in, or -1.
-        strips: From top to bottom.
-    """
-
-    width: int
-    scales: Array
-    tops: Array
-    lefts: Array
-    cell_tiles: Array
-    strips: tuple[Strip[Array], ...]
+    width: int  # of the mosaic, in pixels
+    scales: Array  # float32 (T,): side of each tile divided by the side of the frame
+    tops: Array  # int64 (T,): first cell row of each tile
+    lefts: Array  # int64 (T,): first cell column
+    cell_tiles: Array  # int64 (cell rows * cell columns,): the tile that a cell lies in, or -1
+    strips: tuple[Strip[Array], ...]  # from top to bottom
 
     @property
     def num_cell_columns(self) -> int:
@@ -185,28 +160,15 @@ def mosaic_plan(
         _strip(tiles, first, min(step, num_cell_rows - first), width + 1, mosaic_width)
         for first in range(0, num_cell_rows, step)
     )
-    return MosaicPlan(
-        mosaic_width,
-        to_device(np.array(scales, np.float32), device),
-        to_device(np.array([tile.top // CELL_STRIDE for tile in tiles]), device),
-        to_device(np.array([tile.left // CELL_STRIDE for tile in tiles]), device),
-        to_device(cell_tiles.reshape(-1), device),
-        tuple(_on_device(strip, device) for strip in strips),
-    )
+    tops, lefts = np.array([(tile.top // CELL_STRIDE, tile.left // CELL_STRIDE) for tile in tiles]).T
+    arrays = (np.array(scales, np.float32), tops.copy(), lefts.copy(), cell_tiles.reshape(-1))
+    on_device = (to_device(array, device) for array in arrays)
+    return MosaicPlan(mosaic_width, *on_device, tuple(_on_device(strip, device) for strip in strips))
 
 
 def strip_pixels(tables: Array, strip: Strip[Array], width: int) -> Array:
-    """Return a strip of the mosaics of frames.
-
-    Args:
-        tables: Integral images (B, H + 1, W + 1, 3).
-        strip: Rows of the mosaic.
-        width: Width of the mosaic in pixels.
-
-    Returns:
-        float32 (B, 3, strip height, width), channels last in memory, as the network takes it.
-    """
-    rows = edge_differences(tables, strip.row_edges)  # (B, R, W + 1, 3)
+    """Return a strip of mosaics, float32 (B, 3, strip height, width), channels last in memory."""
+    rows = row_differences(tables, strip.row_edges)  # (B, R, W + 1, 3)
     rows = rows.reshape(len(tables), -1, 3)
     sums = edge_differences(rows, strip.column_edges)  # (B, P, 3)
     pixels = network_pixels(sums, strip.weights)
@@ -214,12 +176,9 @@ def strip_pixels(tables: Array, strip: Strip[Array], width: int) -> Array:
 
 
 def _pack(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
-    """Pack tiles, largest first, into an image as wide as the first.
+    """Return tiles, largest first, with positions in an image as wide as the first; its height and width.
 
     Each goes into the first unused rectangle that holds it, or else below all others.
-
-    Returns:
-        The tiles with their positions; height and width of the image, both even.
     """
     packed: list[Tile] = []
     bottom, full_width = 0, _even(tiles[0].width)
@@ -286,10 +245,5 @@ def _seams(tiles: Sequence[Tile], top: int, height: int, width: int) -> np.ndarr
 
 
 def _on_device(strip: Strip[np.ndarray], device: torch.device | None) -> Strip[Any]:
-    return replace(
-        strip,
-        row_edges=to_device(strip.row_edges, device),
-        column_edges=to_device(strip.column_edges, device),
-        weights=to_device(strip.weights, device),
-        seams=to_device(strip.seams, device),
-    )
+    names = ("row_edges", "column_edges", "weights", "seams")
+    return replace(strip, **{name: to_device(getattr(strip, name), device) for name in names})

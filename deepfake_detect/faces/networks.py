@@ -61,16 +61,7 @@ class FastPNet:
         self.odds_bias = float(self.head_bias[1] - self.head_bias[0])
 
     def features(self, pixels: torch.Tensor, seams: torch.Tensor) -> torch.Tensor:
-        """Return the inputs of the network's two heads.
-
-        Args:
-            pixels: float32 (B, 3, H, W), channels last; H and W even.
-            seams: int64 (S,): indices into the first layer's (H - 2) * (W - 2) outputs that pooling
-                windows must ignore.
-
-        Returns:
-            float32 (B, cells, 32), cells row by row: (H / 2 - 5) * (W / 2 - 5) of them.
-        """
+        """Return float32 (B, cells, 32), cells row by row, of pixels; see :class:`cascade.PNet`."""
         first = _channels_last(functional.conv2d(pixels, self.filters1, self.bias1))
         first.permute(0, 2, 3, 1).flatten(1, 2).index_fill_(1, seams, -torch.inf)
         pooled = _max_pool(first, 2)  # (B, 16, H / 2 - 1, W / 2 - 1)
@@ -104,9 +95,7 @@ class FastCropNetwork:
         self.crops_per_run = _CROPS_PER_RUN[type(network)]
 
     def __call__(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return P(face) (N,), box regression offsets (N, 4) and, from O-Net, landmarks (N, 10) of crops
-        float32 (N, 3, side, side).
-        """
+        """Return P(face) (N,), box regression offsets (N, 4) and O-Net's landmarks (N, 10) of crops."""
         per_run = _CROPS_PER_GPU_RUN if crops.is_cuda else self.crops_per_run
         runs = [self.network(some) for some in torch.split(crops, per_run)]
         *outputs, probabilities = (torch.cat(parts) for parts in zip(*runs, strict=True))
@@ -117,6 +106,7 @@ class FastCropNetwork:
 class TorchNetworks:
     """The three networks on one device."""
 
+    runtime = "torch"
     pnet: FastPNet
     rnet: FastCropNetwork
     onet: FastCropNetwork

@@ -8,7 +8,7 @@ dense    every frame of a clip, each searched near the faces of the frame before
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -67,41 +67,19 @@ class TorchMtcnnDetector(MtcnnDetector):
         super().__init__(load_networks(choose_device(device)), num_threads=1, min_face=min_face)
         self.mode = mode
 
-    def detect_each(self, images: Iterable[Any]) -> Iterator[list[Face]]:
-        """Yield the faces of each of many images, in order.
-
-        Images may come from a generator of any length: few are in memory at a time. On a CPU that is
-        two per torch thread plus two (one in exact mode, 32 in dense mode), on a GPU eight (64 in
-        dense mode).
-
-        Args:
-            images: See :func:`detect_faces`; in dense mode the consecutive frames of a clip.
-
-        Raises:
-            ImageError: An image is not RGB; the message names it.
-        """
-        return super().detect_each(images)
-
     def _count_threads(self) -> int:
-        return 1 if self._is_on_gpu else torch.get_num_threads()
-
-    @property
-    def _is_on_gpu(self) -> bool:
-        return self._networks.device.type == "cuda"
+        return torch.get_num_threads() if self._networks.device.type == "cpu" else 1
 
     def _batch_size(self) -> int:
-        size = _FRAMES_PER_GPU_BATCH if self._is_on_gpu else _FRAMES_PER_BATCH[self.mode]
+        is_on_cpu = self._networks.device.type == "cpu"
+        size = _FRAMES_PER_BATCH[self.mode] if is_on_cpu else _FRAMES_PER_GPU_BATCH
         return size * _KEY_INTERVAL if self.mode == "dense" else size
-
-    def _detect_batch(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        return self._detect_dense(images) if self.mode == "dense" else self._search(images)
 
     @torch.inference_mode()
     def _search(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        return super()._search(images)
-
-    def _detect_dense(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Return the faces of consecutive frames of one size, every eighth of which is a key frame."""
+        """Return the faces of images of one size; in dense mode every eighth is a key frame."""
+        if self.mode != "dense":
+            return super()._search(images)
         min_face, smallest = self._sizes(images[0])
         detector = DenseDetector(self._networks, smallest=smallest, min_face=min_face)
         parts = [images[start : start + _KEY_INTERVAL] for start in range(0, len(images), _KEY_INTERVAL)]

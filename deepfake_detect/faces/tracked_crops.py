@@ -71,14 +71,9 @@ class TrackedCropper:
 def track_faces(
     frames: Iterable[Frame], *, detector: MtcnnDetector, geometry: CropGeometry
 ) -> Iterator[TrackedFrame]:
-    """Detect, link and crop the faces of a clip's frames, a few frames in memory at a time.
+    """Detect, link and crop the faces of a clip's frames in order, a few in memory at a time.
 
     Every detection is yielded; :func:`confirmed_tracks` then returns the tracks that are people.
-
-    Args:
-        frames: Frames of one clip in order.
-        detector: Detects the faces.
-        geometry: Margin and alignment of the crops.
 
     Yields:
         One record per frame, also for frames without a face.

@@ -63,27 +63,24 @@ class Tracker:
         """Return the track number of each face of the next frame, in the order given."""
         self._num_frames += 1
         self._open = [t for t in self._open if self._num_frames - t.last_seen <= _MAX_FRAMES_UNSEEN + 1]
-        track_ids: list[int | None] = [None] * len(faces)
-        for row, column in self._matches(faces):
-            track = self._open[column]
-            track.see(faces[row].box_xyxy, self._num_frames)
-            track_ids[row] = track.track_id
-        return [
-            self._start(faces[row]) if track_id is None else track_id
-            for row, track_id in enumerate(track_ids)
-        ]
+        seen_before = {row: self._open[column] for row, column in self._matches(faces)}
+        track_ids = []
+        for row, face in enumerate(faces):
+            if row in seen_before:
+                track = seen_before[row]
+                track.see(face.box_xyxy, self._num_frames)
+            else:
+                track = _OpenTrack(self._num_tracks, face.box_xyxy, self._num_frames, np.zeros(4))
+                self._open.append(track)
+                self._num_tracks += 1
+            track_ids.append(track.track_id)
+        return track_ids
 
     def _matches(self, faces: Sequence[Face]) -> list[tuple[int, int]]:
         if not faces or not self._open:
             return []
         distances = np.array([[t.distance(f.box_xyxy, self._num_frames) for t in self._open] for f in faces])
         return [(r, c) for r, c in _assigned(distances) if distances[r, c] <= _MAX_DISTANCE]
-
-    def _start(self, face: Face) -> int:
-        track = _OpenTrack(self._num_tracks, face.box_xyxy, self._num_frames, np.zeros(4))
-        self._open.append(track)
-        self._num_tracks += 1
-        return track.track_id
 
 
 def _distance(box: np.ndarray, other: np.ndarray) -> float:
@@ -95,7 +92,7 @@ def _distance(box: np.ndarray, other: np.ndarray) -> float:
 
 
 def main_track(faces: Iterable[tuple[int, Face]]) -> int | None:
-    """Return the track of the person seen largest and longest (greatest sum of box areas).
+    """Return the track with the greatest sum of box areas, that of the person seen largest and longest.
 
     Args:
         faces: Track number and face, over all frames.

@@ -74,9 +74,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloads: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder."""
+    """Return the folder of downloads: ``$DEEPFAKE_DETECT_CACHE``, else the user's cache folder.
+
+    Raises:
+        OutputError: The user has no home folder.
+    """
     chosen = os.environ.get("DEEPFAKE_DETECT_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("deepfake_detect", appauthor=False)
+    if chosen:
+        return Path(chosen)
+    try:
+        folder = platformdirs.user_cache_path("deepfake_detect", appauthor=False)
+    except RuntimeError:  # older releases return a path that starts with "~"
+        folder = Path("~")
+    if not folder.is_absolute():
+        cause = "is unknown, as this user has no home folder"
+        raise OutputError("cache", cause, "set DEEPFAKE_DETECT_CACHE to a folder that can be written")
+    return folder
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepfake_detect.device import keep_freed_memory
 from deepfake_detect.faces.detector import MtcnnDetector
 from deepfake_detect.faces.integral import frames_array
 from deepfake_detect.models.bundled import bundled_detector
@@ -15,8 +16,8 @@ from deepfake_detect.runtimes.sessions import Session, open_session
 
 FACE_FILES = ("mtcnn_proposal.onnx", "mtcnn_refine.onnx", "mtcnn_output.onnx")
 """Files of P-Net, R-Net and O-Net among the package's weights."""
-# Crops per run, as in faces.networks: what fits into a CPU's cache.
-_CROPS_PER_RUN = {"mtcnn_refine.onnx": 64, "mtcnn_output.onnx": 16}
+_CROPS_PER_RUN = {"mtcnn_refine.onnx": 16, "mtcnn_output.onnx": 8}  # what fits into a CPU's cache
+_IGNORED = -1e6  # far below all outputs of P-Net's first layer, to which it is added
 
 
 class _PNet:
@@ -27,10 +28,10 @@ class _PNet:
 
     def features(self, pixels: np.ndarray, seams: np.ndarray) -> np.ndarray:
         """Return float32 (B, cells, 5) of pixels (B, 3, H, W), channels last in memory."""
-        height, width = pixels.shape[2] - 2, pixels.shape[3] - 2
-        is_seam = np.zeros(height * width, bool)
-        is_seam[seams] = True
-        (features,) = self._session.run(_channels_last(pixels), is_seam.reshape(1, 1, height, width))
+        batch, _, height, width = pixels.shape
+        masks = np.zeros((batch, 1, height, width), np.float32)
+        masks[:, 0, seams // (width - 2), seams % (width - 2)] = _IGNORED
+        (features,) = self._session.run(_channels_last(pixels), masks)
         return features
 
     def log_odds(self, features: np.ndarray) -> np.ndarray:
@@ -61,6 +62,7 @@ class _CropNet:
 class RuntimeNetworks:
     """P-Net, R-Net and O-Net in one runtime."""
 
+    runtime: str
     pnet: _PNet
     rnet: _CropNet
     onet: _CropNet
@@ -91,6 +93,7 @@ def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> Mt
 
 @functools.lru_cache(maxsize=4)
 def _networks(runtime: str, num_threads: int) -> RuntimeNetworks:
+    keep_freed_memory()  # page faults of new integral images take longer than filling them
     sessions = []
     for name in FACE_FILES:
         with bundled_detector(name) as path:
@@ -100,7 +103,7 @@ def _networks(runtime: str, num_threads: int) -> RuntimeNetworks:
     rnet, onet = (
         _CropNet(session, _CROPS_PER_RUN[name]) for session, name in zip(others, FACE_FILES[1:], strict=True)
     )
-    return RuntimeNetworks(_PNet(pnet), rnet, onet)
+    return RuntimeNetworks(runtime, _PNet(pnet), rnet, onet)
 
 
 def _channels_last(pixels: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_detect.device import has_gpu
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.extras import is_installed, missing_library
 from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detector
@@ -224,17 +224,6 @@ def _check_export(path: Path | None, runtime: Runtime, device: str, precision: s
 
 def _runtime_of_bundled(device: str | torch.device, precision: str) -> Runtime:
     needs_torch = precision != "fp32" or str(device) not in ("auto", "cpu") or not is_installed("onnxruntime")
-    if needs_torch or (str(device) == "auto" and is_installed("torch") and _has_gpu()):
+    if needs_torch or (str(device) == "auto" and is_installed("torch") and has_gpu()):
         return "torch"
     return "onnx"
-
-
-def _has_gpu() -> bool:
-    """Return whether PyTorch finds a CUDA device; it is not imported where there is no driver."""
-    try:
-        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
-    except OSError:
-        return False
-    import torch
-
-    return torch.cuda.is_available()

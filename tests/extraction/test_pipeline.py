@@ -15,11 +15,12 @@ import pytest
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.errors import OutputError, VideoUnreadableError
 from deepfake_detect.extraction import ExtractionConfig, pipeline
+from deepfake_detect.extraction.engines import face_detector
 from deepfake_detect.extraction.pipeline import stream_videos
 from deepfake_detect.extraction.store import assemble, index_path
 from deepfake_detect.extraction.video import Job
-from deepfake_detect.faces import TorchMtcnnDetector
 from deepfake_detect.records import DatasetVideo, Face, Frame
+from tests.extraction.conftest import Extracted
 from tests.extraction.helpers import CONFIG, contents, extract, videos_of
 
 FACE = Face(np.array([8, 8, 24, 24], np.float32), 0.99, np.full((5, 2), 16, np.float32))
@@ -29,6 +30,8 @@ LOOKAHEAD = 3
 
 class StubDetector:
     """Finds the same face in every frame; fails on frames whose first pixel is 255."""
+
+    runtime = "stub"
 
     def detect(self, image: np.ndarray) -> list[Face]:
         if image[0, 0, 0] == 255:
@@ -57,19 +60,19 @@ def frames_of(job: Job, num_frames: int = 8) -> Iterator[Frame]:
         yield Frame(image, index, index / 25)
 
 
-def test_workers_and_streams_give_the_same_bytes(tree: Path, tmp_path: Path) -> None:
-    extract(tree, tmp_path / "1")
-    whole = contents(tmp_path / "1")
-    assert len([name for name in whole if name.endswith(".png")]) == 16
+def test_workers_and_streams_give_the_same_bytes(whole: Extracted, tmp_path: Path) -> None:
+    tree, wanted = whole.tree, contents(whole.out)
+    assert len([name for name in wanted if name.endswith(".png")]) == 16
     extract(tree, tmp_path / "2", num_workers=2)
-    assert contents(tmp_path / "2") == whole
+    assert contents(tmp_path / "2") == wanted
     out = tmp_path / "streams"
     videos = [Job(video, out, CONFIG) for video in videos_of(tree)]
-    names = stream_videos(videos, detector=TorchMtcnnDetector(device="cpu"), num_streams=3, run_length=2)
+    detector = face_detector(CONFIG, "auto", "cpu")
+    names = stream_videos(videos, detector=detector, num_streams=3, run_length=2)
     assert sorted(names) == sorted(job.video.video_id for job in videos)
     assemble(out, CONFIG, videos_of(tree))
-    del whole["settings.json"]
-    assert contents(out) == whole
+    del wanted["settings.json"]
+    assert contents(out) == wanted
 
 
 def test_frames_stay_in_order_in_their_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

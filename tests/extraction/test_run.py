@@ -23,12 +23,12 @@ from deepfake_detect.io.files import file_lock
 from deepfake_detect.records import CropGeometry, Face
 from deepfake_detect.video import EvenlySpaced, read_frames
 from tests.conftest import ROOT
+from tests.extraction.conftest import Extracted
 from tests.extraction.helpers import CONFIG, contents, extract, videos_of
 
 
-def test_a_row_a_crop_with_everything_known_about_it(tree: Path, tmp_path: Path, portrait_clip: Path) -> None:
-    report = extract(tree, tmp_path / "out")
-    manifest = read_manifest(tmp_path / "out")
+def test_a_row_a_crop_with_everything_known_about_it(whole: Extracted, portrait_clip: Path) -> None:
+    report, manifest = whole.report, read_manifest(whole.out)
     rows = manifest.table.to_pylist()
     assert len(rows) == 4 * 4
     assert report.num_crops == 16
@@ -52,9 +52,9 @@ def test_a_row_a_crop_with_everything_known_about_it(tree: Path, tmp_path: Path,
         np.testing.assert_array_equal(crop, crop_face(frame.image, face, CropGeometry()))
 
 
-def test_what_gave_no_crops_is_written_down(tree: Path, tmp_path: Path) -> None:
-    report = extract(tree, tmp_path / "out")
-    with open(tmp_path / "out" / "failures.csv", newline="") as file:
+def test_what_gave_no_crops_is_written_down(whole: Extracted) -> None:
+    report = whole.report
+    with open(whole.out / "failures.csv", newline="") as file:
         rows = {row["video_id"]: row for row in csv.DictReader(file)}
     assert {video: row["reason"] for video, row in rows.items()} == {
         "FaceForensics++/original/c23/003": "no_face",
@@ -82,17 +82,15 @@ def test_a_second_run_does_only_what_is_missing(tree: Path, tmp_path: Path, port
     assert (repaired.num_crops, repaired.num_failed) == (20, 0)
 
 
-def test_frames_keep_their_indices_when_a_run_is_resumed(tree: Path, tmp_path: Path) -> None:
+def test_frames_keep_their_indices_when_a_run_is_resumed(whole: Extracted, tmp_path: Path) -> None:
     """A known tool saves later frames under wrong indices after a resume."""
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    extract(tree, whole)
-    extract(tree, resumed)
+    resumed = whole.copy(tmp_path / "resumed")
     for victim in sorted((resumed / "index").rglob("*.parquet"))[::2]:
         victim.unlink()
     for crop in sorted(resumed.rglob("*.png"))[1::2]:
         crop.unlink()
-    extract(tree, resumed)
-    assert contents(resumed) == contents(whole)
+    extract(whole.tree, resumed)
+    assert contents(resumed) == contents(whole.out)
 
 
 def num_crops_in(folder: Path) -> int:
@@ -160,20 +158,35 @@ def test_an_output_that_cannot_be_written_ends_the_run(
         extract(tree, tmp_path / "file")
 
 
-def test_damaged_bookkeeping_is_named(tree: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    extract(tree, out)
+def test_a_folder_that_becomes_read_only_ends_the_run_in_one_line(
+    whole: Extracted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = whole.copy(tmp_path / "out")
+    next(out.rglob("*.png")).unlink()
+    unlink = Path.unlink
+
+    def read_only(self: Path, missing_ok: bool = False) -> None:
+        if self.name.endswith(".failure.json") and not self.name.startswith("."):
+            raise OSError(30, "Read-only file system")
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(OutputError, match="cannot be written .Read-only file system."):
+        extract(whole.tree, out)
+
+
+def test_damaged_bookkeeping_is_named(whole: Extracted, tmp_path: Path) -> None:
+    out = whole.copy(tmp_path / "out")
     (out / "settings.json").write_text("{")
     with pytest.raises(OutputError, match="settings.json: is damaged"):
-        extract(tree, out)
+        extract(whole.tree, out)
 
 
-def test_other_settings_for_the_same_folder_are_errors(tree: Path, tmp_path: Path) -> None:
-    extract(tree, tmp_path / "out")
-    before = contents(tmp_path / "out")
+def test_other_settings_for_the_same_folder_are_errors(whole: Extracted, tmp_path: Path) -> None:
+    out = whole.copy(tmp_path / "out")
     with pytest.raises(OptionError, match=r"holds crops made with num_frames 4 \(now 5\)"):
-        extract(tree, tmp_path / "out", ExtractionConfig(num_frames=5))
-    assert contents(tmp_path / "out") == before
+        extract(whole.tree, out, ExtractionConfig(num_frames=5))
+    assert contents(out) == contents(whole.out)
 
 
 def test_more_methods_later_join_the_same_manifest(tree: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.errors import OptionError
 from deepfake_detect.extraction import ExtractionConfig
 from deepfake_detect.records import CropGeometry, Preprocessing
+from tests.extraction.conftest import Extracted
 from tests.extraction.helpers import CONFIG, contents, extract
 
 PREP = Preprocessing(image_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -28,27 +29,23 @@ def images(manifest: Manifest) -> list[np.ndarray]:
     return [read_crop(manifest.root / path) for path in manifest.column("path")]
 
 
-def test_shards_hold_what_files_hold(tree: Path, tmp_path: Path) -> None:
-    extract(tree, tmp_path / "files")
-    report = extract(tree, tmp_path / "shards", replace(CONFIG, store="shards"))
-    files, shards = read_manifest(tmp_path / "files"), read_manifest(tmp_path / "shards")
-    assert report.num_crops == shards.num_rows == 16
+def test_shards_hold_what_files_hold(whole: Extracted, whole_shards: Extracted) -> None:
+    files, shards = read_manifest(whole.out), read_manifest(whole_shards.out)
+    assert whole_shards.report.num_crops == shards.num_rows == 16
     assert shards.table.drop_columns("path").equals(files.table.drop_columns("path"))
     for one, other in zip(images(files), images(shards), strict=True):
         np.testing.assert_array_equal(one, other)
     dataset = CropDataset(shards, PREP, geometry=CropGeometry())
     assert all(dataset[row].image is not None for row in range(16))
-    assert not list((tmp_path / "shards" / "crops").rglob("*.png"))
+    assert not list((whole_shards.out / "crops").rglob("*.png"))
     expected = re.sub(r"/(\d+_\d+\.png)", r".tar/\1", str(files.column("path")[0]))
     assert shards.column("path")[0] == expected
-    assert (tmp_path / "shards" / "failures.csv").read_text() == (
-        tmp_path / "files" / "failures.csv"
-    ).read_text()
+    failures = [(one.out / "failures.csv").read_text() for one in (whole, whole_shards)]
+    assert failures[0] == failures[1]
 
 
-def test_a_shard_is_a_sequence_of_webdataset_samples(tree: Path, tmp_path: Path) -> None:
-    extract(tree, tmp_path / "out", replace(CONFIG, store="shards"))
-    shard = tmp_path / "out" / "crops" / "FaceForensics++" / "Deepfakes" / "c23" / "000_003.tar"
+def test_a_shard_is_a_sequence_of_webdataset_samples(whole_shards: Extracted) -> None:
+    shard = whole_shards.out / "crops" / "FaceForensics++" / "Deepfakes" / "c23" / "000_003.tar"
     with tarfile.open(shard) as archive:
         members = archive.getmembers()
         names = [member.name for member in members]
@@ -61,11 +58,8 @@ def test_a_shard_is_a_sequence_of_webdataset_samples(tree: Path, tmp_path: Path)
     assert about == {"label": 1, "video_id": "FaceForensics++/Deepfakes/c23/000_003", "frame_index": 8}
 
 
-def test_broken_shards_are_made_anew(tree: Path, tmp_path: Path) -> None:
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    config = replace(CONFIG, store="shards")
-    for out in (whole, resumed):
-        extract(tree, out, config)
+def test_broken_shards_are_made_anew(whole_shards: Extracted, tmp_path: Path) -> None:
+    resumed = whole_shards.copy(tmp_path / "resumed")
     first, second, third, _ = sorted((resumed / "crops").rglob("*.tar"))
     first.unlink()
     second.write_bytes(second.read_bytes()[:1024])
@@ -73,29 +67,28 @@ def test_broken_shards_are_made_anew(tree: Path, tmp_path: Path) -> None:
     leftover = third.with_name(f".{third.stem}.partial")
     leftover.mkdir()
     (leftover / "000000_07.png").write_bytes(b"of a run that was killed")
-    again = extract(tree, resumed, config)
+    again = extract(whole_shards.tree, resumed, replace(CONFIG, store="shards"))
     assert again.num_done_before == 2
-    assert contents(resumed) == contents(whole)
+    assert contents(resumed) == contents(whole_shards.out)
 
 
-def test_what_a_killed_run_left_of_a_video_is_not_taken_in(tree: Path, tmp_path: Path) -> None:
-    partial = tmp_path / "out" / "crops" / "FaceForensics++" / "Face2Face" / "c23" / ".000_003.partial"
-    partial.mkdir(parents=True)
-    (partial / "000000_07.png").write_bytes(b"of a run that was killed")
-    extract(tree, tmp_path / "out")
-    extract(tree, tmp_path / "whole")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+def test_what_a_killed_run_left_of_a_video_is_not_taken_in(whole: Extracted, tmp_path: Path) -> None:
+    for name in ("000_003", "of_a_video_that_is_no_longer_listed"):
+        partial = tmp_path / "out" / "crops" / "FaceForensics++" / "Face2Face" / "c23" / f".{name}.partial"
+        partial.mkdir(parents=True)
+        (partial / "000000_07.png").write_bytes(b"of a run that was killed")
+    extract(whole.tree, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(whole.out)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_jpeg_keeps_quality_and_color(tree: Path, tmp_path: Path) -> None:
-    for codec in ("png", "jpeg-95", "jpeg-60"):
-        image_format, _, quality = codec.partition("-")
-        config = replace(CONFIG, image_format=image_format, quality=int(quality) if quality else None)
-        assert config.codec == codec
-        extract(tree, tmp_path / codec, config)
-    lossless = read_manifest(tmp_path / "png")
+def test_jpeg_keeps_quality_and_color(whole: Extracted, tmp_path: Path) -> None:
+    lossless = read_manifest(whole.out)
     errors = {}
     for codec in ("jpeg-95", "jpeg-60"):
+        config = replace(CONFIG, image_format="jpeg", quality=int(codec[-2:]))
+        assert config.codec == codec
+        extract(whole.tree, tmp_path / codec, config)
         manifest = read_manifest(tmp_path / codec)
         assert manifest.codec == codec
         assert all(path.endswith(".jpg") for path in manifest.column("path"))

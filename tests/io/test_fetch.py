@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.errors import FetchError, OptionError
+from deepfake_detect.errors import FetchError, OptionError, OutputError
 from deepfake_detect.io.fetch import RemoteDir, download, fetch_file, is_url, path_or_url
 from deepfake_detect.io.files import cache_folder
 
@@ -88,3 +88,16 @@ def test_the_cache_is_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch,
     assert cache_folder() == tmp_path / "deepfake_detect"
     monkeypatch.setenv("DEEPFAKE_DETECT_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
+
+
+def test_a_user_without_a_home_is_told_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("DEEPFAKE_DETECT_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(OutputError, match="cache: is unknown, .* no home folder; set DEEPFAKE_DETECT_CACHE"):
+        cache_folder()
