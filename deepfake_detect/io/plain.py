@@ -97,7 +97,10 @@ def _parsed_scalar(kind: type, value: object, name: str) -> bool | int | float |
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
     if not is_right or (isinstance(value, float) and not math.isfinite(value)):
         raise _error(name, value, _SCALARS[kind])
-    scalar: bool | int | float | str = kind(value)
+    try:
+        scalar: bool | int | float | str = kind(value)
+    except OverflowError:  # an integer beyond the range of a float
+        raise _error(name, value, _SCALARS[kind]) from None
     return scalar
 
 

@@ -22,9 +22,10 @@ from deepfake_detect.io.files import write_json
 from deepfake_detect.lab.labeled_images import LabeledImages, read_labeled
 from deepfake_detect.lab.options import ClassifierConfig, ClassifierRunConfig
 from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.tensor_file import save_tensors
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.config import Optimizer
-from deepfake_detect.training.kept_epochs import epoch_file, remove_epochs, save_weights
+from deepfake_detect.training.kept_epochs import epoch_file
 from deepfake_detect.training.run_folder import open_run_folder
 
 CLASSIFIER_NAME, RUN_NAME = "classifier.safetensors", "run.json"
@@ -95,13 +96,14 @@ def train_classifier_run(
 
     def keep(epoch: int, network: nn.Module) -> None:
         if epoch in config.save_epochs:
-            save_weights(epoch_file(folder, epoch), network)
+            save_tensors(epoch_file(folder, epoch), network.state_dict(), {})
 
     with open_run_folder(folder, log=log) as run:
         run.log(
             f"{config.backbone}: {num_parameters:,} parameters; {len(images.train_labels):,} training images"
         )
-        remove_epochs(folder)
+        for file in folder.glob("epochs/epoch-*.safetensors"):
+            file.unlink()  # of another network
         history = train_classifier(model, images, config, after_epoch=keep, show_progress=show_progress)
         for record in history:
             run.log(
@@ -193,7 +195,7 @@ def save_run(folder: Path, model: nn.Module, config: ClassifierConfig, facts: di
         facts: What JSON can hold; the readers need ``backbone`` and ``class_names``.
     """
     trained_with = {one.name: getattr(config, one.name) for one in fields(ClassifierConfig)}
-    save_weights(folder / CLASSIFIER_NAME, model)
+    save_tensors(folder / CLASSIFIER_NAME, model.state_dict(), {})
     write_json(folder / RUN_NAME, {"config": trained_with, **facts})
 
 

@@ -54,6 +54,16 @@ BACKBONES: Registry[Backbone] = Registry(
     },
 )
 OWN_BACKBONES = ("facenet", "small_cnn", "mesoinception4")
+# What ``backbone_options`` may hold for a network of timm: numbers, and names of layers. They are written
+# into detector files, which come from strangers, so options that name files or sources are not among them.
+_TIMM_OPTIONS = {
+    *("act_layer", "attn_drop_rate", "bn_eps", "bn_momentum", "bn_tf", "class_token", "drop_block_rate"),
+    *("drop_path_rate", "drop_rate", "dynamic_img_pad", "dynamic_img_size", "fc_norm", "final_norm"),
+    *("global_pool", "head_init_scale", "img_size", "init_values", "ls_init_value", "mlp_ratio"),
+    *("no_embed_class", "norm_layer", "output_stride", "pad_type", "patch_drop_rate", "patch_size"),
+    *("pos_drop_rate", "pos_embed", "proj_drop_rate", "qk_norm", "qkv_bias", "reg_tokens", "stem_type"),
+    *("strict_img_size", "weight_init", "window_size", "zero_init_last"),
+}
 # Names in use elsewhere for networks of timm.
 ALIASES = {"xception": "legacy_xception"}
 MODULE_PREFIX = "module:"
@@ -123,19 +133,13 @@ def check_backbone(backbone: object) -> str:
     import timm
 
     if name.startswith(MODULE_PREFIX):
-        raise OptionError(
-            "backbone",
-            f"{name.removeprefix(MODULE_PREFIX)} was passed as a module and cannot be built by name",
-            f"register what builds it: register_backbone({name!r}, ...)",
-        )
+        cause = f"{name.removeprefix(MODULE_PREFIX)} was passed as a module and cannot be built by name"
+        raise OptionError("backbone", cause, f"register what builds it: register_backbone({name!r}, ...)")
     if not timm.is_model(name.split(".")[0]):
         known = list(BACKBONES)
         near = difflib.get_close_matches(name, [*known, *ALIASES, *timm.list_models()], n=3)
-        raise OptionError(
-            "backbone",
-            f"{backbone!r} is neither {', '.join(known)} nor a timm model",
-            f"did you mean {', '.join(near)}?" if near else "list_backbones() lists the names",
-        )
+        remedy = f"did you mean {', '.join(near)}?" if near else "list_backbones() lists the names"
+        raise OptionError("backbone", f"{backbone!r} is neither {', '.join(known)} nor a timm model", remedy)
     try:
         timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # the part after the dot names no weights
@@ -215,9 +219,8 @@ def _own_encoder(own: Backbone, spec: ModelSpec) -> nn.Module:
     if size < own.smallest:
         raise out_of_pixels("image_size", str(size), "it has too few", own.smallest)
     if spec.pooling not in (None, *own.poolings):
-        raise OptionError(
-            "pooling", f"{spec.backbone} has none named {spec.pooling}", f"choose {', '.join(own.poolings)}"
-        )
+        cause = f"{spec.backbone} has none named {spec.pooling}"
+        raise OptionError("pooling", cause, f"choose {', '.join(own.poolings)}")
     options = dict(spec.backbone_options)
     if own.depends_on_input:
         pooling = spec.pooling or own.poolings[0]
@@ -234,6 +237,8 @@ def _timm_encoder(spec: ModelSpec, *, pretrained: bool) -> nn.Module:
     import timm
 
     options: dict[str, Any] = dict(spec.backbone_options)  # Any: whatever the network's builder takes
+    if unknown := sorted(options.keys() - _TIMM_OPTIONS):
+        raise _wrong_options(spec.backbone, options, f"unknown: {', '.join(unknown)}")
     if spec.pooling is not None:
         options["global_pool"] = {"avg": "avg", "flatten": ""}[spec.pooling]
     if spec.in_chans != 3:
@@ -251,12 +256,8 @@ def _timm_encoder(spec: ModelSpec, *, pretrained: bool) -> nn.Module:
     except Exception as error:
         if not pretrained:
             raise _cannot_build(spec.backbone, error) from error
-        reason = first_line(error)
-        raise WeightsError(
-            f"timm {spec.backbone}",
-            f"its weights cannot be fetched ({reason})",
-            "pass a local path as weights",
-        ) from error
+        cause = f"its weights cannot be fetched ({first_line(error)})"
+        raise WeightsError(f"timm {spec.backbone}", cause, "pass a local path as weights") from error
     if is_vgg:
         network.pre_logits = nn.Identity()
     return Flattened(network) if spec.pooling == "flatten" else network
@@ -267,10 +268,9 @@ def _cannot_build(backbone: str, error: Exception) -> OptionError:
     return OptionError("backbone", cause, "list_backbones() lists the names")
 
 
-def _wrong_options(backbone: str, options: Mapping[str, Any], error: Exception) -> OptionError:
-    return OptionError(
-        "backbone_options", f"{backbone} does not take {dict(options)} ({error})", "leave them out"
-    )
+def _wrong_options(backbone: str, options: Mapping[str, Any], reason: object) -> OptionError:
+    cause = f"{backbone} does not take {dict(options)} ({reason})"
+    return OptionError("backbone_options", cause, "leave them out")
 
 
 def out_of_pixels(subject: str, size: str, reason: str, smallest: int | None) -> OptionError:

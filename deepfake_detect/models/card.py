@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from deepfake_detect.io.files import sha256_of_file
-from deepfake_detect.models.checkpoint import read_detector
-from deepfake_detect.models.config import DetectorConfig, IsotonicCalibration, PlattCalibration
+from deepfake_detect.models.config import (
+    DetectorConfig,
+    IsotonicCalibration,
+    PlattCalibration,
+    parse_config,
+)
+from deepfake_detect.models.metadata import CHECKSUM_KEY, PRECISION_KEY, SOURCE_KEY, read_bytes
 
 _LONGEST_VALUE = 400
+_EXPORTS = {".onnx": "ONNX", ".xml": "OpenVINO"}
 
 
 def read_card(detector: str | os.PathLike[str] | None = None) -> str:
     """Return what is known of a detector, as Markdown.
 
     Args:
-        detector: Detector file of any kind, described from its metadata; the bundled detector, with
-            its complete model card, when ``None``.
+        detector: Detector file of any kind, an exported one too, described from its metadata; the
+            bundled detector, with its complete model card, when ``None``.
 
     Raises:
-        CheckpointError: The file is no detector.
+        CheckpointError: The file is no detector, or damaged.
 
     Example:
         >>> read_card().splitlines()[0].startswith("# ")
@@ -32,11 +40,24 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
     if detector is None:
         return (resources.files("deepfake_detect.weights") / "README.md").read_text("utf-8")
     path = Path(detector)
-    model, config = read_detector(path)
+    kind = _EXPORTS.get(path.suffix, "safetensors")
+    found = read_bytes(path, kind=kind)
+    config = parse_config(path, found.metadata)
+    if path.suffix in _EXPORTS:
+        found.check_weights()
+        of_kind = _export_facts(kind, found.metadata)
+    else:
+        from deepfake_detect.models.checkpoint import read_detector  # here: exports need no PyTorch
+
+        model, config = read_detector(path)
+        of_kind = {"parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}"}
     facts = {
         "file": f"{path.name}, {path.stat().st_size:,} bytes",
         "SHA-256": sha256_of_file(path),
-        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "weights": "as they were written (checksum)"
+        if CHECKSUM_KEY in found.metadata
+        else "not checked: the file is from before files had a checksum",
+        **of_kind,
         **_facts(config),
     }
     rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items())
@@ -45,6 +66,21 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
         "The file says how its detector was made and where its verdicts change, not how good it is: "
         "evaluate it on data it has not seen.\n"
     )
+
+
+def _export_facts(kind: str, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return what an exported file says of its export."""
+    facts = {
+        "exported for": f"{kind}, precision {metadata.get(PRECISION_KEY, 'unknown')}",
+        "exported by": metadata.get("exported_by", "unknown"),
+        "exported from": f"the detector file with SHA-256 {metadata.get(SOURCE_KEY, 'unknown')}",
+    }
+    try:
+        agreement = json.loads(metadata["agreement"])
+        difference, count = float(agreement["largest_difference"]), int(agreement["num_crops"])
+    except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError):
+        return {**facts, "agreement": "not recorded"}
+    return {**facts, "agreement": f"probabilities differ by at most {difference:.2g} on {count:,} crops"}
 
 
 def _facts(config: DetectorConfig) -> dict[str, Any]:

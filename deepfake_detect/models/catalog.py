@@ -79,12 +79,7 @@ def list_backbones(containing: str | None = None) -> list[BackboneFacts]:
     if containing is not None:
         return [describe_backbone(name) for name in find_backbones(containing)]
     stored = json.loads((resources.files(__package__) / "catalog.json").read_text("utf-8"))
-    facts = [
-        BackboneFacts(
-            one["name"], one["num_parameters"], one["input_size"], tuple(map(tuple, one["weights"]))
-        )
-        for one in stored
-    ]
+    facts = [BackboneFacts(**{**one, "weights": tuple(map(tuple, one["weights"]))}) for one in stored]
     return facts + [describe_backbone(name) for name in _registered_names()]
 
 

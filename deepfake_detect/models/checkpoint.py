@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -11,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from deepfake_detect.errors import CheckpointError, OptionError
-from deepfake_detect.io.files import atomic_path
 from deepfake_detect.models.backbones import BACKBONES, build_encoder
 from deepfake_detect.models.classical import build_classical
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.config import DetectorConfig as DetectorConfig
 from deepfake_detect.models.config import TrainingFacts as TrainingFacts
 from deepfake_detect.models.config import parse_config as parse_config
+from deepfake_detect.models.encoder_weights import misfits
 from deepfake_detect.models.heads import HEADS
+from deepfake_detect.models.metadata import read_bytes
 from deepfake_detect.models.sequence import build_untrained
 from deepfake_detect.models.spec import ModelSpec
+from deepfake_detect.models.tensor_file import read_tensors, save_tensors
 from deepfake_detect.plugins import PluginPart
 
 _log = logging.getLogger(__name__)
@@ -49,24 +48,6 @@ def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config
     save_tensors(path, dict(model.state_dict()), described.to_metadata())
 
 
-def save_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
-) -> None:
-    """Write a safetensors file atomically; the same content is written as the same bytes."""
-    # The memory layout of training (channels last) does not belong into the file.
-    laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # In memory: safetensors hides why a write to a full disk failed.
-    written = memoryview(save(laid_out, metadata=dict(metadata)))
-    # safetensors writes the metadata in an order that differs from process to process.
-    size = int.from_bytes(written[:8], "little")
-    header = json.dumps(json.loads(bytes(written[8 : 8 + size])), sort_keys=True, separators=(",", ":"))
-    packed = header.encode()
-    packed += b" " * (-len(packed) % 8)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        for part in (len(packed).to_bytes(8, "little"), packed, written[8 + size :]):
-            file.write(part)
-
-
 def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, DetectorConfig]:
     """Read a detector file of any kind: a network of crops or sequences, or a classical classifier.
 
@@ -75,34 +56,23 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
 
     Raises:
         CheckpointError: The file is missing, damaged, written by another library or by a later
-            version of this one; or it needs a plug-in that is not installed.
+            version of this one; or it needs a plug-in that is not installed. What it says about itself
+            is checked before anything is built of it.
     """
     file = Path(path)
-    if not file.is_file():
-        raise CheckpointError(file, "there is no such detector file", "pass a detector.safetensors")
-    try:
-        with safe_open(file, framework="pt") as reader:
-            config = parse_config(file, reader.metadata() or {})
-            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            file, f"is not a complete safetensors file ({error})", "pass a detector.safetensors"
-        ) from error
+    found = read_bytes(file, kind="safetensors")
+    config = parse_config(file, found.metadata)
+    tensors, _ = read_tensors(file, CheckpointError, remedy="pass a detector.safetensors")
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         raise CheckpointError(file, "holds weights that are not finite", "train it again")
     _log.debug("read the detector %s", file)
     _check_plugins(file, config)
     try:
-        model = _build(config.model, tensors)
+        model = _build(file, config.model, tensors)
     except OptionError as error:
         raise CheckpointError(file, f"its network cannot be built ({error})", "train it again") from error
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(
-            file, f"does not match its own description ({reason})", "train it again"
-        ) from error
+    model.load_state_dict(tensors)
+    found.check_weights()
     return model.eval(), config
 
 
@@ -119,12 +89,42 @@ def update_detector(path: str | os.PathLike[str], **changes: Any) -> DetectorCon
     return changed
 
 
-def _build(spec: ModelSpec, tensors: Mapping[str, torch.Tensor]) -> ForgeryClassifier:
-    """Return the network of a spec, with the heads that hold their numbers made of tensors."""
+def _build(file: Path, spec: ModelSpec, tensors: Mapping[str, torch.Tensor]) -> ForgeryClassifier:
+    """Return the network of a spec, with the heads that hold their numbers made of tensors.
+
+    A copy without numbers is compared with the tensors first, so that a damaged description cannot ask
+    for more memory than the file fills. Plug-ins need not support torch's meta device.
+    """
+    is_classical = spec.classical is not None
+    has_plugins = any(_NETWORK_PARTS[kind].plugin_part(name) for kind, name in _names(spec))
+    if not has_plugins:
+        with torch.device("meta"):
+            planned: nn.Module = build_encoder(spec)
+            if not is_classical:
+                planned = build_untrained(spec, planned, num_features=_known_features(planned, tensors))
+        _check_fit(file, planned, _below("encoder.", tensors) if is_classical else tensors)
     encoder = build_encoder(spec)
-    if spec.classical is not None:
-        return build_classical(spec, encoder, tensors)
-    return build_untrained(spec, encoder, num_features=_known_features(encoder, tensors))
+    if is_classical:
+        model: ForgeryClassifier = build_classical(spec, encoder, _below("head.", tensors))
+    else:
+        model = build_untrained(spec, encoder, num_features=_known_features(encoder, tensors))
+    _check_fit(file, model, tensors)
+    return model
+
+
+def _names(spec: ModelSpec) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the registered parts of a network, by kind and name."""
+    return (BACKBONES.option, spec.backbone), (HEADS.option, spec.head)
+
+
+def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+
+
+def _check_fit(file: Path, network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    if problems := misfits(network, tensors, optional=()):
+        cause = f"does not match its own description ({', '.join(problems)})"
+        raise CheckpointError(file, cause, "train it again")
 
 
 def _known_features(encoder: nn.Module, tensors: Mapping[str, torch.Tensor]) -> int | None:
@@ -139,11 +139,11 @@ def _known_features(encoder: nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
 
 def _with_plugins(config: DetectorConfig) -> tuple[PluginPart, ...]:
     """Return the parts of plug-ins that a config records, with those of its network."""
-    spec = config.model
     parts = {(part.kind, part.name): part for part in config.plugins}
-    for part in (BACKBONES.plugin_part(spec.backbone), HEADS.plugin_part(spec.head)):
+    for kind, name in _names(config.model):
+        part = _NETWORK_PARTS[kind].plugin_part(name)
         if part is not None:
-            parts[part.kind, part.name] = part
+            parts[kind, name] = part
     return tuple(parts[key] for key in sorted(parts))
 
 

@@ -18,11 +18,7 @@ from deepfake_detect.models.spec import ClassicalSpec, ModelSpec
 class FeatureClassifier(ForgeryClassifier):
     """Face crops in, one logit each out: features of a layer, then a classical classifier.
 
-    Args:
-        spec: Of the network.
-        encoder: The network.
-        head: The classifier.
-        layer: Layer whose features it reads; ``None`` is the encoder's output.
+    The classifier reads the features of ``layer``, of the encoder's output when ``None``.
 
     Raises:
         OptionError: There is no such layer, it gives maps, or the number of features is another.
@@ -31,15 +27,8 @@ class FeatureClassifier(ForgeryClassifier):
     def __init__(
         self, spec: ModelSpec, encoder: nn.Module, head: ClassicalHead, *, layer: str | None = None
     ) -> None:
-        own = replace(
-            spec,
-            head="linear",
-            dropout=0.0,
-            num_classes=1,
-            sequence=None,
-            classical=ClassicalSpec(head.name, layer),
-        )
-        super().__init__(own, encoder, head=head)
+        own = replace(spec, head="linear", dropout=0.0, num_classes=1, sequence=None)
+        super().__init__(replace(own, classical=ClassicalSpec(head.name, layer)), encoder, head=head)
         self.layer = layer
         size = spec.preprocessing.image_size
         sample = torch.zeros(1, spec.in_chans, size, size)
@@ -50,11 +39,8 @@ class FeatureClassifier(ForgeryClassifier):
         with torch.inference_mode():
             shape = tuple(self.features(sample).shape[1:])
         if shape != (head.num_features,):
-            raise OptionError(
-                "classifier",
-                f"takes {head.num_features} features, the network gives {shape}",
-                "fit it on pooled features of this network and layer",
-            )
+            cause = f"takes {head.num_features} features, the network gives {shape}"
+            raise OptionError("classifier", cause, "fit it on pooled features of this network and layer")
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features (N, F) of normalized images (N, C, S, S)."""
@@ -66,7 +52,7 @@ class FeatureClassifier(ForgeryClassifier):
 def build_classical(
     spec: ModelSpec, encoder: nn.Module, tensors: Mapping[str, torch.Tensor]
 ) -> FeatureClassifier:
-    """Return the network of a spec with a classical classifier made of a file's tensors.
+    """Return the network of a spec with a classical classifier made of its tensors.
 
     Raises:
         OptionError: The classifier is unknown, or its tensors do not fit one another or the network.
@@ -75,6 +61,5 @@ def build_classical(
     if spec.classical.head not in CLASSICAL_HEADS:
         known = ", ".join(CLASSICAL_HEADS)
         raise OptionError("classifier", f"{spec.classical.head!r} is unknown", f"must be one of {known}")
-    below = {name.removeprefix("head."): one for name, one in tensors.items() if name.startswith("head.")}
-    head = CLASSICAL_HEADS[spec.classical.head](below)
+    head = CLASSICAL_HEADS[spec.classical.head](tensors)
     return FeatureClassifier(spec, encoder, head, layer=spec.classical.layer)

@@ -35,15 +35,11 @@ from deepfake_detect.records import Preprocessing
 class ForgeryClassifier(nn.Module):
     """Face crops in, one logit each out; a positive logit means fake.
 
-    Attributes:
+    Args:
         spec: How to build this network again.
         encoder: Images (N, C, H, W) to features (N, F).
-        head: Features (N, F) to logits (N, num_classes).
-
-    Args:
-        spec, encoder: As above.
         num_features: F where it is known; counted by a run of the encoder's shapes where not.
-        head: A finished head; one of the spec is made when ``None``.
+        head: Features (N, F) to logits (N, num_classes); one of the spec is made when ``None``.
     """
 
     def __init__(
@@ -65,13 +61,8 @@ class ForgeryClassifier(nn.Module):
         return make_head(spec.head, num_features, spec.num_classes, dropout=spec.dropout)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits of normalized images.
-
-        Args:
-            images: float32 (N, C, H, W).
-
-        Returns:
-            (N,) with one class, else (N, num_classes).
+        """Return the logits of normalized images, float32 (N, C, H, W): (N,) with one class, else
+        (N, num_classes).
 
         Raises:
             OptionError: The network's features are flattened, and the images are of another size
@@ -82,24 +73,18 @@ class ForgeryClassifier(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features (N, F) of normalized images (N, C, H, W); errors as of ``forward``."""
-        size = self._only_size
-        if size is not None and tuple(images.shape[-2:]) != (size, size):
-            raise OptionError(
-                "images",
-                f"have {images.shape[-2]} x {images.shape[-1]} pixels, but flattened features are those "
-                f"of {size} x {size}",
-                "resize them, or build the network with pooling='avg' or another image_size",
-            )
+        size, (height, width) = self._only_size, images.shape[-2:]
+        if size is not None and (height, width) != (size, size):
+            cause = f"have {height} x {width} pixels, but flattened features are those of {size} x {size}"
+            remedy = "resize them, or build the network with pooling='avg' or another image_size"
+            raise OptionError("images", cause, remedy)
         features: torch.Tensor = self.encoder(images)
         return features
 
     def feature_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Return height, width and channels of the last feature map before pooling.
+        """Return height, width and channels of the last feature map, before pooling, of an input in pixels.
 
         For a transformer: tokens down, tokens across, and their length.
-
-        Args:
-            height, width: Of the input, in pixels.
 
         Raises:
             OptionError: The input runs out of pixels; the smallest square that does not is named.
@@ -108,13 +93,8 @@ class ForgeryClassifier(nn.Module):
             >>> create_model("vgg16").feature_shape(100, 200)
             (3, 6, 512)
         """
-        return feature_shape(
-            self.encoder,
-            height=height,
-            width=width,
-            in_chans=self.spec.in_chans,
-            smallest=known_smallest(self.spec.backbone),
-        )
+        smallest, in_chans = known_smallest(self.spec.backbone), self.spec.in_chans
+        return feature_shape(self.encoder, height=height, width=width, in_chans=in_chans, smallest=smallest)
 
     def blocks(self) -> list[tuple[str, nn.Module]]:
         """Return the encoder's blocks by name, from input to output.
@@ -245,28 +225,18 @@ def prepare_encoder(
     options = {**hints.get("backbone_options", {}), **(backbone_options or {})}
     if image_size is not None and has_fixed_input(backbone):
         options["img_size"] = image_size
-    spec = ModelSpec(
-        backbone,
-        _preprocessing(backbone, image_size, hints),
-        backbone_options=options,
-        pooling=pooling,
-        in_chans=in_chans,
+    published = default_preprocessing(backbone)
+    preprocessing = Preprocessing(
+        image_size=image_size or hints.get("image_size") or published.image_size,
+        mean=hints.get("mean", published.mean),
+        std=hints.get("std", published.std),
     )
+    spec = ModelSpec(backbone, preprocessing, backbone_options=options, pooling=pooling, in_chans=in_chans)
     pretrained = file is None and weights is not None and str(weights) == TIMM_WEIGHTS
     encoder = build_encoder(spec, pretrained=pretrained)
     if file is not None:
         load_encoder(backbone, encoder, file, str(weights))
     return spec, encoder
-
-
-def _preprocessing(backbone: str, image_size: int | None, hints: Mapping[str, Any]) -> Preprocessing:
-    """Return the backbone's preprocessing, overridden by the weights' metadata and the caller."""
-    published = default_preprocessing(backbone)
-    return Preprocessing(
-        image_size=image_size or hints.get("image_size") or published.image_size,
-        mean=hints.get("mean", published.mean),
-        std=hints.get("std", published.std),
-    )
 
 
 def _count_features(spec: ModelSpec, encoder: nn.Module) -> int:

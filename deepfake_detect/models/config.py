@@ -12,11 +12,16 @@ import numpy as np
 
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.io.plain import from_plain
+from deepfake_detect.models.metadata import CHECKSUM_KEY, EXPORT_KEYS
 from deepfake_detect.models.spec import DETECTOR_FORMAT, ModelSpec, Scalar
 from deepfake_detect.plugins import PluginPart
 from deepfake_detect.records import CropGeometry
 
 FORMAT_VERSION = 1
+_KEYS = {"format", "format_version", "config", CHECKSUM_KEY, *EXPORT_KEYS}
+_OLDER_CLASSIFIER_KEY = "feature_classifier"
+_LONGEST_NAME, _LONGEST_CONFIG = 200, 16 * 2**20  # the latter with digests of half a million videos
+_LARGEST_TEMPERATURE = 1e6
 
 
 @dataclass(frozen=True)
@@ -184,13 +189,21 @@ class DetectorConfig:
     plugins: tuple[PluginPart, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise OptionError("temperature", f"is {self.temperature}", "must be above 0")
+        for name in ("name", "version", "aggregation_rule"):
+            if len(getattr(self, name)) > _LONGEST_NAME:
+                cause = f"has {len(getattr(self, name))} characters"
+                raise OptionError(name, cause, f"must have at most {_LONGEST_NAME}")
+        if not 0 < self.temperature <= _LARGEST_TEMPERATURE:
+            cause, allowed = f"is {self.temperature}", f"must be above 0, up to {_LARGEST_TEMPERATURE:g}"
+            raise OptionError("temperature", cause, allowed)
         for name in ("threshold", "uncertain_low", "uncertain_high"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(name, f"is {getattr(self, name)}", "must be 0 to 1")
         if self.uncertain_low > self.uncertain_high:
             raise OptionError("uncertain_low", f"is {self.uncertain_low}", "must not exceed `uncertain_high`")
+        from deepfake_detect.faces.crops import check_geometry  # here: it loads OpenCV
+
+        check_geometry(self.geometry)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as the file holds them; unknown facts of the training are left out."""
@@ -217,14 +230,18 @@ def parse_config(file: Path, metadata: Mapping[str, str]) -> DetectorConfig:
             "pass the detector.safetensors of a training; bare weights are the `weights` of train",
         )
     version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise CheckpointError(file, f"has format version {version}", "update deepfake_detect to read it")
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
+        raise CheckpointError(file, f"has format version {version[:20]}", "update deepfake_detect to read it")
     try:
+        if unknown := sorted(metadata.keys() - _KEYS - {_OLDER_CLASSIFIER_KEY}):
+            raise ValueError(f"unknown metadata: {', '.join(unknown)[:_LONGEST_NAME]}")
+        if len(metadata["config"]) > _LONGEST_CONFIG:
+            raise ValueError(f"it has more than {_LONGEST_CONFIG:,} characters")
         values = json.loads(metadata["config"])
         if isinstance(values, dict):
             values = _from_older(values, metadata)
         return from_plain(DetectorConfig, values, name="config")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(
             file,
             f"its description cannot be read ({error})",
@@ -246,6 +263,6 @@ def _from_older(values: dict[str, Any], metadata: Mapping[str, str]) -> dict[str
     average = training.get("average_of")
     if isinstance(average, dict) and "shares" in average:
         average["mixing_weights"] = average.pop("shares")
-    if "feature_classifier" in metadata and isinstance(values.get("model"), dict):
-        values["model"]["classical"] = json.loads(metadata["feature_classifier"])
+    if _OLDER_CLASSIFIER_KEY in metadata and isinstance(values.get("model"), dict):
+        values["model"]["classical"] = json.loads(metadata[_OLDER_CLASSIFIER_KEY])
     return {**values, "training": training, "calibration": values.get("calibration") or None}

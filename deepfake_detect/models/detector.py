@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_detect.errors import ImageError, OptionError
+from deepfake_detect.errors import CheckpointError, ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.config import Calibration, DetectorConfig, sigmoid
 from deepfake_detect.models.config import IsotonicCalibration as IsotonicCalibration
@@ -44,6 +44,7 @@ class BaseDetector(ABC):
 
         Raises:
             ImageError: A crop is not an RGB image; the message names it.
+            CheckpointError: The detector is damaged and gives no finite number.
 
         Example:
             >>> import deepfake_detect as dfd
@@ -71,7 +72,14 @@ class BaseDetector(ABC):
         """Return raw logits (N,), float64, of RGB uint8 crops (H, W, 3), few enough to run together."""
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities, 0 to 1, of raw logits."""
+        """Return calibrated probabilities, 0 to 1, of raw logits.
+
+        Raises:
+            CheckpointError: A logit is not finite: the detector is damaged.
+        """
+        if not np.isfinite(logits).all():
+            name = f"detector {self.config.name} {self.config.version}"
+            raise CheckpointError(name, "gives logits that are not finite", "fetch or train it again")
         return calibrated_probabilities(logits, self.config.temperature, self.config.calibration)
 
 

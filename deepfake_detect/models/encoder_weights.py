@@ -16,6 +16,8 @@ from deepfake_detect.models.weights import PUBLISHED_WEIGHTS, WeightsFile, fetch
 
 # Name of timm's own weights, which timm loads.
 TIMM_WEIGHTS = "pretrained"
+# Files older than torch 0.4.1 lack the batch counters, which evaluation does not use.
+_COUNTERS = ("num_batches_tracked",)
 
 
 def weights_names(backbone: str) -> list[str]:
@@ -63,19 +65,23 @@ def load_encoder(backbone: str, encoder: nn.Module, file: WeightsFile, source: s
     network = inner_network(encoder)
     dropped = _classifier_prefixes(backbone, network)
     tensors = _without(file.tensors, dropped)
-    if problems := _misfits(network, tensors):
+    if problems := misfits(network, tensors):
         tensors = _without(_translated(network, file.tensors), dropped)
-        if _misfits(network, tensors):
+        if misfits(network, tensors):
             cause = f"does not fit {backbone}: {', '.join(problems)}"
             raise WeightsError(source, cause, "pass its own weights")
     network.load_state_dict(tensors, strict=False)
 
 
-def _misfits(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return why tensors do not fit a network, one phrase per kind with an example."""
+def misfits(
+    network: nn.Module, tensors: Mapping[str, torch.Tensor], *, optional: tuple[str, ...] = _COUNTERS
+) -> list[str]:
+    """Return why tensors do not fit a network, one phrase per kind with an example.
+
+    Names that end in one of ``optional`` may be missing.
+    """
     expected = network.state_dict()
-    # Files older than torch 0.4.1 lack the batch counters, which evaluation does not use.
-    missing = [name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked")]
+    missing = [name for name in expected.keys() - tensors.keys() if not name.endswith(optional)]
     wrong = [
         f"{name} {tuple(tensors[name].shape)} for {tuple(expected[name].shape)}"
         for name in expected.keys() & tensors.keys()

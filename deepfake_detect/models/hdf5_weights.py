@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import WeightsError
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.models.tensor_file import read_tensors
 
 _GROUP = "weights"
 _BFLOAT16 = "bfloat16"  # HDF5 has no such type: its 16 bits are stored
@@ -47,14 +47,7 @@ def export_weights_h5(source: str | os.PathLike[str], out: str | os.PathLike[str
     file = Path(source)
     if not file.is_file():
         raise WeightsError(file, "there is no such file", "pass a detector.safetensors")
-    try:
-        with safe_open(file, framework="pt") as reader:
-            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-            metadata = reader.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            file, f"is not a complete safetensors file ({error})", "pass a detector.safetensors"
-        ) from error
+    tensors, metadata = read_tensors(file, WeightsError, remedy="pass a detector.safetensors")
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as target:
         group = target.create_group(_GROUP)
         for name, tensor in tensors.items():

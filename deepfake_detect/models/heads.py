@@ -72,12 +72,7 @@ def register_head(name: str, build: HeadBuilder) -> None:
 
 
 def head_dropout(head: str, wanted: float | None, backbone_default: float) -> float:
-    """Return the dropout of a head.
-
-    Args:
-        head: A name of ``HEADS``.
-        wanted: The caller's dropout; ``None`` for the default.
-        backbone_default: Dropout before the last layer of the published backbone.
+    """Return the dropout of a head: the caller's, or where ``None``, the head's or the backbone's own.
 
     Raises:
         OptionError: The head is unknown, or has no dropout and the caller wants some.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from torch import nn
 from deepfake_detect.errors import OptionError
 from deepfake_detect.models.backbones import inner_network
 from deepfake_detect.models.classifier import ForgeryClassifier
+from deepfake_detect.models.shapes import evaluating
 
 _MOST_PREFIX_TOKENS = 16  # of class and registers, in front of those of patches
 
@@ -62,18 +63,25 @@ def find_layer(model: ForgeryClassifier, name: str) -> nn.Module:
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode without gradients of weights, and restore it afterwards."""
-    modes = [(layer, layer.training) for layer in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.eval()
     for parameter, _ in flags:
         parameter.requires_grad_(False)
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
-        for layer, mode in modes:
-            layer.training = mode
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
+
+
+@contextmanager
+def _watched(layers: Mapping[str, nn.Module], note: Callable[[str, object], None]) -> Iterator[None]:
+    """Call ``note`` with the name and the output of each layer that runs."""
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            hook = layer.register_forward_hook(lambda *call, name=name: note(name, call[2]))
+            stack.callback(hook.remove)
+        yield
 
 
 class _AllFoundError(Exception):
@@ -102,12 +110,8 @@ def outputs_of(
         if len(outputs) == len(layers):
             raise _AllFoundError
 
-    with ExitStack() as stack:
-        for name, layer in layers.items():
-            hook = layer.register_forward_hook(lambda *call, name=name: keep(name, call[2]))
-            stack.callback(hook.remove)
-        with suppress(_AllFoundError):
-            model.encoder(images)
+    with _watched(layers, keep), suppress(_AllFoundError):
+        model.encoder(images)
     if missing := [name for name in layers if name not in outputs]:
         raise OptionError("layer", f"{missing[0]!r} returns no tensor", "choose another")
     return outputs
@@ -115,11 +119,8 @@ def outputs_of(
 
 @dataclass(frozen=True)
 class MapLayout:
-    """Memory layout of the outputs of a network's layers.
-
-    Attributes:
-        grid: Patches down and across that a transformer's last tokens represent; 0, 0 for others.
-        channels_last: Whether four-dimensional ones may be (N, h, w, C).
+    """Memory layout of the outputs of layers: the patches down and across that a transformer's last tokens
+    represent (0, 0 for others), and whether four-dimensional ones may be (N, h, w, C).
     """
 
     grid: tuple[int, int]
@@ -171,13 +172,7 @@ def _grid(num_tokens: int, layout: MapLayout) -> tuple[int, int]:
 def layer_features(
     model: ForgeryClassifier, layer: str, layout: MapLayout, images: torch.Tensor
 ) -> torch.Tensor:
-    """Return a layer's outputs as features (N, F): maps are averaged over their positions.
-
-    Args:
-        model, images: As for :func:`outputs_of`.
-        layer: Name of the layer.
-        layout: Of :func:`layout_of`.
-    """
+    """Return a layer's outputs, see :func:`outputs_of`, as features (N, F): maps are averaged."""
     output = outputs_of(model, [layer], images)[layer]
     return output if output.ndim == 2 else as_map(output, layout).mean((2, 3))
 
@@ -206,21 +201,19 @@ def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
         with torch.no_grad():
             if _num_positions(outputs_of(model, [read], images[:1])[read]) > 1:
                 return read
-        cause = f"{read}, which the classifier reads, has no map"
-        raise OptionError("layer", cause, "name an earlier layer")
+        raise OptionError("layer", f"{read}, which the classifier reads, has no map", "name an earlier layer")
     numbers = [name.split(".")[1] for name in layers if name.startswith("blocks.")]
     last_block = max((int(number) for number in numbers if number.isdigit()), default=0)
     sizes: dict[str, list[int]] = {}
-    with ExitStack() as stack, torch.no_grad():
-        for name, layer in layers.items():
-            hook = layer.register_forward_hook(
-                lambda *call, name=name: sizes.setdefault(name, []).append(_num_positions(call[2]))
-            )
-            stack.callback(hook.remove)
+
+    def measure(name: str, output: object) -> None:
+        sizes.setdefault(name, []).append(_num_positions(output))
+
+    with _watched(layers, measure), torch.no_grad():
         model.encoder(images[:1])
-        is_transformer = f"blocks.{last_block}.norm1" in sizes and hasattr(network_of(model), "patch_embed")
-    if is_transformer:
-        return f"blocks.{last_block}.norm1"
+    last_norm = f"blocks.{last_block}.norm1"
+    if last_norm in sizes and hasattr(network_of(model), "patch_embed"):
+        return last_norm
     found = [name for name, calls in sizes.items() if len(calls) == 1 and calls[0] > 1]
     if not found:
         raise OptionError("layer", f"{model.spec.backbone} has none with a map", "pass the name of a layer")

@@ -82,10 +82,7 @@ _HEADS: dict[Temporal, type[LSTMHead] | type[TransformerHead]] = {
 class SequenceClassifier(ForgeryClassifier):
     """Clips in, one logit each out; a positive logit means fake.
 
-    Attributes:
-        spec: How to build this network again.
-        encoder: Images (M, 3, H, W) to features (M, F).
-        head: Features (N, T, F) and lengths (N,) to logits (N, 1); only it models time.
+    Only the head, features (N, T, F) and lengths (N,) to logits (N, 1), models time.
     """
 
     def _make_head(self, num_features: int) -> nn.Module:
@@ -107,9 +104,8 @@ class SequenceClassifier(ForgeryClassifier):
             OptionError: The images or lengths are not of these shapes, or a length is out of range.
         """
         if images.ndim != 5:
-            raise OptionError(
-                "images", f"have the shape {tuple(images.shape)}", "pass clips (N, T, 3, H, W) of crops"
-            )
+            cause = f"have the shape {tuple(images.shape)}"
+            raise OptionError("images", cause, "pass clips (N, T, 3, H, W) of crops")
         num_clips, num_steps = images.shape[:2]
         lengths = _checked_lengths(lengths, num_clips, num_steps).to(images.device)
         is_crop = _is_crop(lengths, num_steps)  # (N, T)
@@ -185,13 +181,11 @@ def _checked_lengths(lengths: torch.Tensor | None, num_clips: int, num_steps: in
     if lengths is None:
         return torch.full((num_clips,), num_steps)
     if lengths.shape != (num_clips,):
-        raise OptionError(
-            "lengths", f"have the shape {tuple(lengths.shape)}", f"pass one for each of {num_clips} clips"
-        )
+        cause = f"have the shape {tuple(lengths.shape)}"
+        raise OptionError("lengths", cause, f"pass one for each of {num_clips} clips")
     if num_clips and not 1 <= int(lengths.min()) <= int(lengths.max()) <= num_steps:
-        raise OptionError(
-            "lengths", f"are {lengths.tolist()} for clips of {num_steps}", f"pass 1 to {num_steps}"
-        )
+        cause = f"are {lengths.tolist()} for clips of {num_steps}"
+        raise OptionError("lengths", cause, f"pass 1 to {num_steps}")
     return lengths
 
 

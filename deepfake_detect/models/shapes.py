@@ -17,10 +17,8 @@ _LARGEST_TRIED = 1024
 
 
 def num_features(encoder: nn.Module, *, in_chans: int, size: int) -> int:
-    """Return the number of an encoder's features, which is not always timm's ``num_features``.
-
-    Raises:
-        Exception: Whatever a network raises that cannot process this size.
+    """Return the number of an encoder's features, which is not always timm's ``num_features``; each
+    network has its own error for too few pixels.
     """
     shape = _output_shape(encoder, (1, in_chans, size, size))
     if len(shape) != 2:
@@ -31,17 +29,11 @@ def num_features(encoder: nn.Module, *, in_chans: int, size: int) -> int:
 def feature_shape(
     encoder: nn.Module, *, height: int, width: int, in_chans: int, smallest: int | None = None
 ) -> tuple[int, int, int]:
-    """Return height, width and channels of the last feature map before pooling.
-
-    Args:
-        encoder: Of ``create_model``.
-        height, width: Of the input, in pixels.
-        in_chans: Channels of the input.
-        smallest: Smallest workable side where known; else it is found by trying.
+    """Return height, width and channels of an encoder's last feature map before pooling.
 
     Raises:
-        OptionError: The input runs out of pixels; the smallest square that does not is named. Or
-            there is no single last map.
+        OptionError: The input runs out of pixels; the smallest square that does not, ``smallest`` or else
+            found by trying, is named. Or there is no single last map.
     """
 
     def shape_of(height: int, width: int) -> tuple[int, ...]:
@@ -102,14 +94,14 @@ class _MapOf(nn.Module):
 def _output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     tensors = chain(module.named_parameters(), module.named_buffers())
     weightless = {name: tensor.to("meta") for name, tensor in tensors}
-    with torch.no_grad(), _evaluating(module):
+    with torch.no_grad(), evaluating(module):
         images = torch.zeros(shape, device="meta")
         output: torch.Tensor = torch.func.functional_call(module, weightless, (images,))
     return tuple(output.shape)
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Put every layer into evaluation mode, and back into its own mode afterwards."""
     modes = [(layer, layer.training) for layer in module.modules()]
     module.eval()

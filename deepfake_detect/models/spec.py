@@ -16,7 +16,12 @@ Scalar = bool | int | float | str
 NUM_ATTENTION_HEADS = 4
 DETECTOR_FORMAT = "deepfake_detect.detector"
 """Value of the metadata key ``format`` in a detector file."""
-MAX_IMAGE_SIZE = 4096
+# A detector file may come from a stranger: its numbers are limited before a network is built of them.
+_LARGEST = {
+    **{"image_size": 1024, "num_classes": 10_000, "in_chans": 64},
+    **{"hidden": 8192, "num_layers": 64, "num_frames": 4096},
+}
+_LARGEST_OPTION, _MOST_OPTIONS, _LONGEST_TEXT = 10_000, 32, 200
 # timm.create_model opens or downloads files by these; a detector file may not name any.
 _OPENS_FILES = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 
@@ -96,19 +101,29 @@ class ModelSpec:
         _check_counts(self, "num_classes", "in_chans")
         if not 0 <= self.dropout < 1:
             raise OptionError("dropout", f"is {self.dropout}", "must be at least 0 and below 1")
-        if named := sorted(_OPENS_FILES & self.backbone_options.keys()):
-            cause = f"cannot hold {', '.join(named)}, which open files"
-            raise OptionError("backbone_options", cause, "pass `weights` to create_model")
-        _check_preprocessing(self.preprocessing)
+        _check_options(self.backbone_options)
+        _check_counts(self.preprocessing, "image_size")
+        for name in ("mean", "std"):
+            values = getattr(self.preprocessing, name)
+            if not all(math.isfinite(value) and (name == "mean" or value > 0) for value in values):
+                raise OptionError(name, f"is {values}", "must be finite, and `std` above 0")
 
 
-def _check_preprocessing(preprocessing: Preprocessing) -> None:
-    if not 1 <= preprocessing.image_size <= MAX_IMAGE_SIZE:
-        raise OptionError("image_size", f"is {preprocessing.image_size}", f"must be 1 to {MAX_IMAGE_SIZE}")
-    for name in ("mean", "std"):
-        values = getattr(preprocessing, name)
-        if not all(math.isfinite(value) and (name == "mean" or value > 0) for value in values):
-            raise OptionError(name, f"is {values}", "must be finite, and `std` above 0")
+def _check_options(options: Mapping[str, object]) -> None:
+    """Check that options of a backbone name no files and are of a size that options have."""
+    if named := sorted(_OPENS_FILES & options.keys()):
+        cause = f"cannot hold {', '.join(named)}, which open files"
+        raise OptionError("backbone_options", cause, "pass `weights` to create_model")
+    values = [v for one in options.values() for v in (one if isinstance(one, (list, tuple)) else [one])]
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    longest = max((len(text) for text in (*options, *values) if isinstance(text, str)), default=0)
+    if max(len(options), len(values)) > _MOST_OPTIONS or longest > _LONGEST_TEXT:
+        cause = "has too many or too long values"
+        raise OptionError(
+            "backbone_options", cause, f"pass up to {_MOST_OPTIONS}, of {_LONGEST_TEXT} characters"
+        )
+    if not all(abs(number) <= _LARGEST_OPTION for number in numbers):
+        raise OptionError("backbone_options", f"is {dict(options)}", f"must be within ±{_LARGEST_OPTION:,}")
 
 
 def _check_choice(option: str, value: object, choices: tuple[str | None, ...]) -> None:
@@ -119,5 +134,7 @@ def _check_choice(option: str, value: object, choices: tuple[str | None, ...]) -
 
 def _check_counts(spec: object, *options: str) -> None:
     for option in options:
-        if getattr(spec, option) < 1:
-            raise OptionError(option, f"is {getattr(spec, option)}", "must be 1 or more")
+        value, largest = getattr(spec, option), _LARGEST[option]
+        if not 1 <= value <= largest:
+            allowed = "1 or more" if value < 1 else f"1 to {largest}"
+            raise OptionError(option, f"is {value}", f"must be {allowed}")

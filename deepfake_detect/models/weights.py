@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from deepfake_detect.errors import FetchError, WeightsError
 from deepfake_detect.io.fetch import fetch_file
 from deepfake_detect.models.hdf5_weights import read_weights_h5
+from deepfake_detect.models.metadata import CHECKSUM_KEY, read_bytes
 from deepfake_detect.models.spec import DETECTOR_FORMAT
+from deepfake_detect.models.tensor_file import read_tensors
 
 _ENCODER = "encoder."  # in front of the backbone's tensors in a detector's file
 
@@ -116,10 +117,9 @@ def _backbone_of(
         hints = {"input_size": json.dumps([3, preprocessing["image_size"], preprocessing["image_size"]])}
         hints |= {f"input_{key}": json.dumps(preprocessing[key]) for key in ("mean", "std")}
         hints |= {key: value for key, value in options.items() if key == "pad_type"}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            file, f"is a detector whose config is damaged ({error!r})", "fetch it again"
-        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        cause = f"is a detector whose config is damaged ({error!r})"
+        raise WeightsError(file, cause, "fetch it again") from error
     backbone = {
         name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
     }
@@ -129,11 +129,10 @@ def _backbone_of(
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    try:
-        with safe_open(file, framework="pt") as reader:
-            return {name: reader.get_tensor(name) for name in reader.keys()}, reader.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(file, f"is not a complete safetensors file ({error})", "fetch it again") from error
+    tensors, metadata = read_tensors(file, WeightsError)
+    if CHECKSUM_KEY in metadata:
+        read_bytes(file, kind="safetensors").check_weights(WeightsError)
+    return tensors, metadata
 
 
 def _read_torch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -161,21 +160,16 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         WeightsError: One of them cannot be parsed.
     """
-    try:
-        return _parse_hints(metadata)
-    except (TypeError, ValueError) as error:
-        raise WeightsError(
-            "weights", f"their metadata cannot be read ({error})", "fetch them again"
-        ) from error
-
-
-def _parse_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
-    if "input_size" in metadata:
-        hints["image_size"] = int(json.loads(metadata["input_size"])[-1])
-    for key in ("mean", "std"):
-        if f"input_{key}" in metadata:
-            hints[key] = tuple(float(value) for value in json.loads(metadata[f"input_{key}"]))
+    try:
+        if "input_size" in metadata:
+            hints["image_size"] = int(json.loads(metadata["input_size"])[-1])
+        for key in ("mean", "std"):
+            if f"input_{key}" in metadata:
+                hints[key] = tuple(float(value) for value in json.loads(metadata[f"input_{key}"]))
+    except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+        cause = f"their metadata cannot be read ({error})"
+        raise WeightsError("weights", cause, "fetch them again") from error
     if "pad_type" in metadata:
         hints["backbone_options"] = {"pad_type": metadata["pad_type"]}
     return hints

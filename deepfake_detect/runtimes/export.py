@@ -11,7 +11,7 @@ torch-export    fp32, fp16, bf16        ``.pt2`` of ``torch.export``
 
 Each takes RGB uint8 crops (N, S, S, 3), S being the detector's input size to which crops are resized
 by area (``data.transforms.resize_square``), and returns calibrated fake probabilities and raw logits,
-float32 (N,) each. Its metadata has the keys of ``sessions.METADATA_KEYS``.
+float32 (N,) each. Its metadata has the keys of ``models.metadata``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.models.metadata import METADATA_NAME, PRECISION_KEY, SOURCE_KEY, add_checksum
 from deepfake_detect.runtimes.agreement import (
     Agreement,
     LabeledCrops,
@@ -48,9 +49,6 @@ from deepfake_detect.runtimes.graph import DetectorGraph
 from deepfake_detect.runtimes.onnx_files import add_metadata, quantize, write_onnx
 from deepfake_detect.runtimes.options import ExportFormat, ExportOptions, ExportPrecision
 from deepfake_detect.runtimes.sessions import (
-    METADATA_NAME,
-    PRECISION_KEY,
-    SOURCE_KEY,
     default_num_threads,
     open_session,
 )
@@ -147,6 +145,8 @@ def export(
         _check_agreement(path, agreement, allowed)
         finished = make_folder(Path(scratch) / "finished") / path.name
         built.save(finished, {**facts, "agreement": json.dumps(asdict(agreement))})
+        if format != "torch-export":
+            add_checksum(finished)
         num_bytes = _move(finished, path)
     return ExportReport(path, num_bytes, agreement, allowed)
 

@@ -15,10 +15,11 @@ from deepfake_detect.extras import is_installed, missing_library
 from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detector
 from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.models.detector import BaseDetector
+from deepfake_detect.models.metadata import SOURCE_KEY, read_bytes
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.detector import RuntimeDetector
 from deepfake_detect.runtimes.options import Runtime
-from deepfake_detect.runtimes.sessions import RUNTIMES, SOURCE_KEY, Session, default_num_threads, open_session
+from deepfake_detect.runtimes.sessions import RUNTIMES, Session, default_num_threads, open_session
 
 if TYPE_CHECKING:
     import torch
@@ -65,8 +66,10 @@ class DetectorFile:
             OptionError: The runtime is not installed.
         """
         with self._opened(BUNDLED_ONNX) as path:
-            session = open_session(path, self.runtime, num_threads=num_threads)
-            return session, parse_config(path, session.metadata)
+            found = read_bytes(path, kind="ONNX" if self.runtime == "onnx" else "ONNX or OpenVINO")
+            config = parse_config(path, found.metadata)
+            found.check_weights()
+            return open_session(path, self.runtime, num_threads=num_threads), config
 
     def sha256(self) -> str:
         """Return the hash of the file; of the bundled detector the same for every runtime."""

@@ -7,22 +7,17 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from deepfake_detect.errors import CheckpointError, OptionError
+from deepfake_detect.models.metadata import PRECISION_KEY, read_bytes
 
 _log = logging.getLogger(__name__)
 
 RUNTIMES = ("onnx", "openvino")
 """The runtimes of exported detectors: ONNX Runtime, OpenVINO."""
-METADATA_NAME = "deepfake_detect"
-"""Section of an OpenVINO model's metadata; in ONNX the keys are at the top level."""
-PRECISION_KEY, SOURCE_KEY = "precision", "source_sha256"
-METADATA_KEYS = ("format", "format_version", "config", SOURCE_KEY, PRECISION_KEY, "exported_by", "agreement")
-"""Metadata of an exported file: format and config as in the detector file, the SHA-256 of that file, the
-precision, the library that wrote it, and how far it differed from PyTorch (JSON)."""
 
 
 class Session(Protocol):
@@ -106,10 +101,7 @@ class _OpenVinoSession:
             model = core.read_model(str(path))
         except RuntimeError as error:
             raise _not_a_model(path, "ONNX or OpenVINO", error) from error
-        section = (
-            METADATA_NAME if path.suffix == ".xml" else "framework"
-        )  # OpenVINO's name for the metadata of ONNX
-        self.metadata: Mapping[str, str] = _openvino_metadata(model, section)
+        self.metadata: Mapping[str, str] = read_bytes(path, kind="ONNX or OpenVINO").metadata
         # By default it would use bfloat16 where the processor has it, which moves boxes by pixels.
         precision = "bf16" if self.metadata.get(PRECISION_KEY) == "bf16" else "f32"
         settings = {
@@ -126,11 +118,6 @@ class _OpenVinoSession:
         request = self._of_thread.request
         request.infer(list(inputs))
         return [np.array(request.get_output_tensor(n).data) for n in range(len(self._compiled.outputs))]
-
-
-def _openvino_metadata(model: Any, section: str) -> dict[str, str]:
-    found = [name for name in METADATA_KEYS if model.has_rt_info([section, name])]
-    return {name: str(model.get_rt_info([section, name]).value) for name in found}
 
 
 def _not_a_model(path: Path, kind: str, error: Exception) -> CheckpointError:

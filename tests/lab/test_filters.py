@@ -19,9 +19,10 @@ from deepfake_detect.lab.networks import epoch_files, read_classifier_network, r
 from deepfake_detect.lab.options import FilterOptions
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 from deepfake_detect.models.spec import ModelSpec
+from deepfake_detect.models.tensor_file import save_tensors
 from deepfake_detect.options import options_from_mapping
 from deepfake_detect.records import Preprocessing
-from deepfake_detect.training.kept_epochs import epoch_file, save_weights
+from deepfake_detect.training.kept_epochs import epoch_file
 
 
 def digit_network(seed: int = 0) -> ForgeryClassifier:
@@ -33,8 +34,8 @@ def write_run(folder: Path) -> dict[int, ForgeryClassifier]:
     """Write the files of a train-classifier run with --save-epochs 0,2."""
     networks = {epoch: digit_network(epoch) for epoch in (0, 2)}
     for epoch, network in networks.items():
-        save_weights(epoch_file(folder, epoch), network)
-    save_weights(folder / "classifier.safetensors", networks[2])
+        save_tensors(epoch_file(folder, epoch), network.state_dict(), {})
+    save_tensors(folder / "classifier.safetensors", networks[2].state_dict(), {})
     facts = {"backbone": "small_cnn", "class_names": [str(one) for one in range(10)], "image_size": 28}
     (folder / "run.json").write_text(json.dumps(facts))
     return networks

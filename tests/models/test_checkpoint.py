@@ -200,7 +200,12 @@ def test_the_same_detector_is_written_as_the_same_bytes(detector: Path, tmp_path
         save_detector(tmp_path / f"{number}.safetensors", model, config)
         assert (tmp_path / f"{number}.safetensors").read_bytes() == written
     header = written[8 : 8 + int.from_bytes(written[:8], "little")]
-    assert list(json.loads(header)["__metadata__"]) == ["config", "format", "format_version"]
+    assert list(json.loads(header)["__metadata__"]) == [
+        "config",
+        "format",
+        "format_version",
+        "weights_sha256",
+    ]
 
 
 def test_facts_under_older_names_are_read(detector: Path) -> None:

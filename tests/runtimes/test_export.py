@@ -63,6 +63,12 @@ def test_an_export_judges_as_the_original(
     found, wanted = detector.score_crops(images()), original.score_crops(images())
     np.testing.assert_allclose(found, wanted, atol=tolerance)
     assert precision == "fp32" or not np.array_equal(found, wanted)
+    weights = out.with_suffix(".bin") if format == "openvino" else out
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match="its weights are not those that were written .checksum."):
+        load_crop_detector(out, runtime=runtime, num_threads=1)
 
 
 def test_torch_export_can_be_loaded_by_torch_alone(small_detector: Path, crops: Path, tmp_path: Path) -> None:

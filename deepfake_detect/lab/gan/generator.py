@@ -15,7 +15,7 @@ from deepfake_detect.errors import CheckpointError
 from deepfake_detect.lab.gan.networks import create_gan
 from deepfake_detect.lab.gan.scaling import from_tanh_range
 from deepfake_detect.lab.gan.spec import GanSpec
-from deepfake_detect.models.checkpoint import save_tensors
+from deepfake_detect.models.tensor_file import save_tensors
 
 GENERATOR_NAME = "generator.safetensors"
 # Independent random streams of a run: a step's values do not depend on what was sampled before it.
