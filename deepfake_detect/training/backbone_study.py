@@ -43,12 +43,9 @@ _TIMED_ROUNDS = 5
 
 @dataclass(frozen=True)
 class VideoScores:
-    """A detector's scores of the videos of a split, as kept in the folder of its run.
+    """A detector's scores of the videos of a split, each the mean of its crops, as kept with its run.
 
-    Attributes:
-        detector_sha256, videos_sha256, num_crops: What was scored; other scores are not reused.
-        labels: Of the videos, 1 = fake.
-        probabilities: Of the videos, each the mean of its crops.
+    The first three fields say what was scored; scores of other videos are not reused.
     """
 
     detector_sha256: str
@@ -185,14 +182,8 @@ class _Study:
         val_scores: list[VideoScores] = []
         test_scores: list[VideoScores] = []
         for seed in range(self.config.seed, self.config.seed + self.options.num_seeds):
-            config = replace(
-                self.config,
-                out=self._folder(row, seed),
-                backbone=row.backbone,
-                finetune=row.finetune,
-                weights=weights,
-                seed=seed,
-            )
+            varied: dict[str, Any] = {"backbone": row.backbone, "finetune": row.finetune, "weights": weights}
+            config = replace(self.config, out=self._folder(row, seed), seed=seed, **varied)
             # Not calibrated: a ranking by AUC needs no threshold, and each run would take longer.
             results.append(train(config, calibrate=False, show_progress=self.show_progress, log=self.log))
             val_scores.append(self._scores(config, "val"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,6 @@ from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import Interval
 from deepfake_detect.report import page
 from deepfake_detect.report.speed import save_speed_figure
-
-_HEADER = (
-    *("backbone", "finetune", "weights", "val AUC", "test AUC", "per seed", "parameters", "trained"),
-    *("MB", "faces/s", "training s", "failed"),
-)
-_CSV_HEADER = (
-    *("backbone", "finetune", "weights", "val_auc", "val_auc_low", "val_auc_high"),
-    *("test_auc", "test_auc_low", "test_auc_high", "num_parameters", "trained_parameters"),
-    *("megabytes", "faces_per_second", "training_seconds", "reason"),
-)
-_NUM_NAMES = 3  # columns that name the row
 
 
 @dataclass(frozen=True)
@@ -95,17 +84,14 @@ class BackboneComparison:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return header and rows as text, without columns that are empty."""
-        rows = [_cells(row) for row in self.rows]
-        kept = [n for n in range(len(_HEADER)) if n <= _NUM_NAMES or any(row[n] for row in rows)]
-        return [_HEADER[n] for n in kept], [[row[n] for n in kept] for row in rows]
+        rows = [[str(cell) for cell in _cells(row, _TEXTS)] for row in self.rows]
+        kept = [n for n, title in enumerate(_header(_TEXTS)) if title == "val AUC" or any(r[n] for r in rows)]
+        return [_header(_TEXTS)[n] for n in kept], [[row[n] for n in kept] for row in rows]
 
     def caption(self) -> str:
         """Return what the figures mean."""
-        test = (
-            "The test split was measured on request and does not affect the ranking."
-            if self.has_test
-            else "The test split was not read."
-        )
+        measured = "was measured on request and does not affect the ranking"
+        test = f"The test split {measured if self.has_test else 'was not read'}."
         if self.num_failed == len(self.rows):
             return test
         return (
@@ -127,37 +113,44 @@ def write_comparison(comparison: BackboneComparison, folder: Path) -> None:
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(_CSV_HEADER)
-        writer.writerows(_csv_cells(row) for row in comparison.rows)
+        writer.writerow(_header(_NUMBERS))
+        writer.writerows(_cells(row, _NUMBERS) for row in comparison.rows)
     points = [(row.name, row.faces_per_second, row.val_auc) for row in comparison.rows if not row.reason]
     if points:
         title = f"{len(points)} networks, {comparison.num_val_videos:,} validation videos"
         save_speed_figure(points, folder / "comparison.png", title=title)
 
 
-def _cells(row: BackboneRow) -> list[str]:
-    names = [row.backbone, row.finetune, row.weights]
-    if row.reason:
-        return [*names, *[""] * (len(_HEADER) - _NUM_NAMES - 1), row.reason]
-    return [
-        *names,
-        row.val_auc.text(),
-        "" if row.test_auc is None else row.test_auc.text(),
-        " ".join(f"{auc:.3f}" for auc in row.seed_aucs),
-        f"{row.num_parameters:,}",
-        f"{row.trained_parameters:,}",
-        f"{row.megabytes:.1f}",
-        f"{row.faces_per_second:.1f}",
-        f"{row.seconds:.1f}",
-        "",
-    ]
+# The columns of figures by title; those that name the row stand before them, the reason after them.
+_TEXTS: dict[str, Callable[[BackboneRow], str]] = {
+    "val AUC": lambda row: row.val_auc.text(),
+    "test AUC": lambda row: "" if row.test_auc is None else row.test_auc.text(),
+    "per seed": lambda row: " ".join(f"{auc:.3f}" for auc in row.seed_aucs),
+    "parameters": lambda row: f"{row.num_parameters:,}",
+    "trained": lambda row: f"{row.trained_parameters:,}",
+    "MB": lambda row: f"{row.megabytes:.1f}",
+    "faces/s": lambda row: f"{row.faces_per_second:.1f}",
+    "training s": lambda row: f"{row.seconds:.1f}",
+}
+_NUMBERS: dict[str, Callable[[BackboneRow], object]] = {
+    "val_auc": lambda row: row.val_auc.value,
+    "val_auc_low": lambda row: row.val_auc.low,
+    "val_auc_high": lambda row: row.val_auc.high,
+    "test_auc": lambda row: "" if row.test_auc is None else row.test_auc.value,
+    "test_auc_low": lambda row: "" if row.test_auc is None else row.test_auc.low,
+    "test_auc_high": lambda row: "" if row.test_auc is None else row.test_auc.high,
+    "num_parameters": lambda row: row.num_parameters,
+    "trained_parameters": lambda row: row.trained_parameters,
+    "megabytes": lambda row: row.megabytes,
+    "faces_per_second": lambda row: row.faces_per_second,
+    "training_seconds": lambda row: row.seconds,
+}
 
 
-def _csv_cells(row: BackboneRow) -> Sequence[object]:
-    names = [row.backbone, row.finetune, row.weights]
-    if row.reason:
-        return [*names, *[""] * (len(_CSV_HEADER) - _NUM_NAMES - 1), row.reason]
-    val, test = row.val_auc, row.test_auc
-    of_test = ["", "", ""] if test is None else [test.value, test.low, test.high]
-    sizes = [row.num_parameters, row.trained_parameters, row.megabytes]
-    return [*names, val.value, val.low, val.high, *of_test, *sizes, row.faces_per_second, row.seconds, ""]
+def _header(columns: Mapping[str, object]) -> list[str]:
+    return ["backbone", "finetune", "weights", *columns, "failed" if columns is _TEXTS else "reason"]
+
+
+def _cells(row: BackboneRow, columns: Mapping[str, Callable[[BackboneRow], object]]) -> list[object]:
+    figures = ["" if row.reason else figure(row) for figure in columns.values()]
+    return [row.backbone, row.finetune, row.weights, *figures, row.reason]

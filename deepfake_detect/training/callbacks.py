@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, fields
-from pathlib import Path
 from typing import Any
 
 from deepfake_detect.errors import OptionError
@@ -40,69 +39,28 @@ class Callback:
         """Do something at the end of the run, when all files are written."""
 
 
-class CsvHistory(Callback):
+class _CsvHistory(Callback):
     """Writes ``history.csv``, one line per epoch."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
 
     def on_epoch(self, history: Sequence[EpochRecord]) -> None:
-        """Write the whole history."""
-        columns = [field.name for field in fields(EpochRecord)]
-        self._folder.write_history(columns, map(astuple, history))
+        self._folder.write_history([field.name for field in fields(EpochRecord)], map(astuple, history))
 
 
-class TensorBoardLog(Callback):
-    """Writes TensorBoard's event files into ``tensorboard/``."""
+class _FigureLog(Callback):
+    """Passes the figures of each epoch on: ``log(figures, epoch)``, and at the end ``close()``."""
 
-    def __init__(self, folder: Path) -> None:
-        writer = _installed("torch.utils.tensorboard.writer", "tensorboard")
-        self._writer = writer.SummaryWriter(str(folder / "tensorboard"))
+    def __init__(self, log: Callable[[dict[str, float], int], Any], close: Callable[[], Any]) -> None:
+        self._log, self._close = log, close
 
     def on_epoch(self, history: Sequence[EpochRecord]) -> None:
-        """Log the figures of the last epoch."""
-        for name, value in _figures(history[-1]).items():
-            self._writer.add_scalar(name, value, history[-1].epoch)
-        self._writer.flush()
+        figures = asdict(history[-1])
+        self._log({k: v for k, v in figures.items() if isinstance(v, (int, float))}, history[-1].epoch)
 
     def on_end(self, result: TrainingResult) -> None:
-        """Close the event file."""
-        self._writer.close()
-
-
-class WandbLog(Callback):
-    """Logs to Weights & Biases."""
-
-    def __init__(self, config: TrainingConfig) -> None:
-        self._run = _installed("wandb", "wandb").init(
-            project=_PROJECT, name=config.out.name, dir=str(config.out), config=config.to_text()
-        )
-
-    def on_epoch(self, history: Sequence[EpochRecord]) -> None:
-        """Log the figures of the last epoch."""
-        self._run.log(dict(_figures(history[-1])), step=history[-1].epoch)
-
-    def on_end(self, result: TrainingResult) -> None:
-        """Finish the run."""
-        self._run.finish()
-
-
-class MlflowLog(Callback):
-    """Logs to MLflow."""
-
-    def __init__(self, config: TrainingConfig) -> None:
-        self._mlflow = _installed("mlflow", "mlflow")
-        self._mlflow.set_experiment(_PROJECT)
-        self._mlflow.start_run(run_name=config.out.name)
-        self._mlflow.log_params(config.to_text())
-
-    def on_epoch(self, history: Sequence[EpochRecord]) -> None:
-        """Log the figures of the last epoch."""
-        self._mlflow.log_metrics(dict(_figures(history[-1])), step=history[-1].epoch)
-
-    def on_end(self, result: TrainingResult) -> None:
-        """Finish the run."""
-        self._mlflow.end_run()
+        self._close()
 
 
 def make_callbacks(
@@ -115,24 +73,43 @@ def make_callbacks(
     """
     if not folder.is_main_process:
         return ()
-    callbacks: list[Callback] = [CsvHistory(folder)]
-    if config.tensorboard:
-        callbacks.append(TensorBoardLog(folder.path))
-    if config.wandb:
-        callbacks.append(WandbLog(config))
-    if config.mlflow:
-        callbacks.append(MlflowLog(config))
-    return (*callbacks, *own)
+    named = [start(config) for option, start in _SERVICES.items() if getattr(config, option)]
+    return (_CsvHistory(folder), *named, *own)
 
 
-def _figures(record: EpochRecord) -> Mapping[str, float]:
-    return {name: value for name, value in asdict(record).items() if isinstance(value, (int, float))}
+def _tensorboard(config: TrainingConfig) -> Callback:
+    module = _installed("torch.utils.tensorboard.writer", "tensorboard")
+    writer = module.SummaryWriter(str(config.out / "tensorboard"))
+
+    def log(figures: dict[str, float], epoch: int) -> None:
+        for name, value in figures.items():
+            writer.add_scalar(name, value, epoch)
+        writer.flush()
+
+    return _FigureLog(log, writer.close)
+
+
+def _wandb(config: TrainingConfig) -> Callback:
+    run = _installed("wandb", "wandb").init(
+        project=_PROJECT, name=config.out.name, dir=str(config.out), config=config.to_text()
+    )
+    return _FigureLog(lambda figures, epoch: run.log(figures, step=epoch), run.finish)
+
+
+def _mlflow(config: TrainingConfig) -> Callback:
+    mlflow = _installed("mlflow", "mlflow")
+    mlflow.set_experiment(_PROJECT)
+    mlflow.start_run(run_name=config.out.name)
+    mlflow.log_params(config.to_text())
+    return _FigureLog(lambda figures, epoch: mlflow.log_metrics(figures, step=epoch), mlflow.end_run)
+
+
+_SERVICES = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
 
 
 def _installed(module: str, library: str) -> Any:  # Any: none of them need be installed, nor has types
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise OptionError(
-            library, "is not installed", f"install it (pip install {library}), or leave out `{library}`"
-        ) from error
+        remedy = f"install it (pip install {library}), or leave out `{library}`"
+        raise OptionError(library, "is not installed", remedy) from error

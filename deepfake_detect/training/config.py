@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -23,28 +25,9 @@ Precision = Literal["auto", "no", "bf16", "fp16"]
 _RECALIBRATION_BATCHES = 60
 
 
-def _losses() -> tuple[str, ...]:
-    from deepfake_detect.training.losses import LOSSES
-
-    return LOSSES.names()
-
-
-def _augmentations() -> tuple[str, ...]:
-    from deepfake_detect.data.transforms import AUGMENTATIONS
-
-    return AUGMENTATIONS.names()
-
-
-def _heads() -> tuple[str, ...]:
-    from deepfake_detect.models.heads import HEADS
-
-    return HEADS.names()
-
-
-def _leak_kinds() -> tuple[str, ...]:
-    from deepfake_detect.data.audit_report import LEAK_KINDS
-
-    return LEAK_KINDS
+def _names_of(module: str, collection: str) -> Callable[[], tuple[str, ...]]:
+    """Return what lists the names of a collection when it is first asked: help does not wait for torch."""
+    return lambda: tuple(getattr(importlib.import_module(f"deepfake_detect.{module}"), collection))
 
 
 @dataclass(frozen=True)
@@ -57,7 +40,9 @@ class TrainingConfig:
     weights: str | None = option(
         None, help="pretrained weights of the backbone, a file or a published name (default: random weights)"
     )
-    head: str = option("dropout", choices=_heads, help="head on the backbone's features")
+    head: str = option(
+        "dropout", choices=_names_of("models.heads", "HEADS"), help="head on the backbone's features"
+    )
     pooling: Literal["avg", "flatten"] | None = option(
         None, help="pooling of the last feature map (default: the backbone's own)"
     )
@@ -91,7 +76,11 @@ class TrainingConfig:
         help="class balancing: pairs of a real and a fake of the same person, a balanced sampler, "
         "a weight in the loss, or none",
     )
-    loss: str = option("bce", choices=_losses, help="loss: bce, focal (arXiv:1708.02002) or a registered one")
+    loss: str = option(
+        "bce",
+        choices=_names_of("training.losses", "LOSSES"),
+        help="loss: bce, focal (arXiv:1708.02002) or a registered one",
+    )
     focal_gamma: float = option(2.0, low=0, high=10, help="exponent of the focal loss")
     teachers: tuple[str, ...] = option(
         (), metavar="FILE", help="detectors to distill: their mean logit of each crop is a second target"
@@ -120,7 +109,7 @@ class TrainingConfig:
     )
     augmentation: str = option(
         "strong",
-        choices=_augmentations,
+        choices=_names_of("data.transforms", "AUGMENTATIONS"),
         help="none, light, strong, dfdc, compression, robust or a registered one",
     )
     optimizer: Optimizer = option("adamw", help="optimizer; sgd has momentum 0.9")
@@ -189,7 +178,7 @@ class TrainingConfig:
     )
     allow_leak: tuple[str, ...] = option(
         (),
-        choices=_leak_kinds,
+        choices=_names_of("data.audit_report", "LEAK_KINDS"),
         metavar="KIND",
         help="train although the splits share videos, identities, identical-crops or near-duplicate-crops",
     )

@@ -60,9 +60,9 @@ class CropDataModule:
         val_rows: Manifest,
         *,
         preprocessing: Preprocessing,
-        rank: int,
-        num_processes: int,
         pins_memory: bool,
+        rank: int = 0,
+        num_processes: int = 1,
         blender: Blender | None = None,
         augment: Augment | None = None,
     ) -> None:
@@ -93,14 +93,10 @@ class CropDataModule:
             "worker_init_fn": reading_worker,
             "pin_memory": pins_memory,
         }
-        self._train = DataLoader(
-            augmented,
-            batch_sampler=self._order,  # type: ignore[arg-type]
-            **self._options,
-        )
+        self._train = DataLoader(augmented, batch_sampler=self._order, **self._options)  # type: ignore[arg-type]
         own = range(rank, len(self.val_labels), num_processes)
         self._batch_size = config.batch_size
-        self._val = self._loader(Subset(self._plain["val"], own))
+        self._val = self._loader(Subset(self._plain["val"], own), config.batch_size)
 
     @property
     def num_train_batches(self) -> int:
@@ -117,11 +113,7 @@ class CropDataModule:
         return self._val
 
     def plain_batch(self, split: str, count: int) -> CropBatch:
-        """Return ``count`` crops of both classes without augmentation.
-
-        Raises:
-            ManifestError: None of them can be read.
-        """
+        """Return ``count`` crops of both classes without augmentation; ``ManifestError`` without any."""
         count = max(2, count)
         batch: CropBatch = next(iter(self._some(split, count, batch_size=count)))
         if not len(batch.rows):
@@ -130,17 +122,15 @@ class CropDataModule:
 
     def signal_batches(self, split: str) -> Iterator[CropBatch]:
         """Yield some crops of both classes without augmentation, for :func:`sanity.check_signal`."""
-        for batch in self._some(split, None, batch_size=self._batch_size):
-            if len(batch.rows):
-                yield batch
+        batches = self._some(split, _SAMPLED_CROPS, batch_size=self._batch_size)
+        return (batch for batch in batches if len(batch.rows))
 
-    def _some(self, split: str, count: int | None, *, batch_size: int) -> DataLoader[Any]:
+    def _some(self, split: str, count: int, *, batch_size: int) -> DataLoader[Any]:
         labels = self.train_labels if split == "train" else self.val_labels
-        chosen = sample_both_classes(labels, count or _SAMPLED_CROPS)
-        return self._loader(Subset(self._plain[split], chosen), batch_size=batch_size)
+        return self._loader(Subset(self._plain[split], sample_both_classes(labels, count)), batch_size)
 
-    def _loader(self, dataset: Dataset[Any], *, batch_size: int | None = None) -> DataLoader[Any]:
-        return DataLoader(dataset, batch_size=batch_size or self._batch_size, **self._options)
+    def _loader(self, dataset: Dataset[Any], batch_size: int) -> DataLoader[Any]:
+        return DataLoader(dataset, batch_size=batch_size, **self._options)
 
 
 def chosen_rows(config: TrainingConfig) -> Manifest:
@@ -160,13 +150,10 @@ def sample_both_classes(labels: np.ndarray, count: int) -> list[int]:
 
 
 def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
-    """Return label and target identity of rows, in the order of the file.
+    """Return label int8 (N,) and target identity (N,) of rows, in the order of the file.
 
     Identities are those of :mod:`data.identities`: ``id1`` of two datasets is two people, and an empty
-    name is unknown.
-
-    Returns:
-        int8 (N,), and text (N,) with null where the identity is unknown.
+    name is unknown, which is null here.
     """
     columns = rows.query(
         f"select label, {identity_sql('target_id')} as target_id from rows order by file_row_number"
@@ -175,14 +162,10 @@ def labels_and_people(rows: Manifest) -> tuple[np.ndarray, pa.ChunkedArray]:
 
 
 def training_splits(rows: Manifest, config: TrainingConfig) -> tuple[Manifest, Manifest]:
-    """Return the train and val rows.
+    """Return the train and val rows of a manifest.
 
     Where stored fakes are not trained on, train is the reals only. A run that makes fakes also makes
     those of a validation split without any.
-
-    Args:
-        rows: Of a manifest.
-        config: Of the run.
 
     Raises:
         ManifestError: A split lacks a class that the run needs there.
@@ -237,19 +220,10 @@ def _labels(dataset: CropDataset | ClipDataset, rows: Manifest) -> np.ndarray:
 def _sampler(
     config: TrainingConfig, rows: Manifest, labels: np.ndarray, blender: Blender | None
 ) -> EpochSampler:
+    shared: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
     if blender is not None:
-        _, people = labels_and_people(rows)
-        return BlendedBatchSampler(
-            blender.rows,
-            labels,
-            people,
-            fraction=config.forgery_share,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
+        people = labels_and_people(rows)[1]
+        return BlendedBatchSampler(blender.rows, labels, people, fraction=config.forgery_share, **shared)
     if config.balance == "pairs":
-        _, people = labels_and_people(rows)
-        return PairedBatchSampler(labels, people, batch_size=config.batch_size, seed=config.seed)
-    return ShuffledBatchSampler(
-        labels, batch_size=config.batch_size, seed=config.seed, is_balanced=config.balance == "sampler"
-    )
+        return PairedBatchSampler(labels, labels_and_people(rows)[1], **shared)
+    return ShuffledBatchSampler(labels, is_balanced=config.balance == "sampler", **shared)

@@ -43,11 +43,7 @@ def start_accelerator(config: TrainingConfig) -> Accelerator:
 
 
 def on_main(accelerator: Accelerator, function: Callable[[], _Result]) -> _Result:
-    """Call a function in the main process while the others wait; return its result in every process.
-
-    Raises:
-        DeepfakeDetectError: The function raised it; every process raises it.
-    """
+    """Call a function in the main process while the others wait; all return its result or raise its error."""
     outcome: Any = None  # the result, or the error
     if accelerator.is_main_process:
         try:
@@ -74,10 +70,6 @@ def join_restarted_group(device: torch.device, *, timeout: timedelta) -> None:
 
     torchrun keeps one store of addresses over all restarts, and a process that looks there early finds
     the address of a dead one. So each restart uses its own prefix.
-
-    Args:
-        device: Of this process.
-        timeout: How long a process waits for another.
     """
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if restarts == "0" or distributed.is_initialized():

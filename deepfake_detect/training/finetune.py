@@ -18,7 +18,6 @@ The gradients of a random head would destroy pretrained features; therefore it i
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -46,7 +45,7 @@ class Part:
         module: The block; its batch-norm layers adapt when it is trained.
         parameters: Those of its parameters that are trained.
         depth: Blocks between it and the head; 0 for the topmost block and for the head.
-        is_head: Whether it is the head, which has its own learning rate and is always trained.
+        is_head: The head has its own learning rate and is always trained.
     """
 
     name: str
@@ -65,11 +64,7 @@ class Recommendation:
 
 
 def parse_finetune(finetune: str, *, parameter: str = "finetune") -> tuple[FinetuneWord, ...]:
-    """Return the words of a finetune mode.
-
-    Args:
-        finetune: Words joined by ``+``.
-        parameter: Its name, for errors.
+    """Return the words of a finetune mode, which ``parameter`` names in errors.
 
     Raises:
         OptionError: A word is unknown, occurs twice, or cannot be joined with another.
@@ -94,10 +89,7 @@ def parse_finetune(finetune: str, *, parameter: str = "finetune") -> tuple[Finet
 def trained_parts(model: Any, finetune: str, *, top_blocks: int) -> list[Part]:
     """Return what a finetune mode trains after the head's own epochs: the head, then from the top down.
 
-    Args:
-        model: A network of ``create_model``, with LoRA's matrices where the mode names it.
-        finetune: As for :func:`parse_finetune`.
-        top_blocks: Number of blocks that ``top`` trains.
+    The model has LoRA's matrices where the mode names it; ``top_blocks`` are those that ``top`` trains.
 
     Raises:
         OptionError: The mode is unknown, or trains nothing of this network.
@@ -142,12 +134,8 @@ def clear_gradients(parts: Sequence[Part]) -> None:
 def set_modes(model: nn.Module, trained: Sequence[Part], *, adapts: bool) -> None:
     """Put layers that are trained into training mode and all others into evaluation mode.
 
-    So frozen layers keep their batch-norm statistics and have no dropout.
-
-    Args:
-        model: The whole network.
-        trained: What is trained now.
-        adapts: Whether batch-norm layers inside ``trained`` update their statistics.
+    So frozen layers keep their batch-norm statistics and have no dropout. Without ``adapts`` no layer
+    updates its statistics.
     """
     from torch.nn.modules.batchnorm import _BatchNorm  # the public classes' common base
 
@@ -214,13 +202,13 @@ def _trained(block: nn.Module, words: Sequence[FinetuneWord], is_top: bool) -> l
         return []
     if "full" in words or "scratch" in words:
         return list(block.parameters())
-    found: dict[nn.Parameter, None] = {}
-    if "top" in words and is_top:
-        found.update(dict.fromkeys(block.parameters()))
+    from deepfake_detect.models.lora import LoRAUpdate  # here: options name modes without loading torch
+
+    found = list(block.parameters()) if "top" in words and is_top else []
     for module in block.modules():
-        if ("norm" in words and is_norm(module)) or ("lora" in words and isinstance(module, _lora_type())):
-            found.update(dict.fromkeys(module.parameters(recurse=False)))
-    return list(found)
+        if ("norm" in words and is_norm(module)) or ("lora" in words and isinstance(module, LoRAUpdate)):
+            found += module.parameters(recurse=False)
+    return list(dict.fromkeys(found))
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -235,10 +223,3 @@ _NORM_MODULES = {
     *(f"torch.nn.modules.{name}" for name in ("batchnorm", "instancenorm", "normalization")),
     *(f"timm.layers.{name}" for name in ("norm", "norm_act", "evo_norm", "filter_response_norm", "grn")),
 }
-
-
-@functools.cache
-def _lora_type() -> type[nn.Module]:
-    from deepfake_detect.models.lora import LoRAUpdate
-
-    return LoRAUpdate

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepfake_detect.metrics import roc_auc
+from deepfake_detect.models.config import DetectorConfig, sigmoid
 from deepfake_detect.records import FAKE
 
 if TYPE_CHECKING:
-    from deepfake_detect.models.config import DetectorConfig
     from deepfake_detect.training.sanity import CheckResult
 
 
@@ -101,10 +101,6 @@ class TrainingResult:
         """The selected epoch: highest validation AUC over videos, the earliest of equals."""
         return max(self.history, key=lambda record: (record.val_video_auc, -record.epoch))
 
-    def with_detector(self, detector: DetectorConfig) -> TrainingResult:
-        """Return the result with the calibrated detector's configuration."""
-        return replace(self, detector=detector)
-
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean cross-entropy in nats of logits (N,) where labels (N,) are 1 = fake."""
@@ -115,8 +111,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 def video_auc(logits: np.ndarray, labels: np.ndarray, videos: np.ndarray) -> float:
     """Return the AUC of the mean crop probability of each video."""
     names, index = np.unique(videos.astype(str), return_inverse=True)
-    probabilities = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    means = np.bincount(index, probabilities) / np.bincount(index)
+    means = np.bincount(index, sigmoid(logits)) / np.bincount(index)
     video_labels = np.zeros(len(names), int)
     video_labels[index] = labels
     return roc_auc(video_labels, means)

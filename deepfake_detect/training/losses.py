@@ -66,7 +66,7 @@ def forgery_loss(
     loss: LossFunction = bce_loss,
     fake_weight: float = 1.0,
 ) -> torch.Tensor:
-    """Return the mean loss of a batch.
+    """Return the mean loss of a batch, float32 (), in nats.
 
     Args:
         logits: float32 (N,), positive = fake.
@@ -74,9 +74,6 @@ def forgery_loss(
         label_smoothing: Fraction by which targets move toward 0.5.
         loss: The loss of each crop.
         fake_weight: Weight of a fake where a real has 1; the mean is weighted.
-
-    Returns:
-        float32 (), in nats.
 
     Raises:
         OptionError: The loss returns another shape, or a mean that cannot be weighted.
@@ -97,13 +94,7 @@ def forgery_loss(
 
 
 class TrainingLoss:
-    """The loss of a run.
-
-    Args:
-        config: Its options.
-        fake_weight: Weight of a fake where a real has 1.
-        function: Replaces ``config.loss``.
-    """
+    """The loss of a run with these options; ``function`` replaces ``config.loss``."""
 
     def __init__(
         self, config: TrainingConfig, *, fake_weight: float = 1.0, function: LossFunction | None = None
@@ -135,16 +126,10 @@ class TrainingLoss:
 def distillation_loss(
     logits: torch.Tensor, teacher_logits: torch.Tensor, *, temperature: float
 ) -> torch.Tensor:
-    """Return the mean cross-entropy of a student against its teachers, both softened.
+    """Return the mean cross-entropy float32 () of a student against its teachers (N,), in nats.
 
-    Args:
-        logits: float32 (N,), the student's.
-        teacher_logits: float32 (N,).
-        temperature: Divides both, above 0; its square multiplies the loss, so that gradients keep their
-            size (Hinton et al. 2015, arXiv:1503.02531).
-
-    Returns:
-        float32 (), in nats. Its minimum, where both agree, is not 0 but the teachers' entropy.
+    Both logits are divided by the temperature, whose square multiplies the loss, so that gradients keep
+    their size (Hinton et al. 2015, arXiv:1503.02531). The minimum is the teachers' entropy, not 0.
 
     Example:
         >>> float(distillation_loss(torch.zeros(2), torch.zeros(2), temperature=2.0)).__round__(4)
@@ -169,7 +154,7 @@ def class_weight(labels: np.ndarray) -> float:
 def mix_batch(
     images: torch.Tensor, targets: torch.Tensor, config: TrainingConfig, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix each crop of a batch with another one of it.
+    """Mix each crop of a batch with another one of it; images and targets keep their shapes.
 
     mixup (arXiv:1710.09412) blends whole crops, CutMix (arXiv:1905.04899) pastes a rectangle of one
     into another; with both, each batch uses one of them.
@@ -179,9 +164,6 @@ def mix_batch(
         targets: float32 (N,).
         config: Its ``mixup`` and ``cutmix``; with neither the batch is returned unchanged.
         rng: Chooses partners, weights and rectangles.
-
-    Returns:
-        Images and targets of the same shapes.
     """
     kinds = [kind for kind in ("mixup", "cutmix") if getattr(config, kind)]
     if not kinds or len(images) < 2:

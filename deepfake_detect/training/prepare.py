@@ -21,13 +21,16 @@ from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import AUGMENTATIONS
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.forgery.blended_crops import Blender
+from deepfake_detect.models.classifier import create_model
+from deepfake_detect.models.lora import add_lora
+from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.plugins import PluginPart, plugin_part
 from deepfake_detect.records import REAL
-from deepfake_detect.training.build import create_network
 from deepfake_detect.training.callbacks import Callback, make_callbacks
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.data_module import Augment, CropDataModule, chosen_rows, training_splits
 from deepfake_detect.training.distributed import on_main, start_accelerator
+from deepfake_detect.training.finetune import parse_finetune
 from deepfake_detect.training.forged import make_blender, prepare_fakes, selects_on_blends, val_blends
 from deepfake_detect.training.losses import LOSSES, LossFunction, TrainingLoss, class_weight
 from deepfake_detect.training.optimization import averaged
@@ -47,20 +50,11 @@ class Run:
     """What a run works with.
 
     Attributes:
-        config: Its options.
-        accelerator: Device, precision and processes.
-        folder: Where it writes.
-        train_rows, val_rows: Of the manifest.
-        model: The network, on the device.
-        average: Moving average of its weights, where there is one.
-        data: Batches.
-        loss: What a step minimizes.
-        teachers: Detectors to distill, where there are any.
+        average: Moving average of the model's weights, where there is one.
         blender: Makes fakes from training reals, where the options ask for it.
         callbacks: Of the main process; empty in others.
         plugins: Loss and augmentation that are not the library's own.
         leak_notes: Findings of the leak check that do not stop the run.
-        show_progress: Whether this process shows progress bars.
         reported: Unreadable crops that were warned about already.
     """
 
@@ -137,13 +131,7 @@ def open_run(
     accelerator = start_accelerator(config)
     is_main = bool(accelerator.is_main_process)
     shown = show_progress and is_main
-    rows = chosen_rows(config)
-    train_rows, val_rows = training_splits(rows, config)
-    leak_notes = on_main(
-        accelerator, lambda: check_no_leak(rows, allowed=config.allowed_leaks, show_progress=shown)
-    )
-    for note in leak_notes if is_main else ():
-        warnings.warn(note, stacklevel=4)
+    train_rows, val_rows, leak_notes = _checked_splits(config, accelerator, show_progress=shown)
     set_seed(config.seed)
     model = create_network(config)
     model.to(accelerator.device).to(memory_format=torch.channels_last)
@@ -170,10 +158,7 @@ def open_run(
             augment=augment,
         )
         fake_weight = class_weight(data.train_labels) if config.balance == "weight" else 1.0
-        own_callbacks = make_callbacks(config, folder, callbacks)
-        folder.write_options(wanted)
-        accelerator.wait_for_everyone()
-        yield Run(
+        run = Run(
             config=config,
             accelerator=accelerator,
             folder=folder,
@@ -185,11 +170,42 @@ def open_run(
             loss=TrainingLoss(config, fake_weight=fake_weight, function=loss),
             teachers=teachers,
             blender=blender,
-            callbacks=own_callbacks,
+            callbacks=make_callbacks(config, folder, callbacks),
             plugins=plugins,
             leak_notes=leak_notes,
             show_progress=shown,
         )
+        folder.write_options(wanted)
+        accelerator.wait_for_everyone()
+        yield run
+
+
+def create_network(config: TrainingConfig) -> Any:
+    """Return the untrained network that the options describe."""
+    shared: dict[str, Any] = {
+        name: getattr(config, name) for name in ("backbone", "weights", "dropout", "image_size")
+    }
+    model: Any  # a classifier or a sequence model
+    if config.temporal:
+        model = create_sequence_model(temporal=config.temporal, num_frames=config.clip_frames, **shared)
+    else:
+        model = create_model(head=config.head, pooling=config.pooling, **shared)
+    if "lora" in parse_finetune(config.finetune):
+        add_lora(model, rank=config.lora_rank)
+    return model
+
+
+def _checked_splits(
+    config: TrainingConfig, accelerator: Accelerator, *, show_progress: bool
+) -> tuple[Manifest, Manifest, tuple[str, ...]]:
+    """Return the rows to train on and to validate on, and what the leak check let pass."""
+    rows = chosen_rows(config)
+    train_rows, val_rows = training_splits(rows, config)
+    allowed = config.allowed_leaks
+    notes = on_main(accelerator, lambda: check_no_leak(rows, allowed=allowed, show_progress=show_progress))
+    for note in notes if accelerator.is_main_process else ():
+        warnings.warn(note, stacklevel=5)  # at the caller of train
+    return train_rows, val_rows, notes
 
 
 def _plugins(

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,13 @@ from deepfake_detect.device import choose_device, keep_freed_memory
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.report.history import save_rate_figure
-from deepfake_detect.training.build import create_network
 from deepfake_detect.training.config import TrainingConfig
 from deepfake_detect.training.data_module import CropDataModule, chosen_rows, training_splits
 from deepfake_detect.training.finetune import freeze, set_modes, trained_parts
 from deepfake_detect.training.forged import make_blender
 from deepfake_detect.training.losses import TrainingLoss
 from deepfake_detect.training.optimization import make_optimizer
+from deepfake_detect.training.prepare import create_network
 
 _LOWEST, _HIGHEST = 1e-7, 1.0
 _SMOOTHING = 0.9
@@ -87,21 +86,33 @@ def find_learning_rate(
     optimizer, loss = make_optimizer(parts, config), TrainingLoss(config)
     rates = np.geomspace(_LOWEST, _HIGHEST, num_steps)
     losses: list[float] = []
-    data = _data(config, model, device, show_progress=show_progress)
+    train_rows, val_rows = training_splits(chosen_rows(config), config)
+    data = CropDataModule(
+        config,
+        train_rows,
+        val_rows,
+        preprocessing=model.spec.preprocessing,
+        pins_memory=device.type == "cuda",
+        blender=make_blender(config, train_rows, show_progress=show_progress),
+    )
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("learning rate", total=num_steps, note="")
         for rate, batch in zip(rates, _endless(config, data), strict=False):
             for part, group in zip(parts, optimizer.param_groups, strict=True):
                 group["lr"] = rate * config.layer_decay**part.depth
-            losses.append(_step(model, optimizer, batch, device, loss))
+            lengths = () if batch.lengths is None else (batch.lengths.to(device),)
+            value = loss(model(batch.images.to(device), *lengths), batch.labels.to(device))
+            optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(value.detach()))
             progress.update(task, advance=1, note=f"rate {rate:.1e}, loss {losses[-1]:.3f}")
             smooth = smoothed(losses)
             if not math.isfinite(losses[-1]) or smooth[-1] > _DIVERGED * smooth.min():
                 break
     search = search_of(rates[: len(losses)], np.array(losses))
-    if figure is None:
-        return search
-    save_rate_figure(search.rates, search.losses, search.suggestion, figure)
+    if figure is not None:
+        save_rate_figure(search.rates, search.losses, search.suggestion, figure)
     return replace(search, figure=figure)
 
 
@@ -136,20 +147,6 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.array(values)
 
 
-def _data(config: TrainingConfig, model: Any, device: torch.device, *, show_progress: bool) -> CropDataModule:
-    train_rows, val_rows = training_splits(chosen_rows(config), config)
-    return CropDataModule(
-        config,
-        train_rows,
-        val_rows,
-        preprocessing=model.spec.preprocessing,
-        rank=0,
-        num_processes=1,
-        pins_memory=device.type == "cuda",
-        blender=make_blender(config, train_rows, show_progress=show_progress),
-    )
-
-
 def _endless(config: TrainingConfig, data: CropDataModule) -> Iterator[CropBatch]:
     """Yield training batches, epoch after epoch."""
     for epoch in itertools.count(1):
@@ -159,21 +156,5 @@ def _endless(config: TrainingConfig, data: CropDataModule) -> Iterator[CropBatch
             if len(batch.rows) > 1:  # batch norm needs two
                 yield batch
         if num_readable < 2:
-            raise ManifestError(
-                config.manifest, "its training crops cannot be read", "extract the videos again"
-            )
-
-
-def _step(
-    model: Any,
-    optimizer: torch.optim.Optimizer,
-    batch: CropBatch,
-    device: torch.device,
-    loss: TrainingLoss,
-) -> float:
-    lengths = () if batch.lengths is None else (batch.lengths.to(device),)
-    value = loss(model(batch.images.to(device), *lengths), batch.labels.to(device))
-    optimizer.zero_grad()
-    value.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return float(value.detach())
+            cause = "its training crops cannot be read"
+            raise ManifestError(config.manifest, cause, "extract the videos again")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from deepfake_detect.evaluation.calibrate import aggregation_lines, calibrate
 from deepfake_detect.evaluation.predictions import save_predictions
 from deepfake_detect.report.history import save_confusion_figure, save_history_figure
@@ -11,31 +14,18 @@ from deepfake_detect.training.prepare import Run
 
 
 def write_results(run: Run, result: TrainingResult) -> TrainingResult:
-    """Calibrate the detector on the validation split, and write curves, confusion matrix and predictions.
-
-    Returns:
-        The result with the calibrated detector's configuration.
+    """Calibrate the detector on the validation split, and write figures and predictions; return the
+    result with the calibrated configuration.
     """
     config = run.config
     manifest, where = validation_source(config)
-    detector = calibrate(
-        result.detector_path,
-        manifest,
-        split="val",
-        where=where,
-        device=config.device,
-        choose_aggregation=True,
-    )
-    smoothed, teachers = bool(config.label_smoothing), bool(config.teachers)
-    learned = f"{'smoothed ' if smoothed else ''}labels{' and teachers' if teachers else ''}"
+    of_val: dict[str, Any] = {"split": "val", "where": where, "device": config.device}
+    detector = calibrate(result.detector_path, manifest, choose_aggregation=True, **of_val)
+    learned = "smoothed labels" if config.label_smoothing else "labels"
+    learned += " and teachers" if config.teachers else ""
     save_history_figure(result.history, config.out / "history.png", learned=learned)
     labels, probabilities = save_predictions(
-        result.detector_path,
-        manifest,
-        config.out / "predictions.csv",
-        split="val",
-        where=where,
-        device=config.device,
+        result.detector_path, manifest, config.out / "predictions.csv", **of_val
     )
     save_confusion_figure(labels, probabilities >= detector.threshold, config.out / "confusion.png")
     run.folder.log(
@@ -45,4 +35,4 @@ def write_results(run: Run, result: TrainingResult) -> TrainingResult:
     )
     for line in (*aggregation_lines(detector), f"wrote {result.detector_path}"):
         run.folder.log(line)
-    return result.with_detector(detector)
+    return replace(result, detector=detector)

@@ -36,12 +36,9 @@ LOG_NAME = "log.txt"
 def open_run_folder(
     path: Path, *, log: Callable[[str], None] | None = None, is_main_process: bool = True
 ) -> Iterator[RunFolder]:
-    """Create and lock the folder of a run.
+    """Create and lock the folder of a run; ``log`` is called with each line of the log, as ``print``.
 
-    Args:
-        path: The folder.
-        log: Called with each line of the log as well, such as ``print``.
-        is_main_process: Only the main process locks the folder and writes to it.
+    Only the main process locks the folder and writes to it.
 
     Raises:
         OutputError: Another process trains in the folder, or it cannot be written to.
@@ -70,11 +67,9 @@ class RunFolder:
             self.echo(line)
 
     def check_options(self, wanted: Mapping[str, str], *, free_to_change: Collection[str]) -> None:
-        """Check that the folder is empty or holds a run with the same options.
+        """Check that the folder is empty or holds a run with the same options and hashes of its data.
 
-        Args:
-            wanted: Options of this run and hashes of its data, as text.
-            free_to_change: Keys that a resumed run may change, as they do not affect what is learned.
+        A resumed run may change ``free_to_change``, which do not affect what is learned.
 
         Raises:
             OptionError: It holds a run with other options.
@@ -86,11 +81,8 @@ class RunFolder:
             raise OutputError(path, "is damaged (it holds no options)", "delete it, or choose another folder")
         compared = wanted.keys() - set(free_to_change)
         if changed := sorted(key for key in compared if stored.get(key, wanted[key]) != wanted[key]):
-            raise OptionError(
-                self.path,
-                f"holds a run with other values of {', '.join(changed)}",
-                "pass another `out`, or the same options to resume it",
-            )
+            cause = f"holds a run with other values of {', '.join(changed)}"
+            raise OptionError(self.path, cause, "pass another `out`, or the same options to resume it")
 
     def write_options(self, wanted: Mapping[str, str]) -> None:
         """Write ``config.json``."""

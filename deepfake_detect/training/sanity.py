@@ -54,15 +54,7 @@ _NUM_OTHERS = 9  # permutations that show how far chance reaches
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check.
-
-    Attributes:
-        name: Of the check.
-        passed: Whether the run is worth starting, as far as this check sees.
-        finding: What was found, in a line.
-        remedy: What to do where it did not pass.
-        is_doubtful: Whether a person should look, though the run may start.
-    """
+    """What one check found, what to do where it did not pass, and whether a person should look anyway."""
 
     name: str
     passed: bool
@@ -77,11 +69,7 @@ class CheckResult:
 
 
 def run_checks(run: Run, parts: Sequence[Part]) -> tuple[CheckResult, ...]:
-    """Run all checks in the main process, before the first step; log a line for each.
-
-    Args:
-        run: The run.
-        parts: What will be trained.
+    """Run all checks in the main process, before the first step, of what will be trained.
 
     Raises:
         SanityError: A check did not pass; every process ends.
@@ -91,11 +79,7 @@ def run_checks(run: Run, parts: Sequence[Part]) -> tuple[CheckResult, ...]:
 
 
 def require(checks: Iterable[CheckResult], *, log: Callable[[str], None]) -> tuple[CheckResult, ...]:
-    """Run checks one after the other, and log a line for each.
-
-    Raises:
-        SanityError: One did not pass; those after it are not run.
-    """
+    """Run checks, and log a line for each, up to the first that does not pass: ``SanityError``."""
     passed = []
     for check in checks:
         log(check.line())
@@ -122,15 +106,12 @@ def _checks(run: Run, parts: Sequence[Part]) -> Iterator[CheckResult]:
     *train, _ = _features(run, "train")
     *val, rows = _features(run, "val")
     videos = run.val_rows.columns(["video_id"])["video_id"].take(rows).to_pylist()
-    videos_of_class = {is_fake: set[str]() for is_fake in (False, True)}
-    for video, label in zip(videos, val[1], strict=True):
-        videos_of_class[label == FAKE].add(video)
-    yield check_signal(
-        (train[0], train[1]),
-        (val[0], val[1]),
-        num_val_videos=(len(videos_of_class[False]), len(videos_of_class[True])),
-        seed=config.seed,
+    real, fake = (
+        {v for v, one in zip(videos, val[1], strict=True) if (one == FAKE) == is_fake}
+        for is_fake in (False, True)
     )
+    counts = (len(real), len(fake))
+    yield check_signal((train[0], train[1]), (val[0], val[1]), num_val_videos=counts, seed=config.seed)
     model.train(was_training)
 
 
@@ -158,10 +139,9 @@ def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool =
             class that outnumbers the other there is reported but passes.
     """
     counts = {
-        name: (int((labels == FAKE).sum()), int((labels != FAKE).sum()))
-        for name, labels in labels_of_splits.items()
+        name: np.bincount(labels == FAKE, minlength=2).tolist() for name, labels in labels_of_splits.items()
     }
-    finding = "; ".join(f"{name} {real:,} real, {fake:,} fake" for name, (fake, real) in counts.items())
+    finding = "; ".join(f"{name} {real:,} real, {fake:,} fake" for name, (real, fake) in counts.items())
     ratios = {name: max(pair) / min(pair) for name, pair in counts.items()}
     uneven = {name for name, ratio in ratios.items() if ratio > _MAX_CLASS_RATIO}
     if uneven:
@@ -177,11 +157,8 @@ def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool =
 
 
 def check_splits(notes: Sequence[str], allowed: Collection[str]) -> CheckResult:
-    """Report what the leak check found; a leak that is not allowed has ended the run already.
-
-    Args:
-        notes: What was let pass or could not be compared, a sentence each.
-        allowed: Kinds of leak that are allowed.
+    """Report what the leak check let pass or could not compare, a sentence each, and the kinds of leak
+    that are allowed; one that is not has ended the run already.
     """
     finding = "; ".join(notes) or "no video, person or crop is in two of them"
     if allowed:
@@ -219,15 +196,10 @@ def check_initial_loss(logits: torch.Tensor, labels: torch.Tensor) -> CheckResul
 def check_one_batch(
     model: Any, batch: CropBatch, forward: Callable[[Any, CropBatch], torch.Tensor]
 ) -> CheckResult:
-    """Check that a copy of the model overfits a few crops, with everything trained that will be.
+    """Check that a copy of the model overfits a few crops, with everything trained that requires gradients.
 
     Dropout is off, so that only model, images and labels matter. With a frozen backbone, the head is
     given its features, each brought to mean 0 and deviation 1 over the crops.
-
-    Args:
-        model: The model; its trained parameters are those that require gradients.
-        batch: Crops of both classes.
-        forward: Returns logits (N,) of a model and a batch.
     """
     few = _few_of_both_classes(batch, _OVERFIT_CROPS)
     student = _student(model)
@@ -236,8 +208,8 @@ def check_one_batch(
         # A small head on a few features needs a high rate; a large one would diverge with it.
         for factor in (1, 10):
             head = copy.deepcopy(student.head)
-            logits = functools.partial(_head_logits, head, features)
-            loss, steps = _overfit([(head, _OVERFIT_HEAD_LR * factor)], few.labels, logits)
+            rates = [(head, _OVERFIT_HEAD_LR * factor)]
+            loss, steps = _overfit(rates, few.labels, lambda head=head: head(features).squeeze(1))
             if loss <= _OVERFIT_LOSS:
                 break
     else:
@@ -275,29 +247,19 @@ def _student(model: Any) -> Any:
     return student
 
 
-def _head_logits(head: Any, features: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = head(features)  # (N, 1)
-    return logits.squeeze(1)
-
-
 def _overfit(
     rates: Sequence[tuple[Any, float]], labels: torch.Tensor, logits: Callable[[], torch.Tensor]
 ) -> tuple[float, int]:
-    """Train modules, each at its rate, on one batch until they fit it; return the last loss and the
-    number of steps.
-    """
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], "lr": rate}
-        for module, rate in rates
-    ]
-    groups = [group for group in groups if group["params"]]
+    """Train modules, each at its rate, until they fit a batch; return the last loss and the steps."""
+    trained = [([p for p in module.parameters() if p.requires_grad], rate) for module, rate in rates]
+    groups = [{"params": parameters, "lr": rate} for parameters, rate in trained if parameters]
     optimizer = torch.optim.Adam(groups)
     loss, steps = math.inf, 0
     while steps < _OVERFIT_STEPS and loss > _OVERFIT_LOSS:
         value = forgery_loss(logits(), labels, label_smoothing=0)
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
+        torch.nn.utils.clip_grad_norm_([p for parameters, _ in trained for p in parameters], 1.0)
         optimizer.step()
         loss, steps = float(value.detach()), steps + 1
     return loss, steps
@@ -314,17 +276,13 @@ def check_signal(
     leave them at chance, as they must where train and val share nothing.
 
     Args:
-        train: Features (N, F) and labels (N,), of both classes.
-        val: Likewise.
-        num_val_videos: Real and fake videos among the latter: crops of one video are alike.
+        train, val: Features (N, F) and labels (N,), of both classes.
+        num_val_videos: Real and fake videos of val: crops of one video are alike.
         seed: Of the permutations.
     """
-    features, labels = train
-    rng = np.random.default_rng(seed)
-    auc = _auc_of_simple_classifier(features, labels, *val)
-    control, *others = (
-        _auc_of_simple_classifier(features, rng.permutation(labels), *val) for _ in range(1 + _NUM_OTHERS)
-    )
+    (features, labels), rng = train, np.random.default_rng(seed)
+    permuted = [rng.permutation(labels) for _ in range(1 + _NUM_OTHERS)]
+    auc, control, *others = (_simple_auc(features, one, *val) for one in (labels, *permuted))
     num_reals, num_fakes = num_val_videos
     error = math.sqrt((num_fakes + num_reals + 1) / (12 * num_fakes * num_reals))
     # Where the classes are far apart, meaningless labels rank whole classes, one way or the other, and
@@ -348,7 +306,7 @@ def check_signal(
     )
 
 
-def _auc_of_simple_classifier(
+def _simple_auc(
     features: np.ndarray, labels: np.ndarray, val_features: np.ndarray, val_labels: np.ndarray
 ) -> float:
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))

@@ -31,13 +31,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Epochs that share an optimizer.
-
-    Attributes:
-        name: ``head`` or the finetune mode.
-        first, last: Its epochs.
-        parts: What is trained: the head first, then blocks from the top down.
-    """
+    """Epochs that share an optimizer; the head is the first part, then come blocks from the top."""
 
     name: str
     first: int
@@ -67,12 +61,7 @@ def make_stages(model: Any, config: TrainingConfig) -> list[Stage]:
 
 
 def is_out_of_patience(history: Sequence[EpochRecord], patience: int) -> bool:
-    """Return whether fine-tuning has run for ``patience`` epochs without a better validation AUC.
-
-    Args:
-        history: Records of all epochs so far.
-        patience: In epochs; 0 is endless.
-    """
+    """Return whether fine-tuning has run ``patience`` epochs, 0 being endless, without a better AUC."""
     aucs = [record.val_video_auc for record in history if record.stage != _HEAD]
     if not patience or not aucs:
         return False

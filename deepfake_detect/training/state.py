@@ -26,14 +26,10 @@ class EpochProgress:
     """What a process has done of the current epoch.
 
     Attributes:
-        losses: Of its steps.
         num_batches: Batches, unreadable ones included.
-        num_images: Crops (sequences).
-        num_correct: Of these, correct at 0.5.
-        num_fake: Of these, fake.
+        num_images, num_correct, num_fake: Crops (sequences), those correct at 0.5, and fakes.
         unreadable: Rows of crops that could not be read.
-        seconds: Time spent.
-        loading_seconds: Of this, waiting for crops.
+        seconds, loading_seconds: Time spent, and of this, waiting for crops.
     """
 
     losses: list[float] = field(default_factory=list)

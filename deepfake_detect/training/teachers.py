@@ -24,13 +24,8 @@ class Teachers:
 
     Args:
         paths: Detector files of single crops, one or more.
-        preprocessing: Size and normalization of the images, the student's.
-        geometry: How the student's crops are cut.
+        preprocessing, geometry: Of the student's crops.
         device: Where to run.
-
-    Attributes:
-        facts: Name, version and SHA-256 of each.
-        trainings: ``DetectorConfig.training`` of each.
 
     Raises:
         CheckpointError: A file cannot be read.
@@ -84,18 +79,14 @@ class Teachers:
         return images.contiguous(memory_format=torch.channels_last)
 
     def check_unseen(self, digests: Sequence[str]) -> None:
-        """Check that no teacher was trained on validation videos, which select the student's epoch.
-
-        Args:
-            digests: Of the validation videos, see :mod:`data.video_digests`.
+        """Check that no teacher was trained on validation videos (digests as of :mod:`data.video_digests`),
+        which select the student's epoch.
 
         Raises:
             OptionError: One was.
         """
         for fact, training in zip(self.facts, self.trainings, strict=True):
             if shared := set(digests) & training.digests("train"):
-                raise OptionError(
-                    "teachers",
-                    f"{fact.name} {fact.version} was trained on {len(shared):,} validation videos",
-                    "pass detectors that were trained on this training split",
-                )
+                cause = f"{fact.name} {fact.version} was trained on {len(shared):,} validation videos"
+                remedy = "pass detectors that were trained on this training split"
+                raise OptionError("teachers", cause, remedy)

@@ -95,23 +95,14 @@ def warn_unreadable(run: Run, rows: Manifest, own: Iterable[int], purpose: str) 
 
 
 def check_readable(run: Run, num_read: int, purpose: str) -> None:
-    """Check that a crop could be read.
-
-    Raises:
-        ManifestError: None could.
-    """
+    """Raise ``ManifestError`` where no crop could be read."""
     if not num_read:
         raise ManifestError(run.config.manifest, f"none of its {purpose} crops can be read", _EXTRACT_AGAIN)
 
 
 def check_both_classes(run: Run, labels: np.ndarray, crops: str) -> None:
-    """Check that crops of both classes could be read.
-
-    Raises:
-        ManifestError: No crop of a class could.
-    """
+    """Raise ``ManifestError`` where no crop of a class could be read."""
     for label, word in ((REAL, "real"), (FAKE, "fake")):
         if not (labels == label).any():
-            raise ManifestError(
-                run.config.manifest, f"no {word} one of the {crops} can be read", _EXTRACT_AGAIN
-            )
+            cause = f"no {word} one of the {crops} can be read"
+            raise ManifestError(run.config.manifest, cause, _EXTRACT_AGAIN)
