@@ -117,6 +117,8 @@ def safetensors_parts(data: bytes | memoryview) -> tuple[dict[str, str], tuple[b
     if not 8 < end <= min(len(data), _LARGEST_HEADER):
         raise ValueError("its header is cut off")
     header = json.loads(bytes(data[8:end]))
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a mapping")
     metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
     return metadata, (json.dumps(header, sort_keys=True).encode(), memoryview(data)[end:])
 

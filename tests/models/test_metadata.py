@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -53,11 +54,9 @@ def write_onnx(source: Path, path: Path, change: Callable[[dict[str, Any]], None
 
 def write_xml(source: Path, path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """Write a file of OpenVINO's kind with the metadata of an ONNX file, and no network."""
-    from xml.sax.saxutils import quoteattr
-
     metadata = changed(read_bytes(source, kind="ONNX").metadata, change)
     metadata.pop(CHECKSUM_KEY, None)
-    entries = "".join(f"<{key} value={quoteattr(value)} />" for key, value in metadata.items())
+    entries = "".join(f'<{key} value="{html.escape(value)}" />' for key, value in metadata.items())
     section = f"<rt_info>\n<deepfake_detect>{entries}</deepfake_detect>\n</rt_info>"
     path.write_text(f'<?xml version="1.0"?>\n<net name="n">\n<layers>\n</layers>\n{section}\n</net>\n')
     path.with_suffix(".bin").write_bytes(bytes(range(200)))
