@@ -10,7 +10,7 @@ cross       cross_blend: another person's face blended in
 blends      the words for both, as options take them
 blended_crops  both made while training reads crops
 blend_set   both written as files with a manifest
-sheet       a contact sheet of what training sees
+batch_sheet  a contact sheet of what training sees
 
 Training makes blends in the processes that read crops, one at a time, between reading and augmentation;
 so there is one implementation, for one image.

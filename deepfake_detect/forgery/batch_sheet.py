@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
 from deepfake_detect.data.augmented import augmented_sheet
-from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.crops import read_crop
+from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.options import BatchSheetOptions
-from deepfake_detect.data.sheets import save_image
+from deepfake_detect.data.sheets import contact_sheet, save_image
+from deepfake_detect.data.transforms import TrainingAugmentation, resize_square
+from deepfake_detect.errors import ManifestError
+from deepfake_detect.forgery.blended_crops import Blender, relative_landmarks
 from deepfake_detect.forgery.blends import parse_blends
+from deepfake_detect.records import REAL
 
-
-class _SheetArguments(TypedDict):
-    augmentation: str
-    image_size: int
-    num_crops: int
-    num_times: int
-    seed: int
+_OVERSAMPLING = 8  # more reals than are shown: some have no face, and cross needs other people
 
 
 def save_batch_sheet(
@@ -66,21 +64,46 @@ def save_batch_sheet(
         (1988, 1828, 3)
     """
     options = BatchSheetOptions(augmentation, forgery, split, where, num_crops, num_times, image_size, seed)
-    blends = parse_blends(options.forgery) if options.forgery else None
     rows = read_manifest(manifest)
     rows = (rows if options.where is None else rows.where(options.where)).split(options.split)
-    arguments: _SheetArguments = {
-        "augmentation": options.augmentation,
-        "image_size": options.image_size,
-        "num_crops": options.num_crops,
-        "num_times": options.num_times,
-        "seed": options.seed,
-    }
-    if blends is not None:
-        from deepfake_detect.forgery.sheet import blended_sheet
-
-        sheet = blended_sheet(rows, blends, **arguments)
+    if options.forgery:
+        sheet = _blended_sheet(rows, options.forgery, options)
     else:
-        sheet = augmented_sheet(rows, **arguments)
+        sheet = augmented_sheet(
+            rows,
+            augmentation=options.augmentation,
+            image_size=options.image_size,
+            num_crops=options.num_crops,
+            num_times=options.num_times,
+            seed=options.seed,
+        )
     save_image(Path(out), sheet)
     return sheet
+
+
+def _blended_sheet(rows: Manifest, forgery: str, options: BatchSheetOptions) -> np.ndarray:
+    """Return a sheet with a row per real: as stored, then pairs of it and a fake made from it."""
+    words, rng = parse_blends(forgery), np.random.default_rng(options.seed)
+    reals = rows.where(f"label = {REAL}")
+    some = reals.sample_videos(options.num_crops * _OVERSAMPLING, seed=options.seed)
+    blender = Blender(some, relative_landmarks(some), words)
+    if not len(blender.rows):
+        raise ManifestError(rows.path, "has no real crop with a face in it", "choose another split")
+    augment = TrainingAugmentation(options.augmentation, options.image_size)
+    paths = some.columns(["path"])["path"]
+    images: list[np.ndarray] = []
+    captions: list[str] = []
+    for row in rng.permutation(blender.rows)[: options.num_crops].tolist():
+        path = some.root / paths[row].as_py()
+        crop = read_crop(path)
+        images.append(resize_square(crop, options.image_size))
+        captions.append("stored")
+        for _ in range(options.num_times):
+            forged, augment_seed = blender.make(row, crop, rng), int(rng.integers(2**32))
+            if forged is None:
+                raise ManifestError(path, "cannot be blended", "choose another `seed`")
+            for side, word in ((forged.pair.real, "real"), (forged.pair.blended, forged.method)):
+                augment.reseed(augment_seed)
+                images.append(augment(side))
+                captions.append(word)
+    return contact_sheet(images, captions, num_columns=1 + 2 * options.num_times, side=options.image_size)

@@ -145,7 +145,12 @@ def write_blends(
                     progress.advance(task)
         if not written:
             raise ManifestError(rows.path, "has no real crop with a face in it", "extract faces of reals")
-        save_image(out / SHEET_NAME, _sheet(shown))
+        images: list[np.ndarray] = []
+        for pair in shown:
+            mask = np.repeat((pair.mask * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+            images += [pair.real, pair.blended, mask]
+        captions = ["real", "fake", "mask"] * len(shown)
+        save_image(out / SHEET_NAME, contact_sheet(images, captions, num_columns=12, side=_SHEET_SIDE))
         write_manifest(out / MANIFEST_NAME, rows_to_table(written), geometry=rows.geometry, codec=_CODEC)
     return read_manifest(out)
 
@@ -186,13 +191,3 @@ def _written(real: dict[str, Any], name: str, forgery: Forgery, out: Path) -> li
             temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
         rows.append({**real, **about, "path": path})
     return rows
-
-
-def _sheet(pairs: Sequence[SelfBlendPair]) -> np.ndarray:
-    """Return a sheet of reals, fakes and masks side by side, four triples per row."""
-    images, captions = [], []
-    for pair in pairs:
-        mask = np.repeat((pair.mask * 255).round().astype(np.uint8)[..., None], 3, axis=2)
-        images += [pair.real, pair.blended, mask]
-        captions += ["real", "fake", "mask"]
-    return contact_sheet(images, captions, num_columns=12, side=_SHEET_SIDE)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -57,11 +56,6 @@ def relative_landmarks(
 
     Rows of an extraction have them; in other crops the library's own detector looks for the face.
 
-    Args:
-        rows: Of a manifest.
-        device: Where the detector runs.
-        show_progress: Whether to show a progress bar.
-
     Returns:
         float32 (N, 5, 2) in units of the crop's width and height, 0 to 1 inside it; NaN where there is
         no face or no readable crop, and for fakes.
@@ -72,7 +66,8 @@ def relative_landmarks(
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("landmarks", total=num_reals, note="")
         unknown = []
-        for number, row in enumerate(_each(columns)):
+        batches = columns.to_batches(max_chunksize=10_000)
+        for number, row in enumerate(row for batch in batches for row in batch.to_pylist()):
             if row["label"] != REAL:
                 continue
             points = crop_landmarks(row, crop_size=_UNIT, geometry=rows.geometry)
@@ -90,11 +85,6 @@ def relative_landmarks(
                 landmarks[number] = (found + 0.5) / (width, height)
             progress.advance(task)
     return landmarks
-
-
-def _each(columns: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in columns.to_batches(max_chunksize=10_000):
-        yield from batch.to_pylist()
 
 
 def _readable(
@@ -148,7 +138,13 @@ class Blender:
         self._paths, self._root, self._words = columns["path"], rows.root, tuple(words)
         self._names, self._people = columns["target_id"], identity_codes(columns["person"])
         self._landmarks, self._poses = landmarks, normalized_landmarks(landmarks)
-        can_be_blended = _can_be_blended(landmarks) & (columns["label"].to_numpy() == REAL)
+        # Of a known face, large enough, and centered inside the crop.
+        is_known = np.isfinite(landmarks).all((1, 2))
+        outlines = face_outlines(np.where(is_known[:, None, None], landmarks, 0))
+        low, high = outlines.min(1), outlines.max(1)
+        center = (low + high) / 2
+        can_be_blended = is_known & ((center > 0) & (center < 1) & (high - low > _MIN_EXTENT)).all(1)
+        can_be_blended &= columns["label"].to_numpy() == REAL
         if "cross" in words:
             # Only of a known person it is certain that another face is another person's.
             can_be_blended &= self._people != NO_IDENTITY
@@ -174,8 +170,7 @@ class Blender:
             can be read.
         """
         word = self._words[rng.integers(len(self._words))]
-        partners = [row] if word == "sbi" else self._partners(row, rng)
-        for other in partners:
+        for other in [row] if word == "sbi" else self._partners(row, rng):
             try:
                 forgery = self._blend(row, image, other, rng)
             except (ManifestError, ImageError, OptionError):
@@ -206,24 +201,8 @@ class Blender:
         return shuffled
 
 
-def _can_be_blended(landmarks: np.ndarray) -> np.ndarray:
-    """Return for each face (N, 5, 2) whether it is known, large enough, and centered inside the crop."""
-    is_known: np.ndarray = np.isfinite(landmarks).all((1, 2))
-    outlines = face_outlines(np.where(is_known[:, None, None], landmarks, 0))
-    low, high = outlines.min(1), outlines.max(1)
-    centers = (low + high) / 2
-    is_inside = ((centers > 0) & (centers < 1)).all(1)
-    can: np.ndarray = is_known & is_inside & ((high - low) > _MIN_EXTENT).all(1)
-    return can
-
-
 class BlendedCrops(Dataset[tuple[CropItem, ...]]):
-    """Map-style dataset of a manifest's crops and of blends; an item is a tuple of one or two.
-
-    Args:
-        crops: Of the manifest.
-        blender: For the same rows.
-    """
+    """Map-style dataset of a manifest's crops and of blends of its rows; an item is a tuple of one or two."""
 
     def __init__(self, crops: CropDataset, blender: Blender) -> None:
         self._crops, self._blender = crops, blender
@@ -245,12 +224,7 @@ class BlendedCrops(Dataset[tuple[CropItem, ...]]):
 
 
 class RealsAndBlends(Dataset[tuple[CropItem, ...]]):
-    """The real of each pair, then the blend of each, always the same, for the sanity checks.
-
-    Args:
-        blended: Makes them.
-        rows: Reals of its manifest that can be blended.
-    """
+    """The real of each pair, then the blend of each, always the same, for the sanity checks."""
 
     def __init__(self, blended: BlendedCrops, rows: np.ndarray) -> None:
         self._blended, self._rows = blended, rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from deepfake_detect.errors import OptionError
 
@@ -12,6 +12,21 @@ Changed = Literal["source", "target", "either"]
 Blending = Literal["alpha", "poisson"]
 
 _Range = tuple[float, float]
+_LIMITS: dict[str, _Range] = {
+    "mask_side": (32, 1024),
+    "elastic_alpha": (0, 1000),
+    "elastic_sigma": (1, 100),
+    "mask_kernel": (1, 99),
+    "mask_sigma": (0.1, 1000),
+    **dict.fromkeys(("rgb_shift", "saturation_shift", "value_shift"), (0, 255)),
+    "hue_shift": (0, 90),
+    **dict.fromkeys(("rgb_shift_probability", "brightness_limit", "contrast_limit"), (0, 1)),
+    **dict.fromkeys(("translate_x", "translate_y"), (0, 0.5)),
+    "sharpen_alpha": (0, 1),
+    "sharpen_lightness": (0, 4),
+    "scale": (0.5, 2),
+    "color_transfer": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -37,14 +52,10 @@ class MaskConfig:
     blend_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        _check_finite(self)
-        _check_range(self, "mask_side", 32, 1024)
-        _check_from_to(self, "elastic_alpha", 0.0, 1000.0)
-        _check_from_to(self, "elastic_sigma", 1.0, 100.0)
-        _check_range(self, "mask_kernel", 1, 99)
+        for field in fields(self):
+            _check_limits(field.name, getattr(self, field.name))
         if not all(width % 2 for width in self.mask_kernel):
             raise OptionError("mask_kernel", f"is {self.mask_kernel}", "must be odd")
-        _check_range(self, "mask_sigma", 0.1, 1000.0)
         if not self.blend_ratios or not all(0 < ratio <= 1 for ratio in self.blend_ratios):
             raise OptionError("blend_ratios", f"is {self.blend_ratios}", "must be numbers above 0 to 1")
 
@@ -92,16 +103,6 @@ class SelfBlendConfig(MaskConfig):
         super().__post_init__()
         if self.changed not in get_args(Changed):
             raise OptionError("changed", f"is {self.changed!r}", "must be source, target or either")
-        for name in ("rgb_shift", "saturation_shift", "value_shift"):
-            _check_from_to(self, name, 0.0, 255.0)
-        _check_from_to(self, "hue_shift", 0.0, 90.0)
-        for name in ("rgb_shift_probability", "brightness_limit", "contrast_limit"):
-            _check_from_to(self, name, 0.0, 1.0)
-        for name in ("translate_x", "translate_y"):
-            _check_from_to(self, name, 0.0, 0.5)
-        _check_range(self, "sharpen_alpha", 0.0, 1.0)
-        _check_range(self, "sharpen_lightness", 0.0, 4.0)
-        _check_range(self, "scale", 0.5, 2.0)
         factors = self.downscale_factors
         if not all(isinstance(factor, int) and 2 <= factor <= 8 for factor in factors):
             raise OptionError("downscale_factors", f"is {factors}", "must be integers from 2 to 8")
@@ -125,27 +126,19 @@ class CrossBlendConfig(MaskConfig):
         super().__post_init__()
         if self.blending not in get_args(Blending):
             raise OptionError("blending", f"is {self.blending!r}", "must be alpha or poisson")
-        _check_from_to(self, "color_transfer", 0.0, 1.0)
 
 
-def _check_finite(config: MaskConfig) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise OptionError(field.name, f"is {value}", "must be finite")
-
-
-def _check_from_to(config: MaskConfig, name: str, low: float, high: float) -> None:
-    value = getattr(config, name)
-    if not low <= value <= high:
-        raise OptionError(name, f"is {value}", f"must be {low:g} to {high:g}")
-
-
-def _check_range(config: MaskConfig, name: str, low: float, high: float) -> None:
-    value = getattr(config, name)
-    if len(value) != 2 or not low <= value[0] <= value[1] <= high:
-        raise OptionError(name, f"is {value}", f"must be a range within {low:g} to {high:g}")
+def _check_limits(name: str, value: Any) -> None:
+    """Check a number, or both ends of a range."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+        raise OptionError(name, f"is {value}", "must be finite")
+    if name not in _LIMITS:
+        return
+    low, high = _LIMITS[name]
+    if isinstance(value, tuple) and len(value) != 2 or not low <= numbers[0] <= numbers[-1] <= high:
+        kind = "a range within " if isinstance(value, tuple) else ""
+        raise OptionError(name, f"is {value}", f"must be {kind}{low:g} to {high:g}")
 
 
 PAPER = SelfBlendConfig(changed="either")

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.faces.crops import best_similarity
 from deepfake_detect.forgery.config import CrossBlendConfig
-from deepfake_detect.forgery.inputs import as_generator, check_outlines, checked_crop
-from deepfake_detect.forgery.landmarks import check_landmarks, face_polygon, similarity_between
+from deepfake_detect.forgery.inputs import as_generator, check_outline, checked_crop
+from deepfake_detect.forgery.landmarks import check_landmarks, face_polygon
 from deepfake_detect.forgery.masks import make_mask
 from deepfake_detect.forgery.single import mix
 
@@ -69,11 +70,11 @@ def cross_blend(
         )
     height, width = receiving.shape[:2]
     polygon = face_polygon(there)
-    check_outlines(polygon[None], height, width)
-    check_outlines(face_polygon(here)[None], *giving.shape[:2])
+    check_outline(polygon, height, width)
+    check_outline(face_polygon(here), *giving.shape[:2])
     moved = cv2.warpAffine(
         giving,
-        similarity_between(here, there),
+        best_similarity(here, there),
         (width, height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT_101,

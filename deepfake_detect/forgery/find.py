@@ -50,36 +50,25 @@ def find_landmarks(
     if isinstance(images, (str, bytes)) or not hasattr(images, "__iter__"):
         raise ImageError("images", f"is a {type(images).__name__}", "pass RGB crops")
     detector = TorchMtcnnDetector(device=choose_device(device), min_face=_MIN_FACE * _SEARCHED_SIDE)
-    sizes: deque[tuple[int, int]] = deque()
+    sizes: deque[tuple[np.ndarray, np.ndarray]] = deque()  # of crops, and of them as they are searched
     frames = (_with_border(image, number, sizes) for number, image in enumerate(images))
     for faces in detector.detect_each(frames):
         yield _landmarks_of_main(faces, *sizes.popleft())
 
 
-def _searched_size(height: int, width: int) -> tuple[int, int]:
-    scale = _SEARCHED_SIDE / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _border(height: int, width: int) -> int:
-    return round(_BORDER * max(height, width))
-
-
-def _with_border(image: Any, number: int, sizes: deque[tuple[int, int]]) -> np.ndarray:
-    """Return the crop at the searched size inside a border; append its own size to ``sizes``."""
+def _with_border(image: Any, number: int, sizes: deque[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     crop = rgb_uint8(image, subject=f"crop {number}")
-    height, width = crop.shape[:2]
-    sizes.append((height, width))
-    rows, columns = _searched_size(height, width)
-    small = cv2.resize(crop, (columns, rows), interpolation=cv2.INTER_AREA)
-    border = _border(rows, columns)
+    size = np.array(crop.shape[1::-1])
+    searched = np.maximum(1, np.round(size * (_SEARCHED_SIDE / size.max())).astype(int))
+    sizes.append((size, searched))
+    small = cv2.resize(crop, searched.tolist(), interpolation=cv2.INTER_AREA)
+    border = round(_BORDER * int(searched.max()))
     return cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
 
 
-def _landmarks_of_main(faces: Sequence[Face], height: int, width: int) -> np.ndarray | None:
-    """Return the landmarks, in pixels of a crop of this size, of the face it was cut around."""
-    rows, columns = _searched_size(height, width)
-    border, middle = _border(rows, columns), np.array([columns, rows]) / 2
+def _landmarks_of_main(faces: Sequence[Face], size: np.ndarray, searched: np.ndarray) -> np.ndarray | None:
+    """Return the landmarks, in pixels of the crop, of the face it was cut around."""
+    border, middle = round(_BORDER * int(searched.max())), searched / 2
     best, best_merit = None, -np.inf
     for face in faces:
         corner, opposite = face.box_xyxy[:2] - border, face.box_xyxy[2:] - border
@@ -89,6 +78,5 @@ def _landmarks_of_main(faces: Sequence[Face], height: int, width: int) -> np.nda
             best, best_merit = face.landmarks_xy - border, merit
     if best is None:
         return None
-    scale = np.array([width / columns, height / rows])
-    in_crop: np.ndarray = ((best + 0.5) * scale - 0.5).astype(np.float32)
+    in_crop: np.ndarray = ((best + 0.5) * (size / searched) - 0.5).astype(np.float32)
     return in_crop

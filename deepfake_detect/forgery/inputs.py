@@ -9,7 +9,7 @@ import numpy as np
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.images import rgb_uint8
 
-MIN_SIDE = 32
+_MIN_SIDE = 32  # a blend needs an inside and an edge
 _MIN_SIZE, _MAX_SIZE = 0.05, 20.0  # of a face, relative to the image
 
 
@@ -21,20 +21,12 @@ def checked_crop(image: Any, *, subject: str = "image") -> np.ndarray:
             below 32 pixels.
     """
     crop = rgb_uint8(image, subject=subject)
-    check_sides(crop.shape[0], crop.shape[1], subject=subject)
-    return crop
-
-
-def check_sides(height: int, width: int, *, subject: str) -> None:
-    """Check that an image is large enough for a blend to have an inside and an edge.
-
-    Raises:
-        ImageError: A side is below 32 pixels.
-    """
-    if min(height, width) < MIN_SIDE:
+    height, width = crop.shape[:2]
+    if min(height, width) < _MIN_SIDE:
         raise ImageError(
-            subject, f"is {width} x {height} pixels", f"must be {MIN_SIDE} pixels or more on each side"
+            subject, f"is {width} x {height} pixels", f"must be {_MIN_SIDE} pixels or more on each side"
         )
+    return crop
 
 
 def as_generator(rng: np.random.Generator | int) -> np.random.Generator:
@@ -50,27 +42,25 @@ def as_generator(rng: np.random.Generator | int) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def check_outlines(outlines_xy: np.ndarray, height: int, width: int) -> None:
-    """Check that faces (N, P, 2) are centered inside an image of this size, and neither tiny nor huge.
+def check_outline(outline_xy: np.ndarray, height: int, width: int) -> None:
+    """Check that a face (P, 2) is centered inside an image of this size, and neither tiny nor huge.
 
     Raises:
-        OptionError: One is; the message names it.
+        OptionError: It is not.
     """
-    centers = (outlines_xy.min(1) + outlines_xy.max(1)) / 2
-    extents = np.ptp(outlines_xy, axis=1) / max(height, width)
-    sizes = np.where(extents.max(1) > _MAX_SIZE, extents.max(1), extents.min(1))
-    for number in np.flatnonzero((sizes < _MIN_SIZE) | (sizes > _MAX_SIZE)):
+    low, high = outline_xy.min(0), outline_xy.max(0)
+    extent = (high - low) / max(height, width)
+    size = extent.max() if extent.max() > _MAX_SIZE else extent.min()
+    if not _MIN_SIZE <= size <= _MAX_SIZE:
         raise OptionError(
-            f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy",
-            f"the face is {100 * sizes[number]:.1f} % of the image's side",
+            "landmarks_xy",
+            f"the face is {100 * size:.1f} % of the image's side",
             f"must be {100 * _MIN_SIZE:.0f} % to {100 * _MAX_SIZE:,.0f} %",
         )
-    outside = ((centers < 0) | (centers > (width - 1, height - 1))).any(1)
-    for number in np.flatnonzero(outside):
-        which = f"landmarks_xy[{number}]" if len(outlines_xy) > 1 else "landmarks_xy"
-        x, y = centers[number].round().astype(int)
+    x, y = (low + high) / 2
+    if not (0 <= x <= width - 1 and 0 <= y <= height - 1):
         raise OptionError(
-            which,
-            f"the face's center ({x}, {y}) is outside of the image of {width} x {height}",
+            "landmarks_xy",
+            f"the face's center ({x:.0f}, {y:.0f}) is outside of the image of {width} x {height}",
             "pass landmarks in pixels of this crop (crop_landmarks converts those of a frame)",
         )

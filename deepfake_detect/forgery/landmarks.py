@@ -28,20 +28,11 @@ _NEAR_SHRINKS, _FAR_GROWS = 0.6, 0.25
 
 
 def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.ndarray:
-    """Return landmarks as float64 (K, 2).
-
-    Args:
-        landmarks_xy: Points in pixels, (K, 2) with K >= 5. They may be outside of the image, like
-            those of a face at its border.
-        subject: Name of the parameter, for errors.
+    """Return landmarks in pixels, (K, 2) with K >= 5, as float64; they may be outside of the image.
 
     Raises:
         OptionError: They are ``None``, of another shape or type, not finite, over a million pixels
-            away, or collapsed to a point or a line.
-
-    Example:
-        >>> check_landmarks([(30, 40), (60, 40), (45, 58), (33, 75), (57, 75)]).shape
-        (5, 2)
+            away, or collapsed to a point or a line; the message names them by ``subject``.
     """
     wanted = "pass (K, 2) numbers in pixels of the image, K >= 5; find_landmarks finds five in a crop"
     if landmarks_xy is None:
@@ -54,11 +45,7 @@ def check_landmarks(landmarks_xy: Any, *, subject: str = "landmarks_xy") -> np.n
 
 
 def check_landmark_batch(landmarks_xy: Any, num_images: int) -> np.ndarray:
-    """Return the landmarks of a batch as float64 (N, K, 2); see :func:`check_landmarks`.
-
-    Raises:
-        OptionError: As there, or they are not those of N images; the message names the image.
-    """
+    """Return those of N images as float64 (N, K, 2); the errors of :func:`check_landmarks` name the image."""
     wanted = f"pass ({num_images}, K, 2) numbers, K >= 5"
     points = _as_numbers(landmarks_xy, "landmarks_xy", wanted)
     if points.ndim != 3 or points.shape[::2] != (num_images, 2) or points.shape[1] < 5:
@@ -99,24 +86,15 @@ def _check_spread(points: np.ndarray, subject: str) -> None:
 def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
     """Return a polygon of forehead, cheeks and chin around each face.
 
-    With more than five landmarks it is all of them: their convex hull is the outline (arXiv:
+    With more than five landmarks (N, K, 2) it is all of them: their convex hull is the outline (arXiv:
     2204.08376). From the five of MTCNN it is estimated. In units of the distance between the center of
     the eyes and the center of the mouth (averaged with the eyes' distance, so that a raised head is not
     too small), it reaches from 0.68 above the eyes to 0.61 below the mouth and 0.97 to either side,
     widest a quarter of the way down. Where the nose is off the center line the head is turned: the
     side it points to becomes narrower, by up to half, and the other slightly wider.
 
-    Args:
-        landmarks_xy: (N, K, 2), K >= 5; five are left eye, right eye, nose, left and right mouth
-            corner, left as seen in the image.
-
     Returns:
         float64 (N, P, 2) points in the same unit; only their convex hull counts.
-
-    Example:
-        >>> five = np.array([[(30.0, 40), (60, 40), (45, 58), (33, 73), (57, 73)]])
-        >>> face_outlines(five)[0].min(0).round(), face_outlines(five)[0].max(0).round()
-        (array([13., 18.]), array([77., 93.]))
     """
     points = np.asarray(landmarks_xy, np.float64)
     if points.shape[1] > NUM_DETECTOR_LANDMARKS:
@@ -127,7 +105,8 @@ def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
     eye_distance, length = (np.maximum(np.linalg.norm(way, axis=1), 1e-6) for way in (across, down))
     size = (eye_distance / _EYE_TO_CENTER + length) / 2
     right, along = across / eye_distance[:, None], down / length[:, None]
-    aside = _cross(nose - eyes, along) / size / _NOSE_LENGTH
+    off = nose - eyes
+    aside = (off[:, 0] * along[:, 1] - off[:, 1] * along[:, 0]) / size / _NOSE_LENGTH  # to the right
     turn = np.clip(aside, -_MAX_TURN, _MAX_TURN)[:, None]
 
     angles = np.linspace(0, 2 * np.pi, _NUM_OUTLINE_POINTS, endpoint=False)[None]
@@ -138,12 +117,6 @@ def face_outlines(landmarks_xy: np.ndarray) -> np.ndarray:
     y = (_WIDEST_AT + reach * np.sin(angles)) * np.sqrt(size * length)[:, None]
     outline: np.ndarray = eyes[:, None] + x[..., None] * right[:, None] + y[..., None] * along[:, None]
     return outline
-
-
-def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return how far the first (N, 2) is to the image's right of the second's direction."""
-    product: np.ndarray = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
-    return product
 
 
 def face_polygon(landmarks_xy: np.ndarray) -> np.ndarray:
@@ -198,19 +171,8 @@ def transform_points(points_xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return moved
 
 
-def similarity_between(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
-    """Return the rotation, scale and shift (2, 3) that best map points (K, 2) to others."""
-    return best_similarity(np.asarray(source_xy, np.float64), np.asarray(target_xy, np.float64))
-
-
 def normalized_landmarks(landmarks_xy: np.ndarray) -> np.ndarray:
-    """Return landmarks without their position and size.
-
-    Args:
-        landmarks_xy: (..., K, 2) in any unit.
-
-    Returns:
-        float64 (..., K, 2) with mean 0 and mean squared distance from it 1.
+    """Return landmarks (..., K, 2) with mean 0 and mean squared distance from it 1.
 
     Example:
         >>> five = np.array([(30.0, 40), (60, 40), (45, 58), (33, 75), (57, 75)])

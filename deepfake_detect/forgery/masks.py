@@ -16,21 +16,16 @@ def make_mask(
 ) -> np.ndarray:
     """Return the weight with which a source is blended in.
 
-    The convex outline is filled, deformed, smoothed twice and multiplied by the blend ratio. An outline
-    that the first smoothing would remove is not eroded; one outside of the image gives a mask of
-    zeros.
-
-    Args:
-        polygon_xy: (P, 2) convex, in pixels of the image; what is outside is cut off.
-        size: Height and width of the image in pixels.
-        config: Its options.
-        rng: Makes all random choices.
+    The convex outline (P, 2) is filled, deformed, smoothed twice and multiplied by the blend ratio. One
+    that the first smoothing would remove is not eroded; one outside of the image gives a mask of zeros.
 
     Returns:
-        float32 (H, W) in [0, 1]; the maximum is one of the blend ratios.
+        float32 (H, W) of ``size``, in [0, 1]; the maximum is one of the blend ratios.
     """
     grid = rng.integers(*config.mask_side, size=2, endpoint=True)
-    first, second = (_odd_width(config, rng) for _ in range(2))
+    narrowest, widest = config.mask_kernel
+    steps = [int(rng.integers((widest - narrowest) // 2, endpoint=True)) for _ in range(2)]
+    first, second = (narrowest + 2 * step for step in steps)  # odd
     # Filled past the border too, so that an outline that crosses it does not seem to end there.
     margin = first // 2 + 2
     deformed = _filled(polygon_xy, size, grid, margin)
@@ -69,8 +64,3 @@ def _deformed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) ->
     x = smooth[:rows] * alpha + np.arange(columns, dtype=np.float32)
     y = smooth[rows:] * alpha + np.arange(rows, dtype=np.float32)[:, None]
     return cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _odd_width(config: MaskConfig, rng: np.random.Generator) -> int:
-    low, high = config.mask_kernel
-    return low + 2 * int(rng.integers((high - low) // 2, endpoint=True))

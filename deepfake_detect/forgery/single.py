@@ -13,7 +13,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.config import PAPER, SelfBlendConfig
-from deepfake_detect.forgery.inputs import as_generator, check_outlines, checked_crop
+from deepfake_detect.forgery.inputs import as_generator, check_outline, checked_crop
 from deepfake_detect.forgery.landmarks import check_landmarks, face_polygon, transform_points
 from deepfake_detect.forgery.masks import make_mask
 
@@ -100,16 +100,15 @@ def self_blend_pair(
         ImageError, OptionError: As :func:`self_blend`.
 
     Example:
-        >>> image = np.random.default_rng(0).integers(256, size=(96, 96, 3), dtype=np.uint8)
         >>> five = [(36, 38), (60, 38), (48, 50), (39, 62), (57, 62)]
-        >>> pair = self_blend_pair(image, five, rng=1)
+        >>> pair = self_blend_pair(np.zeros((96, 96, 3), np.uint8), five, rng=1)
         >>> bool((pair.real == pair.blended)[pair.mask == 0].all())
         True
     """
     crop = checked_crop(image)
     generator = as_generator(rng)
     polygon = face_polygon(check_landmarks(landmarks_xy))
-    check_outlines(polygon[None], *crop.shape[:2])
+    check_outline(polygon, *crop.shape[:2])
     changes_source = config.changed == "source" or (config.changed == "either" and generator.random() < 0.5)
     changed = _change(crop, config, generator)
     source, target = (changed, crop) if changes_source else (crop, changed)
@@ -122,15 +121,7 @@ def self_blend_pair(
 
 
 def mix(target: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the mean of two images, with the mask as the weight of the second.
-
-    Args:
-        target, source: RGB (H, W, 3), values 0 to 255.
-        mask: float32 (H, W) in [0, 1].
-
-    Returns:
-        RGB uint8 (H, W, 3); exactly the target where the mask is 0.
-    """
+    """Return the mean of two RGB uint8 images, with the mask (H, W) as the weight of the second."""
     base = target.astype(np.float32)
     mixed = base + mask[..., None] * (source - base)
     rounded: np.ndarray = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -2,7 +2,6 @@ from .bootstrap import CONFIDENCE as CONFIDENCE
 from .bootstrap import Interval as Interval
 from .bootstrap import bootstrap_differences as bootstrap_differences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
-from .bootstrap import check_resampling as check_resampling
 from .bootstrap import intervals_of as intervals_of
 from .bootstrap import resample_groups as resample_groups
 from .bootstrap import resampled_metrics as resampled_metrics

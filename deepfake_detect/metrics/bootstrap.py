@@ -42,13 +42,6 @@ _FROM_START: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
     "tpr_at_1pct_fpr": lambda counts: ranking.tpr_at_fpr_of(counts, 0.01),
     "tpr_at_5pct_fpr": lambda counts: ranking.tpr_at_fpr_of(counts, 0.05),
 }
-_FROM_VERDICTS: dict[str, Callable[[decisions.Verdicts], np.ndarray]] = {
-    "accuracy": decisions.accuracy_of,
-    "balanced_accuracy": decisions.balanced_accuracy_of,
-    "apcer": decisions.apcer_of,
-    "bpcer": decisions.bpcer_of,
-    "acer": decisions.acer_of,
-}
 
 
 @dataclass(frozen=True)
@@ -184,24 +177,15 @@ def resample_groups(num_groups: int, *, num_resamples: int, seed: int) -> np.nda
         >>> resample_groups(3, num_resamples=2, seed=0).sum(axis=1).tolist()
         [3, 3]
     """
-    check_resampling(num_resamples, seed)
+    if num_resamples < 1:
+        raise OptionError("num_resamples", f"is {num_resamples}", "must be 1 or more, usually 1000")
+    if seed < 0:
+        raise OptionError("seed", f"is {seed}", "must be 0 or more")
     generator = np.random.default_rng(seed)
     resample_counts = np.empty((num_resamples, num_groups), np.uint8)
     for counts in resample_counts:
         counts[:] = np.bincount(generator.integers(num_groups, size=num_groups), minlength=num_groups)
     return resample_counts
-
-
-def check_resampling(num_resamples: int, seed: int) -> None:
-    """Check the options of a bootstrap.
-
-    Raises:
-        OptionError: ``num_resamples`` below 1 or ``seed`` below 0.
-    """
-    if num_resamples < 1:
-        raise OptionError("num_resamples", f"is {num_resamples}", "must be 1 or more, usually 1000")
-    if seed < 0:
-        raise OptionError("seed", f"is {seed}", "must be 0 or more")
 
 
 def resampled_metrics(
@@ -323,7 +307,7 @@ def _portion(
     found = {
         **{name: metric(counts) for name, metric in _FROM_ORDER.items()},
         **{name: metric(start) for name, metric in _FROM_START.items()},
-        **{name: metric(verdicts) for name, metric in _FROM_VERDICTS.items()},
+        **{name: metric(verdicts) for name, metric in decisions.VERDICT_METRICS.items()},
         "log_loss": ratio(sums[:, 4], total),
         "brier": ratio(sums[:, 5], total),
         "ece": probabilities.calibration_error_of(bins[0], bins[1], bins[2]),

@@ -6,12 +6,13 @@ presentation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepfake_detect.metrics.samples import Samples, check_samples, check_threshold, ratio
+from deepfake_detect.metrics.samples import check_samples, check_threshold, ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,27 @@ class Verdicts:
     num_fakes: np.ndarray
     right_reals: np.ndarray
     right_fakes: np.ndarray
+
+    @property
+    def missed(self) -> np.ndarray:
+        """Fraction of the fakes called real."""
+        return ratio(self.num_fakes - self.right_fakes, self.num_fakes)
+
+    @property
+    def false_alarms(self) -> np.ndarray:
+        """Fraction of the reals called fake."""
+        return ratio(self.num_reals - self.right_reals, self.num_reals)
+
+
+VERDICT_METRICS: dict[str, Callable[[Verdicts], np.ndarray]] = {
+    "accuracy": lambda one: ratio(one.right_reals + one.right_fakes, one.num_reals + one.num_fakes),
+    "balanced_accuracy": lambda one: (
+        0.5 * (ratio(one.right_fakes, one.num_fakes) + ratio(one.right_reals, one.num_reals))
+    ),
+    "apcer": lambda one: one.missed,
+    "bpcer": lambda one: one.false_alarms,
+    "acer": lambda one: 0.5 * (one.missed + one.false_alarms),
+}
 
 
 def verdict_columns(labels: np.ndarray, scores: np.ndarray, threshold: float) -> list[np.ndarray]:
@@ -53,7 +75,7 @@ def accuracy(
         >>> accuracy([0, 1, 1, 1], [0.2, 0.5, 0.9, 0.4], threshold=0.5)
         0.75
     """
-    return float(accuracy_of(_verdicts(labels, scores, threshold, weights)))
+    return float(VERDICT_METRICS["accuracy"](_verdicts(labels, scores, threshold, weights)))
 
 
 def balanced_accuracy(
@@ -61,14 +83,11 @@ def balanced_accuracy(
 ) -> float:
     """Return the mean of the two classes' accuracies, which does not depend on their sizes.
 
-    Args:
-        labels, scores, threshold, weights: As for :func:`accuracy`.
+    Args, Raises:
+        As for :func:`accuracy`.
 
     Returns:
         0 to 1, 0.5 for a constant score, or NaN when one class is absent.
-
-    Raises:
-        OptionError: As for :func:`accuracy`.
 
     Source: Brodersen et al., "The balanced accuracy and its posterior distribution", ICPR 2010.
 
@@ -76,7 +95,7 @@ def balanced_accuracy(
         >>> balanced_accuracy([0, 1, 1, 1], [0.2, 0.5, 0.9, 0.9], threshold=0.6)
         0.8333333333333333
     """
-    return float(balanced_accuracy_of(_verdicts(labels, scores, threshold, weights)))
+    return float(VERDICT_METRICS["balanced_accuracy"](_verdicts(labels, scores, threshold, weights)))
 
 
 def apcer(
@@ -87,14 +106,11 @@ def apcer(
     The standard measures each kind of attack separately and reports the worst. Pass one method's fakes
     at a time for that; over several methods the rate is that of their mixture.
 
-    Args:
-        labels, scores, threshold, weights: As for :func:`accuracy`.
+    Args, Raises:
+        As for :func:`accuracy`.
 
     Returns:
         0 to 1, or NaN without a fake.
-
-    Raises:
-        OptionError: As for :func:`accuracy`.
 
     Source: ISO/IEC 30107-3, biometric presentation attack detection, testing and reporting.
 
@@ -102,7 +118,7 @@ def apcer(
         >>> apcer([0, 1, 1, 1, 1], [0.2, 0.1, 0.9, 0.9, 0.9], threshold=0.5)
         0.25
     """
-    return float(apcer_of(_verdicts(labels, scores, threshold, weights)))
+    return float(VERDICT_METRICS["apcer"](_verdicts(labels, scores, threshold, weights)))
 
 
 def bpcer(
@@ -110,14 +126,11 @@ def bpcer(
 ) -> float:
     """Return the bona fide presentation classification error rate: the fraction of reals called fake.
 
-    Args:
-        labels, scores, threshold, weights: As for :func:`accuracy`.
+    Args, Raises:
+        As for :func:`accuracy`.
 
     Returns:
         0 to 1, or NaN without a real.
-
-    Raises:
-        OptionError: As for :func:`accuracy`.
 
     Source: ISO/IEC 30107-3.
 
@@ -125,7 +138,7 @@ def bpcer(
         >>> bpcer([0, 0, 1], [0.2, 0.7, 0.9], threshold=0.5)
         0.5
     """
-    return float(bpcer_of(_verdicts(labels, scores, threshold, weights)))
+    return float(VERDICT_METRICS["bpcer"](_verdicts(labels, scores, threshold, weights)))
 
 
 def acer(
@@ -135,14 +148,11 @@ def acer(
 
     It equals 1 - balanced accuracy; many papers report it under this name.
 
-    Args:
-        labels, scores, threshold, weights: As for :func:`accuracy`.
+    Args, Raises:
+        As for :func:`accuracy`.
 
     Returns:
         0 to 1, or NaN when one class is absent.
-
-    Raises:
-        OptionError: As for :func:`accuracy`.
 
     Source: the field's mean of the two rates of ISO/IEC 30107-3.
 
@@ -150,38 +160,10 @@ def acer(
         >>> acer([0, 0, 1, 1], [0.2, 0.7, 0.9, 0.9], threshold=0.5)
         0.25
     """
-    return float(acer_of(_verdicts(labels, scores, threshold, weights)))
-
-
-def accuracy_of(verdicts: Verdicts) -> np.ndarray:
-    """Return :func:`accuracy`, shape (...)."""
-    return ratio(verdicts.right_reals + verdicts.right_fakes, verdicts.num_reals + verdicts.num_fakes)
-
-
-def balanced_accuracy_of(verdicts: Verdicts) -> np.ndarray:
-    """Return :func:`balanced_accuracy`, shape (...)."""
-    of_fakes = ratio(verdicts.right_fakes, verdicts.num_fakes)
-    both: np.ndarray = 0.5 * (of_fakes + ratio(verdicts.right_reals, verdicts.num_reals))
-    return both
-
-
-def apcer_of(verdicts: Verdicts) -> np.ndarray:
-    """Return :func:`apcer`, shape (...)."""
-    return ratio(verdicts.num_fakes - verdicts.right_fakes, verdicts.num_fakes)
-
-
-def bpcer_of(verdicts: Verdicts) -> np.ndarray:
-    """Return :func:`bpcer`, shape (...)."""
-    return ratio(verdicts.num_reals - verdicts.right_reals, verdicts.num_reals)
-
-
-def acer_of(verdicts: Verdicts) -> np.ndarray:
-    """Return :func:`acer`, shape (...)."""
-    mean: np.ndarray = 0.5 * (apcer_of(verdicts) + bpcer_of(verdicts))
-    return mean
+    return float(VERDICT_METRICS["acer"](_verdicts(labels, scores, threshold, weights)))
 
 
 def _verdicts(labels: ArrayLike, scores: ArrayLike, threshold: float, weights: ArrayLike | None) -> Verdicts:
-    samples: Samples = check_samples(labels, scores, weights)
+    samples = check_samples(labels, scores, weights)
     columns = verdict_columns(samples.labels, samples.scores, threshold)
     return Verdicts(*(np.dot(column, samples.weights) for column in columns))

@@ -77,13 +77,16 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucDi
     # Such as two perfect detectors, one of them inverted: so few samples cannot rule out chance.
     unknown = variance < _NO_VARIANCE and abs(difference) > _NO_DIFFERENCE
     half_width = math.nan if unknown else float(ndtri(0.975)) * math.sqrt(variance)
+    p_value = math.nan if unknown else 1.0
+    if variance >= _NO_VARIANCE:
+        p_value = float(2.0 * ndtr(-abs(difference) / math.sqrt(variance)))
     return AucDifference(
         float(areas[0]),
         float(areas[1]),
         difference,
         difference - half_width,
         difference + half_width,
-        math.nan if unknown else _p_value(difference, variance),
+        p_value,
     )
 
 
@@ -97,9 +100,3 @@ def _placements(is_fake: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     below = (among_all[: len(fakes)] - rankdata(fakes)) / len(reals)
     above = 1.0 - (among_all[len(fakes) :] - rankdata(reals)) / len(fakes)
     return below, above
-
-
-def _p_value(difference: float, variance: float) -> float:
-    if variance < _NO_VARIANCE:
-        return 1.0
-    return float(2.0 * ndtr(-abs(difference) / math.sqrt(variance)))

@@ -54,21 +54,17 @@ def log_loss(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None 
         0.6931
     """
     samples = _checked(labels, scores, weights)
-    return _mean(losses(samples.labels, samples.scores), samples.weights)
+    return float(np.average(losses(samples.labels, samples.scores), weights=samples.weights))
 
 
 def brier_score(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the mean squared difference between the probability of fake and the label.
 
-    Args:
-        labels, weights: As for :func:`ranking.roc_curve`.
-        scores: (N,) probabilities of fake, 0 to 1.
+    Args, Raises:
+        As for :func:`log_loss`.
 
     Returns:
         0 to 1, 0.25 for a constant 0.5; defined for a single class too.
-
-    Raises:
-        OptionError: As for :func:`log_loss`.
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", Mon. Weather
     Rev. 78 (1950), for two classes.
@@ -78,7 +74,7 @@ def brier_score(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | No
         0.05
     """
     samples = _checked(labels, scores, weights)
-    return _mean((samples.scores - samples.labels) ** 2, samples.weights)
+    return float(np.average((samples.scores - samples.labels) ** 2, weights=samples.weights))
 
 
 def reliability_bins(
@@ -86,15 +82,11 @@ def reliability_bins(
 ) -> ReliabilityBins:
     """Return how often samples of similar probability are fake.
 
-    Args:
-        labels, weights: As for :func:`ranking.roc_curve`.
-        scores: (N,) probabilities of fake, 0 to 1.
+    Args, Raises:
+        As for :func:`log_loss`.
 
     Returns:
         ``NUM_RELIABILITY_BINS`` bins of equal width.
-
-    Raises:
-        OptionError: As for :func:`log_loss`.
 
     Source: reliability diagram, DeGroot & Fienberg, The Statistician 32 (1983).
 
@@ -117,15 +109,11 @@ def expected_calibration_error(
     It uses the probability of *fake*, so that errors on both sides count, not the probability of the
     predicted class, as for networks of many classes. Few samples raise it by chance.
 
-    Args:
-        labels, weights: As for :func:`ranking.roc_curve`.
-        scores: (N,) probabilities of fake, 0 to 1.
+    Args, Raises:
+        As for :func:`log_loss`.
 
     Returns:
         0 to 1; defined for a single class too.
-
-    Raises:
-        OptionError: As for :func:`log_loss`.
 
     Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI
     2015, with 15 bins as in Guo et al., ICML 2017.
@@ -172,7 +160,3 @@ def _checked(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) ->
     samples = check_samples(labels, scores, weights)
     check_probabilities(samples.scores)
     return samples
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.dot(values, weights) / weights.sum())

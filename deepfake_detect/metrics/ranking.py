@@ -52,22 +52,15 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """False and true positives with the threshold at each distinct score, falling: each (..., B)."""
+    """False and true positives with the threshold at each distinct score, falling: each (..., B).
+
+    ``num_reals`` and ``num_fakes`` (...) are the weights of the classes, also where the scores end early.
+    """
 
     false_positives: np.ndarray
     true_positives: np.ndarray
-
-    @property
-    def num_reals(self) -> np.ndarray:
-        """Weight of the reals (...)."""
-        reals: np.ndarray = self.false_positives[..., -1]
-        return reals
-
-    @property
-    def num_fakes(self) -> np.ndarray:
-        """Weight of the fakes (...)."""
-        fakes: np.ndarray = self.true_positives[..., -1]
-        return fakes
+    num_reals: np.ndarray
+    num_fakes: np.ndarray
 
 
 def rank(samples: Samples) -> Ranking:
@@ -84,7 +77,7 @@ def count(ranking: Ranking, weights: np.ndarray) -> Counts:
     sums = [np.cumsum(of_class, axis=-1) for of_class in (weights - fakes, fakes)]
     if len(ranking.block_ends) < len(ranking.order):
         sums = [np.take(of_class, ranking.block_ends, axis=-1) for of_class in sums]
-    return Counts(*sums)
+    return Counts(*sums, *(of_class[..., -1] for of_class in sums))
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> RocCurve:
@@ -111,12 +104,9 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None
     """
     samples = check_samples(labels, scores, weights)
     ranking = rank(samples)
-    counts = count(ranking, samples.weights[ranking.order])
-    return RocCurve(
-        false_positive_rate=_rates(counts.false_positives),
-        true_positive_rate=_rates(counts.true_positives),
-        thresholds=np.concatenate([[np.inf], samples.scores[ranking.order][ranking.block_ends]]),
-    )
+    false_rate, true_rate = _with_origin(count(ranking, samples.weights[ranking.order]))
+    thresholds = np.append(np.inf, samples.scores[ranking.order][ranking.block_ends])
+    return RocCurve(false_rate, true_rate, thresholds)
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
@@ -124,14 +114,11 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None =
 
     Exact for integer weights, since it is a count of pairs.
 
-    Args:
-        labels, scores, weights: As for :func:`roc_curve`.
+    Args, Raises:
+        As for :func:`roc_curve`.
 
     Returns:
         0 to 1, or NaN when one class is absent.
-
-    Raises:
-        OptionError: As for :func:`roc_curve`.
 
     Source: Hanley & McNeil, Radiology 143 (1982): the area is the Mann-Whitney statistic.
 
@@ -182,15 +169,11 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLik
 
     Unlike the AUC it depends on the fraction of fakes among the samples.
 
-    Args:
-        labels, scores, weights: As for :func:`roc_curve`.
+    Args, Raises:
+        As for :func:`roc_curve`.
 
     Returns:
-        0 to 1, or NaN when one class is absent (without a real, precision is always
-        1).
-
-    Raises:
-        OptionError: As for :func:`roc_curve`.
+        0 to 1, or NaN when one class is absent (without a real, precision is always 1).
 
     Source: sum over n of (R_n - R_{n-1}) P_n, as in scikit-learn's ``average_precision_score``.
 
@@ -207,14 +190,11 @@ def equal_error_rate(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike
     Where no threshold makes them equal, the ROC curve is interpolated linearly between the two
     neighboring points.
 
-    Args:
-        labels, scores, weights: As for :func:`roc_curve`.
+    Args, Raises:
+        As for :func:`roc_curve`.
 
     Returns:
         0 to 1, or NaN when one class is absent.
-
-    Raises:
-        OptionError: As for :func:`roc_curve`.
 
     Source: the crossing of the ROC curve with TPR = 1 - FPR, as in ISO/IEC 19795-1.
 
@@ -313,34 +293,14 @@ def tpr_at_fpr_of(counts: Counts, max_fpr: float) -> np.ndarray:
     return np.where(undefined, np.nan, best)
 
 
-@dataclass(frozen=True, eq=False)
-class _Start(Counts):
-    """The first counts of a curve, with the total weights of the whole curve."""
-
-    all_reals: np.ndarray
-    all_fakes: np.ndarray
-
-    @property
-    def num_reals(self) -> np.ndarray:
-        return self.all_reals
-
-    @property
-    def num_fakes(self) -> np.ndarray:
-        return self.all_fakes
-
-
 def up_to(counts: Counts, max_fpr: float) -> Counts:
     """Drop the points beyond a false positive rate in every resample, except one past it."""
     limit = max_fpr * (1.0 + _ROUNDING) * counts.num_reals
     # False positives only rise, so the resample that stays below the limit longest sets the cut.
     num_inside = int(np.count_nonzero(counts.false_positives <= limit[..., None], axis=-1).max())
     stop = min(num_inside + 1, counts.false_positives.shape[-1])
-    return _Start(
-        counts.false_positives[..., :stop],
-        counts.true_positives[..., :stop],
-        counts.num_reals,
-        counts.num_fakes,
-    )
+    starts = counts.false_positives[..., :stop], counts.true_positives[..., :stop]
+    return Counts(*starts, counts.num_reals, counts.num_fakes)
 
 
 def _with_origin(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
@@ -355,11 +315,6 @@ def _with_origin(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
         np.divide(positives, whole[..., None], out=points[..., 1:])
         rates.append(points)
     return rates[0], rates[1]
-
-
-def _rates(counts: np.ndarray) -> np.ndarray:
-    points = np.concatenate([[0.0], counts])
-    return points / counts[-1] if counts[-1] > 0 else np.full(len(points), np.nan)
 
 
 def _checked_counts(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> Counts:

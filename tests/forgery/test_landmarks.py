@@ -6,13 +6,13 @@ import pytest
 
 from deepfake_detect.errors import ImageError, OptionError
 from deepfake_detect.faces import crop_face
+from deepfake_detect.faces.crops import best_similarity
 from deepfake_detect.forgery import crop_landmarks, find_landmarks, nearest_landmarks
 from deepfake_detect.forgery.landmarks import (
     check_landmark_batch,
     check_landmarks,
     face_polygon,
     normalized_landmarks,
-    similarity_between,
     transform_points,
 )
 from deepfake_detect.records import CropGeometry, Face
@@ -140,7 +140,7 @@ def test_the_nearest_are_those_of_the_slow_twin(five: np.ndarray) -> None:
 
 def test_the_best_similarity_undoes_a_move(five: np.ndarray) -> None:
     matrix = np.array([(0.0, -2.0, 5.0), (2.0, 0.0, -7.0)])
-    np.testing.assert_allclose(similarity_between(five, transform_points(five, matrix)), matrix, atol=1e-9)
+    np.testing.assert_allclose(best_similarity(five, transform_points(five, matrix)), matrix, atol=1e-9)
 
 
 def test_the_detector_finds_the_face_a_crop_was_cut_around(crop: np.ndarray, five: np.ndarray) -> None:
