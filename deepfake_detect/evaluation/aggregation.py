@@ -79,7 +79,10 @@ def most_suspicious_track(faces: ClipFaces) -> tuple[float, int | None]:
 
 
 def mean(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean over all faces of all people, the common protocol of papers."""
+    """Return the mean over all faces of all people, the common protocol of papers.
+
+    One forged person among several real ones is diluted.
+    """
     return _exact_mean(faces.probabilities), None
 
 
@@ -95,7 +98,7 @@ def longest_track(faces: ClipFaces) -> tuple[float, int | None]:
 
 
 def frame_maxima(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean over frames of the most suspicious face of each, as for self-blended images."""
+    """Return the mean over frames of the most suspicious face of each; several real people raise it."""
     if faces.frame_indices is None:
         raise OptionError(
             "aggregation_rule", "is frame_maxima, which needs the frame of each face", "pass `frame_indices`"
@@ -119,7 +122,7 @@ def trimmed_mean(faces: ClipFaces) -> tuple[float, int | None]:
 
 
 def confident(faces: ClipFaces) -> tuple[float, int | None]:
-    """Return the mean of the confident faces if there are enough of one kind, else of all.
+    """Return the mean of the confident faces if there are enough of one kind, else of all (DFDC's winner).
 
     Confident fakes (above 0.8) count if they are more than 11 and more than 1 in 2.5; confident reals
     (below 0.2) if they are more than 9 in 10.
@@ -173,18 +176,7 @@ AGGREGATION_RULES: Registry[AggregationRule] = Registry(
         LEARNED_RULE: logistic,
     },
 )
-"""The aggregation rules by name.
-
-``most_suspicious_track``: the most suspicious person, ignoring brief false detections (default).
-``mean``: all faces with equal weight; one forged person among several real ones is diluted.
-``median``: as ``mean``, and robust against outlier frames.
-``longest_track``: the most visible person, for clips about one person.
-``frame_maxima``: the most suspicious face of each frame; several real people raise it.
-``top_k_mean``: the most suspicious quarter of the faces.
-``trimmed_mean``: the mean without the highest and lowest tenth.
-``confident``: the DFDC winner's rule: the confident faces, if there are enough of one kind.
-``logistic``: learned from four of the above on validation; needs the detector's weights.
-"""
+"""The aggregation rules by name; ``most_suspicious_track`` is the default."""
 
 _TRACK_RULES = {"most_suspicious_track", "longest_track", LEARNED_RULE}
 
@@ -292,18 +284,16 @@ def frames_interval(faces: ClipFaces, rule: str, *, seed: int = 0) -> tuple[floa
         return None
     members = [np.flatnonzero(of_face == number) for number in range(len(frames))]
     resamples = np.random.default_rng(seed).integers(len(frames), size=(_NUM_RESAMPLES, len(frames)))
-    values = [_resampled(faces, rule, [members[frame] for frame in chosen]) for chosen in resamples]
+    values = []
+    for resample in resamples:  # a repeated frame counts as several
+        chosen = np.concatenate([members[frame] for frame in resample])
+        numbers = np.repeat(np.arange(len(frames)), [len(members[frame]) for frame in resample])
+        track_ids, probabilities = faces.track_ids[chosen], faces.probabilities[chosen]
+        tracks = _summarize_tracks(track_ids, probabilities)
+        clip = ClipFaces(probabilities, numbers, tracks, faces.weights, track_ids)
+        values.append(AGGREGATION_RULES[rule](clip)[0])
     low, high = np.percentile(values, (2.5, 97.5)).tolist()
     return low, high
-
-
-def _resampled(faces: ClipFaces, rule: str, members: list[np.ndarray]) -> float:
-    """Return the probability of a clip of some frames; a repeated frame counts as several."""
-    chosen = np.concatenate(members)
-    frames = np.repeat(np.arange(len(members)), [len(of_frame) for of_frame in members])
-    tracks = _summarize_tracks(faces.track_ids[chosen], faces.probabilities[chosen])
-    clip = ClipFaces(faces.probabilities[chosen], frames, tracks, faces.weights, faces.track_ids[chosen])
-    return AGGREGATION_RULES[rule](clip)[0]
 
 
 def check_rule(rule: str, plugins: Sequence[PluginPart] = ()) -> None:
@@ -340,7 +330,24 @@ def clip_faces(
     Args, Raises:
         As for :func:`aggregate_clip`.
     """
-    ids, values = _check_faces(track_ids, probabilities)
+    ids, values = np.asarray(track_ids), np.asarray(probabilities, dtype=np.float64)
+    if ids.ndim != 1 or values.shape != ids.shape:
+        raise OptionError(
+            "track_ids",
+            f"have shape {ids.shape}, probabilities {values.shape}",
+            "pass two arrays (N,), one track and one probability per face",
+        )
+    if len(ids) == 0:
+        raise OptionError(
+            "probabilities", "are empty, and a clip without a face has no probability", "report no_face"
+        )
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise OptionError("track_ids", f"are {ids.dtype}", "must be integers")
+    # Written so that NaN fails too.
+    if not ((values >= 0.0) & (values <= 1.0)).all():
+        raise OptionError(
+            "probabilities", "are NaN or outside 0 to 1", "pass the sigmoid of the detector's logits"
+        )
     frames = None if frame_indices is None else np.asarray(frame_indices)
     if frames is not None and frames.shape != ids.shape:
         raise OptionError(
@@ -360,25 +367,3 @@ def _summarize_tracks(track_ids: np.ndarray, probabilities: np.ndarray) -> tuple
 def _exact_mean(values: np.ndarray) -> float:
     # A correctly rounded sum does not depend on the order, so that equal tracks tie exactly.
     return math.fsum(values.tolist()) / len(values)
-
-
-def _check_faces(track_ids: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    ids, values = np.asarray(track_ids), np.asarray(probabilities, dtype=np.float64)
-    if ids.ndim != 1 or values.shape != ids.shape:
-        raise OptionError(
-            "track_ids",
-            f"have shape {ids.shape}, probabilities {values.shape}",
-            "pass two arrays (N,), one track and one probability per face",
-        )
-    if len(ids) == 0:
-        raise OptionError(
-            "probabilities", "are empty, and a clip without a face has no probability", "report no_face"
-        )
-    if not np.issubdtype(ids.dtype, np.integer):
-        raise OptionError("track_ids", f"are {ids.dtype}", "must be integers")
-    # Written so that NaN fails too.
-    if not ((values >= 0.0) & (values <= 1.0)).all():
-        raise OptionError(
-            "probabilities", "are NaN or outside 0 to 1", "pass the sigmoid of the detector's logits"
-        )
-    return ids, values

@@ -30,7 +30,6 @@ from deepfake_detect.evaluation.sources import ManifestInput, open_detector, ope
 from deepfake_detect.models.checkpoint import save_detector
 from deepfake_detect.models.config import Calibration, DetectorConfig
 from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
-from deepfake_detect.plugins import PluginPart
 
 
 def calibrate(
@@ -141,7 +140,18 @@ def calibrated_config(
         rule, weights = best_aggregation(areas, clips, plain.label)
     videos = video_samples(calibrated, aggregation_rule=rule, weights=weights)
     threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=options.max_fpr)
-    low, high = _band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
+    try:
+        low, high = choose_uncertain_band(
+            videos.label,
+            videos.fake_probability,
+            threshold=threshold,
+            target_accuracy=options.target_accuracy,
+        )
+    except OptionError as error:
+        warnings.warn(f"every verdict will be 'uncertain': {error}", stacklevel=2)
+        low, high = 0.0, 1.0
+    others = tuple(one for one in config.plugins if one.kind != AGGREGATION_RULES.option)
+    part = AGGREGATION_RULES.plugin_part(rule)
     return replace(
         config,
         temperature=temperature,
@@ -152,15 +162,8 @@ def calibrated_config(
         uncertain_low=low,
         uncertain_high=high,
         training=replace(config.training, aggregation_auc=areas),
-        plugins=_with_plugin(config.plugins, rule),
+        plugins=others if part is None else (*others, part),
     )
-
-
-def _with_plugin(plugins: tuple[PluginPart, ...], rule: str) -> tuple[PluginPart, ...]:
-    """Return the plug-ins that a detector needs, with that of its aggregation rule."""
-    others = tuple(part for part in plugins if part.kind != AGGREGATION_RULES.option)
-    part = AGGREGATION_RULES.plugin_part(rule)
-    return others if part is None else (*others, part)
 
 
 def _fit(
@@ -176,11 +179,3 @@ def _fit(
     except OptionError as error:
         warnings.warn(f"the probabilities stay uncalibrated: {error}", stacklevel=3)
         return 1.0, None
-
-
-def _band(labels: np.ndarray, scores: np.ndarray, threshold: float, target: float) -> tuple[float, float]:
-    try:
-        return choose_uncertain_band(labels, scores, threshold=threshold, target_accuracy=target)
-    except OptionError as error:
-        warnings.warn(f"every verdict will be 'uncertain': {error}", stacklevel=3)
-        return 0.0, 1.0

@@ -130,7 +130,12 @@ def evaluate_scores(
         measure = _Measure.over(table, videos, settings, group, names, lambda: progress.advance(task))
         everything = np.ones(len(videos.video_id), dtype=bool)
         overall = {level: measure.level(level, everything)[0] for level in LEVELS}
-        per_method, macro = _per_method(videos, measure, methods)
+        per_method, macro = _per_method(measure, methods)
+        clips = clips_of(table, videos.of_row, weights=aggregation_weights)
+        by_rule = {
+            rule: measure.resampled(videos.label, aggregate_clips(clips, rule), np.arange(len(clips)))
+            for rule in rules
+        }
         return Evaluation(
             overall["video"],
             overall["track"],
@@ -138,8 +143,11 @@ def evaluate_scores(
             video_ids=videos.video_id,
             per_method=per_method,
             macro=macro,
-            slices={column: _slices(measure, *found) for column, found in sliced.items()},
-            aggregations=_compare_rules(table, videos, measure, rules, aggregation_weights),
+            slices={
+                column: tuple(_slice(measure, name, of_video == name) for name in found)
+                for column, (of_video, found) in sliced.items()
+            },
+            aggregations={rule: measure.intervals(*found) for rule, found in by_rule.items()},
             coverage=coverage,
             settings=settings,
         )
@@ -206,11 +214,10 @@ class _Measure:
         if len(labels) == 0:  # the scores do not have the level
             undefined = np.full((len(self.resample_counts) + 1, len(self.names)), np.nan)
             return undefined[0], undefined[1:]
-        groups = self.group[video]
         return resampled_metrics(
             labels,
             scores,
-            groups,
+            self.group[video],
             self.resample_counts,
             threshold=self.settings.threshold,
             extra=self.names,
@@ -236,7 +243,7 @@ def _methods(table: ScoreTable, videos: VideoSamples) -> dict[str, tuple[np.ndar
 
 
 def _per_method(
-    videos: VideoSamples, measure: _Measure, methods: dict[str, tuple[np.ndarray, np.ndarray]]
+    measure: _Measure, methods: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]]]:
     results: dict[str, MethodResult] = {}
     values: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
@@ -258,28 +265,10 @@ def _per_method(
     return results, macro
 
 
-def _slices(measure: _Measure, of_video: np.ndarray, names: list[str]) -> tuple[SliceResult, ...]:
-    results = []
-    for name in names:
-        level, _, _ = measure.level("video", of_video == name)
-        num_fake = int((level.labels == FAKE).sum())
-        results.append(SliceResult(name, len(level.labels) - num_fake, num_fake, level.metrics))
-    return tuple(results)
-
-
-def _compare_rules(
-    table: ScoreTable,
-    videos: VideoSamples,
-    measure: _Measure,
-    rules: Sequence[str],
-    weights: Sequence[float],
-) -> dict[str, dict[str, Interval]]:
-    clips = clips_of(table, videos.of_row, weights=weights)
-    positions = np.arange(len(clips))
-    return {
-        rule: measure.intervals(*measure.resampled(videos.label, aggregate_clips(clips, rule), positions))
-        for rule in rules
-    }
+def _slice(measure: _Measure, name: str, chosen: np.ndarray) -> SliceResult:
+    level, _, _ = measure.level("video", chosen)
+    num_fake = int((level.labels == FAKE).sum())
+    return SliceResult(name, len(level.labels) - num_fake, num_fake, level.metrics)
 
 
 def _tracks(table: ScoreTable, videos: VideoSamples) -> _Samples:

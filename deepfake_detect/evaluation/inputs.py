@@ -113,19 +113,31 @@ def scores_of_detector(
             used; another split leaks into the evaluated one.
     """
     loaded = open_detector(detector, device=options.device, precision=options.precision)
-    clips = _clips(options.index)
-    rows = _evaluated_rows(open_manifest(manifest), options)
+    clips = {}
+    if options.index is not None:
+        index = read_index(options.index).columns(["video_id", "path"])
+        clips = dict(zip(index["video_id"].to_pylist(), index["path"].to_pylist(), strict=True))
+    rows = open_manifest(manifest)
+    if options.protocol is not None:
+        rows = rows.where(find_protocol(rows, options.protocol).test)
+    rows = rows if options.where is None else rows.where(options.where)
     decision = DecisionFacts.of_detector(loaded.config).overridden(
         threshold=options.threshold, aggregation_rule=options.aggregation_rule
     )
-    _check(rows, options)
+    names = options.robustness or tuple(CORRUPTIONS)
+    # What depends on the rows is checked before the crops are scored.
+    check_slices(options.slice_by, predict.score_columns(rows))
+    if options.robustness is not None:
+        robustness.check_robustness(
+            rows, split=options.split, num_videos=options.robustness_videos, names=names
+        )
     seen = predict.check_held_out(
         loaded, rows, split=options.split, allow_leak=options.allow_leak, show_progress=show_progress
     )
     table, coverage = predict.score_manifest(
         loaded, rows, split=options.split, num_workers=options.num_workers, show_progress=show_progress
     )
-    name = manifest.path if isinstance(manifest, Manifest) else manifest
+    path = manifest.path if isinstance(manifest, Manifest) else manifest
 
     def measure_robustness() -> robustness.Robustness:
         return robustness.measure_robustness(
@@ -133,7 +145,7 @@ def scores_of_detector(
             rows,
             split=options.split,
             num_videos=options.robustness_videos,
-            names=options.robustness or tuple(CORRUPTIONS),
+            names=names,
             aggregation_rule=options.aggregation_rule,
             num_resamples=resampling.num_resamples,
             seed=resampling.seed,
@@ -143,7 +155,7 @@ def scores_of_detector(
         )
 
     return EvaluatedScores(
-        title=f"{decision.name} on {name}, {options.split}",
+        title=f"{decision.name} on {path}, {options.split}",
         table=table,
         coverage=coverage,
         decision=replace(decision, seen=seen),
@@ -151,31 +163,6 @@ def scores_of_detector(
         record=_record(loaded.config, detector, options),
         measure_robustness=None if options.robustness is None else measure_robustness,
     )
-
-
-def _evaluated_rows(manifest: Manifest, options: EvaluationOptions) -> Manifest:
-    if options.protocol is not None:
-        manifest = manifest.where(find_protocol(manifest, options.protocol).test)
-    return manifest if options.where is None else manifest.where(options.where)
-
-
-def _check(rows: Manifest, options: EvaluationOptions) -> None:
-    """Check what depends on the rows before the crops are scored."""
-    check_slices(options.slice_by, predict.score_columns(rows))
-    if options.robustness is not None:
-        robustness.check_robustness(
-            rows,
-            split=options.split,
-            num_videos=options.robustness_videos,
-            names=options.robustness or tuple(CORRUPTIONS),
-        )
-
-
-def _clips(index: Path | None) -> dict[str, str]:
-    if index is None:
-        return {}
-    rows = read_index(index).columns(["video_id", "path"])
-    return dict(zip(rows["video_id"].to_pylist(), rows["path"].to_pylist(), strict=True))
 
 
 def _record(config: DetectorConfig, detector: DetectorInput, options: EvaluationOptions) -> dict[str, Any]:

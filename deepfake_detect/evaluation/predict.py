@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,12 @@ def manifest_logits(
                 logits.append(_batch_logits(scorer, batch))
             progress.advance(task)
     if unreadable:
-        warnings.warn(_sentence_on_unreadable(manifest, unreadable), stacklevel=2)
+        paths = manifest.columns(["path"])["path"].take(unreadable[:_MAX_NAMED]).to_pylist()
+        named = ", ".join(str(manifest.root / path) for path in paths)
+        more = f", ... and {len(unreadable) - _MAX_NAMED:,} more" if len(unreadable) > _MAX_NAMED else ""
+        warnings.warn(
+            f"{len(unreadable):,} crops cannot be read and are left out: {named}{more}", stacklevel=2
+        )
     if not rows:
         raise ManifestError(manifest.root, "none of its crops can be read", "extract the videos again")
     read, found = np.concatenate(rows), np.concatenate(logits)
@@ -112,13 +117,6 @@ def _items(
     count = sequence.num_frames
     clips = ClipDataset(manifest, preprocessing, geometry=geometry, num_frames=count, augment=augment)
     return clips, collate_clips
-
-
-def _sentence_on_unreadable(manifest: Manifest, rows: Sequence[int]) -> str:
-    paths = manifest.columns(["path"])["path"].take(rows[:_MAX_NAMED]).to_pylist()
-    named = ", ".join(str(manifest.root / path) for path in paths)
-    more = f", ... and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else ""
-    return f"{len(rows):,} crops cannot be read and are left out: {named}{more}"
 
 
 def score_held_out(
@@ -210,7 +208,9 @@ def score_manifest(
     details = {name: as_array(columns[name]) for name in columns.column_names}
     values: dict[str, Any] = {name: details.pop(name) for name in _COLUMNS}
     values["label"] = values["label"].astype(np.int64)
-    details["identity"] = _identities(details["dataset"], details["target_id"])
+    people = zip(details["dataset"], details["target_id"], strict=True)
+    names = [identity_key(dataset, person) if person else None for dataset, person in people]
+    details["identity"] = np.array(names, dtype=object)
     details["logit"] = logits
     table = ScoreTable(**values, fake_probability=scorer.probabilities(logits), details=details)
     return table, _coverage(part, set(table.video_id.tolist()))
@@ -225,15 +225,6 @@ def _plain_columns(manifest: Manifest) -> list[str]:
     own = ("fake_probability", "identity", "logit")
     names = plain_columns(pq.read_schema(manifest.path))
     return [name for name in dict.fromkeys((*names, *LATER_COLUMNS)) if name not in own]
-
-
-def _identities(datasets: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Return the person of each crop, named across datasets; ``None`` where unknown."""
-    names = [
-        identity_key(dataset, person) if person else None
-        for dataset, person in zip(datasets, people, strict=True)
-    ]
-    return np.array(names, dtype=object)
 
 
 def _coverage(part: Manifest, scored: set[str]) -> Coverage:

@@ -53,14 +53,16 @@ def list_protocols(manifest: ManifestInput) -> tuple[Protocol, ...]:
     compressions, datasets = (_values(rows, name) for name in ("compression", "dataset"))
     methods = _values(rows.where(f"label = {FAKE}"), "method")
     found = [Protocol("in-domain", "true", "true")]
-    if len(compressions) > 1:
-        found += [_same("in-domain", "compression", value) for value in compressions]
-    if len(methods) > 1:
-        found += [_left_out(method) for method in methods]
-    if len(datasets) > 1:
-        found += [_crossed("cross-dataset", "dataset", value) for value in datasets]
-    if len(compressions) > 1:
-        found += [_crossed("cross-compression", "compression", value) for value in compressions]
+    for name, literal in compressions.items():
+        found.append(Protocol(f"in-domain/{name}", *[f"compression = {literal}"] * 2))
+    for name, literal in methods.items():
+        # A method may have the name of a source of reals: reals stay on both sides.
+        sides = (f"label = {REAL} or method {sign} {literal}" for sign in ("!=", "="))
+        found.append(Protocol(f"leave-out/{name}", *sides))
+    for column, values in (("dataset", datasets), ("compression", compressions)):
+        for name, literal in values.items():
+            sides = (f"{column} {sign} {literal}" for sign in ("=", "!="))
+            found.append(Protocol(f"cross-{column}/{name}", *sides))
     return tuple(found)
 
 
@@ -78,27 +80,8 @@ def find_protocol(manifest: Manifest, name: str) -> Protocol:
     return known[name]
 
 
-def _values(manifest: Manifest, column: str) -> list[str]:
+def _values(manifest: Manifest, column: str) -> dict[str, str]:
+    """Return the values of a column, if several, with each as an SQL literal."""
     rows = manifest.query(f"select distinct {column} from rows where {column} is not null order by all")
     values: list[str] = rows[column].to_pylist()
-    return values
-
-
-def _same(kind: str, column: str, value: str) -> Protocol:
-    condition = f"{column} = {sql_literals([value])}"
-    return Protocol(f"{kind}/{value}", condition, condition)
-
-
-def _left_out(method: str) -> Protocol:
-    literal = sql_literals([method])
-    # A method may have the name of a source of reals: reals stay on both sides.
-    return Protocol(
-        f"leave-out/{method}",
-        f"label = {REAL} or method != {literal}",
-        f"label = {REAL} or method = {literal}",
-    )
-
-
-def _crossed(kind: str, column: str, value: str) -> Protocol:
-    literal = sql_literals([value])
-    return Protocol(f"{kind}/{value}", f"{column} = {literal}", f"{column} != {literal}")
+    return {value: sql_literals([value]) for value in values} if len(values) > 1 else {}

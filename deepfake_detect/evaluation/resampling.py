@@ -44,19 +44,13 @@ def resampling_groups(
         return np.arange(len(video_ids)), 0
     people: dict[str, str] = {}
     for table, videos in reversed(sources):
-        people.update(_people(table, videos))
+        if "identity" in table.details:
+            _, first_row = np.unique(videos.of_row, return_index=True)
+            known = zip(videos.video_id.tolist(), table.details["identity"][first_row].tolist(), strict=True)
+            people |= {video: str(one) for video, one in known if one == one and one not in (None, "")}
     names = [f"person {people[one]}" if one in people else f"video {one}" for one in video_ids.tolist()]
     num_alone = sum(one not in people for one in video_ids.tolist())
     if num_alone == len(names):
         raise OptionError("resample", "is identities, and the scores name none", "fill the column identity")
     numbers: np.ndarray = np.unique(names, return_inverse=True)[1]
     return numbers, num_alone
-
-
-def _people(table: ScoreTable, videos: VideoSamples) -> dict[str, str]:
-    """Return the known person of each video."""
-    if "identity" not in table.details:
-        return {}
-    _, first_row = np.unique(videos.of_row, return_index=True)
-    named = zip(videos.video_id.tolist(), table.details["identity"][first_row].tolist(), strict=True)
-    return {video: str(person) for video, person in named if person == person and person not in (None, "")}

@@ -45,6 +45,7 @@ _NO_PROBABILITY = "no fake_probability"
 _NULLS = ["", "nan", "NaN", "NA", "N/A", "null", "NULL", "None"]
 # Above it not every integer is a float.
 _MAX_INTEGER = 2**53
+_REMEDIES = {"label": "write 1 for fake and 0 for real"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,12 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreFile:
     columns = _check_columns(file, rows)
     if metadata is None:
         columns["video_id"] = _video_ids(columns)
-    _check_labels_agree(file, columns)
+    of_row = _codes(columns["video_id"])
+    _, first_row = np.unique(of_row, return_index=True)
+    disagreeing = columns["label"] != columns["label"][first_row][of_row]
+    if disagreeing.any():
+        cause = f"video {columns['video_id'][disagreeing.argmax()]} is labeled real and fake"
+        raise ManifestError(file, cause, "a video is dataset + method + video_id")
     is_scored = ~np.isnan(columns["fake_probability"])
     if not is_scored.any():
         raise ManifestError(file, "no row has a fake_probability", "score at least one face")
@@ -217,11 +223,8 @@ def _explain_csv_error(file: Path, message: str) -> None:
     if found is None:
         return
     name = header[int(found[1])]
-    raise ManifestError(file, f"column {name} has {found[2]!r}, which is not a number", _remedy(name))
-
-
-def _remedy(name: str) -> str:
-    return "write 1 for fake and 0 for real" if name == "label" else "write numbers"
+    cause = f"column {name} has {found[2]!r}, which is not a number"
+    raise ManifestError(file, cause, _REMEDIES.get(name, "write numbers"))
 
 
 def _check_columns(file: Path, rows: pa.Table) -> dict[str, np.ndarray]:
@@ -244,7 +247,7 @@ def _check_columns(file: Path, rows: pa.Table) -> dict[str, np.ndarray]:
             columns[name] = _as_text(columns[name])
     for name in _NUMBERS:
         if name not in columns or columns[name].dtype == object:
-            raise ManifestError(file, f"column {name} has text", _remedy(name))
+            raise ManifestError(file, f"column {name} has text", _REMEDIES.get(name, "write numbers"))
         columns[name] = columns[name].astype(np.float64)
     _check_values(file, columns["label"], columns["fake_probability"])
     return columns
@@ -302,7 +305,9 @@ def _video_ids(columns: dict[str, np.ndarray]) -> np.ndarray:
     videos = set(zip(full, keys, strict=True))
     count = Counter(identity for identity, _ in videos)
     names = {
-        (identity, key): identity if count[identity] == 1 else "/".join(map(_escaped, _parts(*key)))
+        (identity, key): identity
+        if count[identity] == 1
+        else "/".join(part.replace("%", "%25").replace("/", "%2F") for part in _parts(*key))
         for identity, key in videos
     }
     return np.array([names[one] for one in zip(full, keys, strict=True)], dtype=object)
@@ -312,21 +317,6 @@ def _parts(dataset: str, method: str, compression: str | None, name: str) -> tup
     if compression is None or name.startswith(f"{compression}/"):
         return dataset, method, name
     return dataset, method, compression, name
-
-
-def _escaped(part: str) -> str:
-    return part.replace("%", "%25").replace("/", "%2F")
-
-
-def _check_labels_agree(file: Path, columns: dict[str, np.ndarray]) -> None:
-    of_row = _codes(columns["video_id"])
-    _, first_row = np.unique(of_row, return_index=True)
-    disagreeing = columns["label"] != columns["label"][first_row][of_row]
-    if disagreeing.any():
-        video = columns["video_id"][disagreeing.argmax()]
-        raise ManifestError(
-            file, f"video {video} is labeled real and fake", "a video is dataset + method + video_id"
-        )
 
 
 def _codes(names: np.ndarray) -> np.ndarray:
@@ -340,11 +330,10 @@ def _table(file: Path, columns: dict[str, np.ndarray]) -> ScoreTable:
     own = {*_REQUIRED, "track_id"} - {"dataset"}
     frames = _integers(file, "frame_index", columns["frame_index"])
     has_tracks = "track_id" in columns
-    tracks = (
-        _integers(file, "track_id", columns["track_id"])
-        if has_tracks
-        else _numbered_faces(file, columns, frames)
-    )
+    if has_tracks:
+        tracks = _integers(file, "track_id", columns["track_id"])
+    else:
+        tracks = _numbered_faces(file, columns, frames)
     return ScoreTable(
         video_id=columns["video_id"],
         method=columns["method"],
@@ -358,7 +347,7 @@ def _table(file: Path, columns: dict[str, np.ndarray]) -> ScoreTable:
 
 
 def _numbered_faces(file: Path, columns: dict[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
-    """Return the index of each face within its frame, in the order of the file."""
+    """Return the index of each face within its frame, in the order of the file, after a search for twins."""
     of_video = _codes(columns["video_id"])
     order = np.lexsort((np.arange(len(frames)), frames, of_video))
     keys = np.stack([of_video, frames], axis=1)[order]
@@ -367,14 +356,8 @@ def _numbered_faces(file: Path, columns: dict[str, np.ndarray], frames: np.ndarr
     numbers = np.empty(len(frames), np.int64)
     numbers[order] = np.arange(len(frames)) - starts[of_frame]
     num_faces = np.bincount(of_frame)
-    _check_duplicates(file, columns, order[num_faces[of_frame] > 1])
-    return numbers
-
-
-def _check_duplicates(file: Path, columns: dict[str, np.ndarray], rows: np.ndarray) -> None:
-    """Raise if two of the given rows are equal in every column."""
     seen: set[tuple[str, ...]] = set()
-    for row in rows:
+    for row in order[num_faces[of_frame] > 1]:
         values = tuple(str(column[row]) for column in columns.values())
         if values in seen:
             frame = f"{columns['frame_index'][row]:g}"
@@ -384,6 +367,7 @@ def _check_duplicates(file: Path, columns: dict[str, np.ndarray], rows: np.ndarr
                 "write each face once; a column track_id distinguishes two faces of a frame",
             )
         seen.add(values)
+    return numbers
 
 
 def _integers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -402,7 +386,7 @@ def _coverage(columns: dict[str, np.ndarray], is_scored: np.ndarray) -> Coverage
         UnscoredFace(
             **{name: columns[name][row] for name in _TEXT},
             label=int(columns["label"][row]),
-            frame_index=_frame(columns["frame_index"][row]),
+            frame_index=int(frame) if 0.0 <= (frame := columns["frame_index"][row]) < _MAX_INTEGER else None,
             reason=reasons[row] if isinstance(reasons[row], str) else "",
         )
         for row in missing
@@ -412,7 +396,3 @@ def _coverage(columns: dict[str, np.ndarray], is_scored: np.ndarray) -> Coverage
         if one.video_id not in scored:
             unscored.setdefault(one.video_id, one.reason or _NO_PROBABILITY)
     return Coverage.of(len(scored), unscored, faces_unscored=len(rows), rows=rows)
-
-
-def _frame(number: float) -> int | None:
-    return int(number) if 0.0 <= number < _MAX_INTEGER else None

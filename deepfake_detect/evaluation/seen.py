@@ -28,10 +28,8 @@ def seen_notes(training: TrainingFacts, measured: Manifest) -> tuple[str, ...]:
     """
     digests = set(video_digests(measured))
     known = {use: digests & training.digests(use) for use in _USES}
-    if known[CALIBRATED_USE] <= known["val"]:
-        known[CALIBRATED_USE] = (
-            set()
-        )  # training calibrates on the videos it selects on: one warning is enough
+    if known[CALIBRATED_USE] <= known["val"]:  # training calibrates on the videos it selects on
+        del known[CALIBRATED_USE]
     notes = [
         f"{measured.path}: the detector was {_USES[use]} on {len(found):,} of the {len(digests):,} "
         f"evaluated videos: {_CONSEQUENCE}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,38 +75,26 @@ def slice_of_videos(table: ScoreTable, videos: VideoSamples, column: str) -> tup
     if not _is_number(values):
         _, first_row = np.unique(videos.of_row, return_index=True)
         names = np.array([UNKNOWN if _is_missing(value) else str(value) for value in values[first_row]])
-        return _most_frequent(names)
-    medians = _medians(values.astype(np.float64), videos.of_row, len(videos.video_id))
+        found, times = np.unique(names, return_counts=True)
+        if len(found) <= _MOST_TEXTS:
+            return names, found.tolist()
+        kept = sorted(found[np.argsort(-times, kind="stable")[: _MOST_TEXTS - 1]].tolist())
+        return np.where(np.isin(names, kept), names, OTHERS), [*kept, OTHERS]
+    order = np.argsort(videos.of_row, kind="stable")
+    starts = np.searchsorted(videos.of_row[order], np.arange(1, len(videos.video_id)))
+    parts = [part[~np.isnan(part)] for part in np.split(values[order].astype(np.float64), starts)]
+    medians = np.array([np.median(part) if len(part) else np.nan for part in parts])
     known = medians[~np.isnan(medians)]
     if column not in _BIN_EDGES and len(np.unique(known)) <= _MOST_CATEGORIES:
         names = np.array([UNKNOWN if np.isnan(value) else f"{value:g}" for value in medians])
         return names, [f"{value:g}" for value in np.unique(known)] + [UNKNOWN] * (len(known) < len(medians))
     edges = _BIN_EDGES.get(column) or tuple(np.unique(np.quantile(known, [0.25, 0.5, 0.75])).tolist())
-    words = _words(edges)
+    between = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
+    words = [f"below {edges[0]:.4g}", *between, f"from {edges[-1]:.4g}"]
     numbers = np.searchsorted(edges, np.nan_to_num(medians), side="right")
     names = np.where(np.isnan(medians), UNKNOWN, np.array(words)[numbers])
     present = set(names.tolist())
     return names, [name for name in (*words, UNKNOWN) if name in present]
-
-
-def _most_frequent(names: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    found, times = np.unique(names, return_counts=True)
-    if len(found) <= _MOST_TEXTS:
-        return names, found.tolist()
-    kept = sorted(found[np.argsort(-times, kind="stable")[: _MOST_TEXTS - 1]].tolist())
-    return np.where(np.isin(names, kept), names, OTHERS), [*kept, OTHERS]
-
-
-def _words(edges: tuple[float, ...]) -> list[str]:
-    between = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges, edges[1:], strict=False)]
-    return [f"below {edges[0]:.4g}", *between, f"from {edges[-1]:.4g}"]
-
-
-def _medians(values: np.ndarray, of_row: np.ndarray, num_videos: int) -> np.ndarray:
-    order = np.argsort(of_row, kind="stable")
-    parts = np.split(values[order], np.searchsorted(of_row[order], np.arange(1, num_videos)))
-    known = [part[~np.isnan(part)] for part in parts]
-    return np.array([np.median(part) if len(part) else np.nan for part in known])
 
 
 def _is_number(values: np.ndarray) -> bool:

@@ -78,16 +78,6 @@ def heat_maps(
     return np.clip(np.concatenate(kept), 0, 1)  # type: ignore[no-any-return]
 
 
-def check_alpha(alpha: float) -> None:
-    """Check the opacity of a map's colors.
-
-    Raises:
-        OptionError: It is not from 0 to 1.
-    """
-    if not 0 <= alpha <= 1:
-        raise OptionError("alpha", f"is {alpha}", "must be 0 to 1")
-
-
 def overlay(image: Any, heat: np.ndarray, *, alpha: float = 0.45) -> np.ndarray:
     """Return an image overlaid with a heat map, from blue (0) through green to red (1).
 
@@ -108,7 +98,8 @@ def overlay(image: Any, heat: np.ndarray, *, alpha: float = 0.45) -> np.ndarray:
         (4, 6, 3)
     """
     checked = rgb_uint8(image)
-    check_alpha(alpha)
+    if not 0 <= alpha <= 1:
+        raise OptionError("alpha", f"is {alpha}", "must be 0 to 1")
     if heat.ndim != 2 or 0 in heat.shape or not (heat.min() >= 0 and heat.max() <= 1):
         raise ImageError("heat map", "is not (h, w) with values in [0, 1]", "pass one map of heat_maps")
     height, width = checked.shape[:2]
@@ -144,22 +135,6 @@ def _check(model: ForgeryClassifier, images: torch.Tensor, method: str, layer: s
         raise OptionError("layer", "attention reads all blocks", "leave it out, or choose gradcam")
     if method == "scorecam" and model.spec.sequence:
         raise OptionError("method", "scorecam explains single crops", "choose gradcam for a sequence model")
-
-
-def _check_is_used(model: ForgeryClassifier, layer: nn.Module, images: torch.Tensor) -> None:
-    """Check that a layer runs on the way to the features: a classical classifier may read an earlier one."""
-    if model.spec.classical is None:
-        return
-    calls: list[object] = []
-    hook = layer.register_forward_hook(lambda *call: calls.append(call[0]))
-    try:
-        with torch.no_grad():
-            model.features(images[:1])
-    finally:
-        hook.remove()
-    if not calls:
-        cause = f"comes after {model.spec.classical.layer}, which the classifier reads"
-        raise OptionError("layer", cause, "name an earlier layer, or leave it out")
 
 
 def _picker(model: ForgeryClassifier, target: Target) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -199,7 +174,17 @@ def _make(
         return relevance
     kinds = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "scorecam": BoundedScoreCAM}
     module = find_layer(model, layer or last_map_layer(model, images))
-    _check_is_used(model, module, images)
+    if model.spec.classical is not None:  # it may read an earlier layer
+        calls: list[object] = []
+        hook = module.register_forward_hook(lambda *call: calls.append(call[0]))
+        try:
+            with torch.no_grad():
+                model.features(images[:1])
+        finally:
+            hook.remove()
+        if not calls:
+            cause = f"comes after {model.spec.classical.layer}, which the classifier reads"
+            raise OptionError("layer", cause, "name an earlier layer, or leave it out")
     layout = layout_of(model, images.shape)
 
     def weigh(batch: torch.Tensor) -> np.ndarray:

@@ -119,19 +119,14 @@ def randomization_check(
     with progress_bar(enabled=show_progress) as progress:
         task = progress.add_task("randomizing", total=len(parts), note="")
         for name, part in parts:
-            _shuffle(part, generator)
+            with torch.no_grad():
+                for parameter in part.parameters():
+                    order = torch.randperm(parameter.numel(), generator=generator).to(device)
+                    parameter.copy_(parameter.flatten()[order].view_as(parameter))
             _measure_statistics(randomized, images.to(device))
             found.append(_correlation(name, before, maps_of(randomized)))
             progress.update(task, advance=1, note=f"{name} {found[-1].mean:.2f}")
     return RandomizationCheck(method, len(images), tuple(found))
-
-
-def _shuffle(part: nn.Module, generator: torch.Generator) -> None:
-    """Shuffle the values within each weight tensor of a part."""
-    with torch.no_grad():
-        for parameter in part.parameters():
-            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-            parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
 def _measure_statistics(model: ForgeryClassifier, images: torch.Tensor) -> None:

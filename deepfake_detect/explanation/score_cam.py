@@ -1,6 +1,4 @@
-"""Score-CAM in bounded memory: pytorch-grad-cam's holds all masked copies of an image at once, a
-gigabyte for 1,280 channels, and shows a progress bar for each image.
-"""
+"""Score-CAM in bounded memory: pytorch-grad-cam's holds all masked copies of an image at once."""
 
 from __future__ import annotations
 
@@ -32,20 +30,14 @@ class BoundedScoreCAM(ScoreCAM):  # type: ignore[misc]
     ) -> np.ndarray:
         """Return weights (N, channels) of activations (N, channels, h, w); each row sums to 1."""
         rows = []
-        with torch.no_grad():
-            for image, target, maps in zip(input_tensor, targets, activations, strict=True):
-                scores = [
-                    target(output)
-                    for some in torch.split(torch.from_numpy(maps).to(image), _MASKS_AT_ONCE)
-                    for output in self._outputs(image, some)
-                ]
-                rows.append(torch.stack(scores).float().softmax(0).cpu().numpy())
+        for image, target, maps in zip(input_tensor, targets, activations, strict=True):
+            scores: list[torch.Tensor] = []
+            for some in torch.split(torch.from_numpy(maps).to(image), _MASKS_AT_ONCE):
+                masks = nn.functional.interpolate(some[:, None], size=image.shape[-2:], mode="bilinear")
+                low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
+                with torch.no_grad():
+                    outputs = self.model(image * ((masks - low) / (high - low + _LEAST_CONTRAST)))
+                self.activations_and_grads.clear()  # else its hooks keep the maps of every masked copy
+                scores += map(target, outputs)
+            rows.append(torch.stack(scores).float().softmax(0).cpu().numpy())
         return np.stack(rows)
-
-    def _outputs(self, image: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Return the network's outputs for an image (C, H, W) seen through each of maps (k, h, w)."""
-        masks = nn.functional.interpolate(maps[:, None], size=image.shape[-2:], mode="bilinear")
-        low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
-        outputs: torch.Tensor = self.model(image * ((masks - low) / (high - low + _LEAST_CONTRAST)))
-        self.activations_and_grads.clear()  # else its hooks keep the maps of every masked copy
-        return outputs

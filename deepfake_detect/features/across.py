@@ -140,7 +140,11 @@ class _Source:
     def __init__(self, file: FeatureFile, rows: Rows | None) -> None:
         self._file = file
         self._root = None if rows is None else rows.root
-        self._split_of = None if rows is None else _splits_by_path(rows)
+        self._split_of: dict[str, str] = {}
+        if rows is not None:
+            columns = rows.columns(["path", "split"]).to_pydict()
+            named = zip(columns["path"], columns["split"], strict=True)
+            self._split_of = {os.path.normpath(path): split for path, split in named if split}
         self.sizes: Counter[str] = Counter()
         for table in file.columns():
             self.sizes.update(self._in_splits(table).splits.tolist())
@@ -151,22 +155,16 @@ class _Source:
 
     def read(self, split: str) -> FeatureTable:
         """Return the rows of a split."""
-        if self._split_of is None:
+        if self._root is None:
             return self._file.read(split)
         tables = (self._in_splits(table) for table in self._file.batches())
         return concatenate(table.take(table.splits == split) for table in tables)
 
     def _in_splits(self, table: FeatureTable) -> FeatureTable:
         """Return a table with the paths and splits of the manifest; crops that it lacks have no split."""
-        if self._root is None or self._split_of is None:
+        if self._root is None:
             return table
         home, root = self._file.root.resolve(), self._root.resolve()
         paths = [os.path.relpath(home / path, root) for path in table.paths]
         splits = [self._split_of.get(path, UNSPLIT) for path in paths]
         return replace(table, paths=np.array(paths, object), splits=np.array(splits, object))
-
-
-def _splits_by_path(rows: Rows) -> dict[str, str]:
-    columns = rows.columns(["path", "split"]).to_pydict()
-    named = zip(columns["path"], columns["split"], strict=True)
-    return {os.path.normpath(path): split for path, split in named if split}

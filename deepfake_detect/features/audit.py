@@ -87,11 +87,14 @@ def audit_manifest(
     )
     pairs = () if report.crops is None else report.crops.pairs
     if options.features is not None:
-        report, found = _with_similar_faces(report, rows, options)
-        pairs += found
+        report, similar = _with_similar_faces(report, rows, options)
+        pairs += similar
     lines = _write(outputs, report, pairs, rows.root)
-    if not report.leaks and report.crops is not None:
-        _check_readable(report)
+    read = report.crops
+    # An audit without crops must not pass as one without leaks.
+    if not report.leaks and read is not None and 0 < read.num_crops == len(read.unreadable):
+        cause = f"none of its {read.num_crops:,} crops could be read"
+        raise ManifestError(report.path, cause, "extract again, or compare names only by `crops`")
     return Audit(report, pairs, lines)
 
 
@@ -147,14 +150,3 @@ def _write(
         else:
             lines.append(f"did not write {path}: no duplicate crops")
     return tuple(lines)
-
-
-def _check_readable(report: AuditReport) -> None:
-    """Raise if no crop could be read: an audit without crops must not pass as one without leaks."""
-    crops = report.crops
-    if crops is not None and crops.unreadable and len(crops.unreadable) == crops.num_crops:
-        raise ManifestError(
-            report.path,
-            f"none of its {crops.num_crops:,} crops could be read",
-            "extract again, or compare names only by `crops`",
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -182,14 +182,20 @@ def fit_classifier(
         if num_odd := int((~np.isfinite(table.features).all(1)).sum()):
             cause = f"{num_odd:,} of the {len(table):,} rows of {name} hold values that are not finite"
             raise ManifestError(file.path, cause, "extract them again, with finite weights")
-    folds = _folds(file, train, held_out)
-    tried = []
-    settings_of_grid = list(_settings(classifier))
+    from sklearn.model_selection import ParameterGrid
+
+    folds, grid = _folds(file, train, held_out), list(ParameterGrid(GRIDS[classifier]))
+    tried: list[tuple[GridPoint, np.ndarray]] = []
     with progress_bar(enabled=show_progress) as progress:
-        task = progress.add_task(classifier, total=len(settings_of_grid) * len(folds), note="")
-        for settings in settings_of_grid:
-            point, logits = _try(classifier, settings, train, held_out, folds, seed, progress, task)
-            tried.append((point, logits))
+        task = progress.add_task(classifier, total=len(grid) * len(folds), note="")
+        for settings in grid:
+            logits, areas = np.zeros(len(held_out)), []
+            for fitted, scored in folds:
+                head = _fit(classifier, settings, train.take(fitted), seed)
+                logits[scored] = head_logits(head, held_out.features[scored])
+                areas.append(_video_auc(held_out.take(scored), logits[scored]))
+                progress.advance(task)
+            tried.append((GridPoint(settings, float(np.mean(areas))), logits))
     # Of equally good settings the first of the grid.
     best, logits = max(tried, key=lambda one: one[0].auc)
     head = _fit(classifier, best.settings, train, seed)
@@ -202,12 +208,6 @@ def fit_classifier(
         held_out=held_out,
         logits=logits,
     )
-
-
-def _settings(classifier: Classifier) -> Iterator[dict[str, Any]]:
-    from sklearn.model_selection import ParameterGrid
-
-    yield from ParameterGrid(GRIDS[classifier])
 
 
 def _folds(
@@ -230,27 +230,6 @@ def _folds(
             return folds
     cause = f"no split of its {num_people} people of train leaves both classes on each side"
     raise ManifestError(file.path, cause, "extract more people, or a val split")
-
-
-def _try(
-    classifier: Classifier,
-    settings: dict[str, Any],
-    train: FeatureTable,
-    held_out: FeatureTable,
-    folds: list[tuple[np.ndarray, np.ndarray]],
-    seed: int,
-    progress: Any,
-    task: Any,
-) -> tuple[GridPoint, np.ndarray]:
-    """Return the AUC of settings, and the logits of the held-out rows."""
-    logits = np.zeros(len(held_out))
-    areas = []
-    for fitted, scored in folds:
-        head = _fit(classifier, settings, train.take(fitted), seed)
-        logits[scored] = head_logits(head, held_out.features[scored])
-        areas.append(_video_auc(held_out.take(scored), logits[scored]))
-        progress.advance(task)
-    return GridPoint(settings, float(np.mean(areas))), logits
 
 
 def _video_auc(table: FeatureTable, logits: np.ndarray) -> float:
@@ -288,36 +267,30 @@ def make_pipeline(
         >>> [name for name, _ in pipeline.steps]
         ['standardscaler', 'pca', 'svc']
     """
+    # scikit-learn takes a second to import, which --help does not wait for.
+    from sklearn import ensemble, linear_model, neighbors, svm
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline as pipeline_of
     from sklearn.preprocessing import StandardScaler
 
     own = dict(settings)
     components = own.pop("pca", None)
-    estimator = _estimator(classifier, own, seed)
+    balanced: dict[str, Any] = {"class_weight": "balanced", "random_state": seed}
+    kinds: dict[Classifier, tuple[Any, dict[str, Any]]] = {
+        "logistic": (linear_model.LogisticRegression, {"max_iter": 5000, **balanced}),
+        "linear-svm": (svm.LinearSVC, {"dual": "auto", "max_iter": 20_000, **balanced}),
+        "rbf-svm": (svm.SVC, {"kernel": "rbf", **balanced}),
+        "knn": (neighbors.KNeighborsClassifier, {}),
+        "random-forest": (ensemble.RandomForestClassifier, {"n_estimators": _NUM_TREES, **balanced}),
+        "gradient-boosting": (ensemble.HistGradientBoostingClassifier, {"early_stopping": False, **balanced}),
+    }
+    kind, options = kinds[classifier]
+    estimator = kind(**options, **own)
     if classifier in ("random-forest", "gradient-boosting"):
         return pipeline_of(estimator)
     if components is None:
         return pipeline_of(StandardScaler(), estimator)
     return pipeline_of(StandardScaler(), PCA(min(components, *shape), random_state=seed), estimator)
-
-
-def _estimator(classifier: Classifier, settings: dict[str, Any], seed: int) -> Any:
-    # scikit-learn takes a second to import, which --help does not wait for.
-    from sklearn import ensemble, linear_model, neighbors, svm
-
-    balanced: dict[str, Any] = {"class_weight": "balanced", "random_state": seed}
-    if classifier == "logistic":
-        return linear_model.LogisticRegression(max_iter=5000, **balanced, **settings)
-    if classifier == "linear-svm":
-        return svm.LinearSVC(dual="auto", max_iter=20_000, **balanced, **settings)
-    if classifier == "rbf-svm":
-        return svm.SVC(kernel="rbf", **balanced, **settings)
-    if classifier == "knn":
-        return neighbors.KNeighborsClassifier(**settings)
-    if classifier == "random-forest":
-        return ensemble.RandomForestClassifier(_NUM_TREES, **balanced, **settings)
-    return ensemble.HistGradientBoostingClassifier(early_stopping=False, **balanced, **settings)
 
 
 def detector_of(
@@ -341,7 +314,11 @@ def detector_of(
     """
     network = extractor.network
     model = FeatureClassifier(network.model.spec, network.model.encoder, fitted.head, layer=network.layer)
-    seen = {split: tuple(_digests(file, split)) for split in ("train", "val")}
+    videos: dict[str, set[str]] = {"train": set(), "val": set()}
+    for table in file.columns():
+        for split, names in videos.items():
+            names.update(table.video_ids[table.splits == split])
+    seen = {split: tuple(sorted(map(_digest, names))) for split, names in videos.items()}
     config = DetectorConfig(
         name=name or f"{model.spec.backbone}-{fitted.classifier}",
         version="1",
@@ -383,9 +360,6 @@ def _scores(fitted: FittedClassifier) -> ScoreTable:
     )
 
 
-def _digests(file: FeatureFile, split: str) -> list[str]:
-    """Return ``data.video_digests.video_digests`` of the rows of a split."""
-    videos: Iterable[str] = {
-        video for table in file.columns() for video in table.video_ids if table.splits[0] == split
-    }
-    return sorted({hashlib.sha256(video.encode()).hexdigest()[:DIGEST_LENGTH] for video in videos})
+def _digest(video: str) -> str:
+    """Return the digest that ``data.video_digests`` has of a video."""
+    return hashlib.sha256(video.encode()).hexdigest()[:DIGEST_LENGTH]

@@ -12,7 +12,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -162,8 +162,14 @@ def add_features(
             raise OptionError(name, f"is {value}", "must be 1 or more")
     if num_workers is not None and num_workers < 0:
         raise OptionError("num_workers", f"is {num_workers}", "must be 0 or more")
-    target = Path(out)
-    info = _info_of(manifest, extractor)
+    target, network = Path(out), extractor.network
+    info = FeatureInfo(
+        source=extractor.source_facts,
+        card=extractor.card,
+        preprocessing=network.model.spec.preprocessing,
+        geometry=extractor.geometry or manifest.geometry,
+        feature_shape=network.feature_shape,
+    )
     parts = make_folder(target.parent / f"{target.name}.parts")
     with file_lock(parts, what="extraction of features"):
         stored, known = _known_rows(target, parts, info)
@@ -179,15 +185,17 @@ def add_features(
                 blocks = np.split(wanted, range(batch_size, len(wanted), batch_size))
                 computed = _computed_on(cluster, manifest, extractor, info, blocks, str(device))
             read = _readable(computed, unreadable, lambda count: progress.advance(task, count))
-            tables = (_table(rows, features, columns) for rows, features in read)
-            relative = (_with_paths(table, manifest.root, target.parent) for table in tables)
-            stored += _write_parts(_in_parts(relative, rows_per_part), parts, info, stored)
+            folders = manifest.root.resolve(), target.parent.resolve()
+            tables = (_table(rows, features, columns, *folders) for rows, features in read)
+            stored += _write_parts(_in_parts(tables, rows_per_part), parts, info, stored)
         if not stored and len(unreadable) == len(columns) > 0:
             raise ManifestError(manifest.root, "none of its crops can be read", "extract the faces again")
         _merge(target, info, stored, manifest)
     shutil.rmtree(parts, ignore_errors=True)
-    _warn_unreadable(manifest, columns, unreadable)
     paths = columns["path"].take(pa.array(unreadable, pa.int64())).to_pylist()
+    if paths:
+        named = ", ".join(str(manifest.root / path) for path in paths[:_MAX_NAMED])
+        warnings.warn(f"{len(paths):,} crops cannot be read and are left out: {named}", stacklevel=2)
     num_new, num_known = len(wanted) - len(unreadable), len(columns) - len(wanted)
     return ExtractedFeatures(num_new, num_known, tuple(paths), tuple(FeatureFile(target).groups))
 
@@ -207,17 +215,6 @@ def image_features(extractor: NamedExtractor, paths: Sequence[Path]) -> np.ndarr
         features = [extractor.network(crop_to_tensor(read_crop(path), preprocessing)[None]) for path in paths]
     found: np.ndarray = torch.cat(features).float().numpy()
     return found
-
-
-def _info_of(manifest: Manifest, extractor: NamedExtractor) -> FeatureInfo:
-    network = extractor.network
-    return FeatureInfo(
-        source=extractor.source_facts,
-        card=extractor.card,
-        preprocessing=network.model.spec.preprocessing,
-        geometry=extractor.geometry or manifest.geometry,
-        feature_shape=network.feature_shape,
-    )
 
 
 def _known_rows(target: Path, parts: Path, info: FeatureInfo) -> tuple[list[Path], np.ndarray]:
@@ -383,8 +380,10 @@ def _readable(
         on_rows(len(rows) + len(others))
 
 
-def _table(numbers: np.ndarray, features: np.ndarray, columns: pa.Table) -> FeatureTable:
-    """Return features with the columns of their rows; paths as in the manifest."""
+def _table(
+    numbers: np.ndarray, features: np.ndarray, columns: pa.Table, root: Path, folder: Path
+) -> FeatureTable:
+    """Return features with the columns of their rows, whose paths become relative to ``folder``."""
     rows = columns.take(numbers).to_pydict()
     people = zip(rows["dataset"], rows["target_id"], strict=True)
     return FeatureTable(
@@ -394,7 +393,7 @@ def _table(numbers: np.ndarray, features: np.ndarray, columns: pa.Table) -> Feat
         frame_indices=np.array(rows["frame_index"], np.int32),
         track_ids=np.array(rows["track_id"], np.int32),
         identities=_texts(identity_key(dataset, one) if one else "" for dataset, one in people),
-        paths=_texts(rows["path"]),
+        paths=_texts(os.path.relpath(root / path, folder) for path in rows["path"]),
         splits=_texts(split or UNSPLIT for split in rows["split"]),
         methods=_texts(rows["method"]),
     )
@@ -402,12 +401,6 @@ def _table(numbers: np.ndarray, features: np.ndarray, columns: pa.Table) -> Feat
 
 def _texts(values: Iterable[str]) -> np.ndarray:
     return np.array(list(values), dtype=object)
-
-
-def _with_paths(table: FeatureTable, root: Path, folder: Path) -> FeatureTable:
-    """Return a table whose paths, relative to ``root``, are relative to ``folder``."""
-    home, target = root.resolve(), folder.resolve()
-    return replace(table, paths=_texts(os.path.relpath(home / path, target) for path in table.paths))
 
 
 def _write_parts(
@@ -456,11 +449,3 @@ def _merge(target: Path, info: FeatureInfo, parts: Sequence[Path], manifest: Man
             for part in parts:
                 for table in FeatureFile(part).batches():
                     writer.append(table)
-
-
-def _warn_unreadable(manifest: Manifest, columns: pa.Table, unreadable: Sequence[int]) -> None:
-    if not unreadable:
-        return
-    paths = columns["path"].take(pa.array(unreadable[:_MAX_NAMED], pa.int64())).to_pylist()
-    named = ", ".join(str(manifest.root / path) for path in paths)
-    warnings.warn(f"{len(unreadable):,} crops cannot be read and are left out: {named}", stacklevel=3)

@@ -112,14 +112,17 @@ def build_extractor(source: FeatureSource) -> NamedExtractor:
     config: DetectorConfig | None = None
     if source.detector is not None:
         model, config = read_detector(source.detector)
+        # Without the digests of thousands of videos.
+        readable = replace(config, training=config.training.readable())
+        card: dict[str, Any] = {"detector_config": readable.to_dict()}
     else:
         model = _from_backbone(source)
+        is_file = source.weights is not None and Path(source.weights).is_file()
+        metadata = read_weights_file(source.weights).metadata if is_file and source.weights else {}
+        card = {"weights": source.weights, "weights_metadata": dict(metadata)}
     network = FeatureExtractor(model, layer=source.layer, is_spatial=source.is_spatial)
-    card = {
-        "backbone": model.spec.backbone,
-        "num_parameters": sum(parameter.numel() for parameter in model.encoder.parameters()),
-        **(_weights_card(source.weights) if config is None else _detector_card(config)),
-    }
+    num_parameters = sum(parameter.numel() for parameter in model.encoder.parameters())
+    card = {"backbone": model.spec.backbone, "num_parameters": num_parameters, **card}
     return NamedExtractor(
         network=network,
         source=replace(source, layer=network.layer),
@@ -174,14 +177,3 @@ def _from_backbone(source: FeatureSource) -> ForgeryClassifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         return create_model(source.backbone)
-
-
-def _weights_card(weights: str | None) -> dict[str, Any]:
-    is_file = weights is not None and Path(weights).is_file()
-    metadata = read_weights_file(weights).metadata if is_file and weights is not None else {}
-    return {"weights": weights, "weights_metadata": dict(metadata)}
-
-
-def _detector_card(config: DetectorConfig) -> dict[str, Any]:
-    """Return a detector's config without the digests of thousands of videos."""
-    return {"detector_config": replace(config, training=config.training.readable()).to_dict()}

@@ -137,7 +137,8 @@ class FeatureFile:
         if not self.path.is_file():
             raise ManifestError(self.path, "there is no such feature file", "make it with extract-features")
         with self._open() as file:
-            self.info = _read_info(file)
+            values = {field.name: json.loads(file.attrs[field.name]) for field in fields(FeatureInfo)}
+            self.info = from_plain(FeatureInfo, values, name="info")
             self.manifests: list[dict[str, Any]] = json.loads(file.attrs["manifests"])
             self.groups = tuple(
                 Group(_plain(split), _plain(method), len(group["labels"]))
@@ -294,17 +295,14 @@ class FeatureWriter:
         """Add rows of any splits and methods, each to the end of its group."""
         names = np.char.add(np.char.add(table.splits.astype(str), "\n"), table.methods.astype(str))
         for name in np.unique(names):
-            split, method = name.split("\n")
-            self._append_to(split, method, table.take(np.flatnonzero(names == name)))
-
-    def _append_to(self, split: str, method: str, table: FeatureTable) -> None:
-        group = self._file.require_group(f"{_quoted(split)}/{_quoted(method)}")
-        if "labels" not in group:
-            self._create_columns(group)
-        start = len(group["labels"])
-        for name in ("features", *_COLUMNS):
-            group[name].resize(start + len(table), axis=0)
-            group[name][start:] = getattr(table, name)
+            rows = table.take(np.flatnonzero(names == name))
+            group = self._file.require_group("/".join(map(_quoted, name.split("\n"))))
+            if "labels" not in group:
+                self._create_columns(group)
+            start = len(group["labels"])
+            for column in ("features", *_COLUMNS):
+                group[column].resize(start + len(rows), axis=0)
+                group[column][start:] = getattr(rows, column)
 
     def _create_columns(self, group: h5py.Group) -> None:
         # Level 1: on floating point the higher ones take several times as long for a percent.
@@ -368,11 +366,6 @@ def _write_manifests(file: h5py.File, manifests: list[Mapping[str, Any]]) -> Non
     if manifests:
         file.attrs["manifest_sha256"] = manifests[-1]["sha256"]
         file.attrs["library_version"] = manifests[-1]["library_version"]
-
-
-def _read_info(file: h5py.File) -> FeatureInfo:
-    values = {field.name: json.loads(file.attrs[field.name]) for field in fields(FeatureInfo)}
-    return from_plain(FeatureInfo, values, name="info")
 
 
 def _read_rows(stored: h5py.Group, rows: slice, group: Group, *, with_features: bool = True) -> FeatureTable:

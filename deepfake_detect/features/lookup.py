@@ -38,16 +38,6 @@ class Neighbor:
     cosine: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Queries:
-    """Names, features and files of faces to look up, and their own rows where they are of the file."""
-
-    names: list[str]
-    features: np.ndarray
-    paths: list[Path]
-    own_rows: np.ndarray | None
-
-
 def find_neighbors(
     features: str | os.PathLike[str],
     *,
@@ -81,11 +71,24 @@ def find_neighbors(
     if (crops is None) == (video is None):
         raise OptionError("crops", "and `video` exclude each other", "pass exactly one of them")
     file, table = _searched(features, options)
-    queries = _crop_queries(file, crops, weights) if crops is not None else _own_queries(file, table, video)
-    index = FaceIndex(table.features)
-    rows, cosines = index.nearest(queries.features, count=count, without=queries.own_rows)
+    own = None if video is None else np.flatnonzero(table.video_ids == video)
+    if own is None:
+        paths = [Path(path) for path in crops or ()]
+        names = [str(path) for path in paths]
+        vectors = image_features(rebuild_extractor(file.info.source, path=weights), paths)
+    elif len(own) == 0:
+        raise OptionError("video", f"{file.path} has no row of {video!r}", "see its video_ids")
+    else:
+        paths = [file.root / table.paths[row] for row in own]
+        names = [f"{video} frame {table.frame_indices[row]}" for row in own]
+        vectors = table.features[own]
+    rows, cosines = FaceIndex(table.features).nearest(vectors, count=count, without=own)
     if sheet is not None:
-        _save_sheet(file, table, queries.paths, rows, cosines, Path(sheet))
+        images, captions = [], []
+        for query, nearest, similar in zip(paths, rows, cosines, strict=True):
+            images += [read_crop(query), *(read_crop(file.root / table.paths[row]) for row in nearest)]
+            captions += ["query", *(f"{cosine:.3f}" for cosine in similar)]
+        save_image(Path(sheet), contact_sheet(images, captions, num_columns=rows.shape[1] + 1))
     return [
         Neighbor(
             query=query,
@@ -95,7 +98,7 @@ def find_neighbors(
             label=int(table.labels[row]),
             cosine=cosine,
         )
-        for query, nearest, similar in zip(queries.names, rows.tolist(), cosines.tolist(), strict=True)
+        for query, nearest, similar in zip(names, rows.tolist(), cosines.tolist(), strict=True)
         for row, cosine in zip(nearest, similar, strict=True)
     ]
 
@@ -128,39 +131,3 @@ def _searched(features: str | os.PathLike[str], options: NeighborOptions) -> tup
         cause = f"{file.path} holds maps, not vectors"
         raise OptionError("features", cause, "extract them with `is_spatial` off")
     return file, table
-
-
-def _crop_queries(
-    file: FeatureFile, crops: Sequence[str | os.PathLike[str]], weights: str | None
-) -> _Queries:
-    paths = [Path(path) for path in crops]
-    extractor = rebuild_extractor(file.info.source, path=weights)
-    return _Queries([str(path) for path in paths], image_features(extractor, paths), paths, None)
-
-
-def _own_queries(file: FeatureFile, table: FeatureTable, video: str | None) -> _Queries:
-    own = np.flatnonzero(table.video_ids == video)
-    if len(own) == 0:
-        raise OptionError("video", f"{file.path} has no row of {video!r}", "see its video_ids")
-    return _Queries(
-        [f"{video} frame {table.frame_indices[row]}" for row in own],
-        table.features[own],
-        [file.root / table.paths[row] for row in own],
-        own,
-    )
-
-
-def _save_sheet(
-    file: FeatureFile,
-    table: FeatureTable,
-    queries: Sequence[Path],
-    rows: np.ndarray,
-    cosines: np.ndarray,
-    path: Path,
-) -> None:
-    """Draw a row for each query: itself, then the faces found."""
-    images, captions = [], []
-    for query, nearest, similar in zip(queries, rows, cosines, strict=True):
-        images += [read_crop(query), *(read_crop(file.root / table.paths[row]) for row in nearest)]
-        captions += ["query", *(f"{cosine:.3f}" for cosine in similar)]
-    save_image(path, contact_sheet(images, captions, num_columns=rows.shape[1] + 1))

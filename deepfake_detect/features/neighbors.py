@@ -53,8 +53,20 @@ class FaceIndex:
         if use_faiss and not has_faiss():
             raise OptionError("use_faiss", "faiss is not installed", "install it, or leave it out")
         self._points = unit_vectors(features)
-        self._use_faiss = has_faiss() if use_faiss is None else use_faiss
-        self._search = self._faiss_search() if self._use_faiss else self._sklearn_search()
+        self._search: _Search
+        points = self._points.astype(np.float32)
+        if has_faiss() if use_faiss is None else use_faiss:
+            import faiss
+
+            index = faiss.IndexFlatIP(points.shape[1])
+            index.add(points)
+            self._search = lambda units, count: index.search(units, count)[1]
+        else:
+            from sklearn.neighbors import NearestNeighbors
+
+            # Of unit vectors the nearest by distance are the nearest by cosine.
+            nearest = NearestNeighbors(algorithm="brute").fit(points)
+            self._search = lambda units, count: nearest.kneighbors(units, count, return_distance=False)
 
     def __len__(self) -> int:
         return len(self._points)
@@ -102,20 +114,6 @@ class FaceIndex:
         order = np.lexsort((candidates, -cosines))[:, :count]
         rows = np.take_along_axis(candidates, order, axis=1).astype(np.int64)
         return rows, np.clip(np.take_along_axis(cosines, order, axis=1), -1, 1)
-
-    def _faiss_search(self) -> _Search:
-        import faiss
-
-        index = faiss.IndexFlatIP(self._points.shape[1])
-        index.add(self._points.astype(np.float32))
-        return lambda units, count: index.search(units, count)[1]
-
-    def _sklearn_search(self) -> _Search:
-        from sklearn.neighbors import NearestNeighbors
-
-        # Of unit vectors the nearest by distance are the nearest by cosine.
-        index = NearestNeighbors(algorithm="brute").fit(self._points.astype(np.float32))
-        return lambda units, count: index.kneighbors(units, count, return_distance=False)
 
 
 def unit_vectors(features: np.ndarray) -> np.ndarray:
@@ -184,20 +182,15 @@ def retrieval_precision(
     for step in range(count):  # sampled without replacement, none of them the person
         left = len(codes) - 1 - step
         misses *= np.clip(left - others[queries], 0, None) / left
+    _, person = np.unique(codes[queries], return_inverse=True)
+    num_hits, num_faces = np.bincount(person, hits), np.bincount(person)
+    sampled = np.random.default_rng(seed).integers(len(num_faces), size=(num_resamples, len(num_faces)))
+    rates = num_hits[sampled].sum(1) / num_faces[sampled].sum(1)
+    low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return RetrievalPrecision(
         count=count,
         num_queries=len(queries),
-        hit=_rate_with_interval(hits, codes[queries], num_resamples, seed),
+        hit=Interval(float(hits.mean()), float(low), float(high)),
         precision=float((is_same.sum(1) / reachable).mean()),
         chance=float(1 - misses.mean()),
     )
-
-
-def _rate_with_interval(hits: np.ndarray, people: np.ndarray, num_resamples: int, seed: int) -> Interval:
-    _, codes = np.unique(people, return_inverse=True)
-    num_hits, num_faces = np.bincount(codes, hits), np.bincount(codes)
-    sampled = np.random.default_rng(seed).integers(len(num_faces), size=(num_resamples, len(num_faces)))
-    rates = num_hits[sampled].sum(1) / num_faces[sampled].sum(1)
-    edge = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(rates, [edge, 1 - edge])
-    return Interval(float(hits.mean()), float(low), float(high))

@@ -313,6 +313,7 @@ def _with_origin(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
         points = np.zeros((*positives.shape[:-1], positives.shape[-1] + 1))
         whole = np.where(total > 0, total, np.nan)
         np.divide(positives, whole[..., None], out=points[..., 1:])
+        points[..., 0] = 0.0 * whole
         rates.append(points)
     return rates[0], rates[1]
 
