@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def scores_of_file(path: str | os.PathLike[str], options: EvaluationOptions) -> 
     for one in fields(EvaluationOptions):
         if one.name not in _OF_SCORES and getattr(options, one.name) != one.default:
             raise OptionError(
-                one.name, "needs a manifest, not scores", f"omit `{one.name}`, or pass a `manifest`"
+                one.name,
+                "needs a manifest, not scores",
+                f"omit `{one.name}`, or pass a `manifest` instead of `scores`",
             )
     file = read_scores(path)
     decision = file.decision.overridden(
@@ -112,6 +115,12 @@ def scores_of_detector(
         CheckpointError, ManifestError, OptionError: The detector, the manifest or an option cannot be
             used; another split leaks into the evaluated one.
     """
+    options = options.for_manifest()
+    split, num_videos = options.split, options.robustness_videos
+    assert split is not None
+    assert num_videos is not None
+    assert options.device is not None
+    assert options.precision is not None
     loaded = open_detector(detector, device=options.device, precision=options.precision)
     clips = {}
     if options.index is not None:
@@ -128,34 +137,31 @@ def scores_of_detector(
     # What depends on the rows is checked before the crops are scored.
     check_slices(options.slice_by, predict.score_columns(rows))
     if options.robustness is not None:
-        robustness.check_robustness(
-            rows, split=options.split, num_videos=options.robustness_videos, names=names
-        )
+        robustness.check_robustness(rows, split=split, num_videos=num_videos, names=names)
     seen = predict.check_held_out(
-        loaded, rows, split=options.split, allow_leak=options.allow_leak, show_progress=show_progress
+        loaded, rows, split=split, allow_leak=options.allow_leak, show_progress=show_progress
     )
     table, coverage = predict.score_manifest(
-        loaded, rows, split=options.split, num_workers=options.num_workers, show_progress=show_progress
+        loaded, rows, split=split, num_workers=options.num_workers, show_progress=show_progress
     )
     path = manifest.path if isinstance(manifest, Manifest) else manifest
 
-    def measure_robustness() -> robustness.Robustness:
-        return robustness.measure_robustness(
-            loaded,
-            rows,
-            split=options.split,
-            num_videos=options.robustness_videos,
-            names=names,
-            aggregation_rule=options.aggregation_rule,
-            num_resamples=resampling.num_resamples,
-            seed=resampling.seed,
-            num_workers=options.num_workers,
-            show_progress=False,
-            log=log,
-        )
-
+    measure_robustness = partial(
+        robustness.measure_robustness,
+        loaded,
+        rows,
+        split=split,
+        num_videos=num_videos,
+        names=names,
+        aggregation_rule=options.aggregation_rule,
+        num_resamples=resampling.num_resamples,
+        seed=resampling.seed,
+        num_workers=options.num_workers,
+        show_progress=False,
+        log=log,
+    )
     return EvaluatedScores(
-        title=f"{decision.name} on {path}, {options.split}",
+        title=f"{decision.name} on {path}, {split}",
         table=table,
         coverage=coverage,
         decision=replace(decision, seen=seen),

@@ -5,7 +5,7 @@ They are apart from the functions that take them so that ``--help`` does not wai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -55,11 +55,13 @@ class ResamplingOptions:
 class EvaluationOptions:
     """What is evaluated, and how scores become verdicts.
 
+    ``None`` is "not given": with scores, all options that need a manifest must be so.
+
     Raises:
         OptionError: A value is not allowed.
     """
 
-    split: str = option("test", help="split to evaluate, or all", metavar="NAME")
+    split: str | None = option(None, help="split to evaluate, or all (default: test)", metavar="NAME")
     protocol: str | None = option(
         None, help="evaluate the rows of a protocol (default: none)", metavar="NAME"
     )
@@ -101,19 +103,31 @@ class EvaluationOptions:
         "saturation, occlusion; without a name, all of them (default: none)",
         metavar="KIND",
     )
-    robustness_videos: int = option(
-        200, help="number of videos chosen for that at random, half of them real", low=2
+    robustness_videos: int | None = option(
+        None, help="number of videos chosen for that at random, half of them real (default: 200)", low=2
     )
     num_workers: int | None = option(
         None, help="processes that read crops (default: number of cores, at most 8)", low=0
     )
-    device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
-    precision: InferencePrecision = option("fp32", help="precision of the detector's computations")
+    device: str | None = option(None, help="auto, cpu or cuda (default: auto)", metavar="DEVICE")
+    precision: InferencePrecision | None = option(
+        None, help="precision of the detector's computations (default: fp32)"
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.robustness_videos % 2:
+        if (self.robustness_videos or 0) % 2:
             raise OptionError("robustness_videos", f"is {self.robustness_videos}", "must be an even number")
+
+    def for_manifest(self) -> EvaluationOptions:
+        """Return the options with the defaults that only a manifest has."""
+        return replace(
+            self,
+            split=self.split or "test",
+            robustness_videos=self.robustness_videos or 200,
+            device=self.device or "auto",
+            precision=self.precision or "fp32",
+        )
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def evaluate(
     *,
     scores: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    split: str = EvaluationOptions.split,
+    split: str | None = EvaluationOptions.split,
     protocol: str | None = EvaluationOptions.protocol,
     where: str | None = EvaluationOptions.where,
     allow_leak: Sequence[LeakKind] = EvaluationOptions.allow_leak,
@@ -54,10 +54,10 @@ def evaluate(
     metrics: Sequence[str] = EvaluationOptions.metrics,
     index: str | os.PathLike[str] | None = EvaluationOptions.index,
     robustness: Sequence[CorruptionName] | None = EvaluationOptions.robustness,
-    robustness_videos: int = EvaluationOptions.robustness_videos,
+    robustness_videos: int | None = EvaluationOptions.robustness_videos,
     num_workers: int | None = EvaluationOptions.num_workers,
-    device: str = EvaluationOptions.device,
-    precision: InferencePrecision = EvaluationOptions.precision,
+    device: str | None = EvaluationOptions.device,
+    precision: InferencePrecision | None = EvaluationOptions.precision,
     resample: Resample = ResamplingOptions.resample,
     num_resamples: int = ResamplingOptions.num_resamples,
     seed: int = ResamplingOptions.seed,
@@ -107,12 +107,14 @@ def evaluate(
         cause = "is missing" if manifest is None else "excludes `scores`"
         raise OptionError("manifest", cause, "pass either a `manifest` or `scores`")
     if scores is not None and detector is not None:
-        raise OptionError("detector", "needs a manifest, not scores", "omit `detector`, or pass a `manifest`")
+        remedy = "omit `detector`, or pass a `manifest` instead of `scores`"
+        raise OptionError("detector", "needs a manifest, not scores", remedy)
     folder = None if out is None else make_folder(Path(out))  # an error before the work, not after it
     if manifest is None:
         assert scores is not None
         found = scores_of_file(scores, options)
     else:
+        options = options.for_manifest()
         found = scores_of_detector(
             detector, manifest, options, resampling, show_progress=show_progress, log=log
         )

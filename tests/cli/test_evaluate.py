@@ -75,6 +75,13 @@ def test_a_manifest_is_measured_with_its_faces(small_detector: Path, tmp_path: P
             "--aggregation: is 'max'; must be one of most",
         ),
         (["--scores", "s.csv", "--num-workers", "-1"], "--num-workers: is -1"),
+        (
+            ["--scores", "s.csv", "--split", "test"],
+            "--split: needs a manifest, not scores; omit --split, or pass a --manifest instead of --scores",
+        ),
+        (["--scores", "s.csv", "--device", "auto"], "--device: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--precision", "fp32"], "--precision: needs a manifest, not scores"),
+        (["--scores", "s.csv", "--robustness-videos", "200"], "--robustness-videos: needs a manifest"),
         (["--scores", "s.csv", "--split", "val"], "--split: needs a manifest, not scores"),
         (["--scores", "s.csv", "--device", "cpu"], "--device: needs a manifest, not scores"),
         (["--scores", "s.csv", "--precision", "bf16"], "--precision: needs a manifest, not scores"),
