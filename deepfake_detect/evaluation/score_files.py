@@ -18,6 +18,7 @@ import csv
 import json
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -45,6 +46,7 @@ _NO_PROBABILITY = "no fake_probability"
 _NULLS = ["", "nan", "NaN", "NA", "N/A", "null", "NULL", "None"]
 # Above it not every integer is a float.
 _MAX_INTEGER = 2**53
+_FLOAT32_ROUNDING = 1e-6
 _REMEDIES = {"label": "write 1 for fake and 0 for real"}
 
 
@@ -249,7 +251,11 @@ def _check_columns(file: Path, rows: pa.Table) -> dict[str, np.ndarray]:
         if name not in columns or columns[name].dtype == object:
             raise ManifestError(file, f"column {name} has text", _REMEDIES.get(name, "write numbers"))
         columns[name] = columns[name].astype(np.float64)
-    _check_values(file, columns["label"], columns["fake_probability"])
+    if not np.isin(columns["label"], (0.0, 1.0)).all():
+        raise ManifestError(
+            file, "column label has values other than 0 and 1", "write 0 for real and 1 for fake"
+        )
+    columns["fake_probability"] = _probabilities(file, columns["fake_probability"])
     return columns
 
 
@@ -278,19 +284,23 @@ def _as_text(values: np.ndarray) -> np.ndarray:
     return np.array([None if value != value else f"{value:.15g}" for value in values.tolist()], object)
 
 
-def _check_values(file: Path, labels: np.ndarray, probabilities: np.ndarray) -> None:
-    if not np.isin(labels, (0.0, 1.0)).all():
+def _probabilities(file: Path, values: np.ndarray) -> np.ndarray:
+    """Return probabilities, those that float32 has rounded past 0 or 1 clipped with a warning."""
+    outside = np.flatnonzero((values < 0.0) | (values > 1.0))
+    if len(outside) == 0:
+        return values
+    worst = outside[np.abs(values[outside] - 0.5).argmax()]
+    cause = (
+        f"{len(outside):,} values of fake_probability are outside 0 to 1, such as "
+        f"{float(values[worst])!r} in row {worst + 1:,} below the header"
+    )
+    if not -_FLOAT32_ROUNDING <= values[worst] <= 1.0 + _FLOAT32_ROUNDING:
         raise ManifestError(
-            file, "column label has values other than 0 and 1", "write 0 for real and 1 for fake"
+            file, cause, "write probabilities (the sigmoid of logits), and leave missing ones empty"
         )
-    known = probabilities[~np.isnan(probabilities)]
-    outside = known[(known < 0.0) | (known > 1.0)]
-    if len(outside):
-        raise ManifestError(
-            file,
-            f"{len(outside):,} values of fake_probability are outside 0 to 1, such as {outside[0]:.4g}",
-            "write probabilities (the sigmoid of logits), and leave missing ones empty",
-        )
+    warnings.warn(f"{file}: {cause}: rounded to float32, and clipped", stacklevel=4)
+    clipped: np.ndarray = np.clip(values, 0.0, 1.0)
+    return clipped
 
 
 def _video_ids(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -79,7 +79,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     dfd.register_aggregation("highest_face", lambda faces: (float(faces.probabilities.max()), None))
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("registered", "blank_figures")
 def test_a_registered_metric_is_in_numbers_and_reports(tmp_path: Path) -> None:
     path, out = scores_csv(tmp_path / "s.csv"), tmp_path / "out"
     command = ["evaluate", "--scores", str(path), "--out", str(out), "--bootstrap-draws", "10"]

@@ -129,7 +129,11 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["a,FF,real,0,0,1.5"], "1 values of fake_probability are outside 0 to 1, such as 1.5"),
-        (["a,FF,real,0,0,-1e-3"], "such as -0.001; write probabilities"),
+        (
+            ["b,FF,real,0,0,0.5", "a,FF,real,0,0,-1e-3"],
+            "such as -0.001 in row 2 below the header; write prob",
+        ),
+        (["a,FF,real,0,0,1.0000012"], "such as 1.0000012 in row 1 below the header; write probabilities"),
         (["a,FF,real,2,0,0.5"], "column label has values other than 0 and 1"),
         (["a,FF,real,,0,0.5"], "column label has values other than 0 and 1"),
         (["a,FF,real,fake,0,0.5"], "column label has 'fake', which is not a number; write 1 for fake and 0"),
@@ -152,6 +156,20 @@ def test_refuses(lines: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=message) as caught:
         read_scores(csv(tmp_path, *lines))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_probabilities_rounded_past_one_are_clipped_with_a_warning(kind: str, tmp_path: Path) -> None:
+    above, below = np.nextafter(np.float32(1), np.float32(2)), np.float32(-1e-7)
+    path = csv(tmp_path, "a,FF,real,0,0,0.5", f"b,FF,swap,1,0,{float(above)!r}", f"c,FF,real,0,0,{below!s}")
+    if kind == "parquet":
+        path = tmp_path / "scores.parquet"
+        pq.write_table(pyarrow.csv.read_csv(tmp_path / "scores.csv"), path)
+    with pytest.warns(
+        UserWarning, match=r"2 values of .* such as 1.0000001192092896 in row 2 below the head"
+    ):
+        file = read_scores(path)
+    assert file.table.fake_probability.tolist() == [0.5, 1.0, 0.0]
 
 
 def test_refuses_files_of_another_kind(tmp_path: Path) -> None:

@@ -276,6 +276,7 @@ def test_the_stored_detector_scores_as_the_classifier(
     assert detector.score_video(portrait_clip, num_frames=2).fake_probability is not None
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_it_is_a_detector_like_any_other(
     trained: tuple[Path, Manifest, FeatureFile],
     portrait_clip: Path,

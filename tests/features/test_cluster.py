@@ -24,7 +24,7 @@ def test_the_file_is_that_of_this_machine(manifest: Manifest, small_detector: Pa
     pytest.importorskip("ray")
     extract(manifest, small_detector, tmp_path / "here.h5", batch_size=3)
     done = extract(
-        manifest, small_detector, tmp_path / "ray.h5", batch_size=3, cluster=RayOptions(num_workers=2)
+        manifest, small_detector, tmp_path / "ray.h5", batch_size=3, cluster=RayOptions(num_workers=1)
     )
     assert done.num_new == manifest.num_rows
     assert rows_of(tmp_path / "ray.h5") == rows_of(tmp_path / "here.h5")
