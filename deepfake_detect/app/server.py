@@ -234,7 +234,8 @@ def _add_results(app: FastAPI) -> None:
         """Return the clip with a numbered box around each face; it is made now."""
         job = _jobs(request).find(job_id)
         _finished(job)
-        path = await asyncio.to_thread(annotated_clip, job)
+        limit = _jobs(request).limits.max_job_seconds
+        path = await asyncio.to_thread(annotated_clip, job, max_seconds=limit)
         return FileResponse(path, media_type="video/mp4")
 
     @app.get("/jobs/{job_id}/video", responses=_errors(404))

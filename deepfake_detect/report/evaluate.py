@@ -177,10 +177,12 @@ def compare(
     options = ComparisonOptions(None if names is None else tuple(names), aggregation_rule)
     folder = None if out is None else make_folder(Path(out))
     paths = [Path(path) for path in scores]
-    detectors = [
-        _named_scores(name, path, options.aggregation_rule)
-        for name, path in zip(_names(paths, options.names), paths, strict=True)
-    ]
+    detectors = []
+    for name, path in zip(_names(paths, options.names), paths, strict=True):
+        file = read_scores(path)
+        rule = options.aggregation_rule or file.decision.aggregation_rule
+        decision = replace(file.decision, aggregation_rule=rule, name=name)
+        detectors.append(NamedScores(decision, file.table, file.coverage))
     comparison = compare_scores(detectors, num_resamples=num_resamples, seed=seed, resample=resample)
     for note in comparison.notes:
         warnings.warn(note, stacklevel=2)
@@ -213,14 +215,6 @@ def _recorded(
             value = getattr(one, found.name)
             values[name] = list(value) if isinstance(value, tuple) else value
     return {name: None if value is None else str(value) for name, value in values.items()}
-
-
-def _named_scores(name: str, path: Path, aggregation_rule: str | None) -> NamedScores:
-    file = read_scores(path)
-    decision = replace(
-        file.decision, aggregation_rule=aggregation_rule or file.decision.aggregation_rule, name=name
-    )
-    return NamedScores(decision, file.table, file.coverage)
 
 
 def _names(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]:

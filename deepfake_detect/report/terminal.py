@@ -126,5 +126,5 @@ def print_markdown(text: str, *, file: TextIO | None = None) -> None:
 
 
 def _without_controls(text: str) -> str:
-    """Return text without characters that control a terminal; line breaks stay."""
+    """Return text without the characters that control a terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

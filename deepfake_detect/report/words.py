@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deepfake_detect.records import ClipResult, TrackScore, Verdict
+from deepfake_detect.records import ClipResult, Verdict
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -67,6 +67,9 @@ _ADVICE = {
     "heavy_compression": _BETTER_COPY,
     "another_rule": "Score it with the detector's own aggregation rule.",
 }
+_INTERVAL = (
+    "Sampling other frames would probably give {}. This does not include how often the detector is wrong."
+)
 _SOURCE = "Find out who published the clip first, and whether other recordings of the same event exist."
 
 
@@ -108,14 +111,14 @@ def verdict_words(result: ClipResult) -> VerdictWords:
         >>> words.headline, words.advice[0]
         ('No face found', 'Check that a face is visible: very small, turned or covered ones can be missed.')
     """
-    is_undecided = result.verdict == "uncertain"
+    is_undecided, interval = result.verdict == "uncertain", result.fake_probability_interval
     causes = _causes(result) if is_undecided else [(one.kind, one.text) for one in result.warnings]
     return VerdictWords(
         kind=result.verdict,
         sign=SIGNS[result.verdict],
         headline=HEADLINES[result.verdict],
         meaning=_meaning(result),
-        interval=_interval(result),
+        interval="" if interval is None else _INTERVAL.format(percent_range(*interval)),
         reasons_title="Why undecided" if is_undecided else "Limits of this verdict",
         reasons=tuple(text for _, text in causes),
         advice=tuple(_advice(result, [kind for kind, _ in causes])),
@@ -150,20 +153,15 @@ def _meaning(result: ClipResult) -> str:
     )
 
 
-def _interval(result: ClipResult) -> str:
-    if result.fake_probability_interval is None:
-        return ""
-    return (
-        f"Sampling other frames would probably give {percent_range(*result.fake_probability_interval)}. This "
-        "does not include how often the detector is wrong."
-    )
-
-
 def _causes(result: ClipResult) -> list[tuple[str, str]]:
     """Return kind and text of everything in an undecided clip that kept it from a decision."""
     causes = [(one.kind, one.text) for one in result.warnings]
     if len({track.verdict for track in result.tracks}) > 1:
-        causes.append(("people_differ", f"the people differ: {_people(result.tracks)}"))
+        people = sorted(result.tracks, key=lambda track: (not track.decides, -track.num_frames))
+        shown = [f"{person(one.track_id)} {percent(one.fake_probability)}" for one in people]
+        more = ", …" * (len(shown) > _MAX_DIFFERING_PEOPLE)
+        text = f"the people differ: {', '.join(shown[:_MAX_DIFFERING_PEOPLE])}{more}"
+        causes.append(("people_differ", text))
     probability = result.fake_probability or 0.0
     low, high = result.detector.uncertain_low, result.detector.uncertain_high
     spread = result.fake_probability_interval or (probability, probability)
@@ -179,13 +177,6 @@ def _causes(result: ClipResult) -> list[tuple[str, str]]:
             ("weak", "the traces are weak or contradict each other; the clip itself has no known fault")
         )
     return causes
-
-
-def _people(tracks: Iterable[TrackScore]) -> str:
-    shown = sorted(tracks, key=lambda track: (not track.decides, -track.num_frames))
-    words = [f"{person(one.track_id)} {percent(one.fake_probability)}" for one in shown]
-    more = ", …" if len(words) > _MAX_DIFFERING_PEOPLE else ""
-    return ", ".join(words[:_MAX_DIFFERING_PEOPLE]) + more
 
 
 def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:

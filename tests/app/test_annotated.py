@@ -43,25 +43,27 @@ def test_a_clip_with_boxes_is_made_once_and_deleted_with_the_upload(
     portrait_clip: Path, tmp_path: Path
 ) -> None:
     job = finished_job(portrait_clip, tmp_path)
-    made = annotated_clip(job)
+    made = annotated_clip(job, max_seconds=60)
     assert read_metadata(made).num_frames == 24
     written = made.stat().st_mtime_ns
-    assert annotated_clip(job).stat().st_mtime_ns == written
+    assert annotated_clip(job, max_seconds=60).stat().st_mtime_ns == written
     job.delete_upload()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RequestError, match="upload: was deleted"):
-        annotated_clip(job)
+        annotated_clip(job, max_seconds=60)
 
 
 def test_what_has_no_boxes_says_so(portrait_clip: Path, tmp_path: Path) -> None:
     job = finished_job(portrait_clip, tmp_path)
     job.task = replace(job.task, is_image=True)
     with pytest.raises(RequestError, match="a.mp4: is an image, not a clip; download the report"):
-        annotated_clip(job)
+        annotated_clip(job, max_seconds=60)
     job.task = replace(job.task, is_image=False)
+    with pytest.raises(RequestError, match="a.mp4: could not be written with boxes"):
+        annotated_clip(job, max_seconds=0)
     job.upload.path.write_bytes(b"damaged")
     with pytest.raises(RequestError, match="a.mp4: could not be written with boxes"):
-        annotated_clip(job)
+        annotated_clip(job, max_seconds=60)
     assert not job.annotated_path.exists()
 
 

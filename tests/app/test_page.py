@@ -117,7 +117,7 @@ def test_from_upload_to_download(
     browser, served = page
     annotated = tmp_path / "annotated.mp4"
     annotated.write_bytes(b"with boxes")
-    monkeypatch.setattr(server_module, "annotated_clip", lambda job: annotated)
+    monkeypatch.setattr(server_module, "annotated_clip", lambda job, max_seconds: annotated)
     served.scorer.gate.clear()
     browser.choose_file("#file", portrait_clip)
     browser.until("document.querySelector('.job')?.dataset.stage === 'looking'")

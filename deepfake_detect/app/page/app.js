@@ -216,9 +216,19 @@ function followAddress() {
 function closeResult() {
   if (location.hash) history.replaceState(null, "", location.pathname);
   at("result").hidden = true;
+  stopPlayer();
   at("stage").replaceChildren();
   opened?.job.row.classList.remove("opened");
   opened = null;
+}
+
+// A player that is only taken off the page keeps its connection, and a browser has few of them.
+function stopPlayer() {
+  const player = opened?.player;
+  if (!player) return;
+  opened.player = player.onerror = null;
+  player.removeAttribute("src");
+  player.load();
 }
 
 async function openResult(job) {
@@ -227,6 +237,7 @@ async function openResult(job) {
   if (!response?.ok) { showProblem(response ? await errorOf(response) : LOST); return; }
   const { score, page } = await response.json();
   opened?.job.row.classList.remove("opened");
+  stopPlayer();
   job.name = score.video;
   job.title.firstChild.textContent = job.name;
   job.row.classList.add("opened");
@@ -281,7 +292,7 @@ function showStage() {
   frame.style.width = `min(100%, calc(60vh * ${width / height}))`;
   opened.frame = frame;
   at("unplayable").hidden = true;
-  at("clip-heading").textContent = score.frames.length === 1 ? "The image" : "The clip over time";
+  at("clip-heading").textContent = job.isImage ? "The image" : score.tracks.length ? "The clip over time" : "The clip";
   const address = `${API}/jobs/${job.id}/video`;
   const kind = job.isImage ? make("img", { src: address, alt: "the scored image" })
     : make("video", { controls: true, playsInline: true, preload: "auto", src: address });
@@ -302,7 +313,8 @@ function showStage() {
 // Show the sampled frames in place of a file that the browser cannot show.
 function showFrames() {
   at("unplayable").hidden = false;
-  opened.player = null;
+  stopPlayer();
+  at("timeline").querySelector(".playhead")?.remove();
   showFrame(opened.index);
 }
 
