@@ -19,6 +19,8 @@ from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_meta
 
 _LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR = (95, 112, 140), (205, 140, 20), (215, 40, 40)  # RGB
 _FALLBACK_FRAMES_PER_SECOND = 25.0
+# Of the annotated video. A clip that stands still for an hour can have an average of one frame per hour.
+_MIN_FRAMES_PER_SECOND, _MAX_FRAMES_PER_SECOND = 1.0, 1000.0
 
 
 def annotate_video(
@@ -31,8 +33,9 @@ def annotate_video(
 
     Between two scored frames a person's box moves in a straight line, and the probability is that of
     the nearest scored frame. A person who is missing from more than one scored frame in a row has no
-    box there. The video has the clip's average frame rate: where the clip's own rate varies, frames
-    are repeated or dropped, so that image and sound stay in sync.
+    box there. The video has the clip's average frame rate, but at least 1 and at most 1000 frames per
+    second: where the clip's own rate varies, frames are repeated or dropped, so that image and sound stay
+    in sync.
 
     Args:
         result: Of a clip that is still at ``result.video``.
@@ -52,7 +55,11 @@ def annotate_video(
     verdict, color = HEADLINES[result.verdict], _color(result.fake_probability or 0.0)
     if result.fake_probability is not None:
         verdict = f"{verdict}: {percent(result.fake_probability)}"
-    rate = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
+    average = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
+    rate = min(_MAX_FRAMES_PER_SECOND, max(_MIN_FRAMES_PER_SECOND, average))
+    num_frames = metadata.num_frames
+    if rate != average:
+        num_frames = max(1, round(metadata.duration_seconds * rate))
     writer = VideoWriter(
         Path(path),
         width=metadata.width,
@@ -62,7 +69,7 @@ def annotate_video(
     )
     frames = read_frames(result.video, sampling=AllFrames(), allow_truncated=True)
     with writer, closing(frames):
-        for frame, count in _at_even_times(frames, rate, metadata.num_frames):
+        for frame, count in _at_even_times(frames, rate, num_frames):
             if count:
                 image = frame.image.copy()
                 for person in people:

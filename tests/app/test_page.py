@@ -254,7 +254,7 @@ def test_several_files_have_a_row_each_and_survive_a_reload(
     browser.until("document.getElementById('result').hidden")
     until(lambda: len(served.uploads()) == 2)
     browser.value(f"location.href = {json.dumps(address)}")
-    browser.until("document.querySelector('.job.failed')")
+    browser.until("document.querySelector('.job.failed') !== null")
     assert "was deleted" in browser.value("document.querySelector('.job.failed').innerText")
 
 

@@ -7,8 +7,10 @@ import pickle
 import shutil
 import tempfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import markupsafe
 import numpy as np
@@ -167,6 +169,27 @@ def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipResult:
     track = TrackScore(track_id, len(frames), float(np.mean(probabilities)), decides=True)
     detector = DetectorInfo("x", "1", 0.4, 0.6, "mean")
     return dfd.ClipResult("a.mp4", "fake", 0.7, len(frames), frames, (track,), detector)
+
+
+def test_a_clip_that_stands_still_for_ten_minutes_is_annotated(tmp_path: Path) -> None:
+    path = tmp_path / "pause.mp4"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for milliseconds in (0, 40, 80, 600_000, 600_040):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    assert read_metadata(path).frames_per_second < 0.01
+    done: list[tuple[int, int]] = []
+    annotate_video(
+        replace(clip([0.7, 0.8]), video=str(path)), tmp_path / "a.mp4", on_frame=lambda *one: done.append(one)
+    )
+    written = read_metadata(tmp_path / "a.mp4")
+    assert (written.frames_per_second, done[-1]) == (1.0, (5, 5))
+    assert written.duration_seconds == pytest.approx(600, abs=2)
 
 
 def test_key_faces_are_the_extremes_some_way_apart() -> None:
