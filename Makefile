@@ -3,7 +3,7 @@ PYTHON ?= python3
 VIDEO ?= examples/demo.mp4
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -19,6 +19,11 @@ check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+# Damaged files of every kind, ever new ones, and what became of them.
+FUZZ_HOURS ?= 1
+fuzz: .venv/installed-test
+	$(BIN)/python benchmarks/mutate.py "$(VIDEO)" --hours $(FUZZ_HOURS)
 
 clean:
 	rm -rf .venv demo

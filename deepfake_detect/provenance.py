@@ -340,6 +340,7 @@ def _kind_with_credentials(path: str | os.PathLike[str]) -> str | None:
 
 def _mp4_users(file: BinaryIO) -> Iterator[bytes]:
     """Yield the identifiers of an MP4 file's top-level ``uuid`` boxes."""
+    num_bytes = os.fstat(file.fileno()).st_size
     for _ in range(_MAX_PARTS):
         start, header = file.tell(), file.read(8)
         if len(header) < 8:
@@ -352,7 +353,7 @@ def _mp4_users(file: BinaryIO) -> Iterator[bytes]:
             (size,) = struct.unpack(">Q", long_size)
         if name == b"uuid":
             yield file.read(16)
-        if size < 8:  # 0: it reaches to the end of the file
+        if size < 8 or size > num_bytes - start:  # 0: it reaches to the end of the file
             return
         file.seek(start + size)
 

@@ -18,6 +18,7 @@ from deepfake_detect.options import option_table  # noqa: E402
 OPTIONS = {
     "Scoring clips (`score-video`)": "scoring.options.ScoringOptions",
     "Many clips (`score-video`)": "scoring.options.BatchOptions",
+    "Limits of decoding (`score-video`)": "video.limits.DecodingLimits",
     "A camera or stream (`score-video --live`)": "scoring.options.LiveOptions",
     "A Ray cluster (`--engine ray`)": "work.ray_engine.RayOptions",
     "Heat maps (`explain`)": "explanation.options.ExplainOptions",

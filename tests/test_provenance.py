@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -186,7 +187,10 @@ def test_garbage_without_credentials_has_none(content: bytes, tmp_path: Path) ->
 def test_boxes_that_lead_nowhere_end_the_walk(portrait_clip: Path, tmp_path: Path) -> None:
     whole = portrait_clip.read_bytes()
     for number, tail in enumerate(
-        (b"\0\0\0\0mdat", b"\0\0\0\1mdat\0", b"\0\0\0\4uuid", b"\xff\xff\xff\xffmdat")
+        (
+            *(b"\0\0\0\0mdat", b"\0\0\0\1mdat\0", b"\0\0\0\4uuid", b"\xff\xff\xff\xffmdat"),
+            *(struct.pack(">I4sQ", 1, b"free", size) for size in (2**64 - 1, 2**63 - 1 - 30000, 2**62)),
+        )
     ):
         path = tmp_path / f"{number}.mp4"
         path.write_bytes(whole + tail)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,16 +17,15 @@ from typing import TYPE_CHECKING
 from deepfake_detect.app.jobs import Progress, ScoredClip, Task
 from deepfake_detect.app.options import Limits
 from deepfake_detect.app.request_errors import RequestError, internal_error, request_error
-from deepfake_detect.errors import DeepfakeDetectError, VideoUnreadableError, WorkerError
+from deepfake_detect.errors import DeepfakeDetectError, VideoLimitError, WorkerError
 from deepfake_detect.work import Crashed, Done, Note, TaskCancelledError, WorkerProcess, report
 
 if TYPE_CHECKING:
     from deepfake_detect.scoring import Detector
+    from deepfake_detect.video import DecodingLimits
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 10.0
-# Of images whose size PIL reads from their header without decoding them.
-_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".gif", ".webp"})
 
 
 class ScoringProcess:
@@ -156,6 +154,7 @@ class TaskScorer:
         result = self._detector.score_video(
             task.path,
             num_frames=task.num_frames,
+            limits=decoding_limits(self._limits),
             on_frame=lambda done: report(Progress("looking", done, num_frames)),
         )
         if task.wants_page:
@@ -177,35 +176,18 @@ def check_media(path: Path, name: str, limits: Limits) -> int:
     """
     from deepfake_detect.video import read_metadata
 
-    width, height = _image_size(path) if path.suffix in _IMAGE_SUFFIXES else _frame_size(path)
-    if width * height > limits.max_pixels:
-        cause = f"has frames of {width} x {height} pixels"
-        raise RequestError(name, cause, "scale it down", limits.sentence(), 422)
-    metadata = read_metadata(path)
+    try:
+        metadata = read_metadata(path, limits=decoding_limits(limits))
+    except VideoLimitError as error:
+        raise RequestError(name, error.cause, "scale it down", limits.sentence(), 422) from error
     if metadata.duration_seconds > limits.max_seconds:
         cause = f"is {metadata.duration_seconds:.1f} s long"
         raise RequestError(name, cause, "cut out the part that matters", limits.sentence(), 422)
     return metadata.num_frames
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    """Return an image's width and height from its header: FFmpeg decodes it just to open it."""
-    from PIL import Image, UnidentifiedImageError
+def decoding_limits(limits: Limits) -> DecodingLimits:
+    """Return what of a server's limits concerns decoding."""
+    from deepfake_detect.video import DecodingLimits
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-        try:
-            with Image.open(path) as image:
-                width, height = image.size
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise VideoUnreadableError(path, "is a damaged image", "send another") from error
-        except Image.DecompressionBombError as error:
-            raise VideoUnreadableError(path, "has too many pixels", "scale it down") from error
-    return width, height
-
-
-def _frame_size(path: Path) -> tuple[int, int]:
-    from deepfake_detect.video.container import open_video
-
-    with open_video(path) as (_, stream):
-        return stream.codec_context.width, stream.codec_context.height
+    return DecodingLimits(max_pixels=limits.max_pixels, max_decoding_seconds=limits.max_job_seconds)

@@ -19,6 +19,7 @@ from deepfake_detect.cli.engine import add_engine_arguments, cluster_of, ends_on
 from deepfake_detect.cli.printing import ClipPrinter, LiveLine
 from deepfake_detect.errors import OptionError
 from deepfake_detect.scoring.options import BatchOptions, LiveOptions, ScoringOptions
+from deepfake_detect.video.limits import DecodingLimits
 
 # The options that --help shows.
 _SHOWN = {
@@ -30,7 +31,7 @@ _NOT_LIVE = ("json", "out", "report", "annotate", "results")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clips", nargs="*", metavar="CLIP", help="what to score: see above")
-    for options in (BatchOptions, ScoringOptions, LiveOptions):
+    for options in (BatchOptions, ScoringOptions, DecodingLimits, LiveOptions):
         add_options(parser, options, shown=_SHOWN)
     add_engine_arguments(parser)
 
@@ -57,6 +58,7 @@ def _run_clips(arguments: argparse.Namespace, scoring: ScoringOptions, batch: Ba
         arguments.clips,
         **asdict(scoring),
         **asdict(written),
+        limits=options_of(DecodingLimits, arguments),
         engine="auto" if cluster is None else "ray",
         ray=cluster,
         show_progress=True,

@@ -81,11 +81,22 @@ def media_kind(head: bytes) -> MediaKind | None:
         >>> media_kind(b"#EXTM3U\nfile:///home/me/secret.mp4") is None
         True
     """
+    return None if is_playlist(head) else container_kind(head)
+
+
+def is_playlist(head: bytes) -> bool:
+    r"""Return whether FFmpeg could take a file for a list of other files.
+
+    Args:
+        head: Its first ``HEAD_BYTES`` bytes, or all of it.
+
+    Example:
+        >>> is_playlist(b"ffconcat version 1.0\nfile /home/me/secret.mp4")
+        True
+    """
     # FFmpeg recognizes a playlist by its text alone, which ends with the first null character.
     text = head[:HEAD_BYTES].partition(b"\0")[0].lower()
-    if any(mark in text for mark in _PLAYLIST_MARKS):
-        return None
-    return container_kind(head)
+    return any(mark in text for mark in _PLAYLIST_MARKS)
 
 
 def container_kind(head: bytes) -> MediaKind | None:

@@ -16,6 +16,7 @@ from deepfake_detect.records import ClipResult, Frame
 from deepfake_detect.report.timeline import PersonSeries, people_of
 from deepfake_detect.report.words import HEADLINES, percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
+from deepfake_detect.video.limits import NO_LIMITS
 
 _LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR = (95, 112, 140), (205, 140, 20), (215, 40, 40)  # RGB
 _FALLBACK_FRAMES_PER_SECOND = 25.0
@@ -47,7 +48,7 @@ def annotate_video(
             encoder is available.
     """
     result.check_file()
-    metadata = read_metadata(result.video)
+    metadata = read_metadata(result.video, limits=NO_LIMITS)
     people = people_of(result)
     times = [frame.time_seconds for frame in result.frames]
     # One missed frame is bridged; over a longer gap the position is unknown.
@@ -67,7 +68,7 @@ def annotate_video(
         frames_per_second=rate,
         audio_from=result.video,
     )
-    frames = read_frames(result.video, sampling=AllFrames(), allow_truncated=True)
+    frames = read_frames(result.video, sampling=AllFrames(), allow_truncated=True, limits=NO_LIMITS)
     with writer, closing(frames):
         for frame, count in _at_even_times(frames, rate, num_frames):
             if count:

@@ -25,6 +25,7 @@ from deepfake_detect.records import (
     VideoMetadata,
 )
 from deepfake_detect.video import read_frames, read_metadata
+from deepfake_detect.video.limits import NO_LIMITS
 
 if TYPE_CHECKING:
     # Without heat maps a report needs no PyTorch.
@@ -141,7 +142,7 @@ def collect_key_frames(
         explainer, reason = _explainer(detector)
     on_step("reading the faces")
     picks = pick_faces(result)
-    metadata = read_metadata(result.video)
+    metadata = read_metadata(result.video, limits=NO_LIMITS)
     thumbnails, frames, crops = _read_images(result, picks, metadata, detector, explainer)
     heat_maps: list[np.ndarray | None] = [None] * len(picks)
     if explainer is not None:
@@ -258,7 +259,9 @@ def _read_images(
     finder = _face_detector(explainer, picks, metadata) if explainer and geometry.aligned else None
     thumbnails, large = {}, {}
     crops: list[np.ndarray | None] = [None] * len(picks)
-    with closing(read_frames(result.video, sampling=wanted, allow_truncated=True)) as frames:
+    with closing(
+        read_frames(result.video, sampling=wanted, allow_truncated=True, limits=NO_LIMITS)
+    ) as frames:
         for frame in frames:
             index = frame.frame_index
             if index in shown:

@@ -65,6 +65,9 @@ _ADVICE = {
     "blurred_faces": _BETTER_COPY,
     "unsure_faces": _BETTER_PART,
     "heavy_compression": _BETTER_COPY,
+    "damaged_file": "Look for an intact copy of the file.",
+    "missing_frames": _BETTER_COPY,
+    "other_streams": "Score the other streams as files of their own, if they show faces.",
     "another_rule": "Score it with the detector's own aggregation rule.",
 }
 _INTERVAL = (

@@ -21,6 +21,7 @@ from deepfake_detect.scoring.options import BatchOptions, ScoringOptions
 from deepfake_detect.scoring.outputs import ClipFiles, JsonFile, check_outputs, is_single_clip, plan_files
 from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.scoring.sources import STANDARD_INPUT, ClipSource, find_clips
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.work import RayOptions, TaskFailure, map_tasks
 from deepfake_detect.work import report as report_progress
 
@@ -47,6 +48,7 @@ def score_videos(
     aggregation_rule: str | None = ScoringOptions.aggregation_rule,
     min_face: float | None = ScoringOptions.min_face,
     allow_truncated: bool = ScoringOptions.allow_truncated,
+    limits: DecodingLimits = DEFAULT_LIMITS,
     workers: int | None = BatchOptions.workers,
     engine: BatchEngine = "auto",
     ray: RayOptions | None = None,
@@ -69,7 +71,7 @@ def score_videos(
             on standard input; one or several.
         detector: A loaded detector, which scores here, or what :func:`load_detector` loads.
         runtime, device, precision: See :func:`load_detector`.
-        num_frames, aggregation_rule, min_face, allow_truncated: See :meth:`Detector.score_video`.
+        num_frames, aggregation_rule, min_face, allow_truncated, limits: See :meth:`Detector.score_video`.
         workers: Clips scored at a time, one process each; ``None`` is the number of cores, at most 4,
             or 1 for fewer than 3 clips and on a GPU. On Ray: workers in all.
         engine: ``"here"``, ``"processes"`` or ``"ray"``; ``"auto"`` is here for one worker, processes
@@ -113,6 +115,7 @@ def score_videos(
             min_face=min_face,
             allow_truncated=allow_truncated,
         ),
+        limits=limits,
         batch=BatchOptions(
             results=_path(results),
             retry_failed=retry_failed,
@@ -148,6 +151,7 @@ class _Run:
     names: Sequence[str]
     detector: Detector | None
     scoring: ScoringOptions
+    limits: DecodingLimits
     batch: BatchOptions
     engine: BatchEngine
     ray: RayOptions
@@ -233,13 +237,21 @@ class _Run:
         engine, num_workers = self._engine(len(tasks), detector)
         has_file_facts = self.batch.results is not None
         if engine == "here":
-            scorer = ClipScorer(detector, self.scoring, scratch, files, has_file_facts, _report_step)
+            scorer = ClipScorer(
+                detector, self.scoring, scratch, files, has_file_facts, _report_step, self.limits
+            )
             make_worker = partial(_ClipWorker, scorer)
         else:
             threads = self.ray.cpus_per_worker if engine == "ray" else 1
             place = None if engine == "ray" else scratch  # of another machine
             make_worker = partial(
-                _make_worker, self.scoring, place, files, has_file_facts, num_threads=threads
+                _make_worker,
+                self.scoring,
+                self.limits,
+                place,
+                files,
+                has_file_facts,
+                num_threads=threads,
             )
         with progress_bar(enabled=self.show_progress) as progress:
             display = _Display(progress, len(tasks))
@@ -281,6 +293,7 @@ class _ClipWorker:
 
 def _make_worker(
     options: ScoringOptions,
+    limits: DecodingLimits,
     scratch: Path | None,
     files: dict[str, ClipFiles],
     has_file_facts: bool,
@@ -296,7 +309,7 @@ def _make_worker(
         num_threads=num_threads,
     )
     place = Path(tempfile.gettempdir()) if scratch is None else scratch
-    return _ClipWorker(ClipScorer(detector, options, place, files, has_file_facts, _report_step))
+    return _ClipWorker(ClipScorer(detector, options, place, files, has_file_facts, _report_step, limits))
 
 
 def _report_step(step: str, done: int | None, total: int | None, note: str) -> None:

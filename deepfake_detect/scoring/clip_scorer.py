@@ -21,6 +21,7 @@ from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.outputs import ClipFiles, write_clip_files
 from deepfake_detect.scoring.pipeline import Detector, file_facts
 from deepfake_detect.scoring.sources import ClipSource
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class ClipScorer:
         files: Files to write about each clip, by its name.
         has_file_facts: Whether items of failed clips get the hash of their file too.
         on_step: See :data:`OnStep`.
+        limits: Largest clip to decode.
     """
 
     detector: Detector
@@ -89,6 +91,7 @@ class ClipScorer:
     files: dict[str, ClipFiles] = field(default_factory=dict)
     has_file_facts: bool = False
     on_step: OnStep = lambda step, done, total, note: None
+    limits: DecodingLimits = DEFAULT_LIMITS
 
     def score(self, source: ClipSource) -> BatchItem:
         """Score a clip and write the files about it; whatever goes wrong is the item's error."""
@@ -127,6 +130,7 @@ class ClipScorer:
             aggregation_rule=options.aggregation_rule,
             min_face=options.min_face,
             allow_truncated=options.allow_truncated,
+            limits=self.limits,
             on_frame=lambda done: self.on_step("scoring", done, options.num_frames, "frames"),
         )
 

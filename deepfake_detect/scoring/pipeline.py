@@ -30,9 +30,16 @@ from deepfake_detect.records import (
 )
 from deepfake_detect.scoring.inputs import VideoInput, local_file
 from deepfake_detect.scoring.options import ScoringOptions
-from deepfake_detect.scoring.quality import Clip, quality_warnings, rule_warnings, sharpness_of
-from deepfake_detect.video import EvenlySpaced, Sampling, read_frames, read_metadata
+from deepfake_detect.scoring.quality import (
+    Clip,
+    file_warnings,
+    quality_warnings,
+    rule_warnings,
+    sharpness_of,
+)
+from deepfake_detect.video import DecodingLimits, EvenlySpaced, Sampling, VideoReader
 from deepfake_detect.video.files import check_file, checked_path
+from deepfake_detect.video.limits import DEFAULT_LIMITS
 
 _BATCH_SIZE = 32
 
@@ -74,6 +81,7 @@ class Detector(BaseDetector):
         aggregation_rule: str | None = ScoringOptions.aggregation_rule,
         min_face: float | None = ScoringOptions.min_face,
         allow_truncated: bool = ScoringOptions.allow_truncated,
+        limits: DecodingLimits = DEFAULT_LIMITS,
         on_frame: Callable[[int], None] = lambda done: None,
     ) -> ClipResult:
         """Score a clip.
@@ -89,14 +97,17 @@ class Detector(BaseDetector):
             aggregation_rule: A name of ``evaluation.AGGREGATION_RULES``; the detector's own if ``None``.
             min_face: Side in pixels of the smallest face to detect; ``None`` is a tenth of the
                 frame's shorter side.
-            allow_truncated: Score what is left of a clip with missing frames instead of raising.
+            allow_truncated: Score what is left of a clip with missing or damaged frames instead of
+                raising; a warning of the result names their fraction.
+            limits: Largest clip to decode.
             on_frame: Called with the number of finished frames.
 
         Returns:
             Verdict and numbers. A clip without a detectable face has no probability.
 
         Raises:
-            VideoError: The file is missing, unreadable or truncated, or was modified meanwhile.
+            VideoError: The file is missing, unreadable, damaged, truncated or beyond the limits, or was
+                modified meanwhile.
             OptionError: An option is out of range.
 
         Example:
@@ -112,12 +123,18 @@ class Detector(BaseDetector):
             path = checked_path("video", path)
             check_file(path)
             file = file_facts(path)
-            frames = read_frames(path, sampling=policy, allow_truncated=allow_truncated)
-            with closing(frames):
+            reader = VideoReader(path, allow_truncated=allow_truncated, limits=limits)
+            with closing(reader.frames(policy)) as frames:
                 followed = track_faces(frames, detector=faces, geometry=self.config.geometry)
                 scored = self._score_frames(followed, on_frame)
-            metadata = read_metadata(path)
-            clip = Clip.from_metadata(metadata, num_bytes=file.size_bytes)
+            metadata = reader.metadata
+            bad_fraction = reader.bad_fraction if reader.is_damaged else None
+            clip = Clip.from_metadata(
+                metadata,
+                num_bytes=file.size_bytes,
+                bad_fraction=bad_fraction,
+                num_in_gaps=reader.num_in_gaps,
+            )
             found = self._clip_result(str(path), _people_only(scored), rule, clip)
             result = replace(found, file=file, frame_size=(metadata.width, metadata.height))
             result.check_file()
@@ -268,7 +285,10 @@ class Detector(BaseDetector):
         faces = [face for frame in frames for face in frame.faces]
         info = self.info(rule)
         if not faces:
-            return ClipResult(name, "no_face", None, 0, frames, (), info, runtime=self.runtime)
+            found_in_file = tuple(file_warnings(clip))
+            return ClipResult(
+                name, "no_face", None, 0, frames, (), info, warnings=found_in_file, runtime=self.runtime
+            )
         of_faces: dict[str, Any] = {
             "track_ids": np.array([face.track_id for face in faces]),
             "probabilities": np.array([face.fake_probability for face in faces]),
@@ -291,6 +311,7 @@ class Detector(BaseDetector):
             detector=info,
             fake_probability_interval=interval,
             warnings=(
+                *file_warnings(clip),
                 *quality_warnings(frames, tracks, interval, clip),
                 *rule_warnings(rule, self.config.aggregation_rule),
             ),

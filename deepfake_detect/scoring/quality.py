@@ -19,6 +19,9 @@ WARNING_KINDS = {
     "unsure_faces": "faces of which the face detector is uncertain",
     "heavy_compression": "few bits per pixel, which removes traces and adds others",
     "frames_disagree": "a probability that depends strongly on the choice of frames",
+    "damaged_file": "frames that are missing or damaged, which are left out",
+    "missing_frames": "gaps in a clip of constant frame rate",
+    "other_streams": "further video streams in the file, which are not scored",
     "another_rule": "an aggregation rule other than the one the undecided range was fitted with",
 }
 """Every kind of warning, with a short description."""
@@ -62,16 +65,30 @@ class Clip:
     Attributes:
         num_frames: Frames in it; 1 is a still image.
         bits_per_pixel: Size of the file per pixel of all frames; ``None`` where there is no file.
+        bad_fraction: Fraction of its frames that are missing or damaged; ``None`` for an intact file.
+        num_in_gaps: Frames for which its times have gaps.
+        streams: The video stream that is scored and the other ones.
     """
 
     num_frames: int
     bits_per_pixel: float | None = None
+    bad_fraction: float | None = None
+    num_in_gaps: int = 0
+    streams: tuple[str, ...] = ()
 
     @classmethod
-    def from_metadata(cls, metadata: VideoMetadata, *, num_bytes: int) -> Clip:
+    def from_metadata(
+        cls,
+        metadata: VideoMetadata,
+        *,
+        num_bytes: int,
+        bad_fraction: float | None = None,
+        num_in_gaps: int = 0,
+    ) -> Clip:
         """Return the facts of a file of ``num_bytes`` bytes."""
         num_pixels = metadata.num_frames * metadata.width * metadata.height
-        return cls(metadata.num_frames, 8 * num_bytes / num_pixels)
+        streams = (f"{metadata.width} x {metadata.height}", *metadata.other_streams)
+        return cls(metadata.num_frames, 8 * num_bytes / num_pixels, bad_fraction, num_in_gaps, streams)
 
 
 def quality_warnings(
@@ -104,6 +121,31 @@ def quality_warnings(
         *_of_interval(interval),
     ]
     return tuple(found)
+
+
+def file_warnings(clip: Clip) -> Iterator[QualityWarning]:
+    """Yield what is wrong with a clip's file, whether or not it shows a face."""
+    if clip.bad_fraction is not None:
+        share = f"{max(clip.bad_fraction, 0.01):.0%}" if clip.bad_fraction else "some"
+        yield QualityWarning(
+            "damaged_file",
+            f"the file is damaged or cut off: {share} of its frames are missing or damaged and were left out"
+            if clip.num_frames > 1
+            else "the image is damaged or cut off: part of it may be missing or wrong",
+        )
+    if clip.num_in_gaps:
+        yield QualityWarning(
+            "missing_frames",
+            f"{clip.num_in_gaps} frames are missing between the {clip.num_frames} in the file, which was cut "
+            "or lost them",
+        )
+    if len(clip.streams) > 1:
+        scored, *others = clip.streams
+        yield QualityWarning(
+            "other_streams",
+            f"the file has {len(clip.streams)} video streams: the default one ({scored}) was scored, and not "
+            + ", ".join(others),
+        )
 
 
 def rule_warnings(rule: str, own_rule: str) -> Iterator[QualityWarning]:

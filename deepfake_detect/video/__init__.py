@@ -5,6 +5,9 @@
     decode.py     read_frames: decode once, in order, and convert only the wanted frames
     container.py  open files with PyAV and decode their packets
     files.py      checks of a file that need no decoding
+    structure.py  containers whose parts do not fit together
+    stills.py     images and animations, read by Pillow
+    limits.py     DecodingLimits: most pixels, frames and seconds of a file
     sequence.py   frames stored as images, in a folder or a tar
     encode.py     VideoWriter: RGB frames to an H.264 file, with the audio of another file
     still.py      an image through H.264

@@ -1,5 +1,7 @@
+from .decode import VideoReader as VideoReader
 from .decode import read_frames as read_frames
 from .encode import VideoWriter as VideoWriter
+from .limits import DecodingLimits as DecodingLimits
 from .metadata import read_metadata as read_metadata
 from .sampling import AllFrames as AllFrames
 from .sampling import ByRate as ByRate

@@ -16,7 +16,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deepfake_detect.errors import VideoUnreadableError
-from deepfake_detect.video.files import check_file, unopened_error
+from deepfake_detect.io.media import HEAD_BYTES, is_playlist
+from deepfake_detect.video.files import check_file, file_head, unopened_error
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
 # Tags in an unknown encoding must not make a good video unreadable. PyAV 19 always replaces what it
@@ -27,6 +28,10 @@ _TAG_OPTIONS: dict[str, Any] = (
 
 # Not every PyAV keeps FFmpeg's own messages off standard error; each fault is one of our errors instead.
 av.logging.set_level(av.logging.PANIC)
+
+
+# Decoders of AV1 check the end of each tile only where they are strict; without it they show damage.
+_STRICT = {"strict": "strict"}
 
 
 @contextmanager
@@ -41,9 +46,12 @@ def open_container(
         VideoNotFoundError, VideoUnreadableError: The file does not exist, or FFmpeg cannot open it.
     """
     check_file(path)
+    if is_playlist(file_head(path, HEAD_BYTES)):
+        raise VideoUnreadableError(path, "is a list of other files", "pass the videos themselves")
     # A name with %d in it is one image and not a numbered series.
     options = {
         "pattern_type": "none",
+        "protocol_whitelist": "file",
         "ignore_editlist": str(int(ignore_edit_list)),
         "max_pixels": str(max_pixels),
     }
@@ -97,7 +105,11 @@ def open_video(
             )
         limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
         # The size in the packets may be another than the container's.
-        stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+        is_av1 = stream.codec_context.codec.canonical_name == "av1"
+        stream.codec_context.options = {
+            "max_pixels": str(limits.max_pixels),
+            **(_STRICT if is_av1 else {}),
+        }
         yield container, stream
 
 
@@ -165,6 +177,25 @@ def decode_packet(
         if not is_tolerant:
             raise
         return []
+
+
+def is_decodable(path: Path) -> bool:
+    """Return whether FFmpeg decodes an image as well; ``True`` where it does not know the format."""
+    try:
+        with open_container(path) as container:
+            streams = [one for one in container.streams.video if one.codec_context is not None]
+            for stream in streams:
+                stream.thread_type, stream.codec_context.options = "NONE", _STRICT
+            try:
+                return not any(
+                    frame.is_corrupt
+                    for packet in container.demux(streams)
+                    for frame in packet.stream.codec_context.decode(packet if packet.size else None)
+                )
+            except av.FFmpegError:
+                return False
+    except VideoUnreadableError:
+        return True
 
 
 def without_lead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:

@@ -116,6 +116,7 @@ class VideoReader:
         self._limits = limits
         self._allow_truncated = allow_truncated
         self._bad_indices = set[int]()
+        self._has_failed = False
         self.metadata: VideoMetadata = self._clip.metadata
         if self._clip.damage is not None and not allow_truncated:
             raise damaged_error(self.metadata.path, self._clip.damage)
@@ -123,13 +124,18 @@ class VideoReader:
     @property
     def is_damaged(self) -> bool:
         """Whether damage was seen so far."""
-        return self._clip.damage is not None or bool(self._bad_indices)
+        return self._clip.damage is not None or self._has_failed
 
     @property
     def bad_fraction(self) -> float:
         """Fraction of the clip's frames that are missing or damaged, as far as it was decoded, 0 to 1."""
         num_missing = self._clip.num_missing
         return (num_missing + len(self._bad_indices)) / (num_missing + self.metadata.num_frames)
+
+    @property
+    def num_in_gaps(self) -> int:
+        """How many frames lack in gaps between the times of the others; 0 for a clip of variable rate."""
+        return self._clip.num_in_gaps
 
     def frames(self, sampling: Sampling = _ALL_FRAMES) -> Generator[Frame, None, None]:
         """Yield the sampled frames, as :func:`read_frames` does."""
@@ -150,6 +156,7 @@ class VideoReader:
             try:
                 yield from self._one_pass(remaining, is_tolerant=False)
             except VideoTruncatedError:
+                self._has_failed = True
                 if not self._allow_truncated:
                     raise
         # The file is damaged: the remaining frames come from a tolerant pass.

@@ -21,7 +21,6 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".m
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
-_TAIL_BYTES = 2**17  # more than the longest packet of a program stream
 _KIND_BYTES = 12  # name every container but a transport stream
 _REMEDY = "download the file again, or use its intact part by `allow_truncated`"
 
@@ -85,13 +84,6 @@ def file_head(path: Path, num_bytes: int) -> bytes:
         return file.read(num_bytes)
 
 
-def file_tail(path: Path, num_bytes: int) -> bytes:
-    """Return the last bytes of a file."""
-    with _as_video_errors(path), open(path, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - num_bytes))
-        return file.read()
-
-
 def container_of(path: Path) -> str | None:
     """Return the container that a file begins as, see ``io.media.MediaKind``; ``None`` if unknown."""
     kind = container_kind(file_head(path, _KIND_BYTES))
@@ -124,36 +116,6 @@ def missing_part(num_frames: int, num_declared: int | None, duration_seconds: fl
     if num_declared is None or num_frames >= num_declared:
         return f"the file ends too early ({num_frames} frames, {duration_seconds:.2f} s are in it)"
     return f"{num_frames} of {num_declared} declared frames are in the file"
-
-
-def ends_within_packet(path: Path, container: str) -> bool:
-    """Return whether an MPEG transport or program stream ends within one of its packets."""
-    size = path.stat().st_size
-    if container == "mpegts":
-        # 192 with a time stamp each (cameras), 204 with check bytes (broadcast).
-        head = file_head(path, 8 * 204)
-        start = head.find(b"\x47")
-        lengths = (188, 192, 204)
-        length = next((n for n in lengths if set(head[start : 4 * n : n]) == {0x47}), None)
-        return length is not None and size % length != 0
-    if container == "mpeg":
-        return not _ends_with_packet(file_tail(path, _TAIL_BYTES))
-    return False
-
-
-def _ends_with_packet(tail: bytes) -> bool:
-    """Return whether the end of a program stream is the end of a packet, its end mark, or padding."""
-    tail = tail.rstrip(b"\0") if tail.endswith(bytes(16)) else tail
-    if tail.endswith(b"\0\0\1\xb9"):
-        return True
-    position = tail.find(b"\0\0\1")
-    while 0 <= position <= len(tail) - 6:
-        if tail[position + 3] >= 0xBB:  # a packet, which states its length; below are parts of a picture
-            length = int.from_bytes(tail[position + 4 : position + 6], "big")
-            if position + 6 + length == len(tail):
-                return True
-        position = tail.find(b"\0\0\1", position + 3)
-    return False
 
 
 def has_gif_end(data: bytes) -> bool:

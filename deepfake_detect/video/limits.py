@@ -75,3 +75,5 @@ class DecodingLimits:
 
 
 DEFAULT_LIMITS = DecodingLimits()
+NO_LIMITS = DecodingLimits(max_pixels=178_956_970, max_frames=10**12, max_decoding_seconds=1e9)
+"""For a file that was read before, within the limits that were set then."""

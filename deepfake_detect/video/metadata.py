@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, dropwhile, pairwise
@@ -37,12 +37,12 @@ from deepfake_detect.video.container import (
 from deepfake_detect.video.files import (
     check_file,
     checked_path,
-    ends_within_packet,
     file_head,
     missing_part,
 )
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.video.stills import Still, is_still, scan_still
+from deepfake_detect.video.structure import structure_damage
 
 # Codecs whose packets hold exactly one frame each. In the others a packet may hold a frame that is never
 # shown (VP8), none (MPEG-4 after some AVI writers) or half of one.
@@ -54,6 +54,8 @@ _REORDERING = frozenset({"h264", "hevc"})
 _HEAD_BYTES = 600  # name every container
 # Pixels that are wider than high by less than this are shown as they are: nobody sees the difference.
 _LEAST_ASPECT_DIFFERENCE = 0.01
+# Steps between frames that show a constant rate: how many, how equal, and which part of all.
+_LEAST_STEPS, _STEP_TOLERANCE, _LEAST_REGULAR = 4, 0.1, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class ScannedVideo:
         shown_size: Width and height of a frame with square pixels, before it is turned.
         damage: What is wrong with the file, as far as is seen without decoding; ``None`` for nothing.
         num_missing: Frames that are declared but not in the file.
+        num_in_gaps: Frames for which the times of a clip of constant rate have gaps.
         still: The decoded image or animation; ``None`` for a video.
     """
 
@@ -82,6 +85,7 @@ class ScannedVideo:
     shown_size: tuple[int, int] = (0, 0)
     damage: str | None = None
     num_missing: int = 0
+    num_in_gaps: int = 0
     still: Still | None = None
 
     def times_seconds(self) -> list[float] | None:
@@ -206,16 +210,16 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
         and _is_in_order(declared)
     )
     num_missing = _num_missing(path, declared, packets)
-    is_cut = packets.is_cut or num_missing is not None or ends_within_packet(path, declared.container)
+    is_cut = packets.is_cut or num_missing is not None
+    damage = structure_damage(path, declared.container)
     stamps = [stamp for stamp, _ in packets.shown]
-    if is_cut or packets.num_corrupt or not is_regular:
+    if is_cut or damage or packets.num_corrupt or not is_regular:
         stamps = _decode_timestamps(path, limits, starts_decodable=packets.starts_decodable)
     timestamps = _in_presentation_order(stamps, declared)
     duration = _duration_seconds(timestamps, len(stamps), declared, packets)
-    damage = None
     if is_cut:
         damage = missing_part(len(stamps), declared.num_frames, duration)
-    elif packets.num_corrupt:
+    elif damage is None and packets.num_corrupt:
         damage = f"is damaged: {packets.num_corrupt} of its {packets.num_present} packets are incomplete"
     turn, is_mirrored = _turn(first)
     width, height = shown_size if turn % 180 == 0 else reversed(shown_size)
@@ -243,6 +247,7 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
         shown_size,
         damage,
         num_missing or 0,
+        0 if timestamps is None or declared.container == "avi" else _num_in_gaps(timestamps),
     )
 
 
@@ -447,6 +452,22 @@ def _in_presentation_order(stamps: list[int | None], declared: _Declared) -> tup
     if declared.container == "avi" and known != stamps:
         return None
     return tuple(known)
+
+
+def _num_in_gaps(timestamps: Sequence[int]) -> int:
+    """Return how many frames lack in a clip whose other frames follow each other at one distance.
+
+    Clips of variable rate have no such distance. An AVI is left out: it does not store repeated frames.
+    """
+    steps = np.diff(timestamps)
+    if len(steps) < _LEAST_STEPS:
+        return 0
+    multiples = steps / np.quantile(steps, 0.25)
+    is_regular = np.abs(multiples - 1) < _STEP_TOLERANCE
+    is_gap = (multiples > 1.5) & (np.abs(multiples - multiples.round()) < _STEP_TOLERANCE * multiples)
+    if is_regular.mean() < _LEAST_REGULAR or not (is_regular | is_gap).all():
+        return 0
+    return int(multiples[is_gap].round().sum()) - int(is_gap.sum())
 
 
 def _duration_seconds(

@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, ImageOps, features
 from deepfake_detect.errors import VideoLimitError, VideoUnreadableError
 from deepfake_detect.io.media import container_kind
 from deepfake_detect.records import VideoMetadata
+from deepfake_detect.video.container import is_decodable
 from deepfake_detect.video.files import file_head, has_gif_end, has_jpeg_end
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
@@ -30,6 +31,7 @@ _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 _WHITE = (255, 255, 255, 255)
 # What browsers do with animations that declare less.
 _LEAST_MS, _USUAL_MS = 11, 100
+_WEBP_END_BYTES = 16  # the last pixels need some of them, whatever the encoder adds
 _ORIENTATION = 274  # EXIF's number
 # EXIF orientation -> counter-clockwise turn, and whether the image is mirrored after it.
 _TURNS = {2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True)}
@@ -84,7 +86,7 @@ def scan_still(path: Path, limits: DecodingLimits) -> Still:
         limits.check_count(path, count)
         turn, is_mirrored = _turn(image)
         format_, mode = str(image.format), image.mode
-        damage = _damage(image, data)
+        damage = _damage(path, image, data)
         durations: list[int] = []
         pixels = np.empty((0, 0, 3), np.uint8)
         try:
@@ -209,7 +211,10 @@ def _tolerant() -> Iterator[None]:
 def _num_frames(image: Image.Image) -> int:
     if image.format not in _ANIMATED:
         return 1  # pages, views and thumbnails are not shown one after the other
-    return int(getattr(image, "n_frames", 1)) - _first(image)
+    try:
+        return int(getattr(image, "n_frames", 1)) - _first(image)
+    except _DECODING_ERRORS:
+        return 1  # reading the first one says what is wrong
 
 
 def _first(image: Image.Image) -> int:
@@ -261,15 +266,20 @@ def _turn(image: Image.Image) -> tuple[int, bool]:
         return 0, False
 
 
-def _damage(image: Image.Image, data: bytes) -> str | None:
+def _damage(path: Path, image: Image.Image, data: bytes) -> str | None:
     """Return what is wrong with a file that Pillow would decode without an error."""
     ends_early = "the file ends too early"
     if image.format == "GIF" and not has_gif_end(data):
         return ends_early
     if image.format in ("JPEG", "MPO") and not has_jpeg_end(data):
         return ends_early
-    if image.format == "WEBP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        return ends_early
+    if image.format == "WEBP":
+        if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+            return ends_early
+        if _decodes_without_end(data):
+            return "is damaged (its pixels end before its data)"
+    if image.format == "AVIF" and not is_decodable(path):
+        return "is damaged (its data do not decode)"
     if image.format == "PNG":
         try:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
@@ -277,3 +287,29 @@ def _damage(image: Image.Image, data: bytes) -> str | None:
         except _DECODING_ERRORS as error:
             return f"is damaged ({_reason(error)})"
     return None
+
+
+def _decodes_without_end(data: bytes) -> bool:
+    """Return whether a WebP image needs less than its data: a damaged one loses its place in them."""
+    position = 12
+    while position + 8 <= len(data):
+        name, size = (
+            data[position : position + 4],
+            int.from_bytes(data[position + 4 : position + 8], "little"),
+        )
+        if name == b"VP8 ":
+            body = data[position + 8 : position + 8 + size][:-_WEBP_END_BYTES]
+            body += bytes(len(body) % 2)
+            parts = (b"RIFF", _little(12 + len(body)), b"WEBPVP8 ", _little(len(body)), body)
+            try:
+                with Image.open(io.BytesIO(b"".join(parts)), formats=("WEBP",)) as image:
+                    image.load()
+            except _DECODING_ERRORS:
+                return False
+            return True
+        position += 8 + size + size % 2
+    return False
+
+
+def _little(number: int) -> bytes:
+    return number.to_bytes(4, "little")

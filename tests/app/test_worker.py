@@ -195,13 +195,13 @@ def png(path: Path, width: int, height: int) -> Path:
 
 
 def test_a_picture_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="a.png: has frames of 8000 x 8000 pixels; scale it down"):
+    with pytest.raises(RequestError, match="a.png: has frames of 8000 x 8000 pixels; .*; scale it down"):
         check_media(png(tmp_path / "large.png", 8000, 8000), "a.png", LIMITS)
-    with pytest.raises(VideoUnreadableError, match="has too many pixels"):
+    with pytest.raises(RequestError, match="has too many pixels"):
         check_media(png(tmp_path / "bomb.png", 60_000, 60_000), "a.png", LIMITS)
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
-    with pytest.raises(VideoUnreadableError, match="is a damaged image"):
+    with pytest.raises(VideoUnreadableError, match="its header is damaged"):
         check_media(damaged, "a.png", LIMITS)
 
 

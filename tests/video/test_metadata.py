@@ -307,9 +307,14 @@ def nothing_decodes(path: Path) -> None:
     damage_packets(write_clip(path, num_frames=10), range(10))
 
 
+def playlist(path: Path) -> None:
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n")
+
+
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
+        ("x.mp4", playlist, "is a list of other files; pass the videos themselves"),
         ("x.mp4", folder, "is a folder; pass one of the video files in it"),
         ("x.mp4", empty, r"is empty \(0 bytes\); download the file again"),
         ("x.mp4", text, "is not a video FFmpeg can open .*; pass a video or image file"),

@@ -1,0 +1,69 @@
+"""Gaps and cuts of containers, which FFmpeg passes over in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_detect.errors import VideoTruncatedError
+from deepfake_detect.video import EvenlySpaced, VideoReader, read_frames, read_metadata
+from deepfake_detect.video.structure import structure_damage
+from tests.media import write_clip
+
+CONTAINERS = {
+    "a.mkv": ("matroska,webm", "libx264"),
+    "a.webm": ("matroska,webm", "libvpx"),
+    "a.ts": ("mpegts", "libx264"),
+    "a.mpg": ("mpeg", "mpeg2video"),
+    "a.flv": ("flv", "flv1"),
+    "a.avi": ("avi", "mpeg4"),
+}
+
+
+@pytest.fixture(params=sorted(CONTAINERS))
+def clip(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    codec = {"flv1": "flv"}.get(CONTAINERS[request.param][1], CONTAINERS[request.param][1])
+    return write_clip(tmp_path / request.param, codec=codec, num_frames=40, width=192, height=128)
+
+
+def container_of(clip: Path) -> str:
+    return CONTAINERS[clip.name][0]
+
+
+def test_a_whole_file_has_no_gap(clip: Path) -> None:
+    assert structure_damage(clip, container_of(clip)) is None
+    assert read_metadata(clip).num_frames == 40
+
+
+def test_a_cut_is_said(clip: Path) -> None:
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: len(whole) * 6 // 10 // 188 * 188 + 40])
+    assert structure_damage(clip, container_of(clip)) == "the file ends within a frame"
+    with pytest.raises(VideoTruncatedError, match="ends within a frame|ends too early|declared frames"):
+        read_frames(clip)
+    reader = VideoReader(clip, allow_truncated=True)
+    assert len(list(reader.frames(EvenlySpaced(3)))) > 0
+    assert reader.is_damaged
+
+
+def test_a_gap_is_said(clip: Path) -> None:
+    whole = clip.read_bytes()
+    middle = len(whole) // 2
+    clip.write_bytes(whole[:middle] + whole[middle + 333 :])
+    assert structure_damage(clip, container_of(clip)) is not None
+    with pytest.raises(VideoTruncatedError, match="do not fit together|ends within a frame|too early"):
+        read_frames(clip)
+
+
+def test_a_live_recording_states_no_sizes(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "live.webm", codec="libvpx", num_frames=40, container_options={"live": "1"})
+    assert structure_damage(path, "matroska,webm") is None
+    assert read_metadata(path).num_frames == 40
+
+
+def test_other_containers_are_not_walked(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes() + b"behind it")
+    assert structure_damage(path, "mov,mp4,m4a,3gp,3g2,mj2") is None
+    assert not read_metadata(path).is_truncated
