@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -30,8 +32,11 @@ _TAG_OPTIONS: dict[str, Any] = (
 av.logging.set_level(av.logging.PANIC)
 
 
-# Decoders of AV1 check the end of each tile only where they are strict; without it they show damage.
-_STRICT = {"strict": "strict"}
+# AV1: check the end of each tile. HEVC and JPEG: no picture after an error within it.
+_STRICT = {"strict": "strict", "err_detect": "explode"}
+_STRICT_CODECS = frozenset({"av1", "hevc", "mjpeg"})
+# FFmpeg's own decoders of these see no damage; libvpx gives the same pixels.
+_WARY_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @contextmanager
@@ -105,11 +110,7 @@ def open_video(
             )
         limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
         # The size in the packets may be another than the container's.
-        is_av1 = stream.codec_context.codec.canonical_name == "av1"
-        stream.codec_context.options = {
-            "max_pixels": str(limits.max_pixels),
-            **(_STRICT if is_av1 else {}),
-        }
+        stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
         yield container, stream
 
 
@@ -128,10 +129,26 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
     return sorted(streams, key=rank)
 
 
+def wary_decoder(stream: VideoStream, limits: DecodingLimits) -> VideoCodecContext:
+    """Return the decoder of a stream that sees most damage; it is not open yet."""
+    own = stream.codec_context
+    codec = own.codec.canonical_name
+    if codec in _STRICT_CODECS:
+        own.options = {**own.options, **_STRICT}
+    name = _WARY_DECODERS.get(codec)
+    if name is None or name not in av.codecs_available:
+        return own
+    decoder: Any = av.CodecContext.create(name, "r")
+    decoder.options = {"max_pixels": str(limits.max_pixels)}
+    decoder.extradata = own.extradata
+    return cast(VideoCodecContext, decoder)
+
+
 def decode_packets(
     container: InputContainer,
     stream: VideoStream,
     *,
+    decoder: VideoCodecContext | None = None,
     is_tolerant: bool,
     skip_frame: Callable[[Packet[VideoStream]], str] | None = None,
 ) -> Iterator[list[VideoFrame]]:
@@ -139,6 +156,7 @@ def decode_packets(
 
     Args:
         container, stream: From :func:`open_video`.
+        decoder: See :func:`wary_decoder`; the stream's own if ``None``.
         is_tolerant: Whether to continue after packets that do not decode.
         skip_frame: Returns FFmpeg's name of the frames that need not be decoded, for each packet.
 
@@ -148,11 +166,12 @@ def decode_packets(
     Raises:
         av.FFmpegError: A packet does not decode and ``is_tolerant`` is false.
     """
+    decoder = decoder or stream.codec_context
     for packet in read_packets(container, stream, is_tolerant=is_tolerant):
         if skip_frame is not None:
-            stream.codec_context.skip_frame = skip_frame(packet)
-        yield decode_packet(stream, packet, is_tolerant=is_tolerant)
-    yield decode_packet(stream, None, is_tolerant=is_tolerant)
+            decoder.skip_frame = skip_frame(packet)
+        yield decode_packet(decoder, packet, is_tolerant=is_tolerant)
+    yield decode_packet(decoder, None, is_tolerant=is_tolerant)
 
 
 def read_packets(
@@ -168,34 +187,34 @@ def read_packets(
 
 
 def decode_packet(
-    stream: VideoStream, packet: Packet[VideoStream] | None, *, is_tolerant: bool
+    decoder: VideoCodecContext, packet: Packet[VideoStream] | None, *, is_tolerant: bool
 ) -> list[VideoFrame]:
     """Send a packet (``None`` at the end) to the decoder and return the frames that are ready."""
     try:
-        return stream.codec_context.decode(packet)
+        return decoder.decode(packet)
     except av.FFmpegError:
         if not is_tolerant:
             raise
         return []
 
 
-def is_decodable(path: Path) -> bool:
-    """Return whether FFmpeg decodes an image as well; ``True`` where it does not know the format."""
+def is_decodable(data: bytes) -> bool:
+    """Return whether FFmpeg decodes an image strictly; ``True`` where it does not decode it at all."""
+    return _decodes(data, _STRICT) or not _decodes(data, {})
+
+
+def _decodes(data: bytes, options: dict[str, str]) -> bool:
     try:
-        with open_container(path) as container:
-            streams = [one for one in container.streams.video if one.codec_context is not None]
-            for stream in streams:
-                stream.thread_type, stream.codec_context.options = "NONE", _STRICT
-            try:
-                return not any(
-                    frame.is_corrupt
-                    for packet in container.demux(streams)
-                    for frame in packet.stream.codec_context.decode(packet if packet.size else None)
-                )
-            except av.FFmpegError:
-                return False
-    except VideoUnreadableError:
-        return True
+        with av.open(io.BytesIO(data), **_TAG_OPTIONS) as container:
+            for stream in container.streams.video:
+                stream.thread_type, stream.codec_context.options = "NONE", dict(options)
+            return not any(
+                frame.is_corrupt
+                for packet in container.demux(container.streams.video)
+                for frame in packet.stream.codec_context.decode(packet if packet.size else None)
+            )
+    except (av.FFmpegError, AttributeError):  # the latter: a codec that it does not know
+        return False
 
 
 def without_lead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:

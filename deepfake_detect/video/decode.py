@@ -19,13 +19,14 @@ import av
 import cv2
 import numpy as np
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from deepfake_detect.errors import VideoTruncatedError
 from deepfake_detect.records import Frame, VideoMetadata
-from deepfake_detect.video.container import decode_packets, open_video, without_lead
+from deepfake_detect.video.container import decode_packets, open_video, wary_decoder, without_lead
 from deepfake_detect.video.files import damaged_error
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.video.metadata import ScannedVideo, scan_video
@@ -174,10 +175,12 @@ class VideoReader:
             return
         to_frame = _FrameMaker(clip)
         with open_video(self.metadata.path, limits=self._limits) as (container, stream):
-            _set_threads(stream, is_tolerant=is_tolerant)
+            decoder = wary_decoder(stream, self._limits) if clip.starts_decodable else stream.codec_context
+            _set_threads(decoder, self.metadata, is_tolerant=is_tolerant)
             packets = decode_packets(
                 container,
                 stream,
+                decoder=decoder,
                 is_tolerant=is_tolerant,
                 skip_frame=None if is_tolerant else _skippable(clip, remaining),
             )
@@ -210,20 +213,19 @@ class VideoReader:
         return damaged_error(self.metadata.path, f"{cause} (at or before frame {index})")
 
 
-def _set_threads(stream: VideoStream, *, is_tolerant: bool) -> None:
+def _set_threads(decoder: VideoCodecContext, metadata: VideoMetadata, *, is_tolerant: bool) -> None:
     """Choose the decoder's threads: none on a damaged file.
 
     Frame threads report damage late and lose good frames next to it; with slice threads FFmpeg fills in
     damaged parts in another way. Otherwise threads wait for one another's frames, and for the
     conversion of one: more threads than cores keep the cores busy and save a sixth of the time.
     """
-    context = stream.codec_context
     if is_tolerant:
-        stream.thread_type = "NONE"
+        decoder.thread_type, decoder.thread_count = "NONE", 1
         return
-    stream.thread_type = "AUTO"
-    most = _MOST_PIXELS_IN_THREADS // max(1, context.width * context.height)
-    context.thread_count = max(1, min(_MOST_THREADS, _THREADS_PER_CORE * (os.cpu_count() or 1), most))
+    decoder.thread_type = "AUTO"
+    most = _MOST_PIXELS_IN_THREADS // (metadata.width * metadata.height)
+    decoder.thread_count = max(1, min(_MOST_THREADS, _THREADS_PER_CORE * (os.cpu_count() or 1), most))
 
 
 def _skippable(clip: ScannedVideo, wanted: Sequence[int]) -> Callable[[Packet[VideoStream]], str] | None:
@@ -261,6 +263,7 @@ class _FrameMaker:
         self._quarter_turns = clip.metadata.rotation_degrees // 90
         self._is_mirrored = clip.metadata.is_mirrored
         self._size = clip.shown_size
+        self._colors = clip.color_trc, clip.color_primaries
         self._to_bgr = VideoReformatter()  # keeps its conversion tables from frame to frame
 
     def __call__(self, decoded: VideoFrame, index: int) -> Frame:
@@ -270,7 +273,8 @@ class _FrameMaker:
         # results about one level darker.
         width, height = self._size
         to_bgr, target = self._to_bgr, {}
-        if decoded.color_trc in _HDR_TRANSFERS or decoded.color_primaries == ColorPrimaries.BT2020:
+        if self._colors[0] in _HDR_TRANSFERS or self._colors[1] == ColorPrimaries.BT2020:
+            decoded.color_trc, decoded.color_primaries = self._colors  # some are only in the container
             to_bgr = _hdr_reformatter()
             target = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
         bgr = to_bgr.reformat(

@@ -139,11 +139,12 @@ def has_gif_end(data: bytes) -> bool:
     return True
 
 
-def has_jpeg_end(data: bytes) -> bool:
-    """Return whether a JPEG has its end mark after its pixels; a thumbnail before them has its own."""
+def jpeg_end(data: bytes) -> int | None:
+    """Return where a JPEG ends, after the mark behind its pixels; a thumbnail before them has its own."""
     position = 2
     # Segments start with their length, up to the one (0xDA) before the pixels, which contain no marks.
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         is_fill = data[position + 1 : position + 2] == b"\xff"
         position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return data.find(b"\xff\xd9", position) >= 0
+    end = data.find(b"\xff\xd9", position)
+    return None if end < 0 else end + 2

@@ -73,6 +73,7 @@ class ScannedVideo:
         shown_size: Width and height of a frame with square pixels, before it is turned.
         damage: What is wrong with the file, as far as is seen without decoding; ``None`` for nothing.
         num_missing: Frames that are declared but not in the file.
+        color_trc, color_primaries: FFmpeg's numbers of the first frame's transfer curve and primaries.
         num_in_gaps: Frames for which the times of a clip of constant rate have gaps.
         still: The decoded image or animation; ``None`` for a video.
     """
@@ -86,6 +87,8 @@ class ScannedVideo:
     damage: str | None = None
     num_missing: int = 0
     num_in_gaps: int = 0
+    color_trc: int = 0
+    color_primaries: int = 0
     still: Still | None = None
 
     def times_seconds(self) -> list[float] | None:
@@ -197,10 +200,11 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
         aspect = stream.sample_aspect_ratio
         others = tuple(_described(one) for one in video_streams(container)[1:])
     first = packets.first_frame
+    unreadable = VideoUnreadableError(
+        path, f"no frame of its {declared.codec} video decodes", "download the file again"
+    )
     if first is None:
-        raise VideoUnreadableError(
-            path, f"no frame of its {declared.codec} video decodes", "download the file again"
-        )
+        raise unreadable
     shown_size = _shown_size(first.width, first.height, aspect)
     limits.check_size(path, *shown_size)
     is_regular = (
@@ -215,6 +219,8 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
     stamps = [stamp for stamp, _ in packets.shown]
     if is_cut or damage or packets.num_corrupt or not is_regular:
         stamps = _decode_timestamps(path, limits, starts_decodable=packets.starts_decodable)
+    if not stamps:
+        raise unreadable
     timestamps = _in_presentation_order(stamps, declared)
     duration = _duration_seconds(timestamps, len(stamps), declared, packets)
     if is_cut:
@@ -248,6 +254,8 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
         damage,
         num_missing or 0,
         0 if timestamps is None or declared.container == "avi" else _num_in_gaps(timestamps),
+        first.color_trc,
+        first.color_primaries,
     )
 
 
@@ -324,12 +332,12 @@ def _scan_packets(
         for packet in limits.timed(path, read_packets(container, stream, is_tolerant=False)):
             packets.append(_Packet(packet, codec))
             if first_frame is None:
-                first_frame = next(iter(decode_packet(stream, packet, is_tolerant=True)), None)
+                first_frame = next(iter(decode_packet(stream.codec_context, packet, is_tolerant=True)), None)
             limits.check_count(path, len(packets))
     except av.FFmpegError:
         has_failed = True
     if first_frame is None:
-        first_frame = next(iter(decode_packet(stream, None, is_tolerant=True)), None)
+        first_frame = next(iter(decode_packet(stream.codec_context, None, is_tolerant=True)), None)
     # A recording that starts in the middle of a broadcast starts with incomplete packets.
     usable = list(dropwhile(lambda packet: not packet.is_key or packet.is_corrupt, packets))
     return _PacketPass(

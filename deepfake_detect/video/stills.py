@@ -21,7 +21,7 @@ from deepfake_detect.errors import VideoLimitError, VideoUnreadableError
 from deepfake_detect.io.media import container_kind
 from deepfake_detect.records import VideoMetadata
 from deepfake_detect.video.container import is_decodable
-from deepfake_detect.video.files import file_head, has_gif_end, has_jpeg_end
+from deepfake_detect.video.files import file_head, has_gif_end, jpeg_end
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
 # Container -> Pillow's name of its reader. Only these: others run programs (EPS), or are rare.
@@ -86,7 +86,7 @@ def scan_still(path: Path, limits: DecodingLimits) -> Still:
         limits.check_count(path, count)
         turn, is_mirrored = _turn(image)
         format_, mode = str(image.format), image.mode
-        damage = _damage(path, image, data)
+        damage = _damage(image, data)
         durations: list[int] = []
         pixels = np.empty((0, 0, 3), np.uint8)
         try:
@@ -266,19 +266,23 @@ def _turn(image: Image.Image) -> tuple[int, bool]:
         return 0, False
 
 
-def _damage(path: Path, image: Image.Image, data: bytes) -> str | None:
+def _damage(image: Image.Image, data: bytes) -> str | None:
     """Return what is wrong with a file that Pillow would decode without an error."""
     ends_early = "the file ends too early"
     if image.format == "GIF" and not has_gif_end(data):
         return ends_early
-    if image.format in ("JPEG", "MPO") and not has_jpeg_end(data):
-        return ends_early
+    if image.format in ("JPEG", "MPO"):
+        end = jpeg_end(data)
+        if end is None:
+            return ends_early
+        if not is_decodable(data[:end]):
+            return "is damaged (its data do not decode)"
     if image.format == "WEBP":
         if len(data) < 8 + int.from_bytes(data[4:8], "little"):
             return ends_early
         if _decodes_without_end(data):
             return "is damaged (its pixels end before its data)"
-    if image.format == "AVIF" and not is_decodable(path):
+    if image.format == "AVIF" and not is_decodable(data):
         return "is damaged (its data do not decode)"
     if image.format == "PNG":
         try:
@@ -293,10 +297,8 @@ def _decodes_without_end(data: bytes) -> bool:
     """Return whether a WebP image needs less than its data: a damaged one loses its place in them."""
     position = 12
     while position + 8 <= len(data):
-        name, size = (
-            data[position : position + 4],
-            int.from_bytes(data[position + 4 : position + 8], "little"),
-        )
+        name = data[position : position + 4]
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
         if name == b"VP8 ":
             body = data[position + 8 : position + 8 + size][:-_WEBP_END_BYTES]
             body += bytes(len(body) % 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +203,22 @@ def test_a_bomb_is_refused_before_it_is_decoded(
     monkeypatch.setattr(stills, "_rgb", lambda image: pytest.fail("it was decoded"))
     with pytest.raises(VideoLimitError, match="pixels; 50 megapixels are allowed; scale it down"):
         read_metadata(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_a_flipped_bit_of_lossy_images_is_an_error(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    path = tmp_path / f"a{suffix}"
+    grid = np.indices((128, 192)).sum(0)[..., None] * np.array([3, 5, 7])
+    Image.fromarray((grid % 256).astype(np.uint8)).save(path, quality=80)
+    whole = path.read_bytes()
+    assert not read_metadata(path).is_truncated
+    num_silent = 0
+    for number in range(10):
+        data = bytearray(whole)
+        data[len(data) * (30 + 4 * number) // 100] ^= 4
+        path.write_bytes(data)
+        with contextlib.suppress(VideoUnreadableError):
+            num_silent += not read_metadata(path).is_truncated
+    assert num_silent <= 1  # that are taken for intact
