@@ -113,7 +113,8 @@ class Rows:
     def column_names(self) -> list[str]:
         """Names of the columns."""
         with self._reading() as file:
-            return list(dict.fromkeys((*file.schema_arrow.names, *self.later_columns)))
+            names = file.schema_arrow.names
+        return [*(name for name in names if name not in self.later_columns), *self.later_columns]
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Return some columns as a pyarrow table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from deepfake_detect.extraction.config import ExtractionConfig
 from deepfake_detect.io.files import atomic_path, make_folder, read_json, write_json
 from deepfake_detect.records import DatasetVideo
 
+_LONGEST_NAME_BYTES = 220
 _PARTIAL = ".partial"
 _PARTIAL_SHARD = "shard.tar"
 LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
@@ -41,7 +43,8 @@ class CropFiles:
         self._video = video
         self._suffix, self._parameters = config.suffix, config.encoding
         self._is_shard = config.store == "shards"
-        self._folder = out / "crops" / video.video_id
+        self._stored = f"crops/{_stored_name(video)}"
+        self._folder = out / self._stored
         self._partial = self._folder.with_name(f".{self._folder.name}{_PARTIAL}")
         make_folder(self._partial)  # a killed run may have left it: only the crops of this run are kept
 
@@ -67,7 +70,7 @@ class CropFiles:
                 self._put_shard(names, frame_index_of)
             else:
                 self._put_files(set(names.values()))
-        stored = f"crops/{self._video.video_id}{SHARD_SUFFIX if self._is_shard else ''}"
+        stored = f"{self._stored}{SHARD_SUFFIX if self._is_shard else ''}"
         return {key: f"{stored}/{name}" for key, name in names.items()}
 
     def _put_files(self, kept: set[str]) -> None:
@@ -122,14 +125,24 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _stored_name(video: DatasetVideo) -> str:
+    """Return the id; a long name at its end is cut, since file systems allow 255 bytes with suffixes."""
+    folder, slash, name = video.video_id.rpartition("/")
+    data = os.fsencode(name)
+    if len(data) <= _LONGEST_NAME_BYTES:
+        return video.video_id
+    start = data[: _LONGEST_NAME_BYTES - 20].decode("utf-8", "ignore")
+    return f"{folder}{slash}{start}.{hashlib.sha256(data).hexdigest()[:16]}"
+
+
 def index_path(out: Path, video: DatasetVideo) -> Path:
     """Return the path of a video's manifest rows; the file exists once the video is done."""
-    return out / "index" / f"{video.video_id}.parquet"
+    return out / "index" / f"{_stored_name(video)}.parquet"
 
 
 def failure_path(out: Path, video: DatasetVideo) -> Path:
     """Return the path of the record of why a video gave no crops."""
-    return out / "index" / f"{video.video_id}.failure.json"
+    return out / "index" / f"{_stored_name(video)}.failure.json"
 
 
 def write_rows(out: Path, video: DatasetVideo, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -133,23 +133,29 @@ def nms(boxes_xyxy: Array, scores: Array, groups: Array, overlap: float) -> Arra
 
 
 def _numpy_nms(boxes_xyxy: np.ndarray, scores: np.ndarray, groups: np.ndarray, overlap: float) -> np.ndarray:
-    sizes = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    areas = sizes[:, 0] * sizes[:, 1]
-    rest = np.argsort(-scores, kind="stable")
-    kept = [rest[:0]]
-    while len(rest):
-        best = rest[:_NMS_BLOCK, None]
-        starts = np.maximum(boxes_xyxy[best, :2], boxes_xyxy[rest, :2])
-        ends = np.minimum(boxes_xyxy[best, 2:], boxes_xyxy[rest, 2:])
-        shared = np.maximum(ends - starts, 0).prod(2)
-        overlaps = (shared / (areas[best] + areas[rest] - shared)).astype(np.float64)
-        may_both_stay = (overlaps <= overlap) | (groups[rest] != groups[best])
-        stays = np.ones(len(rest), bool)
-        for row in range(len(best)):
-            if stays[row]:
-                stays[row + 1 :] &= may_both_stay[row, row + 1 :]
-        rest = rest[stays]
-        num_kept = np.count_nonzero(stays[: len(best)])
-        kept.append(rest[:num_kept])
-        rest = rest[num_kept:]
-    return np.concatenate(kept)
+    kept = []
+    for group in np.unique(groups):
+        rest = np.flatnonzero(groups == group)
+        rest = rest[np.argsort(-scores[rest], kind="stable")]
+        while len(rest):
+            num_best = min(len(rest), _NMS_BLOCK)
+            may_both_stay = _overlaps(boxes_xyxy[rest[:num_best]], boxes_xyxy[rest]) <= overlap
+            stays = np.ones(len(rest), bool)
+            for row in range(num_best):
+                if stays[row]:
+                    stays[row + 1 :] &= may_both_stay[row, row + 1 :]
+            kept.append(rest[:num_best][stays[:num_best]])
+            rest = rest[num_best:][stays[num_best:]]
+    indices = np.sort(np.concatenate([*kept, np.empty(0, np.int64)]))
+    return indices[np.argsort(-scores[indices], kind="stable")]
+
+
+def _overlaps(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
+    """Return intersections over unions, float64 (M, N), of boxes (M, 4) and (N, 4)."""
+    left, top, right, bottom = boxes_xyxy.T[:, :, None]
+    other_left, other_top, other_right, other_bottom = others_xyxy.T
+    widths = np.maximum(np.minimum(right, other_right) - np.maximum(left, other_left), 0)
+    heights = np.maximum(np.minimum(bottom, other_bottom) - np.maximum(top, other_top), 0)
+    shared = widths * heights
+    areas = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top)
+    return (shared / (areas - shared)).astype(np.float64)

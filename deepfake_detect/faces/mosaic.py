@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Geometry of P-Net: one output per window of 12 x 12 pixels, with a stride of 2.
 CELL_SIZE = 12
 CELL_STRIDE = 2
-_STRIP_PIXELS = 50_000  # P-Net's widest layer then takes 3 MB, which fits into a CPU's cache
+_STRIP_PIXELS = 30_000  # P-Net's widest layer and the differences of rows then fit into a CPU's cache
 
 
 @dataclass(frozen=True, eq=False)

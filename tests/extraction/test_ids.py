@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
 
 from deepfake_detect.data.manifest import read_manifest
+from deepfake_detect.data.shards import is_stored
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.extraction import ExtractionConfig, extract_videos
 from deepfake_detect.records import DatasetVideo
@@ -41,6 +43,24 @@ def test_one_id_for_two_videos_is_an_error(tmp_path: Path) -> None:
     source = place_images(tmp_path / "sources", ["0.png"])
     with pytest.raises(DatasetLayoutError, match="its id 'made/a' occurs twice"):
         extract_videos([sequence(source, "made/a")] * 2, tmp_path / "out", WHOLE, show_progress=False)
+
+
+@pytest.mark.parametrize("store", ["files", "shards"])
+def test_names_as_long_as_files_may_have(store: Literal["files", "shards"], tmp_path: Path) -> None:
+    source = place_images(tmp_path / "sources", ["0.png"])
+    names = [
+        f"made/{letter}" + "\u6f14" * 83 + "x" * number for number, letter in enumerate("aab")
+    ]  # 250 bytes
+    videos = [sequence(source, name) for name in names]
+    config = replace(WHOLE, store=store)
+    assert extract_videos(videos, tmp_path / "out", config, show_progress=False).num_crops == 3
+    manifest = read_manifest(tmp_path / "out")
+    assert sorted(manifest.column("video_id")) == sorted(names)
+    assert all(is_stored(tmp_path / "out" / path) for path in manifest.column("path"))
+    assert extract_videos(videos, tmp_path / "out", config, show_progress=False).num_done_before == 3
+    (source / "0.png").write_bytes(b"torn")
+    failed = extract_videos(videos, tmp_path / "again", config, show_progress=False)
+    assert failed.num_failed == 3
 
 
 def test_a_video_named_below_another_keeps_its_crops(tmp_path: Path) -> None:

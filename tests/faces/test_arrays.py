@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from deepfake_detect.faces import arrays
 from deepfake_detect.faces.arrays import nms, to_device
 from deepfake_detect.faces.integral import crop_windows, integral_images
 from deepfake_detect.faces.mosaic import frame_scales, mosaic_plan, strip_pixels
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
-def test_nms_is_that_of_torchvision(count: int) -> None:
+def test_nms_is_that_of_torchvision(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "_NMS_BLOCK", 16)  # so that there are several blocks in a group
     rng = np.random.default_rng(count)
     starts = rng.integers(0, 60, (count, 2))
     boxes = np.concatenate([starts, starts + rng.integers(1, 40, (count, 2))], 1).astype(np.float32)
