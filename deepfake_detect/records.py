@@ -386,7 +386,7 @@ def result_schema() -> dict[str, Any]:
     Every document of the library, the commands, the page and the HTTP API follows it.
 
     Example:
-        >>> result_schema()["properties"]["verdict"]["enum"]
+        >>> result_schema()["$defs"]["verdict"]["enum"]
         ['fake', 'real', 'uncertain', 'no_face']
     """
     text = resources.files("deepfake_detect").joinpath("result.schema.json").read_text("utf-8")

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from deepfake_detect.runtimes.sessions import import_onnxruntime
+
 _OPSET = 17  # of 2022: read by every ONNX Runtime from 1.12 and OpenVINO from 2022.3
 _CALIBRATION_BATCH = 8
 
@@ -22,6 +24,7 @@ def write_onnx(
     *,
     names: Sequence[str],
     free_axes: Mapping[str, Mapping[int, str]],
+    keeps_weights: bool = False,
 ) -> None:
     """Write a network as ONNX.
 
@@ -31,6 +34,8 @@ def write_onnx(
         path: File to write.
         names: Of the inputs, then of the outputs.
         free_axes: For inputs and outputs by name, the axes whose length may differ from the example.
+        keeps_weights: Whether the weights are written as the network has them, with batch norm as
+            layers of its own, which runtimes fold themselves.
     """
     with warnings.catch_warnings():
         # The TorchScript exporter warns that there is a newer one. That one takes ten times as long, and
@@ -45,6 +50,7 @@ def write_onnx(
             dynamic_axes={name: dict(axes) for name, axes in free_axes.items()},
             opset_version=_OPSET,
             dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE if keeps_weights else torch.onnx.TrainingMode.EVAL,
         )
 
 
@@ -68,6 +74,7 @@ def quantize(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:
         out: File to write.
         crops: Example inputs, uint8 (S, S, 3) each.
     """
+    import_onnxruntime()
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]

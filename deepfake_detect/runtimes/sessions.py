@@ -65,12 +65,21 @@ def open_session(path: Path, runtime: str, *, num_threads: int, num_callers: int
         raise OptionError("runtime", cause, "install the extra 'openvino' (docs/install.md)") from error
 
 
+def import_onnxruntime() -> Any:
+    """Return the module ``onnxruntime``, whose reports of usage to its makers are off."""
+    # From release 1.29 on it stores and sends them, and opens its files as it is imported.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # where somebody imported it before
+    return onnxruntime
+
+
 class _OnnxSession:
     """A network in ONNX Runtime."""
 
     def __init__(self, path: Path, num_threads: int, num_callers: int) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, num_threads // num_callers)
         options.log_severity_level = 4  # errors also come as exceptions
