@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -389,6 +388,8 @@ def result_schema() -> dict[str, Any]:
         >>> result_schema()["$defs"]["verdict"]["enum"]
         ['fake', 'real', 'uncertain', 'no_face']
     """
+    from importlib import resources  # here, since its import takes longer than this module's
+
     text = resources.files("deepfake_detect").joinpath("result.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

@@ -53,8 +53,15 @@ def can_cut_off() -> bool:
         return False
 
 
-def cut_off(folder: Path, *command: str) -> tuple[subprocess.CompletedProcess[str], str, int]:
+def cut_off(
+    folder: Path, *command: str, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], str, int]:
     """Run Python without a network.
+
+    Args:
+        folder: Empty folder for what watches it.
+        command: Arguments of Python.
+        environment: Variables besides those of this process.
 
     Returns:
         The ended process, what it asked of Python's network, and how many packets anything in it
@@ -67,8 +74,15 @@ def cut_off(folder: Path, *command: str) -> tuple[subprocess.CompletedProcess[st
     if can_cut_off():
         script = 'out="$1"; shift; "$@"; code=$?; cat /proc/net/snmp > "$out"; exit $code'
         line = ["unshare", "-rn", "sh", "-c", script, "sh", str(counters), *line]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NETWORK_LOG": str(log), "PYTHONPATH": str(folder)}
-    done = subprocess.run(line, capture_output=True, text=True, env=environment, cwd=ROOT)
+    variables = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "NETWORK_LOG": str(log),
+        "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+    }
+    # On machines that call themselves so, runtimes report nothing by themselves.
+    variables.pop("CI", None)
+    done = subprocess.run(line, capture_output=True, text=True, env={**variables, **environment}, cwd=ROOT)
     return done, log.read_text(), packets(counters.read_text()) if counters.exists() else 0
 
 
@@ -97,6 +111,47 @@ def test_a_clip_is_judged_without_a_network_and_none_is_asked_for(
     assert (out / "demo_annotated.mp4").stat().st_size > 0
     with open(table, newline="") as file:
         assert next(csv.DictReader(file))["error"] == ""
+
+
+_SCORE = """
+import sys
+import deepfake_detect as dfd
+
+runtime, clip = sys.argv[1:]
+detector = dfd.load_detector(runtime=runtime, device="cpu", num_threads=1)
+print(detector.score_video(clip, num_frames=1).runtime)
+"""
+_SCORE_IN_THE_PAGES_WORKER = """
+import sys
+from pathlib import Path
+from deepfake_detect.app.jobs import Task
+from deepfake_detect.app.options import Limits
+from deepfake_detect.app.worker import ScoringProcess
+
+if __name__ == "__main__":
+    worker = ScoringProcess(None, "cpu", Limits(), Path("uploads"))
+    clip = worker.score(Task(Path(sys.argv[2]), "a.mp4", False, 1, True), lambda _: None, lambda: False)
+    worker.close()
+    print(clip.score["runtime"])
+"""
+
+
+@pytest.mark.parametrize("way", ["torch", "onnx", "openvino", "worker"])
+def test_no_runtime_sends_anything_or_leaves_files(way: str, demo_clip: Path, tmp_path: Path) -> None:
+    """Neither packets nor the files in which a runtime would keep what it means to send."""
+    if way == "openvino":
+        pytest.importorskip("openvino")
+    home, watch, program = (tmp_path / name for name in ("home", "watch", "score.py"))
+    places = {name: home / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
+    for folder in (watch, *places.values()):
+        folder.mkdir(parents=True)
+    program.write_text(_SCORE_IN_THE_PAGES_WORKER if way == "worker" else _SCORE)
+    variables = {name: str(folder) for name, folder in places.items()}
+    done, asked, num_packets = cut_off(watch, str(program), way, str(demo_clip), **variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ("onnx" if way == "worker" else way)
+    assert (asked, num_packets) == ("", 0)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
 from deepfake_detect.data.options import ReadingOptions
 from deepfake_detect.extraction.config import ExtractionConfig, RunOptions
-from deepfake_detect.io.fetch import path_or_url
 from deepfake_detect.options import option_fields
 
 # The options that --help shows.
@@ -22,15 +22,19 @@ _SHOWN = {"split", "dataset", "methods", "num_workers", "device", "person", "num
 _PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
 
 
+def _place(text: str) -> Path | str:
+    from deepfake_detect.io.fetch import path_or_url  # which loads more than --help needs
+
+    return path_or_url(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "root",
-        type=path_or_url,
+        type=_place,
         help="folder of the dataset as downloaded, its URL, a CSV file, or an index of videos (.parquet)",
     )
-    parser.add_argument(
-        "--out", type=path_or_url, required=True, help="folder for crops and manifest, or its URL"
-    )
+    parser.add_argument("--out", type=_place, required=True, help="folder for crops and manifest, or its URL")
     add_options(parser, ReadingOptions, shown=_SHOWN)
     add_options(parser, RunOptions, shown=_SHOWN)
     add_engine_arguments(parser)

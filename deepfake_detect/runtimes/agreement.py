@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from deepfake_detect.data.crops import crop_fraction, read_crop
@@ -27,6 +28,7 @@ DEMO_CLIP = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
 """The demonstration clip of a checkout; an installed package has none."""
 _NUM_DEMO_FRAMES = 32
 _BATCH_SIZE = 16
+_PATTERN_CELLS = (2, 3, 5, 8, 13, 21, 34, 55, 89, 144)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +146,14 @@ def crops_of_manifest(
     ]
     labels = columns["label"].to_numpy().astype(np.int64)
     return LabeledCrops(np.stack(images), labels, Path(path).name)
+
+
+def generated_crops(config: DetectorConfig) -> LabeledCrops:
+    """Return patterns from coarse to fine, for where there are no faces; always the same."""
+    size, randomness = config.model.preprocessing.image_size, np.random.default_rng(0)
+    patterns = [randomness.integers(256, size=(cells, cells, 3), dtype=np.uint8) for cells in _PATTERN_CELLS]
+    images = [cv2.resize(one, (size, size), interpolation=cv2.INTER_CUBIC) for one in patterns]
+    return LabeledCrops(np.stack(images), None, "generated patterns")
 
 
 def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabeledCrops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,22 @@ class RuntimeDetector(BaseDetector):
         config: The detector's configuration.
         runtime: A name of ``RUNTIMES``.
         num_threads: Threads for finding faces.
+        original: The ``detector.safetensors`` it was exported from, where that is known.
     """
 
-    def __init__(self, session: Session, config: DetectorConfig, *, runtime: str, num_threads: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        config: DetectorConfig,
+        *,
+        runtime: str,
+        num_threads: int,
+        original: Path | None = None,
+    ) -> None:
         self.config = config
         self.runtime = runtime
         self.num_threads = num_threads
+        self.original = original
         self._session = session
 
     @property

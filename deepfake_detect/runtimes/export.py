@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -44,9 +45,10 @@ from deepfake_detect.runtimes.agreement import (
     compare,
     crops_of_demo,
     crops_of_manifest,
+    generated_crops,
 )
 from deepfake_detect.runtimes.graph import DetectorGraph
-from deepfake_detect.runtimes.onnx_files import add_metadata, quantize, write_onnx
+from deepfake_detect.runtimes.onnx_files import add_metadata, quantize, refer_to_weights, write_onnx
 from deepfake_detect.runtimes.options import ExportFormat, ExportOptions, ExportPrecision
 from deepfake_detect.runtimes.sessions import (
     default_num_threads,
@@ -118,12 +120,50 @@ def export(
         tolerance=tolerance,
     )
     with bundled_detector() if detector is None else nullcontext(Path(detector)) as source:
-        model, config = read_detector(source)
-        original = TorchDetector(read_detector(source)[0], config, device=torch.device("cpu"))
-        facts = _facts(source, config, precision)
-        path = _output_path(
-            Path(_default_name(detector, source, format, precision) if out is None else out), format
+        named = Path(_default_name(detector, source, format, precision) if out is None else out)
+        return _export(
+            source,
+            _output_path(named, format),
+            _BUILDERS[format],
+            precision=precision,
+            tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
+            crops_of=lambda config: _verification_crops(verify, config),
+            calibrate=options.calibrate,
         )
+
+
+def export_with_generated_crops(
+    detector: Path, out: Path, *, tolerance: float, refers_to_weights: bool = False
+) -> ExportReport:
+    """Export to ONNX where there is neither a manifest nor the demonstration clip to compare on.
+
+    Args:
+        detector: ``detector.safetensors``.
+        out: The ``.onnx`` to write.
+        tolerance: Largest allowed difference of a probability.
+        refers_to_weights: Whether the file holds no weights, but refers to those in the detector's file,
+            which must be next to it.
+
+    Raises:
+        OptionError, CheckpointError, OutputError: As for :func:`export`.
+    """
+    builder = _OnnxGraph if refers_to_weights else _Onnx
+    return _export(detector, out, builder, precision="fp32", tolerance=tolerance, crops_of=generated_crops)
+
+
+def _export(
+    source: Path,
+    path: Path,
+    builder: type[_Built],
+    *,
+    precision: ExportPrecision,
+    tolerance: float,
+    crops_of: Callable[[DetectorConfig], LabeledCrops],
+    calibrate: Path | None = None,
+) -> ExportReport:
+    model, config = read_detector(source)
+    original = TorchDetector(read_detector(source)[0], config, device=torch.device("cpu"))
+    facts = _facts(source, config, precision)
     if config.model.classical is not None:
         raise OptionError(
             "detector",
@@ -134,21 +174,21 @@ def export(
         raise OptionError(
             "detector", "is a sequence model, which cannot be exported", "export one of single crops"
         )
-    crops = _verification_crops(verify, config)
-    allowed = TOLERANCES[precision] if tolerance is None else tolerance
+    crops = crops_of(config)
     with tempfile.TemporaryDirectory(prefix=".export_", dir=path.parent) as scratch:
         # OpenVINO sets the precisions of storage and computation itself.
-        graph_precision = "fp32" if format == "openvino" else precision
-        built = _BUILDERS[format](DetectorGraph(model, config, precision=graph_precision), config, precision)
-        built.build(Path(scratch), _calibration_crops(options.calibrate, config))
+        graph_precision = "fp32" if builder is _OpenVino else precision
+        graph = DetectorGraph(model, config, precision=graph_precision)
+        built = builder(graph, config, precision, source)
+        built.build(Path(scratch), _calibration_crops(calibrate, config))
         agreement = _verified(built, Path(scratch), facts, original, crops)
-        _check_agreement(path, agreement, allowed)
+        _check_agreement(path, agreement, tolerance)
         finished = make_folder(Path(scratch) / "finished") / path.name
         built.save(finished, {**facts, "agreement": json.dumps(asdict(agreement))})
         if format != "torch-export":
             add_checksum(finished)
         num_bytes = _move(finished, path)
-    return ExportReport(path, num_bytes, agreement, allowed)
+    return ExportReport(path, num_bytes, agreement, tolerance)
 
 
 def _default_name(detector: object, source: Path, format: str, precision: str) -> Path:
@@ -227,16 +267,18 @@ class _Built(ABC):
         graph: The detector, in the precision it computes in.
         config: Of the detector.
         precision: The requested precision.
+        source: The detector's file.
     """
 
     suffix: str
     runtime = "onnx"
 
-    def __init__(self, graph: DetectorGraph, config: DetectorConfig, precision: str) -> None:
+    def __init__(self, graph: DetectorGraph, config: DetectorConfig, precision: str, source: Path) -> None:
         size = config.model.preprocessing.image_size
         self.graph = graph.eval()
         self.example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
         self.precision = precision
+        self.source = source
 
     @abstractmethod
     def build(self, scratch: Path, calibration: np.ndarray | None) -> None:
@@ -254,6 +296,7 @@ class _Built(ABC):
 
 class _Onnx(_Built):
     suffix = SUFFIXES["onnx"]
+    keeps_weights = False
 
     def build(self, scratch: Path, calibration: np.ndarray | None) -> None:
         self.raw = scratch / "raw.onnx"
@@ -265,6 +308,7 @@ class _Onnx(_Built):
                 self.raw,
                 names=names,
                 free_axes={name: {0: "faces"} for name in names},
+                keeps_weights=self.keeps_weights,
             )
         if calibration is not None:
             quantized = scratch / "quantized.onnx"
@@ -278,6 +322,20 @@ class _Onnx(_Built):
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         path.write_bytes(self.raw.read_bytes())
         add_metadata(path, metadata)
+
+
+class _OnnxGraph(_Onnx):
+    """ONNX without weights of its own: it refers to those in the detector's file, next to it."""
+
+    keeps_weights = True
+
+    def build(self, scratch: Path, calibration: np.ndarray | None) -> None:
+        super().build(scratch, calibration)
+        refer_to_weights(self.raw, self.source)
+
+    def scorer(self, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+        shutil.copyfile(self.source, path.with_name(self.source.name))
+        return super().scorer(path)
 
 
 class _OpenVino(_Onnx):

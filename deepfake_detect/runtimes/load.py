@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from deepfake_detect.device import has_gpu
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.extras import is_installed, missing_library
+from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detector
 from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.metadata import SOURCE_KEY, read_bytes
 from deepfake_detect.records import InferencePrecision
+from deepfake_detect.runtimes.cache import cached_export
 from deepfake_detect.runtimes.detector import RuntimeDetector
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import RUNTIMES, Session, default_num_threads, open_session
@@ -42,10 +44,20 @@ class DetectorFile:
     Attributes:
         path: Its file; ``None`` for the bundled detector.
         runtime: The runtime to load it into; not ``"auto"``.
+        export: What that runtime opens, where it is an export of ``path`` in the cache folder.
     """
 
     path: Path | None
     runtime: Runtime
+    export: Path | None = None
+
+    @property
+    def original(self) -> Path | None:
+        """The ``detector.safetensors`` behind an export; ``None`` where only the export is known."""
+        if self.path is not None and self.export is None:
+            return None
+        with self._opened(BUNDLED) as path:
+            return path
 
     def read_torch(self) -> tuple[ForgeryClassifier, DetectorConfig]:
         """Return the network in evaluation mode on the CPU, and its config.
@@ -62,19 +74,24 @@ class DetectorFile:
         """Return the loaded export, and its config.
 
         Raises:
-            CheckpointError: The file is missing, damaged, or was not exported by this library.
+            CheckpointError: The file is missing, damaged, was not exported by this library, or belongs to
+                another detector than the one next to it.
             OptionError: The runtime is not installed.
         """
-        with self._opened(BUNDLED_ONNX) as path:
-            found = read_bytes(path, kind="ONNX" if self.runtime == "onnx" else "ONNX or OpenVINO")
+        with nullcontext(self.export) if self.export else self._opened(BUNDLED_ONNX) as path:
+            kind = "ONNX" if self.runtime == "onnx" else "ONNX or OpenVINO"
+            # The bundled graph refers to the weights of the file next to it; no other may name a file.
+            found = read_bytes(path, kind=kind, may_name_files=self.path is None)
             config = parse_config(path, found.metadata)
             found.check_weights()
+            # An export that was chosen for a detector, not named itself, must be that detector's.
+            if self.original is not None and found.metadata.get(SOURCE_KEY) != self.sha256():
+                cause = f"was exported from another detector than {self.original}"
+                raise CheckpointError(path, cause, "delete it, or install the package again")
             return open_session(path, self.runtime, num_threads=num_threads), config
 
     def sha256(self) -> str:
-        """Return the hash of the file; of the bundled detector the same for every runtime."""
-        from deepfake_detect.io.files import sha256_of_file
-
+        """Return the hash of the file that was named; of the bundled detector the same for every runtime."""
         with self._opened(BUNDLED) as path:
             return sha256_of_file(path)
 
@@ -104,8 +121,15 @@ def find_detector(
     if runtime not in ("auto", "torch", *RUNTIMES):
         raise OptionError("runtime", f"is {runtime!r}", f"must be one of auto, torch, {', '.join(RUNTIMES)}")
     exported = None if path is None else _RUNTIME_OF_SUFFIX.get(path.suffix)
-    if runtime == "auto":
-        runtime = exported or (_runtime_of_bundled(device, precision) if path is None else "torch")
+    if runtime == "auto" and exported is None and _is_for_torch(device, precision):
+        runtime = "torch"
+    elif runtime == "auto" and path is not None and exported is None:
+        export = cached_export(path)
+        runtime = "torch" if export is None else "onnx"
+        if export is not None:
+            return DetectorFile(path, runtime, export)
+    elif runtime == "auto":
+        runtime = exported or "onnx"
     if runtime == "torch":
         _check_torch(path, exported)
     else:
@@ -128,8 +152,8 @@ def load_crop_detector(
             classifier), an exported ``.onnx`` or ``.xml``, or ``"default"`` for the bundled detector,
             as is ``None``.
         runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
-            file; for the bundled detector PyTorch on a GPU and ONNX Runtime elsewhere; PyTorch for
-            all others.
+            file; else PyTorch on a GPU and ONNX Runtime elsewhere, for which a detector other than the
+            bundled one is exported once into the cache folder; PyTorch where there is no export.
         device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Exports run on
             the CPU.
         precision: ``"fp32"``, or ``"bf16"`` in PyTorch: about twice as fast where the hardware has it.
@@ -154,11 +178,11 @@ def load_crop_detector(
         return TorchDetector(*file.read_torch(), device=choose_device(device), precision=precision)
     threads = default_num_threads() if num_threads is None else num_threads
     session, config = file.open_export(num_threads=threads)
-    return RuntimeDetector(session, config, runtime=file.runtime, num_threads=threads)
+    return RuntimeDetector(session, config, runtime=file.runtime, num_threads=threads, original=file.original)
 
 
 def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:
-    """Return a detector in PyTorch for what needs its network; the bundled one is loaded there.
+    """Return a detector in PyTorch for what needs its network; it is loaded there where its file is known.
 
     Args:
         detector: Of any runtime.
@@ -173,8 +197,8 @@ def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:
 
     if isinstance(detector, TorchDetector):
         return detector
-    if isinstance(detector, RuntimeDetector) and detector.metadata.get(SOURCE_KEY) == _bundled_sha256():
-        return _bundled_in_torch()
+    if isinstance(detector, RuntimeDetector) and detector.original is not None:
+        return _in_torch(detector.original)
     raise OptionError(
         "detector",
         f"is an export, which has no {purpose}",
@@ -182,18 +206,10 @@ def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:
     )
 
 
-@functools.cache
-def _bundled_in_torch() -> TorchDetector:
-    found: TorchDetector = load_crop_detector(runtime="torch", device="cpu")  # type: ignore[assignment]
+@functools.lru_cache(maxsize=2)
+def _in_torch(path: Path) -> TorchDetector:
+    found: TorchDetector = load_crop_detector(path, runtime="torch", device="cpu")  # type: ignore[assignment]
     return found
-
-
-@functools.cache
-def _bundled_sha256() -> str:
-    from deepfake_detect.io.files import sha256_of_file
-
-    with bundled_detector() as path:
-        return sha256_of_file(path)
 
 
 def _check_torch(path: Path | None, exported: Runtime | None) -> None:
@@ -225,8 +241,8 @@ def _check_export(path: Path | None, runtime: Runtime, device: str, precision: s
         raise CheckpointError(path, "there is no such file", f"pass a {' or '.join(suffixes)} file")
 
 
-def _runtime_of_bundled(device: str | torch.device, precision: str) -> Runtime:
-    needs_torch = precision != "fp32" or str(device) not in ("auto", "cpu") or not is_installed("onnxruntime")
-    if needs_torch or (str(device) == "auto" and is_installed("torch") and has_gpu()):
-        return "torch"
-    return "onnx"
+def _is_for_torch(device: str | torch.device, precision: str) -> bool:
+    """Return whether PyTorch fits: for a GPU, for bf16, and where there is no ONNX Runtime."""
+    if precision != "fp32" or str(device) not in ("auto", "cpu") or not is_installed("onnxruntime"):
+        return True
+    return str(device) == "auto" and is_installed("torch") and has_gpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from deepfake_detect.errors import CheckpointError
 from deepfake_detect.runtimes.sessions import import_onnxruntime
 
 _OPSET = 17  # of 2022: read by every ONNX Runtime from 1.12 and OpenVINO from 2022.3
 _CALIBRATION_BATCH = 8
+_SMALLEST_REFERENCE = 64  # bytes; constants of the graph itself are smaller
 
 
 def write_onnx(
@@ -41,6 +44,8 @@ def write_onnx(
         # The TorchScript exporter warns that there is a newer one. That one takes ten times as long, and
         # ONNX Runtime's quantization does not support its graphs.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # Constants of the graph are folded; that none of the weights is among them is checked later.
+        warnings.filterwarnings("ignore", "It is recommended that constant folding", UserWarning)
         torch.onnx.export(
             network,
             inputs,
@@ -58,9 +63,43 @@ def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
     """Write metadata into an ONNX file."""
     import onnx
 
-    model = onnx.load(str(path))
+    model = onnx.load(str(path), load_external_data=False)
     onnx.helper.set_model_props(model, dict(metadata))
-    onnx.save(model, str(path))
+    path.write_bytes(model.SerializeToString())
+
+
+def refer_to_weights(path: Path, weights: Path) -> None:
+    """Replace the weights in an ONNX file by references to the same bytes of a safetensors file.
+
+    A reference names a file in the same folder, an offset and a length (ONNX's external data).
+
+    Args:
+        path: The file, written with ``keeps_weights``; it is changed.
+        weights: The safetensors file; it has the name it will have next to the other.
+
+    Raises:
+        CheckpointError: Some weights are not in it.
+    """
+    import onnx
+
+    content = weights.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    spans = [values["data_offsets"] for name, values in header.items() if name != "__metadata__"]
+    offsets = {content[start + first : start + last]: start + first for first, last in spans}
+    model = onnx.load(str(path))
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor).tobytes()
+        if len(values) < _SMALLEST_REFERENCE:
+            continue
+        if values not in offsets:
+            raise CheckpointError(weights, f"does not hold the weights {tensor.name}", "export it as ONNX")
+        kept = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        kept.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in ("location", weights.name), ("offset", offsets[values]), ("length", len(values)):
+            kept.external_data.add(key=key, value=str(value))
+        tensor.CopyFrom(kept)
+    path.write_bytes(model.SerializeToString())
 
 
 def quantize(path: Path, out: Path, crops: Sequence[np.ndarray]) -> None:

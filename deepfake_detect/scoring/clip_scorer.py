@@ -109,7 +109,9 @@ class ClipScorer:
         _log.info("%s: %s after %.2f s", source.name, verdict, item.seconds)
         if result is None:
             has_facts = self.has_file_facts and os.path.isfile(path)
-            return replace(item, file=file_facts(path)) if has_facts else item
+            return replace(
+                item, file=_tried(lambda: file_facts(path), source, path)[0] if has_facts else None
+            )
         provenance, credentials = read_credentials(path)
         named = replace(result, video=source.name)
         item = replace(item, result=named, file=result.file, provenance=provenance, credentials=credentials)
@@ -172,12 +174,19 @@ def _as_error(error: Exception, source: ClipSource, path: str) -> DeepfakeDetect
         return type(error)(source.name, error.cause, error.remedy)
     if isinstance(error, ModuleNotFoundError):  # this part of the work needs a fuller installation
         return missing_library(source.name, error.name or "")
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return WorkerError(source.name, f"scoring it failed with an internal error ({reason})", "report this bug")
+    _log.warning("%s: internal error", source.name, exc_info=error)
+    cause = f"scoring it failed with an internal error ({_in_short(error)})"
+    return WorkerError(source.name, cause, "report this bug")
+
+
+def _in_short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def read_credentials(path: str | os.PathLike[str]) -> tuple[Provenance | None, str]:
     """Return a clip's Content Credentials and a summary in one line, or why they are not read.
+
+    It never raises: damaged credentials say nothing about the clip's verdict.
 
     Example:
         >>> read_credentials("examples/demo.mp4")
@@ -187,4 +196,7 @@ def read_credentials(path: str | os.PathLike[str]) -> tuple[Provenance | None, s
         provenance = read_provenance(path)
     except OptionError as error:
         return None, f"{error.cause}; {error.remedy}"
+    except Exception as error:  # whatever a damaged file makes of the reader
+        _log.warning("%s: its Content Credentials cannot be read", path, exc_info=True)
+        return None, f"cannot be read ({_in_short(error)})"
     return provenance, "" if provenance is None else provenance.summary()

@@ -55,8 +55,8 @@ def load_detector(
             classifier), an exported ``.onnx`` or ``.xml``, or ``"default"`` for the bundled detector,
             as is ``None``.
         runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
-            file; for the bundled detector PyTorch on a GPU and ONNX Runtime elsewhere; PyTorch for
-            all others.
+            file; else PyTorch on a GPU and ONNX Runtime elsewhere, for which a detector other than the
+            bundled one is exported once into the cache folder; PyTorch where there is no export.
         device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Exports run on
             the CPU.
         precision: ``"fp32"``, or ``"bf16"`` in PyTorch: about twice as fast where the hardware has it.
@@ -87,7 +87,9 @@ def load_detector(
     else:
         threads = default_num_threads() if num_threads is None else num_threads
         session, config = file.open_export(num_threads=threads)
-        loaded = RuntimeClipDetector(session, config, runtime=file.runtime, num_threads=threads)
+        loaded = RuntimeClipDetector(
+            session, config, runtime=file.runtime, num_threads=threads, original=file.original
+        )
     loaded.sha256 = file.sha256()
     _log.info("detector %s %s in %s", loaded.config.name, loaded.config.version, file.runtime)
     return loaded

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES
 from deepfake_detect.options import check_options, option
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.options import Runtime
 
 
 def _rules() -> tuple[str, ...]:
+    from deepfake_detect.evaluation.aggregation import AGGREGATION_RULES  # which loads NumPy
+
     return tuple(AGGREGATION_RULES)
 
 
@@ -24,8 +25,8 @@ class ScoringOptions:
     )
     runtime: Runtime = option(
         "auto",
-        help="what runs the networks (default auto: of an exported file its own; of the bundled detector "
-        "onnx, or torch on a GPU; of others torch)",
+        help="what runs the networks (default auto: of an exported file its own; else torch on a GPU, and "
+        "onnx elsewhere where the detector can be exported)",
     )
     device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
     precision: InferencePrecision = option(
@@ -39,7 +40,8 @@ class ScoringOptions:
         choices=_rules,
         flag="--aggregation",
         metavar="RULE",
-        help=f"from faces to the clip: {', '.join(AGGREGATION_RULES)} (default: the detector's own)",
+        help="from faces to the clip: most_suspicious_track, mean, median, longest_track, frame_maxima, "
+        "top_k_mean, trimmed_mean, confident, logistic (default: the detector's own)",
     )
     min_face: float | None = option(
         None,

@@ -135,6 +135,12 @@ class ResultsTable:
         ``retry_failed`` is true, or if one of the ``files`` about it is missing. URLs are not
         checked for changes, and a file that is gone keeps its row.
         """
+        try:
+            return self._needs(source, retry_failed, files)
+        except OSError:
+            return True  # scoring it says what is wrong with its file
+
+    def _needs(self, source: ClipSource, retry_failed: bool, files: Iterable[Path]) -> bool:
         row = self._rows.get(_key(source))
         if row is None or source.name == STANDARD_INPUT or (retry_failed and row["error"]):
             return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -108,16 +109,51 @@ def test_a_result_is_kept_when_a_file_about_it_cannot_be_written(
     assert str(result.error).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("stage", "has_result"),
+    [
+        ("deepfake_detect.scoring.pipeline.file_facts", False),
+        ("deepfake_detect.scoring.pipeline.read_frames", False),
+        ("deepfake_detect.scoring.pipeline.track_faces", False),
+        ("deepfake_detect.scoring.pipeline.quality_warnings", False),
+        ("deepfake_detect.scoring.fetch.fetch", False),
+        ("deepfake_detect.scoring.clip_scorer.read_provenance", True),
+        ("deepfake_detect.scoring.clip_scorer.write_clip_files", True),
+    ],
+)
+@pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, MemoryError, RecursionError])
 def test_whatever_is_raised_for_one_clip_is_that_clips_item(
-    detector: dfd.Detector, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str,
+    has_result: bool,
+    fault: type[Exception],
+    detector: dfd.Detector,
+    portrait_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_: object) -> None:
-        raise ZeroDivisionError("of its credentials")
+    room, _, name = stage.rpartition(".")
+    whole = getattr(importlib.import_module(room), name)
+    is_first = iter([True])
 
-    monkeypatch.setattr(clip_scorer, "read_provenance", fail)
-    items = list(score_videos([portrait_clip, "absent.mp4"], detector=detector, num_frames=1))
-    assert [item.source for item in items] == [str(portrait_clip), "absent.mp4"]
-    assert "internal error (ZeroDivisionError: of its credentials)" in str(items[0].error)
+    def fails_once(*arguments: Any, **options: Any) -> Any:
+        if next(is_first, False):
+            raise fault("planted")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(stage, fails_once)
+    monkeypatch.setattr("deepfake_detect.scoring.fetch.check_fetching", lambda urls: None)
+    is_fetched = name == "fetch"
+    first = "https://example.org/a.mp4" if is_fetched else str(portrait_clip)
+    options = {"num_frames": 1, "out": tmp_path, "results": tmp_path / "r.csv", "allow_url": True}
+    monkeypatch.setattr("deepfake_detect.report.timeline.TimelineDisplay.save", lambda *_: None)
+    items = list(score_videos([first, "absent.mp4"], detector=detector, **options))
+    assert [item.source for item in items] == [first, "absent.mp4"]
+    assert (items[0].result is not None) == has_result
+    if name == "read_provenance":
+        assert items[0].error is None
+        assert items[0].credentials == f"cannot be read ({fault.__name__}: planted)"
+    else:
+        assert f"internal error ({fault.__name__}: planted); report this bug" in str(items[0].error)
     assert items[1].to_dict() == {
         "video": "absent.mp4",
         "error": "absent.mp4: there is no such file; check the path",
