@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from deepfake_detect.data.transforms import crop_to_tensor
-from deepfake_detect.errors import ImageError, OptionError
+from deepfake_detect.errors import ImageError
 from deepfake_detect.explanation.heat_maps import heat_maps, overlay
 from deepfake_detect.explanation.options import Method, Target
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.runtimes import torch_detector
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +58,6 @@ def crop_tensors(scorer: TorchDetector, crops: Sequence[Any]) -> tuple[dict[int,
     return images, torch.stack([crop_to_tensor(image, preprocessing) for image in images.values()])
 
 
-def with_network(detector: BaseDetector) -> TorchDetector:
-    """Return a detector that runs in PyTorch: maps need its layers and gradients.
-
-    Raises:
-        OptionError: It runs elsewhere.
-    """
-    if isinstance(detector, TorchDetector):
-        return detector
-    cause = "is loaded into a runtime without layers and gradients"
-    raise OptionError("detector", cause, "load it with the `runtime` torch")
-
-
 def explain_crops(
     detector: BaseDetector,
     crops: Sequence[Any],
@@ -84,7 +73,7 @@ def explain_crops(
     Crops are preprocessed exactly as in scoring.
 
     Args:
-        detector: A detector in PyTorch, for example of ``load_detector(runtime="torch")``.
+        detector: Any detector but an export that was named itself.
         crops: Face crops, as for ``detector.score_crops``. For a sequence model: those of one person in
             one clip, in order of time.
         method, layer, target: As for :func:`explanation.heat_maps.heat_maps`.
@@ -105,7 +94,7 @@ def explain_crops(
         >>> explain_crops(detector, crops, show_progress=False)[0].overlay.shape
         (120, 90, 3)
     """
-    scorer = with_network(detector)
+    scorer = torch_detector(detector, purpose="maps")
     images, tensors = crop_tensors(scorer, crops)
     maps = heat_maps(
         scorer.model, tensors, method=method, layer=layer, target=target, show_progress=show_progress

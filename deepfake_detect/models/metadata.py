@@ -58,12 +58,13 @@ class DetectorBytes:
             raise error(self.path, cause, "fetch it again")
 
 
-def read_bytes(path: Path, *, kind: str) -> DetectorBytes:
+def read_bytes(path: Path, *, kind: str, may_name_files: bool = False) -> DetectorBytes:
     """Read a detector file without opening it in a runtime.
 
     Args:
         path: ``.onnx``, ``.xml`` with its ``.bin``, or safetensors.
         kind: What the file should be, for the error: ``"ONNX"``.
+        may_name_files: Whether it is one of the package's own, whose weights are in another file.
 
     Raises:
         CheckpointError: The file is missing, damaged or none of these, or it names other files.
@@ -81,7 +82,7 @@ def read_bytes(path: Path, *, kind: str) -> DetectorBytes:
     except (OSError, ValueError, LookupError, AttributeError, RecursionError) as error:
         cause = f"is not a complete {kind} file ({error})"
         raise CheckpointError(path, cause, "fetch it again, or write it again") from error
-    if path.suffix == ".onnx" and _NAMES_A_FILE.search(data):
+    if path.suffix == ".onnx" and not may_name_files and _NAMES_A_FILE.search(data):
         raise CheckpointError(path, "names other files that hold its weights", "export the detector again")
     return DetectorBytes(path, metadata, weights)
 
@@ -96,7 +97,7 @@ def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
 
 def add_checksum(path: Path) -> None:
     """Write the checksum of its weights into an exported file, ``.onnx`` or ``.xml`` with its ``.bin``."""
-    checksum = sha256_of(read_bytes(path, kind="exported").weights)
+    checksum = sha256_of(read_bytes(path, kind="exported", may_name_files=True).weights)
     if path.suffix == ".onnx":
         texts = [(b"\x0a", CHECKSUM_KEY.encode()), (b"\x12", checksum.encode())]  # key and value
         entry = b"".join(tag + bytes([len(text)]) + text for tag, text in texts)

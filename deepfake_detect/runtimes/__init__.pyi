@@ -1,5 +1,5 @@
-from .detector import RuntimeDetector as RuntimeDetector
 from .export import ExportReport as ExportReport
+from .load import RuntimeDetector as RuntimeDetector
 from .load import load_crop_detector as load_crop_detector
 from .load import torch_detector as torch_detector
 from .mtcnn import export_face_networks as export_face_networks

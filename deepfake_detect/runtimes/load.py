@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from deepfake_detect.data.transforms import resize_square
 from deepfake_detect.device import has_gpu
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.extras import is_installed, missing_library
@@ -18,8 +22,6 @@ from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.metadata import SOURCE_KEY, read_bytes
 from deepfake_detect.records import InferencePrecision
-from deepfake_detect.runtimes.cache import cached_export
-from deepfake_detect.runtimes.detector import RuntimeDetector
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import RUNTIMES, Session, default_num_threads, open_session
 
@@ -35,6 +37,61 @@ _RUNTIME_OF_SUFFIX: dict[str, Runtime] = {".onnx": "onnx", ".xml": "openvino"}
 EXPORT_SUFFIXES = tuple(_RUNTIME_OF_SUFFIX)
 """Suffixes of exported detectors."""
 _SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".onnx")}
+
+
+class RuntimeDetector(BaseDetector):
+    """A detector in ONNX Runtime or OpenVINO.
+
+    Args:
+        session: The loaded network: crops uint8 (N, S, S, 3) in, probabilities and logits out.
+        config: The detector's configuration.
+        runtime: A name of ``RUNTIMES``.
+        num_threads: Threads for finding faces.
+        original: The ``detector.safetensors`` it was exported from, where that is known.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        config: DetectorConfig,
+        *,
+        runtime: str,
+        num_threads: int,
+        original: Path | None = None,
+    ) -> None:
+        self.config = config
+        self.runtime = runtime
+        self.num_threads = num_threads
+        self.original = original
+        self._session = session
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The file's metadata: config, hash of the source detector, precision, agreement."""
+        return dict(self._session.metadata)
+
+    def chunk_logits(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Return raw logits (N,), float64, of RGB uint8 crops (H, W, 3), few enough to run together.
+
+        Raises:
+            CheckpointError: The network takes or returns something else.
+        """
+        size = self.config.model.preprocessing.image_size
+        images = np.stack([resize_square(crop, size) for crop in crops])
+        try:
+            _, logits = self._session.run(images)
+            if logits.shape != (len(crops),):
+                raise ValueError(f"it returns the shape {logits.shape} for {len(crops)} crops")
+            return logits.astype(np.float64)
+        except Exception as error:  # the runtimes' exceptions have no common base class
+            name = f"detector {self.config.name} {self.config.version}"
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
+            cause = f"its network is not what its description says ({reason})"
+            raise CheckpointError(name, cause, "export the detector again") from error
+
+    def score_sequence(self, crops: Sequence[Any]) -> float:
+        """Raise OptionError: exported detectors score single crops."""
+        raise OptionError("detector", "scores single crops", "call score_crops")
 
 
 @dataclass(frozen=True)
@@ -85,13 +142,14 @@ class DetectorFile:
             config = parse_config(path, found.metadata)
             found.check_weights()
             # An export that was chosen for a detector, not named itself, must be that detector's.
-            if self.original is not None and found.metadata.get(SOURCE_KEY) != self.sha256():
+            if self.original is not None and found.metadata.get(SOURCE_KEY) != self.sha256:
                 cause = f"was exported from another detector than {self.original}"
                 raise CheckpointError(path, cause, "delete it, or install the package again")
             return open_session(path, self.runtime, num_threads=num_threads), config
 
+    @functools.cached_property
     def sha256(self) -> str:
-        """Return the hash of the file that was named; of the bundled detector the same for every runtime."""
+        """The hash of the file that was named; of the bundled detector the same for every runtime."""
         with self._opened(BUNDLED) as path:
             return sha256_of_file(path)
 
@@ -121,20 +179,21 @@ def find_detector(
     if runtime not in ("auto", "torch", *RUNTIMES):
         raise OptionError("runtime", f"is {runtime!r}", f"must be one of auto, torch, {', '.join(RUNTIMES)}")
     exported = None if path is None else _RUNTIME_OF_SUFFIX.get(path.suffix)
+    export = None
     if runtime == "auto" and exported is None and _is_for_torch(device, precision):
         runtime = "torch"
-    elif runtime == "auto" and path is not None and exported is None:
+    elif runtime == "auto" and exported is None and path is not None:
+        from deepfake_detect.runtimes.cache import cached_export
+
         export = cached_export(path)
         runtime = "torch" if export is None else "onnx"
-        if export is not None:
-            return DetectorFile(path, runtime, export)
     elif runtime == "auto":
         runtime = exported or "onnx"
     if runtime == "torch":
         _check_torch(path, exported)
-    else:
+    elif export is None:
         _check_export(path, runtime, str(device), precision)
-    return DetectorFile(path, runtime)
+    return DetectorFile(path, runtime, export)
 
 
 def load_crop_detector(
@@ -147,26 +206,10 @@ def load_crop_detector(
 ) -> BaseDetector:
     """Load a detector of any kind, to score face crops.
 
-    Args:
-        detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
-            classifier), an exported ``.onnx`` or ``.xml``, or ``"default"`` for the bundled detector,
-            as is ``None``.
-        runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
-            file; else PyTorch on a GPU and ONNX Runtime elsewhere, for which a detector other than the
-            bundled one is exported once into the cache folder; PyTorch where there is no export.
-        device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Exports run on
-            the CPU.
-        precision: ``"fp32"``, or ``"bf16"`` in PyTorch: about twice as fast where the hardware has it.
-            A crop's probability then changes by some hundredths; the ranking hardly does.
-        num_threads: Of ONNX Runtime and OpenVINO; the number of cores, or OMP_NUM_THREADS, if ``None``.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or of another library.
-        DeviceError: The device is not available, or does not compute in the precision.
-        OptionError: An option is unknown, or the runtime lacks the device or precision.
+    Args, Raises:
+        As for :func:`scoring.load_detector`, whose detector also scores clips.
 
     Example:
-        >>> import numpy as np
         >>> load_crop_detector(runtime="onnx").score_crops([np.zeros((120, 90, 3), np.uint8)]).shape
         (1,)
     """

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -114,7 +114,9 @@ class _OpenVinoSession:
             model = core.read_model(str(path))
         except RuntimeError as error:
             raise _not_a_model(path, "ONNX or OpenVINO", error) from error
-        self.metadata: Mapping[str, str] = read_bytes(path, kind="ONNX or OpenVINO").metadata
+        self.metadata: Mapping[str, str] = read_bytes(
+            path, kind="ONNX or OpenVINO", may_name_files=True
+        ).metadata
         # By default it would use bfloat16 where the processor has it, which moves boxes by pixels.
         precision = "bf16" if self.metadata.get(PRECISION_KEY) == "bf16" else "f32"
         settings = {

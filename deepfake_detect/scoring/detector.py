@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.records import ClipResult, InferencePrecision
-from deepfake_detect.runtimes.detector import RuntimeDetector
 from deepfake_detect.runtimes.faces import face_finder
-from deepfake_detect.runtimes.load import find_detector
+from deepfake_detect.runtimes.load import RuntimeDetector, find_detector
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import default_num_threads
 from deepfake_detect.scoring.inputs import VideoInput
@@ -90,7 +89,7 @@ def load_detector(
         loaded = RuntimeClipDetector(
             session, config, runtime=file.runtime, num_threads=threads, original=file.original
         )
-    loaded.sha256 = file.sha256()
+    loaded.sha256 = file.sha256
     _log.info("detector %s %s in %s", loaded.config.name, loaded.config.version, file.runtime)
     return loaded
 

@@ -13,7 +13,7 @@ import numpy as np
 from deepfake_detect.data.manifest import read_manifest
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import OptionError
-from deepfake_detect.explanation.crops import Explanation, crop_tensors, explain_crops, with_network
+from deepfake_detect.explanation.crops import Explanation, crop_tensors, explain_crops
 from deepfake_detect.explanation.options import ExplainOptions, Method
 from deepfake_detect.explanation.randomize import RandomizationCheck, randomization_check
 from deepfake_detect.explanation.sources import (
@@ -27,7 +27,7 @@ from deepfake_detect.io.files import atomic_path, make_folder, write_json
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.report.explain import save_heat_map_sheet
-from deepfake_detect.runtimes.load import find_detector
+from deepfake_detect.runtimes.load import find_detector, torch_detector
 
 MAX_PEOPLE = 3
 """People of a clip who are explained: those visible in the most frames."""
@@ -142,7 +142,7 @@ def explain(
 
 def _scorer(detector: str | os.PathLike[str] | BaseDetector | None, device: str) -> TorchDetector:
     if isinstance(detector, BaseDetector):
-        return with_network(detector)
+        return torch_detector(detector, purpose="maps")
     # Maps need a network's layers and gradients, which only PyTorch gives.
     found = find_detector(detector, runtime="torch", device=device)
     return TorchDetector(*found.read_torch(), device=choose_device(device))

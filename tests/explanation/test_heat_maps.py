@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -390,9 +391,20 @@ class _Plain(nn.Module):
         return self.layers(images)  # type: ignore[no-any-return]
 
 
-def test_a_detector_without_layers_is_rejected() -> None:
-    detector = load_detector(runtime="onnx")
-    with pytest.raises(OptionError, match="is loaded into a runtime without layers.*`runtime` torch"):
+def test_a_detector_without_layers_is_rejected(small_onnx: Path) -> None:
+    detector = load_detector(small_onnx)
+    with pytest.raises(OptionError, match="is an export, which has no maps; load the detector.safetensors"):
         explain_crops(detector, [np.zeros((64, 64, 3), np.uint8)])
-    with pytest.raises(OptionError, match="detector: is loaded into a runtime without layers"):
+    with pytest.raises(OptionError, match="detector: is an export, which has no maps"):
         explain(["x.mp4"], detector=detector)
+
+
+def test_a_detector_in_onnx_is_explained_in_pytorch(small_detector: Path) -> None:
+    crops = [np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)]
+    found, wanted = (
+        explain_crops(
+            load_detector(small_detector, runtime=runtime, device="cpu"), crops, show_progress=False
+        )
+        for runtime in ("auto", "torch")
+    )
+    np.testing.assert_allclose(found[0].heat_map, wanted[0].heat_map, atol=1e-6)

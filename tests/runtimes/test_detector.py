@@ -16,8 +16,7 @@ from deepfake_detect.records import ClipResult
 from deepfake_detect.report.key_frames import collect_key_frames
 from deepfake_detect.runtimes import RUNTIMES, Runtime, load_crop_detector, torch_detector
 from deepfake_detect.runtimes.bundle import bundle_detector
-from deepfake_detect.runtimes.detector import RuntimeDetector
-from deepfake_detect.runtimes.load import DetectorFile, find_detector
+from deepfake_detect.runtimes.load import DetectorFile, RuntimeDetector, find_detector
 from deepfake_detect.runtimes.sessions import default_num_threads, open_session
 from tests.conftest import ROOT
 
