@@ -10,6 +10,7 @@ from deepfake_detect._version import __version__
 from deepfake_detect.errors import CheckpointError, DeepfakeDetectError, OutputError
 from deepfake_detect.extras import is_installed
 from deepfake_detect.io.files import atomic_path, cache_folder, make_folder, sha256_of_file
+from deepfake_detect.progress import quiet
 from deepfake_detect.runtimes.sessions import import_onnxruntime
 
 TOLERANCE = 1e-4
@@ -60,7 +61,8 @@ def _make(detector: Path, export: Path, failure: Path) -> None:
 
         _log.info("exporting %s to %s, once", detector, export)
         try:
-            export_with_generated_crops(detector, export, tolerance=TOLERANCE)
+            with quiet():
+                export_with_generated_crops(detector, export, tolerance=TOLERANCE)
         except (OSError, OutputError):
             raise  # of the disk, not of the detector
         except Exception as error:  # of PyTorch's exporter, for a network of any kind

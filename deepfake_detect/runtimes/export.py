@@ -25,6 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def export(
             _BUILDERS[format],
             precision=precision,
             tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
-            crops_of=lambda config: _verification_crops(verify, config),
+            crops_of=crops_of_demo if verify is None else partial(_crops_of, verify),
             calibrate=options.calibrate,
         )
 
@@ -180,7 +181,7 @@ def _export(
         graph_precision = "fp32" if builder is _OpenVino else precision
         graph = DetectorGraph(model, config, precision=graph_precision)
         built = builder(graph, config, precision, source)
-        built.build(Path(scratch), _calibration_crops(calibrate, config))
+        built.build(Path(scratch), None if calibrate is None else _crops_of(calibrate, config).images)
         agreement = _verified(built, Path(scratch), facts, original, crops)
         _check_agreement(path, agreement, tolerance)
         finished = make_folder(Path(scratch) / "finished") / path.name
@@ -215,14 +216,8 @@ def _facts(source: Path, config: DetectorConfig, precision: str) -> dict[str, st
     }
 
 
-def _verification_crops(manifest: str | os.PathLike[str] | None, config: DetectorConfig) -> LabeledCrops:
-    if manifest is None:
-        return crops_of_demo(config)
+def _crops_of(manifest: str | os.PathLike[str], config: DetectorConfig) -> LabeledCrops:
     return crops_of_manifest(manifest, config, max_crops=_MAX_CROPS)
-
-
-def _calibration_crops(manifest: str | os.PathLike[str] | None, config: DetectorConfig) -> np.ndarray | None:
-    return None if manifest is None else crops_of_manifest(manifest, config, max_crops=_MAX_CROPS).images
 
 
 def _verified(

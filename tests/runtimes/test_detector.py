@@ -113,7 +113,9 @@ def test_files_that_are_no_export_are_refused(small_onnx: Path, small_detector: 
         torch_detector(load_crop_detector(small_onnx), purpose="heat maps")
 
 
-def test_the_runtime_that_fits_is_chosen(small_onnx: Path, small_detector: Path) -> None:
+def test_the_runtime_that_fits_is_chosen(
+    small_onnx: Path, small_detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert find_detector(small_onnx).runtime == "onnx"
     assert find_detector(small_detector, device="cpu").runtime == "onnx"
     assert find_detector(small_detector, device="cpu", precision="bf16").runtime == "torch"
@@ -121,6 +123,12 @@ def test_the_runtime_that_fits_is_chosen(small_onnx: Path, small_detector: Path)
     assert find_detector(device="cpu").runtime == "onnx"
     assert find_detector(device="cpu", precision="bf16").runtime == "torch"
     assert find_detector(device="cuda").runtime == "torch"
+    monkeypatch.setattr("deepfake_detect.runtimes.load.has_gpu", lambda: True)
+    assert [find_detector(one).runtime for one in (None, small_detector, small_onnx)] == [
+        "torch",
+        "torch",
+        "onnx",
+    ]
 
 
 def test_a_runtime_that_is_not_installed_is_named(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
