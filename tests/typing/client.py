@@ -1,4 +1,4 @@
-"""A program of a user with strict types; ``test_client.py`` checks it with mypy and runs it."""
+"""A program of a user with strict types; mypy checks it with the package, and ``test_client.py`` runs it."""
 
 from __future__ import annotations
 
