@@ -64,17 +64,22 @@ def test_the_bundled_file_is_made_of_the_bundled_detector(portrait: np.ndarray) 
     assert (WEIGHTS / "default.onnx").stat().st_size < 0.1 * len(source)
 
 
-def test_a_bundled_pair_of_other_detectors_is_an_error(small_detector: Path, tmp_path: Path) -> None:
+def test_a_bundled_graph_refers_to_the_weights_next_to_it(
+    small_detector: Path, small_onnx: Path, tmp_path: Path
+) -> None:
     assert bundle_detector(small_detector, tmp_path) == tmp_path
     graph = tmp_path / "default.onnx"
     assert {path.name for path in tmp_path.iterdir()} == {"default.onnx", "default.safetensors"}
     assert (tmp_path / "default.safetensors").read_bytes() == small_detector.read_bytes()
-    crop = np.full((64, 64, 3), 90, np.uint8)
-    wanted = load_crop_detector(small_detector, runtime="torch", device="cpu").score_crops([crop])
-    assert load_crop_detector(graph).score_crops([crop]) == pytest.approx(wanted, abs=1e-4)
+    crops = np.full((2, 64, 64, 3), 90, np.uint8)
+    wanted = load_crop_detector(small_detector, runtime="torch", device="cpu").score_crops(list(crops))
+    (found, _) = open_session(graph, "onnx", num_threads=1).run(crops)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    with pytest.raises(CheckpointError, match="names other files that hold its weights; export"):
+        load_crop_detector(graph)  # in the package alone
     with pytest.raises(OutputError, match="cannot be written .No such file or directory.; name an existing"):
         bundle_detector(small_detector, tmp_path / "absent")
-    other = DetectorFile(WEIGHTS / "default.safetensors", "onnx", export=graph)
+    other = DetectorFile(WEIGHTS / "default.safetensors", "onnx", export=small_onnx)
     with pytest.raises(CheckpointError, match="was exported from another detector than .*; delete it"):
         other.open_export(num_threads=1)
 
