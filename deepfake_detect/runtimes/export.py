@@ -186,7 +186,7 @@ def _export(
         _check_agreement(path, agreement, tolerance)
         finished = make_folder(Path(scratch) / "finished") / path.name
         built.save(finished, {**facts, "agreement": json.dumps(asdict(agreement))})
-        if format != "torch-export":
+        if builder is not _TorchExport:
             add_checksum(finished)
         num_bytes = _move(finished, path)
     return ExportReport(path, num_bytes, agreement, tolerance)

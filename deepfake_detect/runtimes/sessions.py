@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -93,10 +94,12 @@ class _OnnxSession:
             raise _not_a_model(path, "ONNX", error) from error
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._names = [one.name for one in self._session.get_inputs()]
-        self._opened = (path, "onnx"), {"num_threads": num_threads, "num_callers": num_callers}
+        self._reopen = functools.partial(
+            open_session, path, "onnx", num_threads=num_threads, num_callers=num_callers
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, self._opened
+        return self._reopen, ()
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         outputs: list[np.ndarray] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
@@ -126,10 +129,12 @@ class _OpenVinoSession:
         }
         self._compiled = core.compile_model(model, "CPU", settings)
         self._of_thread = threading.local()
-        self._opened = (path, "openvino"), {"num_threads": num_threads, "num_callers": num_callers}
+        self._reopen = functools.partial(
+            open_session, path, "openvino", num_threads=num_threads, num_callers=num_callers
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, self._opened
+        return self._reopen, ()
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         if not hasattr(self._of_thread, "request"):
@@ -137,11 +142,6 @@ class _OpenVinoSession:
         request = self._of_thread.request
         request.infer(list(inputs))
         return [np.array(request.get_output_tensor(n).data) for n in range(len(self._compiled.outputs))]
-
-
-def _reopen(arguments: tuple[Path, str], options: dict[str, int]) -> Session:
-    """Load a pickled session again, from its file."""
-    return open_session(*arguments, **options)
 
 
 def _not_a_model(path: Path, kind: str, error: Exception) -> CheckpointError:
