@@ -53,6 +53,7 @@ from deepfake_detect.runtimes.onnx_files import add_metadata, quantize, refer_to
 from deepfake_detect.runtimes.options import ExportFormat, ExportOptions, ExportPrecision
 from deepfake_detect.runtimes.sessions import (
     default_num_threads,
+    import_openvino,
     open_session,
 )
 
@@ -338,18 +339,14 @@ class _OpenVino(_Onnx):
     runtime = "openvino"
 
     def build(self, scratch: Path, calibration: np.ndarray | None) -> None:
-        import openvino
-
         super().build(scratch, calibration)
         # Not with convert_model, which sends usage reports.
-        self.model: Any = openvino.Core().read_model(str(self.raw))
+        self.model: Any = import_openvino().Core().read_model(str(self.raw))
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
-        import openvino
-
         for name, value in metadata.items():
             self.model.set_rt_info(value, [METADATA_NAME, name])
-        openvino.save_model(self.model, str(path), compress_to_fp16=self.precision == "fp16")
+        import_openvino().save_model(self.model, str(path), compress_to_fp16=self.precision == "fp16")
 
 
 class _TorchExport(_Built):

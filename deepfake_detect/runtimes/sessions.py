@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,15 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def import_openvino() -> Any:
+    """Return the module ``openvino``, whose reports of usage to its makers are off."""
+    # It reports its own import, unless the library that sends reports cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 class _OnnxSession:
     """A network in ONNX Runtime."""
 
@@ -110,8 +120,7 @@ class _OpenVinoSession:
     """A network in OpenVINO; each calling thread has its own inference request."""
 
     def __init__(self, path: Path, num_threads: int, num_callers: int) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         try:
             model = core.read_model(str(path))

@@ -264,7 +264,7 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
     other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
     (limit,) = (limit for limit in other.warnings if limit.kind == "another_rule")
     assert limit.kind in WARNING_KINDS
-    assert "aggregated by median; the undecided range was fitted with most" in limit.text
+    assert "aggregated by median; the limits of its verdict were fitted with most" in limit.text
 
 
 def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detector, tmp_path: Path) -> None:
