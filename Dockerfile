@@ -30,7 +30,7 @@ USER detector
 WORKDIR /home/detector
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/health', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/v1/health', timeout=4)"]
 ENTRYPOINT ["deepfake-detect"]
 # All addresses of the container; `docker run -p` decides which are reachable.
 CMD ["app", "--host", "0.0.0.0"]

@@ -1,7 +1,7 @@
 """Uploads from the queue to a result, and to their deletion.
 
-One thread takes jobs in turn and passes them to the scorer; the requests only look. An upload is
-deleted as soon as it is no longer needed: at once when scoring fails, when its sender wants only
+A thread for each scorer takes jobs in turn; the requests only look. An upload is deleted as soon as it
+is no longer needed: at once when scoring fails, when its sender wants only
 the numbers, or leaves; some time after scoring when the page's player uses it; all of them when the
 server ends.
 """
@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,27 +125,36 @@ class JobStore:
     """All jobs of a server.
 
     Args:
-        scorer: Scores the clips.
+        scorers: Score the clips, each one at a time.
         limits: Limits to enforce.
         folder: Where uploads are; deleted on :meth:`close`.
         now: A monotonic clock in seconds.
     """
 
     def __init__(
-        self, scorer: Scorer, limits: Limits, folder: Path, *, now: Callable[[], float] = time.monotonic
+        self,
+        scorers: Sequence[Scorer],
+        limits: Limits,
+        folder: Path,
+        *,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
         self.folder = folder
-        self._scorer = scorer
+        self._scorers = scorers
         self._now = now
         self._jobs: dict[str, Job] = {}
         self._queue: FairQueue[Job] = FairQueue()
         self._slots: Counter[str] = Counter()
-        self._running: Job | None = None
+        self._running: set[Job] = set()
         self._is_closed = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, args=(scorer,), name="scoring", daemon=True)
+            for scorer in scorers
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @contextmanager
     def reserve_slot(self, owner: Owner) -> Iterator[None]:
@@ -211,9 +220,10 @@ class JobStore:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return the numbers of waiting and running jobs."""
+        """Return the numbers of waiting and running jobs, and of scorers."""
         with self._changed:
-            return {"waiting": len(self._queue), "running": int(self._running is not None)}
+            num_running = len(self._running)
+            return {"waiting": len(self._queue), "running": num_running, "workers": len(self._scorers)}
 
     def delete(self, job: Job) -> None:
         """Delete a job and its upload; a running job is stopped first."""
@@ -224,7 +234,7 @@ class JobStore:
                 self._free_slot(job.owner)
                 deleted = RequestError("job", "was deleted", "upload the clip again", "an existing job", 410)
                 _set_outcome(job, deleted)
-            if job is self._running:
+            if job in self._running:
                 return  # its thread deletes the upload when the scorer has ended
         job.delete_upload()
 
@@ -254,8 +264,10 @@ class JobStore:
             self._changed.notify_all()
         for job in jobs:
             self.delete(job)
-        self._scorer.close()
-        self._thread.join(timeout=10)
+        for scorer in self._scorers:
+            scorer.close()
+        for thread in self._threads:
+            thread.join(timeout=10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _check_slot(self, address: str) -> None:
@@ -287,21 +299,22 @@ class JobStore:
         ((address, _),) = Counter(job.owner.address for job in kept).most_common(1)
         self.delete(next(job for job in kept if job.owner.address == address))
 
-    def _work(self) -> None:
+    def _work(self, scorer: Scorer) -> None:
         while True:
             with self._changed:
                 while not len(self._queue) and not self._is_closed:
                     self._changed.wait()
                 if self._is_closed:
                     return
-                job = self._running = self._queue.take()
+                job = self._queue.take()
+                self._running.add(job)
                 self._free_slot(job.owner)
-            self._end(job, self._outcome(job))
+            self._end(job, self._outcome(scorer, job))
 
-    def _outcome(self, job: Job) -> ScoredClip | Exception:
+    def _outcome(self, scorer: Scorer, job: Job) -> ScoredClip | Exception:
         name, allowed = job.task.name, self.limits.sentence()
         try:
-            return self._scorer.score(
+            return scorer.score(
                 job.task, lambda progress: setattr(job, "progress", progress), lambda: job.is_cancelled
             )
         except DeepfakeDetectError as error:
@@ -313,7 +326,7 @@ class JobStore:
     def _end(self, job: Job, outcome: ScoredClip | Exception) -> None:
         has_failed = isinstance(outcome, Exception)
         with self._changed:
-            self._running = None
+            self._running.discard(job)
             job.ended_at = self._now()
             if has_failed or not job.task.wants_page or job.is_cancelled:
                 job.delete_upload()

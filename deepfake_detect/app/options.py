@@ -19,6 +19,12 @@ class ServeOptions:
     port: int = option(7860, help="port to listen on; 0 for any free one", low=0, high=65535)
     detector: str | None = option(None, help="detector file (default: the bundled one)", metavar="PATH")
     device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
+    workers: int | None = option(
+        None,
+        low=1,
+        metavar="N",
+        help="clips scored at a time, one process each (default: half the cores, at most 4; 1 on a GPU)",
+    )
     open_browser: bool = option(False, help="open the page in the browser", flag="--open")
     allow_url: bool = option(
         False, help="score clips at URLs that clients name, which this computer then opens (extra: url)"
@@ -67,6 +73,9 @@ class Limits:
         help="longest time for a whole upload",
         above=0,
         is_hidden=True,
+    )
+    max_connections: int = option(
+        256, help="most open connections, half of them from one address", low=2, is_hidden=True
     )
 
     def __post_init__(self) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 import webbrowser
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from deepfake_detect.app.guard import HostNames
+from deepfake_detect.app.http import server_config, set_timeouts
 from deepfake_detect.app.options import Limits, ServeOptions
 from deepfake_detect.app.server import create_app
 from deepfake_detect.app.worker import ScoringProcess
 from deepfake_detect.errors import OptionError
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.runtimes.load import has_gpu
 from deepfake_detect.scoring.fetch import check_fetching
 
-_SHUTDOWN_SECONDS = 3
+_MAX_WORKERS = 4
 
 
 def serve(
@@ -28,6 +33,7 @@ def serve(
     port: int = ServeOptions.port,
     detector: str | None = None,
     device: str = ServeOptions.device,
+    workers: int | None = ServeOptions.workers,
     open_browser: bool = False,
     allow_url: bool = False,
     limits: Limits | None = None,
@@ -43,6 +49,8 @@ def serve(
         port: Port to listen on; 0 for any free one.
         detector: Detector file; the bundled detector when ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        workers: Clips scored at a time, one process each; ``None`` is half the cores, at most 4, and 1 on
+            a GPU.
         open_browser: Whether to open the page in the browser.
         allow_url: Whether clients may name the URL of a clip, which this computer then opens.
         limits: What may be uploaded, and for how long it is kept; the defaults when ``None``.
@@ -53,7 +61,7 @@ def serve(
             extra ``url`` is missing.
         DeepfakeDetectError: The detector cannot be loaded.
     """
-    options = ServeOptions(host, port, detector, device, open_browser, allow_url)
+    options = ServeOptions(host, port, detector, device, workers, open_browser, allow_url)
     limits = Limits() if limits is None else limits
     check_fetching(["https://"] if options.allow_url else [])
     with bind(options.host, options.port) as bound:
@@ -66,38 +74,48 @@ def serve(
                 webbrowser.open(address)
 
         folder = Path(tempfile.mkdtemp(prefix="deepfake-detect-"))
-        scorer = _scorer(options, limits, folder)
+        scorers = _scorers(options, limits, folder)
         app = create_app(
-            scorer,
+            scorers,
             limits=limits,
             folder=folder,
             names=HostNames(host),
             allow_url=allow_url,
             on_start=start,
         )
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            # With proxy headers a client could pretend to have any address, and take its turns.
-            proxy_headers=False,
-            ws="none",
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        )
+        set_timeouts(bound, limits)
         with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has shut down
-            uvicorn.Server(config).run(sockets=[bound])
+            uvicorn.Server(server_config(app, limits)).run(sockets=[bound])
 
 
-def _scorer(options: ServeOptions, limits: Limits, folder: Path) -> ScoringProcess:
-    """Return the scoring process; leave no folder behind if it does not start."""
-    try:
-        with progress_bar() as progress:
-            progress.add_task("loading the detector", total=None, note="")
-            return ScoringProcess(options.detector, options.device, limits, folder)
-    except BaseException:
+def default_num_workers(device: str, num_cores: int) -> int:
+    """Return how many clips are scored at a time: decoding and detection use two cores each.
+
+    Example:
+        >>> [default_num_workers("cpu", cores) for cores in (1, 2, 6, 64)], default_num_workers("cuda", 64)
+        ([1, 1, 3, 4], 1)
+    """
+    is_on_gpu = device.startswith("cuda") or (device == "auto" and has_gpu())
+    return 1 if is_on_gpu else max(1, min(num_cores // 2, _MAX_WORKERS))
+
+
+def _scorers(options: ServeOptions, limits: Limits, folder: Path) -> list[ScoringProcess]:
+    """Return the scoring processes; leave none of them and no folder behind if one does not start."""
+    num_cores = os.cpu_count() or 1
+    num_workers = options.workers or default_num_workers(options.device, num_cores)
+    num_threads = None if num_workers == 1 else max(1, num_cores // num_workers)
+    start = partial(ScoringProcess, options.detector, options.device, limits, folder, num_threads=num_threads)
+    with progress_bar() as progress, ThreadPoolExecutor(num_workers) as pool:
+        progress.add_task("loading the detector", total=None, note="")
+        starting = [pool.submit(start) for _ in range(num_workers)]
+    failed = [error for one in starting if (error := one.exception())]
+    if failed:
+        for one in starting:
+            if one.exception() is None:
+                one.result().close()
         folder.rmdir()
-        raise
+        raise failed[0]
+    return [one.result() for one in starting]
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -120,6 +120,7 @@ class _FilePart:
         self._num_files = 0
         self._is_inside = self._is_complete = False
         self._field, self._value, self._disposition = b"", b"", b""
+        self._other_field = ""
         callbacks: Any = {
             "on_part_begin": self._begin,
             "on_header_field": self._more_field,
@@ -156,7 +157,8 @@ class _FilePart:
         if not self._is_complete:
             raise _malformed("ends too early")
         if not self._num_files:
-            raise _malformed(f"has no file in the field {FIELD!r}")
+            found = f"has its file in the field {self._other_field!r}, and" if self._other_field else "has"
+            raise _malformed(f"{found} no file in the field {FIELD!r}")
         if not self.num_bytes:
             raise RequestError(
                 self.name, "is empty (0 bytes)", "choose another file", self._limits.sentence(), 400
@@ -194,7 +196,10 @@ class _FilePart:
 
     def _end_headers(self) -> None:
         _, options = parse_options_header(self._disposition.decode("latin-1"))
-        self._is_inside = options.get(b"name") == FIELD.encode() and b"filename" in options
+        field = options.get(b"name", b"").decode("utf-8", "replace")
+        self._is_inside = field == FIELD and b"filename" in options
+        if b"filename" in options and not self._is_inside:
+            self._other_field = display_name(field.encode())
         if not self._is_inside:
             return
         self._num_files += 1

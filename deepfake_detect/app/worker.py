@@ -36,18 +36,28 @@ class ScoringProcess:
         device: As for ``load_detector``.
         limits: Limits to enforce.
         folder: Of the uploads; the worker deletes it if this process is killed.
+        num_threads: That it computes with; all cores when ``None``.
 
     Raises:
         DeepfakeDetectError: The detector cannot be loaded on the device.
         WorkerError: The process crashed while loading it.
     """
 
-    def __init__(self, detector: str | None, device: str, limits: Limits, folder: Path) -> None:
+    def __init__(
+        self,
+        detector: str | None,
+        device: str,
+        limits: Limits,
+        folder: Path,
+        *,
+        num_threads: int | None = None,
+    ) -> None:
         # work.map_tasks runs a list of tasks to its end. Here tasks come one by one, each with its own
         # deadline and cancellation, so the page uses the runner's process directly.
         self._start_process = partial(
             WorkerProcess,
-            partial(TaskScorer, detector, device, limits),
+            partial(TaskScorer, detector, device, limits, num_threads=num_threads),
+            num_threads=num_threads,
             on_orphaned=partial(shutil.rmtree, folder, ignore_errors=True),
             name="scoring",
         )
@@ -118,15 +128,17 @@ class TaskScorer:
     """Scores tasks with one detector; called in the worker's process.
 
     Args:
-        detector, device, limits: As for :class:`ScoringProcess`.
+        detector, device, limits, num_threads: As for :class:`ScoringProcess`.
     """
 
-    def __init__(self, detector: str | None, device: str, limits: Limits) -> None:
+    def __init__(
+        self, detector: str | None, device: str, limits: Limits, *, num_threads: int | None = None
+    ) -> None:
         # Here, not above: the serving process imports this module too, and needs none of it.
         from deepfake_detect.scoring import load_detector
 
         self._limits = limits
-        self._detector: Detector = load_detector(detector, device=device)
+        self._detector: Detector = load_detector(detector, device=device, num_threads=num_threads)
 
     def __call__(self, task: Task) -> ScoredClip:
         """Score a clip.

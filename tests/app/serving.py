@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from deepfake_detect.app.guard import HostNames
+from deepfake_detect.app.http import server_config
 from deepfake_detect.app.jobs import Progress, ScoredClip, Scorer, Task
 from deepfake_detect.app.options import Limits
 from deepfake_detect.app.request_errors import RequestError
@@ -96,7 +97,15 @@ class Answer:
 class Served:
     """A server in a thread; its address and folder, and ways to ask it."""
 
-    def __init__(self, scorer: Scorer, limits: Limits, folder: Path, *, allow_url: bool = False) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        limits: Limits,
+        folder: Path,
+        *,
+        scorers: Sequence[Scorer] = (),
+        allow_url: bool = False,
+    ) -> None:
         folder.mkdir()
         self.scorer: Any = scorer
         self.folder = folder
@@ -104,10 +113,11 @@ class Served:
         self.port: int = self._socket.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         names = HostNames("127.0.0.1")
-        self.app = create_app(scorer, limits=limits, folder=folder, names=names, allow_url=allow_url)
-        config = uvicorn.Config(
-            self.app, log_config=None, ws="none", proxy_headers=False, timeout_graceful_shutdown=1
+        self.app = create_app(
+            scorers or [scorer], limits=limits, folder=folder, names=names, allow_url=allow_url
         )
+        config = server_config(self.app, limits)
+        config.timeout_graceful_shutdown = 1
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
 
@@ -133,6 +143,13 @@ class Served:
         finally:
             connection.close()
 
+    def ask_or_none(self, path: str) -> Answer | None:
+        """Ask; return nothing where the server closes the connection."""
+        try:
+            return self.ask("GET", path)
+        except (OSError, http.client.HTTPException):
+            return None
+
     def send(self, path: str, content: bytes = CLIP, *, name: str = "a.mp4", **headers: str) -> Answer:
         """Send a file in a form."""
         body, kind = form(content, name=name)
@@ -152,7 +169,7 @@ class Served:
         """Wait for a job's end and return its status."""
         return until(
             lambda: (
-                (status := self.ask("GET", f"/jobs/{job_id}").json())["stage"] in ("done", "failed")
+                (status := self.ask("GET", f"/v1/jobs/{job_id}").json())["stage"] in ("done", "failed")
                 and status
             )
         )

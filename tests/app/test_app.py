@@ -74,10 +74,10 @@ def test_the_command_serves_judges_and_tidies_up(
 ) -> None:
     folder = tmp_path / "temporary"
     with running(small_detector, folder) as (process, port):
-        answer = send(port, "/score?frames=2", portrait_clip)
+        answer = send(port, "/v1/score?frames=2", portrait_clip)
         assert (answer["video"], answer["num_frames_scored"]) == ("portrait.mp4", 2)
         assert uploads(folder) == []
-        send(port, "/jobs?frames=2", portrait_clip)
+        send(port, "/v1/jobs?frames=2", portrait_clip)
         assert len(uploads(folder)) == 1
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0

@@ -33,7 +33,7 @@ class Store(JobStore):
     def __init__(self, folder: Path, limits: Limits) -> None:
         folder.mkdir()
         self.scorer, self.clock = FakeScorer(), Clock()
-        super().__init__(self.scorer, limits, folder, now=self.clock)
+        super().__init__([self.scorer], limits, folder, now=self.clock)
 
     def add(self, name: str, owner: Owner = ME, *, wants_page: bool = True) -> Job:
         path = self.folder / f"{name}.mp4"
@@ -66,7 +66,7 @@ def test_jobs_are_judged_in_turn(store: Store) -> None:
     yours = store.add("yours", YOU)
     assert store.status(first)["stage"] == "looking"
     assert (store.status(yours)["place"], store.status(mine[1])["place"]) == (2, 3)
-    assert store.counts() == {"waiting": 6, "running": 1}
+    assert store.counts() == {"waiting": 6, "running": 1, "workers": 1}
     store.scorer.gate.set()
     ended(store, mine[-1])
     assert store.scorer.names == ["first", "mine0", "yours", "mine1", "mine2", "mine3", "mine4"]

@@ -217,7 +217,7 @@ def test_cancelling_takes_the_upload_away(
     browser, served = page
     served.scorer.gate.clear()
     if stage == "waiting":
-        served.send("/jobs", name="other.mp4")
+        served.send("/v1/jobs", name="other.mp4")
         until(lambda: served.scorer.names)
     browser.choose_file("#file", portrait_clip)
     browser.until(f"document.querySelector('.job')?.dataset.stage === '{stage}'")
@@ -296,7 +296,7 @@ def test_a_clip_of_the_web_where_the_server_allows_it(
     browser.until(is_shown("result"))
     assert browser.value("document.getElementById('clip-name').textContent") == "a.mp4"
     with Served(PageScorer(), Limits(), served.folder / "other") as other:
-        assert other.ask("POST", "/links?url=https://example.org/").status in (404, 405)
+        assert other.ask("POST", "/v1/links?url=https://example.org/").status in (404, 405)
         browser.open(other.address)
         browser.until("document.getElementById('allowed').textContent")
         assert browser.value("document.getElementById('link-form').hidden")
