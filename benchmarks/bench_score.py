@@ -1,4 +1,4 @@
-"""A clip's first verdict and the next ones, beside the pipeline that most people write.
+"""A clip's first verdict and the next ones, next to the pipeline that most people write.
 
     python benchmarks/bench_score.py CLIP [--frames 32] [--rounds 5] [--threads N] [--json FILE]
 
@@ -13,7 +13,9 @@ turns into probabilities that differ from face to face.
     warm         clip after clip in one process
     difference   of the probabilities of faces that both found, the largest; a face is the same
                  when the boxes overlap by more than half
-    bundled      `tools/score_video.py` with the detector that comes with it, against the same rival
+    default      `tools/score_video.py CLIP` and nothing else
+    decode only  the sampled frames are decoded, and nothing is done with them
+    bundled      the detector that comes with it in PyTorch, against the same rival
     ONNX         the same detectors exported and run by `--runtime onnx`, which loads no PyTorch
 """
 
@@ -38,6 +40,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 _SECONDS, _HEIGHT = 10, 720
 _MARGIN, _SIDE = 1.3, 160
 _RIVAL, _OURS, _BUNDLED = "naive", "deepfake_detect, FaceNet", "deepfake_detect, bundled"
+_DEFAULT, _DECODE = "deepfake_detect, default command", "decode only"
 _OURS_ONNX, _BUNDLED_ONNX = f"{_OURS}, ONNX", f"{_BUNDLED}, ONNX"
 _Scored = list[list[tuple[list[float], float]]]
 """For each frame its faces: box (left, top, right, bottom) and fake probability."""
@@ -113,6 +116,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("clip", nargs="?", type=Path)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", metavar="WAY", help="ways to time, by a part of their names")
     parser.add_argument("--threads", type=int, help="of torch; by default as many as it chooses")
     parser.add_argument("--json", type=Path, help="where to leave the figures")
     parser.add_argument("--naive", nargs=2, metavar=("WEIGHTS", "CLIP"), help=argparse.SUPPRESS)
@@ -151,6 +155,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
     agreement = {
         way: _agreement(naive, folder / f"{name}.json")
         for way, name in ((_OURS, "ours"), (_OURS_ONNX, "onnx"))
+        if (folder / f"{name}.json").exists()
     }
     for way, found in agreement.items():
         console.print(f"{way}: " + ", ".join(f"{name} {value}" for name, value in found.items()))
@@ -229,16 +234,18 @@ def _cold(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
 
     ways: dict[str, Callable[[], object]] = {
         _RIVAL: lambda: run(rival, "naive.json"),
+        _DEFAULT: lambda: run([sys.executable, str(ROOT / "tools" / "score_video.py"), clip], "default.txt"),
         _OURS: lambda: run([*ours, "--detector", str(places.detector)], "ours.json"),
         _BUNDLED: lambda: run([*ours, "--runtime", "torch"], "bundled.json"),
         _OURS_ONNX: lambda: run([*ours, *onnx, "--detector", str(places.exported)], "onnx.json"),
         _BUNDLED_ONNX: lambda: run([*ours, *onnx], "bundled_onnx.json"),
     }
-    return _timed("cold", ways, arguments.rounds)
+    return _timed("cold", ways, arguments)
 
 
 def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from deepfake_detect import load_detector
+    from deepfake_detect.video import EvenlySpaced, read_frames
 
     naive, num_frames = Naive(str(places.weights)), arguments.frames
     detectors = {
@@ -250,13 +257,18 @@ def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
     ways: dict[str, Callable[[], object]] = {_RIVAL: lambda: naive.score(str(places.clip), num_frames)}
     for name, detector in detectors.items():
         ways[name] = functools.partial(detector.score_video, places.clip, num_frames=num_frames)
-    return _timed("warm", ways, arguments.rounds)
+    ways[_DECODE] = lambda: list(read_frames(places.clip, sampling=EvenlySpaced(num_frames)))
+    return _timed("warm", ways, arguments)
 
 
-def _timed(what: str, ways: dict[str, Callable[[], object]], num_rounds: int) -> list[dict[str, Any]]:
+def _timed(
+    what: str, ways: dict[str, Callable[[], object]], arguments: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Time ways in turn, by the clock and by the CPU time of this process and its children."""
     from benchmarks.paired import time_in_turn
 
+    only = [_RIVAL, *(arguments.only or ways)]
+    ways = {name: run for name, run in ways.items() if any(part in name for part in only)}
     spent: dict[str, list[float]] = {name: [] for name in ways}
 
     def counted(name: str) -> None:
@@ -264,7 +276,9 @@ def _timed(what: str, ways: dict[str, Callable[[], object]], num_rounds: int) ->
         ways[name]()
         spent[name].append(sum(os.times()[:4]) - sum(before[:4]))
 
-    timings = time_in_turn({name: functools.partial(counted, name) for name in ways}, num_rounds=num_rounds)
+    timings = time_in_turn(
+        {name: functools.partial(counted, name) for name in ways}, num_rounds=arguments.rounds
+    )
     return [
         {
             "what": what,

@@ -64,7 +64,7 @@ class FakeScorer:
 class QuickTaskScorer:
     """Stand-in for a worker's scorer: it starts at once, and scores as long as the name says."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def __call__(self, task: Task) -> ScoredClip:
@@ -74,12 +74,12 @@ class QuickTaskScorer:
         return ScoredClip({"num_frames_scored": task.num_frames})
 
 
-def crash_at_start(*_: object) -> Any:
+def crash_at_start(*_: object, **__: object) -> Any:
     """Stand in for a worker whose process crashes while it loads the detector."""
     os._exit(7)
 
 
-def without_detector(*_: object) -> Any:
+def without_detector(*_: object, **__: object) -> Any:
     """Stand in for a worker that does not find its detector."""
     raise CheckpointError("absent", "there is no such detector file", "check the path")
 

@@ -1,6 +1,6 @@
 // The page: uploads, their progress, one result at a time. All text from outside is inserted as text, never as HTML.
 
-const API = ""; // where the addresses of the HTTP API begin
+const API = "/v1"; // where the addresses of the HTTP API begin
 const POLL_MILLISECONDS = 400;
 const SEEK_OFFSET_SECONDS = 0.001; // past the frame's start, so that rounding does not show the frame before
 const NUM_TONES = 8;
