@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import replace
@@ -27,9 +28,13 @@ from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
 from deepfake_detect.evaluation.seen import CALIBRATED_USE
 from deepfake_detect.evaluation.sources import ManifestInput, open_detector, open_manifest
+from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import save_detector
 from deepfake_detect.models.config import Calibration, DetectorConfig
 from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
+
+# Of each class; with fewer even a perfect detector could be at chance.
+_FEWEST_VIDEOS = 3
 
 
 def calibrate(
@@ -49,8 +54,9 @@ def calibrate(
 
     Probabilities are fitted on crops; aggregation rule, threshold and band on videos, aggregated as in
     scoring. The band is the narrowest around the threshold outside of which the validation videos reach
-    the target accuracy; if there is none, everything is uncertain, with a warning. The file records
-    which videos were used, and the AUC of each aggregation rule (:func:`aggregation_lines`).
+    the target accuracy; if there is none, or the AUC may be chance, everything is uncertain, with a
+    warning. The file records which videos were used, and the AUC of each aggregation rule
+    (:func:`aggregation_lines`).
 
     Args:
         detector: Detector file, rewritten atomically: a network of crops or sequences, or a classical
@@ -140,16 +146,7 @@ def calibrated_config(
         rule, weights = best_aggregation(areas, clips, plain.label)
     videos = video_samples(calibrated, aggregation_rule=rule, weights=weights)
     threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=options.max_fpr)
-    try:
-        low, high = choose_uncertain_band(
-            videos.label,
-            videos.fake_probability,
-            threshold=threshold,
-            target_accuracy=options.target_accuracy,
-        )
-    except OptionError as error:
-        warnings.warn(f"every verdict will be 'uncertain': {error}", stacklevel=2)
-        low, high = 0.0, 1.0
+    low, high = _band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
     others = tuple(one for one in config.plugins if one.kind != AGGREGATION_RULES.option)
     part = AGGREGATION_RULES.plugin_part(rule)
     return replace(
@@ -179,3 +176,23 @@ def _fit(
     except OptionError as error:
         warnings.warn(f"the probabilities stay uncalibrated: {error}", stacklevel=3)
         return 1.0, None
+
+
+def _band(labels: np.ndarray, scores: np.ndarray, threshold: float, target: float) -> tuple[float, float]:
+    """Return the band of uncertain verdicts; all of them where none is worth giving."""
+    num_reals, num_fakes = np.bincount(labels, minlength=2).tolist()
+    area = roc_auc(labels, scores)
+    # Of the AUC at chance (Mann and Whitney 1947), which one in twenty exceeds by 1.64 deviations.
+    deviation = math.sqrt((num_reals + num_fakes + 1) / (12 * num_reals * num_fakes))
+    if min(num_reals, num_fakes) >= _FEWEST_VIDEOS and area < 0.5 + 1.64 * deviation:
+        cause = (
+            f"its AUC of {area:.3f} over {num_reals:,} real and {num_fakes:,} fake validation videos may be "
+            "chance; train longer, check that labels and crops belong together, or validate on more videos"
+        )
+    else:
+        try:
+            return choose_uncertain_band(labels, scores, threshold=threshold, target_accuracy=target)
+        except OptionError as error:
+            cause = str(error)
+    warnings.warn(f"every verdict will be 'uncertain': {cause}", stacklevel=3)
+    return 0.0, 1.0

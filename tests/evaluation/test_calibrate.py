@@ -172,6 +172,25 @@ def test_threshold_and_band_are_those_of_the_calibrated_probabilities(
     assert read_detector(path)[1] == found
 
 
+@pytest.mark.filterwarnings("ignore:the probabilities stay uncalibrated")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_detector_that_may_be_at_chance_gives_no_verdict(seed: int, small_detector: Path) -> None:
+    _, config = read_detector(small_detector)
+    table = score_table()
+    shuffled = replace(table, label=np.random.default_rng(seed).permutation(table.label))
+    with pytest.warns(
+        UserWarning, match=r"'uncertain': its AUC of 0.\d+ over \d+ real .* may be chance; train"
+    ):
+        found = calibrated_config(shuffled, config, CalibrationOptions(target_accuracy=0.01))
+    assert (found.uncertain_low, found.uncertain_high) == (0.0, 1.0)
+    some = table.take(
+        np.flatnonzero(table.label)[:3].tolist() + np.flatnonzero(table.label == 0)[:3].tolist()
+    )
+    perfect = replace(some, details={"logit": np.where(some.label == 1, 1.0, -1.0)})
+    found = calibrated_config(perfect, config, CalibrationOptions())
+    assert found.uncertain_low == found.uncertain_high == found.threshold
+
+
 def test_a_calibration_that_is_none_is_rejected() -> None:
     for knots in (((), ()), ((0.0, 1.0), (0.5,)), ((1.0, 0.0), (0.2, 0.5)), ((0.0,), (7.0,))):
         with pytest.raises(OptionError, match="calibration: (needs one probability|has logits out of order)"):
@@ -228,5 +247,7 @@ def test_the_videos_of_a_calibration_are_recognized(small_detector: Path, tmp_pa
     assert "validation AUC" in aggregation_lines(config)[0]
     # Another calibration forgets none.
     where = "target_id in ('val0', 'val1', 'val2')"
-    again = calibrate(path, manifest, where=where, device="cpu", target_accuracy=0.01)
+    with pytest.warns(UserWarning, match="its AUC of 0.778 over 3 real and 3 fake validation videos may be"):
+        again = calibrate(path, manifest, where=where, device="cpu", target_accuracy=0.01)
+    assert (again.uncertain_low, again.uncertain_high) == (0.0, 1.0)
     assert again.training.video_sha256_prefixes["calibrated"] == prefixes["calibrated"]
