@@ -3,7 +3,8 @@
 Images and labels that no longer match, or a head that does not fit, cost whole runs. Each of these
 checks takes seconds and stops such a run with the cause.
 
-labels         both classes are in each split, and neither outnumbers the other twenty times
+labels         both classes are in each split, and neither outnumbers the other twenty times; they follow the
+               forgery methods, and were not shuffled or inverted
 splits         what the leak check let pass
 initial loss   an untrained head knows nothing: its loss is near ln 2
 images         what the model sees, as a sheet to look at
@@ -29,6 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake_detect.data.crops import CropBatch
+from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.errors import SanityError
 from deepfake_detect.metrics import roc_auc
@@ -46,6 +48,10 @@ _INITIAL_LOSS_TOLERANCE = 0.5
 _OVERFIT_CROPS, _OVERFIT_STEPS, _OVERFIT_LOSS = 8, 150, 0.2
 _OVERFIT_LR, _OVERFIT_HEAD_LR = 3e-4, 3e-3
 _ROUNDING = 1e-5
+# A method with at least this fraction of either label has both.
+_MIXED = 0.1
+_MAX_METHODS = 4
+_NAMES_OF_REALS = {"real", "reals", "original", "youtube", "actors", "celeb-real", "youtube-real", "pristine"}
 _MIN_VIDEOS = 10
 # Standard errors of an AUC at chance that the permuted control may be away from it.
 _CONTROL_ERRORS = 4.0
@@ -93,6 +99,8 @@ def _checks(run: Run, parts: Sequence[Part]) -> Iterator[CheckResult]:
     config, model, data = run.config, run.model, run.data
     labels = {"train": data.train_labels, "val": data.val_labels}
     yield check_labels(labels, is_balanced=config.balance in ("sampler", "weight"))
+    for split, rows in (("train", run.train_rows), ("val", run.val_rows)):
+        yield check_methods(split, rows)
     yield check_splits(run.leak_notes, config.allow_leak)
     batch = run.to_device(data.plain_batch("train", config.batch_size))
     yield check_images(batch, model.spec.preprocessing, config.out / SHEET_NAME)
@@ -111,7 +119,13 @@ def _checks(run: Run, parts: Sequence[Part]) -> Iterator[CheckResult]:
         for is_fake in (False, True)
     )
     counts = (len(real), len(fake))
-    yield check_signal((train[0], train[1]), (val[0], val[1]), num_val_videos=counts, seed=config.seed)
+    yield check_signal(
+        (train[0], train[1]),
+        (val[0], val[1]),
+        num_val_videos=counts,
+        seed=config.seed,
+        is_pretrained=config.weights is not None,
+    )
     model.train(was_training)
 
 
@@ -153,6 +167,37 @@ def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool =
         "extract more of the rarer class, or select rows with `where`; train alone may be uneven, with "
         "`balance` sampler or weight",
         is_doubtful=bool(uneven),
+    )
+
+
+def check_methods(split: str, rows: Manifest) -> CheckResult:
+    """Check that labels follow the forgery methods, which they do not where they were shuffled or inverted.
+
+    Methods that all have reals and fakes mean shuffled labels; a method called as reals usually are, such as
+    ``original``, with fakes alone means inverted ones. A single method tells nothing.
+
+    Args:
+        split: Name of the split, for the finding.
+        rows: Its rows.
+    """
+    counted = rows.query(
+        f"select method, count(*) filter (label != {FAKE}) as reals, count(*) filter (label = {FAKE}) as "
+        "fakes from rows group by method order by method"
+    ).to_pylist()
+    listed = ", ".join(
+        f"{one['method']} {one['reals']:,} real + {one['fakes']:,} fake" for one in counted[:_MAX_METHODS]
+    )
+    are_mixed = [min(one["reals"], one["fakes"]) > _MIXED * (one["reals"] + one["fakes"]) for one in counted]
+    named = [one for one in counted if str(one["method"]).lower() in _NAMES_OF_REALS]
+    finding = f"those of {split} follow its methods"
+    if len(counted) > 1 and all(are_mixed):
+        finding = f"those of {split} were shuffled, since each method has reals and fakes: {listed}"
+    elif named and all(one["reals"] == 0 for one in named) and any(one["reals"] for one in counted):
+        finding = f"those of {split} were inverted, since {named[0]['method']} is labeled fake: {listed}"
+    else:
+        return CheckResult("labels by method", True, finding)
+    return CheckResult(
+        "labels by method", False, finding, "label 1 means fake: index or extract the data set again"
     )
 
 
@@ -271,6 +316,7 @@ def check_signal(
     *,
     num_val_videos: tuple[int, int],
     seed: int,
+    is_pretrained: bool = True,
 ) -> CheckResult:
     """Check how well features of the untrained model separate the classes, and that permuted labels
     leave them at chance, as they must where train and val share nothing.
@@ -279,6 +325,8 @@ def check_signal(
         train, val: Features (N, F) and labels (N,), of both classes.
         num_val_videos: Real and fake videos of val: crops of one video are alike.
         seed: Of the permutations.
+        is_pretrained: Whether the model has pretrained weights, whose features usually separate the classes
+            a little; random ones often do not.
     """
     (features, labels), rng = train, np.random.default_rng(seed)
     permuted = [rng.permutation(labels) for _ in range(1 + _NUM_OTHERS)]
@@ -296,7 +344,11 @@ def check_signal(
     if not has_enough:
         finding += f"; {num_reals} real and {num_fakes} fake validation videos are too few for a conclusion"
     elif auc < 0.5 + 2 * error:
-        finding += "; no better than chance: make sure that labels and crops belong together"
+        finding += "; no better than chance" + (
+            ", although the weights are pretrained: make sure that labels and crops belong together"
+            if is_pretrained
+            else ", as random weights often are: pretrained ones (`weights`) learn from far fewer crops"
+        )
     return CheckResult(
         "signal",
         not has_enough or abs(control - 0.5) <= _CONTROL_ERRORS * reach,

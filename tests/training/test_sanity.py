@@ -11,6 +11,7 @@ from torch import nn
 
 from deepfake_detect.cli import main
 from deepfake_detect.data.crops import CropBatch
+from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.errors import SanityError
 from deepfake_detect.records import CropGeometry, Preprocessing
 from deepfake_detect.training import sanity
@@ -62,6 +63,41 @@ def test_labels_out_of_balance_are_told_with_counts() -> None:
     assert balanced.is_doubtful
     uneven["val"] = uneven["train"]
     assert not sanity.check_labels(uneven, is_balanced=True).passed
+
+
+@pytest.mark.parametrize(
+    ("methods", "labels", "word"),
+    [
+        ("original Deepfakes", "01", "those of train follow its methods"),
+        ("original Deepfakes FaceSwap original", "0110", "those of train follow its methods"),
+        ("unknown", "01", "those of train follow its methods"),  # of one method there is nothing to tell
+        ("original Deepfakes original Deepfakes", "0101", ""),
+        (
+            "original Deepfakes original Deepfakes",
+            "0110",
+            "those of train were shuffled, since each method has reals and fakes: Deepfakes 5 real + 5 fake",
+        ),
+        (
+            "original Deepfakes",
+            "10",
+            "those of train were inverted, since original is labeled fake: Deep",
+        ),
+    ],
+)
+def test_shuffled_and_inverted_labels_stop_the_run(
+    methods: str, labels: str, word: str, tmp_path: Path
+) -> None:
+    kinds = methods.split() if " " in methods else [methods] * len(labels)
+    rows = [
+        {"dataset": "x", "video_id": f"{number}-{repeat}", "method": kind, "label": int(label),
+         "split": "train", "frame_index": 0, "track_id": 0, "target_id": None, "path": f"{number}.png"}
+        for number, (kind, label) in enumerate(zip(kinds, labels, strict=True))
+        for repeat in range(5)
+    ]  # fmt: skip
+    write_manifest(tmp_path / "manifest.parquet", rows_to_table(rows), geometry=CropGeometry())
+    found = sanity.check_methods("train", read_manifest(tmp_path / "manifest.parquet"))
+    assert found.finding.startswith(word)
+    assert found.passed == ("follow" in found.finding)
 
 
 def test_the_first_loss_must_be_that_of_ignorance() -> None:
@@ -136,7 +172,11 @@ def test_permuted_labels_predict_only_what_leaks() -> None:
     assert "100 real and 9 fake validation videos are too few for a conclusion" in few.finding
     aimless = sanity.check_signal((noise, labels), (noise[::-1], labels), num_val_videos=(100, 100), seed=0)
     assert aimless.line().startswith("warn  signal")
-    assert "no better than chance" in aimless.finding
+    assert "no better than chance, although the weights are pretrained: make sure" in aimless.finding
+    random = sanity.check_signal(
+        (noise, labels), (noise[::-1], labels), num_val_videos=(100, 100), seed=0, is_pretrained=False
+    )
+    assert "no better than chance, as random weights often are: pretrained ones" in random.finding
 
 
 def test_classes_far_apart_are_no_leak() -> None:
