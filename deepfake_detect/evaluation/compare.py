@@ -17,10 +17,11 @@ from deepfake_detect.evaluation.resampling import resampling_groups
 from deepfake_detect.evaluation.results import LevelResult, intervals_to_json, nan_to_none
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, VideoSamples, video_samples
 from deepfake_detect.metrics import (
-    CONFIDENCE,
     AucDifference,
     Interval,
+    count_groups,
     delong_test,
+    difference_intervals,
     intervals_of,
     resample_groups,
     resampled_metrics,
@@ -28,6 +29,8 @@ from deepfake_detect.metrics import (
 
 # With a smaller fraction of a detector's videos in common, the comparison gets a warning.
 _ENOUGH_FRACTION = 0.9
+# Videos of each class; of fewer there are no p-values.
+ENOUGH_FOR_P_VALUES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,8 @@ class PairResult:
     Attributes:
         first, second: Their names.
         differences: First minus second, with paired bootstrap intervals, by metric.
-        auc: DeLong's test; ``None`` with fewer than two reals or two fakes.
+        auc: DeLong's test; ``None`` with fewer than 20 reals or 20 fakes, of which chance alone may give
+            any p-value.
         adjusted_p_value: DeLong's p-value after Holm's correction for the number of pairs; ``None`` if
             the test is undefined.
     """
@@ -211,7 +215,7 @@ def compare_scores(
         resampled[one.name] = resampled_metrics(
             labels, scores, group, resample_counts, threshold=one.decision.threshold
         )
-        level = LevelResult(labels, scores, intervals_of(*resampled[one.name], confidence=CONFIDENCE))
+        level = LevelResult(labels, scores, intervals_of(*resampled[one.name], count_groups(labels, group)))
         num_left_out = len(of_one.video_id) - len(common)
         results[one.name] = DetectorResult(level, num_left_out, one.decision, one.coverage)
     settings = (num_resamples, seed, resample, num_alone)
@@ -228,6 +232,12 @@ def _notes(results: dict[str, DetectorResult], num_common: int) -> tuple[str, ..
                 f"{name}: the comparison has {num_common:,} of its {num_expected:,} videos "
                 f"({num_scored:,} scored): the others may be easier or harder"
             )
+    num_reals, num_fakes = np.bincount(next(iter(results.values())).video.labels, minlength=2)
+    if min(num_reals, num_fakes) < ENOUGH_FOR_P_VALUES:
+        notes.append(
+            f"{num_reals} real and {num_fakes} fake common videos are too few for p-values, which need "
+            f"{ENOUGH_FOR_P_VALUES} of each"
+        )
     rules = {name: one.decision.aggregation_rule for name, one in results.items()}
     if len(set(rules.values())) > 1:
         listed = ", ".join(f"{name} {rule}" for name, rule in rules.items())
@@ -265,7 +275,7 @@ def _pairs(
 ) -> tuple[PairResult, ...]:
     pairs = list(combinations(results, 2))
     labels = next(iter(results.values())).video.labels
-    enough = min((labels == 1).sum(), (labels == 0).sum()) >= 2
+    enough = min(np.bincount(labels, minlength=2)) >= ENOUGH_FOR_P_VALUES
     tests = [
         delong_test(labels, results[first].video.scores, results[second].video.scores) if enough else None
         for first, second in pairs
@@ -278,7 +288,7 @@ def _pairs(
         PairResult(
             first,
             second,
-            intervals_of(
+            difference_intervals(
                 resampled[first][0] - resampled[second][0], resampled[first][1] - resampled[second][1]
             ),
             test,

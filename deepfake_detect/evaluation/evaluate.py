@@ -40,7 +40,9 @@ from deepfake_detect.evaluation.score_table import (
 from deepfake_detect.evaluation.slices import SliceResult, slice_columns, slice_of_videos
 from deepfake_detect.metrics import (
     CONFIDENCE,
+    GroupCounts,
     Interval,
+    count_groups,
     intervals_of,
     metric_names,
     resample_groups,
@@ -130,7 +132,8 @@ def evaluate_scores(
         measure = _Measure.over(table, videos, settings, group, names, lambda: progress.advance(task))
         everything = np.ones(len(videos.video_id), dtype=bool)
         overall = {level: measure.level(level, everything)[0] for level in LEVELS}
-        per_method, macro = _per_method(measure, methods)
+        counts = count_groups(videos.label, group)
+        per_method, macro = _per_method(measure, methods, counts)
         clips = clips_of(table, videos.of_row, weights=aggregation_weights)
         by_rule = {
             rule: measure.resampled(videos.label, aggregate_clips(clips, rule), np.arange(len(clips)))
@@ -147,7 +150,7 @@ def evaluate_scores(
                 column: tuple(_slice(measure, name, of_video == name) for name in found)
                 for column, (of_video, found) in sliced.items()
             },
-            aggregations={rule: measure.intervals(*found) for rule, found in by_rule.items()},
+            aggregations={rule: measure.intervals(*found, counts) for rule, found in by_rule.items()},
             coverage=coverage,
             settings=settings,
         )
@@ -205,7 +208,8 @@ class _Measure:
         rows = chosen[samples.video]
         labels, scores = samples.labels[rows], samples.scores[rows]
         values, resampled = self.resampled(labels, scores, samples.video[rows])
-        return LevelResult(labels, scores, self.intervals(values, resampled)), values, resampled
+        intervals = self.intervals(values, resampled, count_groups(labels, self.group[samples.video[rows]]))
+        return LevelResult(labels, scores, intervals), values, resampled
 
     def resampled(
         self, labels: np.ndarray, scores: np.ndarray, video: np.ndarray
@@ -223,8 +227,10 @@ class _Measure:
             extra=self.names,
         )
 
-    def intervals(self, values: np.ndarray, resampled: np.ndarray) -> dict[str, Interval]:
-        return intervals_of(values, resampled, confidence=self.settings.confidence, extra=self.names)
+    def intervals(
+        self, values: np.ndarray, resampled: np.ndarray, counts: GroupCounts
+    ) -> dict[str, Interval]:
+        return intervals_of(values, resampled, counts, confidence=self.settings.confidence, extra=self.names)
 
 
 def _methods(table: ScoreTable, videos: VideoSamples) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -243,7 +249,7 @@ def _methods(table: ScoreTable, videos: VideoSamples) -> dict[str, tuple[np.ndar
 
 
 def _per_method(
-    measure: _Measure, methods: dict[str, tuple[np.ndarray, np.ndarray]]
+    measure: _Measure, methods: dict[str, tuple[np.ndarray, np.ndarray]], counts: GroupCounts
 ) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]]]:
     results: dict[str, MethodResult] = {}
     values: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
@@ -254,11 +260,11 @@ def _per_method(
             levels[level], value, of_resamples = measure.level(level, fakes | reals)
             values[level].append(value)
             resampled[level].append(of_resamples)
-        counts = int(fakes.sum()), int(reals.sum())
-        results[method] = MethodResult(levels["video"], levels["track"], levels["frame"], *counts)
+        sizes = int(fakes.sum()), int(reals.sum())
+        results[method] = MethodResult(levels["video"], levels["track"], levels["frame"], *sizes)
     # A resample in which a metric of one method is undefined has no mean.
     macro = {
-        level: measure.intervals(np.mean(values[level], axis=0), np.mean(resampled[level], axis=0))
+        level: measure.intervals(np.mean(values[level], axis=0), np.mean(resampled[level], axis=0), counts)
         for level in LEVELS
         if values[level]
     }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Level = Literal["video", "track", "frame"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+# Videos of each class; of fewer, evaluations carry a note.
+_ENOUGH_VIDEOS = 50
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,17 @@ class Evaluation:
         return abstain(self.video.labels, self.video.scores, threshold=settings.threshold, band=band)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what limits the evaluation: few videos."""
+        num_reals, num_fakes = np.bincount(self.video.labels, minlength=2)
+        if min(num_reals, num_fakes) >= _ENOUGH_VIDEOS:
+            return ()
+        return (
+            f"{num_reals:,} real and {num_fakes:,} fake videos are few: differences of a few percent are "
+            f"chance, and metrics without an interval need more videos (from {_ENOUGH_VIDEOS} of each on)",
+        )
+
+    @property
     def worst_method(self) -> str | None:
         """The method with the highest APCER at video level, which ISO/IEC 30107-3 asks for."""
         rates = {name: one.video.metrics["apcer"].value for name, one in self.per_method.items()}
@@ -173,6 +186,7 @@ class Evaluation:
         - ``coverage``: :class:`Coverage`, ``unscored`` as ``{"video_id", "reason"}``.
         - ``settings``: :class:`EvaluationSettings`.
         - ``seen``: a list of warnings.
+        - ``notes``: a list of sentences about what limits the evaluation.
         - ``robustness``: ``Robustness.to_json``, or ``None``.
         """
         macro: dict[str, Any] = {level: intervals_to_json(one) for level, one in self.macro.items()}
@@ -189,6 +203,7 @@ class Evaluation:
             "coverage": self.coverage.to_json(),
             "settings": self.settings.to_json(),
             "seen": list(self.seen),
+            "notes": list(self.notes),
             "robustness": None if self.robustness is None else self.robustness.to_json(),
         }
 

@@ -15,7 +15,14 @@ from deepfake_detect.evaluation.options import ResamplingOptions
 from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.results import intervals_to_json
 from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
-from deepfake_detect.metrics import Interval, intervals_of, resample_groups, resampled_metrics
+from deepfake_detect.metrics import (
+    Interval,
+    count_groups,
+    difference_intervals,
+    intervals_of,
+    resample_groups,
+    resampled_metrics,
+)
 from deepfake_detect.models.detector import BaseDetector
 
 # With fewer crops, starting processes to read them takes longer than reading them.
@@ -138,18 +145,19 @@ def measure_robustness(
     if len(np.unique(plain.label)) < 2:
         raise ManifestError(manifest.path, "has only one class", "measure on real and fake videos")
     resample_counts = resample_groups(len(plain.video_id), num_resamples=num_resamples, seed=seed)
+    counts = count_groups(plain.label, plain.video_id)
     reference = _resampled(plain, resample_counts, scorer.config.threshold)
     curves = {}
     for name in names:
         points = []
         for level in CORRUPTIONS[name].levels:
             found = _resampled(videos(Corrupted(name, level)), resample_counts, scorer.config.threshold)
-            change = intervals_of(found[0] - reference[0], found[1] - reference[1])["auc"]
-            points.append(RobustnessPoint(level, intervals_of(*found)["auc"], change))
+            change = difference_intervals(found[0] - reference[0], found[1] - reference[1])["auc"]
+            points.append(RobustnessPoint(level, intervals_of(*found, counts)["auc"], change))
         curves[name] = tuple(points)
         log(f"{CORRUPTIONS[name].words}: " + ", ".join(f"{p.level:g}: {p.auc.value:.3f}" for p in points))
     num_fake = int(plain.label.sum())
-    unchanged = intervals_of(*reference)["auc"]
+    unchanged = intervals_of(*reference, counts)["auc"]
     return Robustness(unchanged, curves, len(plain.label) - num_fake, num_fake, seed)
 
 

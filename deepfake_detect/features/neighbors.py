@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.metrics import Interval
-from deepfake_detect.metrics.bootstrap import CONFIDENCE
+from deepfake_detect.metrics import CONFIDENCE, Interval
 
 _ROWS_AT_ONCE = 1024
 # Unit vectors float32 (Q, F) and a number to rows (Q, number).

@@ -6,7 +6,8 @@
     probabilities  log_loss, brier_score, reliability_bins, expected_calibration_error: need
                    probabilities
     registry       the names of all of them, and register_metric to add others
-    bootstrap      all of them with percentile intervals, and the differences of two detectors
+    bootstrap      all of them over resamples, and the differences of two detectors
+    intervals      intervals from resamples, and from how many groups on there is one
     delong         whether the AUCs of two detectors differ
 
 Fake is the positive class, 1. A sample is called fake when its score is *at or above* the

@@ -1,8 +1,5 @@
-from .bootstrap import CONFIDENCE as CONFIDENCE
-from .bootstrap import Interval as Interval
 from .bootstrap import bootstrap_differences as bootstrap_differences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
-from .bootstrap import intervals_of as intervals_of
 from .bootstrap import resample_groups as resample_groups
 from .bootstrap import resampled_metrics as resampled_metrics
 from .decisions import accuracy as accuracy
@@ -12,6 +9,13 @@ from .decisions import balanced_accuracy as balanced_accuracy
 from .decisions import bpcer as bpcer
 from .delong import AucDifference as AucDifference
 from .delong import delong_test as delong_test
+from .intervals import CONFIDENCE as CONFIDENCE
+from .intervals import TOO_FEW as TOO_FEW
+from .intervals import GroupCounts as GroupCounts
+from .intervals import Interval as Interval
+from .intervals import count_groups as count_groups
+from .intervals import difference_intervals as difference_intervals
+from .intervals import intervals_of as intervals_of
 from .probabilities import NUM_RELIABILITY_BINS as NUM_RELIABILITY_BINS
 from .probabilities import PROBABILITY_EPSILON as PROBABILITY_EPSILON
 from .probabilities import ReliabilityBins as ReliabilityBins

@@ -1,16 +1,14 @@
-"""All metrics over many bootstrap resamples at once, and intervals from them.
+"""All metrics over many bootstrap resamples at once.
 
 A resample takes as many groups (videos or people), with replacement, as there are. Nothing is copied:
 a resample is a count per group. Means over samples follow from the sums of each group by one matrix
 product, metrics of the order of scores from two cumulative sums over the samples, which are sorted
-once. Registered metrics are called once per resample.
+once. Registered metrics are called once per resample. :mod:`intervals` makes intervals of them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +16,14 @@ from numpy.typing import ArrayLike
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics import decisions, probabilities, ranking
+from deepfake_detect.metrics.intervals import (
+    CONFIDENCE,
+    Interval,
+    count_groups,
+    difference_intervals,
+    intervals_of,
+)
+from deepfake_detect.metrics.probabilities import NUM_RELIABILITY_BINS
 from deepfake_detect.metrics.registry import METRIC_NAMES, METRICS, metric_names
 from deepfake_detect.metrics.samples import (
     Samples,
@@ -27,7 +33,6 @@ from deepfake_detect.metrics.samples import (
     ratio,
 )
 
-CONFIDENCE = 0.95
 # Resamples are measured in portions of about this many weights, which stay in the cache.
 _PORTION = 1 << 16
 
@@ -44,32 +49,6 @@ _FROM_START: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
 }
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A number with its percentile bootstrap interval; NaN where undefined.
-
-    Attributes:
-        value: The metric on the original samples.
-        low, high: Bounds of the interval; need not enclose ``value`` when the metric is skewed.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def text(self) -> str:
-        """Return the number and its interval to three decimals; ``n/a`` where undefined.
-
-        Example:
-            >>> Interval(0.8912, 0.8641, 0.917).text(), Interval(math.nan, math.nan, math.nan).text()
-            ('0.891 [0.864, 0.917]', 'n/a')
-        """
-        if math.isnan(self.value):
-            return "n/a"
-        bounds = "n/a" if math.isnan(self.low) else f"{self.low:.3f}, {self.high:.3f}"
-        return f"{self.value:.3f} [{bounds}]"
-
-
 def bootstrap_intervals(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -80,12 +59,11 @@ def bootstrap_intervals(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return the built-in metrics with percentile intervals from resampling whole groups.
+    """Return the built-in metrics with intervals from resampling whole groups.
 
     Frames of one video resemble each other, so a resample takes as many *groups* (videos), with
-    replacement, as there are, each with all its samples. Resamples in which a metric is undefined are
-    left out of its interval; when all are, its bounds are NaN. A single group gives intervals of no
-    width: there is nothing to resample.
+    replacement, as there are, each with all its samples. :func:`intervals.intervals_of` says which
+    interval a metric has, and from how many groups on.
 
     Args:
         labels: (N,) of 0 = real and 1 = fake, N >= 1.
@@ -107,16 +85,16 @@ def bootstrap_intervals(
     resampled whole after Davison & Hinkley (1997), section 3.8.
 
     Example:
-        >>> intervals = bootstrap_intervals(
-        ...     [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.4], ["a", "a", "b", "b"], threshold=0.5, num_resamples=50)
-        >>> intervals["accuracy"].value, intervals["auc"].low, intervals["auc"].high
-        (0.75, 1.0, 1.0)
+        >>> found = bootstrap_intervals(
+        ...     [0, 1] * 10, [0.1, 0.9] * 10, range(20), threshold=0.5, num_resamples=50)
+        >>> found["auc"].text(), found["ece"].text()  # as if one of so few reals might be wrong
+        ('1.000 [0.722, 1.000]', '0.100 [too few]')
     """
     samples = check_samples(labels, scores, None)
     numbers, num_groups = check_groups(groups, len(samples.labels))
     resample_counts = resample_groups(num_groups, num_resamples=num_resamples, seed=seed)
-    values, resampled = resampled_metrics(labels, scores, numbers, resample_counts, threshold=threshold)
-    return intervals_of(values, resampled, confidence=confidence)
+    found = resampled_metrics(labels, scores, numbers, resample_counts, threshold=threshold)
+    return intervals_of(*found, count_groups(labels, numbers), confidence=confidence)
 
 
 def bootstrap_differences(
@@ -162,7 +140,7 @@ def bootstrap_differences(
         resampled_metrics(labels, scores, numbers, resample_counts, threshold=threshold)
         for scores, threshold in zip((first, second), thresholds, strict=True)
     )
-    return intervals_of(value - other_value, resampled - other_resampled, confidence=confidence)
+    return difference_intervals(value - other_value, resampled - other_resampled, confidence=confidence)
 
 
 def resample_groups(num_groups: int, *, num_resamples: int, seed: int) -> np.ndarray:
@@ -211,7 +189,8 @@ def resampled_metrics(
         extra: Registered metrics besides the built-in ones.
 
     Returns:
-        float64 (M,) and (R, M), in the order of ``metric_names(extra)``; NaN where undefined.
+        float64 (M,) and (R, M), in the order of ``metric_names(extra)``; NaN where undefined. Of a
+        resample, ``ece`` is :func:`probabilities.corrected_calibration_errors`.
 
     Raises:
         OptionError: As for :func:`probabilities.log_loss`; a threshold that is not finite; groups
@@ -242,6 +221,10 @@ def resampled_metrics(
         for start, stop in pairwise([*starts, len(counts)])
     ]
     found = np.concatenate(portions)
+    found, totals, deviations = np.split(found, [len(METRIC_NAMES), len(METRIC_NAMES) + 1], axis=1)
+    found[1:, METRIC_NAMES.index("ece")] = probabilities.corrected_calibration_errors(
+        deviations, totals, len(present)
+    )
     names = metric_names(extra)[len(METRIC_NAMES) :]
     if names:
         more = [_registered(name, samples, numbers, counts, threshold) for name in names]
@@ -249,70 +232,37 @@ def resampled_metrics(
     return found[0], found[1:]
 
 
-def intervals_of(
-    values: np.ndarray,
-    resampled: np.ndarray,
-    *,
-    confidence: float = CONFIDENCE,
-    extra: tuple[str, ...] = (),
-) -> dict[str, Interval]:
-    """Return the percentile interval of each metric.
-
-    Args:
-        values, resampled: (M,) and (R, M) of :func:`resampled_metrics`, or differences or means of
-            them.
-        confidence: Fraction of the resamples inside the interval, between 0 and 1.
-        extra: As for :func:`resampled_metrics`.
-
-    Returns:
-        An interval per name of ``metric_names(extra)``, over the resamples in which it is defined.
-
-    Raises:
-        OptionError: ``confidence`` out of range.
-
-    Example:
-        >>> zeros = np.zeros((3, len(METRIC_NAMES)))
-        >>> intervals_of(zeros[0], zeros)["auc"].text()
-        '0.000 [0.000, 0.000]'
-    """
-    if not 0.0 < confidence < 1.0:
-        raise OptionError("confidence", f"is {confidence}", "must be between 0 and 1, such as 0.95")
-    return {
-        name: Interval(float(value), *_percentiles(resampled[:, column], confidence))
-        for column, (name, value) in enumerate(zip(metric_names(extra), values, strict=True))
-    }
-
-
 def _columns(samples: Samples, threshold: float) -> list[np.ndarray]:
-    """Return what is summed over the samples of a resample: verdicts, losses, and the bins one by one."""
+    """Return what is summed over the samples of a resample: verdicts, losses, and deviations by bin."""
     labels, scores = samples.labels, samples.scores
     verdicts = decisions.verdict_columns(labels, scores, threshold)
     means = [probabilities.losses(labels, scores), (scores - labels) ** 2]
-    in_bin = probabilities.bin_of(scores)[None] == np.arange(probabilities.NUM_RELIABILITY_BINS)[:, None]
-    bins = [np.where(one, factor, 0.0) for factor in (np.ones_like(scores), scores, labels) for one in in_bin]
-    return [*verdicts, *means, *bins]
+    bins = probabilities.bin_of(scores)
+    deviations = [np.where(bins == number, scores - labels, 0.0) for number in range(NUM_RELIABILITY_BINS)]
+    return [*verdicts, *means, *deviations]
 
 
 def _portion(
     order: ranking.Ranking, group_in_order: np.ndarray, sums_of_group: np.ndarray, portion: np.ndarray
 ) -> np.ndarray:
-    """Return the metrics of some resamples (r, G), float64 (r, M) in the order of METRIC_NAMES."""
+    """Return the metrics of some resamples (r, G), float64 (r, M) in the order of METRIC_NAMES, then the
+    number of samples and the deviations by bin.
+    """
     resample_counts = portion.astype(np.float64)
     counts = ranking.count(order, np.take(resample_counts, group_in_order, axis=1))
     start = ranking.up_to(counts, ranking.PARTIAL_AUC_MAX_FPR)
     sums = resample_counts @ sums_of_group
     verdicts = decisions.Verdicts(*(sums[:, column] for column in range(4)))
     total = verdicts.num_reals + verdicts.num_fakes
-    bins = np.split(sums[:, 6:], 3, axis=1)
     found = {
         **{name: metric(counts) for name, metric in _FROM_ORDER.items()},
         **{name: metric(start) for name, metric in _FROM_START.items()},
         **{name: metric(verdicts) for name, metric in decisions.VERDICT_METRICS.items()},
         "log_loss": ratio(sums[:, 4], total),
         "brier": ratio(sums[:, 5], total),
-        "ece": probabilities.calibration_error_of(bins[0], bins[1], bins[2]),
+        "ece": ratio(np.abs(sums[:, -NUM_RELIABILITY_BINS:]).sum(axis=1), total),
     }
-    return np.stack([found[name] for name in METRIC_NAMES], axis=1)
+    return np.column_stack([*(found[name] for name in METRIC_NAMES), total, sums[:, -NUM_RELIABILITY_BINS:]])
 
 
 def _registered(
@@ -331,11 +281,3 @@ def _registered(
             remedy = "return NaN where it is undefined"
             raise OptionError("metrics", f"{name} fails ({reason})", remedy) from error
     return found
-
-
-def _percentiles(resampled: np.ndarray, confidence: float) -> tuple[float, float]:
-    defined = resampled[~np.isnan(resampled)]
-    if len(defined) == 0:
-        return math.nan, math.nan
-    low, high = np.quantile(defined, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    return float(low), float(high)

@@ -12,6 +12,7 @@ from deepfake_detect.metrics.samples import Samples, check_probabilities, check_
 # float32 networks saturate at 1 - 6e-8: a smaller value would penalize rounding.
 PROBABILITY_EPSILON = 1e-7
 NUM_RELIABILITY_BINS = 15
+_BISECTIONS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,13 +123,41 @@ def expected_calibration_error(
         >>> round(expected_calibration_error([0, 1, 1, 1], [0.75, 0.75, 0.75, 0.75]), 4)
         0.0
     """
-    return float(calibration_error_of(*_bin_sums(_checked(labels, scores, weights))))
-
-
-def calibration_error_of(weight: np.ndarray, probability: np.ndarray, fakes: np.ndarray) -> np.ndarray:
-    """Return :func:`expected_calibration_error`, shape (...), of sums over bins, each (..., K)."""
+    weight, probability, fakes = _bin_sums(_checked(labels, scores, weights))
     # The weight of a bin times its distance is the distance of its two sums.
-    return ratio(np.abs(probability - fakes).sum(axis=-1), weight.sum(axis=-1))
+    return float(np.abs(probability - fakes).sum() / weight.sum())
+
+
+def corrected_calibration_errors(deviations: np.ndarray, totals: np.ndarray, num_groups: int) -> np.ndarray:
+    """Return resamples of the true calibration error, whose percentiles are an interval of it.
+
+    Chance alone makes the mean distance of few samples positive, and resampling adds chance to chance:
+    the errors of resamples lie above the error, which lies above the true one. So a resample answers
+    another question: which multiple of the deviations found would, with the resample's chance added,
+    have given the error found? (This inverts the bootstrap test of each multiple.)
+
+    Args:
+        deviations: (R + 1, K) sums over the bins of probability less label; the samples, then resamples.
+        totals: (R + 1, 1) number of samples of each.
+        num_groups: Number of resampled groups, G.
+
+    Returns:
+        float64 (R,), from 0; NaN for a resample without samples.
+    """
+    found = np.divide(deviations, totals, out=np.full(deviations.shape, np.nan), where=totals > 0)
+    error = float(np.abs(found[0]).sum())
+    if error == 0.0 or num_groups < 2:
+        return np.where(totals[1:, 0] > 0, error, np.nan)
+    chance = (found[1:] - found[0]) * np.sqrt(num_groups / (num_groups - 1))
+    of_chance = np.abs(chance).sum(axis=1)
+    low, high = np.zeros(len(chance)), np.where(of_chance < error, 1.0 + of_chance / error, 0.0)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        is_above = np.abs(middle[:, None] * found[0] + chance).sum(axis=1) > error
+        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
+    # Exactly 0 where chance alone exceeds what was found.
+    errors: np.ndarray = np.where(np.isnan(of_chance), np.nan, low * error)
+    return errors
 
 
 def bin_of(probabilities: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from deepfake_detect.evaluation.compare import Comparison, PairResult
 from deepfake_detect.evaluation.resampling import describe_resampling
 from deepfake_detect.io.files import write_json
-from deepfake_detect.metrics import Interval
+from deepfake_detect.metrics import TOO_FEW, Interval
 from deepfake_detect.report import page
 from deepfake_detect.report.drawing import (
     COLORS,
@@ -128,7 +128,7 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
 
 def _p_values(pair: PairResult) -> list[str]:
     if pair.auc is None:
-        return ["n/a", "n/a"]
+        return [TOO_FEW, TOO_FEW]
     if pair.adjusted_p_value is None:
         return ["no variance", "n/a"]
     return [f"{pair.auc.p_value:.2g}", f"{pair.adjusted_p_value:.2g}"]

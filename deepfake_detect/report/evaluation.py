@@ -151,6 +151,7 @@ def _settings_sentence(evaluation: Evaluation) -> str:
         f"{settings.confidence:.0%} intervals from {settings.num_resamples:,} bootstrap resamples over "
         f"{settings.resampled}, seed {settings.seed}. Fake is the positive class."
         f"{'' if len(evaluation.track.labels) else no_tracks}"
+        f"{''.join(f' {note}.' for note in evaluation.notes)}"
     )
 
 

@@ -88,6 +88,7 @@ def print_evaluation(evaluation: Evaluation, *, file: TextIO | None = None, widt
     caption = (
         f"{evaluation.coverage.sentence()}\nthreshold {settings.threshold:.4g}, "
         f"{settings.aggregation_rule}, {settings.confidence:.0%} intervals over {settings.resampled}"
+        + "".join(f"\n{note}" for note in evaluation.notes)
     )
     print_table("", columns, _evaluation_rows(evaluation), caption=caption, file=file, width=width)
 

@@ -25,7 +25,7 @@ from deepfake_detect.errors import DeepfakeDetectError, ManifestError, OptionErr
 from deepfake_detect.evaluation.predict import score_held_out, score_manifest
 from deepfake_detect.evaluation.score_table import video_samples
 from deepfake_detect.io.files import file_lock, make_folder, read_json, sha256_of_file, write_json
-from deepfake_detect.metrics import Interval, intervals_of, resample_groups, resampled_metrics
+from deepfake_detect.metrics import Interval, count_groups, intervals_of, resample_groups, resampled_metrics
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.training.backbone_table import BackboneComparison, BackboneRow, write_comparison
@@ -242,10 +242,11 @@ def _mean_auc(seeds: Sequence[VideoScores]) -> tuple[Interval, tuple[float, ...]
         resampled_metrics(one.labels, one.probabilities, np.arange(num_videos), resamples, threshold=0.5)
         for one in seeds
     ]
-    aucs = tuple(intervals_of(values, resampled)["auc"].value for values, resampled in found)
+    counts = count_groups(seeds[0].labels, np.arange(num_videos))
+    aucs = tuple(intervals_of(*one, counts)["auc"].value for one in found)
     mean_values = np.mean([values for values, _ in found], axis=0)
     mean_resampled = np.mean([resampled for _, resampled in found], axis=0)
-    return intervals_of(mean_values, mean_resampled)["auc"], aucs
+    return intervals_of(mean_values, mean_resampled, counts)["auc"], aucs
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -146,8 +146,8 @@ def test_people_can_be_resampled():
 
 
 def test_a_difference_without_variance_has_no_p_value():
-    ids = np.array(["a", "b", "c", "d"])
-    labels = np.array([0, 0, 1, 1])
+    ids = np.array([f"v{number}" for number in range(40)])
+    labels = np.arange(40) % 2
     right, wrong = (
         NamedScores(DecisionFacts(name), ScoreTable(ids, ids, labels, labels * 0, labels * 0, values))
         for name, values in (("right", labels * 1.0), ("wrong", 1.0 - labels))
@@ -158,6 +158,15 @@ def test_a_difference_without_variance_has_no_p_value():
     stored = found.to_json()["pairs"][0]["delong"]
     assert (stored["difference"], stored["p_value"], stored["low"]) == (1.0, None, None)
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_few_videos_have_no_p_values_and_a_note():
+    for num_videos, note in ((38, "19 real and 19 fake common videos are too few for p-values"), (40, "")):
+        detectors = [scores(name, 0.2, videos=range(num_videos), seed=ord(name)) for name in "ab"]
+        found = compare_scores(detectors, num_resamples=20)
+        assert [one.startswith(note) for one in found.notes] == [True] * bool(note)
+        assert (found.pairs[0].auc is None) == (found.pairs[0].adjusted_p_value is None) == bool(note)
+        assert found.pairs[0].differences["auc"].low <= found.pairs[0].differences["auc"].high
 
 
 def test_another_layout_of_names_is_explained():

@@ -104,6 +104,7 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
         "coverage",
         "settings",
         "seen",
+        "notes",
         "robustness",
     ]
     for level in (report["video"], report["frame"], report["per_method"]["FaceSwap"]["video"]):
@@ -311,7 +312,8 @@ def test_the_order_of_rows_does_not_matter():
     first, second = evaluated(table), evaluated(shuffled)
     assert first.video.metrics == second.video.metrics
     for name in METRIC_NAMES:
-        assert first.frame.metrics[name].low == pytest.approx(second.frame.metrics[name].low, abs=1e-12)
+        found, expected = first.frame.metrics[name].low, second.frame.metrics[name].low
+        assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 def test_seeds_repeat_and_differ():
@@ -398,7 +400,7 @@ def test_table_fits_a_terminal_and_says_everything():
 def test_table_keeps_numbers_whole_beside_a_long_name_and_brackets_in_it():
     videos = [("a", "youtube", 0, 0.1), ("b", "[bold]a_method_with_a_name_that_is_very_long", 1, 0.8)]
     text = rendered(evaluated(table_of(*videos)))
-    assert text.count("1.000 [1.000, 1.000]") == 4
+    assert text.count("1.000 [too few]") == 4
     assert "[bold]a" in text
 
 

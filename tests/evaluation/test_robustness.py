@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def test_a_detector_of_texture_falls_to_blur_and_not_to_darkness(
     worst = found.curves["blur"][-1]
     assert worst.auc.value == 0.5
     assert worst.change.value == pytest.approx(worst.auc.value - 1.0)
-    assert worst.change.low <= worst.change.value <= worst.change.high
+    assert math.isnan(worst.change.low)  # it is the same in every resample, which shows no spread
     assert lines[0].startswith("Gaussian blur, sigma in pixels of 224: 0.5: ")
     report = found.to_json()
     assert json.loads(json.dumps(report, allow_nan=False)) == report

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn import metrics as sk
 
 from deepfake_detect import metrics
@@ -265,23 +265,121 @@ def grouped_samples(num_groups=15, size=6, seed=0):
     return labels[order], scores[order], groups[order]
 
 
-def test_intervals_equal_a_loop_that_copies_the_samples_of_each_resampled_group():
+def corrected_calibration_error(labels, scores, rows, num_groups):
+    """Return the multiple of the deviations by bin which, with a resample's chance added, gives their sum."""
+
+    def deviations(some):
+        bins = np.minimum((scores[some] * 15).astype(int), 14)
+        return np.array([(scores[some] - labels[some])[bins == one].sum() for one in range(15)]) / len(some)
+
+    found = deviations(np.arange(len(labels)))
+    chance = (deviations(rows) - found) * math.sqrt(num_groups / (num_groups - 1))
+    error = np.abs(found).sum()
+
+    def excess(multiple):
+        return np.abs(multiple * found + chance).sum() - error
+
+    return error * brentq(excess, 0.0, 99.0) if excess(0.0) < 0 else 0.0
+
+
+def test_resamples_equal_a_loop_that_copies_the_samples_of_each_resampled_group():
     labels, scores, groups = grouped_samples()
-    intervals = metrics.bootstrap_intervals(
-        labels, scores, groups, threshold=THRESHOLD, num_resamples=40, confidence=0.8, seed=3
-    )
+    counts = metrics.resample_groups(15, num_resamples=40, seed=3)
+    values, resampled = metrics.resampled_metrics(labels, scores, groups, counts, threshold=THRESHOLD)
     generator = np.random.default_rng(3)
-    resampled: dict[str, list[float]] = {name: [] for name in METRICS}
-    for _ in range(40):
+    for number in range(40):
         chosen = generator.integers(15, size=15)
         rows = np.concatenate([np.flatnonzero(groups == group) for group in chosen])
         for name, metric in METRICS.items():
-            resampled[name].append(metric(labels[rows], scores[rows]))
-    assert list(intervals) == list(metrics.METRIC_NAMES)
-    for name, interval in intervals.items():
-        assert interval.value == pytest.approx(METRICS[name](labels, scores), abs=1e-13)
-        ends = np.nanpercentile(resampled[name], [10, 90])
-        assert (interval.low, interval.high) == pytest.approx(tuple(ends), abs=1e-12)
+            found = resampled[number, metrics.METRIC_NAMES.index(name)]
+            if name == "ece":
+                expected = corrected_calibration_error(labels, scores, rows, 15)
+                assert found == pytest.approx(expected, abs=1e-7)
+            else:
+                assert found == pytest.approx(metric(labels[rows], scores[rows]), abs=1e-12, nan_ok=True)
+    for name, value in zip(metrics.METRIC_NAMES, values, strict=True):
+        assert value == pytest.approx(METRICS[name](labels, scores), abs=1e-13)
+
+
+def test_intervals_of_fractions_of_videos_are_those_of_wilson():
+    labels = np.arange(400) % 2
+    scores = np.where(np.random.default_rng(0).random(400) < 0.8, labels, 1 - labels) * 0.8 + 0.1
+    found = metrics.bootstrap_intervals(labels, scores, np.arange(400), threshold=0.5, num_resamples=2000)
+    sizes = {"accuracy": 400, "apcer": 200, "bpcer": 200}
+    for name, size in sizes.items():
+        expected = binomtest(round(found[name].value * size), size).proportion_ci(method="wilson")
+        assert (found[name].low, found[name].high) == pytest.approx(tuple(expected), abs=0.006)
+
+
+def test_a_perfect_detector_has_the_interval_of_its_number_of_videos():
+    labels = np.repeat([0, 1], [10, 30])
+    found = metrics.bootstrap_intervals(
+        labels, 0.1 + 0.8 * labels, np.arange(40), threshold=0.5, num_resamples=20
+    )
+    for name, size in {"auc": 10, "eer": 10, "accuracy": 40, "apcer": 30, "bpcer": 10}.items():
+        bounds = binomtest(round(found[name].value * size), size).proportion_ci(method="wilson")
+        assert (found[name].low, found[name].high) == pytest.approx(tuple(bounds))
+
+
+def test_where_nearly_all_resamples_are_perfect_the_interval_stays_wide():
+    labels, scores = np.repeat([0, 1], 40), np.repeat([0.2, 0.8], 40)
+    scores[0] = 0.81  # one real above nearly all fakes
+    scores[-1] = 0.9
+    auc = metrics.bootstrap_intervals(labels, scores, np.arange(80), threshold=0.5, num_resamples=300)["auc"]
+    assert 0.85 < auc.low < 0.9 < auc.value < auc.high < 1.0
+
+
+@pytest.mark.parametrize(
+    ("num_reals", "num_fakes", "without"),
+    [
+        (2, 2, {*METRICS} - {"accuracy"}),
+        (2, 30, {"auc", "eer", "average_precision", "balanced_accuracy", "acer", "bpcer"}),
+        (30, 2, {"auc", "eer", "average_precision", "balanced_accuracy", "acer", "apcer"}),
+        (3, 16, {"brier"}),
+        (3, 17, set()),
+        (39, 60, {"tpr_at_5pct_fpr", "log_loss"}),
+        (40, 60, set()),
+        (196, 3, {"ece"}),
+        (200, 3, set()),
+    ],
+)
+def test_too_few_videos_have_no_interval(num_reals, num_fakes, without):
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [num_reals, num_fakes])
+    scores = np.clip(generator.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+    found = metrics.bootstrap_intervals(
+        labels, scores, np.arange(len(labels)), threshold=0.5, num_resamples=60
+    )
+    fewest_reals = {"partial_auc": 100, "tpr_at_1pct_fpr": 200, "tpr_at_5pct_fpr": 40}
+    fewest_of_all = {"brier": 20, "log_loss": 100, "ece": 200}
+    without = without | {name for name, fewest in fewest_reals.items() if num_reals < fewest}
+    without |= {name for name, fewest in fewest_of_all.items() if len(labels) < fewest}
+    assert {name for name, one in found.items() if one.text().endswith("[too few]")} == without
+    assert all(one.low < one.high for name, one in found.items() if name not in without)
+
+
+def test_true_positive_rates_enclose_their_percentiles_and_ece_its_value():
+    labels, scores, groups = grouped_samples(num_groups=200, size=1)
+    counts = metrics.resample_groups(200, num_resamples=200, seed=0)
+    values, resampled = metrics.resampled_metrics(labels, scores, groups, counts, threshold=0.5)
+    found = metrics.intervals_of(values, resampled, metrics.count_groups(labels, groups))
+    low, high = np.percentile(resampled[:, metrics.METRIC_NAMES.index("tpr_at_5pct_fpr")], [2.5, 97.5])
+    assert found["tpr_at_5pct_fpr"].low <= low < high <= found["tpr_at_5pct_fpr"].high
+    least, most = np.percentile(resampled[:, metrics.METRIC_NAMES.index("ece")], [2.5, 97.5])
+    assert found["ece"].low == min(least, found["ece"].value)
+    assert found["ece"].high == max(most, found["ece"].value)
+
+
+def test_the_interval_of_the_calibration_error_holds_that_of_a_calibrated_detector():
+    generator, held = np.random.default_rng(0), 0
+    for seed in range(40):
+        scores = generator.beta(0.5, 0.5, 200)
+        labels = (generator.random(200) < scores).astype(int)
+        ece = metrics.bootstrap_intervals(
+            labels, scores, np.arange(200), threshold=0.5, num_resamples=100, seed=seed
+        )["ece"]
+        held += ece.low <= 0.002
+    assert held >= 35
 
 
 def test_names_of_groups_do_not_matter_and_seeds_repeat():
@@ -314,28 +412,33 @@ def test_intervals_cover_the_true_value_about_as_often_as_claimed():
 
 
 def test_resamples_that_leave_a_metric_undefined_are_left_out():
-    # One of three groups is fake: (2/3)^3 of the resamples miss it, and 1/27 hold nothing else.
-    labels, scores = np.array([0, 0, 1]), np.array([0.1, 0.2, 0.9])
-    intervals = metrics.bootstrap_intervals(labels, scores, np.arange(3), threshold=0.5, num_resamples=100)
-    assert intervals["auc"] == metrics.Interval(1.0, 1.0, 1.0)
-    assert intervals["accuracy"] == metrics.Interval(1.0, 1.0, 1.0)
+    # Of three reals and three fakes, one resample in 32 holds a single class.
+    labels, scores, groups = np.repeat([0, 1], 3), np.repeat([0.1, 0.9], 3), np.arange(6)
+    counts = metrics.resample_groups(6, num_resamples=100, seed=0)
+    found = metrics.resampled_metrics(labels, scores, groups, counts, threshold=0.5)
+    assert np.isnan(found[1][:, 0]).any()
+    assert not np.isnan(found[1][:, 1]).any()
+    auc = metrics.intervals_of(*found, metrics.count_groups(labels, groups))["auc"]
+    assert (auc.value, auc.high) == (1.0, 1.0)
+    assert 0.4 < auc.low < 0.5
 
 
 def test_a_metric_undefined_in_every_resample_has_no_bounds():
-    # Both groups are pure, and with this seed the single resample takes one of them twice.
-    intervals = metrics.bootstrap_intervals(
-        [0, 1], [0.1, 0.9], [0, 1], threshold=0.5, num_resamples=1, seed=0
-    )
+    resampled = np.ones((5, len(metrics.METRIC_NAMES)))
+    resampled[:, 0] = np.nan
+    values, counts = np.ones(len(metrics.METRIC_NAMES)), metrics.GroupCounts(9, 9, 18)
+    intervals = metrics.intervals_of(values, resampled, counts)
     assert intervals["auc"].value == 1.0
     assert math.isnan(intervals["auc"].low)
     assert math.isnan(intervals["auc"].high)
-    assert intervals["auc"].text() == "1.000 [n/a]"
+    assert intervals["auc"].text() == "1.000 [too few]"
     assert not math.isnan(intervals["accuracy"].low)
 
 
 def test_one_class_keeps_the_metrics_that_do_not_compare():
+    scores = np.random.default_rng(0).random(200)
     intervals = metrics.bootstrap_intervals(
-        [1, 1, 1], [0.2, 0.6, 0.9], [0, 1, 2], threshold=0.5, num_resamples=50
+        np.ones(200), scores, np.arange(200), threshold=0.5, num_resamples=50
     )
     for name, interval in intervals.items():
         undefined = [math.isnan(number) for number in (interval.value, interval.low, interval.high)]
@@ -353,7 +456,10 @@ def test_a_slice_measured_on_the_resamples_of_the_whole_leaves_out_groups_withou
         assert values[column] == pytest.approx(metric(labels[chosen], scores[chosen]), abs=1e-12), name
         weights = resample_counts[3][groups[chosen]]
         expected = metric(labels[chosen], scores[chosen], weights=weights)
-        assert resampled[3, column] == pytest.approx(expected, abs=1e-12), name
+        if name == "ece":
+            rows, num_groups = np.repeat(np.arange(len(weights)), weights), len(np.unique(groups[chosen]))
+            expected = corrected_calibration_error(labels[chosen], scores[chosen], rows, num_groups)
+        assert resampled[3, column] == pytest.approx(expected, abs=1e-7 if name == "ece" else 1e-12), name
 
 
 def test_a_resample_without_any_sample_of_a_slice_has_no_number():
@@ -551,7 +657,8 @@ def test_registered_metrics_follow_the_built_in_ones(registered):
     for number, count in enumerate(counts):
         rows = np.repeat(np.arange(len(labels)), count[groups])
         assert resampled[number, -2:].tolist() == [scores[rows].mean(), (scores[rows] >= THRESHOLD).sum()]
-    intervals = metrics.intervals_of(values, resampled, extra=registered)
+    sizes = metrics.count_groups(labels, groups)
+    intervals = metrics.intervals_of(values, resampled, sizes, extra=registered)
     assert tuple(intervals) == (*metrics.METRIC_NAMES, *registered)
     assert intervals["mean_score"].low < intervals["mean_score"].value == scores.mean()
 
