@@ -133,7 +133,7 @@ def scores_of_detector(
     decision = DecisionFacts.of_detector(loaded.config).overridden(
         threshold=options.threshold, aggregation_rule=options.aggregation_rule
     )
-    names = options.robustness or tuple(CORRUPTIONS)
+    names: tuple[str, ...] = options.robustness or tuple(CORRUPTIONS)
     # What depends on the rows is checked before the crops are scored.
     check_slices(options.slice_by, predict.score_columns(rows))
     if options.robustness is not None:

@@ -99,8 +99,8 @@ def _checks(run: Run, parts: Sequence[Part]) -> Iterator[CheckResult]:
     config, model, data = run.config, run.model, run.data
     labels = {"train": data.train_labels, "val": data.val_labels}
     yield check_labels(labels, is_balanced=config.balance in ("sampler", "weight"))
-    for split, rows in (("train", run.train_rows), ("val", run.val_rows)):
-        yield check_methods(split, rows)
+    for split, of_split in (("train", run.train_rows), ("val", run.val_rows)):
+        yield check_methods(split, of_split)
     yield check_splits(run.leak_notes, config.allow_leak)
     batch = run.to_device(data.plain_batch("train", config.batch_size))
     yield check_images(batch, model.spec.preprocessing, config.out / SHEET_NAME)
