@@ -5,9 +5,10 @@
 
 Writes 24 frames of the video in 11 video and 9 image formats, damages each file in 11 ways (see
 tests/mutations.py) and scores every mutant twice: as users do, and with ``allow_truncated`` where it was
-refused. Outcomes: ``same`` (verdict as before and the probability within .02), ``error`` (a typed error),
-``warned`` (another result, with a warning about damage), ``silent`` (another result without a word),
-``crash`` (any other exception). Of the mutants whose result would change, at most 1 in 20 may be silent.
+refused. Manifests, detector files and lists of videos are damaged and read as well. Outcomes: ``same``
+(verdict as before and the probability within .02), ``error`` (a typed error), ``warned`` (another result,
+with a warning about damage), ``silent`` (another result without a word), ``crash`` (any other exception).
+Of the mutants whose result would change, at most 1 in 20 may be silent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deepfake_detect import ClipResult, Detector, load_detector  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError  # noqa: E402
 from deepfake_detect.video import read_frames  # noqa: E402
-from tests.mutations import mutants, write_seeds  # noqa: E402
+from tests.mutations import OtherSeed, mutants, write_other_seeds, write_seeds  # noqa: E402
 
 _SAID = ("damaged_file", "missing_frames")
 _NUM_FRAMES, _SAMPLED, _TOLERANCE = 24, 8, 0.02
@@ -51,6 +52,7 @@ def main() -> None:
         (seeds_folder := Path(folder) / "seeds").mkdir()
         seeds = write_seeds(seeds_folder, _frames(arguments.video))
         wholes = {name: detector.score_video(path, num_frames=_SAMPLED) for name, path in seeds.items()}
+        others = {} if arguments.seeds else write_other_seeds(Path(folder))
         first = arguments.first
         while True:
             for name, path in seeds.items():
@@ -65,12 +67,32 @@ def main() -> None:
                                 file.write(json.dumps([mutant, outcome, note]) + "\n")
                         if outcome == "crash":
                             print(mutant, note, flush=True)
+            _damage_others(others, arguments.per_kind, first, counts)
             first += arguments.per_kind
             if time.monotonic() > end:
                 break
     _print(counts)
     if counts["all", "crash"]:
         sys.exit(1)
+
+
+def _damage_others(
+    others: dict[str, OtherSeed], per_kind: int, first: int, counts: collections.Counter[tuple[str, str]]
+) -> None:
+    """Read damaged manifests, detector files and lists, and count how that ended."""
+    for name, other in others.items():
+        for mutant, data in mutants(other.seed, per_kind=per_kind, first=first):
+            other.place.write_bytes(data)
+            outcome = "same"
+            try:
+                other.read(other.place)
+            except DeepfakeDetectError:
+                outcome = "error"
+            except Exception as error:
+                outcome = "crash"
+                print(mutant, repr(error), flush=True)
+            counts[name, outcome] += 1
+            counts["all", outcome] += 1
 
 
 def _frames(video: Path) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import os
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,49 @@ def mutants(seed: Path, *, per_kind: int, first: int = 0) -> Iterator[tuple[str,
                 continue  # FFmpeg cannot write such a clip
             if data != whole:
                 yield name, data
+
+
+@dataclass(frozen=True)
+class OtherSeed:
+    """A file that is neither clip nor image.
+
+    Attributes:
+        seed: The intact file.
+        place: Where a mutant of it must lie to be read.
+        read: Reads it.
+    """
+
+    seed: Path
+    place: Path
+    read: Callable[[Path], object]
+
+
+def write_other_seeds(folder: Path) -> dict[str, OtherSeed]:
+    """Write a manifest, a detector file and a list of videos; needs the extra ``train``."""
+    from deepfake_detect.data.layouts.base import Selection
+    from deepfake_detect.data.layouts.csv_list import LAYOUT
+    from deepfake_detect.data.manifest import read_manifest
+    from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
+    from deepfake_detect.models.classifier import create_model
+    from deepfake_detect.records import CropGeometry
+    from tests.data.layouts.miniatures import place_videos
+    from tests.data.trees import crop_manifest, textured_crops
+
+    manifest = crop_manifest(folder / "manifest", textured_crops(6, "val"))
+    model = create_model("test_resnet", image_size=64)
+    detector = folder / "small.safetensors"
+    save_detector(
+        detector,
+        model,
+        DetectorConfig("small", "1", model.spec, CropGeometry(), uncertain_low=0.2, uncertain_high=0.8),
+    )
+    place_videos(folder / "mine", "abc")
+    listed = folder / "list.csv"
+    listed.write_text("path,label,split,method\na.mp4,1,train,Swap\nb.mp4,0,val,\nc.mp4,1,test,Swap\n")
+    return {
+        "manifest": OtherSeed(
+            manifest, folder / "manifest" / "m.parquet", lambda path: read_manifest(path).table.to_pylist()
+        ),
+        "detector": OtherSeed(detector, folder / "m.safetensors", read_detector),
+        "list": OtherSeed(listed, folder / "mine" / "list.csv", lambda path: LAYOUT.read(path, Selection())),
+    }

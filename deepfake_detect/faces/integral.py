@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 # MTCNN's networks take (x - 127.5) / 128.
 _PIXEL_SCALE = 1 / 128
 _PIXEL_SHIFT = -127.5 / 128
-_LARGEST_INT32 = 2**31 - 1
 
 
 def frames_array(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -61,8 +60,8 @@ def integral_images(images: Array, *, out: Array | None = None) -> Array:
             memory for several large frames can take longer than computing the sums.
 
     Returns:
-        (B, H + 1, W + 1, 3) of the same kind and device: int32, or float64 for frames of more than 8.4
-        million pixels, whose sums exceed int32. Both are exact.
+        int32 (B, H + 1, W + 1, 3) of the same kind and device. Sums of frames of more than 8.4 million
+        pixels are modulo 2^32; those over smaller windows, which are differences of them, are exact.
 
     Example:
         >>> integral_images(np.ones((1, 2, 3, 3), np.uint8))[0, :, :, 0].tolist()
@@ -70,15 +69,14 @@ def integral_images(images: Array, *, out: Array | None = None) -> Array:
     """
     batch, height, width, channels = images.shape
     shape = (batch, height + 1, width + 1, channels)
-    fits_int32 = 255 * height * width <= _LARGEST_INT32
-    dtype = namespace(images).int32 if fits_int32 else namespace(images).float64
+    dtype = namespace(images).int32
     if not isinstance(images, np.ndarray) and is_on_gpu(images):
         sums_on_gpu = images.new_zeros(shape, dtype=dtype)
         sums_on_gpu[:, 1:, 1:] = images.cumsum(1, dtype=dtype).cumsum(2, dtype=dtype)
         return sums_on_gpu
     table = namespace(images).empty(shape, dtype=dtype) if out is None else out[:batch]
     for image, sums in zip(np.asarray(images), np.asarray(table), strict=True):
-        cv2.integral(image, sums, sdepth=cv2.CV_32S if fits_int32 else cv2.CV_64F)
+        cv2.integral(image, sums, sdepth=cv2.CV_32S)
     return table
 
 

@@ -241,7 +241,7 @@ def _frames(
 def _rgb(image: Image.Image) -> np.ndarray:
     """Convert a decoded frame to upright RGB uint8 (H, W, 3)."""
     image.load()
-    upright = _upright(image)
+    upright = _upright(image)  # in many cases the image itself: no copies of large images
     if upright.mode.startswith("I") or upright.mode == "F":
         values = np.asarray(upright)  # (H, W): 16 bits, or a float in [0, 1]
         scaled = values >> 8 if values.dtype.kind in "iu" else np.nan_to_num(values) * 255
@@ -249,12 +249,13 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if upright.has_transparency_data:
         over = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
-    return np.array(upright.convert("RGB"))
+    return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        has_turn = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if has_turn else image
     except _DECODING_ERRORS:
         return image  # as viewers do with a malformed tag
 

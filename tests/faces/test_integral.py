@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from deepfake_detect.faces import integral as sums
 from deepfake_detect.faces.integral import crop_windows, frames_tensor, integral_images, window_edges
 
 CPU = torch.device("cpu")
@@ -57,16 +56,13 @@ def test_crops_are_those_of_area_interpolation(side: int) -> None:
         torch.testing.assert_close(crop, wanted, atol=1e-6, rtol=0)
 
 
-def test_a_frame_too_large_for_int32_is_summed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = random_frames(1, 60, 90)
-    window, number = torch.tensor([[3, 5, 80, 52]]), torch.tensor([0])
-    small = integral_images(frames)
-    monkeypatch.setattr(sums, "_LARGEST_INT32", 255 * 60 * 90 - 1)
-    large = integral_images(frames)
-    assert (small.dtype, large.dtype) == (torch.int32, torch.float64)
-    torch.testing.assert_close(
-        crop_windows(large, number, window, 24), crop_windows(small, number, window, 24), atol=1e-6, rtol=0
-    )
+def test_sums_of_large_frames_wrap_and_those_over_windows_are_exact() -> None:
+    frames = torch.full((1, 3100, 3200, 3), 255, dtype=torch.uint8)  # 2.5e9 in all
+    frames[0, 3000:3040, 3100:3140] = 17
+    windows = torch.tensor([[0, 0, 48, 48], [3100, 3000, 3140, 3040], [0, 0, 2800, 2800]])
+    crops = crop_windows(integral_images(frames), torch.zeros(3, dtype=torch.int64), windows, 24)
+    for crop, level in zip(crops, (255, 17, 255), strict=True):
+        torch.testing.assert_close(crop, torch.full_like(crop, (level - 127.5) / 128), atol=1e-5, rtol=0)
 
 
 def test_the_largest_sum_that_int32_holds_is_right() -> None:
