@@ -126,5 +126,6 @@ def _calibration(config: DetectorConfig) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(str(value).replace("|", "\\|").split())
+    printable = "".join(one if one.isprintable() else " " for one in str(value))
+    text = " ".join(printable.replace("|", "\\|").split())
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."

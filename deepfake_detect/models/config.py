@@ -190,9 +190,12 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         for name in ("name", "version", "aggregation_rule"):
-            if len(getattr(self, name)) > _LONGEST_NAME:
-                cause = f"has {len(getattr(self, name))} characters"
-                raise OptionError(name, cause, f"must have at most {_LONGEST_NAME}")
+            text = getattr(self, name)
+            if len(text) > _LONGEST_NAME or not text.isprintable():
+                cause = f"is {text[:20]!r} of {len(text)} characters"
+                raise OptionError(
+                    name, cause, f"must be printable, and of {_LONGEST_NAME} characters at most"
+                )
         if not 0 < self.temperature <= _LARGEST_TEMPERATURE:
             cause, allowed = f"is {self.temperature}", f"must be above 0, up to {_LARGEST_TEMPERATURE:g}"
             raise OptionError("temperature", cause, allowed)

@@ -254,7 +254,8 @@ def check_one_batch(
         for factor in (1, 10):
             head = copy.deepcopy(student.head)
             rates = [(head, _OVERFIT_HEAD_LR * factor)]
-            loss, steps = _overfit(rates, few.labels, lambda head=head: head(features).squeeze(1))
+            logits = functools.partial(torch.nn.Sequential(head, torch.nn.Flatten(0)), features)  # (N,)
+            loss, steps = _overfit(rates, few.labels, logits)
             if loss <= _OVERFIT_LOSS:
                 break
     else:

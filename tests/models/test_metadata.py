@@ -182,7 +182,8 @@ def test_sizes_are_limited(
 
 def test_a_name_or_a_temperature_without_end_is_rejected(small_detector: Path, tmp_path: Path) -> None:
     for values, message in (
-        ({"name": "x" * 201}, "name: has 201 characters; must have at most 200"),
+        ({"name": "x" * 201}, "name: is 'x+' of 201 characters; must be printable, and of 200 characters"),
+        ({"version": "1\x1b]0;x\x07"}, "version: is '1.*' of 7 characters; must be printable"),
         ({"temperature": 1e9}, "temperature: is 1000000000.0; must be above 0, up to 1e.06"),
     ):
         path = write_safetensors(small_detector, tmp_path / "a.safetensors", lambda c, v=values: c.update(v))  # type: ignore[misc]
@@ -269,6 +270,10 @@ def test_the_card_of_an_export(small_detector: Path, small_onnx: Path, tmp_path:
         assert "on 12 crops |" in card
         assert "| network | test_resnet |" in card
     assert "num train crops | 15640 |" in read_card(WEIGHTS / "default.onnx")
+    path = write_safetensors(
+        small_detector, tmp_path / "b.safetensors", lambda c: c["training"].update(where="\x1b[2Jx | y")
+    )
+    assert "| training: where | [2Jx \\| y |" in read_card(path)
 
 
 def test_an_onnx_file_that_names_other_files_is_not_opened(

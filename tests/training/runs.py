@@ -21,6 +21,7 @@ def small_run(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
         head_epochs=1,
         epochs=2,
         batch_size=16,
+        image_size=32,
         augmentation="light",
         recalibrate_batches=2,
         num_workers=0,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.training.data_module import labels_and_people
+from deepfake_detect.training.history import TrainingResult
 from deepfake_detect.training.kept_epochs import epoch_file
 from deepfake_detect.training.prepare import Run
 from deepfake_detect.training.stages import Stage
@@ -44,23 +46,45 @@ from tests.training.runs import Kill, train
 from tests.training.runs import small_run as config
 
 
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest that no test changes."""
     crops = (
         textured_crops(24, "train", seed=1)
         + textured_crops(12, "val", seed=2)
         + textured_crops(8, "test", seed=3)
     )
-    return crop_manifest(tmp_path / "data", crops, geometry=CropGeometry(1.1))
+    return crop_manifest(tmp_path_factory.mktemp("made") / "data", crops, geometry=CropGeometry(1.1))
+
+
+@pytest.fixture
+def manifest(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    shutil.copytree(made.parent, tmp_path / "data")
+    return tmp_path / "data" / made.name
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough crops for tests in which nothing has to be learned."""
+    crops = textured_crops(8, "train", seed=1) + textured_crops(4, "val", seed=2)
+    return crop_manifest(tmp_path_factory.mktemp("few") / "data", crops, geometry=CropGeometry(1.1))
+
+
+@pytest.fixture(scope="module")
+def finished(made: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A run of three epochs that keeps the first, the second and the last."""
+    run = config(made, tmp_path_factory.mktemp("finished") / "run", save_epochs=(0, 1, 3))
+    return train(run, show_progress=False)
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return dict(read_detector(path)[0].state_dict())
 
 
-def test_a_run_learns_and_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -> None:
+def test_a_run_learns_and_keeps_the_best_epoch(made: Path, tmp_path: Path) -> None:
     # The two classes differ at a glance; a network that learns at all must tell them apart.
-    result = train(config(manifest, tmp_path / "run", epochs=5, learning_rate=3e-3), show_progress=False)
+    result = train(config(made, tmp_path / "run", epochs=5, learning_rate=3e-3), show_progress=False)
     assert [record.stage for record in result.history] == ["head"] + ["full"] * 5
     assert result.history[-1].train_loss < result.history[0].train_loss
     assert result.best.val_video_auc > 0.9
@@ -68,16 +92,15 @@ def test_a_run_learns_and_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -
     _, stored = read_detector(result.detector_path)
     assert stored.geometry == CropGeometry(1.1)
     assert stored.training.selected_epoch == result.best.epoch
-    assert stored.training.train_videos_sha256 == read_manifest(manifest).split("train").video_ids_sha256()
+    assert stored.training.train_videos_sha256 == read_manifest(made).split("train").video_ids_sha256()
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_chosen_epochs_are_kept_and_drawn_side_by_side(
-    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, finished: TrainingResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, plain = tmp_path / "run", tmp_path / "plain"
-    result = train(config(manifest, run, save_epochs=(0, 1, 3)), show_progress=False)
+    result, run, plain = finished, finished.detector_path.parent, tmp_path / "plain"
     assert sorted(file.name for file in (run / "epochs").iterdir()) == [
         f"epoch-000{epoch}.safetensors" for epoch in (0, 1, 3)
     ]
@@ -89,7 +112,7 @@ def test_chosen_epochs_are_kept_and_drawn_side_by_side(
     assert {name.split(".")[0] for name in changed} == {"head"}
     assert not torch.equal(first["encoder.conv1.0.weight"], last["encoder.conv1.0.weight"])
     # To keep them changes nothing that is learned.
-    unkept = train(config(manifest, plain), show_progress=False)
+    unkept = train(config(made, plain), show_progress=False)
     assert [one.train_loss for one in unkept.history] == [one.train_loss for one in result.history]
     if result.best.epoch == 3:
         assert all(torch.equal(one, last[name]) for name, one in weights_of(result.detector_path).items())
@@ -100,21 +123,22 @@ def test_chosen_epochs_are_kept_and_drawn_side_by_side(
     assert "epoch 2 was not kept (kept: 0, 1, 3)" in capsys.readouterr().err
 
 
-def test_a_stopped_run_keeps_the_epochs_that_are_still_to_come(manifest: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_the_epochs_that_are_still_to_come(
+    made: Path, finished: TrainingResult, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), callbacks=[Kill(epoch=3)])
+        train(config(made, tmp_path / "run", save_epochs=(1, 3)), callbacks=[Kill(epoch=3)])
     assert not epoch_file(tmp_path / "run", 3).exists()
     with pytest.raises(OptionError, match=r"save_epochs: names epoch 2, and the run in .* is past it"):
-        train(config(manifest, tmp_path / "run", save_epochs=(1, 2, 3)), show_progress=False)
-    train(config(manifest, tmp_path / "run", save_epochs=(1, 3)), show_progress=False)
-    whole = train(config(manifest, tmp_path / "whole", save_epochs=(3,)), show_progress=False)
-    assert whole.history[-1].epoch == 3
-    for name, tensor in weights_of(epoch_file(tmp_path / "whole", 3)).items():
+        train(config(made, tmp_path / "run", save_epochs=(1, 2, 3)), show_progress=False)
+    train(config(made, tmp_path / "run", save_epochs=(1, 3)), show_progress=False)
+    assert finished.history[-1].epoch == 3
+    for name, tensor in weights_of(epoch_file(finished.detector_path.parent, 3)).items():
         assert torch.equal(tensor, weights_of(epoch_file(tmp_path / "run", 3))[name]), name
 
 
-def test_the_head_stage_leaves_the_backbone_as_it_was(manifest: Path, tmp_path: Path) -> None:
-    run = config(manifest, tmp_path / "run", epochs=0, recalibrate_batches=0)
+def test_the_head_stage_leaves_the_backbone_as_it_was(few: Path, tmp_path: Path) -> None:
+    run = config(few, tmp_path / "run", epochs=0, recalibrate_batches=0)
     train(run, show_progress=False)
     torch.manual_seed(0)  # unlike the run's seeding on purpose: load what the run started from
     from accelerate.utils import set_seed
@@ -128,20 +152,22 @@ def test_the_head_stage_leaves_the_backbone_as_it_was(manifest: Path, tmp_path: 
     assert not torch.equal(start["head.1.weight"], trained["head.1.weight"])
 
 
-def test_a_stopped_run_resumes_and_ends_as_the_unbroken_one(manifest: Path, tmp_path: Path) -> None:
-    train(config(manifest, tmp_path / "whole"), show_progress=False)
+def test_a_stopped_run_resumes_and_ends_as_the_unbroken_one(
+    made: Path, finished: TrainingResult, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(config(manifest, tmp_path / "broken"), callbacks=[Kill(epoch=3)])
-    resumed = train(config(manifest, tmp_path / "broken"), show_progress=False)
+        train(config(made, tmp_path / "broken"), callbacks=[Kill(epoch=3)])
+    resumed = train(config(made, tmp_path / "broken"), show_progress=False)
     assert [record.epoch for record in resumed.history] == [1, 2, 3]
     whole, broken = (
-        torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "broken")
+        torch.load(folder / "state.pt", weights_only=True)
+        for folder in (finished.detector_path.parent, tmp_path / "broken")
     )
     for name, tensor in whole["model"].items():
         assert torch.equal(tensor, broken["model"][name]), name
     # Nothing is left to do: a third start changes nothing.
     before = (tmp_path / "broken" / "state.pt").stat().st_mtime_ns
-    train(config(manifest, tmp_path / "broken"), show_progress=False)
+    train(config(made, tmp_path / "broken"), show_progress=False)
     assert (tmp_path / "broken" / "state.pt").stat().st_mtime_ns == before
 
 
@@ -157,18 +183,18 @@ def test_a_stopped_run_resumes_and_ends_as_the_unbroken_one(manifest: Path, tmp_
 def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
     stops_at: int,
     changes: dict[str, object],
-    manifest: Path,
+    made: Path,
     tmp_path: Path,
 ) -> None:
     changes = {"batch_size": 8, "epochs": 1, "save_every": 2, **changes}
-    whole = train(config(manifest, tmp_path / "whole", **changes), show_progress=False)
+    whole = train(config(made, tmp_path / "whole", **changes), show_progress=False)
     with pytest.raises(KeyboardInterrupt):
-        train(config(manifest, tmp_path / "broken", **changes), callbacks=[Kill(step=stops_at)])
+        train(config(made, tmp_path / "broken", **changes), callbacks=[Kill(step=stops_at)])
     state = tmp_path / "broken" / "state.pt"
     if stops_at > 2:
         stored = torch.load(state, weights_only=True)
         assert stored["progress"][0]["num_batches"] > 0  # in the middle of an epoch
-    resumed = train(config(manifest, tmp_path / "broken", **changes), show_progress=False)
+    resumed = train(config(made, tmp_path / "broken", **changes), show_progress=False)
     assert [r.train_loss for r in resumed.history] == [r.train_loss for r in whole.history]
     for name, tensor in weights_of(whole.detector_path).items():
         assert torch.equal(tensor, weights_of(resumed.detector_path)[name]), name
@@ -177,13 +203,11 @@ def test_a_run_killed_at_any_step_ends_as_the_unbroken_one(
         assert torch.equal(tensor, states[1]["model"][name]), name
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_what_is_learned_does_not_depend_on_the_number_of_readers(
-    num_workers: int, manifest: Path, tmp_path: Path
-) -> None:
-    runs = [config(manifest, tmp_path / str(n), epochs=0, num_workers=n) for n in (1, num_workers)]
-    one, other = (weights_of(train(run, show_progress=False).detector_path) for run in runs)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+def test_what_is_learned_does_not_depend_on_the_number_of_readers(made: Path, tmp_path: Path) -> None:
+    runs = [config(made, tmp_path / str(n), epochs=0, num_workers=n) for n in (1, 0, 2)]
+    one, *others = (weights_of(train(run, show_progress=False).detector_path) for run in runs)
+    assert len(others) == 2
+    assert all(torch.equal(one[name], other[name]) for other in others for name in one)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +221,12 @@ def test_what_is_learned_does_not_depend_on_the_number_of_readers(
     ],
 )
 def test_a_regime_trains_what_it_names_and_nothing_else(
-    finetune: str, changed: tuple[str, ...], manifest: Path, tmp_path: Path
+    finetune: str, changed: tuple[str, ...], few: Path, tmp_path: Path
 ) -> None:
     from accelerate.utils import set_seed
 
     run = config(
-        manifest,
+        few,
         tmp_path / "run",
         finetune=finetune,
         top_blocks=2,
@@ -230,21 +254,21 @@ def test_a_regime_trains_what_it_names_and_nothing_else(
         assert all(any(part in name for part in changed) for name in of_encoder), of_encoder
 
 
-def test_a_run_ends_early_when_nothing_gets_better(manifest: Path, tmp_path: Path) -> None:
-    run = config(manifest, tmp_path / "run", epochs=30, patience=2, learning_rate=3e-3)
+def test_a_run_ends_early_when_nothing_gets_better(few: Path, tmp_path: Path) -> None:
+    run = config(few, tmp_path / "run", epochs=30, patience=2, learning_rate=3e-3)
     result = train(run, show_progress=False)
     assert result.best.epoch == len(result.history) - 2 < 29
     assert len(train(run, show_progress=False).history) == len(result.history)  # nor does it go on
 
 
-def test_figures_for_tensorboard(manifest: Path, tmp_path: Path) -> None:
+def test_figures_for_tensorboard(few: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    train(config(manifest, tmp_path / "run", epochs=0, tensorboard=True), show_progress=False)
+    train(config(few, tmp_path / "run", epochs=0, tensorboard=True), show_progress=False)
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
 
 
-def test_batch_norm_statistics_are_measured_on_the_crops(manifest: Path, tmp_path: Path) -> None:
-    run = config(manifest, tmp_path / "run", epochs=0, recalibrate_batches=3)
+def test_batch_norm_statistics_are_measured_on_the_crops(few: Path, tmp_path: Path) -> None:
+    run = config(few, tmp_path / "run", epochs=0, recalibrate_batches=3)
     train(run, show_progress=False)
     trained = weights_of(tmp_path / "run" / "detector.safetensors")
     means = [tensor for name, tensor in trained.items() if name.endswith("running_mean")]
@@ -252,10 +276,10 @@ def test_batch_norm_statistics_are_measured_on_the_crops(manifest: Path, tmp_pat
     assert all(tensor.abs().sum() > 0 for tensor in means)  # untrained networks start from zeros
 
 
-def test_a_folder_of_another_run_is_refused(manifest: Path, tmp_path: Path) -> None:
-    train(config(manifest, tmp_path / "run", epochs=0), show_progress=False)
+def test_a_folder_of_another_run_is_refused(few: Path, tmp_path: Path) -> None:
+    train(config(few, tmp_path / "run", epochs=0), show_progress=False)
     with pytest.raises(OptionError, match="holds a run with other values of learning_rate"):
-        train(config(manifest, tmp_path / "run", epochs=0, learning_rate=0.1), show_progress=False)
+        train(config(few, tmp_path / "run", epochs=0, learning_rate=0.1), show_progress=False)
 
 
 def test_splits_that_leak_or_lack_a_class_are_refused(tmp_path: Path) -> None:
@@ -312,17 +336,17 @@ def test_rows_are_chosen_by_a_condition(tmp_path: Path) -> None:
 
 
 def test_crops_too_many_to_be_compared_are_told(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaks, "MAX_CROPS_COMPARED", 10)
     with pytest.warns(UserWarning, match="its 88 crops were not compared .* audit_manifest compares them"):
-        train(config(manifest, tmp_path / "run", epochs=0), show_progress=False)
+        train(config(made, tmp_path / "run", epochs=0), show_progress=False)
 
 
 def test_what_changes_nothing_learned_may_change_on_resume_and_data_may_not(
-    manifest: Path, tmp_path: Path
+    few: Path, tmp_path: Path
 ) -> None:
-    run = config(manifest, tmp_path / "run", epochs=0)
+    run = config(few, tmp_path / "run", epochs=0)
     train(run, show_progress=False)
     train(replace(run, num_workers=1), show_progress=False)
     fewer = crop_manifest(
@@ -344,8 +368,8 @@ def test_a_source_in_both_splits_is_a_leak(tmp_path: Path) -> None:
         train(config(path, tmp_path / "run"), show_progress=False)
 
 
-def test_damaged_state_is_named(manifest: Path, tmp_path: Path) -> None:
-    run = config(manifest, tmp_path / "run", epochs=0)
+def test_damaged_state_is_named(few: Path, tmp_path: Path) -> None:
+    run = config(few, tmp_path / "run", epochs=0)
     train(run, show_progress=False)
     (tmp_path / "run" / "state.pt").write_bytes(b"half")
     with pytest.raises(CheckpointError, match="state.pt: is damaged"):
@@ -443,30 +467,30 @@ def test_batches_of_one_crop_measure_no_statistics(manifest: Path, tmp_path: Pat
     assert counts == {0}
 
 
-def test_a_loss_that_is_no_number_ends_the_run(manifest: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_the_run(few: Path, tmp_path: Path) -> None:
     def no_number(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return (logits + targets) * float("nan")
 
     with pytest.raises(SanityError, match="the loss is nan in epoch 1, batch 1"):
-        train(config(manifest, tmp_path / "run"), loss=no_number)
+        train(config(few, tmp_path / "run"), loss=no_number)
 
 
-def test_a_folder_in_use_is_refused(manifest: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(few: Path, tmp_path: Path) -> None:
     out = make_folder(tmp_path / "run")
     with file_lock(out, what="training"), pytest.raises(OutputError, match="another training is writing"):
-        train(config(manifest, out), show_progress=False)
+        train(config(few, out), show_progress=False)
 
 
-def test_runs_of_two_precisions_in_one_process(manifest: Path, tmp_path: Path) -> None:
+def test_runs_of_two_precisions_in_one_process(few: Path, tmp_path: Path) -> None:
     """The second run computes in its own precision, not in that of the first."""
-    alone = train(config(manifest, tmp_path / "alone", epochs=0, precision="no"), show_progress=False)
-    train(config(manifest, tmp_path / "bf16", epochs=0, precision="bf16"), show_progress=False)
-    after = train(config(manifest, tmp_path / "after", epochs=0, precision="no"), show_progress=False)
+    alone = train(config(few, tmp_path / "alone", epochs=0, precision="no"), show_progress=False)
+    train(config(few, tmp_path / "bf16", epochs=0, precision="bf16"), show_progress=False)
+    after = train(config(few, tmp_path / "after", epochs=0, precision="no"), show_progress=False)
     assert [r.val_loss for r in alone.history] == [r.val_loss for r in after.history]
 
 
 def test_blocks_that_have_not_joined_in_take_no_part(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their gradients neither limit those of the others nor move an average of the optimizer."""
     from deepfake_detect.training import loop
@@ -483,7 +507,7 @@ def test_blocks_that_have_not_joined_in_take_no_part(
         return found
 
     monkeypatch.setattr(loop, "_step", watched)
-    train(config(manifest, tmp_path / "run", epochs=2, unfreeze_epochs=1.0), show_progress=False)
+    train(config(made, tmp_path / "run", epochs=2, unfreeze_epochs=1.0), show_progress=False)
     assert max(num_frozen) > 0
     assert num_frozen[-1] == 0
 
@@ -621,7 +645,7 @@ def two_process_options(manifest: Path, out: Path) -> list[str]:
     return [
         *("--manifest", str(manifest), "--out", str(out), "--backbone", "test_resnet", "--epochs", "1"),
         *("--batch-size", "8", "--augmentation", "none", "--num-workers", "0", "--device", "cpu"),
-        *("--recalibrate-batches", "2"),
+        *("--recalibrate-batches", "2", "--image-size", "32"),
     ]
 
 

@@ -15,6 +15,7 @@ _OPTIONS = {
     "backbone": "test_resnet",
     "epochs": 1,
     "batch_size": 8,
+    "image_size": 32,
     "augmentation": "light",
     "num_workers": 0,
     "device": "cpu",

@@ -98,10 +98,10 @@ def test_the_loss_pulls_to_the_teachers_and_is_at_rest_with_them() -> None:
         assert agreeing.grad.abs().max() < 1e-6
 
 
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     crops = textured_crops(24, "train", seed=1) + textured_crops(12, "val", seed=2)
-    return crop_manifest(tmp_path / "data", crops)
+    return crop_manifest(tmp_path_factory.mktemp("data") / "m", crops)
 
 
 def run_config(manifest: Path, out: Path, **changes: object) -> TrainingConfig:
