@@ -82,7 +82,8 @@ def read_bytes(path: Path, *, kind: str, may_name_files: bool = False) -> Detect
     except (OSError, ValueError, LookupError, AttributeError, RecursionError) as error:
         cause = f"is not a complete {kind} file ({error})"
         raise CheckpointError(path, cause, "fetch it again, or write it again") from error
-    if path.suffix == ".onnx" and not may_name_files and _NAMES_A_FILE.search(data):
+    is_searched = path.suffix == ".onnx" and not may_name_files
+    if is_searched and b"location" in data and _NAMES_A_FILE.search(data):
         raise CheckpointError(path, "names other files that hold its weights", "export the detector again")
     return DetectorBytes(path, metadata, weights)
 

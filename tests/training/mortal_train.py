@@ -32,6 +32,7 @@ def die_once(folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     loop.save_state = saved
+    loop.write_results = lambda run, result: result  # the weights are all that is compared
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_learns_and_keeps_the_best_epoch(made: Path, tmp_path: Path) -> None:
     # The two classes differ at a glance; a network that learns at all must tell them apart.
-    result = train(config(made, tmp_path / "run", epochs=5, learning_rate=3e-3), show_progress=False)
+    run = config(made, tmp_path / "run", epochs=5, learning_rate=3e-3, image_size=64)
+    result = train(run, show_progress=False)
     assert [record.stage for record in result.history] == ["head"] + ["full"] * 5
     assert result.history[-1].train_loss < result.history[0].train_loss
     assert result.best.val_video_auc > 0.9
@@ -742,5 +743,5 @@ def test_the_tool_trains_and_calibrates_on_the_chosen_rows(manifest: Path, tmp_p
 
 @pytest.mark.needs_cuda
 def test_the_gpu_trains_too(manifest: Path, tmp_path: Path) -> None:
-    run = config(manifest, tmp_path / "run", device="cuda", epochs=5, learning_rate=3e-3)
+    run = config(manifest, tmp_path / "run", device="cuda", epochs=5, learning_rate=3e-3, image_size=64)
     assert train(run, show_progress=False).best.val_video_auc > 0.9
