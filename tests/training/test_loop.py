@@ -548,7 +548,7 @@ def test_labels_and_people_stand_as_the_rows_do(tmp_path: Path) -> None:
     path = tmp_path / "manifest.parquet"
     stored = table.replace_schema_metadata(manifest_metadata(CropGeometry()))
     pq.write_table(stored, path, row_group_size=2000)
-    drawn = Manifest(path, CropGeometry(), sample=np.arange(0, count, 3))
+    drawn = Manifest(path, CropGeometry(), numbers=np.arange(0, count, 3))
     labels, names = labels_and_people(drawn)
     expected = drawn.columns(["label", "target_id"])
     np.testing.assert_array_equal(labels, expected["label"].to_numpy())
