@@ -16,6 +16,7 @@ from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
 from deepfake_detect.data.options import ReadingOptions
 from deepfake_detect.extraction.config import ExtractionConfig, RunOptions
 from deepfake_detect.options import option_fields
+from deepfake_detect.video.limits import DecodingLimits
 
 # The options that --help shows.
 _SHOWN = {"split", "dataset", "methods", "num_workers", "device", "person", "num_frames", "margin"}
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tracks", choices=list(_PERSON_OF_TRACKS), help="main: same as --person largest; all: --person all"
     )
     add_options(parser, ExtractionConfig, leave_out={"person"}, shown=_SHOWN)
+    add_options(parser, DecodingLimits, shown=set())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         options_of(ExtractionConfig, arguments, **person),
         reading=options_of(ReadingOptions, arguments),
         **vars(options_of(RunOptions, arguments)),
+        limits=options_of(DecodingLimits, arguments),
         cluster=cluster_of(arguments, None),
         on_dataset=lambda dataset: print("\n".join(dataset.lines())),
     )

@@ -20,6 +20,7 @@ from deepfake_detect.extraction.run import ExtractionReport, extract_videos
 from deepfake_detect.io.files import make_folder
 from deepfake_detect.options import option_fields
 from deepfake_detect.records import DatasetVideo
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.work import RayOptions
 
 _MAX_DEFAULT_WORKERS = 8
@@ -38,6 +39,7 @@ def extract_faces(
     num_workers: int | None = RunOptions.num_workers,
     runtime: FaceRuntime = RunOptions.runtime,
     device: str = RunOptions.device,
+    limits: DecodingLimits = DEFAULT_LIMITS,
     cluster: RayOptions | None = None,
     on_dataset: Callable[[DatasetReport], None] | None = None,
     show_progress: bool = True,
@@ -64,6 +66,7 @@ def extract_faces(
             PyTorch on a GPU, else ONNX Runtime. Their boxes agree to rounding; the manifest's column
             ``face_runtime`` names it.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        limits: What reading a video may cost; one that costs more counts as failed.
         cluster: Ray cluster whose workers process the videos; all its machines need ``root`` and ``out``
             under the same paths.
         on_dataset: Called with what was found in a dataset's folder, before the extraction.
@@ -98,6 +101,7 @@ def extract_faces(
             num_workers=num_workers,
             runtime=runtime,
             device=device,
+            limits=limits,
             cluster=cluster,
             remote=remote,
             show_progress=show_progress,

@@ -20,6 +20,7 @@ from deepfake_detect.extraction.config import PersonPolicy
 from deepfake_detect.faces import confirmed_tracks, main_track
 from deepfake_detect.records import FAKE, DatasetVideo, Face, Frame, VideoMetadata
 from deepfake_detect.video import Sampling, find_sequence, read_frames, read_sequence
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
 # What the manifest's column person_choice may hold.
 BY_MASK, LARGEST, EVERYONE, ALREADY_CROPPED = "mask", "largest", "all", "already_cropped"
@@ -107,7 +108,11 @@ def white_areas(mask_path: Path, seen: Sequence[DetectedFace]) -> dict[int, int]
 
 
 def sampled_frames(
-    path: Path, sampling: Sampling, *, allow_truncated: bool = False
+    path: Path,
+    sampling: Sampling,
+    *,
+    allow_truncated: bool = False,
+    limits: DecodingLimits = DEFAULT_LIMITS,
 ) -> Generator[Frame, None, None]:
     """Open a video or a folder of images and yield its sampled frames.
 
@@ -117,7 +122,7 @@ def sampled_frames(
     sequence = find_sequence(path)
     if sequence is not None:
         return read_sequence(sequence, sampling)
-    return read_frames(path, sampling=sampling, allow_truncated=allow_truncated)
+    return read_frames(path, sampling=sampling, allow_truncated=allow_truncated, limits=limits)
 
 
 @dataclass(frozen=True)

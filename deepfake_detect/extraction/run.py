@@ -22,6 +22,7 @@ from deepfake_detect.extraction.video import Job, VideoExtraction
 from deepfake_detect.io.files import file_lock, make_folder, read_json
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.work import Engine, RayOptions, TaskFailure, map_tasks, ray_cluster
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def extract_videos(
     num_workers: int | None = 1,
     runtime: FaceRuntime = "auto",
     device: str = "cpu",
+    limits: DecodingLimits = DEFAULT_LIMITS,
     cluster: RayOptions | None = None,
     remote: Remote | None = None,
     show_progress: bool = True,
@@ -99,6 +101,7 @@ def extract_videos(
             counts as failed.
         runtime, device: What finds the faces, and where: see :func:`extract_faces`. On a cluster each
             worker chooses, by the GPUs it was given.
+        limits: What reading a video may cost; one that costs more counts as failed.
         cluster: Ray cluster whose workers process the videos. All its machines need the videos and
             ``out`` under the same paths.
         remote: Which of videos and crops are behind a URL; then ``out`` is a temporary folder, which ends
@@ -126,7 +129,7 @@ def extract_videos(
     with file_lock(make_folder(out), what="extraction"), joined:
         there = None if remote.out is None else fetch_index(remote.out, out)
         open_folder(out, config)
-        jobs = [Job(video, out, config) for video in videos if not is_done(out, video, there=there)]
+        jobs = [Job(video, out, config, limits) for video in videos if not is_done(out, video, there=there)]
         num_done = len(videos) - len(jobs)
         _log.info("%d videos to extract, %d done before", len(jobs), num_done)
         keep_freed_memory()  # page faults of a new frame cost a tenth of the time of reading it

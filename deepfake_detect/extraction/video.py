@@ -30,6 +30,7 @@ from deepfake_detect.extraction.store import (
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DatasetVideo, Face, Frame
 from deepfake_detect.video import EvenlySpaced
+from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Job:
     video: DatasetVideo  # as the dataset lists it
     out: Path  # folder of the extraction
     config: ExtractionConfig
+    limits: DecodingLimits = DEFAULT_LIMITS
     local: DatasetVideo | None = None  # with local paths, if those of ``video`` are remote
 
     @property
@@ -53,8 +55,8 @@ def open_frames(job: Job) -> Generator[Frame, None, None]:
     Raises:
         VideoError: It cannot be read to the end.
     """
-    sampling = EvenlySpaced(job.config.num_frames)
-    return sampled_frames(job.readable.path, sampling, allow_truncated=job.config.allow_truncated)
+    sampling, allow_truncated = EvenlySpaced(job.config.num_frames), job.config.allow_truncated
+    return sampled_frames(job.readable.path, sampling, allow_truncated=allow_truncated, limits=job.limits)
 
 
 class VideoExtraction:

@@ -21,7 +21,7 @@ from deepfake_detect.extraction import ExtractionConfig, extract_videos
 from deepfake_detect.faces import crop_face
 from deepfake_detect.io.files import file_lock
 from deepfake_detect.records import CropGeometry, Face
-from deepfake_detect.video import EvenlySpaced, read_frames
+from deepfake_detect.video import DecodingLimits, EvenlySpaced, read_frames
 from tests.conftest import ROOT
 from tests.extraction.conftest import Extracted
 from tests.extraction.helpers import CONFIG, contents, extract, videos_of
@@ -128,6 +128,12 @@ def test_a_video_that_fails_on_a_second_run_leaves_no_rows(tree: Path, tmp_path:
     manifest = read_manifest(out)
     assert "FaceSwap" not in manifest.column("method")
     assert all((manifest.root / path).is_file() for path in manifest.column("path"))
+
+
+def test_a_video_beyond_a_limit_fails_alone(tree: Path, tmp_path: Path) -> None:
+    report = extract(tree, tmp_path / "out", limits=DecodingLimits(max_frames=20))
+    assert (report.num_without_face, report.num_failed, report.num_crops) == (1, 5, 0)
+    assert "max_frames" in (tmp_path / "out" / "failures.csv").read_text()
 
 
 def test_a_second_run_at_the_same_time_is_an_error(tree: Path, tmp_path: Path) -> None:
