@@ -19,9 +19,9 @@ from deepfake_detect.app.http import server_config, set_timeouts
 from deepfake_detect.app.options import Limits, ServeOptions
 from deepfake_detect.app.server import create_app
 from deepfake_detect.app.worker import ScoringProcess
+from deepfake_detect.device import has_gpu
 from deepfake_detect.errors import OptionError
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.runtimes.load import has_gpu
 from deepfake_detect.scoring.fetch import check_fetching
 
 _MAX_WORKERS = 4
