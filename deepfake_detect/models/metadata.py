@@ -30,6 +30,7 @@ EXPORT_KEYS = (SOURCE_KEY, PRECISION_KEY, "exported_by", "agreement")
 it, and how far it differed from PyTorch (JSON)."""
 METADATA_NAME = "deepfake_detect"
 """Section of an OpenVINO model's metadata; elsewhere the keys are at the top level."""
+_OUR_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 _LARGEST_HEADER = 100 * 2**20  # as in the safetensors library
 _ONNX_GRAPH, _ONNX_METADATA = 7, 14  # fields of ONNX's ModelProto
 _MOST_FIELDS = 10_000  # where exports have about a dozen
@@ -64,7 +65,8 @@ def read_bytes(path: Path, *, kind: str, may_name_files: bool = False) -> Detect
     Args:
         path: ``.onnx``, ``.xml`` with its ``.bin``, or safetensors.
         kind: What the file should be, for the error: ``"ONNX"``.
-        may_name_files: Whether it is one of the package's own, whose weights are in another file.
+        may_name_files: Whether an ONNX file's weights may be in another file, as those of the package's
+            own detector are.
 
     Raises:
         CheckpointError: The file is missing, damaged or none of these, or it names other files.
@@ -82,8 +84,8 @@ def read_bytes(path: Path, *, kind: str, may_name_files: bool = False) -> Detect
     except (OSError, ValueError, LookupError, AttributeError, RecursionError) as error:
         cause = f"is not a complete {kind} file ({error})"
         raise CheckpointError(path, cause, "fetch it again, or write it again") from error
-    is_searched = path.suffix == ".onnx" and not may_name_files
-    if is_searched and b"location" in data and _NAMES_A_FILE.search(data):
+    is_ours = may_name_files or path.suffix != ".onnx" or path.resolve().parent == _OUR_FOLDER
+    if not is_ours and b"location" in data and _NAMES_A_FILE.search(data):
         raise CheckpointError(path, "names other files that hold its weights", "export the detector again")
     return DetectorBytes(path, metadata, weights)
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoError
+from deepfake_detect.faces import MtcnnDetector, default_min_face
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.records import (
@@ -29,7 +30,6 @@ from deepfake_detect.video.limits import NO_LIMITS
 
 if TYPE_CHECKING:
     # Without heat maps a report needs no PyTorch.
-    from deepfake_detect.faces import TorchMtcnnDetector
     from deepfake_detect.models.detector import BaseDetector
     from deepfake_detect.models.inference import TorchDetector
 
@@ -143,7 +143,7 @@ def collect_key_frames(
     on_step("reading the faces")
     picks = pick_faces(result)
     metadata = read_metadata(result.video, limits=NO_LIMITS)
-    thumbnails, frames, crops = _read_images(result, picks, metadata, detector, explainer)
+    thumbnails, frames, crops = _read_images(result, picks, metadata, detector)
     heat_maps: list[np.ndarray | None] = [None] * len(picks)
     if explainer is not None:
         on_step("computing heat maps")
@@ -247,7 +247,6 @@ def _read_images(
     picks: Sequence[Pick],
     metadata: VideoMetadata,
     detector: BaseDetector | None,
-    explainer: TorchDetector | None,
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray], list[np.ndarray]]:
     """Decode the clip once; return thumbnails and frames by index, and the crops of the picks in order."""
     sampled = [frame.frame_index for frame in result.frames]
@@ -256,7 +255,7 @@ def _read_images(
     whole = frames_with_everybody(result) or sampled[:: -(-len(sampled) // _MAX_FRAMES)]
     wanted = _Chosen(tuple(sorted({pick.frame.frame_index for pick in picks} | shown | {*whole})))
     geometry = CropGeometry() if detector is None else detector.config.geometry
-    finder = _face_detector(explainer, picks, metadata) if explainer and geometry.aligned else None
+    finder = _face_detector(detector, picks, metadata) if detector and geometry.aligned else None
     thumbnails, large = {}, {}
     crops: list[np.ndarray | None] = [None] * len(picks)
     with closing(
@@ -285,18 +284,24 @@ def _scaled_down(image: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _face_detector(
-    detector: TorchDetector, picks: Sequence[Pick], metadata: VideoMetadata
-) -> TorchMtcnnDetector:
-    """Return a face detector that finds faces as small as those that were scored."""
-    from deepfake_detect.faces import TorchMtcnnDetector, default_min_face
+def _face_detector(detector: BaseDetector, picks: Sequence[Pick], metadata: VideoMetadata) -> MtcnnDetector:
+    """Return the face detector of the scoring, which finds faces as small as those that were scored."""
+    from deepfake_detect.runtimes.faces import face_finder
+    from deepfake_detect.runtimes.load import RuntimeDetector
 
     sides = [float((pick.face.box_xyxy[2:] - pick.face.box_xyxy[:2]).max()) for pick in picks]
     usual = default_min_face(metadata.height, metadata.width)
-    return TorchMtcnnDetector(device=detector.device, min_face=max(_MIN_FACE, min([usual, *sides])))
+    min_face = max(_MIN_FACE, min([usual, *sides]))
+    if isinstance(detector, RuntimeDetector):
+        return face_finder(detector.runtime, num_threads=detector.num_threads, min_face=min_face)
+    from deepfake_detect.faces import TorchMtcnnDetector
+    from deepfake_detect.runtimes import torch_detector
+
+    device = torch_detector(detector, purpose="faces").device
+    return TorchMtcnnDetector(device=device, min_face=min_face)
 
 
-def _found(frame: Frame, face: FaceScore, finder: TorchMtcnnDetector | None) -> Face:
+def _found(frame: Frame, face: FaceScore, finder: MtcnnDetector | None) -> Face:
     """Return a scored face for cropping; aligned crops need its landmarks, which are detected again."""
     level = Face(face.box_xyxy, face.detection_score, np.zeros((5, 2), np.float32))
     if finder is None:

@@ -137,8 +137,7 @@ class DetectorFile:
         """
         with nullcontext(self.export) if self.export else self._opened(BUNDLED_ONNX) as path:
             kind = "ONNX" if self.runtime == "onnx" else "ONNX or OpenVINO"
-            # The bundled graph refers to the weights of the file next to it; no other may name a file.
-            found = read_bytes(path, kind=kind, may_name_files=self.path is None)
+            found = read_bytes(path, kind=kind)
             config = parse_config(path, found.metadata)
             found.check_weights()
             # An export that was chosen for a detector, not named itself, must be that detector's.

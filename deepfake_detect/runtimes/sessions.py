@@ -126,9 +126,7 @@ class _OpenVinoSession:
             model = core.read_model(str(path))
         except RuntimeError as error:
             raise _not_a_model(path, "ONNX or OpenVINO", error) from error
-        self.metadata: Mapping[str, str] = read_bytes(
-            path, kind="ONNX or OpenVINO", may_name_files=True
-        ).metadata
+        self.metadata: Mapping[str, str] = read_bytes(path, kind="ONNX or OpenVINO").metadata
         # By default it would use bfloat16 where the processor has it, which moves boxes by pixels.
         precision = "bf16" if self.metadata.get(PRECISION_KEY) == "bf16" else "f32"
         settings = {

@@ -25,6 +25,7 @@ from deepfake_detect.errors import CheckpointError, VideoUnreadableError, Worker
 from tests import media
 from tests.app.serving import QuickTaskScorer, crash_at_start, until, without_detector
 from tests.conftest import ROOT
+from tests.documents import check_document
 from tests.test_provenance import Notary
 
 LIMITS = Limits()
@@ -54,6 +55,7 @@ def test_the_numbers_are_those_of_the_library(
     detector = dfd.load_detector(small_detector, device="cpu")
     own = replace(detector.score_video(portrait_clip, num_frames=3), video="theirs.mp4").to_dict()
     own["provenance"] = None
+    check_document(clip["score"])
     probabilities = [clip["score"].pop("fake_probability"), own.pop("fake_probability")]
     assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
     assert clip["score"].keys() == own.keys()

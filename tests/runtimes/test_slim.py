@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import deepfake_detect as dfd
+from deepfake_detect.report.words import HEADLINES
 from tests.conftest import ROOT
 
 # Everything but the standard library is refused, save what a slim installation has.
@@ -65,7 +66,7 @@ def test_a_clip_is_judged_without_pytorch_out_of_the_box(demo_clip: Path) -> Non
     torch = dfd.load_detector(runtime="torch", device="cpu")
     wanted = torch.score_video(demo_clip, num_frames=4).to_dict()
     assert_same_verdict(json.loads(done.stdout), {**wanted, "provenance": None})
-    assert f"{demo_clip}: {wanted['verdict']}, fake probability " in done.stderr
+    assert f"{demo_clip}: {HEADLINES[wanted['verdict']]}, fake probability " in done.stderr
 
 
 def test_several_clips_bad_ones_among_them_are_judged_in_processes(

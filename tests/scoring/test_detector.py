@@ -66,6 +66,22 @@ def test_a_face_in_a_clip_is_scored_as_its_crop_is(detector: dfd.Detector, portr
         assert scored.faces[0].fake_probability == pytest.approx(detector.score_crops([crop])[0], abs=1e-5)
 
 
+def test_every_kind_of_result_follows_the_schema(
+    detector: dfd.Detector, faceless_clip: Path, portrait_clip: Path, portrait: np.ndarray
+) -> None:
+    results = [
+        detector.score_video(faceless_clip, num_frames=2),
+        detector.score_video(portrait_clip.read_bytes(), num_frames=1),
+        detector.score_image(portrait),
+        detector.score_frames([portrait, portrait], frames_per_second=25.0),
+        detector.score_frames([], frames_per_second=25.0),
+    ]
+    for result in results:
+        check_document(json.loads(result.to_json()))
+    assert [result.file is None for result in results] == [False, False, True, True, True]
+    assert [result.frame_size for result in results[2:]] == [(512, 512), (512, 512), None]
+
+
 def test_the_json_holds_the_contract(
     detector: dfd.Detector, small_detector: Path, portrait_clip: Path
 ) -> None:
