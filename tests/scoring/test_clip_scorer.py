@@ -121,7 +121,7 @@ def test_a_result_is_kept_when_a_file_about_it_cannot_be_written(
         ("deepfake_detect.scoring.clip_scorer.write_clip_files", True),
     ],
 )
-@pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, MemoryError, RecursionError])
+@pytest.mark.parametrize("fault", [OSError, MemoryError])
 def test_whatever_is_raised_for_one_clip_is_that_clips_item(
     stage: str,
     has_result: bool,
