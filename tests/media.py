@@ -201,7 +201,7 @@ def cut_off(path: Path, *, keep: float) -> Path:
     return path
 
 
-def damage_packets(path: Path, indices: Iterable[int], *, kind: str = "video") -> Path:
+def damage_packets(path: Path, indices: Iterable[int], *, kind: str = "video", fill: bytes = b"\xff") -> Path:
     """Overwrite whole packets, counted in file order, so that their pictures cannot be decoded."""
     with av.open(str(path)) as container:
         stream = getattr(container.streams, kind)[0]
@@ -215,6 +215,7 @@ def damage_packets(path: Path, indices: Iterable[int], *, kind: str = "video") -
         end = start + len(packet)
         places.append(slice(start, end))
     for index in indices:
-        data[places[index]] = b"\xff" * len(packets[index])
+        length = len(packets[index])
+        data[places[index]] = (fill * length)[:length]
     path.write_bytes(bytes(data))
     return path

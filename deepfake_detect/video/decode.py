@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
-from deepfake_detect.errors import VideoTruncatedError
+from deepfake_detect.errors import VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.records import Frame, VideoMetadata
 from deepfake_detect.video.container import decode_packets, open_video, wary_decoder, without_lead
 from deepfake_detect.video.files import damaged_error
@@ -130,7 +130,7 @@ class VideoReader:
     @property
     def bad_fraction(self) -> float:
         """Fraction of the clip's frames that are missing or damaged, as far as it was decoded, 0 to 1."""
-        num_missing = self._clip.num_missing
+        num_missing = max(self._clip.num_missing, self._clip.num_in_gaps if self.is_damaged else 0)
         return (num_missing + len(self._bad_indices)) / (num_missing + self.metadata.num_frames)
 
     @property
@@ -162,7 +162,14 @@ class VideoReader:
                     raise
         # The file is damaged: the remaining frames come from a tolerant pass.
         if remaining:
-            yield from self._one_pass(remaining, is_tolerant=True)
+            is_anything_left = len(remaining) < len(wanted)
+            for frame in self._one_pass(remaining, is_tolerant=True):
+                is_anything_left = True
+                yield frame
+            if not is_anything_left:
+                raise VideoUnreadableError(
+                    self.metadata.path, "is damaged: no frame of it is intact", "download the file again"
+                )
 
     def _one_pass(self, remaining: deque[int], *, is_tolerant: bool) -> Iterator[Frame]:
         """Decode from the start and yield the remaining frames, removing each from ``remaining``.

@@ -13,6 +13,7 @@ import deepfake_detect as dfd
 from deepfake_detect.errors import (
     CheckpointError,
     OptionError,
+    VideoError,
     VideoNotFoundError,
     VideoTruncatedError,
     VideoUnreadableError,
@@ -25,7 +26,7 @@ from deepfake_detect.report.annotate import annotate_video
 from deepfake_detect.scoring import verdict_of
 from deepfake_detect.scoring.quality import WARNING_KINDS
 from deepfake_detect.scoring.torch_detector import TorchClipDetector
-from deepfake_detect.video import AllFrames, EvenlySpaced, VideoWriter
+from deepfake_detect.video import AllFrames, DecodingLimits, EvenlySpaced, VideoWriter
 from tests import media
 from tests.documents import check_document
 
@@ -294,3 +295,22 @@ def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detecto
     for frame in drawn[:-1]:
         last = max(n for n, time in enumerate(times) if time / 1000 <= frame.time_seconds + 0.5 / rate)
         assert media.read_number(frame.image) == last
+
+
+def test_a_damaged_clip_is_refused_or_scored_with_the_fraction_of_bad_frames(
+    detector: dfd.Detector, portrait_clip: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "rotten.mp4"
+    path.write_bytes(portrait_clip.read_bytes())
+    media.damage_packets(path, range(10, 16))
+    with pytest.raises(VideoTruncatedError, match="is damaged: not all of its 24 frames decode"):
+        detector.score_video(path, num_frames=12)
+    score = detector.score_video(path, num_frames=12, allow_truncated=True)
+    assert 0 < len(score.frames) < 12
+    (warning,) = (one for one in score.warnings if one.kind == "damaged_file")
+    assert "% of its frames are missing or damaged and were left out" in warning.text
+
+
+def test_a_clip_beyond_the_limits_is_refused(detector: dfd.Detector, portrait_clip: Path) -> None:
+    with pytest.raises(VideoError, match="has more than 9 frames; cut out a part, or raise `max_frames`"):
+        detector.score_video(portrait_clip, limits=DecodingLimits(max_frames=9))

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from deepfake_detect.records import FaceScore, FrameScore, TrackScore, VideoMetadata
-from deepfake_detect.scoring.quality import WARNING_KINDS, Clip, quality_warnings, sharpness_of
+from deepfake_detect.scoring.quality import (
+    WARNING_KINDS,
+    Clip,
+    file_warnings,
+    quality_warnings,
+    sharpness_of,
+)
 
 
 def metadata(num_frames: int = 300) -> VideoMetadata:
@@ -86,3 +92,24 @@ def test_sharpness_falls_with_blur_and_not_with_size_or_contrast(portrait: np.nd
     assert sharpness_of((crop // 2) + 60) == pytest.approx(sharp, rel=0.1)
     assert sharpness_of(cv2.GaussianBlur(crop, (0, 0), 5)) < 0.095 < sharp
     assert sharpness_of(np.full((50, 50, 3), 128, np.uint8)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("clip", "kind", "text"),
+    [
+        (Clip(100, bad_fraction=0.124), "damaged_file", "12% of its frames are missing or damaged"),
+        (Clip(100, bad_fraction=0.0), "damaged_file", "some of its frames are missing or damaged"),
+        (Clip(1, bad_fraction=1.0), "damaged_file", "the image is damaged or cut off"),
+        (Clip(100, num_in_gaps=7), "missing_frames", "7 frames are missing between the 100 in the file"),
+        (Clip(100, streams=("960 x 540", "160 x 90 h264")), "other_streams", "has 2 video streams"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_said(clip: Clip, kind: str, text: str) -> None:
+    (warning,) = file_warnings(clip)
+    assert warning.kind == kind
+    assert text in warning.text
+    assert kind in WARNING_KINDS
+
+
+def test_an_intact_file_has_no_warning() -> None:
+    assert list(file_warnings(Clip(100, 0.1, streams=("960 x 540",)))) == []

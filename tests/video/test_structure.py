@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detect.errors import VideoTruncatedError
+from deepfake_detect.errors import VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.video import EvenlySpaced, VideoReader, read_frames, read_metadata
 from deepfake_detect.video.structure import structure_damage
-from tests.media import write_clip
+from tests.media import damage_packets, write_clip
 
 CONTAINERS = {
     "a.mkv": ("matroska,webm", "libx264"),
@@ -67,3 +67,13 @@ def test_other_containers_are_not_walked(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"behind it")
     assert structure_damage(path, "mov,mp4,m4a,3gp,3g2,mj2") is None
     assert not read_metadata(path).is_truncated
+
+
+def test_nothing_intact_is_an_error_even_if_damage_is_allowed(tmp_path: Path) -> None:
+    options = {"lag-in-frames": "0", "cpu-used": "8", "b": "0", "crf": "20"}
+    clip = write_clip(tmp_path / "a.webm", codec="libvpx-vp9", num_frames=9, options=options)
+    damage_packets(clip, [0], fill=b"\x82\x49\x83\x42\x00" + b"\xa5" * 30)
+    with pytest.raises((VideoUnreadableError, VideoTruncatedError), match="is damaged|no frame of its"):
+        list(read_frames(clip))
+    with pytest.raises(VideoUnreadableError, match="no frame of it is intact|no frame of its"):
+        list(read_frames(clip, allow_truncated=True))
