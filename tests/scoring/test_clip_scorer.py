@@ -113,7 +113,7 @@ def test_a_result_is_kept_when_a_file_about_it_cannot_be_written(
     ("stage", "has_result"),
     [
         ("deepfake_detect.scoring.pipeline.file_facts", False),
-        ("deepfake_detect.scoring.pipeline.read_frames", False),
+        ("deepfake_detect.scoring.pipeline.VideoReader", False),
         ("deepfake_detect.scoring.pipeline.track_faces", False),
         ("deepfake_detect.scoring.pipeline.quality_warnings", False),
         ("deepfake_detect.scoring.fetch.fetch", False),
