@@ -59,6 +59,9 @@ COMMANDS: Mapping[str, Command] = {
     "submission": Command("evaluate", f"{_CLI}.submission", "predict the images of the FF++ benchmark"),
     "models": Command("models", f"{_CLI}.models", "list backbones with their size, input and weights"),
     "card": Command("models", f"{_CLI}.card", "show a detector's data, figures, failures and use"),
+    "convert-checkpoint": Command(
+        "models", f"{_CLI}.convert_checkpoint", "convert a FaceNet of TensorFlow or Keras"
+    ),
     "average": Command("models", f"{_CLI}.average", "average the weights of detectors"),
     "export": Command("models", f"{_CLI}.export", "export a detector as ONNX, OpenVINO or torch.export"),
     "completion": Command("shell", f"{_CLI}.completion", "print a script that completes commands in a shell"),

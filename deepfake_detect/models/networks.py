@@ -12,12 +12,19 @@ from deepfake_detect.models.spec import Pooling
 
 
 class FaceNet(nn.Sequential):
-    """InceptionResnetV1 of facenet-pytorch, then ReLU: images (N, 3, H, W) to features (N, 512)."""
+    """InceptionResnetV1 of facenet-pytorch, then ReLU: images (N, 3, H, W) to features (N, embedding_size).
 
-    def __init__(self) -> None:
+    Args:
+        embedding_size: 512, as in facenet-pytorch, or 128, as in older published files.
+    """
+
+    def __init__(self, embedding_size: int = 512) -> None:
         from facenet_pytorch import InceptionResnetV1
 
         network = InceptionResnetV1(pretrained=None)
+        if embedding_size != network.last_linear.out_features:
+            network.last_linear = nn.Linear(network.last_linear.in_features, embedding_size, bias=False)
+            network.last_bn = nn.BatchNorm1d(embedding_size, eps=network.last_bn.eps)
         # With a pass-through classifier the network returns its 512 features without scaling them to
         # length 1: the length helps to detect forgeries.
         network.logits = nn.Identity()

@@ -18,6 +18,7 @@ from deepfake_detect.models.metadata import CHECKSUM_KEY, read_bytes
 from deepfake_detect.models.spec import DETECTOR_FORMAT
 from deepfake_detect.models.tensor_file import read_tensors
 
+_MAX_EMBEDDING = 4096
 _ENCODER = "encoder."  # in front of the backbone's tensors in a detector's file
 
 
@@ -116,7 +117,7 @@ def _backbone_of(
         )
         hints = {"input_size": json.dumps([3, preprocessing["image_size"], preprocessing["image_size"]])}
         hints |= {f"input_{key}": json.dumps(preprocessing[key]) for key in ("mean", "std")}
-        hints |= {key: value for key, value in options.items() if key == "pad_type"}
+        hints |= {key: str(value) for key, value in options.items() if key in ("pad_type", "embedding_size")}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         cause = f"is a detector whose config is damaged ({error!r})"
         raise WeightsError(file, cause, "fetch it again") from error
@@ -155,7 +156,8 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return what a weights file's metadata say about its network's input, as ``create_model`` options.
 
     Understood keys: ``input_size`` (JSON [3, H, W]), ``input_mean``, ``input_std`` (JSON, [0, 1]
-    range) and ``pad_type`` (timm's option for convolutions padded as TensorFlow does).
+    range), ``pad_type`` (timm's option for convolutions padded as TensorFlow does) and
+    ``embedding_size`` (of FaceNet).
 
     Raises:
         WeightsError: One of them cannot be parsed.
@@ -167,9 +169,17 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
         for key in ("mean", "std"):
             if f"input_{key}" in metadata:
                 hints[key] = tuple(float(value) for value in json.loads(metadata[f"input_{key}"]))
+        if "embedding_size" in metadata:
+            hints["backbone_options"] = {"embedding_size": _embedding_size(metadata["embedding_size"])}
     except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         cause = f"their metadata cannot be read ({error})"
         raise WeightsError("weights", cause, "fetch them again") from error
     if "pad_type" in metadata:
         hints["backbone_options"] = {"pad_type": metadata["pad_type"]}
     return hints
+
+
+def _embedding_size(text: str) -> int:
+    if not 1 <= (size := int(text)) <= _MAX_EMBEDDING:
+        raise ValueError(f"embedding_size is {size}, not 1 to {_MAX_EMBEDDING}")
+    return size
