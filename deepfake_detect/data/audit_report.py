@@ -124,6 +124,41 @@ class DuplicatePair:
 
 
 @dataclass(frozen=True)
+class SamePeople:
+    """Two identities that look like one person.
+
+    Attributes:
+        first, second: The identities, ``dataset:name``.
+        similarity: Cosine of their mean faces, -1 to 1.
+        first_splits, second_splits: Splits of their reals.
+    """
+
+    first: str
+    second: str
+    similarity: float
+    first_splits: tuple[str, ...]
+    second_splits: tuple[str, ...]
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether the person is in two splits."""
+        return len({*self.first_splits, *self.second_splits} - {""}) > 1
+
+    def sentence(self) -> str:
+        """Return the pair as one line.
+
+        Example:
+            >>> SamePeople("FF:648", "FF:986", 0.795, ("train",), ("val",)).sentence()
+            'FF:648 (train) and FF:986 (val) look like one person (similarity 0.80)'
+        """
+        first, second = (", ".join(s) or "no split" for s in (self.first_splits, self.second_splits))
+        return (
+            f"{self.first} ({first}) and {self.second} ({second}) look like one person "
+            f"(similarity {self.similarity:.2f})"
+        )
+
+
+@dataclass(frozen=True)
 class CropFindings:
     """Results of comparing crops, in addition to the overlaps.
 
@@ -161,6 +196,7 @@ class AuditReport:
         sizes: Native sizes by split; empty if they are not known.
         crops: Results of comparing the crops; ``None`` if they were not compared.
         notes: Remarks on what was not compared, one line each.
+        same_people: Identities that look like one person, most similar first; ``None`` if not compared.
     """
 
     path: str
@@ -174,6 +210,7 @@ class AuditReport:
     sizes: tuple[SizeBalance, ...]
     crops: CropFindings | None
     notes: tuple[str, ...]
+    same_people: tuple[SamePeople, ...] | None = None
 
     @property
     def leaks(self) -> tuple[Overlap, ...]:

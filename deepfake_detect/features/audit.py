@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepfake_detect.data.audit import audit_rows
-from deepfake_detect.data.audit_report import AuditReport, DuplicatePair, LeakKind
+from deepfake_detect.data.audit_report import (
+    MAX_EXAMPLES,
+    AuditReport,
+    DuplicatePair,
+    LeakExample,
+    LeakKind,
+    Overlap,
+)
 from deepfake_detect.data.index import read_rows
-from deepfake_detect.data.options import DEFAULT_MIN_SIMILARITY, AuditOptions, SimilarAre
+from deepfake_detect.data.manifest import Manifest
+from deepfake_detect.data.options import (
+    DEFAULT_MIN_SIMILARITY,
+    MIN_PERSON_SIMILARITY,
+    AuditOptions,
+    SimilarAre,
+)
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import make_folder, write_json
@@ -41,6 +55,8 @@ def audit_manifest(
     features: str | os.PathLike[str] | None = AuditOptions.features,
     min_similarity: float | None = AuditOptions.min_similarity,
     similar_are: SimilarAre | None = AuditOptions.similar_are,
+    people: bool = AuditOptions.people,
+    weights: str = AuditOptions.weights,
     num_workers: int | None = AuditOptions.num_workers,
     json: str | os.PathLike[str] | None = None,
     sheet: str | os.PathLike[str] | None = None,
@@ -53,8 +69,12 @@ def audit_manifest(
         where: SQL condition on the rows; ``None`` takes all.
         crops: Whether to read and compare crops, not only names.
         features: Feature file of the crops: faces with similar features are compared too.
-        min_similarity: Cosine from which two faces are similar, above -1, to 1; 0.98 when ``None``.
+        min_similarity: Cosine from which two faces are similar, above -1, to 1; when ``None``, 0.98
+            for features and 0.75 for people.
         similar_are: What two faces with similar features are: the same image (when ``None``) or person.
+        people: Whether to find identities that look like one person, by the faces of their reals; a
+            person in two splits is a leak.
+        weights: Of the FaceNet for ``people``, see :func:`features.people.find_same_people`.
         num_workers: Threads that read crops; the number of cores when ``None``.
         json: JSON file to write with the report.
         sheet: PNG to write with duplicate crops side by side.
@@ -64,7 +84,9 @@ def audit_manifest(
         The report and the duplicate crops; ``audit.report.leaks`` is empty if nothing leaks.
 
     Raises:
-        OptionError: An option is not allowed, or an output is the audited file.
+        OptionError: An option is not allowed, an output is the audited file, or ``people`` is given for
+            an index of videos.
+        WeightsError: The ``weights`` cannot be read.
         ManifestError: The manifest cannot be read or has no rows, or nothing leaks but no crop could be
             read.
         OutputError: A file cannot be written.
@@ -75,7 +97,14 @@ def audit_manifest(
         []
     """
     options = AuditOptions(
-        where, crops, None if features is None else Path(features), min_similarity, similar_are, num_workers
+        where,
+        crops,
+        None if features is None else Path(features),
+        min_similarity,
+        similar_are,
+        people,
+        weights,
+        num_workers,
     )
     outputs = {name: Path(path) for name, path in (("json", json), ("sheet", sheet)) if path is not None}
     rows = read_rows(manifest)
@@ -89,6 +118,8 @@ def audit_manifest(
     if options.features is not None:
         report, similar = _with_similar_faces(report, rows, options)
         pairs += similar
+    if options.people:
+        report = _with_same_people(report, rows, options, show_progress=show_progress)
     lines = _write(outputs, report, pairs, rows.root)
     read = report.crops
     # An audit without crops must not pass as one without leaks.
@@ -118,6 +149,28 @@ def _with_similar_faces(
     )
     overlaps = (*report.overlaps, *found.overlaps)
     return replace(report, overlaps=overlaps, crops=crops, notes=(*report.notes, note)), found.pairs
+
+
+def _with_same_people(
+    report: AuditReport, rows: Rows, options: AuditOptions, *, show_progress: bool
+) -> AuditReport:
+    """Add the identities that look like one person; those of two splits count as leaks."""
+    from deepfake_detect.features.people import find_same_people
+
+    if not isinstance(rows, Manifest):
+        raise OptionError("people", f"{rows.path} is an index of videos", "pass a manifest of crops")
+    bound = MIN_PERSON_SIMILARITY if options.min_similarity is None else options.min_similarity
+    found = find_same_people(rows, weights=options.weights, min_similarity=bound, show_progress=show_progress)
+    leaks = defaultdict(list)
+    for pair in found:
+        if pair.is_leak:
+            first, second = sorted({*pair.first_splits, *pair.second_splits} - {""})[:2]
+            leaks[first, second].append(LeakExample(pair.sentence(), pair.first, pair.second))
+    overlaps = [
+        Overlap("identities", *splits, count=len(examples), examples=tuple(examples[:MAX_EXAMPLES]))
+        for splits, examples in leaks.items()
+    ]
+    return replace(report, same_people=found, overlaps=(*report.overlaps, *overlaps))
 
 
 def _check_outputs(outputs: dict[str, Path], audited: Path) -> None:

@@ -34,7 +34,7 @@ _BLOCKS = {
 _NUM_BLOCK8 = 5  # a sixth one stands alone, as "block8"
 
 _Layer = dict[str, np.ndarray]
-"""``kernel`` (O, I, H, W) or (O, I); also ``bias``, ``beta``, ``mean`` or ``variance`` (O,) if it has them."""
+"""``kernel`` (O, I, H, W) or (O, I); also ``bias``, ``beta``, ``mean`` or ``variance`` (O,)."""
 
 
 @dataclass(frozen=True)

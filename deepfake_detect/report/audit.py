@@ -42,6 +42,9 @@ def _remarks(report: AuditReport) -> list[str]:
     lines = [f"note: {note}" for note in report.notes]
     if report.num_rows_without_split:
         lines.append(f"note: {report.num_rows_without_split:,} rows have no split and are not compared")
+    lines += [f"same person: {pair.sentence()}" for pair in report.same_people or ()]
+    if report.same_people == ():
+        lines.append("note: no two identities look like one person")
     lines += [_size_warning(sizes) for sizes in report.sizes if sizes.separates_classes]
     if report.crops is None:
         return lines
