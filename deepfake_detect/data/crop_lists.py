@@ -7,16 +7,15 @@ from. A fake and its original have the same target identity, so they stay in one
 
 from __future__ import annotations
 
-import csv
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from deepfake_detect.data.layouts.lists import read_rows
 from deepfake_detect.data.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -25,12 +24,12 @@ from deepfake_detect.data.manifest import (
     write_manifest,
 )
 from deepfake_detect.data.options import CropImportOptions
+from deepfake_detect.data.shards import decode_image
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.records import FAKE, REAL, CropGeometry
 
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-_REQUIRED = ("name", "label", "split")
 
 
 def import_crops(
@@ -87,20 +86,15 @@ def _read_list(root: Path) -> list[dict[str, str]]:
     lists = sorted(root.glob("*.csv"))
     if len(lists) != 1:
         raise DatasetLayoutError(root, f"holds {len(lists)} CSV files", "it must hold one list of labels")
-    with open(lists[0], newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or [])]
-        if missing:
-            raise DatasetLayoutError(
-                lists[0], f"lacks the columns {', '.join(missing)}", f"it needs {', '.join(_REQUIRED)}"
-            )
-        entries = list(reader)
-    for line, entry in enumerate(entries, start=2):
+    rows = read_rows(lists[0], ("name", "label", "split"))
+    for line, entry in rows:
         if entry["label"] not in (str(REAL), str(FAKE)):
             raise DatasetLayoutError(
                 lists[0], f"line {line} has the label {entry['label']!r}", "write 1 for fake and 0 for real"
             )
-    return entries
+        if not entry["name"]:
+            raise DatasetLayoutError(lists[0], f"line {line} has no name", "name the crop's file")
+    return [entry for _, entry in rows]
 
 
 def _store(root: Path, out: Path, wanted: set[str], *, in_place: bool) -> dict[str, tuple[str, int]]:
@@ -109,7 +103,7 @@ def _store(root: Path, out: Path, wanted: set[str], *, in_place: bool) -> dict[s
     for source, data in _image_files(root):
         if source.stem not in wanted:
             continue
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = decode_image(data)
         if image is None:
             raise DatasetLayoutError(source, "is not a readable image", "download it again")
         path = source if in_place else out / "crops" / source.name
@@ -136,7 +130,7 @@ def _images_of_tar(path: Path) -> Iterator[tuple[Path, bytes]]:
                 file = archive.extractfile(member)
                 if file is not None and Path(member.name).suffix.lower() in _IMAGE_SUFFIXES:
                     yield path / member.name.removeprefix("./"), file.read()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError) as error:
         raise DatasetLayoutError(path, f"is not a readable tar ({error})", "download it again") from error
 
 

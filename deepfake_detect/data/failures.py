@@ -10,6 +10,7 @@ and ``NAME.missing.csv``.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA
 from deepfake_detect.data.rows import Rows, filter_table
 from deepfake_detect.errors import ManifestError
-from deepfake_detect.io.files import atomic_path
+from deepfake_detect.io.tables import decode_text, unescape_cell, write_csv
 from deepfake_detect.records import DatasetVideo
 
 NO_FACE = "no_face"
@@ -45,10 +46,8 @@ def missing_path(manifest_path: Path) -> Path:
 
 def write_failures(path: str | os.PathLike[str], failures: Iterable[Mapping[str, Any]]) -> None:
     """Write failures (mappings with the keys ``FAILURE_COLUMNS``) atomically."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=FAILURE_COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(failures)
+    rows = ([failure.get(name) for name in FAILURE_COLUMNS] for failure in failures)
+    write_csv(path, FAILURE_COLUMNS, rows)
 
 
 def write_missing(path: str | os.PathLike[str], videos: Collection[DatasetVideo]) -> None:
@@ -75,7 +74,7 @@ def read_failures(rows: Rows) -> list[dict[str, Any]]:
         Mappings with the keys ``FAILURE_COLUMNS``, each video once; empty if neither file exists.
 
     Raises:
-        ManifestError: A file lacks a column.
+        ManifestError: A file is damaged, or lacks a column.
     """
     failed = _read(failures_path(rows.path), _FIRST_COLUMNS)
     tried = {one["video_id"] for one in failed}
@@ -87,12 +86,15 @@ def read_failures(rows: Rows) -> list[dict[str, Any]]:
     further = [one for one in pq.read_schema(rows.path) if one.name not in MANIFEST_SCHEMA.names]
     own = [("reason", pa.string()), ("message", pa.string())]
     schema = pa.schema([*MANIFEST_SCHEMA, *own, *(one for one in further if one.name not in dict(own))])
-    columns = {
-        name: pa.array([one.get(name) for one in videos], pa.string()).cast(schema.field(name).type)
-        if name in FAILURE_COLUMNS
-        else pa.nulls(len(videos), schema.field(name).type)
-        for name in schema.names
-    }
+    columns = {name: pa.nulls(len(videos), schema.field(name).type) for name in schema.names}
+    for name in FAILURE_COLUMNS:
+        values = pa.array([one.get(name) for one in videos], pa.string())
+        try:
+            columns[name] = values.cast(schema.field(name).type)
+        except pa.ArrowInvalid as error:
+            raise ManifestError(
+                failures_path(rows.path), f"its {name} is damaged ({error})", "extract again"
+            ) from error
     kept = filter_table(pa.table(columns, schema=schema), rows.filters)
     failures: list[dict[str, Any]] = kept.select(list(FAILURE_COLUMNS)).to_pylist()
     return failures
@@ -108,9 +110,17 @@ def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the rows of a list with the required columns; empty text is ``None``."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        lacking = [name for name in columns if name not in (reader.fieldnames or [])]
-        if lacking:
-            raise ManifestError(path, f"lacks the columns {', '.join(lacking)}", "extract again")
-        return [{key: value or None for key, value in row.items()} for row in reader]
+    try:
+        reader = csv.reader(io.StringIO(decode_text(path.read_bytes()), newline=""))
+        lines = [cells for cells in reader if cells]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(path, f"cannot be read ({error})", "extract again") from error
+    header = lines[0] if lines else []
+    if lacking := [name for name in columns if name not in header]:
+        raise ManifestError(path, f"lacks the columns {', '.join(lacking)}", "extract again")
+    if any(len(cells) != len(header) for cells in lines):
+        raise ManifestError(path, f"has rows that do not have {len(header)} cells", "extract again")
+    return [
+        {name: unescape_cell(cell) or None for name, cell in zip(header, cells, strict=True)}
+        for cells in lines[1:]
+    ]

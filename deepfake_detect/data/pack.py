@@ -10,7 +10,6 @@ Millions of small files are slow to copy and to read from a network disk; a few 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,9 +31,16 @@ from deepfake_detect.data.manifest import (
     read_manifest,
 )
 from deepfake_detect.data.options import PackOptions
-from deepfake_detect.data.shards import read_stored_bytes, sample_members, shard_members, write_shard
+from deepfake_detect.data.shards import (
+    decode_image,
+    read_stored_bytes,
+    sample_members,
+    shard_members,
+    write_shard,
+)
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, read_json, write_json
+from deepfake_detect.io.tables import write_csv
 from deepfake_detect.progress import progress_bar
 
 _NO_SHARD = -1
@@ -44,17 +49,11 @@ _COLUMNS = ("path", "label", "video_id", "frame_index")
 
 @dataclass(frozen=True)
 class PackReport:
-    """Result of :func:`pack_manifest`.
-
-    Attributes:
-        manifest: The new manifest.
-        num_shards: Number of tars.
-        unreadable: Paths of the crops that are left out, relative to the old manifest.
-    """
+    """Result of :func:`pack_manifest`."""
 
     manifest: Manifest
     num_shards: int
-    unreadable: tuple[str, ...]
+    unreadable: tuple[str, ...]  # paths of crops that are left out, relative to the old manifest
 
 
 def pack_manifest(
@@ -103,17 +102,13 @@ def pack_manifest(
             raise ManifestError(rows.path, "none of its crops can be read", "extract its videos again")
         unreadable = tuple(crops["path"].filter(pa.array(shard_of == _NO_SHARD)).to_pylist())
         _write_manifest(rows, folder, shard_of)
-        _write_unreadable(folder / "unreadable.csv", unreadable)
+        write_csv(folder / "unreadable.csv", ["path"], ([name] for name in unreadable))
         write_failures(failures_path(folder / MANIFEST_NAME), read_failures(rows))
     return PackReport(read_manifest(folder), int(shard_of.max()) + 1, unreadable)
 
 
 def _prepare_folder(out: Path, manifest: Manifest, shard_mb: float) -> None:
-    """Record what is packed.
-
-    Raises:
-        OptionError: The folder holds other shards.
-    """
+    """Record what is packed; raise if the folder holds other shards."""
     digest = hashlib.sha256()
     for chunk in manifest.chunks():
         for row in zip(*(chunk[name].to_pylist() for name in _COLUMNS), strict=True):
@@ -137,7 +132,7 @@ def _write_shards(
     for number in count():
         path = out / shard_name(number)
         if path.exists():
-            rows = [_row_of(name) for name in shard_members(path) if name.endswith(".json")]
+            rows = [int(Path(name).stem) for name in shard_members(path) if name.endswith(".json")]
         else:
             rows = []
             write_shard(path, _members(manifest, crops, row, int(shard_mb * 2**20), rows))
@@ -150,17 +145,8 @@ def _write_shards(
 
 
 def shard_name(number: int) -> str:
-    """Return the file name of a shard.
-
-    Example:
-        >>> shard_name(7)
-        'crops-000007.tar'
-    """
+    """Return the file name of a shard, such as ``crops-000007.tar``."""
     return f"crops-{number:06d}.tar"
-
-
-def _row_of(member: str) -> int:
-    return int(member.removesuffix(".json"))
 
 
 def _members(
@@ -187,8 +173,7 @@ def _read_image(path: Path) -> bytes | None:
         data = read_stored_bytes(path)
     except ManifestError:
         return None  # listed in the report
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    return None if image is None else data
+    return None if decode_image(data) is None else data
 
 
 def _write_manifest(manifest: Manifest, out: Path, shard_of: np.ndarray) -> None:
@@ -207,10 +192,3 @@ def _write_manifest(manifest: Manifest, out: Path, shard_of: np.ndarray) -> None
             kept = moved.filter(pa.array(shards != _NO_SHARD))
             writer.write_table(kept.select(schema.names).cast(schema))
             start += len(chunk)
-
-
-def _write_unreadable(path: Path, unreadable: tuple[str, ...]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path"])
-        writer.writerows([name] for name in unreadable)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
 from deepfake_detect.evaluation.predict import manifest_logits
 from deepfake_detect.evaluation.sources import DetectorInput, ManifestInput, open_detector, open_manifest
-from deepfake_detect.io.files import atomic_path
+from deepfake_detect.io.tables import write_csv
 
 
 def save_predictions(
@@ -45,10 +44,8 @@ def save_predictions(
     probabilities = scorer.probabilities(logits)
     columns = part.columns(["path", "label"]).take(read)
     labels = columns["label"].to_numpy().astype(np.int64)
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "fake_probability", "class", "label"])
-        for name, probability, label in zip(columns["path"].to_pylist(), probabilities, labels, strict=True):
-            called = "fake" if probability >= scorer.config.threshold else "real"
-            writer.writerow([name, f"{probability:.6f}", called, int(label)])
+    called = np.where(probabilities >= scorer.config.threshold, "fake", "real").tolist()
+    texts = [f"{probability:.6f}" for probability in probabilities]
+    rows_out = zip(columns["path"].to_pylist(), texts, called, labels.tolist(), strict=True)
+    write_csv(path, ["file", "fake_probability", "class", "label"], rows_out)
     return labels, probabilities

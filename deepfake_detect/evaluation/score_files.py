@@ -15,6 +15,7 @@ identity is ``dataset/method/compression/video_id``, without the parts that are 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.io.plain import from_plain
+from deepfake_detect.io.tables import decode_text, text_encoding, unescape_cell
 
 SCORES_NAME = "scores.parquet"
 _TEXT = ("video_id", "dataset", "method")
@@ -191,7 +193,7 @@ def _read_rows(file: Path) -> pa.Table:
     try:
         # From a stream: of a path, pyarrow makes folder names such as a=b a column.
         with open(file, "rb") as stream:
-            rows = pq.read_table(stream) if is_parquet else _read_csv(stream)
+            rows = pq.read_table(stream) if is_parquet else _read_csv(_as_utf8(stream))
         _ = rows.column_names  # raises if the header is not text
         return rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -203,7 +205,15 @@ def _read_rows(file: Path) -> pa.Table:
         ) from error
 
 
-def _read_csv(stream: Any) -> pa.Table:
+def _as_utf8(stream: IO[bytes]) -> IO[bytes]:
+    """Return a stream of text as UTF-8, which pyarrow reads; spreadsheets also write UTF-16."""
+    encoding = text_encoding(stream.read(4))
+    stream.seek(0)
+    is_utf8 = encoding in ("utf-8", "utf-8-sig")
+    return stream if is_utf8 else io.BytesIO(decode_text(stream.read()).encode())
+
+
+def _read_csv(stream: IO[bytes]) -> pa.Table:
     options = pyarrow.csv.ConvertOptions(
         # Names such as 003 are text, although they look like numbers.
         column_types={
@@ -218,8 +228,9 @@ def _read_csv(stream: Any) -> pa.Table:
 
 def _explain_csv_error(file: Path, message: str) -> None:
     """Raise a clearer error for the two common faults: other separators, and text among numbers."""
-    with open(file, newline="", encoding="utf-8-sig", errors="replace") as stream:
-        header = next(csv.reader(stream), [])
+    with open(file, "rb") as stream:
+        lines = decode_text(stream.read(2**16), errors="replace").splitlines()
+    header = next(csv.reader(lines), [])
     _check_separators(file, header)
     found = re.search(r"column #(\d+): .*invalid value '(.*?)'", message)
     if found is None:
@@ -280,7 +291,7 @@ def _check_separators(file: Path, names: list[str]) -> None:
 def _as_text(values: np.ndarray) -> np.ndarray:
     """Return text, ``None`` for empty text; numbers without trailing zeros."""
     if values.dtype == object:
-        return np.array([value or None for value in values], dtype=object)
+        return np.array([unescape_cell(value) if value else None for value in values], dtype=object)
     return np.array([None if value != value else f"{value:.15g}" for value in values.tolist()], object)
 
 

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
+from deepfake_detect.io.tables import escape_cell, unescape_cell
 from deepfake_detect.records import ClipResult, modified_time
 from deepfake_detect.scoring.clip_scorer import BatchItem
 from deepfake_detect.scoring.options import ScoringOptions
@@ -231,7 +232,7 @@ class _CsvStore:
             return []
         try:
             content = self.path.read_bytes()
-            text = content.decode("utf-8", "strict" if content.endswith(b"\n") else "replace")
+            text = content.decode("utf-8-sig", "strict" if content.endswith(b"\n") else "replace")
             header, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=text.endswith("\n")))
             if header != SCHEMA.names:
                 raise ValueError("its columns differ")
@@ -304,14 +305,14 @@ def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
 def _line(row: Iterable[Any]) -> bytes:
     text = io.StringIO(newline="")
     # The writer quotes only the characters of its own line end, and a name may hold either of both.
-    csv.writer(text, lineterminator="\r\n").writerow(row)
+    csv.writer(text, lineterminator="\r\n").writerow(map(escape_cell, row))
     return text.getvalue().removesuffix("\r\n").encode("utf-8") + b"\n"
 
 
 def _parsed(line: list[str]) -> Row:
     if len(line) != len(SCHEMA):
         raise ValueError(f"a row has {len(line)} values")
-    kinds = {pa.string(): str, pa.int64(): int, pa.float64(): float}
+    kinds = {pa.string(): unescape_cell, pa.int64(): int, pa.float64(): float}
     return {
         field.name: None if value == "" else kinds[field.type](value)
         for field, value in zip(SCHEMA, line, strict=True)

@@ -172,6 +172,15 @@ def test_probabilities_rounded_past_one_are_clipped_with_a_warning(kind: str, tm
     assert file.table.fake_probability.tolist() == [0.5, 1.0, 0.0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_scores_that_a_spreadsheet_saved_are_read(tmp_path: Path, encoding: str) -> None:
+    path = csv(tmp_path, "ä,FF,real,0,0,0.25", "'=b,FF,'-m,1,0,0.75")
+    path.write_bytes(path.read_text("utf-8").encode(encoding))
+    table = read_scores(path).table
+    assert table.fake_probability.tolist() == [0.25, 0.75]
+    assert table.video_id.tolist() == ["FF/real/ä", "FF/-m/=b"]
+
+
 def test_refuses_files_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="absent.csv: there is no such file of scores"):
         read_scores(tmp_path / "absent.csv")

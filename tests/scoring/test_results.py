@@ -52,7 +52,7 @@ def failed(source: ClipSource) -> tuple[ClipSource, BatchItem]:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".csv":
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             return list(csv.DictReader(file))
     return pq.read_table(path).to_pylist()
 
@@ -212,6 +212,20 @@ def test_values_of_another_kind_are_no_table(tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text(spoiled)
         with pytest.raises(OutputError, match="is not a table of results"):
             ResultsTable(tmp_path / "r.csv", SETTINGS)
+
+
+def test_no_cell_is_run_by_a_spreadsheet(tmp_path: Path) -> None:
+    source, item = scored(clip(tmp_path, "a.mp4"))
+    signer = "=HYPERLINK(evil)"  # a file's own words
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        results.add(source, replace(item, credentials=signer))
+    assert [row["content_credentials"] for row in rows(tmp_path / "r.csv")] == [f"'{signer}"]
+    saved = b"\xef\xbb\xbf" + (tmp_path / "r.csv").read_bytes()  # as a spreadsheet saves it
+    (tmp_path / "r.csv").write_bytes(saved)
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        assert not results.needs(source, retry_failed=False, files=[])
+        results.add(*failed(clip(tmp_path, "b.mp4")))
+    assert [row["content_credentials"] for row in rows(tmp_path / "r.csv")][:1] == [f"'{signer}"]
 
 
 def test_an_empty_file_becomes_a_table(tmp_path: Path) -> None:

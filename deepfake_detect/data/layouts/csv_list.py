@@ -37,11 +37,13 @@ from deepfake_detect.data.layouts.base import (
 )
 from deepfake_detect.data.layouts.lists import LABEL_NUMBERS, LABEL_WORDS, read_cells, read_label
 from deepfake_detect.errors import DatasetLayoutError, OptionError
+from deepfake_detect.io.tables import decode_text
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 _PATH_NAMES = ("path", "file_path", "filepath", "filename", "file", "video", "video_path")
 _LABEL_NAMES = ("label", "class", "target", "is_fake")
 _DELIMITERS = ",;\t"
+_HEADER_BYTES = 2**16
 # Columns that make the id of a video, which is also a path below a folder of results.
 _ID_NAMES = ("dataset", "method", "compression", "video_id")
 _METHODS = {REAL: "real", FAKE: "fake"}
@@ -49,19 +51,12 @@ _METHODS = {REAL: "real", FAKE: "fake"}
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of the CSV.
+    """One line of the CSV."""
 
-    Attributes:
-        number: Line number in the file, from 1.
-        name: Path as the CSV has it, normalized.
-        label: ``FAKE`` or ``REAL``.
-        cells: Column in lower case -> cell; empty text for an empty cell.
-    """
-
-    number: int
-    name: str
+    number: int  # in the file, from 1
+    name: str  # path as the CSV has it, normalized
     label: int
-    cells: Mapping[str, str]
+    cells: Mapping[str, str]  # by column in lower case; empty text for an empty cell
 
     @property
     def split(self) -> str | None:
@@ -82,8 +77,8 @@ def _fitting_csvs(root: Path) -> list[Path]:
 
 def _columns(path: Path) -> tuple[str, str, str] | None:
     """Return (path column, label column, delimiter) of a CSV, or ``None`` when it lacks a column."""
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
+    with open(path, "rb") as file:
+        header = (decode_text(file.read(_HEADER_BYTES), errors="replace").splitlines() or [""])[0]
     for delimiter in _DELIMITERS:
         names = [name.strip(' "\n').lower() for name in header.split(delimiter)]
         path_column = next((name for name in _PATH_NAMES if name in names), None)
@@ -94,7 +89,12 @@ def _columns(path: Path) -> tuple[str, str, str] | None:
 
 
 def _list(root: Path, selection: Selection) -> VideoListing:
-    path = _find_csv(root)
+    fitting = [root] if root.is_file() else _fitting_csvs(root)
+    if len(fitting) != 1:
+        raise DatasetLayoutError(
+            root, f"holds {len(fitting)} CSV files with a path and a label column", "pass the one to read"
+        )
+    path = fitting[0]
     lines = _read_lines(path, selection.fake_label)
     unique = _unique(path, lines)
     rows = _videos(path, unique)
@@ -111,17 +111,6 @@ def _list(root: Path, selection: Selection) -> VideoListing:
         num_expected=Counter(group_name(video) for video in rows),
         notes=(f"lines left out because they repeat a path: {num_repeated:,}",) if num_repeated else (),
     )
-
-
-def _find_csv(root: Path) -> Path:
-    if root.is_file():
-        return root
-    fitting = _fitting_csvs(root)
-    if len(fitting) != 1:
-        raise DatasetLayoutError(
-            root, f"holds {len(fitting)} CSV files with a path and a label column", "pass the one to read"
-        )
-    return fitting[0]
 
 
 def _read_lines(path: Path, fake_label: str | None) -> list[_Line]:
@@ -148,20 +137,18 @@ def _known_labels(path: Path, values: set[str], fake_label: str | None) -> dict[
     fake = fake_label.strip().lower()
     if fake not in values:
         raise OptionError(
-            "fake_label", f"no line of {path} has the label {fake_label!r}", f"labels are: {_join(values)}"
+            "fake_label",
+            f"no line of {path} has the label {fake_label!r}",
+            f"labels are: {', '.join(sorted(values))}",
         )
     others = values - {fake}
     if len(others) > 1:
         raise OptionError(
             "fake_label",
-            f"{path} has more than one label besides {fake_label!r}: {_join(others)}",
+            f"{path} has more than one label besides {fake_label!r}: {', '.join(sorted(others))}",
             "keep one that means real",
         )
     return {fake: FAKE, **dict.fromkeys(others, REAL)}
-
-
-def _join(values: set[str]) -> str:
-    return ", ".join(sorted(values))
 
 
 def _parse_line(
@@ -169,18 +156,9 @@ def _parse_line(
 ) -> _Line:
     if not name:
         raise DatasetLayoutError(path, f"line {number} has no path", "write one, or remove the line")
-    line = _Line(
-        number,
-        posixpath.normpath(name.replace("\\", "/")),
-        read_label(
-            label,
-            known,
-            source=path,
-            position=f"line {number}",
-            remedy="write fake or real, 1 or 0, or name the label that means fake by `fake_label`",
-        ),
-        cells,
-    )
+    remedy = "write fake or real, 1 or 0, or name the label that means fake by `fake_label`"
+    meaning = read_label(label, known, source=path, position=f"line {number}", remedy=remedy)
+    line = _Line(number, posixpath.normpath(name.replace("\\", "/")), meaning, cells)
     for column in _ID_NAMES:
         if cells.get(column) and not is_plain_path(cells[column]):
             raise DatasetLayoutError(

@@ -36,10 +36,10 @@ from deepfake_detect.data.layouts.base import (
     VideoListing,
     check_folder_names,
     list_files,
-    make_video_id,
     nearly_named,
+    new_video,
 )
-from deepfake_detect.data.layouts.lists import read_json_list, read_text
+from deepfake_detect.data.layouts.lists import read_json_list, read_rows
 from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
@@ -64,36 +64,20 @@ _DFD_NAMES = {"actors": re.compile(r"\d+__.+"), DFD: re.compile(r"\d+_\d+__.+__\
 
 @dataclass(frozen=True)
 class FfppCopy:
-    """The folders of a copy, and what is known about their content.
-
-    Attributes:
-        root: Folder of the copy.
-        folders: (method or pristine source, compression) -> folder of its videos, whether or not it
-            exists.
-        sizes: Number of videos of the sources of DeepFakeDetection.
-        listed: Names of DeepFakeDetection videos in a list of the copy.
-        masks: Method -> folder of its masks.
-        ignored: Folders that are not part of the dataset.
-        notes: Remarks on what the copy lacks, one line each.
-    """
+    """The folders of a copy, and what is known about their content."""
 
     root: Path
-    folders: Mapping[tuple[str, str], Path]
-    sizes: Mapping[str, int]
-    listed: frozenset[str] = frozenset()
-    masks: Mapping[str, Path] = field(default_factory=dict)
+    folders: Mapping[tuple[str, str], Path]  # by method or pristine source, and compression
+    sizes: Mapping[str, int]  # number of videos of the sources of DeepFakeDetection
+    listed: frozenset[str] = frozenset()  # names of DeepFakeDetection videos in a list of the copy
+    masks: Mapping[str, Path] = field(default_factory=dict)  # folder by method
     ignored: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @cache
 def official_split_pairs() -> tuple[tuple[str, str, str], ...]:
-    """Return the official split: (split, identity, identity), 360 + 70 + 70 pairs.
-
-    Example:
-        >>> len(official_split_pairs())
-        500
-    """
+    """Return the official split: (split, identity, identity), 360 + 70 + 70 pairs."""
     text = resources.files("deepfake_detect.data").joinpath("ffpp_split_pairs.csv").read_text("utf-8")
     rows = csv.reader(line for line in text.splitlines() if not line.startswith("#"))
     return tuple((split, first, second) for split, first, second in rows)
@@ -101,12 +85,7 @@ def official_split_pairs() -> tuple[tuple[str, str, str], ...]:
 
 @cache
 def official_split_of_identity() -> Mapping[str, str]:
-    """Return the official split of each of the 1,000 identities.
-
-    Example:
-        >>> official_split_of_identity()["071"]
-        'train'
-    """
+    """Return the official split of each of the 1,000 identities."""
     return {name: split for split, *pair in official_split_pairs() for name in pair}
 
 
@@ -122,11 +101,7 @@ def _list(root: Path, selection: Selection) -> VideoListing:
 
 
 def official_copy(root: Path) -> FfppCopy:
-    """Describe a tree of the owners' script.
-
-    Raises:
-        DatasetLayoutError: The tree has another layout, or a folder is misspelled.
-    """
+    """Describe a tree of the owners' script."""
     check_folder_names(root, TOP_FOLDERS, dataset=DATASET)
     if not any((root / top).is_dir() for top in TOP_FOLDERS):
         raise DatasetLayoutError(
@@ -168,28 +143,20 @@ def _read_mirror_list(path: Path) -> frozenset[str]:
     """Check the mirror's labels against its folders; return the names of DeepFakeDetection."""
     if not path.is_file():
         return frozenset()
-    remedy = "download the mirror's csv folder again"
-    reader = csv.DictReader(read_text(path).splitlines())
-    if not {"File Path", "Label"} <= set(reader.fieldnames or ()):
-        raise DatasetLayoutError(path, "has no columns File Path and Label", remedy)
     names = set()
-    for row in reader:
-        folder, _, name = str(row["File Path"]).partition("/")
+    for _, row in read_rows(path, ("File Path", "Label")):
+        folder, _, name = row["File Path"].partition("/")
         word = "REAL" if folder == "original" else "FAKE"
         if row["Label"] != word:
-            cause = f"labels {row['File Path']} {row['Label']}, but its folder means {word}"
-            raise DatasetLayoutError(path, cause, remedy)
+            cause = f"labels {row['File Path']} {row['Label'] or None}, but its folder means {word}"
+            raise DatasetLayoutError(path, cause, "download the mirror's csv folder again")
         if folder == DFD:
             names.add(Path(name).stem)
     return frozenset(names)
 
 
 def list_copy(copy: FfppCopy, selection: Selection) -> VideoListing:
-    """List the videos that a copy holds and lacks of the selected methods and levels.
-
-    Raises:
-        DatasetLayoutError: A selected level is absent, or split files are damaged.
-    """
+    """List the videos that a copy holds and lacks of the selected methods and levels."""
     found = {source: list_files(folder, {".mp4"}) for source, folder in copy.folders.items()}
     sources = _wanted_sources(found, selection.methods)
     levels = _levels_to_read(copy, found, sources, selection.compressions)
@@ -271,26 +238,22 @@ def _make_video(
     split_of: Mapping[str, str],
     masks: Mapping[tuple[str, str], Path],
 ) -> DatasetVideo:
-    """Return the video of a file.
-
-    Names are ``NNN``, ``<target>_<source>``, ``<actor>__<scene>`` or
-    ``<target>_<source>__<scene>__<key>``.
-    """
+    # NNN, <target>_<source>, <actor>__<scene> or <target>_<source>__<scene>__<key>
     name = path.stem
     target, _, origin = name.partition("__")[0].partition("_")
     # Actors are not the people of the numbered videos, and no list gives them a split.
     prefix = "actor" if source in NUM_DFD else ""
     splits = {split_of.get(identity) for identity in (target, origin or target)}
-    return DatasetVideo(
-        dataset=DATASET,
-        video_id=make_video_id(DATASET, source, level, name),
-        method=source,
+    return new_video(
+        DATASET,
+        source,
+        name,
+        path,
         label=FAKE if source in FORGERY_METHODS else REAL,
         split=None if prefix or len(splits) > 1 else splits.pop(),
         compression=level,
         target_id=prefix + target,
         source_id=prefix + origin if origin else None,
-        path=path,
         mask_path=masks.get((source, name)),
     )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.io.tables import decode_text
 from deepfake_detect.records import FAKE, REAL
 
 # Fake is 1, as everywhere; lists of another polarity have their own table.
@@ -21,27 +23,21 @@ LABEL_NUMBERS = {"0": REAL, "1": FAKE}
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a UTF-8 text file, without its byte-order mark if it has one.
-
-    Raises:
-        DatasetLayoutError: The file is absent, or not text.
-    """
+    """Return the content of a text file in UTF-8 or UTF-16."""
     if not path.is_file():
         raise DatasetLayoutError(path, "does not exist", "download it again: it comes with the dataset")
     try:
-        return path.read_text("utf-8-sig")
+        return decode_text(path.read_bytes())
     except UnicodeDecodeError as error:
         raise DatasetLayoutError(
             path, f"is not UTF-8 text (byte {error.start})", "download it again, or save it as UTF-8"
         ) from error
+    except OSError as error:
+        raise DatasetLayoutError(path, f"cannot be read ({error.strerror})", "make it readable") from error
 
 
 def read_cells(path: Path, *, delimiter: str = ",") -> list[tuple[int, list[str]]]:
-    """Return (number from 1, cells without surrounding spaces) of each line of a CSV that is not blank.
-
-    Raises:
-        DatasetLayoutError: The file is absent, or not a CSV.
-    """
+    """Return (number from 1, cells without surrounding spaces) of each line of a CSV that is not blank."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
@@ -52,26 +48,34 @@ def read_cells(path: Path, *, delimiter: str = ",") -> list[tuple[int, list[str]
     return [(number, cells) for number, cells in lines if any(cells)]
 
 
-def read_json_list(path: Path) -> Any:  # noqa: ANN401 - whatever the JSON holds; callers check it
-    """Return the content of a JSON file.
+def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return (line number, cells by column) of a CSV whose first line names its columns.
 
-    Raises:
-        DatasetLayoutError: The file is absent or damaged.
+    A cell that a line lacks is empty text. Without one of ``columns``, the file is an error.
     """
+    (_, header), *lines = read_cells(path) or [(1, [])]
+    if lacking := [name for name in columns if name not in header]:
+        raise DatasetLayoutError(
+            path, f"lacks the columns {', '.join(lacking)}", f"it needs {', '.join(columns)}"
+        )
+    return [
+        (number, dict(zip_longest(header, cells[: len(header)], fillvalue=""))) for number, cells in lines
+    ]
+
+
+def read_json_list(path: Path) -> Any:  # noqa: ANN401 - whatever the JSON holds; callers check it
+    """Return the content of a JSON file."""
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DatasetLayoutError(
-            path, f"is damaged (line {error.lineno}: {error.msg})", "download it again"
-        ) from error
+    except (ValueError, RecursionError) as error:
+        cause = f"is damaged ({error})"
+        if isinstance(error, json.JSONDecodeError):
+            cause = f"is damaged (line {error.lineno}: {error.msg})"
+        raise DatasetLayoutError(path, cause, "download it again") from error
 
 
 def read_video_table(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the content of a JSON file with one object for each video, by its name or path.
-
-    Raises:
-        DatasetLayoutError: The file is absent, damaged, or holds something else.
-    """
+    """Return the content of a JSON file with one object for each video, by its name or path."""
     table = read_json_list(path)
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise DatasetLayoutError(path, "does not hold one object for each video", "download it again")
@@ -81,21 +85,13 @@ def read_video_table(path: Path) -> dict[str, dict[str, Any]]:
 def read_label(
     value: object, known: Mapping[str, int], *, source: Path, position: str, remedy: str | None = None
 ) -> int:
-    """Return the label that a list's value means.
+    """Return the label that a list's value means; its case and surrounding spaces are ignored.
 
     Args:
-        value: Value in the list; case and surrounding spaces are ignored.
+        value: Value in the list.
         known: Label as written, in lower case -> ``FAKE`` or ``REAL``.
-        source: The list, for the message.
-        position: Line or entry of the list, for the message, such as ``"line 3"``.
+        source, position: The list, and the line or entry of it, for the message.
         remedy: What to do about an unknown label; lists the known ones when ``None``.
-
-    Raises:
-        DatasetLayoutError: The label is not known.
-
-    Example:
-        >>> read_label("FAKE", LABEL_WORDS, source=Path("metadata.json"), position="a.mp4")
-        1
     """
     label = known.get(str(value).strip().lower())
     if label is None:

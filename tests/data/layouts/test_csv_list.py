@@ -47,6 +47,15 @@ def test_without_more_columns_names_come_from_the_folder(tmp_path: Path) -> None
     assert {video.split for video in read(path).videos} == {None}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_lists_that_spreadsheets_save_are_read(tmp_path: Path, encoding: str) -> None:
+    text = "path\tlabel\tmethod\nä.mp4\t1\tÜ\nb.mp4\t0\t\n"
+    path = write(tmp_path, "", videos=["ä", "b"])
+    path.write_bytes(text.encode(encoding))
+    assert labels(read(path)) == {"ä.mp4": FAKE, "b.mp4": REAL}
+    assert {video.method for video in read(path.parent).videos} == {"Ü", "real"}
+
+
 def test_quoted_cells(tmp_path: Path) -> None:
     path = write(tmp_path, '"path","label"\n"a.mp4","1"\n"b, c.mp4",0\n', videos=["a", "b, c"])
     assert labels(read(path)) == {"a.mp4": FAKE, "b, c.mp4": REAL}

@@ -216,7 +216,9 @@ def test_a_list_that_contradicts_the_folders_is_an_error(tmp_path: Path, file: s
     with pytest.raises(DatasetLayoutError, match="labels None, but its folder means FAKE"):
         read(tmp_path)
     path.write_text("name,label\n")
-    with pytest.raises(DatasetLayoutError, match="has no columns File Path and Label"):
+    with pytest.raises(
+        DatasetLayoutError, match="lacks the columns File Path, Label; it needs File Path, Label"
+    ):
         read(tmp_path)
 
 
