@@ -16,6 +16,9 @@ import importlib.util
 import io
 import logging
 import os
+import queue
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +42,11 @@ _TIMEOUT_SECONDS = 30
 _FILES_AT_ONCE = 256
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOTHING_LEFT = 416
+MAX_BYTES = 2**33  # of files whose size nothing else bounds
+# A download that gets less than this many bytes in so many seconds is given up.
+MIN_BYTES, SLOW_SECONDS = 500_000, 60.0
+OnBytes = Callable[[int, int | None], None]
+"""Called with the bytes present and, where known, the total."""
 
 
 def is_url(text: str | os.PathLike[str]) -> bool:
@@ -62,7 +70,7 @@ def fetch_file(
     *,
     folder: Path | None = None,
     sha256: str | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int = MAX_BYTES,
     show_progress: bool = True,
 ) -> Path:
     """Download a file once; later calls return the cached copy without network access.
@@ -94,13 +102,11 @@ def fetch_file(
             if not target.is_file():
                 _log.info("downloading %s to %s", url, target)
                 task = progress.add_task(name, total=None, note="bytes")
-                _download_checked(
-                    url,
-                    target,
-                    sha256,
-                    max_bytes,
-                    lambda done, total: progress.update(task, completed=done, total=total),
-                )
+
+                def on_bytes(done: int, total: int | None) -> None:
+                    progress.update(task, completed=done, total=total)
+
+                download(url, target, sha256=sha256, max_bytes=max_bytes, on_bytes=on_bytes)
                 return target
     _check_sha256(target, sha256)
     _log.debug("%s is in the cache: %s", url, target)
@@ -111,35 +117,37 @@ def download(
     url: str,
     target: Path,
     *,
-    max_bytes: int | None = None,
-    on_bytes: Callable[[int, int | None], None] | None = None,
+    sha256: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    on_bytes: OnBytes = lambda done, total: None,
 ) -> None:
     """Download a file to a path, resuming from ``NAME.part`` next to it if that exists.
 
-    Args:
-        url: Any URL.
-        target: Path of the finished file.
-        max_bytes: Largest size allowed.
-        on_bytes: Called with the bytes present and, where known, the total.
+    ``on_bytes`` is called with the bytes present and, where known, the total.
 
     Raises:
-        FetchError: The file cannot be downloaded or is too large.
+        FetchError: The file cannot be downloaded, is too large, comes too slowly, or has another hash.
         OptionError: The URL's protocol needs a package that is not installed.
     """
-    _download_checked(url, target, None, max_bytes, on_bytes)
-
-
-def _download_checked(
-    url: str,
-    target: Path,
-    sha256: str | None,
-    max_bytes: int | None,
-    on_bytes: Callable[[int, int | None], None] | None,
-) -> None:
     make_folder(target.parent)
     part = target.with_name(target.name + ".part")
+
+    def append_missing(report: OnBytes) -> None:
+        done = part.stat().st_size if part.exists() else 0
+        with _opened_at(url, done) as (stream, start, total):
+            _check_size(url, total, max_bytes)
+            with open(part, "ab" if start else "wb") as file:
+                size = start
+                # A whole block of a slow connection may take hours: what is there is read.
+                while block := getattr(stream, "read1", stream.read)(_BLOCK_BYTES):
+                    size += len(block)
+                    report(size, total)
+                    file.write(block)
+            if total is not None and size < total:
+                raise OSError(f"the connection closed after {size} of {total} bytes")
+
     with _remote_errors(FetchError, url, "cannot be fetched", "check that it exists, or try again to resume"):
-        _append_missing(url, part, max_bytes, on_bytes)
+        watch_download(url, append_missing, max_bytes=max_bytes, on_bytes=on_bytes)
     try:
         _check_sha256(part, sha256)
     except FetchError:
@@ -148,21 +156,59 @@ def _download_checked(
     os.replace(part, target)
 
 
-def _append_missing(
-    url: str, part: Path, max_bytes: int | None, on_bytes: Callable[[int, int | None], None] | None
+def watch_download(
+    url: str, work: Callable[[OnBytes], None], *, max_bytes: int, on_bytes: OnBytes = lambda done, total: None
 ) -> None:
-    """Append the missing rest of a file to its part."""
-    done = part.stat().st_size if part.exists() else 0
-    with _opened_at(url, done) as (stream, start, total):
-        _check_size(url, total, max_bytes)
-        with open(part, "ab" if start else "wb") as file:
-            while block := stream.read(_BLOCK_BYTES):
-                file.write(block)
-                _check_size(url, file.tell(), max_bytes)
-                if on_bytes:
-                    on_bytes(file.tell(), total)
-            if total is not None and file.tell() < total:
-                raise OSError(f"the connection closed after {file.tell()} of {total} bytes")
+    """Run a download in a thread, and give it up when it is too large or too slow.
+
+    A connection that sends a byte now and then never ends by a timeout. The thread then ends at its next
+    report, or with this process.
+
+    Args:
+        url: What is downloaded, for errors.
+        work: Called with a function that it must call with the bytes present and the total, if known,
+            before it writes them.
+        max_bytes: Largest size allowed.
+        on_bytes: Called in this thread with the same numbers.
+
+    Raises:
+        FetchError: It is too large, or too slow.
+        Exception: Whatever ``work`` raised.
+    """
+    messages: queue.SimpleQueue[tuple[int, int | None] | BaseException | None] = queue.SimpleQueue()
+    is_given_up = threading.Event()
+
+    def report(done: int, total: int | None) -> None:
+        if is_given_up.is_set():
+            raise OSError("given up")
+        _check_size(url, max(done, total or 0), max_bytes)
+        messages.put((done, total))
+
+    def run() -> None:
+        try:
+            work(report)
+            messages.put(None)
+        except BaseException as error:  # of any kind: it is raised in the other thread
+            messages.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    counted, deadline = 0, time.monotonic() + SLOW_SECONDS
+    try:
+        while True:
+            try:
+                message = messages.get(timeout=max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                cause = f"sent less than {MIN_BYTES:,} bytes in {SLOW_SECONDS:g} seconds"
+                raise FetchError(url, cause, "try again, or download it with another program") from None
+            if not isinstance(message, tuple):
+                break
+            if message[0] - counted >= MIN_BYTES:
+                counted, deadline = message[0], time.monotonic() + SLOW_SECONDS
+            on_bytes(*message)
+    finally:
+        is_given_up.set()
+    if message is not None:
+        raise message
 
 
 @contextmanager
@@ -194,16 +240,13 @@ def _opened_at(url: str, start: int) -> Iterator[tuple[IO[bytes], int, int | Non
         yield response, start, None if length is None else start + int(length)
 
 
-def _check_size(url: str, size: int | None, max_bytes: int | None) -> None:
-    if max_bytes is not None and size is not None and size > max_bytes:
-        raise FetchError(url, f"has more than {max_bytes:,} bytes", "fetch a smaller file")
+def _check_size(url: str, size: int | None, max_bytes: int) -> None:
+    if size is not None and size > max_bytes:
+        raise FetchError(url, f"has more than {max_bytes:,} bytes", "fetch a smaller file, or allow more")
 
 
 def _check_sha256(path: Path, sha256: str | None) -> None:
-    if sha256 is None:
-        return
-    found = sha256_of_file(path)
-    if not found.startswith(sha256):
+    if sha256 is not None and not (found := sha256_of_file(path)).startswith(sha256):
         raise FetchError(
             path, f"has the SHA-256 {found}, its publisher gives {sha256}", "delete it and fetch it again"
         )
@@ -218,23 +261,18 @@ def _check_online(url: str) -> None:
 
 @dataclass(frozen=True)
 class RemoteDir:
-    """A folder behind a URL; picklable, so that each worker opens it itself.
-
-    Args:
-        url: As fsspec takes it, such as ``s3://bucket/faces``.
+    """A folder behind a URL as fsspec takes it; picklable, so that each worker opens it itself.
 
     Raises:
-        OptionError: fsspec, or the package for its protocol, is not installed; by the methods.
+        OptionError: It cannot be listed, or fsspec or the package for its protocol is not installed.
+        FetchError: A file cannot be downloaded.
+        OutputError: A file cannot be written.
     """
 
     url: str
 
     def files(self) -> dict[str, int]:
-        """Return all files below the folder: relative path -> bytes; empty if it does not exist.
-
-        Raises:
-            OptionError: It cannot be listed.
-        """
+        """Return all files below the folder: relative path -> bytes; empty if it does not exist."""
         with _remote_errors(OptionError, self.url, "cannot be listed", "check the URL and your credentials"):
             system, root = _opened(self.url)
             system.invalidate_cache()
@@ -242,11 +280,7 @@ class RemoteDir:
         return {name[len(root) :].lstrip("/"): int(about["size"] or 0) for name, about in found.items()}
 
     def fetch(self, name: str, target: Path) -> None:
-        """Download a file, or a folder file by file.
-
-        Raises:
-            FetchError: It cannot be downloaded.
-        """
+        """Download a file, or a folder file by file."""
         url = f"{self.url.rstrip('/')}/{name}"
         with _remote_errors(FetchError, url, "cannot be fetched", "check that it exists"):
             system, root = _opened(self.url)
@@ -259,17 +293,9 @@ class RemoteDir:
     def fetch_all(
         self, names: Sequence[str], folder: Path, *, note: str, at_once: int = _FILES_AT_ONCE
     ) -> None:
-        """Download files into a folder under their names, several at a time.
+        """Download files into a folder under their relative names, ``at_once`` at a time.
 
-        Args:
-            names: Relative paths.
-            folder: Destination.
-            note: What the files are, for the progress bar, which is shown if there are more than
-                ``at_once``.
-            at_once: Files downloaded at the same time; use few if they are large.
-
-        Raises:
-            FetchError: One of them cannot be downloaded.
+        If there are more, a progress bar with the ``note`` is shown.
         """
         with progress_bar(enabled=len(names) > at_once) as progress:
             task = progress.add_task("fetching", total=len(names), note=note)
@@ -284,21 +310,13 @@ class RemoteDir:
                 progress.advance(task, len(some))
 
     def put(self, source: Path, name: str) -> None:
-        """Upload a file.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Upload a file."""
         with self._written(name) as (system, path):
             system.makedirs(path.rpartition("/")[0], exist_ok=True)
             system.put_file(str(source), path)
 
     def remove(self, name: str) -> None:
-        """Remove a file if it exists.
-
-        Raises:
-            OutputError: It cannot be removed.
-        """
+        """Remove a file if it exists."""
         with self._written(name) as (system, path):
             if system.exists(path):
                 system.rm_file(path)

@@ -49,6 +49,7 @@ def score_videos(
     min_face: float | None = ScoringOptions.min_face,
     allow_truncated: bool = ScoringOptions.allow_truncated,
     limits: DecodingLimits = DEFAULT_LIMITS,
+    max_download_mb: float = ScoringOptions.max_download_mb,
     workers: int | None = BatchOptions.workers,
     engine: BatchEngine = "auto",
     ray: RayOptions | None = None,
@@ -72,6 +73,7 @@ def score_videos(
         detector: A loaded detector, which scores here, or what :func:`load_detector` loads.
         runtime, device, precision: See :func:`load_detector`.
         num_frames, aggregation_rule, min_face, allow_truncated, limits: See :meth:`Detector.score_video`.
+        max_download_mb: Largest clip that is downloaded, in MB of 2^20 bytes.
         workers: Clips scored at a time, one process each; ``None`` is the number of cores, at most 4,
             or 1 for fewer than 3 clips and on a GPU. On Ray: workers in all.
         engine: ``"here"``, ``"processes"`` or ``"ray"``; ``"auto"`` is here for one worker, processes
@@ -114,6 +116,7 @@ def score_videos(
             aggregation_rule=aggregation_rule,
             min_face=min_face,
             allow_truncated=allow_truncated,
+            max_download_mb=max_download_mb,
         ),
         limits=limits,
         batch=BatchOptions(

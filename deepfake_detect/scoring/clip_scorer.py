@@ -150,11 +150,12 @@ class ClipScorer:
                 fetch(
                     source.name,
                     Path(folder),
+                    max_bytes=int(self.options.max_download_mb * 2**20),
                     on_bytes=lambda done, total: self.on_step("scoring", done, total, "bytes"),
                 )
             )
         finally:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # a download that was given up may still write
 
 
 def _tried(

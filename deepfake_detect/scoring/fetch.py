@@ -7,12 +7,14 @@ configuration, cookies and cache are not used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepfake_detect.errors import VideoUnreadableError
 from deepfake_detect.extras import missing_library
+from deepfake_detect.io.fetch import MAX_BYTES, OnBytes, download, watch_download
 
 _FORMAT = "bv*[height<=1080]/bv*/b"
 _TIMEOUT_SECONDS = 20
@@ -35,13 +37,14 @@ def is_web(url: str) -> bool:
 
 
 def fetch(
-    url: str, folder: Path, *, on_bytes: Callable[[int, int | None], None] = lambda done, total: None
+    url: str, folder: Path, *, max_bytes: int = MAX_BYTES, on_bytes: OnBytes = lambda done, total: None
 ) -> Path:
     """Download the clip at a URL.
 
     Args:
         url: http, https, or of an object store.
         folder: Existing empty folder for the file.
+        max_bytes: Largest size allowed.
         on_bytes: Called with the number of bytes downloaded, and the total where that is known.
 
     Returns:
@@ -50,10 +53,18 @@ def fetch(
     Raises:
         OptionError: The extra ``url``, or ``remote``, is not installed.
         VideoUnreadableError: There is no clip, or it cannot be downloaded from the web.
-        FetchError: It cannot be downloaded from an object store.
+        FetchError: It is too large or comes too slowly, or cannot be downloaded from an object store.
     """
     if not is_web(url):
-        return _from_store(url, folder, on_bytes)
+        target = folder / url.rpartition("/")[2]
+        download(url, target, max_bytes=max_bytes, on_bytes=on_bytes)
+        return target
+    YoutubeDL, DownloadError = _youtube_dl()  # noqa: N806
+
+    def download_clip(report: OnBytes) -> None:
+        with YoutubeDL({**options, "progress_hooks": [partial(_report, report)]}) as downloader:
+            downloader.extract_info(url, download=True)
+
     options = {
         "format": _FORMAT,
         "outtmpl": {"default": str(folder / "clip.%(ext)s")},
@@ -66,12 +77,9 @@ def fetch(
         "logger": _Silence(),
         "socket_timeout": _TIMEOUT_SECONDS,
         "retries": 2,
-        "progress_hooks": [lambda state: _report(state, on_bytes)],
     }
-    YoutubeDL, DownloadError = _youtube_dl()  # noqa: N806
     try:
-        with YoutubeDL(options) as downloader:
-            downloader.extract_info(url, download=True)
+        watch_download(url, download_clip, max_bytes=max_bytes, on_bytes=on_bytes)
     except DownloadError as error:
         raise VideoUnreadableError(
             url, f"cannot be downloaded ({_reason(error)})", "check the URL, or save the clip to a file"
@@ -80,14 +88,6 @@ def fetch(
     if len(files) != 1:
         raise VideoUnreadableError(url, f"gave {len(files)} files instead of one", "pass the URL of one clip")
     return files[0]
-
-
-def _from_store(url: str, folder: Path, on_bytes: Callable[[int, int | None], None]) -> Path:
-    from deepfake_detect.io.fetch import download
-
-    target = folder / url.rpartition("/")[2]
-    download(url, target, on_bytes=on_bytes)
-    return target
 
 
 def _youtube_dl() -> tuple[Any, type[Exception]]:
@@ -99,10 +99,9 @@ def _youtube_dl() -> tuple[Any, type[Exception]]:
     return YoutubeDL, DownloadError
 
 
-def _report(state: dict[str, Any], on_bytes: Callable[[int, int | None], None]) -> None:
-    on_bytes(
-        state.get("downloaded_bytes") or 0, state.get("total_bytes") or state.get("total_bytes_estimate")
-    )
+def _report(report: OnBytes, state: dict[str, Any]) -> None:
+    total = state.get("total_bytes") or state.get("total_bytes_estimate")
+    report(state.get("downloaded_bytes") or 0, None if total is None else int(total))
 
 
 def _reason(error: Exception) -> str:

@@ -49,6 +49,9 @@ class ScoringOptions:
         help="smallest face to detect, in pixels (default: a tenth of the frame's shorter side)",
     )
     allow_truncated: bool = option(False, help="score what is left of truncated clips")
+    max_download_mb: float = option(
+        500.0, above=0, help="largest clip that is downloaded, in MB of 2^20 bytes (with `allow_url`)"
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
 
 from deepfake_detect.errors import FetchError, OptionError, OutputError
-from deepfake_detect.io.fetch import RemoteDir, download, fetch_file, is_url, path_or_url
+from deepfake_detect.io.fetch import (
+    OnBytes,
+    RemoteDir,
+    download,
+    fetch_file,
+    is_url,
+    path_or_url,
+    watch_download,
+)
 from deepfake_detect.io.files import cache_folder
+from tests.io.bad_servers import bad_server
 
 BODY = bytes(range(256)) * 16
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -51,6 +61,42 @@ def test_too_large_or_another_hash(url: str, tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="has the SHA-256 .*, its publisher gives 00; delete it"):
         fetch_file(url, folder=tmp_path / "cache", sha256="00")
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("path", ["/endless.mp4", "/large.mp4"])
+def test_a_download_has_a_limit_of_bytes(path: str, tmp_path: Path) -> None:
+    with (
+        bad_server() as address,
+        pytest.raises(FetchError, match="has more than 1,000,000 bytes; fetch a sm"),
+    ):
+        download(address + path, tmp_path / "a.mp4", max_bytes=1_000_000)
+    assert all(file.stat().st_size <= 1_000_000 for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", ["/slow.mp4", "/slow-head.mp4", "/silent.mp4"])
+def test_a_slow_or_silent_connection_ends(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfake_detect.io.fetch.SLOW_SECONDS", 0.4)
+    started = time.monotonic()
+    with (
+        bad_server() as address,
+        pytest.raises(FetchError, match="mp4: sent less than 500,000 bytes in 0.4 seconds; try again"),
+    ):
+        download(address + path, tmp_path / "a.mp4")
+    assert time.monotonic() - started < 3
+
+
+def test_a_download_of_any_kind_is_watched() -> None:
+    def work(report: OnBytes) -> None:
+        for done in range(10):
+            report(done, None)
+        raise ValueError("of its own")
+
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="of its own"):
+        watch_download("u", work, max_bytes=9, on_bytes=lambda done, _: seen.append(done))
+    assert seen == list(range(10))
+    with pytest.raises(FetchError, match="u: has more than 8 bytes"):
+        watch_download("u", work, max_bytes=8)
 
 
 def test_offline_nothing_is_fetched(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.scoring import ClipScorer, ClipSource, ScoringOptions, clip_scorer, score_videos
 from deepfake_detect.scoring.fetch import check_fetching, fetch
 from deepfake_detect.scoring.outputs import ClipFiles
+from tests.io.bad_servers import bad_server
 from tests.scoring.servers import serving
 
 OPTIONS = ScoringOptions(device="cpu", num_frames=2)
@@ -214,6 +216,27 @@ def test_an_address_without_a_clip_is_the_clips_error(
     assert str(result.error).startswith(f"{served}/{place}: cannot be downloaded (")
     assert "\x1b" not in str(result.error)
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["endless.mp4", "large.mp4"])
+def test_an_endless_clip_ends_at_the_limit(path: str, detector: dfd.Detector, tmp_path: Path) -> None:
+    limited = scorer(detector, tmp_path)
+    limited.options = replace(limited.options, max_download_mb=1)
+    with bad_server() as address:
+        result = limited.score(ClipSource(f"{address}/{path}", None))
+    assert "has more than 1,048,576 bytes; fetch a smaller file, or allow more" in str(result.error)
+    assert str(result.error).startswith(f"{address}/{path}: ")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("path", ["slow.mp4", "slow-head.mp4", "silent.mp4"])
+def test_a_slow_clip_ends(
+    path: str, detector: dfd.Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_detect.io.fetch.SLOW_SECONDS", 0.5)
+    with bad_server() as address:
+        result = scorer(detector, tmp_path).score(ClipSource(f"{address}/{path}", None))
+    assert "sent less than 500,000 bytes in 0.5 seconds" in str(result.error)
 
 
 def test_fetching_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

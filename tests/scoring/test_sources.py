@@ -46,6 +46,12 @@ def test_links_that_lead_out_are_left_out(folder: Path, tmp_path: Path) -> None:
     assert len(names(folder, tmp_path / "way")) == 3  # a link that is named itself is followed
 
 
+def test_images_of_phones_are_found(tmp_path: Path) -> None:
+    for name in ("a.HEIC", "b.heif", "c.avif", "d.JPG"):
+        (tmp_path / name).touch()
+    assert names(tmp_path, tmp_path) == ["a.HEIC", "b.heif", "c.avif", "d.JPG"]
+
+
 def test_results_inside_the_folder_are_no_clips(folder: Path) -> None:
     assert names(folder, folder, leave_out=folder / "a") == ["b.mp4"]
     assert names(folder, folder, leave_out=folder) == ["a/y.jpg", "a/z.MOV", "b.mp4"]
