@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,16 +78,21 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = options.ray_address
+    address = None if options.ray_address == _THIS_MACHINE else options.ray_address
     try:
-        if address not in (None, "auto", _THIS_MACHINE):
-            _check_listens(address)  # Ray itself would wait for minutes
-        ray.init(
-            address=address or _THIS_MACHINE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=None if address else False,
-        )
+        if address not in (None, "auto"):
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if not port.isdigit():
+                raise ValueError("an address is host:port")
+            # Ray itself would wait for minutes.
+            socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+        with nullcontext() if address else _on_loopback():
+            ray.init(
+                address=address or _THIS_MACHINE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=None if address else False,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         if _WANTS_TOKEN in str(error.__cause__):  # Ray keeps no more than the name of its cause
             raise OptionError(
@@ -106,25 +111,26 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_listens(address: str) -> None:
-    """Open a connection to a cluster and close it."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        raise ValueError("an address is host:port")
-    with socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS):
-        pass
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Make Ray listen on the loopback interface: whoever reaches a cluster's ports can run code on it.
+
+    Ray replaces a loopback address by the machine's own, unless it was told that there are no clusters.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 class RayWorkers:
     """Starts workers on the cluster that was joined, and waits for them.
 
-    Args:
-        make_worker: Called once in each worker.
-        options: What a worker takes.
-        num_workers: At most; ``None`` is as many as the cluster has room for now.
-
-    Raises:
-        OptionError: No machine of the cluster has room for a worker.
+    Without ``num_workers`` there are as many as the cluster has room for now.
     """
 
     def __init__(
@@ -204,7 +210,8 @@ def _room(options: RayOptions) -> int:
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     machines = [node["Resources"] for node in nodes if node["Alive"]]
-    room = sum(_room_on(resources, options) for resources in machines)
+    needed = {"CPU": options.cpus_per_worker, "GPU": options.gpus_per_worker}
+    room = sum(min(int(one.get(name, 0) / n) for name, n in needed.items() if n) for one in machines)
     if room == 0:
         needs = f"{options.cpus_per_worker} CPU and {options.gpus_per_worker:g} GPU"
         raise OptionError(
@@ -213,11 +220,6 @@ def _room(options: RayOptions) -> int:
             "lower `cpus_per_worker` or `gpus_per_worker`",
         )
     return room
-
-
-def _room_on(resources: dict[str, float], options: RayOptions) -> int:
-    needed = {"CPU": options.cpus_per_worker, "GPU": options.gpus_per_worker}
-    return min(int(resources.get(name, 0) / amount) for name, amount in needed.items() if amount)
 
 
 class _Actor:
