@@ -16,7 +16,6 @@ training and evaluation with an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,6 @@ from deepfake_detect.data.audit_report import (
     NAME_KINDS,
     AuditReport,
     Balance,
-    Overlap,
     SizeBalance,
 )
 from deepfake_detect.data.compare_crops import compare_crops
@@ -44,15 +42,8 @@ def audit_rows(
 ) -> AuditReport:
     """Compare every pair of splits, and the classes of each.
 
-    Args:
-        rows: A manifest of crops, or an index of videos (which has no crops to compare).
-        compare_images: Whether to read and compare the crops too.
-        num_workers: Threads that read crops; the number of cores when ``None``.
-        show_progress: Whether to show a progress bar.
-
-    Returns:
-        The report. Fingerprints of the crops are stored next to the manifest, so a second audit is
-        fast.
+    Of a manifest the crops are compared too, unless ``compare_images`` is false; an index has none. Their
+    fingerprints are stored next to the manifest, so a second audit is fast.
 
     Raises:
         ManifestError: There is no row.
@@ -76,32 +67,22 @@ def audit_rows(
     if compare_images and not is_index:
         of_crops, crops = compare_crops(rows, pairs, num_workers, show_progress)
         overlaps += of_crops
+    overlaps.sort(key=lambda one: (pairs.index((one.first, one.second)), LEAK_KINDS.index(one.kind)))
+    balance = rows.query(
+        f"select {SPLIT_SQL} as split, method, label, count(distinct video_id) as num_videos, "
+        "count(*) as num_rows from rows group by all order by split, label, method"
+    )
     return AuditReport(
         path=str(rows.path),
         filters=rows.filters,
         splits=splits_of(rows),
-        overlaps=_in_order(overlaps, pairs),
-        balance=_balance(rows),
+        overlaps=tuple(overlaps),
+        balance=tuple(Balance(**row) for row in balance.to_pylist()),
         sizes=_size_balance(rows) if "native_size" in rows.column_names else (),
         crops=crops,
         notes=tuple(notes),
         **counts,
     )
-
-
-def _in_order(overlaps: Sequence[Overlap], pairs: Sequence[tuple[str, str]]) -> tuple[Overlap, ...]:
-    def position(overlap: Overlap) -> tuple[int, int]:
-        return pairs.index((overlap.first, overlap.second)), LEAK_KINDS.index(overlap.kind)
-
-    return tuple(sorted(overlaps, key=position))
-
-
-def _balance(rows: Rows) -> tuple[Balance, ...]:
-    counts = rows.query(
-        f"select {SPLIT_SQL} as split, method, label, count(distinct video_id) as num_videos, "
-        "count(*) as num_rows from rows group by all order by split, label, method"
-    )
-    return tuple(Balance(**row) for row in counts.to_pylist())
 
 
 def _size_balance(rows: Rows) -> tuple[SizeBalance, ...]:

@@ -18,16 +18,10 @@ _MAX_SIZE_BIAS = 0.1
 
 @dataclass(frozen=True)
 class LeakExample:
-    """An example of what two splits have in common.
+    """An example of what two splits have in common."""
 
-    Attributes:
-        what: The video, the identity, or the similarity of two crops.
-        first, second: Where it occurs in the first and the second split: the path of a crop, or for
-            an identity a video.
-    """
-
-    what: str
-    first: str
+    what: str  # the video, the identity, or the similarity of two crops
+    first: str  # where it occurs in the first split: the path of a crop, or for an identity a video
     second: str
 
 

@@ -15,18 +15,9 @@ from deepfake_detect.records import FAKE
 def augmented_sheet(
     rows: Manifest, *, augmentation: str, image_size: int, num_crops: int, num_times: int, seed: int
 ) -> np.ndarray:
-    """Return a sheet with a row per crop: unchanged, then augmented several times.
+    """Return a sheet, RGB uint8 (H, W, 3), with a row per crop: unchanged, then augmented several times.
 
-    Args:
-        rows: Crops to choose from.
-        augmentation: Name of the augmentation.
-        image_size: Side of a crop as the model sees it, in pixels.
-        num_crops: Number of crops, half of them of each class if possible.
-        num_times: Number of times each is augmented.
-        seed: Seed of the choice of crops and of the augmentation.
-
-    Returns:
-        RGB uint8 (H, W, 3).
+    The options are those of :class:`BatchSheetOptions`.
 
     Raises:
         ManifestError: There are no rows, or a crop cannot be read.

@@ -17,19 +17,12 @@ from deepfake_detect.records import CropGeometry, Preprocessing
 
 
 class ClipItem(NamedTuple):
-    """One sequence.
+    """One sequence."""
 
-    Attributes:
-        images: float32 (T, 3, S, S), or ``None`` if no crop can be read.
-        label: 1 = fake.
-        row: Row of the manifest of the sequence's first crop.
-        unreadable_rows: Rows of crops that were left out.
-    """
-
-    images: torch.Tensor | None
-    label: int
-    row: int
-    unreadable_rows: tuple[int, ...]
+    images: torch.Tensor | None  # float32 (T, 3, S, S), or None if no crop can be read
+    label: int  # 1 = fake
+    row: int  # row of the manifest of the first crop
+    unreadable_rows: tuple[int, ...]  # rows of crops that were left out
 
 
 class ClipDataset(Dataset[ClipItem]):

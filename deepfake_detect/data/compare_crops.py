@@ -17,14 +17,7 @@ _MAX_PAIRS = 100
 
 
 class _Crops:
-    """The rows that have a split, with the content of their crops.
-
-    Attributes:
-        contents: int64 (N,), a number for each row's stored bytes. A crop that cannot be read has its
-            own number, C or above, which all rows with its path have in common.
-        is_readable: bool (N,).
-        fingerprints: ``FINGERPRINT`` (C,), by that number.
-    """
+    """The N rows that have a split, with the C different contents of their crops."""
 
     def __init__(self, rows: Rows, num_workers: int | None, show_progress: bool) -> None:
         table = rows.query(
@@ -48,39 +41,28 @@ class _Crops:
         self.unreadable = tuple(self.path_names[code] for code in np.flatnonzero(~hashed.is_readable))
         bytes_hashes = np.ascontiguousarray(hashed.fingerprints["sha256"]).view("V32").reshape(-1)
         _, first, of_path = np.unique(bytes_hashes, return_index=True, return_inverse=True)
-        self.fingerprints = hashed.fingerprints[first]
+        self.fingerprints = hashed.fingerprints[first]  # (C,)
+        # (N,): a crop that cannot be read has its own number, which all rows with its path have in common.
         own_numbers = len(first) + np.arange(len(self.path_names))
         self.contents = np.where(hashed.is_readable, of_path.reshape(-1), own_numbers)[self.path_codes]
-        self.is_readable = hashed.is_readable[self.path_codes]
+        self.is_readable = hashed.is_readable[self.path_codes]  # (N,)
 
     def rows_of(self, split: str) -> np.ndarray:
-        """Return the rows of a split, int64."""
         code = self.splits.dictionary.to_pylist().index(split)
         return np.flatnonzero(self.splits.indices.to_numpy() == code)
 
     def path_of(self, content: int, rows: np.ndarray) -> str:
-        """Return the path of a content among some rows."""
         row = rows[np.flatnonzero(self.contents[rows] == content)[0]]
         return str(self.path_names[self.path_codes[row]])
 
     def count(self, rows: np.ndarray) -> tuple[int, int]:
-        """Return the number of rows and of their videos."""
         return len(rows), len(np.unique(self.videos[rows]))
 
 
 def compare_crops(
     rows: Rows, pairs: Sequence[tuple[str, str]], num_workers: int | None, show_progress: bool
 ) -> tuple[list[Overlap], CropFindings]:
-    """Read the crops that have a split and compare the splits.
-
-    Args:
-        rows: A manifest of crops.
-        pairs: Splits to compare.
-        num_workers, show_progress: See :func:`data.audit.audit_rows`.
-
-    Returns:
-        An overlap for each pair and kind of ``CROP_KINDS``, and what else was found.
-    """
+    """Read the crops that have a split; return the overlaps of pairs of splits, and what else was found."""
     crops = _Crops(rows, num_workers, show_progress)
     readable = crops.contents[crops.is_readable]
     overlaps: list[Overlap] = []
@@ -90,14 +72,16 @@ def compare_crops(
             overlap, found = compare(crops, *pair)
             overlaps.append(overlap)
             duplicates += found
-    conflicts, examples = _label_conflicts(crops)
+    reals, fakes = (np.flatnonzero(crops.labels == label) for label in (REAL, FAKE))
+    both = np.intersect1d(crops.contents[reals], crops.contents[fakes])
+    examples = [(crops.path_of(one, reals), crops.path_of(one, fakes)) for one in both[:MAX_EXAMPLES]]
     return overlaps, CropFindings(
         num_crops=len(crops.path_names),
         num_flat=int(is_flat(crops.fingerprints[np.unique(readable)]).sum()),
         unreadable=crops.unreadable,
         pairs=tuple(duplicates),
-        num_label_conflicts=conflicts,
-        label_conflicts=examples,
+        num_label_conflicts=len(both),
+        label_conflicts=tuple(examples),
         notes=crops.notes,
     )
 
@@ -105,16 +89,10 @@ def compare_crops(
 def _identical(crops: _Crops, first: str, second: str) -> tuple[Overlap, list[DuplicatePair]]:
     first_rows, second_rows = crops.rows_of(first), crops.rows_of(second)
     common = np.intersect1d(crops.contents[first_rows], crops.contents[second_rows])
-    pairs = [
-        DuplicatePair(
-            "identical-crops",
-            first,
-            second,
-            crops.path_of(content, first_rows),
-            crops.path_of(content, second_rows),
-        )
-        for content in common[:_MAX_PAIRS]
-    ]
+    pairs = []
+    for content in common[:_MAX_PAIRS]:
+        paths = crops.path_of(content, first_rows), crops.path_of(content, second_rows)
+        pairs.append(DuplicatePair("identical-crops", first, second, *paths))
     examples = tuple(
         LeakExample("one image", pair.first_path, pair.second_path) for pair in pairs[:MAX_EXAMPLES]
     )
@@ -154,11 +132,3 @@ def _near(crops: _Crops, first: str, second: str) -> tuple[Overlap, list[Duplica
     counts = crops.count(np.concatenate(affected))
     num_hits = int(found.second_hit.sum())
     return Overlap("near-duplicate-crops", first, second, num_hits, *counts, examples), pairs
-
-
-def _label_conflicts(crops: _Crops) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """Return the number of images that are both real and fake, and examples."""
-    reals, fakes = (np.flatnonzero(crops.labels == label) for label in (REAL, FAKE))
-    both = np.intersect1d(crops.contents[reals], crops.contents[fakes])
-    examples = [(crops.path_of(one, reals), crops.path_of(one, fakes)) for one in both[:MAX_EXAMPLES]]
-    return len(both), tuple(examples)

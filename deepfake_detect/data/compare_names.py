@@ -38,26 +38,16 @@ def splits_of(rows: Rows) -> tuple[str, ...]:
 
 
 def compare_names(rows: Rows, pairs: Sequence[tuple[str, str]], kinds: Collection[LeakKind]) -> list[Overlap]:
-    """Return the overlap of each pair of splits, for each kind.
-
-    Args:
-        rows: Rows of crops or videos.
-        pairs: Splits to compare.
-        kinds: Kinds of leak, of ``NAME_KINDS``.
-    """
-    return [overlap for kind in kinds for overlap in _compare_by(kind, rows, pairs)]
-
-
-def _compare_by(kind: LeakKind, rows: Rows, pairs: Sequence[tuple[str, str]]) -> list[Overlap]:
-    found = {(one["first"], one["second"]): one for one in rows.query(_overlap_sql(kind)).to_pylist()}
+    """Return the overlap of each pair of splits, for each kind, of ``NAME_KINDS``."""
     overlaps = []
-    for pair in pairs:
-        if pair not in found:
-            overlaps.append(Overlap(kind, *pair))
-            continue
-        row = found[pair]
-        examples = tuple(LeakExample(**example) for example in row["examples"])
-        overlaps.append(Overlap(kind, *pair, row["count"], row["num_rows"], row["num_videos"], examples))
+    for kind in kinds:
+        found = {
+            (one.pop("first"), one.pop("second")): one for one in rows.query(_overlap_sql(kind)).to_pylist()
+        }
+        for pair in pairs:
+            counts = found.get(pair, {})
+            examples = tuple(LeakExample(**example) for example in counts.pop("examples", ()))
+            overlaps.append(Overlap(kind, *pair, **counts, examples=examples))
     return overlaps
 
 
@@ -95,10 +85,5 @@ def _overlap_sql(kind: LeakKind) -> str:
 
 
 def sql_literals(texts: Iterable[str]) -> str:
-    """Return texts as SQL literals, separated by commas.
-
-    Example:
-        >>> sql_literals(["train", "Anna's"])
-        "'train', 'Anna''s'"
-    """
+    """Return texts as SQL literals, separated by commas."""
     return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)

@@ -32,17 +32,11 @@ _ABSENT = (-1, -1)
 
 @dataclass(frozen=True, eq=False)
 class HashedCrops:
-    """Fingerprints of N crops.
+    """Fingerprints of N crops."""
 
-    Attributes:
-        fingerprints: ``FINGERPRINT`` (N,), zeros where the crop cannot be read.
-        is_readable: bool (N,).
-        notes: Remarks, one line each.
-    """
-
-    fingerprints: np.ndarray
-    is_readable: np.ndarray
-    notes: tuple[str, ...] = ()
+    fingerprints: np.ndarray  # FINGERPRINT (N,), zeros where the crop cannot be read
+    is_readable: np.ndarray  # bool (N,)
+    notes: tuple[str, ...] = ()  # remarks, one line each
 
 
 def hash_crops(
@@ -53,19 +47,11 @@ def hash_crops(
     num_workers: int | None = None,
     show_progress: bool = True,
 ) -> HashedCrops:
-    """Return the fingerprints of crops, reading those that are new or have changed.
+    """Return the fingerprints of different crops, reading those that are new or have changed.
 
-    Args:
-        root: Folder that the paths are relative to.
-        paths: N different crops, files or members of tar shards.
-        cache: Parquet file of earlier fingerprints; it is read, and written every few thousand crops,
-            so that an interrupted run can be resumed. ``None`` stores nothing.
-        num_workers: Number of threads; the number of cores when ``None``.
-        show_progress: Whether to show a progress bar.
-
-    Returns:
-        The fingerprints in the order of ``paths``. An unreadable crop is marked, and an unusable or
-        unwritable cache is noted; neither is an error.
+    The ``cache``, a Parquet file of earlier fingerprints, is written every few thousand crops, so that an
+    interrupted run can be resumed. An unreadable crop is marked, and an unusable or unwritable cache is
+    noted; neither is an error.
 
     Raises:
         OptionError: ``num_workers`` is below 1.
@@ -102,7 +88,7 @@ class _Hashing:
         self.num_saved = self.num_new = 0
 
     def take_from_cache(self) -> list[int]:
-        """Fill in fingerprints of the cache; return the rows of existing crops that must be read."""
+        """Use fingerprints of the cache; return the rows of existing crops that must be read."""
         stored = self._read_cache()
         row_of = {path: row for row, path in enumerate(self.paths)}
         rows = np.array([row_of.get(path, -1) for path in stored["path"].to_pylist()], np.int64)
@@ -122,10 +108,11 @@ class _Hashing:
             return _empty_table()
         try:
             table = pq.read_table(self.cache, partitioning=None)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             self.notes.append(f"{self.cache} cannot be read and is written again ({error})")
             return _empty_table()
         is_current = (table.schema.metadata or {}).get(_VERSION_KEY) == _VERSION
+        is_current = is_current and table.schema.equals(_empty_table().schema)
         return table if is_current else _empty_table()
 
     def read(self, row: int) -> np.ndarray | None:
@@ -136,7 +123,6 @@ class _Hashing:
             return None
 
     def keep(self, row: int, found: np.ndarray | None) -> None:
-        """Store the fingerprint of a crop."""
         if found is not None:
             self.fingerprints[row] = found
             self.is_readable[row] = True

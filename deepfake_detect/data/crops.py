@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from deepfake_detect.data.manifest import Manifest
-from deepfake_detect.data.shards import read_stored_bytes
+from deepfake_detect.data.shards import decode_image, read_stored_bytes
 from deepfake_detect.data.transforms import TrainingAugmentation, center_crop, crop_to_tensor
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.records import FAKE, REAL, CropGeometry, Preprocessing
@@ -37,9 +37,7 @@ def read_crop(path: Path) -> np.ndarray:
     Raises:
         ManifestError: It is missing, or not an image.
     """
-    data = np.frombuffer(read_stored_bytes(path), np.uint8)
-    # OpenCV raises an error of its own for an empty file.
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    image = decode_image(read_stored_bytes(path))
     if image is None:
         raise ManifestError(path, "the crop is not a readable image", "extract its video again")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -125,21 +123,13 @@ class CropItem(NamedTuple):
 
 
 class CropBatch(NamedTuple):
-    """Readable items as a batch, and the rows of the others.
+    """Readable items as a batch, and the rows of the others."""
 
-    Attributes:
-        images: float32 (N, 3, S, S).
-        labels: float32 (N,), 1 = fake.
-        rows: int64 (N,), rows of the manifest.
-        unreadable_rows: int64 (M,).
-        lengths: int64 (N,) for sequences, whose images are (N, T, 3, S, S); otherwise ``None``.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    rows: torch.Tensor
-    unreadable_rows: torch.Tensor
-    lengths: torch.Tensor | None = None
+    images: torch.Tensor  # float32 (N, 3, S, S), of sequences (N, T, 3, S, S)
+    labels: torch.Tensor  # float32 (N,), 1 = fake
+    rows: torch.Tensor  # int64 (N,), rows of the manifest
+    unreadable_rows: torch.Tensor  # int64 (M,)
+    lengths: torch.Tensor | None = None  # int64 (N,) of sequences
 
 
 def collate_readable(items: Sequence[CropItem]) -> CropBatch:
@@ -164,27 +154,20 @@ class PairedBatchSampler(Sampler[list[int]]):
     """Batches of half real and half fake rows, each fake next to a real of the same target identity.
 
     An epoch has every row of the larger class once and as many rows of the other. With a forgery and its
-    own original in one batch, the model can separate them by the forgery only. The order depends only on
-    the seed and the epoch, so it is the same in every process of a run.
+    own original in one batch, the model can separate them by the forgery only. A row without an identity is
+    paired with any row of the other class. The order depends only on the seed and the epoch, so it is the
+    same in every process of a run.
 
     Args:
         labels: int array (N,), 1 = fake.
-        target_ids: array (N,) of target identities, NumPy or Arrow; a row without one is paired with any
-            row of the other class.
-        batch_size: Number of rows per batch, even.
-        seed: Seed of the shuffling.
+        target_ids: array (N,) of target identities, NumPy or Arrow.
 
     Raises:
         OptionError: The batch size is odd or below 2, or a class is absent.
     """
 
     def __init__(
-        self,
-        labels: np.ndarray,
-        target_ids: np.ndarray | pa.ChunkedArray,
-        *,
-        batch_size: int,
-        seed: int,
+        self, labels: np.ndarray, target_ids: np.ndarray | pa.ChunkedArray, *, batch_size: int, seed: int
     ) -> None:
         if batch_size < 2 or batch_size % 2:
             raise OptionError(
@@ -192,9 +175,8 @@ class PairedBatchSampler(Sampler[list[int]]):
             )
         fakes, reals = np.flatnonzero(labels == FAKE), np.flatnonzero(labels == REAL)
         if len(fakes) == 0 or len(reals) == 0:
-            raise OptionError(
-                "manifest", f"holds {len(reals)} real and {len(fakes)} fake crops", "both classes are needed"
-            )
+            cause = f"holds {len(reals)} real and {len(fakes)} fake crops"
+            raise OptionError("manifest", cause, "both classes are needed")
         self._larger, smaller = (fakes, reals) if len(fakes) >= len(reals) else (reals, fakes)
         identities = identity_codes(target_ids)
         self._smaller = smaller[np.argsort(identities[smaller], kind="stable")]
@@ -236,14 +218,7 @@ class PairedBatchSampler(Sampler[list[int]]):
 
 
 class ShuffledBatchSampler(Sampler[list[int]]):
-    """Batches of all rows in random order, or with both classes equally frequent.
-
-    Args:
-        labels: int array (N,), 1 = fake.
-        batch_size: Number of rows per batch.
-        seed: Seed of the shuffling.
-        is_balanced: Whether rows of the rarer class are repeated until there are as many as of the other.
-    """
+    """Batches of all rows in random order; if balanced, rows of the rarer class are repeated."""
 
     def __init__(self, labels: np.ndarray, *, batch_size: int, seed: int, is_balanced: bool) -> None:
         classes = [np.flatnonzero(labels == label) for label in (REAL, FAKE)]
@@ -289,29 +264,14 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of an epoch for one process, from any batch on, each row with a seed.
 
     The augmentation of a row depends only on the run's seed, the epoch and the batch: not on the number
-    of processes, nor on where a run was interrupted.
-
-    Args:
-        batches: The epoch's batches of all processes.
-        seed: Seed of the run.
-        rank: Number of this process, from 0.
-        num_processes: Number of processes; each takes every ``num_processes``-th batch. If they cannot
-            be divided evenly, the epoch's first batches are repeated, so that all processes take the
-            same number of steps.
+    of processes, nor on where a run was interrupted. Each process takes every ``num_processes``-th of the
+    epoch's ``batches``, the first from ``rank`` on. If they cannot be divided evenly, the first batches are
+    repeated, so that all processes take the same number of steps.
     """
 
-    def __init__(
-        self,
-        batches: EpochSampler,
-        *,
-        seed: int,
-        rank: int = 0,
-        num_processes: int = 1,
-    ) -> None:
-        self._batches = batches
-        self._seed = seed
-        self._rank = rank
-        self._num_processes = num_processes
+    def __init__(self, batches: EpochSampler, *, seed: int, rank: int = 0, num_processes: int = 1) -> None:
+        self._batches, self._seed = batches, seed
+        self._rank, self._num_processes = rank, num_processes
         self._first = 0
 
     @property

@@ -154,14 +154,8 @@ def read_dataset(
 ) -> DatasetReport:
     """List the videos of a dataset, as :func:`index_dataset` does, with the options in one object.
 
-    Args:
-        root: Folder of the dataset, or a CSV file.
-        options: Which videos to read, and how to split them.
-        index: Index of the videos to write, if any.
-        missing: CSV of the missing videos to write; ``None`` writes it next to the index.
-
-    Raises:
-        OptionError, DatasetLayoutError, OutputError: See :func:`index_dataset`.
+    The ``index`` and the CSV of ``missing`` videos are written if they are given; without ``missing``, it
+    is next to the index.
     """
     folder = Path(root)
     if index is not None and index.resolve() == folder.resolve():
@@ -176,25 +170,19 @@ def read_dataset(
         split_seed=options.split_seed,
     )
     if index is not None:
-        _write_index(index, layout, folder, options, assignment)
+        from deepfake_detect.data.index import IndexOrigin, write_index  # needs DuckDB, listing options not
+
+        origin = IndexOrigin(
+            kinds=(layout.name,),
+            roots=(str(folder.absolute()),),
+            split_policy=options.split,
+            split_seed=options.split_seed,
+            splits_sha256=assignment.sha256,
+        )
+        write_index(index, assignment.videos, origin=origin)
         missing = missing or index.with_suffix(".missing.csv")
     if missing is not None:
         from deepfake_detect.data.failures import write_missing
 
         write_missing(missing, listing.missing)
     return DatasetReport(layout.name, layout.dataset, evidence, listing, assignment, index, missing)
-
-
-def _write_index(
-    path: Path, layout: Layout, root: Path, options: ReadingOptions, assignment: SplitAssignment
-) -> None:
-    from deepfake_detect.data.index import IndexOrigin, write_index  # needs DuckDB, listing options not
-
-    origin = IndexOrigin(
-        kinds=(layout.name,),
-        roots=(str(root.absolute()),),
-        split_policy=options.split,
-        split_seed=options.split_seed,
-        splits_sha256=assignment.sha256,
-    )
-    write_index(path, assignment.videos, origin=origin)

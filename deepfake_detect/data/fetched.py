@@ -64,13 +64,14 @@ def _fetch(remote: RemoteDir, name: str, folder: Path) -> None:
     if name not in sizes:
         raise ManifestError(url, "does not exist", "check the URL")
     _update_manifest(remote, name, folder)
-    wanted = _named_files(folder / name)
+    wanted = {_file_of(path) for path in read_manifest(folder / name).columns(["path"])["path"].to_pylist()}
     if outside := [one for one in wanted if one.startswith("/") or ".." in PurePosixPath(one).parts]:
         raise ManifestError(url, f"names a file outside its folder, {outside[0]}", "write it again")
     if absent := sorted(wanted - sizes.keys()):
         cause = f"names {len(absent):,} files that do not exist, such as {absent[0]}"
         raise ManifestError(url, cause, "upload them")
-    stale = [one for one in sorted(wanted) if not _is_complete(folder / one, sizes[one])]
+    sizes_here = {one: (folder / one).stat().st_size for one in wanted if (folder / one).is_file()}
+    stale = [one for one in sorted(wanted) if sizes_here.get(one) != sizes[one]]
     shards = [one for one in stale if one.endswith(SHARD_SUFFIX)]
     remote.fetch_all(shards, folder, note="shards", at_once=_SHARDS_AT_ONCE)
     remote.fetch_all([one for one in stale if not one.endswith(SHARD_SUFFIX)], folder, note="crops")
@@ -90,11 +91,6 @@ def _update_manifest(remote: RemoteDir, name: str, folder: Path) -> None:
         os.replace(fresh, known)
 
 
-def _named_files(manifest: Path) -> set[str]:
-    """Return the files with the crops of a manifest, relative to its folder."""
-    return {_file_of(path) for path in read_manifest(manifest).columns(["path"])["path"].to_pylist()}
-
-
 def _file_of(path: str) -> str:
     """Return the shard that contains a crop, or the crop's own file."""
     parts = PurePosixPath(path)
@@ -102,7 +98,3 @@ def _file_of(path: str) -> str:
         if parent.suffix == SHARD_SUFFIX:
             return parent.as_posix()
     return parts.as_posix()
-
-
-def _is_complete(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from deepfake_detect.data.shards import decode_image
+
 MAX_DISTANCE = 10
 MIN_LIKENESS = 0.975
 # In gray levels. Below it, most of what could be compared is rounding of the gray levels.
@@ -47,28 +49,19 @@ FINGERPRINT = np.dtype(
 
 @dataclass(frozen=True, eq=False)
 class NearDuplicates:
-    """Near duplicates between N crops and M others.
+    """Near duplicates between N crops and M others."""
 
-    Attributes:
-        first_hit: bool (N,), crops of the first set that have a near duplicate in the second.
-        second_hit: bool (M,), crops of the second set that have one in the first.
-        pairs: int64 (P, 2), indices of such pairs, highest likeness first; not all of them, but at
-            least one for each crop with a hit, up to ``max_pairs``.
-        distances: int64 (P,), number of bits in which their phash differs.
-        likenesses: float32 (P,), 0 to 1.
-    """
-
-    first_hit: np.ndarray
-    second_hit: np.ndarray
+    first_hit: np.ndarray  # bool (N,): has a near duplicate among the others
+    second_hit: np.ndarray  # bool (M,)
+    # int64 (P, 2), indices, highest likeness first; not all, but at least one for each crop with a hit.
     pairs: np.ndarray
-    distances: np.ndarray
-    likenesses: np.ndarray
+    distances: np.ndarray  # int64 (P,), number of bits in which their phash differs
+    likenesses: np.ndarray  # float32 (P,), 0 to 1
 
 
 def fingerprint(data: bytes) -> np.ndarray | None:
     """Return the fingerprint of a stored image, ``FINGERPRINT`` (), or ``None`` if it is not an image."""
-    # OpenCV raises an error of its own for an empty file.
-    gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    gray = decode_image(data, cv2.IMREAD_GRAYSCALE)
     if gray is None:
         return None
     small = cv2.resize(gray, (_GRAY_SIDE, _GRAY_SIDE), interpolation=cv2.INTER_AREA)
@@ -80,18 +73,9 @@ def fingerprint(data: bytes) -> np.ndarray | None:
 
 
 def perceptual_hash(gray: np.ndarray) -> np.ndarray:
-    """Return which low frequencies of an image are above their median.
+    """Return which low frequencies of an image, uint8 (32, 32), are above their median.
 
-    Args:
-        gray: uint8 (32, 32).
-
-    Returns:
-        64 bits as uint8 (8,). The first is 0: mean brightness does not describe the content.
-
-    Example:
-        >>> ramp = np.tile(np.arange(32, dtype=np.uint8), (32, 1))
-        >>> bool((perceptual_hash(ramp) == perceptual_hash(ramp * 3 + 20)).all())
-        True
+    The result is 64 bits as uint8 (8,). The first is 0: mean brightness does not describe the content.
     """
     frequencies = cv2.dct(gray.astype(np.float32))[:_LOW_SIDE, :_LOW_SIDE].reshape(-1)
     is_high = frequencies > np.median(frequencies[1:])
@@ -103,14 +87,8 @@ def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the similarity of images, independent of brightness, contrast and a small shift.
 
     The second image is fitted by the first and its two gradients, which represent a shift by a
-    fraction of a pixel. The result is the multiple correlation of that fit, the lower one of both
-    directions.
-
-    Args:
-        first, second: uint8 (N, H, W), images to compare one by one, none of them flat.
-
-    Returns:
-        float32 (N,), 0 to 1.
+    fraction of a pixel. The result, float32 (N,), 0 to 1, is the multiple correlation of that fit, the
+    lower one of both directions. The images, uint8 (N, H, W), must not be flat.
     """
     lower: np.ndarray = np.minimum(_explained(first, second), _explained(second, first))
     return lower
@@ -147,11 +125,8 @@ def is_flat(fingerprints: np.ndarray) -> np.ndarray:
 def near_duplicates(first: np.ndarray, second: np.ndarray, *, max_pairs: int = 1000) -> NearDuplicates:
     """Find the crops of one set that look like one of another, without being the same file.
 
-    Every pair is compared, about 300 million per second. Memory does not grow with their number.
-
-    Args:
-        first, second: ``FINGERPRINT`` (N,) and (M,).
-        max_pairs: Maximum number of pairs to return.
+    Every pair of ``FINGERPRINT`` (N,) and (M,) is compared, about 300 million per second. Memory does not
+    grow with their number.
     """
     search = _Search(first, second)
     rows, columns = np.flatnonzero(~is_flat(first)), np.flatnonzero(~is_flat(second))

@@ -43,32 +43,18 @@ INDEX_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class IndexOrigin:
-    """The dataset and the splits that an index was made from.
+    """The dataset and the splits that an index was made from."""
 
-    Attributes:
-        kinds: Names of the layouts read, see ``data.layouts.LAYOUTS``.
-        roots: Folders read.
-        split_policy: How splits were assigned, see :func:`data.splits.assign_splits`.
-        split_seed: Seed of splits made here.
-        splits_sha256: Hash of every video's split when the index was made, which identifies the
-            division; for a merged index those of its inputs, joined by ``+``.
-    """
-
-    kinds: tuple[str, ...]
-    roots: tuple[str, ...]
-    split_policy: str
+    kinds: tuple[str, ...]  # names of the layouts read
+    roots: tuple[str, ...]  # folders read
+    split_policy: str  # see data.options.SplitOptions
     split_seed: int
+    # Hash of every video's split, which identifies the division; of a merged index joined by "+".
     splits_sha256: str
 
 
 class VideoIndex(Rows):
-    """Rows of an index, with their origin.
-
-    Args:
-        path: The Parquet file.
-        origin: Layout and splits.
-        filters, numbers: See :class:`Rows`.
-    """
+    """Rows of an index, with their origin."""
 
     schema = INDEX_SCHEMA
 
@@ -88,30 +74,17 @@ class VideoIndex(Rows):
 
     def videos(self) -> list[DatasetVideo]:
         """Return the rows as records."""
-        return [
-            DatasetVideo(
-                **{
-                    **row,
-                    "path": Path(row["path"]),
-                    "mask_path": Path(row["mask_path"]) if row["mask_path"] else None,
-                }
-            )
-            for row in self.table.to_pylist()
-        ]
+        rows = self.columns(INDEX_SCHEMA.names).to_pylist()
+        for row in rows:
+            row["path"] = Path(row["path"])
+            row["mask_path"] = Path(row["mask_path"]) if row["mask_path"] else None
+        return [DatasetVideo(**row) for row in rows]
 
 
 def write_index(
     path: str | os.PathLike[str], videos: Iterable[DatasetVideo], *, origin: IndexOrigin
 ) -> VideoIndex:
-    """Write an index atomically.
-
-    Args:
-        path: The Parquet file to write.
-        videos: Its rows; paths are made absolute.
-        origin: Layout and splits.
-
-    Returns:
-        The index, opened.
+    """Write an index atomically, with absolute paths, and open it.
 
     Raises:
         OutputError: The file cannot be written.

@@ -7,13 +7,12 @@ evaluation   the evaluated rows, and all rows of every other split in the file: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from deepfake_detect.data.audit_report import (
     CROP_KINDS,
     LEAK_KINDS,
     NAME_KINDS,
-    CropFindings,
     LeakKind,
     Overlap,
 )
@@ -41,7 +40,8 @@ def check_no_leak(
 
     Names and paths are compared for any number of rows; crops are compared up to
     ``MAX_CROPS_COMPARED``, and near-duplicates are an error above ``MAX_NEAR_FRACTION`` of the smaller
-    split.
+    split. Returns remarks, one line each: what was not compared, near-duplicates that are allowed, and
+    several splits evaluated together.
 
     Args:
         rows: A manifest of crops, filtered to the rows that are used.
@@ -50,17 +50,14 @@ def check_no_leak(
             split. Of another evaluated split these are its selected rows, otherwise all rows in the
             file, including those that ``rows`` leaves out. ``None`` compares every pair of splits of
             ``rows``.
-        num_workers, show_progress: See :func:`data.audit.audit_rows`.
-
-    Returns:
-        Remarks, one line each: what was not compared, near-duplicates that are allowed, and several
-        splits evaluated together.
 
     Raises:
         ManifestError: A leak; the message has kind, splits, count, an example and what to do.
         OptionError: ``allowed`` has an unknown kind, or ``evaluated`` is a split without rows.
     """
-    check_leak_kinds(allowed)
+    for kind in allowed:
+        if kind not in LEAK_KINDS:
+            raise OptionError("allow_leak", f"{kind!r} is unknown", f"must be one of {', '.join(LEAK_KINDS)}")
     kinds = [kind for kind in LEAK_KINDS if kind not in allowed]
     pairs, affected = split_pairs(rows), "those rows"
     notes: tuple[str, ...] = ()
@@ -98,18 +95,13 @@ def _check_crops(
     few = [overlap for overlap in found if _are_few(compared, overlap)]
     _raise_for_leaks(rows, [overlap for overlap in found if overlap not in few], affected)
     remarks = [f"{rows.path}: few enough to be allowed: {one.sentence()}" for one in few]
-    return (*findings.notes, *_note_unreadable(rows, findings), *remarks)
-
-
-def check_leak_kinds(allowed: Iterable[str]) -> None:
-    """Raise for an unknown kind of leak.
-
-    Raises:
-        OptionError: A kind is unknown.
-    """
-    for kind in allowed:
-        if kind not in LEAK_KINDS:
-            raise OptionError("allow_leak", f"{kind!r} is unknown", f"must be one of {', '.join(LEAK_KINDS)}")
+    if findings.unreadable:
+        remarks.insert(
+            0,
+            f"{rows.path}: {len(findings.unreadable):,} of {findings.num_crops:,} crops cannot be read and "
+            f"were not compared, first {rows.root / findings.unreadable[0]}",
+        )
+    return (*findings.notes, *remarks)
 
 
 def _with_other_splits(selected: Manifest) -> tuple[Manifest, list[tuple[str, str]]]:
@@ -137,16 +129,6 @@ def _notes_on_evaluated(selected: Manifest) -> tuple[str, ...]:
     if num_without:
         notes.append(f"{selected.path}: {num_without:,} evaluated rows have no split and are not compared")
     return tuple(notes)
-
-
-def _note_unreadable(rows: Manifest, findings: CropFindings) -> tuple[str, ...]:
-    if not findings.unreadable:
-        return ()
-    count, first = len(findings.unreadable), rows.root / findings.unreadable[0]
-    return (
-        f"{rows.path}: {count:,} of {findings.num_crops:,} crops cannot be read and were not compared, "
-        f"first {first}",
-    )
 
 
 def _are_few(rows: Manifest, overlap: Overlap) -> bool:

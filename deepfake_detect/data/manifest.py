@@ -61,11 +61,7 @@ LATER_COLUMNS = ("person_choice", "face_runtime")
 class Manifest(Rows):
     """Rows of a manifest, with the geometry of their crops; the ``path`` column is relative to ``root``.
 
-    Args:
-        path: The Parquet file.
-        geometry: How the crops were cut.
-        codec: How they are stored: ``"png"``, or ``"jpeg-95"`` for quality 95; ``None`` if unknown.
-        filters, numbers: See :class:`Rows`.
+    The ``codec`` is how crops are stored: ``"png"``, or ``"jpeg-95"`` for quality 95; ``None`` if unknown.
     """
 
     schema = MANIFEST_SCHEMA

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,7 +61,8 @@ def merge_manifests(
         raise OptionError("out", f"{target} is one of the inputs", "choose another file")
     schema = _common_schema(tables)
     # A sample has no failures: it is taken of videos with crops.
-    failures = [] if options.sample is not None else _failures(tables)
+    manifests = [one for one in tables if isinstance(one, Manifest) and options.sample is None]
+    failures = [failure for one in manifests for failure in read_failures(one)]
     with atomic_path(target) as temporary:
         _write(temporary, tables, temporary.parent, schema)
         rows = read_rows(temporary)
@@ -87,11 +87,7 @@ def _keep_sample(path: Path, rows: Rows, schema: pa.Schema, options: MergeOption
 
 
 def _common_schema(inputs: Sequence[Rows]) -> pa.Schema:
-    """Return the schema of the output, with its metadata.
-
-    Raises:
-        ManifestError: The inputs cannot be merged.
-    """
+    """Return the schema of the output, with its metadata; raise if the inputs cannot be merged."""
     manifests = [one for one in inputs if isinstance(one, Manifest)]
     indexes = [one for one in inputs if isinstance(one, VideoIndex)]
     if manifests and indexes:
@@ -101,7 +97,15 @@ def _common_schema(inputs: Sequence[Rows]) -> pa.Schema:
             "merge either manifests or indexes",
         )
     if indexes:
-        return INDEX_SCHEMA.with_metadata(index_metadata(_merged_origin([one.origin for one in indexes])))
+        origins = [one.origin for one in indexes]
+        merged = IndexOrigin(
+            kinds=tuple(kind for origin in origins for kind in origin.kinds),
+            roots=tuple(root for origin in origins for root in origin.roots),
+            split_policy="+".join(dict.fromkeys(origin.split_policy for origin in origins)),
+            split_seed=min(origin.split_seed for origin in origins),
+            splits_sha256="+".join(origin.splits_sha256 for origin in origins),
+        )
+        return INDEX_SCHEMA.with_metadata(index_metadata(merged))
     geometry = manifests[0].geometry
     for one in manifests[1:]:
         if one.geometry != geometry:
@@ -115,16 +119,6 @@ def _common_schema(inputs: Sequence[Rows]) -> pa.Schema:
     return MANIFEST_SCHEMA.with_metadata(manifest_metadata(geometry, codec))
 
 
-def _merged_origin(origins: Sequence[IndexOrigin]) -> IndexOrigin:
-    return IndexOrigin(
-        kinds=tuple(kind for origin in origins for kind in origin.kinds),
-        roots=tuple(root for origin in origins for root in origin.roots),
-        split_policy="+".join(dict.fromkeys(origin.split_policy for origin in origins)),
-        split_seed=min(origin.split_seed for origin in origins),
-        splits_sha256="+".join(origin.splits_sha256 for origin in origins),
-    )
-
-
 def _write(path: Path, inputs: Sequence[Rows], folder: Path, schema: pa.Schema) -> None:
     """Write the inputs' rows one after the other; crops' paths become relative to ``folder``."""
     with pq.ParquetWriter(path, schema) as writer:
@@ -133,16 +127,11 @@ def _write(path: Path, inputs: Sequence[Rows], folder: Path, schema: pa.Schema) 
             prefix = os.path.relpath(one.root.resolve(), folder.resolve())
             for table in one.chunks():
                 if isinstance(one, Manifest) and prefix != ".":
-                    table = _with_prefix(table, prefix)
+                    paths = table["path"]
+                    moved = pc.binary_join_element_wise(prefix, paths, os.sep)
+                    moved = pc.if_else(pc.starts_with(paths, os.sep), paths, moved)
+                    table = table.set_column(table.column_names.index("path"), "path", moved)
                 writer.write_table(table.select(schema.names).cast(schema))
-
-
-def _with_prefix(table: pa.Table, prefix: str) -> pa.Table:
-    """Prepend a folder to relative paths; absolute ones are unchanged."""
-    paths = table["path"]
-    moved = pc.binary_join_element_wise(prefix, paths, os.sep)
-    is_absolute = pc.starts_with(paths, os.sep)
-    return table.set_column(table.column_names.index("path"), "path", pc.if_else(is_absolute, paths, moved))
 
 
 def _check_distinct(rows: Rows) -> None:
@@ -155,8 +144,3 @@ def _check_distinct(rows: Rows) -> None:
         raise ManifestError(
             first["video_id"], f"is in the inputs {first['n']} times", "leave out one of the inputs"
         )
-
-
-def _failures(inputs: Sequence[Rows]) -> list[dict[str, Any]]:
-    """Return the videos without crops."""
-    return [failure for one in inputs if isinstance(one, Manifest) for failure in read_failures(one)]

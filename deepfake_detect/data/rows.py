@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +30,11 @@ from deepfake_detect.errors import ManifestError, OptionError
 Self = TypeVar("Self", bound="Rows")
 _ROW_NUMBER = "file_row_number"
 _CHUNK_ROWS = 1_000_000
-# Functions whose value changes from one query to the next, while rows must stay the same.
-_VOLATILE = re.compile(r"\b(random|uuid|gen_random_uuid|nextval|now|current_timestamp)\b", re.IGNORECASE)
+# Their values change from one query to the next, while rows must stay the same.
+_VOLATILE = frozenset(
+    ("current_timestamp", "gen_random_uuid", "get_current_timestamp", "nextval", "now", "random", "uuid")
+    + (_ROW_NUMBER,)
+)
 # Parts of a condition: no subquery, no lambda, no star.
 _ALLOWED_PARTS = frozenset(
     ("BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT")
@@ -336,26 +338,27 @@ def filter_table(table: pa.Table, filters: Sequence[str]) -> pa.Table:
 
 def _check_condition(expression: str, columns: Sequence[str]) -> list[str]:
     """Return the columns that a condition uses; raise unless it is one harmless expression of them."""
-    if _ROW_NUMBER in expression or _VOLATILE.search(expression):
-        raise OptionError(
-            "where",
-            f"{expression!r} does not always select the same rows",
-            "use columns of the file only; for a random selection pass `sample`",
-        )
     try:
         nodes = list(_nodes(_single_expression(expression)))
     except (duckdb.Error, RecursionError) as error:
         raise _bad_condition(expression, _first_line(error), columns) from error
+    known = {name.lower() for name in columns}
     for node in nodes:
-        function = node.get("function_name", "")
-        if (part := node.get("class", "TYPE")) not in _ALLOWED_PARTS:
+        part, function = node.get("class", "TYPE"), node.get("function_name", "").lower()
+        names = [name.lower() for name in node.get("column_names", ())]
+        is_unknown = bool(names) and known.isdisjoint(names)
+        if function in _VOLATILE or (is_unknown and not _VOLATILE.isdisjoint(names)):
+            raise OptionError(
+                "where",
+                f"{expression!r} does not always select the same rows",
+                "use columns of the file only; for a random selection pass `sample`",
+            )
+        if part not in _ALLOWED_PARTS:
             raise _bad_condition(expression, f"a {part.lower()} is not allowed", columns)
-        if function and function.lower() not in _ALLOWED_FUNCTIONS:
+        if function and function not in _ALLOWED_FUNCTIONS:
             raise _bad_condition(expression, f"the function {function} is not allowed", columns)
-        if names := node.get("column_names"):
-            known = {name.lower() for name in columns}
-            if not any(name.lower() in known for name in names):
-                raise _bad_condition(expression, f"there is no column {'.'.join(names)!r}", columns)
+        if is_unknown:
+            raise _bad_condition(expression, f"there is no column {'.'.join(names)!r}", columns)
     return _used_columns(nodes, columns) or list(columns[:1])
 
 

@@ -18,6 +18,9 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.io.files import atomic_path
 
@@ -29,10 +32,7 @@ _END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
 
 def read_stored_bytes(path: Path) -> bytes:
-    """Return the bytes of a file, or of a member of a tar shard.
-
-    Args:
-        path: A file, or ``<shard>.tar/<member>``.
+    """Return the bytes of a file, or of a member of a tar shard, ``<shard>.tar/<member>``.
 
     Raises:
         ManifestError: The file, shard or member does not exist, or the shard is compressed.
@@ -45,7 +45,23 @@ def read_stored_bytes(path: Path) -> bytes:
             raise ManifestError(
                 path, f"cannot be read ({error.strerror})", "extract its video again"
             ) from error
-    return _read_member(shard, path.relative_to(shard).as_posix())
+    name, status = path.relative_to(shard).as_posix(), shard.stat()
+    index = _member_index(shard, status.st_mtime_ns)
+    if name not in index:
+        raise ManifestError(shard, f"holds no member {name}", "extract its video again")
+    offset, size = index[name]
+    if size < 0 or offset + size > status.st_size:
+        raise ManifestError(shard, f"ends within {name}", "download or extract it again")
+    with open(shard, "rb") as file:
+        return os.pread(file.fileno(), size, offset)
+
+
+def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+    """Return an encoded image, BGR uint8 (H, W, 3) by default, or ``None`` if it is not one."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # an empty file, or more pixels than OpenCV allows
+        return None
 
 
 def is_stored(path: Path) -> bool:
@@ -83,17 +99,7 @@ def sample_members(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name and bytes of a crop and of its JSON.
 
-    Args:
-        key: Name without suffix; it has no dot, since WebDataset ends it at the first one.
-        suffix: Suffix of the crop, such as ``".png"``.
-        data: The encoded crop.
-        label: 1 = fake.
-        video_id: Video id in the manifest.
-        frame_index: Frame index in the manifest.
-
-    Example:
-        >>> [name for name, _ in sample_members("7", ".png", b"", label=1, video_id="v", frame_index=0)]
-        ['7.png', '7.json']
+    The ``key``, a name without suffix, has no dot, since WebDataset ends it at the first one.
     """
     yield f"{key}{suffix}", data
     fields = {"label": label, "video_id": video_id, "frame_index": frame_index}
@@ -101,15 +107,7 @@ def sample_members(
 
 
 def write_shard(path: str | os.PathLike[str], members: Iterable[tuple[str, bytes]]) -> None:
-    """Write a tar atomically; the same members give the same bytes at any time, for any user.
-
-    Args:
-        path: The tar.
-        members: Name and content of each file; consumed one by one.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Write a tar atomically; the same members give the same bytes at any time, for any user."""
     with atomic_path(path) as temporary, tarfile.open(temporary, "w") as archive:
         for name, data in members:
             entry = tarfile.TarInfo(name)  # its time, owner and permissions are constants
@@ -127,18 +125,6 @@ def _shard_of(path: Path) -> Path | None:
         if parent.suffix == SHARD_SUFFIX and parent.is_file():
             return parent
     return None
-
-
-def _read_member(shard: Path, name: str) -> bytes:
-    index = _member_index(shard, shard.stat().st_mtime_ns)
-    if name not in index:
-        raise ManifestError(shard, f"holds no member {name}", "extract its video again")
-    offset, size = index[name]
-    with open(shard, "rb") as file:
-        data = os.pread(file.fileno(), size, offset)
-    if len(data) != size:
-        raise ManifestError(shard, f"ends within {name}", "download or extract it again")
-    return data
 
 
 @lru_cache(maxsize=_MAX_INDEXES)

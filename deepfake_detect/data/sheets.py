@@ -24,16 +24,10 @@ def contact_sheet(
     num_columns: int | None = None,
     side: int = 128,
 ) -> np.ndarray:
-    """Arrange images in a grid, each with its caption below it.
+    """Arrange images in a grid, RGB uint8 (H, W, 3), each with its caption below it, if there are any.
 
-    Args:
-        images: RGB uint8 (H, W, 3) each, of any sizes; resized to ``side`` by ``side`` pixels.
-        captions: One for each image, or none.
-        num_columns: Images per row; as many rows as columns when ``None``.
-        side: Side of each image on the sheet, in pixels.
-
-    Returns:
-        RGB uint8 (H, W, 3).
+    Images, RGB uint8 (H, W, 3) of any sizes, are resized to ``side`` by ``side`` pixels. Without
+    ``num_columns`` there are as many rows as columns.
 
     Raises:
         ImageError: There is no image.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,17 +25,11 @@ _ROUNDING = 0.5 + 1e-6
 
 @dataclass(frozen=True)
 class SplitAssignment:
-    """Videos with their splits.
+    """Videos with their splits."""
 
-    Attributes:
-        videos: In the order given; ``split`` is ``None`` where no split could be assigned.
-        notes: One line on each decision.
-        sha256: Hash of every video's split.
-    """
-
-    videos: tuple[DatasetVideo, ...]
-    notes: tuple[str, ...]
-    sha256: str
+    videos: tuple[DatasetVideo, ...]  # in the order given; the split is None where none could be assigned
+    notes: tuple[str, ...]  # one line on each decision
+    sha256: str  # of every video's split
 
 
 def assign_splits(
@@ -98,30 +92,23 @@ def _divide_unsplit(videos: list[DatasetVideo], options: SplitOptions) -> list[s
     for component, video in zip(components, videos, strict=True):
         datasets.setdefault(component, set()).add(video.dataset)
         made.setdefault(video.dataset, set()).update({video.split} if video.split else ())
-    notes = _note_connected(videos, components, official)
+    connected: Counter[str] = Counter()
     free: dict[tuple[str, ...], list[int]] = {}
     for index, component in enumerate(components):
-        if videos[index].split is None and component not in official:
+        if component in official:
+            connected[videos[index].dataset] += not videos[index].split
+        else:
             free.setdefault(tuple(sorted(datasets[component])), []).append(index)
+    notes = [
+        f"{dataset}: {count:,} videos share a person with an official split and get no split "
+        "(split 'identity' divides all videos again)"
+        for dataset, count in sorted(connected.items())
+        if count
+    ]
     for names, indices in sorted(free.items()):
         allowed = [split not in set().union(*(made[name] for name in names)) for split in SPLITS]
         notes += _divide(videos, indices, [components[index] for index in indices], allowed, options)
     return notes
-
-
-def _note_connected(
-    videos: Sequence[DatasetVideo], components: Sequence[int], official: Container[int]
-) -> list[str]:
-    connected = Counter(
-        video.dataset
-        for component, video in zip(components, videos, strict=True)
-        if not video.split and component in official
-    )
-    return [
-        f"{dataset}: {count:,} videos share a person with an official split and get no split "
-        "(split 'identity' divides all videos again)"
-        for dataset, count in sorted(connected.items())
-    ]
 
 
 def _divide(
@@ -266,7 +253,8 @@ def _choose_splits(
     for component, video in zip(components, videos, strict=True):
         sizes.setdefault(component, np.zeros(2))[video.label] += 1
         names[component] = min(names.get(component, video.video_id), video.video_id)
-    order = sorted(sizes, key=lambda one: (-sizes[one].sum(), _random_key(names[one], seed)))
+    random_key = {one: hashlib.sha256(f"{seed}/{name}".encode()).digest() for one, name in names.items()}
+    order = sorted(sizes, key=lambda one: (-sizes[one].sum(), random_key[one]))
     totals = sum(sizes.values(), np.zeros(2))
     wanted = np.outer(fractions, totals)  # (splits, classes)
     missing = wanted.copy()
@@ -280,7 +268,3 @@ def _choose_splits(
         chosen[component] = int(np.argmax(np.where(allowed, room, -np.inf)))
         missing[chosen[component]] -= size
     return chosen
-
-
-def _random_key(name: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode()).digest()

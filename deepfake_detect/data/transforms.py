@@ -40,14 +40,7 @@ def center_crop(image: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
-    """Convert a face crop to a model's input.
-
-    Args:
-        image: RGB uint8 (H, W, 3), any size.
-        preprocessing: Input size and normalization of the model.
-
-    Returns:
-        float32 tensor (3, image_size, image_size).
+    """Convert a face crop, RGB uint8 (H, W, 3), to a model's input, float32 (3, image_size, image_size).
 
     Example:
         >>> prep = Preprocessing(image_size=4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -64,19 +57,9 @@ def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Ten
 
 
 def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -> torch.Tensor:
-    """Convert face crops to a batch, with the values of :func:`crop_to_tensor`.
+    """Convert face crops of any sizes to a batch, with the values of :func:`crop_to_tensor`.
 
-    Args:
-        crops: RGB uint8 (H, W, 3), one or more of any sizes.
-        preprocessing: Input size and normalization of the model.
-
-    Returns:
-        float32 tensor (N, 3, image_size, image_size), channels last in memory.
-
-    Example:
-        >>> prep = Preprocessing(image_size=4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> tuple(crops_to_tensor([np.zeros((9, 9, 3), np.uint8)] * 2, prep).shape)
-        (2, 3, 4, 4)
+    It is float32 (N, 3, image_size, image_size), channels last in memory.
     """
     import torch
 

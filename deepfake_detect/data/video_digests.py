@@ -12,20 +12,7 @@ DIGEST_LENGTH = 12
 
 
 def video_digests(rows: Rows) -> list[str]:
-    """Return the first 12 hex digits of the SHA-256 of each video id, each once and sorted.
-
-    Args:
-        rows: A manifest or index, with any filters.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import pyarrow as pa, pyarrow.parquet as pq
-        >>> path = Path(tempfile.mkdtemp()) / "rows.parquet"
-        >>> pq.write_table(pa.table({"video_id": ["a", "b", "a"]}), path)
-        >>> video_digests(Rows(path))
-        ['3e23e8160039', 'ca978112ca1b']
-    """
+    """Return the first 12 hex digits of the SHA-256 of each video id, each once and sorted."""
     videos = rows.query("select distinct video_id from rows")["video_id"].to_pylist()
     return sorted({hashlib.sha256(video.encode()).hexdigest()[:DIGEST_LENGTH] for video in videos})
 

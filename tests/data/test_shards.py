@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +143,13 @@ def test_what_a_incomplete_shard_still_stores(tmp_path: Path) -> None:
     assert not is_stored(tmp_path / "s.tar" / "b.png")
     with pytest.raises(ManifestError, match="s.tar: is incomplete; delete it and run again"):
         shard_members(tmp_path / "s.tar")
+
+
+def test_more_pixels_than_memory_are_not_an_image(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 65_000, 65_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    for name, data in {"bomb.png": png, "empty.png": b""}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ManifestError, match=f"{name}: the crop is not a readable image"):
+            read_crop(tmp_path / name)

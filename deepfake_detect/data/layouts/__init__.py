@@ -98,17 +98,7 @@ def register_layout(layout: Layout) -> Layout:
 
 
 def recognize_layout(root: Path) -> tuple[Layout, str]:
-    """Find the layout of a dataset's folder.
-
-    Args:
-        root: Folder of the dataset, or a CSV file.
-
-    Returns:
-        The layout and the evidence for it.
-
-    Raises:
-        DatasetLayoutError: The root does not exist, or no known layout fits.
-    """
+    """Return the layout of a dataset's folder, or of a CSV file, and the evidence for it."""
     if not root.exists():
         raise DatasetLayoutError(root, "does not exist", "pass the folder of a dataset, or a CSV file")
     for layout in sorted(LAYOUTS.values(), key=lambda one: one.is_generic):
@@ -125,22 +115,6 @@ def recognize_layout(root: Path) -> tuple[Layout, str]:
 def read_layout(
     root: Path, *, dataset: str | None = None, selection: Selection = EVERYTHING
 ) -> tuple[Layout, str, VideoListing]:
-    """List the videos of a dataset, complete or partial.
-
-    Files and folders whose names are not UTF-8 are left out, and counted in a note.
-
-    Args:
-        root: Folder of the dataset as downloaded, or a CSV file.
-        dataset: Name in ``LAYOUTS``; ``None`` recognizes the layout from the folder.
-        selection: Which videos to read.
-
-    Returns:
-        The layout, the evidence for it, and the listing.
-
-    Raises:
-        OptionError: The name is unknown, or the selection does not fit the dataset.
-        DatasetLayoutError: The folder has another layout, is misspelled, or holds no video that can be
-            named.
-    """
+    """Return the layout of a dataset (``None`` recognizes it), the evidence for it, and its listing."""
     layout, evidence = recognize_layout(root) if dataset is None else (LAYOUTS.find(dataset), "as named")
     return layout, evidence, drop_non_utf8(layout.read(root, selection))

@@ -22,13 +22,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Selection:
-    """Which videos of a dataset to read.
-
-    Attributes:
-        methods: Forgery methods to read together with their reals; ``None`` reads all.
-        compressions: Compression levels to read; ``None`` reads all that are present.
-        fake_label: Value that means fake in a CSV whose labels are neither words nor 1 = fake.
-    """
+    """Which videos of a dataset to read; see :class:`data.options.ReadingOptions`."""
 
     methods: tuple[str, ...] | None = None
     compressions: tuple[str, ...] | None = None
@@ -105,14 +99,7 @@ class Layout:
     is_generic: bool = False
 
     def read(self, root: Path, selection: Selection = EVERYTHING) -> VideoListing:
-        """List the videos of a dataset, complete or partial.
-
-        Args:
-            root: Folder of the dataset as downloaded.
-            selection: Which videos to read.
-
-        Returns:
-            Videos with labels (fake = 1), splits and identities.
+        """List the selected videos of a dataset, complete or partial, in its folder as downloaded.
 
         Raises:
             DatasetLayoutError: The root is not a folder of this dataset, a folder is misspelled,
@@ -124,9 +111,7 @@ class Layout:
         if selection.fake_label is not None and not self.takes_file:
             raise OptionError("fake_label", f"is for a CSV, this is {self.dataset}", "leave it out")
         if self.is_selecting:
-            check_selection(
-                selection, dataset=self.dataset, methods=self.methods, compressions=self.compressions
-            )
+            check_selection(selection, self.dataset, self.methods, self.compressions)
             return self.list_videos(root, selection)
         return filter_listing(self.list_videos(root, selection), selection, fake_methods=self.methods)
 
@@ -155,6 +140,28 @@ def make_video_id(dataset: str, method: str, compression: str | None, name: str)
             f"video_id {video_id!r}", "has a part that is empty, . or ..", "rename what it is made of"
         )
     return video_id
+
+
+def new_video(
+    dataset: str,
+    method: str,
+    name: str,
+    path: Path,
+    *,
+    label: int,
+    split: str | None = None,
+    compression: str | None = None,
+    target_id: str | None = None,
+    source_id: str | None = None,
+    mask_path: Path | None = None,
+    group_id: str | None = None,
+) -> DatasetVideo:
+    """Return a video whose id is made of its names, see :func:`make_video_id`."""
+    video_id = make_video_id(dataset, method, compression, name)
+    people = target_id, source_id
+    return DatasetVideo(
+        dataset, video_id, method, label, split, compression, *people, path, mask_path, group_id
+    )
 
 
 def is_plain_path(name: str) -> bool:
@@ -194,15 +201,8 @@ def videos_folder(folder: Path) -> Path:
 def walk(folder: Path, *, skipped: Container[Path] = ()) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yield a folder and those below it: folder, names of its files, names of its broken links.
 
-    Hidden names are left out, the others sorted. Links are followed, since copies of big datasets are
-    often linked together, but no folder is visited twice and no link leads upwards.
-
-    Args:
-        folder: Folder to start with; nothing is yielded when it is absent.
-        skipped: Folders that are left out with everything below them.
-
-    Raises:
-        DatasetLayoutError: A folder cannot be listed.
+    Hidden names and ``skipped`` folders are left out, the others sorted. Links are followed, since copies
+    of big datasets are often linked together, but no folder is visited twice and no link leads upwards.
     """
     if folder.is_dir():
         real = folder.resolve()
@@ -237,18 +237,8 @@ def _walk(
 def check_folder_names(folder: Path, known: Iterable[str], *, dataset: str) -> list[Path]:
     """Raise if a subfolder's name is nearly, but not exactly, one of the dataset's.
 
-    Otherwise a class whose folder is misspelled would be missing without a word.
-
-    Args:
-        folder: Folder to check; nothing is checked when it is absent.
-        known: Names that the dataset has there.
-        dataset: Name of the dataset, for the message.
-
-    Returns:
-        Subfolders that are not part of the dataset.
-
-    Raises:
-        DatasetLayoutError: A folder is misspelled; the message gives the right name.
+    Otherwise a class whose folder is misspelled would be missing without a word. Returns the subfolders
+    that are not part of the dataset.
     """
     names = set(known)
     present = subfolders(folder)
@@ -295,24 +285,14 @@ def _with_letters_swapped(name: str) -> Iterator[str]:
 
 
 def check_selection(
-    selection: Selection, *, dataset: str, methods: Iterable[str], compressions: Iterable[str] = ()
+    selection: Selection, dataset: str, methods: Iterable[str], compressions: Iterable[str]
 ) -> None:
-    """Check a selection against the methods and compression levels of a dataset.
-
-    Args:
-        selection: What was asked for.
-        dataset: Name of the dataset, for the message.
-        methods: Forgery methods that may be selected.
-        compressions: Compression levels that may be selected.
-
-    Raises:
-        OptionError: The selection is empty, or names something else.
-    """
-    wanted = (
-        ("methods", selection.methods, tuple(methods)),
-        ("compression", selection.compressions, tuple(compressions)),
-    )
-    for name, values, known in wanted:
+    """Raise if a selection is empty, or names other than the given methods and compression levels."""
+    wanted = {
+        "methods": (selection.methods, tuple(methods)),
+        "compression": (selection.compressions, tuple(compressions)),
+    }
+    for name, (values, known) in wanted.items():
         if values is None:
             continue
         if not known:
@@ -328,27 +308,15 @@ def filter_listing(
 ) -> VideoListing:
     """Keep the selected videos of a listing: the wanted forgery methods, and every real.
 
-    Args:
-        listing: All that was read.
-        selection: ``methods`` and ``compressions`` wanted; ``fake_label`` is not used.
-        fake_methods: Forgery methods of the dataset; one that is unwanted is no longer expected, even if
-            nothing of it is present.
-
-    Returns:
-        The listing with fewer videos, missing videos and expected groups.
-
-    Raises:
-        OptionError: A wanted method or compression is not in this copy; the message lists those that are.
+    Of ``fake_methods``, those of the dataset, an unwanted one is no longer expected, even if nothing of it
+    is present. A wanted one that this copy lacks is an error.
     """
     if selection.methods is None and selection.compressions is None:
         return listing
     known = (*listing.videos, *listing.missing)
-    check_selection(
-        selection,
-        dataset=known[0].dataset,
-        methods=sorted({video.method for video in known if video.label == FAKE}),
-        compressions=sorted({video.compression for video in known if video.compression}),
-    )
+    methods = sorted({video.method for video in known if video.label == FAKE})
+    compressions = sorted({video.compression for video in known if video.compression})
+    check_selection(selection, known[0].dataset, methods, compressions)
 
     def is_wanted(video: DatasetVideo) -> bool:
         has_method = selection.methods is None or video.label == REAL or video.method in selection.methods
@@ -378,14 +346,7 @@ def note_absent(methods: Iterable[str], videos: Iterable[DatasetVideo]) -> list[
 
 
 def drop_non_utf8(listing: VideoListing) -> VideoListing:
-    """Leave out files whose names are not UTF-8, as old archives unpack them: no table can hold those.
-
-    Returns:
-        The listing without such files and folders; a note gives their number and an example.
-
-    Raises:
-        DatasetLayoutError: No video is left.
-    """
+    """Leave out files whose names are not UTF-8, as old archives unpack them: no table can hold those."""
     unwritable = {
         *(v.path for v in (*listing.videos, *listing.missing) if not _is_utf8(v.path, v.video_id)),
         *(path for path in listing.ignored if not _is_utf8(path)),
@@ -425,9 +386,6 @@ def as_text(text: str) -> str:
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
     """Return each path's name without its suffix, which is kept where another path differs only in it.
-
-    Args:
-        paths: Distinct paths, with ``/`` between folders; a folder has no suffix to lose.
 
     Example:
         >>> short_names(["a/1.mp4", "b/1.mp4", "b/2.mp4", "b/2.avi"])

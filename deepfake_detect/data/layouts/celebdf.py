@@ -31,8 +31,8 @@ from deepfake_detect.data.layouts.base import (
     folder_marks,
     in_order,
     list_files,
-    make_video_id,
     nearly_named,
+    new_video,
     note_absent,
     videos_folder,
 )
@@ -106,28 +106,17 @@ _PP = _Release(
 _RELEASES = (_V2, _V1, _PP)
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A video: its folder relative to the root, its name without suffix, and the people in it."""
-
-    folder: str
-    name: str
-    target: str
-    source: str | None
-
-    @property
-    def label(self) -> int:
-        """``FAKE`` or ``REAL``, by its folder."""
-        return FAKE if self.folder.startswith(_SYNTHESIS) else REAL
+# A video: its folder relative to the root, and its name without suffix.
+_Item = tuple[str, str]
 
 
-def _item(folder: str, name: str) -> _Item | None:
-    """Return the video of that name, or ``None`` when it is not a name of the dataset."""
-    match = _NAMES.get(folder, _PP_FAKE).fullmatch(name)
-    if match is None:
-        return None
-    people = match.groupdict()
-    return _Item(folder, name, people.get("target", f"{folder}/{name}"), people.get("source"))
+def _match(folder: str, name: str) -> re.Match[str] | None:
+    """Match the people in a video's name; ``None`` when it is not a name of the dataset."""
+    return _NAMES.get(folder, _PP_FAKE).fullmatch(name)
+
+
+def _label(folder: str) -> int:
+    return FAKE if folder.startswith(_SYNTHESIS) else REAL
 
 
 def _recognize(release: _Release, root: Path) -> str | None:
@@ -169,15 +158,19 @@ def _list(release: _Release, root: Path, _: Selection) -> VideoListing:
     videos, strays = _scan(root, release, listed)
     if not videos:
         raise DatasetLayoutError(root, f"holds no video of {release.dataset}", f"expected {release.summary}")
+    num_expected = dict(release.num_expected)
+    if release is _PP:
+        later = (root / _SYNTHESIS / "FaceSwap" / "Celeb-DF-v2").is_dir()
+        num_expected["Celeb-DF-v2" if later else "Celeb-DF"] = _V2.num_expected[_SYNTHESIS]
     present = {video.video_id for video in videos}
     wanted = [
-        _video(release, item, videos_folder(root / item.folder) / f"{item.name}.mp4", "test")
-        for item in listed
+        _video(release, folder, videos_folder(root / folder) / f"{name}.mp4", "test")
+        for folder, name in listed
     ]
     return VideoListing(
         videos=in_order(videos),
         missing=in_order(video for video in wanted if video.video_id not in present),
-        num_expected=_num_expected(root, release),
+        num_expected=num_expected,
         ignored=(*unknown, *strays),
         notes=tuple(_notes(root, release, num_lines, videos)),
     )
@@ -206,20 +199,16 @@ def _check_folders(root: Path, release: _Release) -> list[Path]:
     return unknown
 
 
+def _folders(release: _Release) -> tuple[str, ...]:
+    """Return the folders of videos, relative to the root; their last part is the method."""
+    if release is not _PP:
+        return *_REALS, _SYNTHESIS
+    methods = [(scenario, method) for scenario, some in SCENARIOS.items() for method in some]
+    return *_REALS, *(f"{_SYNTHESIS}/{scenario}/{method}" for scenario, method in methods)
+
+
 def _fake_methods(release: _Release) -> tuple[str, ...]:
-    if release is not _PP:
-        return (_SYNTHESIS,)
-    return tuple(method for methods in SCENARIOS.values() for method in methods)
-
-
-def _folders(release: _Release) -> Iterator[str]:
-    """Yield the folders of videos, relative to the root; their last part is the method."""
-    yield from _REALS
-    if release is not _PP:
-        yield _SYNTHESIS
-        return
-    for scenario, methods in SCENARIOS.items():
-        yield from (f"{_SYNTHESIS}/{scenario}/{method}" for method in methods)
+    return tuple(PurePosixPath(folder).name for folder in _folders(release) if _label(folder) == FAKE)
 
 
 def _scan(root: Path, release: _Release, listed: Container[_Item]) -> tuple[list[DatasetVideo], list[Path]]:
@@ -230,26 +219,26 @@ def _scan(root: Path, release: _Release, listed: Container[_Item]) -> tuple[list
         if home != root / folder:
             strays += list_files(root / folder)
         for path in list_files(home):
-            item = _item(folder, path.stem)
-            if item is None or path.suffix.lower() != ".mp4":
-                strays.append(path)
+            if path.suffix.lower() == ".mp4" and _match(folder, path.stem):
+                split = "test" if (folder, path.stem) in listed else None
+                videos.append(_video(release, folder, path, split))
             else:
-                videos.append(_video(release, item, path, "test" if item in listed else None))
+                strays.append(path)
     return videos, strays
 
 
-def _video(release: _Release, item: _Item, path: Path, split: str | None) -> DatasetVideo:
-    method = PurePosixPath(item.folder).name
-    return DatasetVideo(
-        dataset=release.dataset,
-        video_id=make_video_id(release.dataset, method, None, item.name),
-        method=method,
-        label=item.label,
+def _video(release: _Release, folder: str, path: Path, split: str | None) -> DatasetVideo:
+    match = _match(folder, path.stem)
+    people = match.groupdict() if match else {}
+    return new_video(
+        release.dataset,
+        PurePosixPath(folder).name,
+        path.stem,
+        path,
+        label=_label(folder),
         split=split,
-        compression=None,
-        target_id=item.target,
-        source_id=item.source,
-        path=path,
+        target_id=people.get("target", f"{folder}/{path.stem}"),
+        source_id=people.get("source"),
     )
 
 
@@ -258,7 +247,7 @@ def _read_list(root: Path, release: _Release) -> tuple[dict[_Item, None], int | 
     path = root / LIST_NAME
     if not path.is_file():
         return {}, None
-    folders = tuple(_folders(release))
+    folders = _folders(release)
     lines = enumerate(read_text(path).splitlines(), start=1)
     items = [_parse_line(path, number, line, folders) for number, line in lines if line.strip()]
     return dict.fromkeys(items), len(items)
@@ -268,27 +257,19 @@ def _parse_line(path: Path, number: int, line: str, folders: tuple[str, ...]) ->
     label, _, file = " ".join(line.split()).partition(" ")
     file_path = PurePosixPath(file.replace("\\", "/"))
     folder = str(file_path.parent)
-    item = _item(folder, file_path.stem) if folder in folders else None
-    if item is None:
+    if folder not in folders or not _match(folder, file_path.stem):
         raise DatasetLayoutError(
             path,
             f"line {number} names no video: {line.strip()!r}",
             'lines are like "1 Celeb-real/id1_0007.mp4"',
         )
-    if read_label(label, _LIST_LABELS, source=path, position=f"line {number}") != item.label:
+    if read_label(label, _LIST_LABELS, source=path, position=f"line {number}") != _label(folder):
         raise DatasetLayoutError(
             path,
             f"line {number} gives the label {label} to a video of {folder}, but 1 means real in the list",
             "download the list again",
         )
-    return item
-
-
-def _num_expected(root: Path, release: _Release) -> dict[str, int]:
-    if release is not _PP:
-        return dict(release.num_expected)
-    later = (root / _SYNTHESIS / "FaceSwap" / "Celeb-DF-v2").is_dir()
-    return {**release.num_expected, "Celeb-DF-v2" if later else "Celeb-DF": _V2.num_expected[_SYNTHESIS]}
+    return folder, file_path.stem
 
 
 def _notes(root: Path, release: _Release, num_lines: int | None, videos: list[DatasetVideo]) -> Iterator[str]:
@@ -306,8 +287,8 @@ def _notes(root: Path, release: _Release, num_lines: int | None, videos: list[Da
             yield f"no video of these methods is present: {', '.join(absent)}"
 
 
-def _layout(release: _Release) -> Layout:
-    return Layout(
+LAYOUTS: tuple[Layout, ...] = tuple(
+    Layout(
         name=release.name,
         dataset=release.dataset,
         summary=release.summary,
@@ -318,6 +299,5 @@ def _layout(release: _Release) -> Layout:
         list_videos=partial(_list, release),
         methods=_fake_methods(release),
     )
-
-
-LAYOUTS: tuple[Layout, ...] = tuple(_layout(release) for release in _RELEASES)
+    for release in _RELEASES
+)

@@ -26,8 +26,8 @@ from deepfake_detect.data.layouts.base import (
     VideoListing,
     check_folder_names,
     list_files,
-    make_video_id,
     nearly_named,
+    new_video,
     walk,
 )
 from deepfake_detect.data.layouts.lists import read_text
@@ -119,21 +119,12 @@ def _source_videos(
     strays = [inner / name for inner, _, broken_links in found for name in broken_links]
     for path in [inner / name for inner, names, _ in found for name in names]:
         match = _SOURCE_NAME.fullmatch(path.name)
-        method = _EXTRA if "_BlendShape_extra_" in path.stem else _SOURCE
-        video_id = make_video_id(DATASET, method, None, path.stem)
-        if match is None or video_id in videos:
+        if match is None or path.stem in videos:
             strays.append(path)
             continue
-        videos[video_id] = DatasetVideo(
-            dataset=DATASET,
-            video_id=video_id,
-            method=method,
-            label=REAL,
-            split=split_of_actor.get(match[1]),
-            compression=None,
-            target_id=match[1],
-            source_id=None,
-            path=path,
+        method, split = _EXTRA if "_BlendShape_extra_" in path.stem else _SOURCE, split_of_actor.get(match[1])
+        videos[path.stem] = new_video(
+            DATASET, method, path.stem, path, label=REAL, split=split, target_id=match[1]
         )
     # Those beyond the published number come last.
     return sorted(videos.values(), key=lambda video: video.method), strays
@@ -146,16 +137,15 @@ def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[Da
         match = _SWAP_NAME.fullmatch(name)
         if match is None:
             continue
-        yield DatasetVideo(
-            dataset=DATASET,
-            video_id=make_video_id(DATASET, version, None, name),
-            method=version,
+        yield new_video(
+            DATASET,
+            version,
+            name,
+            present.get(name, _version(root, version) / f"{name}.mp4"),
             label=FAKE,
             split=split_of.get(name),
-            compression=None,
             target_id=f"FaceForensics++:{match[1]}",
             source_id=match[2],
-            path=present.get(name, _version(root, version) / f"{name}.mp4"),
         )
 
 

@@ -29,7 +29,7 @@ from deepfake_detect.data.layouts.base import (
     VideoListing,
     check_folder_names,
     in_order,
-    make_video_id,
+    new_video,
     subfolders,
     walk,
 )
@@ -71,6 +71,9 @@ _PEOPLE = {
 
 def _list(root: Path, selection: Selection) -> VideoListing:
     homes, ignored = _method_folders(root)
+    if not homes:
+        cause = f"holds none of its methods: {', '.join(METHODS)}"
+        raise DatasetLayoutError(root, cause, "pass the folder that holds the methods' folders")
     videos: dict[str, DatasetVideo] = {}
     num_repeated = 0
     for method, home in homes:
@@ -84,11 +87,8 @@ def _list(root: Path, selection: Selection) -> VideoListing:
         raise DatasetLayoutError(
             root, f"holds neither images nor videos of {DATASET}", "unpack the methods' archives"
         )
-    return VideoListing(
-        videos=in_order(videos.values()),
-        ignored=tuple(ignored),
-        notes=tuple(_notes(list(videos.values()), num_repeated)),
-    )
+    notes = tuple(_notes(list(videos.values()), num_repeated))
+    return VideoListing(in_order(videos.values()), ignored=tuple(ignored), notes=notes)
 
 
 def _method_folders(root: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
@@ -102,9 +102,6 @@ def _method_folders(root: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
             homes += ((_METHOD_OF[path.name.lower()], home) for home in (path, *_named_as_methods(path)))
         known = (*METHODS, *(path.name for path in found), *_RELEASES)
         ignored += check_folder_names(release, known, dataset=DATASET)
-    if not homes:
-        cause = f"holds none of its methods: {', '.join(METHODS)}"
-        raise DatasetLayoutError(root, cause, "pass the folder that holds the methods' folders")
     return homes, ignored
 
 
@@ -143,16 +140,15 @@ def _make_video(path: Path, home: Path, method: str) -> DatasetVideo:
     target, source = _people(name, domain)
     row_method = f"{method}_real" if labels == {REAL} else method
     inner = [part for part in parents if part not in (domain, "frames", *_LABELS)]
-    return DatasetVideo(
-        dataset=DATASET,
-        video_id=make_video_id(DATASET, row_method, None, "/".join((*filter(None, [domain]), *inner, name))),
-        method=row_method,
+    return new_video(
+        DATASET,
+        row_method,
+        "/".join((*filter(None, [domain]), *inner, name)),
+        path,
         label=REAL if labels == {REAL} else FAKE,
         split=_split(target, source) if domain == "ff" else "test",
-        compression=None,
         target_id=target,
         source_id=source,
-        path=path,
     )
 
 

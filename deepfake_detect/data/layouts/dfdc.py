@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepfake_detect.data.layouts.base import (
     SPLIT_NAMES,
@@ -32,7 +31,7 @@ from deepfake_detect.data.layouts.base import (
     group_name,
     in_order,
     list_files,
-    make_video_id,
+    new_video,
     subfolders,
 )
 from deepfake_detect.data.layouts.lists import (
@@ -153,16 +152,14 @@ def _rows_of_list(path: Path) -> Iterator[_Row]:
     present = {file.name for file in list_files(home)}
     for entry in _json_entries(path) if path.name == METADATA_NAME else _csv_entries(path):
         stem = Path(entry.name).stem
-        video = DatasetVideo(
-            dataset=DATASET,
-            video_id=make_video_id(DATASET, _METHODS[entry.label], None, stem),
-            method=_METHODS[entry.label],
+        video = new_video(
+            DATASET,
+            _METHODS[entry.label],
+            stem,
+            home / entry.name,
             label=entry.label,
             split=entry.split,
-            compression=None,
             target_id=stem if entry.label == REAL else entry.original,
-            source_id=None,
-            path=home / entry.name,
             group_id=folder.name if _PART.fullmatch(folder.name) else None,
         )
         yield _Row(video, entry.name in present)
@@ -186,21 +183,13 @@ def _json_entries(path: Path) -> Iterator[_Entry]:
             yield _Entry(name, label, from_folder or "test")
         else:
             label = read_label(fields.get("label"), LABEL_WORDS, source=path, position=name)
-            yield _Entry(name, label, _split(path, name, fields) or from_folder, _original(fields))
-
-
-def _split(path: Path, name: str, fields: dict[str, Any]) -> str | None:
-    if fields.get("split") is None:
-        return None
-    split = SPLIT_NAMES.get(str(fields["split"]).lower())
-    if split is None:
-        raise DatasetLayoutError(path, f"{name} is in the split {fields['split']!r}", "download it again")
-    return split
-
-
-def _original(fields: dict[str, Any]) -> str | None:
-    original = fields.get("original")  # absent or null for a real; NaN in copies written from a table
-    return Path(original).stem if isinstance(original, str) else None
+            split = SPLIT_NAMES.get(str(fields.get("split")).lower())
+            if split is None and fields.get("split") is not None:
+                cause = f"{name} is in the split {fields['split']!r}"
+                raise DatasetLayoutError(path, cause, "download it again")
+            original = fields.get("original")  # absent or null for a real; NaN in copies written from a table
+            target = Path(original).stem if isinstance(original, str) else None
+            yield _Entry(name, label, split or from_folder, target)
 
 
 def _csv_entries(path: Path) -> Iterator[_Entry]:

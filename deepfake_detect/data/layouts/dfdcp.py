@@ -24,7 +24,7 @@ from deepfake_detect.data.layouts.base import (
     check_folder_names,
     folder_marks,
     in_order,
-    make_video_id,
+    new_video,
     note_absent,
     walk,
 )
@@ -37,7 +37,6 @@ DATASET = "DFDCP"
 LIST_NAME = "dataset.json"
 _LABELS = {"original_videos": REAL, "method_A": FAKE, "method_B": FAKE}
 _NUM_PUBLISHED = {REAL: 1131, FAKE: 4119}
-_SETS = ("train", "test")
 
 
 def _recognize(root: Path) -> str | None:
@@ -51,32 +50,30 @@ def _recognize(root: Path) -> str | None:
 def _list(root: Path, _: Selection) -> VideoListing:
     unknown = check_folder_names(root, _LABELS, dataset="the DFDC preview")
     listed = [_video(root, name, fields) for name, fields in read_video_table(root / LIST_NAME).items()]
-    present = {
-        folder / name
-        for top in _LABELS
-        for folder, names, _ in walk(root / top)
-        for name in names
-        if Path(name).suffix.lower() in VIDEO_SUFFIXES
-    }
+    files = (folder / name for top in _LABELS for folder, names, _ in walk(root / top) for name in names)
+    present = {path for path in files if path.suffix.lower() in VIDEO_SUFFIXES}
     videos = [video for video in listed if video.path in present]
     if not videos:
-        raise DatasetLayoutError(
-            root,
-            f"holds none of the {len(listed):,} videos of {LIST_NAME}",
-            f"put it next to {', '.join(_LABELS)}",
+        cause = f"holds none of the {len(listed):,} videos of {LIST_NAME}"
+        raise DatasetLayoutError(root, cause, f"put it next to {', '.join(_LABELS)}")
+    counts, notes = Counter(video.label for video in listed), note_absent(_LABELS, videos)
+    if counts != _NUM_PUBLISHED:
+        note = (
+            f"{LIST_NAME} lists {counts[REAL]:,} reals and {counts[FAKE]:,} fakes; "
+            f"published are {_NUM_PUBLISHED[REAL]:,} and {_NUM_PUBLISHED[FAKE]:,}"
         )
+        notes.insert(0, note)
     return VideoListing(
         videos=in_order(videos),
         missing=in_order(video for video in listed if video.path not in present),
         num_expected={**dict.fromkeys(_LABELS, 0), **Counter(video.method for video in listed)},
         ignored=(*unknown, *sorted(present - {video.path for video in listed})),
-        notes=(*_note_unpublished(listed), *note_absent(_LABELS, videos)),
+        notes=tuple(notes),
     )
 
 
 def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
-    source = root / LIST_NAME
-    path = PurePosixPath(name)
+    source, path = root / LIST_NAME, PurePosixPath(name)
     method = path.parts[0] if path.parts else name
     inner = PurePosixPath(*path.parts[1:])
     label = read_label(fields.get("label"), LABEL_WORDS, source=source, position=name)
@@ -86,32 +83,19 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
             f"{name} has the label {fields['label']!r}, which does not fit its folder",
             "original_videos holds the reals, method_A and method_B the fakes",
         )
-    if fields.get("set") not in _SETS:
-        raise DatasetLayoutError(
-            source, f"{name} is in the set {fields.get('set')!r}", "sets are train and test"
-        )
+    if (split := fields.get("set")) not in ("train", "test"):
+        raise DatasetLayoutError(source, f"{name} is in the set {split!r}", "sets are train and test")
     people = {key: str(fields[key]) for key in ("target_id", "swapped_id") if fields.get(key) is not None}
-    return DatasetVideo(
-        dataset=DATASET,
-        video_id=make_video_id(DATASET, method, None, str(inner.parent / inner.stem)),
-        method=method,
+    return new_video(
+        DATASET,
+        method,
+        str(inner.parent / inner.stem),
+        root / path,
         label=label,
-        split=fields["set"],
-        compression=None,
+        split=split,
         target_id=people.get("target_id"),
         source_id=people.get("swapped_id") if label == FAKE else None,
-        path=root / path,
     )
-
-
-def _note_unpublished(listed: list[DatasetVideo]) -> list[str]:
-    counts = Counter(video.label for video in listed)
-    if counts == _NUM_PUBLISHED:
-        return []
-    return [
-        f"{LIST_NAME} lists {counts[REAL]:,} reals and {counts[FAKE]:,} fakes; "
-        f"published are {_NUM_PUBLISHED[REAL]:,} and {_NUM_PUBLISHED[FAKE]:,}"
-    ]
 
 
 LAYOUT = Layout(

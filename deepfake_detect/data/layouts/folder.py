@@ -14,7 +14,7 @@ not followed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from deepfake_detect.data.layouts.base import (
     VideoListing,
     check_folder_names,
     in_order,
-    make_video_id,
+    new_video,
     note_absent,
     short_names,
     subfolders,
@@ -37,6 +37,10 @@ from deepfake_detect.video.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _LABELS = {"real": REAL, "reals": REAL, "fake": FAKE, "fakes": FAKE}
 _METHODS = {REAL: "real", FAKE: "fake"}
+_NOTES = {
+    "image": "images directly in a class folder, read as one item each",
+    "sequence": "folders of images, read as the frames of one item each",
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,6 @@ class _ClassFolder:
     path: Path
     label: int
     split_name: str
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A path in a class folder: a "video", "image", "sequence" or "stray" (none of these)."""
-
-    kind: str
-    path: Path
 
 
 def _recognize(root: Path) -> str | None:
@@ -79,26 +75,26 @@ def _list(root: Path, _: Selection) -> VideoListing:
     ignored = _check_names(root, splits=splits)
     for parent in splits:
         ignored += _check_names(parent)
-    folders = _class_folders(root)
-    _check_distinct(folders)
     videos: list[DatasetVideo] = []
     counts: Counter[str] = Counter()
-    for folder in folders:
+    known: dict[Path, Path] = {}
+    for folder in _class_folders(root):
+        first = known.setdefault(folder.path.resolve(), folder.path)
+        if first != folder.path:
+            raise DatasetLayoutError(folder.path, f"is the same folder as {first}", "remove the link")
         found = list(_find(folder.path))
-        counts.update(one.kind for one in found)
-        ignored += [one.path for one in found if one.kind == "stray"]
-        videos += _videos(root.resolve().name, folder, [one.path for one in found if one.kind != "stray"])
+        counts.update(kind for kind, _ in found)
+        ignored += [path for kind, path in found if kind == "stray"]
+        videos += _videos(root.resolve().name, folder, [path for kind, path in found if kind != "stray"])
     if not videos:
         raise DatasetLayoutError(
             root,
             "holds no video or image in a real/ or fake/ folder",
             "put them there, or list them in a CSV",
         )
-    return VideoListing(
-        videos=in_order(videos),
-        ignored=tuple(ignored),
-        notes=(*_notes(counts), *note_absent(_METHODS.values(), videos)),
-    )
+    notes = [f"{text}: {counts[kind]:,}" for kind, text in _NOTES.items() if counts[kind]]
+    notes += note_absent(_METHODS.values(), videos)
+    return VideoListing(in_order(videos), ignored=tuple(ignored), notes=tuple(notes))
 
 
 def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
@@ -116,55 +112,31 @@ def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
     return check_folder_names(parent, known, dataset="a real/ fake/ tree")
 
 
-def _check_distinct(folders: Iterable[_ClassFolder]) -> None:
-    """Raise if class folders of two splits or classes are links to one folder."""
-    known: dict[Path, Path] = {}
-    for folder in folders:
-        first = known.setdefault(folder.path.resolve(), folder.path)
-        if first != folder.path:
-            raise DatasetLayoutError(folder.path, f"is the same folder as {first}", "remove the link")
-
-
-def _find(folder: Path) -> Iterator[_Found]:
+def _find(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what is in a class folder, with its kind: video, image, sequence or stray."""
     for inner, names, broken_links in walk(folder):
         has_frames = False
         for name in names:
             suffix = Path(name).suffix.lower()
             if suffix in VIDEO_SUFFIXES:
-                yield _Found("video", inner / name)
+                yield "video", inner / name
             elif suffix not in IMAGE_SUFFIXES:
-                yield _Found("stray", inner / name)
+                yield "stray", inner / name
             elif inner == folder:
-                yield _Found("image", inner / name)
+                yield "image", inner / name
             else:
                 has_frames = True
         if has_frames:
-            yield _Found("sequence", inner)
-        yield from (_Found("stray", inner / name) for name in broken_links)
+            yield "sequence", inner
+        yield from (("stray", inner / name) for name in broken_links)
 
 
 def _videos(dataset: str, folder: _ClassFolder, paths: Iterable[Path]) -> Iterator[DatasetVideo]:
     by_name = {path.relative_to(folder.path).as_posix(): path for path in paths}
     method = _METHODS[folder.label]
     for name, short in short_names(by_name).items():
-        yield DatasetVideo(
-            dataset=dataset,
-            video_id=make_video_id(dataset, method, None, f"{folder.split_name}/{short}".lstrip("/")),
-            method=method,
-            label=folder.label,
-            split=SPLIT_NAMES.get(folder.split_name.lower()),
-            compression=None,
-            target_id=None,
-            source_id=None,
-            path=by_name[name],
-        )
-
-
-def _notes(counts: Mapping[str, int]) -> Iterator[str]:
-    if counts["image"]:
-        yield f"images directly in a class folder, read as one item each: {counts['image']:,}"
-    if counts["sequence"]:
-        yield f"folders of images, read as the frames of one item each: {counts['sequence']:,}"
+        unique, split = f"{folder.split_name}/{short}".lstrip("/"), SPLIT_NAMES.get(folder.split_name.lower())
+        yield new_video(dataset, method, unique, by_name[name], label=folder.label, split=split)
 
 
 LAYOUT = Layout(

@@ -37,8 +37,8 @@ from deepfake_detect.data.layouts.base import (
     folder_marks,
     in_order,
     list_files,
-    make_video_id,
     nearly_named,
+    new_video,
     note_absent,
     subfolders,
     videos_folder,
@@ -49,37 +49,21 @@ from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 @dataclass(frozen=True)
 class FolderPair:
-    """A dataset of two folders with videos that belong together by name.
-
-    Attributes:
-        dataset: Name of the dataset.
-        labels: Folder -> label; the folders are also the methods.
-        names: Folder -> pattern of a file name without suffix; its group is the key that a real, its
-            fake and its mask share.
-        file_names: Folder -> file name of a key, without suffix.
-        num_each: Published number of videos in each folder.
-        splits: Folders of the official splits, in each folder; empty without an official split.
-        masks: Folder of masks, if there are any.
-        archives: Folders that the owners' archives unpack to, each with the whole tree.
-        example: Paths of a pair, for messages.
-    """
+    """A dataset of two folders with videos that belong together by name."""
 
     dataset: str
-    labels: Mapping[str, int]
+    labels: Mapping[str, int]  # by folder; the folders are also the methods
+    # Pattern of a file name without suffix; its group is the key that a real, its fake and its mask share.
     names: Mapping[str, re.Pattern[str]]
-    file_names: Mapping[str, str]
-    num_each: int
-    splits: tuple[str, ...] = ()
-    masks: str = ""
-    archives: tuple[str, ...] = ()
-    example: str = ""
+    file_names: Mapping[str, str]  # folder -> file name of a key, without suffix
+    num_each: int  # published number of videos in each folder
+    splits: tuple[str, ...] = ()  # folders of the official splits, in each folder
+    masks: str = ""  # folder of masks, if there are any
+    archives: tuple[str, ...] = ()  # folders that archives unpack to, each with the whole tree
+    example: str = ""  # paths of a pair, for messages
 
     def key_of(self, folder: str, path: Path) -> str | None:
-        """Return the key in a file's name, or ``None`` if it is not a name of the dataset.
-
-        Raises:
-            DatasetLayoutError: It is a name of the other folder.
-        """
+        """Return the key in a file's name, or ``None``; raise if it is a name of the other folder."""
         match = self.names[folder].fullmatch(path.stem)
         if match is not None:
             return match[1]
@@ -187,17 +171,16 @@ def _pairs(
         for folder, label in pair.labels.items():
             home = videos_folder(tree / folder / (split or ""))
             path = files[folder].get(key, home / f"{pair.file_names[folder].format(key)}.mp4")
-            video = DatasetVideo(
-                dataset=pair.dataset,
-                video_id=make_video_id(pair.dataset, folder, None, f"{prefix}{path.stem}"),
-                method=folder,
+            mask = files[pair.masks].get(key) if pair.masks and label == FAKE else None
+            video = new_video(
+                pair.dataset,
+                folder,
+                f"{prefix}{path.stem}",
+                path,
                 label=label,
                 split=split,
-                compression=None,
                 target_id=f"{prefix}{key}",
-                source_id=None,
-                path=path,
-                mask_path=files[pair.masks].get(key) if pair.masks and label == FAKE else None,
+                mask_path=mask,
             )
             yield video, key in files[folder]
 

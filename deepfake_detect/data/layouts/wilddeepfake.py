@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from deepfake_detect.data.layouts.base import (
@@ -26,8 +25,8 @@ from deepfake_detect.data.layouts.base import (
     VideoListing,
     check_folder_names,
     list_files,
-    make_video_id,
     nearly_named,
+    new_video,
     walk,
 )
 from deepfake_detect.errors import DatasetLayoutError
@@ -42,14 +41,20 @@ _NUM_SEQUENCES = {"real": 3805, "fake": 3509}
 
 
 def _list(root: Path, _: Selection) -> VideoListing:
-    top = _top(root)
+    top = next((folder for folder in (root, root / _TOP) if nearly_named(folder, _FOLDERS)), None)
+    if top is None:
+        cause = f"holds none of {', '.join(_FOLDERS)}"
+        raise DatasetLayoutError(root, cause, f"pass the folder {_TOP} of the download")
     ignored = check_folder_names(top, _FOLDERS, dataset=DATASET)
     notes: list[str] = []
     videos: dict[str, DatasetVideo] = {}
     num_repeated = 0
     for name in [name for name in _FOLDERS if (top / name).is_dir()]:
-        found = [(path, path.relative_to(top / name).parts) for path in _image_folders(top / name)]
-        for shard in _shards(top / name):
+        folders = [path for path, files, _ in walk(top / name) if any(map(_is_image, files))]
+        found = [(path, path.relative_to(top / name).parts) for path in folders]
+        for shard in list_files(top / name, {".gz", ".tgz", ".tar"}):
+            if not shard.name.endswith(_SHARD_ENDINGS):
+                continue
             try:
                 found += [(shard / inner, _named_parts(shard, inner)) for inner in _folders_in_shard(shard)]
             except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
@@ -66,30 +71,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
         )
     if num_repeated:
         notes.append(f"{num_repeated:,} sequences are both unpacked and in a shard: read unpacked")
-    return VideoListing(
-        videos=tuple(videos.values()),
-        num_expected=_NUM_SEQUENCES,
-        ignored=tuple(ignored),
-        notes=tuple(notes),
-    )
-
-
-def _top(root: Path) -> Path:
-    for folder in (root, root / _TOP):
-        if nearly_named(folder, _FOLDERS):
-            return folder
-    cause = f"holds none of {', '.join(_FOLDERS)}"
-    raise DatasetLayoutError(root, cause, f"pass the folder {_TOP} of the download")
-
-
-def _image_folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders that hold PNGs themselves, sorted."""
-    return (inner for inner, names, _ in walk(folder) if any(_is_image(name) for name in names))
-
-
-def _shards(folder: Path) -> list[Path]:
-    packed = list_files(folder, {".gz", ".tgz", ".tar"})
-    return [path for path in packed if path.name.endswith(_SHARD_ENDINGS)]
+    return VideoListing(tuple(videos.values()), (), _NUM_SEQUENCES, tuple(ignored), tuple(notes))
 
 
 def _folders_in_shard(shard: Path) -> list[PurePosixPath]:
@@ -123,26 +105,13 @@ def _make_video(path: Path, parts: tuple[str, ...], folder: str) -> DatasetVideo
             cause = f"is named {part} but is in {folder}"
             raise DatasetLayoutError(path, cause, "unpack its shard again, in the folder it came in")
     name = "/".join((split, *(part for part in parts if part != word)))
-    return DatasetVideo(
-        dataset=DATASET,
-        video_id=make_video_id(DATASET, word, None, name),
-        method=word,
-        label=_LABELS[word],
-        split=split,
-        compression=None,
-        target_id=None,
-        source_id=None,
-        path=path,
-        group_id=f"{word}/{name.rpartition('/')[0]}",
-    )
+    group = f"{word}/{name.rpartition('/')[0]}"
+    return new_video(DATASET, word, name, path, label=_LABELS[word], split=split, group_id=group)
 
 
 def _recognize(root: Path) -> str | None:
-    for folder in (root, root / _TOP):
-        found = nearly_named(folder, _FOLDERS)
-        if found:
-            return f"folders {', '.join(found)}"
-    return None
+    found = nearly_named(root, _FOLDERS) or nearly_named(root / _TOP, _FOLDERS)
+    return f"folders {', '.join(found)}" if found else None
 
 
 LAYOUT = Layout(

@@ -48,6 +48,15 @@ def test_videos_images_and_folders_of_frames(tmp_path: Path) -> None:
     assert listing.counts() == {"real": (3, None), "fake": (5, None)}
 
 
+def test_images_of_phones_are_items(tmp_path: Path) -> None:
+    for name in ("real/a.HEIC", "real/b.heif", "fake/c.avif", "fake/clip/1.HEIC"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = read(tmp_path)
+    assert [video.path.name for video in listing.videos] == ["a.HEIC", "b.heif", "c.avif", "clip"]
+    assert listing.ignored == ()
+
+
 def test_labels_are_those_of_the_folders(tmp_path: Path) -> None:
     for video in read(make_folder(tmp_path)).videos:
         assert video.label == (FAKE if "fake" in video.path.parts else REAL)
