@@ -191,7 +191,7 @@ def watch_download(
         except BaseException as error:  # of any kind: it is raised in the other thread
             messages.put(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, daemon=True, name="download").start()
     counted, deadline = 0, time.monotonic() + SLOW_SECONDS
     try:
         while True:

@@ -218,6 +218,7 @@ def test_an_address_without_a_clip_is_the_clips_error(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("path", ["endless.mp4", "large.mp4"])
 def test_an_endless_clip_ends_at_the_limit(path: str, detector: dfd.Detector, tmp_path: Path) -> None:
     limited = scorer(detector, tmp_path)
