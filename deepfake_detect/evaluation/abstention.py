@@ -84,12 +84,7 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, *, threshold: flo
 def abstain(
     labels: ArrayLike, probabilities: ArrayLike, *, threshold: float, band: tuple[float, float]
 ) -> Abstention:
-    """Return the effect of an uncertain band.
-
-    Args:
-        labels, probabilities: As for :func:`risk_coverage`.
-        threshold: Finite; at or above it is fake.
-        band: Lower and upper bound; strictly between them is uncertain.
+    """Return the effect of an uncertain band; probabilities strictly between its bounds are uncertain.
 
     Raises:
         OptionError: As for ``metrics.accuracy``.

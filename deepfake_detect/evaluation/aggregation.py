@@ -261,11 +261,6 @@ def frames_interval(faces: ClipFaces, rule: str, *, seed: int = 0) -> tuple[floa
     Frames of one clip resemble each other, so the interval shows how stable the detector is on this
     clip, not how often it is right.
 
-    Args:
-        faces: With frame indices.
-        rule: From faces to the clip.
-        seed: Seed of the bootstrap.
-
     Returns:
         2.5 and 97.5 percentile of the probability; ``None`` with fewer than two frames.
 
@@ -299,12 +294,8 @@ def frames_interval(faces: ClipFaces, rule: str, *, seed: int = 0) -> tuple[floa
 def check_rule(rule: str, plugins: Sequence[PluginPart] = ()) -> None:
     """Check that an aggregation rule exists.
 
-    Args:
-        rule: Its name.
-        plugins: Parts of plug-ins that the detector needs, for the error.
-
     Raises:
-        OptionError: The rule is unknown; if it belongs to a plug-in, the message names that.
+        OptionError: The rule is unknown; if it is of a plug-in that the detector needs, that is named.
     """
     if rule in AGGREGATION_RULES:
         return

@@ -121,14 +121,8 @@ def calibrated_config(
 ) -> DetectorConfig:
     """Return a detector's configuration, calibrated on validation scores.
 
-    Args:
-        table: Validation scores, with the detail ``logit``: before calibration.
-        config: The detector's configuration.
-        options: ``None`` for the defaults.
-
-    Returns:
-        The configuration with new temperature, calibration, aggregation rule and weights, threshold and
-        band, and with the AUC of each rule.
+    The scores have the detail ``logit``, before calibration. New are temperature, calibration,
+    aggregation rule and weights, threshold and band, and the AUC of each rule.
 
     Raises:
         OptionError: As for the functions of :mod:`calibration`, except that a temperature or a band that

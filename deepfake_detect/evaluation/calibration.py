@@ -90,12 +90,6 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> PlattCalibration:
 
     Unlike a temperature it also shifts the logits, for a detector that is biased to one class.
 
-    Args:
-        logits, labels: As for :func:`fit_temperature`.
-
-    Returns:
-        Value of ``DetectorConfig.calibration``.
-
     Raises:
         OptionError: As for :func:`fit_temperature`, except that the logits may be correct for every
             sample (a small ridge keeps the slope finite); the slope is negative.
@@ -123,12 +117,6 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> IsotonicCalibration:
     it is constant, which may cost a little AUC. Probabilities are clipped to at least ``1 / (N + 2)``
     from 0 and 1: N samples cannot support more.
 
-    Args:
-        logits, labels: As for :func:`fit_temperature`.
-
-    Returns:
-        Value of ``DetectorConfig.calibration``.
-
     Raises:
         OptionError: As for :func:`fit_temperature`, except that any finite logits are allowed.
 
@@ -151,16 +139,9 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> IsotonicCalibration:
 
 
 def choose_aggregation(clips: Sequence[ClipFaces], labels: ArrayLike) -> tuple[str, list[float]]:
-    """Return the rule of highest AUC over validation videos, and the weights of the learned one.
+    """Return the rule of highest AUC over validation videos, and the weights of the learned one, else none.
 
     Ties: the first of ``AGGREGATION_RULES``.
-
-    Args:
-        clips: Faces of each validation video.
-        labels: (V,) of 0 = real and 1 = fake, both present.
-
-    Returns:
-        Name of the rule; its weights, empty for all but ``"logistic"``.
 
     Raises:
         OptionError: Labels and clips differ in number, or a class is absent.

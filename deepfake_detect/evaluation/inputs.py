@@ -67,11 +67,7 @@ class EvaluatedScores:
 
 
 def scores_of_file(path: str | os.PathLike[str], options: EvaluationOptions) -> EvaluatedScores:
-    """Read scores to evaluate.
-
-    Args:
-        path: As for :func:`score_files.read_scores`.
-        options: Of the evaluation; those that need a manifest must have their default.
+    """Read scores to evaluate, see :func:`score_files.read_scores`.
 
     Raises:
         ManifestError: The file cannot be used.
@@ -104,12 +100,6 @@ def scores_of_detector(
     log: Callable[[str], None] = lambda line: None,
 ) -> EvaluatedScores:
     """Score the evaluated rows of a manifest, after checking the options and that nothing leaks.
-
-    Args:
-        detector, manifest: See ``DetectorInput`` and ``ManifestInput``.
-        options, resampling: Of the evaluation.
-        show_progress: Whether to show progress bars.
-        log: Called with a line after each corruption.
 
     Raises:
         CheckpointError, ManifestError, OptionError: The detector, the manifest or an option cannot be

@@ -133,13 +133,8 @@ def score_held_out(
     All rows of the other splits are compared, also those that the manifest's filters leave out. Videos
     that the detector was trained or selected on are a warning, see :func:`seen.seen_notes`.
 
-    Args:
-        scorer, split, num_workers, show_progress: As for :func:`score_manifest`.
-        manifest: Rows to choose the split from; filters select the scored ones.
-        allow_leak: Allowed kinds of leaks, of ``LEAK_KINDS``.
-
-    Returns:
-        As :func:`score_manifest`.
+    Args, Returns:
+        As for :func:`score_manifest`; ``allow_leak`` names allowed kinds of leaks, of ``LEAK_KINDS``.
 
     Raises:
         ManifestError: Another split leaks into this one, or none of the crops can be read.

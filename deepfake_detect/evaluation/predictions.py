@@ -20,15 +20,7 @@ def save_predictions(
     where: str | None = None,
     device: str = "auto",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write file name, fake probability, class by the stored threshold, and label of each crop.
-
-    Args:
-        detector: Detector of any kind, or its path.
-        manifest: Manifest with the split, its path or URL.
-        path: CSV to write, with the columns file, fake_probability, class, label.
-        split: Split to predict.
-        where: SQL condition on the rows; ``None`` takes all.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """Write a CSV of the crops of a split: file, fake_probability, class by the stored threshold, label.
 
     Returns:
         Labels int64 (N,), 1 = fake, and calibrated probabilities float64 (N,) of the readable crops.

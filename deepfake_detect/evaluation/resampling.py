@@ -26,16 +26,9 @@ def describe_resampling(resample: Resample, num_videos_alone: int) -> str:
 def resampling_groups(
     sources: Sequence[tuple[ScoreTable, VideoSamples]], video_ids: np.ndarray, resample: Resample
 ) -> tuple[np.ndarray, int]:
-    """Return the resampling group of each video.
+    """Return the group of each video, int64 (V,) from 0, and the number of videos without a known person.
 
-    Args:
-        sources: Tables that may have a detail ``identity``, with their videos; the first that names a
-            video's person counts.
-        video_ids: str (V,), the resampled videos.
-        resample: ``"videos"`` or ``"identities"``.
-
-    Returns:
-        Group of each video, int64 (V,) from 0, and the number of videos without a known person.
+    The first table whose detail ``identity`` names a video's person counts.
 
     Raises:
         OptionError: No person is known.

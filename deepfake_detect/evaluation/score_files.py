@@ -134,12 +134,8 @@ def write_scores(
 ) -> None:
     """Write scores as Parquet, atomically; :func:`read_scores` reads them.
 
-    Args:
-        path: File to write.
-        table: A row per scored face; its details are columns too.
-        coverage: Stored in the file's metadata; its ``rows`` follow the scored ones, with a ``reason``
-            instead of a probability.
-        decision: Stored in the file's metadata.
+    Details of the table are columns too; ``rows`` of the coverage follow the scored ones, with a
+    ``reason`` instead of a probability. Coverage and decision are in the file's metadata.
     """
     columns = table.columns()
     columns.setdefault("dataset", np.full(len(table.label), "unknown"))

@@ -18,13 +18,6 @@ def seen_notes(training: TrainingFacts, measured: Manifest) -> tuple[str, ...]:
     A detector file records a digest of every video that it was trained, selected and calibrated on.
     Older files record only a hash of each set: their videos are recognized if the evaluated rows, or a
     split that these belong to, are exactly that set. A warning states that single videos would not be.
-
-    Args:
-        training: ``DetectorConfig.training``.
-        measured: Rows that are evaluated.
-
-    Returns:
-        Lines that start with the path of the manifest; none if no video was used.
     """
     digests = set(video_digests(measured))
     known = {use: digests & training.digests(use) for use in _USES}

@@ -57,14 +57,7 @@ def crops_of_clip(
     device: torch.device,
     show_progress: bool = True,
 ) -> list[PersonCrops]:
-    """Cut the faces out of evenly spaced frames, as scoring does.
-
-    Args:
-        path: A clip or an image.
-        geometry: Of the detector's crops.
-        num_frames: Frames to look at, 1 or more.
-        device: Where the face detector runs.
-        show_progress: Whether to show a progress bar.
+    """Cut the faces out of evenly spaced frames of a clip or an image, as scoring does.
 
     Returns:
         The crops of each person, those visible in most frames first.

@@ -299,13 +299,7 @@ def detector_of(
     """Return a classifier and the network of its features, as a detector.
 
     Its probabilities (Platt), threshold and uncertain band are fitted on the rows that chose the
-    classifier.
-
-    Args:
-        file: Features that it was fitted on.
-        fitted: Of :func:`fit_classifier`.
-        extractor: The file's network, of ``rebuild_extractor``.
-        name: Of the detector; backbone and classifier when ``None``.
+    classifier. Its name is backbone and classifier when ``None``.
 
     Raises:
         OptionError: The network gives other features, or the classifier scores reals above fakes.

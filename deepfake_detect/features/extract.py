@@ -201,11 +201,7 @@ def add_features(
 
 
 def image_features(extractor: NamedExtractor, paths: Sequence[Path]) -> np.ndarray:
-    """Return the features (N, ...), float32, of images that are crops already, on the CPU.
-
-    Args:
-        extractor: Of ``build_extractor``.
-        paths: One or more image files, cut as the crops that the features are compared with.
+    """Return the features (N, ...), float32, of image files that are crops already, on the CPU.
 
     Raises:
         ManifestError: One cannot be read.

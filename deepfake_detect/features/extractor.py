@@ -133,11 +133,7 @@ def build_extractor(source: FeatureSource) -> NamedExtractor:
 
 
 def rebuild_extractor(facts: Mapping[str, Any], *, path: str | None = None) -> NamedExtractor:
-    """Build the network that computed features.
-
-    Args:
-        facts: ``FeatureInfo.source`` of their file.
-        path: Where its weights, or its detector, are now; where they were when ``None``.
+    """Build the network that computed features, of ``FeatureInfo.source``; ``path`` is for moved weights.
 
     Raises:
         CheckpointError: The file holds other weights now.

@@ -21,11 +21,7 @@ BLENDS: tuple[BlendWord, ...] = get_args(BlendWord)
 
 
 def parse_blends(words: str, *, parameter: str = "forgery") -> tuple[BlendWord, ...]:
-    """Return the kinds of blend that a text such as ``"sbi+cross"`` names.
-
-    Args:
-        words: The text.
-        parameter: Its name, for errors.
+    """Return the kinds of blend that a text such as ``"sbi+cross"`` names; errors name the ``parameter``.
 
     Raises:
         OptionError: A word is unknown or occurs twice.
