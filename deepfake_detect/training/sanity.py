@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,7 @@ def _checks(run: Run, parts: Sequence[Part]) -> Iterator[CheckResult]:
     config, model, data = run.config, run.model, run.data
     labels = {"train": data.train_labels, "val": data.val_labels}
     yield check_labels(labels, is_balanced=config.balance in ("sampler", "weight"))
-    for split, of_split in (("train", run.train_rows), ("val", run.val_rows)):
-        yield check_methods(split, of_split)
+    yield check_methods({"train": run.train_rows, "val": run.val_rows})
     yield check_splits(run.leak_notes, config.allow_leak)
     batch = run.to_device(data.plain_batch("train", config.batch_size))
     yield check_images(batch, model.spec.preprocessing, config.out / SHEET_NAME)
@@ -170,34 +169,32 @@ def check_labels(labels_of_splits: dict[str, np.ndarray], *, is_balanced: bool =
     )
 
 
-def check_methods(split: str, rows: Manifest) -> CheckResult:
+def check_methods(rows_of_splits: Mapping[str, Manifest]) -> CheckResult:
     """Check that labels follow the forgery methods, which they do not where they were shuffled or inverted.
 
     Methods that all have reals and fakes mean shuffled labels; a method called as reals usually are, such as
     ``original``, with fakes alone means inverted ones. A single method tells nothing.
-
-    Args:
-        split: Name of the split, for the finding.
-        rows: Its rows.
     """
-    counted = rows.query(
-        f"select method, count(*) filter (label != {FAKE}) as reals, count(*) filter (label = {FAKE}) as "
-        "fakes from rows group by method order by method"
-    ).to_pylist()
-    listed = ", ".join(
-        f"{one['method']} {one['reals']:,} real + {one['fakes']:,} fake" for one in counted[:_MAX_METHODS]
-    )
-    are_mixed = [min(one["reals"], one["fakes"]) > _MIXED * (one["reals"] + one["fakes"]) for one in counted]
-    named = [one for one in counted if str(one["method"]).lower() in _NAMES_OF_REALS]
-    finding = f"those of {split} follow its methods"
-    if len(counted) > 1 and all(are_mixed):
-        finding = f"those of {split} were shuffled, since each method has reals and fakes: {listed}"
-    elif named and all(one["reals"] == 0 for one in named) and any(one["reals"] for one in counted):
-        finding = f"those of {split} were inverted, since {named[0]['method']} is labeled fake: {listed}"
-    else:
-        return CheckResult("labels by method", True, finding)
+    for split, rows in rows_of_splits.items():
+        found = rows.query(
+            f"select method, count(*) filter (label != {FAKE}) as reals, count(*) filter (label = {FAKE}) "
+            "as fakes from rows group by method order by method"
+        ).to_pylist()
+        listed = ", ".join(
+            f"{one['method']} {one['reals']:,} real + {one['fakes']:,} fake" for one in found[:_MAX_METHODS]
+        )
+        mixed = [min(one["reals"], one["fakes"]) > _MIXED * (one["reals"] + one["fakes"]) for one in found]
+        named = [one for one in found if str(one["method"]).lower() in _NAMES_OF_REALS]
+        if len(found) > 1 and all(mixed):
+            finding = f"those of {split} were shuffled, since each method has reals and fakes: {listed}"
+        elif named and not any(one["reals"] for one in named) and any(one["reals"] for one in found):
+            finding = f"those of {split} were inverted, since {named[0]['method']} is labeled fake: {listed}"
+        else:
+            continue
+        remedy = "label 1 means fake: index or extract the data set again"
+        return CheckResult("labels by method", False, finding, remedy)
     return CheckResult(
-        "labels by method", False, finding, "label 1 means fake: index or extract the data set again"
+        "labels by method", True, f"those of {' and '.join(rows_of_splits)} follow their methods"
     )
 
 

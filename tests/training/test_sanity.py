@@ -68,9 +68,9 @@ def test_labels_out_of_balance_are_told_with_counts() -> None:
 @pytest.mark.parametrize(
     ("methods", "labels", "word"),
     [
-        ("original Deepfakes", "01", "those of train follow its methods"),
-        ("original Deepfakes FaceSwap original", "0110", "those of train follow its methods"),
-        ("unknown", "01", "those of train follow its methods"),  # of one method there is nothing to tell
+        ("original Deepfakes", "01", "those of train follow their methods"),
+        ("original Deepfakes FaceSwap original", "0110", "those of train follow their methods"),
+        ("unknown", "01", "those of train follow their methods"),  # of one method there is nothing to tell
         ("original Deepfakes original Deepfakes", "0101", ""),
         (
             "original Deepfakes original Deepfakes",
@@ -95,7 +95,7 @@ def test_shuffled_and_inverted_labels_stop_the_run(
         for repeat in range(5)
     ]  # fmt: skip
     write_manifest(tmp_path / "manifest.parquet", rows_to_table(rows), geometry=CropGeometry())
-    found = sanity.check_methods("train", read_manifest(tmp_path / "manifest.parquet"))
+    found = sanity.check_methods({"train": read_manifest(tmp_path / "manifest.parquet")})
     assert found.finding.startswith(word)
     assert found.passed == ("follow" in found.finding)
 
