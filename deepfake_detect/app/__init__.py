@@ -3,13 +3,16 @@
     options         what may be uploaded, how much of it, and where the server listens
     request_errors  why a request was rejected, in words for its sender
     fair_queue      whose turn it is
-    uploads         a request's body onto the disk, piece by piece
+    uploads, links  a request's body, or a clip of the web, onto the disk
     jobs            uploads from the queue to a result, and to their deletion
     results         content of the page: words, faces, report
-    worker          the process that scores, separate from the server's
+    annotated       the clip with boxes, when the page asks for it
+    worker          a process that scores, separate from the server's
     guard           which requests are accepted: own host names and own origin
+    schemas         what the responses hold, for the OpenAPI document
+    http            connections and the log of requests
     server          the routes
-    serve           port, worker and server, until the user ends it
+    serve           port, workers and server, until the user ends it
 
 Only `worker` and `results` load the detector, and they run in a process of their own: a file that
 crashes a decoder takes down the worker, not the page. Nothing that a request names is opened: ids

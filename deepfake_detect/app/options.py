@@ -9,6 +9,10 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.options import check_options, option
 
 _BYTES_PER_MB = 2**20
+_PUBLISHED = (
+    *("max_upload_bytes", "max_seconds", "max_pixels", "max_waiting", "num_frames", "max_num_frames"),
+    *("keep_seconds", "max_job_seconds", "max_silence_seconds", "max_upload_seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -95,18 +99,7 @@ class Limits:
 
     def to_dict(self) -> dict[str, Any]:  # JSON
         """Return the limits as JSON, sizes in bytes and times in seconds."""
-        return {
-            "max_upload_bytes": self.max_upload_bytes,
-            "max_seconds": self.max_seconds,
-            "max_pixels": self.max_pixels,
-            "max_waiting": self.max_waiting,
-            "num_frames": self.num_frames,
-            "max_num_frames": self.max_num_frames,
-            "keep_seconds": self.keep_seconds,
-            "max_job_seconds": self.max_job_seconds,
-            "max_silence_seconds": self.max_silence_seconds,
-            "max_upload_seconds": self.max_upload_seconds,
-        }
+        return {name: getattr(self, name) for name in _PUBLISHED}
 
     def sentence(self) -> str:
         """Return what may be uploaded, in words for its sender."""

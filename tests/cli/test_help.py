@@ -125,7 +125,6 @@ def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, str]:
-    pytest.importorskip("shtab")
     found = {}
     for shell in completion.SHELLS:
         with pytest.MonkeyPatch.context() as patch:
