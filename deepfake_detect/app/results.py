@@ -14,10 +14,10 @@ import numpy as np
 from deepfake_detect.app.jobs import ScoredClip
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.records import ClipResult
-from deepfake_detect.report.clip import clip_chart, heat_map_note, report_html, thumbnail_urls
+from deepfake_detect.report.clip import clip_chart, report_html, thumbnail_urls
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url
-from deepfake_detect.report.words import CAVEAT, HEADLINES, verdict_words
+from deepfake_detect.report.words import CAVEAT, HEADLINES, heat_map_note, verdict_words
 from deepfake_detect.scoring.clip_scorer import clip_document, read_credentials
 
 _SIDE = 208
@@ -53,7 +53,7 @@ def _page(result: ClipResult, key_frames: KeyFrames) -> dict[str, Any]:  # JSON
             str(track.track_id): HEADLINES[track.verdict or result.verdict] for track in result.tracks
         },
         "why_no_maps": key_frames.why_no_heat_maps,
-        "heat_map_note": heat_map_note(key_frames),
+        "heat_map_note": heat_map_note(key_frames.why_no_heat_maps),
         "chart": clip_chart(result, key_frames, with_images=False),
         "thumbnails": thumbnail_urls(key_frames),
         "frames": {index: jpeg_url(image) for index, image in key_frames.frames.items()},

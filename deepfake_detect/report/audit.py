@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_detect.data.audit_report import AuditReport, Balance, SizeBalance
+from deepfake_detect.data.audit_report import AuditReport, Balance
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.report.terminal import Column, print_table
 
@@ -45,7 +45,13 @@ def _remarks(report: AuditReport) -> list[str]:
     lines += [f"same person: {pair.sentence()}" for pair in report.same_people or ()]
     if report.same_people == ():
         lines.append("note: no two identities look like one person")
-    lines += [_size_warning(sizes) for sizes in report.sizes if sizes.separates_classes]
+    for sizes in report.sizes:
+        if sizes.separates_classes:
+            larger = "fakes" if (sizes.auc or 0) > 0.5 else "reals"
+            lines.append(
+                f"warning: {sizes.split or 'no split'}: size alone separates the classes "
+                f"(AUC of native size {sizes.auc:.3f}: {larger} are larger)"
+            )
     if report.crops is None:
         return lines
     crops = report.crops
@@ -62,14 +68,6 @@ def _remarks(report: AuditReport) -> list[str]:
             f"such as {real} (real) and {fake} (fake)"
         )
     return lines
-
-
-def _size_warning(sizes: SizeBalance) -> str:
-    larger = "fakes" if (sizes.auc or 0) > 0.5 else "reals"
-    return (
-        f"warning: {sizes.split or 'no split'}: size alone separates the classes "
-        f"(AUC of native size {sizes.auc:.3f}: {larger} are larger)"
-    )
 
 
 def _print_balance(report: AuditReport) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from deepfake_detect._version import __version__
+from deepfake_detect.provenance import Provenance
 from deepfake_detect.records import ClipResult, TrackScore
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url, render, write_text
@@ -21,8 +22,8 @@ from deepfake_detect.report.words import (
     CAVEAT,
     CREDENTIALS,
     HEADLINES,
-    HEAT_MAPS,
     LOCAL,
+    heat_map_note,
     percent,
     percent_range,
     person,
@@ -33,16 +34,6 @@ from deepfake_detect.report.words import (
 _SHOWN_SIDE = 224
 _THUMBNAIL_QUALITY = 75
 _LABEL_PERCENT = 6.0  # of a frame's height: a face nearer to its top has its number inside the box
-NO_HEAT_MAPS = "There are no heat maps: {}."
-"""Sentence for key frames without heat maps; to be filled with the reason."""
-
-
-class Rows(Protocol):
-    """An object that describes itself in rows of name and value, such as a file's provenance."""
-
-    def rows(self) -> Iterable[tuple[str, str]]:
-        """Return the rows."""
-        ...
 
 
 def write_report(
@@ -50,7 +41,7 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     key_frames: KeyFrames | None = None,
-    provenance: Rows | None = None,
+    provenance: Provenance | None = None,
     name: str | None = None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Path:
@@ -87,7 +78,7 @@ def report_html(
     result: ClipResult,
     key_frames: KeyFrames,
     *,
-    provenance: Rows | None = None,
+    provenance: Provenance | None = None,
     name: str | None = None,
 ) -> str:
     """Return the report that :func:`write_report` writes."""
@@ -101,7 +92,7 @@ def report_html(
         undecided=percent_range(shown.detector.uncertain_low, shown.detector.uncertain_high),
         marked_frames=[_marked_frame(shown, key_frames, index) for index in key_frames.frames],
         key_frames=_key_frame_sections(key_frames),
-        heat_map_note=heat_map_note(key_frames),
+        heat_map_note=heat_map_note(key_frames.why_no_heat_maps),
         people=[_person_row(track) for track in shown.tracks],
         provenance=[] if provenance is None else list(provenance.rows()),
         credentials_note=CREDENTIALS,
@@ -140,13 +131,6 @@ def thumbnail_urls(key_frames: KeyFrames) -> dict[int, str]:
     """Return the thumbnails as data URLs by frame index."""
     images = key_frames.thumbnails.items()
     return {index: jpeg_url(image, quality=_THUMBNAIL_QUALITY) for index, image in images}
-
-
-def heat_map_note(key_frames: KeyFrames) -> str:
-    """Return how to read the heat maps, or why there are none."""
-    if key_frames.why_no_heat_maps:
-        return NO_HEAT_MAPS.format(key_frames.why_no_heat_maps)
-    return HEAT_MAPS
 
 
 def _marked_frame(result: ClipResult, key_frames: KeyFrames, index: int) -> dict[str, Any]:

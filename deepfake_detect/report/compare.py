@@ -17,6 +17,7 @@ from deepfake_detect.report.drawing import (
     figure_url,
     label_text,
     new_figure,
+    plain,
     plot_intervals,
     save_png,
     style_axes,
@@ -73,8 +74,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         curves.plot(curve.false_positive_rate, curve.true_positive_rate, label=label_text(name), **style)
     curves.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     legend = curves.legend(frameon=False, fontsize=9, loc="lower right")
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a name may contain dollar signs
+    plain(legend.get_texts())
     style_axes(curves)
     metrics = [one.video.metrics["auc"] for one in comparison.detectors.values()]
     plot_intervals(areas, list(comparison.detectors), metrics, color=COLORS[0])

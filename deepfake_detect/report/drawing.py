@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from deepfake_detect.report.page import data_url
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
+    from matplotlib.text import Text
 
 # Okabe and Ito's colors, which color-blind readers can distinguish.
 COLORS = ("#0B3C8C", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#7F7F7F")
@@ -69,6 +70,12 @@ def save_png(
         temporary.write_bytes(png_bytes(figure, dots_per_inch=dots_per_inch, margin=margin))
 
 
+def plain(texts: Iterable[Text]) -> None:
+    """Show texts as they are: a name may contain dollar signs, which would be read as formulas."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
 def style_axes(axes: Axes) -> None:
     """Add a light grid behind the data and remove the frame above and to the right."""
     axes.grid(color="#E4E4E4", linewidth=0.8)
@@ -114,7 +121,6 @@ def plot_intervals(axes: Axes, names: list[str], intervals: list[Interval], *, c
         axes.plot([one.low, one.high], [position, position], color=color, linewidth=2.2, alpha=0.55)
         axes.plot(one.value, position, "o", color=color, markersize=6)
     axes.set_yticks(list(positions), [label_text(name) for name in names])
-    for text in axes.get_yticklabels():
-        text.set_parse_math(False)  # a method's name may contain dollar signs
+    plain(axes.get_yticklabels())
     axes.set_ylim(len(names) - 0.5, -0.5)
     style_axes(axes)

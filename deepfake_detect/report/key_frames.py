@@ -138,8 +138,7 @@ def collect_key_frames(
     """
     explainer, reason = None, "no detector was passed to compute them"
     if detector is not None:
-        _check_same_detector(detector, result)
-        explainer, reason = _explainer(detector)
+        explainer, reason = _explainer(detector, result)
     on_step("reading the faces")
     picks = pick_faces(result)
     metadata = read_metadata(result.video, limits=NO_LIMITS)
@@ -222,20 +221,14 @@ def frames_with_everybody(result: ClipResult) -> list[int]:
     return sorted(chosen)
 
 
-def _check_same_detector(detector: BaseDetector, result: ClipResult) -> None:
-    given = (detector.config.name, detector.config.version)
-    if given != (result.detector.name, result.detector.version):
-        raise OptionError(
-            "detector",
-            f"is {' '.join(given)}; the clip was scored by {result.detector.name} {result.detector.version}",
-            "pass that detector",
-        )
-
-
-def _explainer(detector: BaseDetector) -> tuple[TorchDetector | None, str]:
+def _explainer(detector: BaseDetector, result: ClipResult) -> tuple[TorchDetector | None, str]:
     """Return the detector in PyTorch, or why there is none: heat maps need its gradients."""
     from deepfake_detect.runtimes import torch_detector
 
+    config, scored = detector.config, result.detector
+    if (config.name, config.version) != (scored.name, scored.version):
+        cause = f"is {config.name} {config.version}; the clip was scored by {scored.name} {scored.version}"
+        raise OptionError("detector", cause, "pass that detector")
     try:
         return torch_detector(detector, purpose="heat maps"), ""  # the bundled one from its torch file
     except OptionError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import Evaluation, LevelResult
 from deepfake_detect.records import FAKE
-from deepfake_detect.report.drawing import label_text, new_figure, save_png, style_axes
+from deepfake_detect.report.drawing import label_text, new_figure, plain, save_png, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,8 +129,7 @@ def _add_legend(axes: Axes, lines: list[Any], *, title: str, top: float) -> None
         fontsize=10,
         title_fontproperties={"size": 10, "weight": "bold"},
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a method's name may contain dollar signs
+    plain(legend.get_texts())
 
 
 def _explain_absence(axes: Axes, num_real: int, num_fake: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepfake_detect.metrics import Interval
-from deepfake_detect.report.drawing import COLORS, label_text, new_figure, save_png, style_axes
+from deepfake_detect.report.drawing import COLORS, label_text, new_figure, plain, save_png, style_axes
 
 
 def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path, *, title: str) -> None:
@@ -37,7 +37,6 @@ def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path,
     axes.set(xlabel="faces per second (log scale)", ylabel="validation AUC over videos, 95 % interval")
     style_axes(axes)
     legend = axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    plain(legend.get_texts())
     figure.suptitle(title, parse_math=False)
     save_png(figure, path)

@@ -45,13 +45,11 @@ LOCAL = "Everything was computed on this computer; neither the clip nor any part
 CREDENTIALS = "Content Credentials are reported alongside the verdict but do not affect it."
 """Role of the file's Content Credentials."""
 
-HEAT_MAPS = (
+_HEAT_MAPS = (
     "Next to each face: the regions that contribute most to a fake score, strongest in red (Grad-CAM), "
     "relative to the strongest region of that face. It shows where the model looks, not where the image "
     "was altered."
 )
-"""How to read a heat map."""
-
 _CLOSE = 0.05  # of the probability to a limit of the undecided range
 _MAX_DIFFERING_PEOPLE = 4
 _BETTER_COPY = (
@@ -194,6 +192,16 @@ def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:
         yield f"Look at each person: the clip's result is that of {person(result.deciding_track.track_id)}."
     yield from dict.fromkeys(_ADVICE[kind] for kind in kinds if kind in _ADVICE)
     yield _SOURCE
+
+
+def heat_map_note(why_none: str) -> str:
+    """Return how to read the heat maps, or why there are none.
+
+    Example:
+        >>> heat_map_note("the model has no gradient")
+        'There are no heat maps: the model has no gradient.'
+    """
+    return f"There are no heat maps: {why_none}." if why_none else _HEAT_MAPS
 
 
 def percent(probability: float) -> str:
