@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from deepfake_detect.io.files import atomic_path
-from deepfake_detect.metrics import Interval
 from deepfake_detect.report.page import data_url
 
 if TYPE_CHECKING:
+    # The base installation, which draws the chart of a clip, has no SciPy.
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
     from matplotlib.text import Text
+
+    from deepfake_detect.metrics import Interval
 
 # Okabe and Ito's colors, which color-blind readers can distinguish.
 COLORS = ("#0B3C8C", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#7F7F7F")
