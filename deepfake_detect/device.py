@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Literal
@@ -52,10 +53,12 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def has_gpu() -> bool:
-    """Return whether PyTorch finds a CUDA device; it is not imported where there is no driver."""
+    """Return whether PyTorch finds a CUDA device; where there is no driver, it is not imported."""
     try:
         ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
     except OSError:
+        return False
+    if importlib.util.find_spec("torch") is None:
         return False
     import torch
 
