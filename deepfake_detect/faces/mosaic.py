@@ -160,10 +160,14 @@ def mosaic_plan(
         _strip(tiles, first, min(step, num_cell_rows - first), width + 1, mosaic_width)
         for first in range(0, num_cell_rows, step)
     )
-    tops, lefts = np.array([(tile.top // CELL_STRIDE, tile.left // CELL_STRIDE) for tile in tiles]).T
-    arrays = (np.array(scales, np.float32), tops.copy(), lefts.copy(), cell_tiles.reshape(-1))
-    on_device = (to_device(array, device) for array in arrays)
-    return MosaicPlan(mosaic_width, *on_device, tuple(_on_device(strip, device) for strip in strips))
+    return MosaicPlan(
+        mosaic_width,
+        to_device(np.array(scales, np.float32), device),
+        to_device(np.array([tile.top // CELL_STRIDE for tile in tiles]), device),
+        to_device(np.array([tile.left // CELL_STRIDE for tile in tiles]), device),
+        to_device(cell_tiles.reshape(-1), device),
+        tuple(_on_device(strip, device) for strip in strips),
+    )
 
 
 def strip_pixels(tables: Array, strip: Strip[Array], width: int) -> Array:
