@@ -50,13 +50,14 @@ _FUNCTION_NAMES = """
     ucase upper year
 """
 _ALLOWED_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+_MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**33
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
     "lock_configuration": "true",
-    "memory_limit": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2**21} MiB",  # half of it
+    "memory_limit": f"{_MEMORY_BYTES // 2**21} MiB",  # half of it
     "temp_directory": "",
 }
 
