@@ -131,6 +131,15 @@ def test_words_load_no_other_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_reports_on_clips_load_what_the_base_installation_has() -> None:
+    code = (
+        "import sys; from deepfake_detect.report import annotate, clip, key_frames, tables;"
+        "print([m for m in ('torch','matplotlib','scipy','pyarrow','duckdb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_nothing_is_called_trustworthy_and_no_verdict_has_other_words() -> None:
     texts = [
         path.read_text("utf-8") for path in (ROOT / "deepfake_detect").rglob("*.*") if _is_text(path.suffix)
