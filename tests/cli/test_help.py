@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -169,3 +170,26 @@ def test_a_missing_completion_library_is_one_line(
 def test_an_unknown_command_module_is_a_bug_and_no_missing_extra() -> None:
     with pytest.raises(ModuleNotFoundError):
         parser_of(Command("score", "deepfake_detect.cli.absent", ""), "deepfake-detect absent")
+
+
+def test_an_interrupted_command_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deepfake_detect.cli.datasets.run", interrupt)
+    assert main(["datasets"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_reader_that_ends_first_ends_the_command_with_141() -> None:
+    program = f"{sys.executable} -c 'import sys; from deepfake_detect.cli import main; sys.exit(main())'"
+    done = subprocess.run(
+        ["bash", "-c", f"{program} datasets | (exec 0<&-; wait); echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.stdout, done.stderr) == ("141\n", "")
