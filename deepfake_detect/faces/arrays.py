@@ -158,4 +158,5 @@ def _overlaps(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
     heights = np.maximum(np.minimum(bottom, other_bottom) - np.maximum(top, other_top), 0)
     shared = widths * heights
     areas = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top)
-    return (shared / (areas - shared)).astype(np.float64)
+    overlaps: np.ndarray = (shared / (areas - shared)).astype(np.float64)
+    return overlaps
