@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -312,7 +312,11 @@ def _line(row: Iterable[Any]) -> bytes:
 def _parsed(line: list[str]) -> Row:
     if len(line) != len(SCHEMA):
         raise ValueError(f"a row has {len(line)} values")
-    kinds = {pa.string(): unescape_cell, pa.int64(): int, pa.float64(): float}
+    kinds: dict[pa.DataType, Callable[[str], Any]] = {
+        pa.string(): unescape_cell,
+        pa.int64(): int,
+        pa.float64(): float,
+    }
     return {
         field.name: None if value == "" else kinds[field.type](value)
         for field, value in zip(SCHEMA, line, strict=True)
