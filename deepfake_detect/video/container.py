@@ -150,7 +150,7 @@ def decode_packets(
     *,
     decoder: VideoCodecContext | None = None,
     is_tolerant: bool,
-    skip_frame: Callable[[Packet[VideoStream]], str] | None = None,
+    skip_frame: Callable[[Packet[VideoStream]], Any] | None = None,
 ) -> Iterator[list[VideoFrame]]:
     """Decode a stream from the current position of its container, in presentation order.
 

@@ -253,7 +253,7 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
         shown_size,
         damage,
         num_missing or 0,
-        0 if timestamps is None or declared.container == "avi" else _num_in_gaps(timestamps),
+        0 if timestamps is None else _num_in_gaps(timestamps),
         first.color_trc,
         first.color_primaries,
     )
@@ -280,7 +280,7 @@ def _turn(frame: VideoFrame) -> tuple[int, bool]:
     if data is None:
         return 0, False
     # x' = a x + c y, y' = b x + d y
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return 0 if d >= 0 else 180, (a < 0) != (d < 0)
     return 90 if b < 0 else 270, (b < 0) != (c > 0)
@@ -465,7 +465,7 @@ def _in_presentation_order(stamps: list[int | None], declared: _Declared) -> tup
 def _num_in_gaps(timestamps: Sequence[int]) -> int:
     """Return how many frames lack in a clip whose other frames follow each other at one distance.
 
-    Clips of variable rate have no such distance. An AVI is left out: it does not store repeated frames.
+    Clips of variable rate have no such distance. An AVI may leave out frames that repeat the one before.
     """
     steps = np.diff(timestamps)
     if len(steps) < _LEAST_STEPS:

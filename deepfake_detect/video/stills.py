@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, features
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from deepfake_detect.errors import VideoLimitError, VideoUnreadableError
 from deepfake_detect.io.media import container_kind
@@ -99,6 +99,7 @@ def scan_still(path: Path, limits: DecodingLimits) -> Still:
     if not durations:
         with _opened(path, data, limits) as image, _tolerant(), _as_unreadable(path):
             pixels, durations = _rgb(image), [0]
+        count = 1
     is_single = count == 1
     seconds = 0.0 if is_single else sum(durations) / 1000
     metadata = VideoMetadata(
@@ -127,7 +128,7 @@ def read_still(
         yield from ((index, still.pixels) for index in wanted)
         return
     path, left = still.metadata.path, set(wanted)
-    with _opened(path, file_head(path, -1), limits) as image:
+    with _opened(path, file_head(path, -1), limits) as image, _as_unreadable(path):
         frames = limits.timed(path, _frames(image, max(left, default=-1) + 1, wanted=left))
         for index, (pixels, _) in enumerate(frames):
             if index in left:
@@ -185,6 +186,8 @@ _DECODING_ERRORS = (Exception,)
 def _as_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
+    except VideoLimitError:
+        raise
     except _DECODING_ERRORS as error:
         raise VideoUnreadableError(
             path, f"is not a readable image ({_reason(error)})", "download the file again"
@@ -192,7 +195,7 @@ def _as_unreadable(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "its header is damaged"
     return (str(error) or type(error).__name__).splitlines()[0][:120]
 

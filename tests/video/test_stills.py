@@ -222,3 +222,17 @@ def test_a_flipped_bit_of_lossy_images_is_an_error(tmp_path: Path, suffix: str) 
         with contextlib.suppress(VideoUnreadableError):
             num_silent += not read_metadata(path).is_truncated
     assert num_silent <= 1  # that are taken for intact
+
+
+def test_an_animation_whose_first_frame_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    images = [Image.fromarray(numbered_image(number)) for number in range(3)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=40)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"\x2c", 800)  # the first image
+    data[start + 40 : start + 90] = b"\xff" * 50
+    path.write_bytes(data)
+    with pytest.raises((VideoTruncatedError, VideoUnreadableError), match="damaged|readable|too early"):
+        list(read_frames(path))
+    with contextlib.suppress(VideoUnreadableError):
+        assert len(list(read_frames(path, allow_truncated=True))) <= 3
