@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.options import MIN_PERSON_SIMILARITY
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.features.neighbors import unit_vectors
+from deepfake_detect.models.backbones import inner_network
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import REAL, CropGeometry
@@ -63,6 +65,8 @@ def find_same_people(
     if not -1 < min_similarity <= 1:
         raise OptionError("min_similarity", f"is {min_similarity}", "must be above -1, to 1")
     model = create_model("facenet", weights=weights).eval()
+    # The published network has no ReLU behind its embedding, the forgery backbone has.
+    network = inner_network(model.encoder)
     columns = manifest.columns(["dataset", "target_id", "video_id", "label", "split"]).to_pydict()
     chosen = _chosen_rows(columns)
     crops = CropDataset(manifest, model.spec.preprocessing, geometry=_GEOMETRY)
@@ -73,8 +77,7 @@ def find_same_people(
         for rows in _batches(order):
             batch = collate_readable([crops[row] for row in rows])
             if len(batch.rows):
-                # The published network has no ReLU behind its embedding, the forgery backbone has.
-                embedded = model.encoder[0](batch.images).float().numpy()
+                embedded = network(batch.images).float().numpy()
                 faces |= dict(zip(batch.rows.tolist(), unit_vectors(embedded), strict=True))
             progress.advance(task, len(rows))
     means = {name: np.mean(found, axis=0) for name, rows in chosen.items() if (found := _of(faces, rows))}
@@ -86,7 +89,7 @@ def find_same_people(
     return _similar(means, splits, min_similarity)
 
 
-def _chosen_rows(columns: dict[str, list[str]]) -> dict[str, list[int]]:
+def _chosen_rows(columns: dict[str, list[Any]]) -> dict[str, list[int]]:
     """Return up to six rows of real crops per identity, evenly spaced."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, (dataset, target, label) in enumerate(
