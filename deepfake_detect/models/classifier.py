@@ -73,9 +73,10 @@ class ForgeryClassifier(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features (N, F) of normalized images (N, C, H, W); errors as of ``forward``."""
-        size, (height, width) = self._only_size, images.shape[-2:]
-        if size is not None and (height, width) != (size, size):
-            cause = f"have {height} x {width} pixels, but flattened features are those of {size} x {size}"
+        size = self._only_size
+        if size is not None and tuple(images.shape[-2:]) != (size, size):
+            given = " x ".join(map(str, images.shape[-2:]))
+            cause = f"have {given} pixels, but flattened features are those of {size} x {size}"
             remedy = "resize them, or build the network with pooling='avg' or another image_size"
             raise OptionError("images", cause, remedy)
         features: torch.Tensor = self.encoder(images)

@@ -122,6 +122,9 @@ def _check_options(options: Mapping[str, object]) -> None:
         raise OptionError(
             "backbone_options", cause, f"pass up to {_MOST_OPTIONS}, of {_LONGEST_TEXT} characters"
         )
+    for name, rate in options.items():
+        if name.endswith(("_rate", "dropout")) and not (isinstance(rate, (int, float)) and 0 <= rate < 1):
+            raise OptionError("backbone_options", f"has {name} {rate}", "must be at least 0 and below 1")
     if not all(abs(number) <= _LARGEST_OPTION for number in numbers):
         raise OptionError("backbone_options", f"is {dict(options)}", f"must be within ±{_LARGEST_OPTION:,}")
 

@@ -156,6 +156,7 @@ def test_keys_that_no_detector_has_are_rejected(small_detector: Path, tmp_path: 
         ("sequence", {"temporal": "lstm", "hidden": 8, "num_layers": 10**9}, "num_layers: is 1000000000"),
         ("sequence", {"temporal": "lstm", "hidden": 8, "num_layers": 1, "num_frames": 10**9}, "num_frames"),
         ("backbone_options", {"width": 10**7}, "backbone_options: is .*must be within ±10,000"),
+        ("backbone_options", {"drop_rate": 5}, "has drop_rate 5; must be at least 0 and below 1"),
         ("backbone_options", {"pad_type": "x" * 201}, "has too many or too long values"),
         ("backbone_options", {str(n): n for n in range(33)}, "has too many or too long values"),
         ("backbone_options", {"features_only": True}, "does not take .* .unknown: features_only"),
