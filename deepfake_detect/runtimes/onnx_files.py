@@ -44,6 +44,8 @@ def write_onnx(
         # The TorchScript exporter warns that there is a newer one. That one takes ten times as long, and
         # ONNX Runtime's quantization does not support its graphs.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # The tracer warns of the check of the size of images, which is constant where features are flattened.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         # Constants of the graph are folded; that none of the weights is among them is checked later.
         warnings.filterwarnings("ignore", "It is recommended that constant folding", UserWarning)
         torch.onnx.export(
