@@ -137,5 +137,12 @@ def _explain_absence(axes: Axes, num_real: int, num_fake: int) -> None:
     subject = f"all {count:,} scored videos are {kind}" if count > 1 else f"the only scored video is {kind}"
     words = f"No curve: {subject}.\nA ROC curve compares fakes with reals."
     box = {"facecolor": "white", "edgecolor": "#BBBBBB", "boxstyle": "round,pad=0.8"}
-    place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-    axes.text(0.5, 0.5, words, fontsize=11, linespacing=1.6, bbox=box, **place)
+    axes.text(
+        *(0.5, 0.5, words),
+        fontsize=11,
+        linespacing=1.6,
+        bbox=box,
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+    )

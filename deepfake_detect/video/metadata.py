@@ -280,7 +280,8 @@ def _turn(frame: VideoFrame) -> tuple[int, bool]:
     if data is None:
         return 0, False
     # x' = a x + c y, y' = b x + d y
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    matrix = np.frombuffer(bytes(data), np.int32)  # type: ignore[call-overload]
+    a, b, _, c, d = matrix[:5].tolist()
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return 0 if d >= 0 else 180, (a < 0) != (d < 0)
     return 90 if b < 0 else 270, (b < 0) != (c > 0)
