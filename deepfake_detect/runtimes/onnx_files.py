@@ -45,7 +45,7 @@ def write_onnx(
         # ONNX Runtime's quantization does not support its graphs.
         warnings.simplefilter("ignore", DeprecationWarning)
         # The tracer warns of the check of the size of images, which is constant where features are flattened.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # Constants of the graph are folded; that none of the weights is among them is checked later.
         warnings.filterwarnings("ignore", "It is recommended that constant folding", UserWarning)
         torch.onnx.export(
