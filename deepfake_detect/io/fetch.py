@@ -207,8 +207,11 @@ def watch_download(
             on_bytes(*message)
     finally:
         is_given_up.set()
-    if message is not None:
-        raise message
+    try:
+        if message is not None:
+            raise message
+    finally:
+        del message  # an error that its own traceback refers to would keep the connection open
 
 
 @contextmanager
@@ -230,6 +233,7 @@ def _opened_at(url: str, start: int) -> Iterator[tuple[IO[bytes], int, int | Non
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         if error.code != _NOTHING_LEFT or not start:
             raise
         yield io.BytesIO(), start, start  # the part is whole

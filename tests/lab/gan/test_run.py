@@ -150,7 +150,7 @@ def test_another_run_in_the_folder_is_an_error_of_one_line(
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["train-gan", "--help"])
+        main(["train-gan", "--help-all"])
     text = capsys.readouterr().out
     assert "--data mnist|DIR" in text
     for flag in ("--arch", "--latent-size", "--loss", "--no-spectral-norm", "--classifier", "--save-every"):
