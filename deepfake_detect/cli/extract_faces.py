@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
@@ -17,6 +18,9 @@ from deepfake_detect.data.options import ReadingOptions
 from deepfake_detect.extraction.config import ExtractionConfig, RunOptions
 from deepfake_detect.options import option_fields
 from deepfake_detect.video.limits import DecodingLimits
+
+if TYPE_CHECKING:
+    from deepfake_detect.extraction import ExtractionReport
 
 # The options that --help shows.
 _SHOWN = {"split", "dataset", "methods", "num_workers", "device", "person", "num_frames", "margin"}
@@ -52,17 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.extraction import extract_faces
 
-    person = {} if arguments.tracks is None else {"person": _PERSON_OF_TRACKS[arguments.tracks]}
     report = extract_faces(
         arguments.root,
         arguments.out,
-        options_of(ExtractionConfig, arguments, **person),
+        options_of(ExtractionConfig, arguments, **_person(arguments)),
         reading=options_of(ReadingOptions, arguments),
         **vars(options_of(RunOptions, arguments)),
         limits=options_of(DecodingLimits, arguments),
         cluster=cluster_of(arguments, None),
         on_dataset=lambda dataset: print("\n".join(dataset.lines())),
     )
+    return _print_report(report)
+
+
+def _person(arguments: argparse.Namespace) -> dict[str, str]:
+    return {} if arguments.tracks is None else {"person": _PERSON_OF_TRACKS[arguments.tracks]}
+
+
+def _print_report(report: ExtractionReport) -> int:
     print("\n".join(report.lines()))
     sys.stderr.writelines(f"{line}\n" for line in report.failure_lines())
     return 2 if report.num_failed else 0
