@@ -16,7 +16,7 @@ from deepfake_detect.app.options import Limits
 
 _log = logging.getLogger(__name__)
 _SHUTDOWN_SECONDS = 3
-_SECRET = re.compile(r"(?<=/jobs/)([\w-]{4})[\w-]+")  # whoever knows a job's id can read its result
+_SECRET = re.compile(r"(?<=/jobs/)([\w-]{4})[\w-]+")  # a job's id opens its result
 
 
 def server_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:

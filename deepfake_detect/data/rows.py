@@ -5,7 +5,7 @@ Conditions are SQL expressions: ``method == 'Deepfakes' and split == 'test'``, `
 ``split in ('train', 'val')``, ``source_id is not null``. Text is in single quotes. As in SQL, a
 comparison with null is not true.
 
-A condition may come from a recipe of somebody else. It is one expression of columns, constants,
+A condition may come from a stranger's recipe. It is one expression of columns, constants,
 operators and a few functions, and DuckDB runs it on an Arrow table, with no access to files, network
 or extensions.
 """

@@ -29,7 +29,7 @@ def cached_export(detector: Path) -> Path | None:
         differ from it, or the cache folder cannot be written to.
     """
     if not detector.is_file():
-        return None  # whoever reads it says so
+        return None  # the caller that reads the file reports it
     try:
         key = f"{sha256_of_file(detector)[:32]}-{__version__}-{import_onnxruntime().__version__}"
         folder = cache_folder() / "exports" / key

@@ -73,7 +73,7 @@ def import_onnxruntime() -> Any:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    onnxruntime.disable_telemetry_events()  # where somebody imported it before
+    onnxruntime.disable_telemetry_events()  # in case it was imported before
     return onnxruntime
 
 

@@ -173,7 +173,7 @@ def check_methods(rows_of_splits: Mapping[str, Manifest]) -> CheckResult:
     """Check that labels follow the forgery methods, which they do not where they were shuffled or inverted.
 
     Methods that all have reals and fakes mean shuffled labels; a method called as reals usually are, such as
-    ``original``, with fakes alone means inverted ones. A single method tells nothing.
+    ``original``, with fakes alone means inverted ones. A single method shows neither.
     """
     for split, rows in rows_of_splits.items():
         found = rows.query(

@@ -32,7 +32,7 @@ _TAG_OPTIONS: dict[str, Any] = (
 av.logging.set_level(av.logging.PANIC)
 
 
-# AV1: check the end of each tile. HEVC and JPEG: no picture after an error within it.
+# AV1: check the end of each tile. HEVC and JPEG: output no frame after an error within it.
 _STRICT = {"strict": "strict", "err_detect": "explode"}
 _STRICT_CODECS = frozenset({"av1", "hevc", "mjpeg"})
 # FFmpeg's own decoders of these see no damage; libvpx gives the same pixels.

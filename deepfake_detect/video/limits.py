@@ -29,7 +29,7 @@ class DecodingLimits:
     max_pixels: int = option(
         50_000_000,
         low=1,
-        high=178_956_970,  # where Pillow refuses by itself
+        high=178_956_970,  # Pillow raises an error above this
         help="most pixels of a frame or image; the default is more than an 8K frame",
     )
     max_frames: int = option(1_000_000, low=1, help="most frames of a clip; the default is 9 hours at 30/s")

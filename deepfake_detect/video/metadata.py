@@ -52,7 +52,7 @@ _ONE_FRAME_PER_PACKET = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "png",
 # AVI has no field for that order.
 _REORDERING = frozenset({"h264", "hevc"})
 _HEAD_BYTES = 600  # name every container
-# Pixels that are wider than high by less than this are shown as they are: nobody sees the difference.
+# Pixels that are wider than high by less than this are not resized: the difference is invisible.
 _LEAST_ASPECT_DIFFERENCE = 0.01
 # Steps between frames that show a constant rate: how many, how equal, and which part of all.
 _LEAST_STEPS, _STEP_TOLERANCE, _LEAST_REGULAR = 4, 0.1, 0.4
@@ -398,7 +398,7 @@ def _guarded(shows_none: Callable[[memoryview], bool]) -> Callable[[memoryview],
     def check(data: memoryview) -> bool:
         try:
             return shows_none(data)
-        except IndexError:  # a damaged packet, which the decoder refuses
+        except IndexError:  # a damaged packet, which the decoder rejects
             return False
 
     return check
