@@ -19,6 +19,7 @@ from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_meta
 from deepfake_detect.video.limits import NO_LIMITS
 
 _LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR = (95, 112, 140), (205, 140, 20), (215, 40, 40)  # RGB
+_VERDICT_COLORS = {"fake": _HIGH_COLOR, "uncertain": _MIDDLE_COLOR, "real": _LOW_COLOR, "no_face": _LOW_COLOR}
 _FALLBACK_FRAMES_PER_SECOND = 25.0
 # Of the annotated video. A clip that stands still for an hour can have an average of one frame per hour.
 _MIN_FRAMES_PER_SECOND, _MAX_FRAMES_PER_SECOND = 1.0, 1000.0
@@ -53,7 +54,7 @@ def annotate_video(
     times = [frame.time_seconds for frame in result.frames]
     # One missed frame is bridged; over a longer gap the position is unknown.
     max_gap_seconds = 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    verdict, color = HEADLINES[result.verdict], _color(result.fake_probability or 0.0)
+    verdict, color = HEADLINES[result.verdict], _VERDICT_COLORS[result.verdict]
     if result.fake_probability is not None:
         verdict = f"{verdict}: {percent(result.fake_probability)}"
     average = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND

@@ -26,6 +26,7 @@ from deepfake_detect.records import (
     FrameScore,
     QualityWarning,
     TrackScore,
+    Verdict,
 )
 from deepfake_detect.report.annotate import annotate_video
 from deepfake_detect.report.clip import write_report
@@ -158,6 +159,18 @@ def test_pictures_of_a_score(score: dfd.ClipResult, tmp_path: Path) -> None:
     notebook = score._repr_html_()
     assert "<svg" in notebook
     assert "data:image" not in notebook
+
+
+@pytest.mark.parametrize(
+    ("verdict", "color"), [("real", (95, 112, 140)), ("uncertain", (205, 140, 20)), ("fake", (215, 40, 40))]
+)
+def test_the_annotated_verdict_has_the_color_of_the_verdict(
+    verdict: Verdict, color: tuple[int, int, int], score: dfd.ClipResult, tmp_path: Path
+) -> None:
+    """Just below a limit of the band, a color by probability would look undecided."""
+    annotate_video(replace(score, verdict=verdict, fake_probability=0.35), tmp_path / "out.mp4")
+    first = next(iter(read_frames(tmp_path / "out.mp4", sampling=AllFrames())))
+    np.testing.assert_allclose(first.image[1, 1].astype(int), color, atol=15)
 
 
 def clip(probabilities: list[float], *, track_id: int = 0) -> dfd.ClipResult:
