@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 REAL = 0
 FAKE = 1
 
-Verdict = Literal["real", "fake", "uncertain", "no_face"]
+Verdict = Literal["real", "fake", "uncertain", "no_face", "score"]
+"""Of a clip. ``"score"`` is all that a detector says whose probabilities were never calibrated."""
 
 SCHEMA_VERSION = 1
 """Of the JSON document of a clip; it grows when a key changes its meaning or is removed."""
@@ -174,6 +175,8 @@ class DetectorInfo:
         aggregation_rule: From face probabilities to the clip's.
         sha256: Of the detector's file, hexadecimal; of the bundled detector the same with every
             runtime. ``None`` where there is no file.
+        is_calibrated: Whether its probabilities and limits were fitted on validation videos. Published
+            detectors are not until the user calibrates them; their verdict is ``"score"``.
     """
 
     name: str
@@ -182,6 +185,7 @@ class DetectorInfo:
     uncertain_high: float
     aggregation_rule: str
     sha256: str | None = None
+    is_calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -205,8 +209,9 @@ class ClipResult:
 
     Attributes:
         video: The clip as it was named.
-        verdict: ``"fake"``, ``"real"``, ``"uncertain"``, or ``"no_face"`` without a detectable face.
-        fake_probability: Calibrated, 0 to 1; ``None`` without a face.
+        verdict: ``"fake"``, ``"real"``, ``"uncertain"``, ``"no_face"`` without a detectable face, or
+            ``"score"`` of a detector that is not calibrated.
+        fake_probability: Calibrated if the detector is, 0 to 1; ``None`` without a face.
         num_frames_scored: Sampled frames with at least one scored face.
         frames: Every sampled frame, with its faces.
         tracks: Every tracked person, by number.
@@ -386,7 +391,7 @@ def result_schema() -> dict[str, Any]:
 
     Example:
         >>> result_schema()["$defs"]["verdict"]["enum"]
-        ['fake', 'real', 'uncertain', 'no_face']
+        ['fake', 'real', 'uncertain', 'no_face', 'score']
     """
     from importlib import resources  # here, since its import takes longer than this module's
 
@@ -429,17 +434,42 @@ def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-@dataclass(frozen=True)
+CropShape = Literal["square", "box", "padded"]
+CropBorder = Literal["mirror", "cut", "black"]
+CropTemplate = Literal["frontal", "arcface"]
+Interpolation = Literal["area", "linear", "cubic", "nearest"]
+
+
+@dataclass(frozen=True, repr=False)
 class CropGeometry:
     """How a face crop is cut from its frame; must be equal in training and scoring.
 
     Attributes:
-        margin: Side of the square crop divided by the longer side of the face box, 0.5 to 4.
+        margin: Side of the square crop divided by the longer side of the face box, 0.5 to 4. Of a
+            ``"box"`` or ``"padded"`` crop: each side divided by that of the box. Of a crop aligned to
+            ``"arcface"``: side divided by that of the template.
         aligned: Whether the crop is rotated so that the line between the eyes is level.
+        shape: ``"square"``; ``"box"``, with the proportions of the face box, which become square when the
+            crop is resized for the network; ``"padded"``, a box in the middle of a black square.
+        border: Past the frame's border: ``"mirror"`` the image, ``"cut"`` the crop there, or ``"black"``.
+        template: Position of the five landmarks in an aligned crop: of a ``"frontal"`` face by MTCNN, or
+            the ``"arcface"`` template of insightface.
+        side: Side in pixels of every aligned crop; ``None`` keeps the resolution of the frame.
     """
 
     margin: float = 1.3
     aligned: bool = False
+    shape: CropShape = "square"
+    border: CropBorder = "mirror"
+    template: CropTemplate = "frontal"
+    side: int | None = None
+
+    def __repr__(self) -> str:
+        return f"CropGeometry({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as files hold them: margin, alignment, and what is not the default."""
+        return _without_defaults(self, keep=("margin", "aligned"))
 
 
 @dataclass(frozen=True)
@@ -449,11 +479,28 @@ class Preprocessing:
     Attributes:
         image_size: Side of the square input in pixels.
         mean, std: Per RGB channel, in units of the [0, 1] range: ``(x / 255 - mean) / std``.
+        interpolation: ``"area"`` averages areas where a crop shrinks and is linear where it grows;
+            ``"linear"``, ``"cubic"`` and ``"nearest"`` are OpenCV's, both ways.
     """
 
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: Interpolation = "area"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as files hold them: without an interpolation that is the default."""
+        return _without_defaults(self, keep=("image_size", "mean", "std"))
+
+
+def _without_defaults(record: Any, *, keep: Sequence[str]) -> dict[str, Any]:
+    """Return a dataclass as a dictionary without the later fields at their default.
+
+    So files of today are those of before these fields, byte by byte, unless they need them.
+    """
+    defaults = {field.name: field.default for field in fields(record)}
+    values = {name: getattr(record, name) for name in defaults}
+    return {name: value for name, value in values.items() if name in keep or value != defaults[name]}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -47,14 +48,17 @@ def crop_fraction(stored: CropGeometry, wanted: CropGeometry) -> float:
     """Return the fraction of a stored crop's sides that has the wanted geometry, in (0, 1].
 
     Raises:
-        OptionError: The stored crops are narrower than wanted, or only one of them is aligned: they do
+        OptionError: The stored crops are narrower than wanted, or of another shape or alignment: they do
             not contain the needed pixels.
     """
-    if stored.aligned != wanted.aligned or stored.margin < wanted.margin - _SAME_MARGIN:
+    is_narrowed = stored.margin > wanted.margin + _SAME_MARGIN
+    can_be_narrowed = stored.side is None and (stored.shape, stored.border) == ("square", "mirror")
+    is_other = replace(stored, margin=wanted.margin) != wanted or (is_narrowed and not can_be_narrowed)
+    if is_other or stored.margin < wanted.margin - _SAME_MARGIN:
         raise OptionError(
             "crop geometry",
             f"the crops were cut with {stored}, the detector needs {wanted}",
-            "extract again with the `margin` and `align` of the detector",
+            "extract again with the `crops_for` this detector",
         )
     return min(1.0, wanted.margin / stored.margin)
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ def write_manifest(
 
 def manifest_metadata(geometry: CropGeometry, codec: str | None = None) -> dict[bytes, bytes]:
     """Return the metadata of a manifest's file."""
-    metadata = {_GEOMETRY_KEY: json.dumps(asdict(geometry)).encode()}
+    metadata = {_GEOMETRY_KEY: json.dumps(geometry.to_dict()).encode()}
     return metadata if codec is None else {**metadata, _CODEC_KEY: codec.encode()}
 
 

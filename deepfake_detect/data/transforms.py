@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from deepfake_detect.records import Preprocessing
+from deepfake_detect.records import Interpolation, Preprocessing
 from deepfake_detect.registry import Registry
 
 if TYPE_CHECKING:
@@ -23,12 +23,27 @@ AugmentCrop = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 _CRF_RANGE = (18, 42)
 
 
-def resize_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize an RGB uint8 image (H, W, 3) to (size, size, 3), by area averaging if it shrinks."""
+_INTERPOLATIONS = {
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST_EXACT,
+}
+
+
+def resize_square(image: np.ndarray, size: int, interpolation: Interpolation = "area") -> np.ndarray:
+    """Resize an RGB uint8 image (H, W, 3) to (size, size, 3), by area averaging if it shrinks.
+
+    Another interpolation of :class:`records.Preprocessing` is used whether it shrinks or not.
+    """
     if image.shape[:2] == (size, size):
         return image
-    shrinks = max(image.shape[:2]) > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    area = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=_INTERPOLATIONS.get(interpolation, area))
+
+
+def resize_crop(crop: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Return a crop, RGB uint8 (H, W, 3), in the size of a network's input."""
+    return resize_square(crop, preprocessing.image_size, preprocessing.interpolation)
 
 
 def center_crop(image: np.ndarray, fraction: float) -> np.ndarray:
@@ -49,7 +64,7 @@ def crop_to_tensor(image: np.ndarray, preprocessing: Preprocessing) -> torch.Ten
     """
     import torch
 
-    resized = resize_square(image, preprocessing.image_size).astype(np.float32)
+    resized = resize_crop(image, preprocessing).astype(np.float32)
     mean = np.asarray(preprocessing.mean, np.float32) * 255
     std = np.asarray(preprocessing.std, np.float32) * 255
     normalized = (resized - mean) / std  # (H, W, 3)
@@ -63,7 +78,7 @@ def crops_to_tensor(crops: Sequence[np.ndarray], preprocessing: Preprocessing) -
     """
     import torch
 
-    resized = np.stack([resize_square(crop, preprocessing.image_size) for crop in crops])
+    resized = np.stack([resize_crop(crop, preprocessing) for crop in crops])
     mean, std = (torch.tensor(values) * 255 for values in (preprocessing.mean, preprocessing.std))
     images = torch.from_numpy(resized).float().sub_(mean).div_(std)  # (N, S, S, 3)
     return images.permute(0, 3, 1, 2)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.faces.crops import FRONTAL_LANDMARKS, best_similarity, crop_side
+from deepfake_detect.faces.crops import alignment, crop_window
 from deepfake_detect.records import CropGeometry, Face
 
 NUM_DETECTOR_LANDMARKS = 5
@@ -137,8 +137,8 @@ def crop_landmarks(
         geometry: How it was cut from the frame (the manifest's).
 
     Returns:
-        float32 (5, 2), or ``None`` where the row has no box or landmarks: the dataset's owners cut the
-        crop, and :func:`find_landmarks` can look for the face.
+        float32 (5, 2), or ``None`` where the row has no box or landmarks, as the dataset's owners cut the
+        crop, or where crops are cut at the frame's border: :func:`find_landmarks` can look for the face.
 
     Raises:
         OptionError: The margin is outside 0.5 to 4.
@@ -152,15 +152,17 @@ def crop_landmarks(
         return None
     points = np.asarray(row["landmarks_xy"], np.float64).reshape(-1, 2)
     face = Face(np.asarray(row["box_xyxy"], np.float32), 1.0, points.astype(np.float32))
-    side = crop_side(face, geometry)
+    if geometry.border == "cut":
+        return None
     if geometry.aligned:
-        template = (FRONTAL_LANDMARKS.astype(np.float64) / geometry.margin + 0.5) * side
-        points = transform_points(points, best_similarity(points, template))
+        matrix, side = alignment(face, geometry)
+        points, sides = transform_points(points, matrix), (side, side)
     else:
-        left, top, right, bottom = face.box_xyxy
-        points -= (round(float(left + right - side) / 2), round(float(top + bottom - side) / 2))
+        left, top, *window = crop_window(face, geometry)
+        sides = (max(window), max(window)) if geometry.shape == "padded" else (window[0], window[1])
+        points -= (left - (sides[0] - window[0]) // 2, top - (sides[1] - window[1]) // 2)
     height, width = crop_size
-    scale = np.array([width / side, height / side])
+    scale = np.array([width / sides[0], height / sides[1]])
     in_crop: np.ndarray = ((points + 0.5) * scale - 0.5).astype(np.float32)
     return in_crop
 

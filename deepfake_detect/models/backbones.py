@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from deepfake_detect.errors import OptionError, WeightsError
+from deepfake_detect.models.backbone import Backbone
 from deepfake_detect.models.networks import FaceNet, MesoInception4, SmallCNN
+from deepfake_detect.models.published import PUBLISHED_BACKBONES
 from deepfake_detect.models.spec import ModelSpec, Pooling
 from deepfake_detect.records import Preprocessing
 from deepfake_detect.registry import Registry
 
 _HALF = (0.5, 0.5, 0.5)
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A backbone that timm does not have.
-
-    Attributes:
-        build: Class or function that makes it.
-        preprocessing: Input size and normalization.
-        dropout: Dropout before the last layer of the published network.
-        poolings: Ways from the last map to features, its own first.
-        smallest: Smallest side of an input in pixels.
-        depends_on_input: Whether ``build`` takes ``in_chans``, ``image_size`` and ``pooling``; else
-            the network is for RGB images of any size.
-    """
-
-    build: Callable[..., nn.Module]
-    preprocessing: Preprocessing
-    dropout: float = 0.0
-    poolings: tuple[Pooling, ...] = ("avg",)
-    smallest: int = 1
-    depends_on_input: bool = False
 
 
 BACKBONES: Registry[Backbone] = Registry(
@@ -51,6 +30,7 @@ BACKBONES: Registry[Backbone] = Registry(
         "mesoinception4": Backbone(
             MesoInception4, Preprocessing(256, _HALF, _HALF), 0.5, ("flatten", "avg"), 32, True
         ),
+        **PUBLISHED_BACKBONES,
     },
 )
 OWN_BACKBONES = ("facenet", "small_cnn", "mesoinception4")

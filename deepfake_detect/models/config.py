@@ -90,6 +90,23 @@ class AverageFacts:
 
 
 @dataclass(frozen=True)
+class PublishedFacts:
+    """Where a published detector is from.
+
+    Attributes:
+        entry: Its name in the zoo.
+        repository: Of its authors.
+        license: Of its weights.
+        sha256: Of each file that it was converted from.
+    """
+
+    entry: str
+    repository: str
+    license: str
+    sha256: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrainingFacts:
     """What a detector file records of its training; ``None`` or empty where it does not say.
 
@@ -115,6 +132,7 @@ class TrainingFacts:
         classifier, settings, selected_on, features: Of a classical classifier: its kind, its
             hyperparameters, what chose them, and the network and files that its features are of.
         aggregation_auc: Validation AUC over videos by aggregation rule.
+        published: Of a detector of the zoo, where it is from.
     """
 
     library_version: str | None = None
@@ -142,6 +160,7 @@ class TrainingFacts:
     average_of: AverageFacts | None = None
     aggregation_auc: Mapping[str, float] | None = None
     video_sha256_prefixes: Mapping[str, tuple[str, ...]] | None = None
+    published: PublishedFacts | None = None
 
     def digests(self, use: str) -> frozenset[str]:
         """Return the digests of the videos of a use, none where the file does not say."""
@@ -169,6 +188,8 @@ class DetectorConfig:
         calibration: Replaces the plain sigmoid; ``None`` keeps it.
         aggregation_weights: Of the aggregation rule ``"logistic"``; empty for all others.
         plugins: Parts that plug-ins provided in training.
+        is_calibrated: Whether probabilities, threshold and limits were fitted on validation videos. Without
+            it a clip gets a score and no verdict.
 
     Raises:
         OptionError: A number is out of range.
@@ -187,6 +208,7 @@ class DetectorConfig:
     calibration: Calibration | None = None
     aggregation_weights: tuple[float, ...] = ()
     plugins: tuple[PluginPart, ...] = ()
+    is_calibrated: bool = True
 
     def __post_init__(self) -> None:
         for name in ("name", "version", "aggregation_rule"):
@@ -211,8 +233,13 @@ class DetectorConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as the file holds them; unknown facts of the training are left out."""
         values = asdict(self)
-        training = {name: value for name, value in values["training"].items() if value is not None}
-        return {**values, "training": training, "calibration": values["calibration"] or {}}
+        values["training"] = {name: one for name, one in values["training"].items() if one is not None}
+        values["calibration"] = values["calibration"] or {}
+        values["geometry"] = self.geometry.to_dict()
+        values["model"]["preprocessing"] = self.model.preprocessing.to_dict()
+        if self.is_calibrated:
+            del values["is_calibrated"]  # earlier versions, which do not know it, can read the file
+        return values
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata of a detector file, of any runtime."""

@@ -67,12 +67,12 @@ class SmallCNN(nn.Module):
         super().__init__()
         widths = [in_chans, 32, 32, 16]
         layers = [
-            _convolution(before, after, kernel=3, padding=0, batch_norm=batch_norm)
+            convolution(before, after, kernel=3, padding=0, batch_norm=batch_norm)
             for before, after in zip(widths, widths[1:], strict=False)
         ]
         self.layers = nn.Sequential(*layers)
         self.pool = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(map_dropout))
-        self.flatten, num_features = _to_features(pooling, 16, side=(image_size - 6) // 2)
+        self.flatten, num_features = to_features(pooling, 16, side=(image_size - 6) // 2)
         self.project = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU())
 
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
@@ -100,10 +100,10 @@ class MesoInception4(nn.Module):
         self.layers = nn.Sequential(
             _Inception(in_chans, (1, 4, 4, 2)),
             _Inception(11, (2, 4, 4, 2)),
-            nn.Sequential(_convolution(12, 16, kernel=5, padding=2, batch_norm=True), nn.MaxPool2d(2)),
-            nn.Sequential(_convolution(16, 16, kernel=5, padding=2, batch_norm=True), nn.MaxPool2d(4)),
+            nn.Sequential(convolution(12, 16, kernel=5, padding=2, batch_norm=True), nn.MaxPool2d(2)),
+            nn.Sequential(convolution(16, 16, kernel=5, padding=2, batch_norm=True), nn.MaxPool2d(4)),
         )
-        self.flatten, num_features = _to_features(pooling, 16, side=image_size // 32)
+        self.flatten, num_features = to_features(pooling, 16, side=image_size // 32)
         self.project = nn.Sequential(nn.Dropout(0.5), nn.Linear(num_features, 16), nn.LeakyReLU(0.1))
 
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
@@ -130,14 +130,14 @@ class _Inception(nn.Module):
         return self.norm_pool(maps)  # type: ignore[no-any-return]
 
 
-def _convolution(
+def convolution(
     in_chans: int, out_chans: int, *, kernel: int, padding: int, batch_norm: bool
 ) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(in_chans, out_chans, kernel, padding=padding), nn.ReLU()]
     return nn.Sequential(*layers, *([nn.BatchNorm2d(out_chans)] if batch_norm else []))
 
 
-def _to_features(pooling: Pooling, num_channels: int, *, side: int) -> tuple[nn.Module, int]:
+def to_features(pooling: Pooling, num_channels: int, *, side: int) -> tuple[nn.Module, int]:
     """Return the layer from a square map to features, and how many features come out."""
     if pooling == "avg":
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), num_channels

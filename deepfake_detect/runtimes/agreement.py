@@ -13,7 +13,7 @@ import numpy as np
 
 from deepfake_detect.data.crops import crop_fraction, read_crop
 from deepfake_detect.data.manifest import read_manifest
-from deepfake_detect.data.transforms import center_crop, resize_square
+from deepfake_detect.data.transforms import center_crop, resize_crop
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.faces import track_faces
 from deepfake_detect.metrics import roc_auc
@@ -135,13 +135,12 @@ def crops_of_manifest(
     if not manifest.num_rows:
         raise ManifestError(path, "has no rows", "pass a manifest with crops")
     fraction = crop_fraction(manifest.geometry, config.geometry)
-    size = config.model.preprocessing.image_size
     rows = np.unique(
         np.linspace(0, manifest.num_rows - 1, min(max_crops, manifest.num_rows)).round().astype(int)
     )
     columns = manifest.columns(["path", "label"]).take(rows)
     images = [
-        resize_square(center_crop(read_crop(manifest.root / name), fraction), size)
+        resize_crop(center_crop(read_crop(manifest.root / name), fraction), config.model.preprocessing)
         for name in columns["path"].to_pylist()
     ]
     labels = columns["label"].to_numpy().astype(np.int64)
@@ -167,9 +166,9 @@ def crops_of_demo(config: DetectorConfig, *, clip: Path = DEMO_CLIP) -> LabeledC
             "verify", "is required if there is no demonstration clip", "pass a manifest of crops"
         )
     finder = face_finder("onnx", num_threads=default_num_threads(), min_face=None)
-    size = config.model.preprocessing.image_size
     frames = read_frames(clip, sampling=EvenlySpaced(_NUM_DEMO_FRAMES))
     with closing(frames):
         followed = list(track_faces(frames, detector=finder, geometry=config.geometry))
-    images = [resize_square(face.crop, size) for frame in followed for face in frame.faces]
+    preprocessing = config.model.preprocessing
+    images = [resize_crop(face.crop, preprocessing) for frame in followed for face in frame.faces]
     return LabeledCrops(np.stack(images), None, clip.name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepfake_detect.data.transforms import resize_square
+from deepfake_detect.data.transforms import resize_crop
 from deepfake_detect.device import has_gpu
 from deepfake_detect.errors import CheckpointError, OptionError
 from deepfake_detect.extras import is_installed, missing_library
@@ -76,8 +76,7 @@ class RuntimeDetector(BaseDetector):
         Raises:
             CheckpointError: The network takes or returns something else.
         """
-        size = self.config.model.preprocessing.image_size
-        images = np.stack([resize_square(crop, size) for crop in crops])
+        images = np.stack([resize_crop(crop, self.config.model.preprocessing) for crop in crops])
         try:
             _, logits = self._session.run(images)
             if logits.shape != (len(crops),):

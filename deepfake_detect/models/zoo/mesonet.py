@@ -1,0 +1,91 @@
+"""MesoNet's four detectors."""
+
+from __future__ import annotations
+
+from deepfake_detect.models.zoo.entry import NO_MEAN, NO_STD, Figure, ZooEntry, ZooFile
+from deepfake_detect.records import CropGeometry, Preprocessing
+
+_PAPER = "Afchar, Nozick, Yamagishi, Echizen 2018, MesoNet, arXiv:1809.00888"
+_ADDRESS = "https://github.com/DariusAf/MesoNet/raw/2144d56a30e48cdcac1976ff13a1c5cdc86376c6/weights/"
+# Their crop is 1.3 * 2.2 times the larger of eye distance and distance from eyes to mouth, turned level.
+_GEOMETRY = CropGeometry(margin=1.05, aligned=True)
+_PREPROCESSING = Preprocessing(256, NO_MEAN, NO_STD, "cubic")
+_NOTES = (
+    "The authors' output is the probability of a real face. They center crops on the nose and turn them "
+    "by dlib's landmarks; here the five landmarks of MTCNN are aligned to a frontal face of the same size."
+)
+
+
+def _entry(
+    name: str, title: str, file: str, sha256: str, network: str, data: str, **more: tuple[ZooFile, ...]
+) -> ZooEntry:
+    return ZooEntry(
+        name=name,
+        title=title,
+        paper=_PAPER,
+        repository="https://github.com/DariusAf/MesoNet",
+        files=(ZooFile(_ADDRESS + file, sha256, 0.2 if "inception" in name else 0.16),),
+        license="Apache-2.0",
+        is_noncommercial=False,
+        training_data=data,
+        network=network,
+        preprocessing=_PREPROCESSING,
+        geometry=_GEOMETRY,
+        polarity="real",
+        aggregation_rule="mean",
+        published=_PUBLISHED[name],
+        notes=_NOTES,
+        **more,
+    )
+
+
+_DF = "the authors' Deepfake set: 175 videos of forged faces from the web, and real ones of films"
+_F2F = "FaceForensics (2018), Face2Face, H.264 rate 0"
+_PUBLISHED: dict[str, tuple[Figure, ...]] = {
+    "meso4-df": (),
+    "meso4-f2f": (),
+    "mesoinception4-df": (),
+    "mesoinception4-f2f": (),
+}
+
+
+def _converted(sha256: str) -> tuple[ZooFile, ...]:
+    return (ZooFile("", sha256, 0.11, network="meso4-plain"),)
+
+
+ENTRIES = (
+    _entry(
+        "meso4-df",
+        "Meso4, deepfakes",
+        "Meso4_DF.h5",
+        "036ed30d04ffd9c7506f825b97c86aa64915f5818931da96817b169aad790af5",
+        "meso4-keras",
+        _DF,
+        equivalents=_converted("ecd939c69cd9f30ae8f12e51e6096289fe2ea595e4640780dd9ca2483f937578"),
+    ),
+    _entry(
+        "meso4-f2f",
+        "Meso4, Face2Face",
+        "Meso4_F2F.h5",
+        "bcfda015d217b9f8d6557693edbdf9f4e79cfd22672541968dd0e2954462b5d7",
+        "meso4-keras",
+        _F2F,
+        equivalents=_converted("4cf94086ae526767f791d3e1391c6f150d28cdf4124889109715cedc962ca544"),
+    ),
+    _entry(
+        "mesoinception4-df",
+        "MesoInception4, deepfakes",
+        "MesoInception_DF.h5",
+        "234586d40058e76ef8b6f27ca4b63c06e31c2a5a69c0d8ba6f30b1468ab7bafa",
+        "mesoinception4-keras",
+        _DF,
+    ),
+    _entry(
+        "mesoinception4-f2f",
+        "MesoInception4, Face2Face",
+        "MesoInception_F2F.h5",
+        "d4533ac8a3197dc35c47405d23d99e888c1d0135e267e03540c7451feaccff3f",
+        "mesoinception4-keras",
+        _F2F,
+    ),
+)

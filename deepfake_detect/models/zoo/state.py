@@ -1,0 +1,108 @@
+"""The tensors of a published file, read without unpickling anything else."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepfake_detect.errors import WeightsError
+from deepfake_detect.models.tensor_file import read_tensors
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "teacher", "student")
+_LARGEST_MEMBER = 2**33
+
+
+def read_state(path: Path, *, member: str = "") -> dict[str, torch.Tensor]:
+    """Return the tensors of a published file by name.
+
+    Wrappers such as ``{"state_dict": ...}`` are opened; what is no tensor (epochs, optimizers) is left out.
+
+    Args:
+        path: ``.safetensors``, Keras' ``.h5``, or whatever ``torch.save`` wrote, of any suffix.
+        member: Name in a zip or tar archive.
+
+    Raises:
+        WeightsError: The file is missing or damaged, holds no tensors, or needs more than tensors to be
+            unpickled.
+    """
+    if not path.is_file():
+        raise WeightsError(path, "there is no such file", "fetch it again")
+    if member:
+        return _read_member(path, member)
+    if path.suffix == ".safetensors":
+        return read_tensors(path, WeightsError)[0]
+    return _read_keras(path) if path.suffix in (".h5", ".hdf5") else _read_torch(path)
+
+
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many unrelated kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "weights_only" in reason or "Unsupported" in str(error):
+            cause = f"holds more than tensors, and unpickling it could run any code ({reason[:120]})"
+            raise WeightsError(path, cause, "ask its authors for a state dict") from error
+        raise WeightsError(path, f"cannot be read as torch weights ({reason})", "fetch it again") from error
+    state = _unwrapped(content)
+    if not state:
+        raise WeightsError(path, "holds no state dict", "pass a file of torch.save(model.state_dict())")
+    return state
+
+
+def _unwrapped(content: object) -> dict[str, torch.Tensor]:
+    if not isinstance(content, Mapping):
+        return {}
+    for key in _WRAPPERS:
+        if isinstance(content.get(key), Mapping):
+            return _unwrapped(content[key])
+    return {str(name): one for name, one in content.items() if isinstance(one, torch.Tensor)}
+
+
+def _read_keras(path: Path) -> dict[str, torch.Tensor]:
+    """Read ``layer/layer/kernel:0`` of a Keras file as ``layer/kernel:0``."""
+    import h5py
+
+    found: dict[str, torch.Tensor] = {}
+
+    def visit(name: str, node: object) -> None:
+        if isinstance(node, h5py.Dataset) and node.dtype.kind == "f":
+            first, _, rest = name.removeprefix("model_weights/").partition("/")
+            found[rest if rest.startswith(f"{first}/") else f"{first}/{rest}"] = torch.from_numpy(node[()])
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(path, f"is no complete HDF5 file ({error})", "fetch it again") from error
+    return found
+
+
+def _read_member(path: Path, member: str) -> dict[str, torch.Tensor]:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / Path(member).name
+        try:
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    _check_member(path, archive.getinfo(member).file_size)
+                    target.write_bytes(archive.read(member))
+            else:
+                with tarfile.open(path) as archive:
+                    _check_member(path, archive.getmember(member).size)
+                    stream = archive.extractfile(member)
+                    target.write_bytes(stream.read() if stream else b"")
+        except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+            raise WeightsError(
+                path, f"has no readable member {member} ({error})", "fetch it again"
+            ) from error
+        return read_state(target)
+
+
+def _check_member(path: Path, size: int) -> None:
+    if size > _LARGEST_MEMBER:
+        raise WeightsError(path, f"holds a member of {size:,} bytes", f"at most {_LARGEST_MEMBER:,} are read")
