@@ -12,7 +12,7 @@ from deepfake_detect.errors import OptionError, WeightsError
 from deepfake_detect.models.backbone import Backbone
 from deepfake_detect.models.networks import FaceNet, MesoInception4, SmallCNN
 from deepfake_detect.models.published import PUBLISHED_BACKBONES
-from deepfake_detect.models.spec import ModelSpec, Pooling
+from deepfake_detect.models.spec import ModelSpec
 from deepfake_detect.records import Preprocessing
 from deepfake_detect.registry import Registry
 
