@@ -522,6 +522,8 @@ class DatasetVideo:
         mask_path: Video of the manipulated region, where the dataset has one and it was found.
         group_id: Videos of one group (such as a part of DFDC) are kept in one split when a split is
             made here; ``None`` where only identities bind.
+        fake_segments: Forged stretches of the picture as (start, end) in seconds, sorted; empty for a
+            real; ``None`` where the dataset gives no times and all of a fake is forged.
     """
 
     dataset: str
@@ -535,3 +537,19 @@ class DatasetVideo:
     path: Path
     mask_path: Path | None = None
     group_id: str | None = None
+    fake_segments: tuple[tuple[float, float], ...] | None = None
+
+    def label_at(self, time_seconds: float) -> int:
+        """Return the label of a frame: in a video with forged stretches, a frame outside of them is real.
+
+        Stretches include their ends. A frame without a time (NaN) has the label of its video.
+
+        Example:
+            >>> video = DatasetVideo("D", "D/m/a", "m", FAKE, *[None] * 4, Path("a"), fake_segments=((1, 2),))
+            >>> [video.label_at(seconds) for seconds in (0.5, 1.5, 2.5)]
+            [0, 1, 0]
+        """
+        if not self.fake_segments or time_seconds != time_seconds:
+            return self.label
+        is_forged = any(start <= time_seconds <= end for start, end in self.fake_segments)
+        return FAKE if is_forged else REAL

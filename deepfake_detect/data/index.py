@@ -16,7 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepfake_detect.data.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, read_manifest
+from deepfake_detect.data.manifest import (
+    LATER_COLUMNS,
+    MANIFEST_NAME,
+    MANIFEST_SCHEMA,
+    SEGMENTS,
+    Manifest,
+    read_manifest,
+)
 from deepfake_detect.data.rows import Rows, check_labels, read_schema
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.io.files import atomic_path
@@ -37,8 +44,11 @@ INDEX_SCHEMA = pa.schema(
         ("source_id", pa.string()),  # identity whose face was put in; null for a real
         ("path", pa.string()),  # absolute: a video, an image, or a folder of frames
         ("mask_path", pa.string()),  # absolute: video of the manipulated region; null where none
+        ("fake_segments", SEGMENTS),  # forged stretches, [start, end] in seconds; null where not known
     ]
 )
+# Columns that older files lack: they are read as null.
+_LATER_COLUMNS = ("fake_segments",)
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class VideoIndex(Rows):
     """Rows of an index, with their origin."""
 
     schema = INDEX_SCHEMA
+    later_columns = _LATER_COLUMNS
 
     def __init__(
         self,
@@ -78,6 +89,8 @@ class VideoIndex(Rows):
         for row in rows:
             row["path"] = Path(row["path"])
             row["mask_path"] = Path(row["mask_path"]) if row["mask_path"] else None
+            segments = row["fake_segments"]
+            row["fake_segments"] = None if segments is None else tuple((a, b) for a, b in segments)
         return [DatasetVideo(**row) for row in rows]
 
 
@@ -132,7 +145,8 @@ def read_index(path: str | os.PathLike[str]) -> VideoIndex:
     file = Path(path)
     schema = read_schema(file)
     stored = (schema.metadata or {}).get(_ORIGIN_KEY)
-    missing = [name for name in INDEX_SCHEMA.names if name not in schema.names]
+    required = [name for name in INDEX_SCHEMA.names if name not in _LATER_COLUMNS]
+    missing = [name for name in required if name not in schema.names]
     if stored is None or missing:
         raise ManifestError(file, "is not an index of videos", "write one with index_dataset")
     try:
@@ -158,7 +172,7 @@ def read_rows(path: str | os.PathLike[str]) -> Manifest | VideoIndex:
     schema = read_schema(file)
     if _ORIGIN_KEY in (schema.metadata or {}):
         return read_index(file)
-    if set(MANIFEST_SCHEMA.names) - set(schema.names):
+    if set(MANIFEST_SCHEMA.names) - {*schema.names, *LATER_COLUMNS}:
         raise ManifestError(
             file, "is neither a manifest of crops nor an index of videos", "pass a file this library wrote"
         )

@@ -29,12 +29,15 @@ ALL_SPLITS = "all"
 _GEOMETRY_KEY = b"deepfake_detect.crop_geometry"
 _CODEC_KEY = b"deepfake_detect.crop_codec"
 
+# Stretches of a video, [start, end] in seconds.
+SEGMENTS = pa.list_(pa.list_(pa.float64()))
+
 MANIFEST_SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),  # such as "FaceForensics++"
         ("video_id", pa.string()),  # dataset/method/compression/name: unique over all datasets
         ("method", pa.string()),  # forgery method, or the name of the pristine source
-        ("label", pa.int8()),  # 1 = fake, 0 = real
+        ("label", pa.int8()),  # of the crop: 1 = fake, 0 = real
         ("split", pa.string()),  # train, val, test, or null where no official split has the video
         ("compression", pa.string()),  # such as "c23"; null where unknown
         ("target_id", pa.string()),  # identity whose body and scene are visible
@@ -51,10 +54,12 @@ MANIFEST_SCHEMA = pa.schema(
         # How the person was chosen: mask, largest, all, already_cropped; null where unknown.
         ("person_choice", pa.string()),
         ("face_runtime", pa.string()),  # what found the face: torch, onnx; null where unknown
+        # Forged stretches of the video; its crops outside of them are real. Null where not known.
+        ("fake_segments", SEGMENTS),
     ]
 )
 # Columns that older files lack: they are read as null.
-LATER_COLUMNS = ("person_choice", "face_runtime")
+LATER_COLUMNS = ("person_choice", "face_runtime", "fake_segments")
 
 
 class Manifest(Rows):

@@ -130,7 +130,7 @@ def calibrated_config(
     """
     options = options or CalibrationOptions()
     logits = table.details["logit"]
-    temperature, calibration = _fit(options.method, logits, table.label)
+    temperature, calibration = _fit(options.method, logits, table.crop_labels)
     calibrated = replace(table, fake_probability=calibrated_probabilities(logits, temperature, calibration))
     rule, weights = config.aggregation_rule, list(config.aggregation_weights)
     plain = video_samples(calibrated, aggregation_rule="mean")

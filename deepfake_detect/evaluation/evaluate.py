@@ -4,7 +4,8 @@
 **Track level**: one sample per person in a video, the mean over the person's faces; absent if the
 scores do not separate people.
 **Frame level**: one sample per scored face; a frame with two faces is two samples.
-A person or face has the label of its video, so a bystander in a forged clip counts as fake.
+A person or face has the label of its video, so a bystander in a forged clip counts as fake; where
+only stretches of a video are forged, a face outside of them is real at frame level.
 Intervals of all levels resample whole videos, or all videos of a person together.
 """
 
@@ -198,7 +199,7 @@ class _Measure:
         samples: dict[Level, _Samples] = {
             "video": _Samples(videos.label, videos.fake_probability, positions),
             "track": _tracks(table, videos),
-            "frame": _Samples(videos.label[videos.of_row], scores, videos.of_row),
+            "frame": _Samples(table.crop_labels, scores, videos.of_row),
         }
         return cls(samples, group, resample_counts, settings, names, advance)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch.utils.data import DataLoader
 
@@ -17,19 +19,21 @@ from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable,
 from deepfake_detect.data.failures import read_failures
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.leaks import check_no_leak
-from deepfake_detect.data.manifest import LATER_COLUMNS, Manifest
+from deepfake_detect.data.manifest import LATER_COLUMNS, MANIFEST_SCHEMA, Manifest
 from deepfake_detect.errors import ManifestError
 from deepfake_detect.evaluation.score_files import as_array, plain_columns
-from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, UnscoredFace
+from deepfake_detect.evaluation.score_table import CROP_LABEL, Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.progress import progress_bar
+from deepfake_detect.records import FAKE
 
 _BATCH_SIZE = 64
 _UNREADABLE = "no readable crop"
 _MAX_NAMED = 20
 _COLUMNS = ("video_id", "method", "label", "track_id", "frame_index")
+_SEGMENTS = "fake_segments"
 
 
 def manifest_logits(
@@ -189,7 +193,8 @@ def score_manifest(
 
     Returns:
         The scored faces, with details (``identity``: the person in the crop; ``logit``: before
-        calibration; every column of the manifest with one value per row), and the coverage.
+        calibration; ``crop_label`` where it is not always the label of the video; every column of the
+        manifest with one value per row), and the coverage.
 
     Raises:
         OptionError: There is no such split, or the detector cannot use the crops.
@@ -199,10 +204,13 @@ def score_manifest(
     rows, logits = manifest_logits(
         scorer, part, num_workers=num_workers, show_progress=show_progress, change=change
     )
-    columns = part.columns(_plain_columns(part)).take(rows)
-    details = {name: as_array(columns[name]) for name in columns.column_names}
+    columns = part.columns([*_plain_columns(part), _SEGMENTS]).take(rows)
+    details = {name: as_array(columns[name]) for name in columns.column_names if name != _SEGMENTS}
     values: dict[str, Any] = {name: details.pop(name) for name in _COLUMNS}
-    values["label"] = values["label"].astype(np.int64)
+    crop_labels = values["label"].astype(np.int64)
+    values["label"] = _labels_of_videos(columns)
+    if (crop_labels != values["label"]).any():
+        details[CROP_LABEL] = crop_labels
     people = zip(details["dataset"], details["target_id"], strict=True)
     names = [identity_key(dataset, person) if person else None for dataset, person in people]
     details["identity"] = np.array(names, dtype=object)
@@ -217,9 +225,20 @@ def score_columns(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _plain_columns(manifest: Manifest) -> list[str]:
-    own = ("fake_probability", "identity", "logit")
+    own = ("fake_probability", "identity", "logit", CROP_LABEL)
     names = plain_columns(pq.read_schema(manifest.path))
-    return [name for name in dict.fromkeys((*names, *LATER_COLUMNS)) if name not in own]
+    later = plain_columns(pa.schema([MANIFEST_SCHEMA.field(name) for name in LATER_COLUMNS]))
+    return [name for name in dict.fromkeys((*names, *later)) if name not in own]
+
+
+def _labels_of_videos(columns: pa.Table) -> np.ndarray:
+    """Return the label of each crop's video, int64 (N,): fake if a crop or a stretch of it is forged."""
+    has_stretches = pc.greater(pc.fill_null(pc.list_value_length(columns[_SEGMENTS]), 0), 0)
+    is_fake = pc.or_(pc.equal(columns["label"], FAKE), has_stretches)
+    _, video = np.unique(columns["video_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    of_video = np.bincount(video, weights=is_fake.to_numpy()) > 0
+    labels: np.ndarray = of_video[video].astype(np.int64)
+    return labels
 
 
 def _coverage(part: Manifest, scored: set[str]) -> Coverage:

@@ -22,6 +22,8 @@ from deepfake_detect.records import FAKE, REAL
 
 # Fields that are not columns.
 _NO_COLUMNS = ("details", "has_tracks")
+CROP_LABEL = "crop_label"
+"""Column of the label of each crop, in tables with videos of which only stretches are forged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,12 @@ class ScoreTable:
                 "has NaN or values outside 0 to 1",
                 "drop faces without a score and list them in the coverage",
             )
+
+    @property
+    def crop_labels(self) -> np.ndarray:
+        """Label of each crop, int (N,): that of its video, unless only stretches of the video are forged."""
+        labels: np.ndarray = np.asarray(self.details.get(CROP_LABEL, self.label)).astype(np.int64)
+        return labels
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return all columns by name, details last."""

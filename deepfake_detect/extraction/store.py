@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ _LONGEST_NAME_BYTES = 220
 _PARTIAL = ".partial"
 _PARTIAL_SHARD = "shard.tar"
 LISTED_COLUMNS = ("dataset", "method", "label", "split", "compression", "target_id", "source_id")
+_SEGMENTS = "fake_segments"
 
 
 class CropFiles:
@@ -55,19 +57,19 @@ class CropFiles:
         with _disk_errors(self._folder):
             (self._partial / f"{key}{self._suffix}").write_bytes(data.tobytes())
 
-    def commit(self, frame_index_of: Mapping[str, int]) -> dict[str, str]:
+    def commit(self, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """Move crops into place and drop the others.
 
         Args:
-            frame_index_of: Key -> frame index of the crops that are kept.
+            rows: Key -> row of the manifest of the crops that are kept.
 
         Returns:
             Key -> path relative to the extraction's folder.
         """
-        names = {key: f"{key}{self._suffix}" for key in frame_index_of}
+        names = {key: f"{key}{self._suffix}" for key in rows}
         with _disk_errors(self._folder):
             if self._is_shard:
-                self._put_shard(names, frame_index_of)
+                self._put_shard(names, rows)
             else:
                 self._put_files(set(names.values()))
         stored = f"{self._stored}{SHARD_SUFFIX if self._is_shard else ''}"
@@ -88,7 +90,7 @@ class CropFiles:
                 os.replace(file, self._folder / file.name)
             self._partial.rmdir()
 
-    def _put_shard(self, names: Mapping[str, str], frame_index_of: Mapping[str, int]) -> None:
+    def _put_shard(self, names: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]]) -> None:
         shard = Path(f"{self._folder}{SHARD_SUFFIX}")
         if not names:
             shard.unlink(missing_ok=True)
@@ -100,9 +102,9 @@ class CropFiles:
                 key,
                 self._suffix,
                 (self._partial / name).read_bytes(),
-                label=self._video.label,
+                label=rows[key]["label"],
                 video_id=self._video.video_id,
-                frame_index=frame_index_of[key],
+                frame_index=rows[key]["frame_index"],
             )
         )
         # Inside the hidden folder, so that a killed run leaves nothing outside it.
@@ -228,12 +230,25 @@ def _as_listed(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
     encoded = table["video_id"].combine_chunks().dictionary_encode()
     videos = [known.get(name) for name in encoded.dictionary.to_pylist()]
     is_listed = pa.array([video is not None for video in videos], pa.bool_()).take(encoded.indices)
-    for name in LISTED_COLUMNS:
+    for name in (*LISTED_COLUMNS, _SEGMENTS):
         kind = table.schema.field(name).type
         listed = pa.array([getattr(video, name, None) for video in videos], kind).take(encoded.indices)
         column = pc.if_else(is_listed, listed, table[name].combine_chunks())
         table = table.set_column(table.column_names.index(name), name, column)
-    return table
+    return _with_labels_of_crops(table, known)
+
+
+def _with_labels_of_crops(table: pa.Table, known: Mapping[str, DatasetVideo]) -> pa.Table:
+    """Return rows in which crops outside the forged stretches of their video are real."""
+    partly = {name: video for name, video in known.items() if video.fake_segments}
+    if not partly:
+        return table
+    ids, times, labels = (table[name].to_pylist() for name in ("video_id", "time_seconds", "label"))
+    crops = [
+        partly[name].label_at(math.nan if time is None else time) if name in partly else label
+        for name, time, label in zip(ids, times, labels, strict=True)
+    ]
+    return table.set_column(table.column_names.index("label"), "label", pa.array(crops, pa.int8()))
 
 
 def _read_part(path: Path) -> pa.Table:

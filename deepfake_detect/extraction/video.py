@@ -123,6 +123,8 @@ class VideoExtraction:
             self._seen.append(DetectedFace(frame.frame_index, (width, height), track_id, face))
         self._rows[key] = {
             **{name: getattr(self._job.video, name) for name in ("video_id", *LISTED_COLUMNS)},
+            "label": self._job.video.label_at(frame.time_seconds),
+            "fake_segments": self._job.video.fake_segments,
             "frame_index": frame.frame_index,
             "time_seconds": None if math.isnan(frame.time_seconds) else frame.time_seconds,
             "track_id": track_id,
@@ -139,7 +141,7 @@ class VideoExtraction:
         if not config.already_cropped:
             people, choice = choose_people(self._seen, self._job.readable, config.person)
         kept = {key: row for key, row in self._rows.items() if row["track_id"] in people}
-        paths = self._files.commit({key: row["frame_index"] for key, row in kept.items()})
+        paths = self._files.commit(kept)
         if not kept:
             where = "white of the mask" if choice == BY_MASK else "video"
             write_failure(out, video, NO_FACE, f"no face was found in the {where}, in any sampled frame")

@@ -65,7 +65,7 @@ def reliability_figure(evaluation: Evaluation, table: ScoreTable, *, has_logits:
     logits = table.details["logit"] if has_logits else np.array([np.nan])
     if np.issubdtype(logits.dtype, np.number) and np.isfinite(logits).all():
         before = expit(logits.astype(np.float64))
-        parts.append(("faces, before calibration", table.label, before))
+        parts.append(("faces, before calibration", table.crop_labels, before))
     parts.append(("faces", evaluation.frame.labels, evaluation.frame.scores))
     parts.append(("videos", evaluation.video.labels, evaluation.video.scores))
     figure = new_figure(3.9 * len(parts), 3.9)

@@ -16,7 +16,9 @@ from deepfake_detect.data.failures import write_failures, write_missing
 from deepfake_detect.data.manifest import read_manifest, rows_to_table, write_manifest
 from deepfake_detect.data.video_digests import video_digests
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.evaluation.evaluate import evaluate_scores
 from deepfake_detect.evaluation.predict import score_columns, score_held_out, score_manifest
+from deepfake_detect.evaluation.score_files import DecisionFacts, read_scores, write_scores
 from deepfake_detect.models.checkpoint import TrainingFacts, read_detector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.records import CropGeometry, DatasetVideo
@@ -286,3 +288,26 @@ def test_scores_carry_every_column_of_one_value(scorer: TorchDetector, tmp_path:
     _, coverage = score_manifest(scorer, rows, split="test", num_workers=0, show_progress=False)
     assert (coverage.videos_expected, coverage.videos_scored) == (2, 2)
     assert score(scorer, path)[1].videos_expected == 5
+
+
+def test_a_video_with_a_forged_stretch_is_fake_and_its_other_crops_are_real(
+    scorer: TorchDetector, tmp_path: Path
+) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(2, "test"))
+    rows = read_manifest(path).table.to_pylist()
+    # The first fake has one more crop, before its forged stretch; the second one has none inside of it.
+    first, second = [row for row in rows if row["label"]]
+    first["fake_segments"] = second["fake_segments"] = [[1.0, 2.0]]
+    first["time_seconds"], second["label"] = 1.5, 0
+    rows.append({**first, "frame_index": 9, "time_seconds": 0.0, "label": 0})
+    write_manifest(path, rows_to_table(rows), geometry=CropGeometry())
+    table, coverage = score(scorer, path)
+    assert dict(zip(table.video_id, table.label, strict=True)) == {
+        **{row["video_id"]: int(row["method"] == "Made") for row in rows}
+    }
+    assert table.crop_labels.tolist() == [row["label"] for row in rows]
+    evaluation = evaluate_scores(table, coverage, threshold=0.5, aggregation_rule="mean", num_resamples=20)
+    assert np.bincount(evaluation.video.labels).tolist() == [2, 2]
+    assert np.bincount(evaluation.frame.labels).tolist() == [4, 1]
+    write_scores(tmp_path / "scores.parquet", table, coverage, decision=DecisionFacts(name="x"))
+    assert read_scores(tmp_path / "scores.parquet").table.crop_labels.tolist() == table.crop_labels.tolist()
