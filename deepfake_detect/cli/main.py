@@ -73,6 +73,7 @@ LAB_COMMANDS: Mapping[str, Command] = {
     "filters": Command("lab", f"{_LAB}.filters", "draw a network's filters, or its activations"),
     "dream": Command("lab", f"{_LAB}.dream", "change an image until layers respond more strongly"),
     "clusters": Command("lab", f"{_LAB}.clusters", "group similar faces and draw them on a map"),
+    "verify-pairs": Command("lab", f"{_LAB}.verify_pairs", "tell by faces whether pairs show one person"),
     "export-weights": Command("lab", f"{_LAB}.export_weights", "write the weights of a detector as HDF5"),
 }
 _GROUPS = {

@@ -1,4 +1,5 @@
-"""Course-book experiments: GANs, a classifier of small images, Deep Dream, filters, face maps.
+"""Course-book experiments: GANs, a classifier of small images, Deep Dream, filters, face maps, face
+verification.
 
 Imports the core; the core never imports it.
 
@@ -9,6 +10,8 @@ networks        trained networks of runs and detector files
 filters, dream  first-layer filters and activations; Deep Dream
 clusters        clusters of similar faces and their positions on a map
 face_map        the map as an HTML page
+face_pairs     LFW's pairs.txt, and the images of people
+verification   whether two images show one person
 study_figures   curves of studies
 commands        deepfake-detect lab ...
 """

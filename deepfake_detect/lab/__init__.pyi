@@ -10,3 +10,6 @@ from .options import DreamImageOptions as DreamImageOptions
 from .options import DreamOptions as DreamOptions
 from .options import FaceMapOptions as FaceMapOptions
 from .options import FilterOptions as FilterOptions
+from .options import VerificationOptions as VerificationOptions
+from .verification import Verification as Verification
+from .verification import verify_pairs as verify_pairs

@@ -15,6 +15,7 @@ from deepfake_detect.training.kept_epochs import check_epochs
 Device = Literal["auto", "cpu", "cuda"]
 ClusterMethod = Literal["kmeans", "hdbscan"]
 Projection = Literal["pca", "tsne", "umap"]
+FaceCrop = Literal["face", "center"]
 MAX_FACES = 20_000  # on a map: the sheet of thumbnails stays below the 16,384 pixels that browsers draw
 
 
@@ -141,6 +142,25 @@ class FaceMapOptions:
     projection: Projection = option("tsne", help="projection to two dimensions")
     max_faces: int = option(5000, low=3, high=MAX_FACES, help="faces to sample if there are more")
     seed: int = option(0, low=0, below=2**32, help="seed of sampling, clusters and projection")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class VerificationOptions:
+    """How :func:`lab.verify_pairs` cuts faces out of images.
+
+    Raises:
+        OptionError: An option is not allowed.
+    """
+
+    crop: FaceCrop = option(
+        "face", help="the largest face that is detected, or the center of images that are centered on a face"
+    )
+    margin: float = option(1.2, low=0.5, high=4, help="side of a crop relative to the face's longer side")
+    batch_size: int = option(32, low=1, help="images per batch")
+    device: Device = option("auto", help="device to compute on")
 
     def __post_init__(self) -> None:
         check_options(self)
