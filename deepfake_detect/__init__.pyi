@@ -38,6 +38,10 @@ from .models.classifier import create_model as create_model
 from .models.facenet_files import convert_checkpoint as convert_checkpoint
 from .models.heads import register_head as register_head
 from .models.sequence import create_sequence_model as create_sequence_model
+from .models.zoo.entry import ZooEntry as ZooEntry
+from .models.zoo.store import fetch_zoo as fetch_zoo
+from .models.zoo.store import list_zoo as list_zoo
+from .models.zoo.store import verify_zoo as verify_zoo
 from .records import FAKE as FAKE
 from .records import REAL as REAL
 from .records import ClipResult as ClipResult

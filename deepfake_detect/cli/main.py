@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command("evaluate", f"{_CLI}.compare", "compare several detectors"),
     "protocols": Command("evaluate", f"{_CLI}.protocols", "list the protocols that a manifest can serve"),
     "submission": Command("evaluate", f"{_CLI}.submission", "predict the images of the FF++ benchmark"),
+    "zoo": Command("models", f"{_CLI}.zoo", "list, fetch and verify published detectors"),
     "models": Command("models", f"{_CLI}.models", "list backbones with their size, input and weights"),
     "card": Command("models", f"{_CLI}.card", "show a detector's data, figures, failures and use"),
     "convert-checkpoint": Command(

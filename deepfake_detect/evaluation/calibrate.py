@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from deepfake_detect.metrics import roc_auc
 from deepfake_detect.models.checkpoint import save_detector
 from deepfake_detect.models.config import Calibration, DetectorConfig
 from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
+from deepfake_detect.models.zoo.store import local_detector
 
 # Of each class; with fewer even a perfect detector could be at chance.
 _FEWEST_VIDEOS = 3
@@ -60,7 +60,7 @@ def calibrate(
 
     Args:
         detector: Detector file, rewritten atomically: a network of crops or sequences, or a classical
-            classifier.
+            classifier; of ``zoo:NAME`` the file in the cache, which then gives verdicts.
         manifest: Manifest with the split, its path or URL.
         split: Rows to fit on; ``"test"`` and ``"all"`` are errors.
         where: SQL condition on the rows; ``None`` takes all.
@@ -78,7 +78,7 @@ def calibrate(
     options = CalibrationOptions(method, max_fpr, target_accuracy, choose_aggregation)
     if split in ("test", ALL_SPLITS):
         raise OptionError("split", f"is {split}, and test videos are only for evaluation", "use val")
-    path = Path(detector).absolute()  # a relative "default" would be the bundled detector
+    path = local_detector(detector).absolute()  # a relative "default" would be the bundled detector
     scorer = open_detector(path, device=device)
     if not isinstance(scorer, TorchDetector):
         raise OptionError(
@@ -154,6 +154,7 @@ def calibrated_config(
         uncertain_high=high,
         training=replace(config.training, aggregation_auc=areas),
         plugins=others if part is None else (*others, part),
+        is_calibrated=True,
     )
 
 

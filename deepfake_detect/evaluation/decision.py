@@ -39,7 +39,7 @@ class DecisionFacts:
             threshold=config.threshold,
             aggregation_rule=config.aggregation_rule,
             aggregation_weights=config.aggregation_weights,
-            uncertain_band=(config.uncertain_low, config.uncertain_high),
+            uncertain_band=(config.uncertain_low, config.uncertain_high) if config.is_calibrated else None,
             has_logits=True,
         )
 

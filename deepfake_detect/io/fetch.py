@@ -27,15 +27,19 @@ from typing import IO, TYPE_CHECKING
 
 from deepfake_detect.errors import DeepfakeDetectError, FetchError, OptionError, OutputError
 from deepfake_detect.extras import missing_library
+from deepfake_detect.io.drive import asks_to_confirm, confirmed_address
 from deepfake_detect.io.files import cache_folder, make_folder, sha256_of_file
 from deepfake_detect.progress import progress_bar
 
 if TYPE_CHECKING:
+    import http.client
+
     from fsspec import AbstractFileSystem
 
 _log = logging.getLogger(__name__)
 
 _OFFLINE = "DEEPFAKE_DETECT_OFFLINE"
+_HUB = "https://huggingface.co"
 _LOCAL_PROTOCOLS = ("file", "local", "memory")
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -65,10 +69,22 @@ def path_or_url(text: str | os.PathLike[str]) -> Path | str:
     return str(text) if is_url(text) else Path(text)
 
 
+def hub_address(url: str) -> str:
+    """Return an address of the Hugging Face Hub at ``$HF_ENDPOINT``, where that is set; others unchanged.
+
+    Example:
+        >>> hub_address("https://example.org/a.bin")
+        'https://example.org/a.bin'
+    """
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HUB
+    return f"{endpoint}{url.removeprefix(_HUB)}" if url.startswith(f"{_HUB}/") else url
+
+
 def fetch_file(
     url: str,
     *,
     folder: Path | None = None,
+    name: str | None = None,
     sha256: str | None = None,
     max_bytes: int = MAX_BYTES,
     show_progress: bool = True,
@@ -81,12 +97,13 @@ def fetch_file(
     Args:
         url: Any URL.
         folder: Where to keep the file; :func:`cache_folder` when ``None``.
+        name: Of the file there; the end of the URL when ``None``.
         sha256: Its SHA-256 or the first digits of it, in hexadecimal.
         max_bytes: Largest size allowed.
         show_progress: Whether to show a progress bar.
 
     Returns:
-        Path of the local file, which has the name that the URL ends with.
+        Path of the local file.
 
     Raises:
         FetchError: The file cannot be downloaded, is too large, or has another hash.
@@ -94,7 +111,7 @@ def fetch_file(
     """
     from filelock import FileLock
 
-    name = url.rsplit("/", 1)[-1]
+    name = name or url.rsplit("/", 1)[-1]
     target = (folder or cache_folder()) / name
     if not target.is_file():
         make_folder(target.parent)
@@ -226,12 +243,10 @@ def _opened_at(url: str, start: int) -> Iterator[tuple[IO[bytes], int, int | Non
             yield stream, start, size
         return
     import urllib.error  # here: the command line checks URLs without loading it
-    import urllib.request
 
     _check_online(url)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        response = _answer(url, start)
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection
         if error.code != _NOTHING_LEFT or not start:
@@ -242,6 +257,24 @@ def _opened_at(url: str, start: int) -> Iterator[tuple[IO[bytes], int, int | Non
         start = start if response.status == 206 else 0
         length = response.headers.get("Content-Length")
         yield response, start, None if length is None else start + int(length)
+
+
+def _answer(url: str, start: int) -> http.client.HTTPResponse:
+    """Return the response to a request from a byte on; pages of Google Drive are confirmed."""
+    from urllib.request import Request, urlopen
+
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    response: http.client.HTTPResponse = urlopen(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
+    if asks_to_confirm(response.url, response.headers.get("Content-Type", "")):
+        with response:
+            page = response.read(_BLOCK_BYTES).decode("utf-8", "replace")
+        confirmed = Request(confirmed_address(response.url, page), headers=headers)
+        response = urlopen(confirmed, timeout=_TIMEOUT_SECONDS)
+        if asks_to_confirm(response.url, response.headers.get("Content-Type", "")):
+            response.close()
+            cause = "gives a page again after the download was confirmed"
+            raise FetchError(url, cause, "download it in a browser, and pass it as a local file")
+    return response
 
 
 def _check_size(url: str, size: int | None, max_bytes: int) -> None:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from deepfake_detect.io.files import sha256_of_file
@@ -18,6 +17,8 @@ from deepfake_detect.models.config import (
     parse_config,
 )
 from deepfake_detect.models.metadata import CHECKSUM_KEY, PRECISION_KEY, SOURCE_KEY, read_bytes
+from deepfake_detect.models.zoo.store import local_detector
+from deepfake_detect.records import CropGeometry
 
 _LONGEST_VALUE = 400
 _EXPORTS = {".onnx": "ONNX", ".xml": "OpenVINO"}
@@ -39,7 +40,7 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
     """
     if detector is None:
         return (resources.files("deepfake_detect.weights") / "README.md").read_text("utf-8")
-    path = Path(detector)
+    path = local_detector(detector)
     kind = _EXPORTS.get(path.suffix, "safetensors")
     found = read_bytes(path, kind=kind)
     config = parse_config(path, found.metadata)
@@ -68,6 +69,22 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
     )
 
 
+def crop_words(geometry: CropGeometry) -> str:
+    """Return how a face is cut, in words."""
+    if geometry.aligned and geometry.template == "arcface":
+        words = (
+            f"{geometry.margin:g} times the template of insightface, onto which five landmarks are aligned"
+        )
+    elif geometry.shape == "square":
+        level = ", turned level" if geometry.aligned else ""
+        words = f"{geometry.margin:g} times the longer side of the face box{level}"
+    else:
+        padding = ", in a black square" if geometry.shape == "padded" else ""
+        words = f"{geometry.margin:g} times each side of the face box{padding}"
+    past = {"mirror": "", "cut": "; cut at the frame's border", "black": "; black past the frame's border"}
+    return words + past[geometry.border]
+
+
 def _export_facts(kind: str, metadata: Mapping[str, str]) -> dict[str, str]:
     """Return what an exported file says of its export."""
     facts = {
@@ -91,14 +108,15 @@ def _facts(config: DetectorConfig) -> dict[str, Any]:
         "head": _head(config),
         "input": f"RGB, {preprocessing.image_size} x {preprocessing.image_size} pixels, "
         f"mean {preprocessing.mean}, std {preprocessing.std}",
-        "crop": f"{config.geometry.margin:g} times the longer side of the face box"
-        + (", turned level" if config.geometry.aligned else ""),
+        "crop": crop_words(config.geometry),
         "from faces to clip": config.aggregation_rule,
         "temperature": config.temperature,
         "calibration": _calibration(config),
         "threshold": config.threshold,
         "uncertain between": f"{config.uncertain_low:g} and {config.uncertain_high:g}",
     }
+    if not config.is_calibrated:
+        facts |= {"threshold": "none, as it is not calibrated", "uncertain between": "not calibrated"}
     if config.plugins:
         facts["plug-ins"] = "; ".join(
             f"{part}{'' if part.is_installed else ' (not installed)'}" for part in config.plugins

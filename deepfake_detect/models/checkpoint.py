@@ -25,6 +25,7 @@ from deepfake_detect.models.metadata import read_bytes
 from deepfake_detect.models.sequence import build_untrained
 from deepfake_detect.models.spec import ModelSpec
 from deepfake_detect.models.tensor_file import read_tensors, save_tensors
+from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.plugins import PluginPart
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
             version of this one; or it needs a plug-in that is not installed. What it says about itself
             is checked before anything is built of it.
     """
-    file = Path(path)
+    file = local_detector(path)
     found = read_bytes(file, kind="safetensors")
     config = parse_config(file, found.metadata)
     tensors, _ = read_tensors(file, CheckpointError, remedy="pass a detector.safetensors")

@@ -14,12 +14,18 @@ import numpy as np
 
 from deepfake_detect.records import ClipResult, Frame
 from deepfake_detect.report.timeline import PersonSeries, people_of
-from deepfake_detect.report.words import HEADLINES, percent
+from deepfake_detect.report.words import headline, percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 from deepfake_detect.video.limits import NO_LIMITS
 
 _LOW_COLOR, _MIDDLE_COLOR, _HIGH_COLOR = (95, 112, 140), (205, 140, 20), (215, 40, 40)  # RGB
-_VERDICT_COLORS = {"fake": _HIGH_COLOR, "uncertain": _MIDDLE_COLOR, "real": _LOW_COLOR, "no_face": _LOW_COLOR}
+_VERDICT_COLORS = {
+    "fake": _HIGH_COLOR,
+    "uncertain": _MIDDLE_COLOR,
+    "real": _LOW_COLOR,
+    "no_face": _LOW_COLOR,
+    "score": _MIDDLE_COLOR,
+}
 _FALLBACK_FRAMES_PER_SECOND = 25.0
 # Of the annotated video. A clip that stands still for an hour can have an average of one frame per hour.
 _MIN_FRAMES_PER_SECOND, _MAX_FRAMES_PER_SECOND = 1.0, 1000.0
@@ -54,8 +60,8 @@ def annotate_video(
     times = [frame.time_seconds for frame in result.frames]
     # One missed frame is bridged; over a longer gap the position is unknown.
     max_gap_seconds = 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    verdict, color = HEADLINES[result.verdict], _VERDICT_COLORS[result.verdict]
-    if result.fake_probability is not None:
+    verdict, color = headline(result.verdict, result.fake_probability), _VERDICT_COLORS[result.verdict]
+    if result.fake_probability is not None and result.verdict != "score":
         verdict = f"{verdict}: {percent(result.fake_probability)}"
     average = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
     rate = min(_MAX_FRAMES_PER_SECOND, max(_MIN_FRAMES_PER_SECOND, average))

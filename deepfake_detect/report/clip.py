@@ -14,15 +14,15 @@ import numpy as np
 
 from deepfake_detect._version import __version__
 from deepfake_detect.provenance import Provenance
-from deepfake_detect.records import ClipResult, TrackScore
+from deepfake_detect.records import ClipResult, DetectorInfo, TrackScore
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url, render, write_text
 from deepfake_detect.report.timeline import frame_words, timeline_chart
 from deepfake_detect.report.words import (
     CAVEAT,
     CREDENTIALS,
-    HEADLINES,
     LOCAL,
+    headline,
     heat_map_note,
     percent,
     percent_range,
@@ -89,7 +89,7 @@ def report_html(
         verdict=verdict_words(shown),
         chart=clip_chart(shown, key_frames),
         num_frames=len(shown.frames),
-        undecided=percent_range(shown.detector.uncertain_low, shown.detector.uncertain_high),
+        undecided=_undecided(shown),
         marked_frames=[_marked_frame(shown, key_frames, index) for index in key_frames.frames],
         key_frames=_key_frame_sections(key_frames),
         heat_map_note=heat_map_note(key_frames.why_no_heat_maps),
@@ -174,7 +174,7 @@ def _person_row(track: TrackScore) -> list[str]:
     return [
         person(track.track_id) + ", decides" * track.decides,
         f"{percent(track.fake_probability)}{spread}",
-        HEADLINES[track.verdict].lower() if track.verdict else "",
+        headline(track.verdict, track.fake_probability).lower() if track.verdict else "",
         str(track.num_frames),
     ]
 
@@ -193,13 +193,27 @@ def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]
         ("damage", "declared frames are missing" if file.is_truncated else "none found"),
         ("detector", f"{detector.name} {detector.version}"),
         *key_frames.detector_facts,
-        ("no signs of forgery", f"below {100 * detector.uncertain_low:.1f} %"),
-        ("signs of forgery", f"from {100 * detector.uncertain_high:.1f} % on"),
+        *_limits(detector),
         ("aggregation", detector.aggregation_rule),
         ("frames sampled", f"{len(result.frames)}, with a face in {result.num_frames_scored}"),
         ("fake probability", probability),
         ("software", f"deepfake_detect {__version__}, Python {platform.python_version()}"),
         ("created", key_frames.created_at.strftime("%Y-%m-%d %H:%M:%S %Z")),
+    ]
+
+
+def _undecided(result: ClipResult) -> str:
+    """Return the range in which the detector is undecided; empty where it is not calibrated."""
+    detector = result.detector
+    return percent_range(detector.uncertain_low, detector.uncertain_high) if detector.is_calibrated else ""
+
+
+def _limits(detector: DetectorInfo) -> list[tuple[str, str]]:
+    if not detector.is_calibrated:
+        return [("limits", "none, as the detector is not calibrated")]
+    return [
+        ("no signs of forgery", f"below {100 * detector.uncertain_low:.1f} %"),
+        ("signs of forgery", f"from {100 * detector.uncertain_high:.1f} % on"),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from deepfake_detect.records import FAKE, ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
-from deepfake_detect.report.words import HEADLINES, percent, percent_range, person, printable, verdict_words
+from deepfake_detect.report.words import headline, percent, percent_range, person, printable, verdict_words
 
 if TYPE_CHECKING:
     # A clip's table needs none of what an evaluation loads.
@@ -31,14 +31,15 @@ def print_clip(result: ClipResult, *, seconds: float, file: TextIO | None = None
 
 def clip_line(result: ClipResult) -> str:
     """Return a clip's name, verdict and main numbers in one line."""
-    line = f"{printable(result.video)}: {HEADLINES[result.verdict]}"
+    line = f"{printable(result.video)}: {headline(result.verdict, result.fake_probability)}"
     if result.fake_probability is None:
         return f"{line} (in {len(result.frames)} frames)"
     peak, time_seconds = max(
         (face.fake_probability, frame.time_seconds) for frame in result.frames for face in frame.faces
     )
+    shown = "" if result.verdict == "score" else f", fake probability {percent(result.fake_probability)}"
     return (
-        f"{line}, fake probability {percent(result.fake_probability)} "
+        f"{line}{shown} "
         f"({len(result.tracks)} {'person' if len(result.tracks) == 1 else 'people'} "
         f"in {result.num_frames_scored} of {len(result.frames)} frames; "
         f"highest {percent(peak)} at {time_seconds:.1f} s)"
@@ -54,7 +55,8 @@ def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
         over = "" if interval is None else f" [{percent_range(*interval)}] over frames"
         track = result.deciding_track
         whose = "" if track is None else f", of {person(track.track_id)}"
-        rows.append(("fake probability", f"{percent(result.fake_probability)}{over}{whose}"))
+        named = "score" if result.verdict == "score" else "fake probability"
+        rows.append((named, f"{percent(result.fake_probability)}{over}{whose}"))
         tracks = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))
         people = [f"{person(track.track_id)} {percent(track.fake_probability)}" for track in tracks]
         shown = ", ".join([*people[:_MAX_PEOPLE], *["..."] * (len(people) > _MAX_PEOPLE)])

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepfake_detect.records import ClipResult, FrameScore, TrackScore
 from deepfake_detect.report.drawing import new_figure, png_bytes, save_png
-from deepfake_detect.report.words import HEADLINES, percent, person, printable
+from deepfake_detect.report.words import HEADLINES, headline, percent, person, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -238,8 +238,8 @@ def plot_timeline(result: ClipResult) -> TimelineDisplay:
         >>> display.title, display.uncertain_low, len(display.plot().axes)
         ('a.mp4: No face found', 0.4, 1)
     """
-    verdict = HEADLINES[result.verdict]
-    if result.fake_probability is not None:
+    verdict = headline(result.verdict, result.fake_probability)
+    if result.fake_probability is not None and result.verdict != "score":
         verdict += f" ({percent(result.fake_probability)})"
     return TimelineDisplay(
         title=f"{printable(Path(result.video).name)}: {verdict}",

@@ -18,10 +18,11 @@ HEADLINES: dict[Verdict, str] = {
     "real": "No signs of forgery found",
     "uncertain": "Undecided",
     "no_face": "No face found",
+    "score": "Score only: the detector is not calibrated",
 }
 """Each verdict as a headline."""
 
-SIGNS: dict[Verdict, str] = {"fake": "!", "real": "○", "uncertain": "?", "no_face": "–"}
+SIGNS: dict[Verdict, str] = {"fake": "!", "real": "○", "uncertain": "?", "no_face": "–", "score": "·"}
 """Each verdict as one character. A clip without signs of forgery gets no check mark: it was not verified."""
 
 BLIND_SPOTS = (
@@ -99,6 +100,18 @@ class VerdictWords:
     advice: tuple[str, ...]
 
 
+def headline(verdict: Verdict, fake_probability: float | None) -> str:
+    """Return a verdict as a headline; of a detector that is not calibrated, its score.
+
+    Example:
+        >>> headline("score", 0.834), headline("real", 0.1)
+        ('Score 0.83 (not calibrated: run calibrate)', 'No signs of forgery found')
+    """
+    if verdict == "score" and fake_probability is not None:
+        return f"Score {fake_probability:.2f} (not calibrated: run calibrate)"
+    return HEADLINES[verdict]
+
+
 def verdict_words(result: ClipResult) -> VerdictWords:
     """Return a clip's verdict in words.
 
@@ -117,7 +130,7 @@ def verdict_words(result: ClipResult) -> VerdictWords:
     return VerdictWords(
         kind=result.verdict,
         sign=SIGNS[result.verdict],
-        headline=HEADLINES[result.verdict],
+        headline=headline(result.verdict, result.fake_probability),
         meaning=_meaning(result),
         interval="" if interval is None else _INTERVAL.format(percent_range(*interval)),
         reasons_title="Why undecided" if is_undecided else "Limits of this verdict",
@@ -138,6 +151,11 @@ def _meaning(result: ClipResult) -> str:
     subject = (
         "the clip" if track is None else person(track.track_id) if len(result.tracks) > 1 else "the face"
     )
+    if result.verdict == "score":
+        return (
+            f"The detector's score for {subject} is {probability:.2f}, from 0 for real to 1 for fake. It was "
+            "not compared with clips of known labels here, so it is neither a probability nor a verdict."
+        )
     if result.verdict == "uncertain":
         return (
             f"The fake probability of {subject}, {value}, is between {low} and {high}. There the detector "
@@ -182,6 +200,8 @@ def _causes(result: ClipResult) -> list[tuple[str, str]]:
 
 def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:
     """Yield what to try next, each once, the most promising first."""
+    if result.verdict == "score":
+        yield "Calibrate the detector on validation videos with known labels: deepfake-detect calibrate."
     if result.verdict not in ("uncertain", "no_face"):
         return
     if result.verdict == "no_face":

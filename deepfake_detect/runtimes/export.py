@@ -40,6 +40,7 @@ from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.config import DetectorConfig
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.models.metadata import METADATA_NAME, PRECISION_KEY, SOURCE_KEY, add_checksum
+from deepfake_detect.models.zoo.store import ZOO_PREFIX, local_detector
 from deepfake_detect.runtimes.agreement import (
     Agreement,
     LabeledCrops,
@@ -96,8 +97,8 @@ def export(
         detector: ``detector.safetensors``; the bundled one when ``None``.
         format: A name of ``FORMATS``.
         precision: One of ``PRECISIONS[format]``.
-        out: File to write; ``None`` is next to the detector with its name (of the bundled one: in the
-            working folder).
+        out: File to write; ``None`` is next to the detector with its name (of the bundled one and those
+            of the zoo: in the working folder).
         calibrate: Manifest of crops like those that will be scored, to measure the ranges of the
             activations; required for int8.
         verify: Manifest of crops to compare both on; the demonstration clip when ``None``.
@@ -121,7 +122,7 @@ def export(
         calibrate=None if calibrate is None else Path(calibrate),
         tolerance=tolerance,
     )
-    with bundled_detector() if detector is None else nullcontext(Path(detector)) as source:
+    with bundled_detector() if detector is None else nullcontext(local_detector(detector)) as source:
         named = Path(_default_name(detector, source, format, precision) if out is None else out)
         return _export(
             source,
@@ -195,6 +196,8 @@ def _export(
 
 def _default_name(detector: object, source: Path, format: str, precision: str) -> Path:
     suffix = f"{'' if precision == 'fp32' else '.' + precision}{SUFFIXES[format]}"
+    if str(detector).startswith(ZOO_PREFIX):  # its folder is the library's
+        return Path(f"{source.parent.name}{suffix}")
     folder = Path() if detector is None else source.parent
     return folder / f"{source.stem}{suffix}"
 

@@ -21,6 +21,7 @@ from deepfake_detect.models.bundled import BUNDLED, BUNDLED_ONNX, bundled_detect
 from deepfake_detect.models.config import DetectorConfig, parse_config
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.metadata import SOURCE_KEY, read_bytes
+from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import RUNTIMES, Session, default_num_threads, open_session
@@ -168,10 +169,11 @@ def find_detector(
         detector, runtime, device, precision: See :func:`load_crop_detector`.
 
     Raises:
-        CheckpointError: The path is a folder, or not a file of the runtime.
+        CheckpointError: The path is a folder, or not a file of the runtime, or a detector of the zoo was
+            not fetched.
         OptionError: The runtime is unknown or not installed, or lacks the device or the precision.
     """
-    path = None if detector is None or str(detector) == DEFAULT_DETECTOR else Path(detector)
+    path = None if detector is None or str(detector) == DEFAULT_DETECTOR else local_detector(detector)
     if path is not None and path.is_dir():
         raise CheckpointError(path, "is a folder", "pass the detector file in it")
     if runtime not in ("auto", "torch", *RUNTIMES):

@@ -24,7 +24,7 @@ from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
 from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DetectorInfo, Frame, InferencePrecision, Verdict
-from deepfake_detect.report.words import HEADLINES, percent
+from deepfake_detect.report.words import headline, percent
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector
 from deepfake_detect.scoring.options import LiveOptions, ScoringOptions
@@ -61,8 +61,9 @@ class LiveVerdict:
             '2:05  Signs of forgery found, 91\xa0% (1 person, 40 frames in the last 10.0 s)'
         """
         minutes, seconds = divmod(int(self.elapsed_seconds), 60)
-        words = HEADLINES[self.verdict]
-        words += "" if self.fake_probability is None else f", {percent(self.fake_probability)}"
+        words = headline(self.verdict, self.fake_probability)
+        if self.fake_probability is not None and self.verdict != "score":
+            words += f", {percent(self.fake_probability)}"
         people = f"{self.num_people} {'person' if self.num_people == 1 else 'people'}, "
         return (
             f"{minutes}:{seconds:02}  {words} ({people if self.num_people else ''}"

@@ -232,6 +232,7 @@ class Detector(BaseDetector):
             uncertain_high=config.uncertain_high,
             aggregation_rule=aggregation_rule or config.aggregation_rule,
             sha256=self.sha256,
+            is_calibrated=config.is_calibrated,
         )
 
     def _rule(self, name: str | None) -> str:
@@ -371,7 +372,11 @@ def verdict_of(fake_probability: float, detector: DetectorInfo) -> Verdict:
         >>> info = DetectorInfo("x", "1", 0.4, 0.7, "mean")
         >>> [verdict_of(p, info) for p in (0.4, 0.45, 0.7)]
         ['real', 'uncertain', 'fake']
+        >>> verdict_of(0.9, replace(info, is_calibrated=False))
+        'score'
     """
+    if not detector.is_calibrated:
+        return "score"
     if fake_probability >= detector.uncertain_high:
         return "fake"
     return "real" if fake_probability <= detector.uncertain_low else "uncertain"

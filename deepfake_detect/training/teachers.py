@@ -13,6 +13,7 @@ from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.config import DetectorConfig, TeacherFacts
+from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 
@@ -44,7 +45,8 @@ class Teachers:
         self._members: list[tuple[ForgeryClassifier, DetectorConfig]] = []
         self.facts: list[TeacherFacts] = []
         for path in paths:
-            model, config = read_detector(path)
+            file = local_detector(path)
+            model, config = read_detector(file)
             if config.model.sequence is not None:
                 raise OptionError("teachers", f"{path} scores sequences", "pass detectors of single crops")
             if config.geometry != geometry:
@@ -52,7 +54,7 @@ class Teachers:
                 raise OptionError("teachers", cause, "pass detectors that were trained on such crops")
             model.to(device).to(memory_format=torch.channels_last).eval()
             self._members.append((model, config))
-            self.facts.append(TeacherFacts(config.name, config.version, sha256_of_file(path)))
+            self.facts.append(TeacherFacts(config.name, config.version, sha256_of_file(file)))
         self.trainings = [config.training for _, config in self._members]
 
     @torch.no_grad()

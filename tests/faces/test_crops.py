@@ -75,3 +75,72 @@ def test_alignment_levels_the_eyes(portrait: np.ndarray) -> None:
 def test_a_margin_out_of_range_is_an_error(margin: float) -> None:
     with pytest.raises(OptionError, match=f"margin: is {margin}; must be 0.5 to 4 times"):
         crop_face(ramp(50, 50), face_at(10, 10, 20, 20), CropGeometry(margin=margin))
+
+
+def test_a_box_keeps_its_proportions_and_may_be_padded() -> None:
+    face = face_at(100, 80, 120, 120)
+    box = crop_face(ramp(200, 240), face, CropGeometry(margin=1.5, shape="box"))
+    assert box.shape == (60, 30, 3)
+    assert (box[0, 0, 0], box[0, 0, 1]) == (95, 70)
+    padded = crop_face(ramp(200, 240), face, CropGeometry(margin=1.5, shape="padded"))
+    assert padded.shape == (60, 60, 3)
+    np.testing.assert_array_equal(padded[:, 15:45], box)
+    assert not padded[:, :15].any()
+    assert not padded[:, 45:].any()
+
+
+def test_past_the_border_a_crop_is_cut_or_black() -> None:
+    image, face = ramp(200, 240) + 1, face_at(-10, 10, 30, 50)  # 40 x 40, a quarter outside
+    cut = crop_face(image, face, CropGeometry(margin=1.0, border="cut"))
+    assert cut.shape == (40, 30, 3)
+    np.testing.assert_array_equal(cut, image[10:50, :30])
+    black = crop_face(image, face, CropGeometry(margin=1.0, border="black"))
+    np.testing.assert_array_equal(black[:, 10:], image[10:50, :30])
+    assert not black[:, :10].any()
+    outside = face_at(-90, -90, -50, -50)
+    assert crop_face(image, outside, CropGeometry(border="cut")).size
+    assert not crop_face(image, outside, CropGeometry(border="black")).any()
+
+
+def test_the_template_of_insightface_is_where_the_landmarks_come_to_lie() -> None:
+    template = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655)])
+    template = np.vstack([template, [(70.7299, 92.2041)]])
+    angle, scale = np.radians(20), 1.4
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    image = np.zeros((300, 300, 3), np.uint8)
+    points = (template - 56) @ turn.T + 150
+    for x, y in points:
+        cv2.circle(image, (round(x), round(y)), 5, (255, 255, 255), -1)
+    face = Face(np.float32([80, 80, 220, 220]), 1.0, points.astype(np.float32))
+    geometry = CropGeometry(margin=1.3, aligned=True, template="arcface", border="black", side=224)
+    crop = crop_face(image, face, geometry)
+    assert crop.shape == (224, 224, 3)
+    wanted = ((template / 112 - 0.5) / 1.3 + 0.5) * 224
+    for x, y in wanted:
+        assert crop[round(y), round(x)].min() > 200
+    native = crop_face(image, face, CropGeometry(margin=1.3, aligned=True, template="arcface"))
+    assert native.shape[0] == pytest.approx(112 * 1.3 * scale, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"aligned": True, "side": 8}, "side: is 8; must be 16 to 1024 pixels"),
+        ({"aligned": True, "shape": "box"}, "aligned: is for square crops that are not cut"),
+        ({"aligned": True, "border": "cut"}, "aligned: is for square crops that are not cut"),
+        ({"template": "arcface"}, "template: and `side` are for aligned crops"),
+        ({"side": 224}, "template: and `side` are for aligned crops"),
+    ],
+)
+def test_parts_of_a_geometry_that_contradict_one_another(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        crop_face(ramp(50, 50), face_at(10, 10, 20, 20), CropGeometry(**wrong))  # type: ignore[arg-type]
+
+
+def test_files_of_before_there_were_shapes_read_back_the_same() -> None:
+    from deepfake_detect.io.plain import from_plain
+
+    assert CropGeometry(1.5, aligned=True).to_dict() == {"margin": 1.5, "aligned": True}
+    geometry = CropGeometry(1.25, shape="box", border="cut")
+    assert from_plain(CropGeometry, geometry.to_dict()) == geometry
+    assert repr(geometry) == "CropGeometry(margin=1.25, aligned=False, shape='box', border='cut')"

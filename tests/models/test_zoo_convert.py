@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,7 @@ from deepfake_detect.models.published.layout import logit_layer, renamed
 from deepfake_detect.models.zoo.convert import check_logits, convert_entry
 from deepfake_detect.models.zoo.entries import ZOO, find_entry
 from deepfake_detect.models.zoo.state import read_state
+from tests.models.keras_files import MESO4_SHAPES, Layers, keras_layers, write_keras
 
 EPSILON = 1e-3  # of Keras' batch normalization
 
@@ -39,32 +39,7 @@ def norm_pool(x: np.ndarray, layer: dict[str, np.ndarray], pool: int) -> np.ndar
     return x.reshape(x.shape[0] // pool, pool, x.shape[1] // pool, pool, -1).max((1, 3))
 
 
-def keras_layers(
-    rng: np.random.Generator, shapes: dict[str, tuple[int, ...]]
-) -> dict[str, dict[str, np.ndarray]]:
-    layers: dict[str, dict[str, np.ndarray]] = {}
-    for name, shape in shapes.items():
-        if name.startswith("batch"):
-            names = ("gamma:0", "beta:0", "moving_mean:0")
-            layers[name] = {one: rng.normal(size=shape).astype(np.float32) for one in names}
-            layers[name]["moving_variance:0"] = rng.uniform(0.1, 2, shape).astype(np.float32)
-        else:
-            layers[name] = {
-                "kernel:0": (rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32),
-                "bias:0": rng.normal(size=shape[-1]).astype(np.float32),
-            }
-    return layers
-
-
-def write_keras(path: Path, layers: dict[str, dict[str, np.ndarray]]) -> Path:
-    with h5py.File(path, "w") as file:
-        for layer, tensors in layers.items():
-            for name, values in tensors.items():
-                file[f"{layer}/{layer}/{name}"] = values
-    return path
-
-
-def dense_end(x: np.ndarray, layers: dict[str, dict[str, np.ndarray]], names: tuple[str, str]) -> float:
+def dense_end(x: np.ndarray, layers: Layers, names: tuple[str, str]) -> float:
     first, last = (layers[name] for name in names)
     hidden = x.reshape(-1) @ first["kernel:0"] + first["bias:0"]
     hidden = np.where(hidden > 0, hidden, 0.1 * hidden)
@@ -81,19 +56,7 @@ def logit_of(entry: str, path: Path, image: np.ndarray) -> float:
 
 def test_meso4_is_the_network_of_its_keras_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    shapes: dict[str, tuple[int, ...]] = {
-        "conv2d_9": (3, 3, 3, 8),
-        "conv2d_10": (5, 5, 8, 8),
-        "conv2d_11": (5, 5, 8, 16),
-        "conv2d_12": (5, 5, 16, 16),
-        **{
-            f"batch_normalization_{n}": (width,)
-            for n, width in zip((9, 10, 11, 12), (8, 8, 16, 16), strict=True)
-        },
-        "dense": (1024, 16),
-        "dense_1": (16, 1),
-    }
-    layers = keras_layers(rng, shapes)
+    layers = keras_layers(rng, MESO4_SHAPES)
     image = rng.uniform(size=(256, 256, 3))
     x = image
     for number, pool in zip((9, 10, 11, 12), (2, 2, 2, 4), strict=True):
