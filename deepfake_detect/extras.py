@@ -12,6 +12,7 @@ _EXTRAS = {
     "completion": ("shtab",),
     "faiss": ("faiss",),
     "heic": ("pillow_heif",),
+    "hub": ("huggingface_hub",),
     "openvino": ("openvino",),
     "provenance": ("c2pa",),
     "remote": ("fsspec", "s3fs"),

@@ -55,6 +55,7 @@ SINGLE_IMPORTERS = {
     "onnxruntime": {"runtimes"},
     "openvino": {"runtimes"},
     "fsspec": {"io"},
+    "huggingface_hub": {"io"},
     "ray": {"work"},
 }
 FACENET = {"faces": frozenset({"PNet", "RNet", "ONet"}), "models": frozenset({"InceptionResnetV1"})}

@@ -10,10 +10,11 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.notes import note
+from deepfake_detect.io.fetch import path_or_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("detectors", type=Path, nargs="+", help="detector files of one network")
+    parser.add_argument("detectors", type=path_or_url, nargs="+", help="detector files of one network")
     parser.add_argument("--out", type=Path, required=True, help="detector file to write")
     parser.add_argument(
         "--mixing-weights", type=float, nargs="+", help="weight of each, with a sum of 1 (default: equal)"

@@ -10,7 +10,6 @@ each aggregation rule; --choose-aggregation selects the best. The test split is 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, keywords_of
 from deepfake_detect.cli.notes import note
@@ -20,7 +19,7 @@ from deepfake_detect.io.fetch import path_or_url
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("--detector", type=Path, required=True, help="detector.safetensors to rewrite")
+    parser.add_argument("--detector", type=path_or_url, required=True, help="detector.safetensors to rewrite")
     parser.add_argument(
         "--manifest", type=path_or_url, required=True, help="manifest.parquet of an extraction, path or URL"
     )

@@ -6,12 +6,13 @@ The bundled detector has a model card; of another, the card lists what its file 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from deepfake_detect.io.fetch import path_or_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--detector", type=Path, metavar="PATH", help="detector file (default: the bundled one)"
+        "--detector", type=path_or_url, metavar="PATH", help="detector file (default: the bundled one)"
     )
     parser.add_argument("--plain", action="store_true", help="print the Markdown text")
 

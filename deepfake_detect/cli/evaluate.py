@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--manifest", type=path_or_url, help="manifest.parquet of an extraction, path or URL")
     source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
-    parser.add_argument("--detector", type=Path, help="detector of any kind (default: the bundled one)")
+    parser.add_argument(
+        "--detector", type=path_or_url, help="detector of any kind (default: the bundled one)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     add_options(parser, EvaluationOptions, shown=_SHOWN)
     add_options(parser, ResamplingOptions, shown=_SHOWN)

@@ -10,13 +10,16 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.notes import note
+from deepfake_detect.io.fetch import path_or_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("--images", type=Path, required=True, help="folder of the benchmark's PNG files")
     parser.add_argument("--out", type=Path, required=True, help="zip to write")
-    parser.add_argument("--detector", type=Path, help="detector of any kind (default: the bundled one)")
+    parser.add_argument(
+        "--detector", type=path_or_url, help="detector of any kind (default: the bundled one)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
 
 

@@ -27,9 +27,10 @@ from deepfake_detect.evaluation.predict import score_manifest
 from deepfake_detect.evaluation.score_table import ScoreTable, clips_of, video_samples
 from deepfake_detect.evaluation.seen import CALIBRATED_USE
 from deepfake_detect.evaluation.sources import ManifestInput, open_detector, open_manifest
-from deepfake_detect.metrics import roc_auc
+from deepfake_detect.io.hub import is_on_hub
+from deepfake_detect.metrics import bootstrap_intervals, roc_auc
 from deepfake_detect.models.checkpoint import save_detector
-from deepfake_detect.models.config import Calibration, DetectorConfig
+from deepfake_detect.models.config import Calibration, DetectorConfig, FigureFacts
 from deepfake_detect.models.inference import TorchDetector, calibrated_probabilities
 from deepfake_detect.models.zoo.store import local_detector
 
@@ -78,6 +79,9 @@ def calibrate(
     options = CalibrationOptions(method, max_fpr, target_accuracy, choose_aggregation)
     if split in ("test", ALL_SPLITS):
         raise OptionError("split", f"is {split}, and test videos are only for evaluation", "use val")
+    if is_on_hub(detector):
+        remedy = "copy it with load_detector(...).save_pretrained(folder), and calibrate the copy"
+        raise OptionError("detector", f"is {detector}, and calibration rewrites the file", remedy)
     path = local_detector(detector).absolute()  # a relative "default" would be the bundled detector
     scorer = open_detector(path, device=device)
     if not isinstance(scorer, TorchDetector):
@@ -152,10 +156,23 @@ def calibrated_config(
         threshold=threshold,
         uncertain_low=low,
         uncertain_high=high,
-        training=replace(config.training, aggregation_auc=areas),
+        training=replace(
+            config.training,
+            aggregation_auc=areas,
+            calibrated_auc=_auc_with_interval(videos.label, videos.fake_probability, threshold),
+        ),
         plugins=others if part is None else (*others, part),
         is_calibrated=True,
     )
+
+
+def _auc_with_interval(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> FigureFacts:
+    """Return the AUC over validation videos (V,) with its interval, and the numbers of videos."""
+    videos = np.arange(len(labels))
+    area = bootstrap_intervals(labels, probabilities, videos, threshold=threshold)["auc"]
+    bounds = (None if math.isnan(bound) else bound for bound in (area.low, area.high))
+    num_reals, num_fakes = np.bincount(labels, minlength=2).tolist()
+    return FigureFacts(area.value, *bounds, num_real=num_reals, num_fake=num_fakes)
 
 
 def _fit(

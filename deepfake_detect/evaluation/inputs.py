@@ -24,6 +24,7 @@ from deepfake_detect.evaluation.slices import check_slices
 from deepfake_detect.evaluation.sources import DetectorInput, ManifestInput, open_detector, open_manifest
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
 
 # Options that need no manifest.
@@ -166,5 +167,5 @@ def _record(config: DetectorConfig, detector: DetectorInput, options: Evaluation
     readable = replace(config, training=config.training.readable())
     record: dict[str, Any] = {"detector_config": readable.to_dict(), "precision": options.precision}
     if isinstance(detector, (str, os.PathLike)) and str(detector) != DEFAULT_DETECTOR:
-        record["detector_sha256"] = sha256_of_file(detector)
+        record["detector_sha256"] = sha256_of_file(local_detector(detector))
     return record

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.models.detector import BaseDetector
+from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.load import EXPORT_SUFFIXES, load_crop_detector
 from deepfake_detect.runtimes.options import Runtime
@@ -14,7 +14,7 @@ from deepfake_detect.runtimes.options import Runtime
 ManifestInput = str | os.PathLike[str] | Manifest
 """A manifest, or its path or URL."""
 DetectorInput = str | os.PathLike[str] | BaseDetector | None
-"""A loaded detector, the path of one of any kind, or ``None`` for the bundled one."""
+"""A loaded detector, the path of one of any kind, its address on the hub, or ``None`` for the bundled one."""
 
 
 def open_manifest(manifest: ManifestInput) -> Manifest:
@@ -36,6 +36,7 @@ def open_detector(
     """
     if isinstance(detector, BaseDetector):
         return detector
-    is_export = detector is not None and Path(detector).suffix in EXPORT_SUFFIXES
+    detector = None if detector is None else local_detector(detector)
+    is_export = detector is not None and detector.suffix in EXPORT_SUFFIXES
     runtime: Runtime = "auto" if is_export else "torch"
     return load_crop_detector(detector, runtime=runtime, device=device, precision=precision)

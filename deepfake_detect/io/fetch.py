@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_OFFLINE = "DEEPFAKE_DETECT_OFFLINE"
 _HUB = "https://huggingface.co"
+OFFLINE = "DEEPFAKE_DETECT_OFFLINE"
+"""Environment variable: only files in the cache are used."""
 _LOCAL_PROTOCOLS = ("file", "local", "memory")
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -289,10 +290,15 @@ def _check_sha256(path: Path, sha256: str | None) -> None:
         )
 
 
+def is_offline() -> bool:
+    """Return whether only files in the cache may be used."""
+    return os.environ.get(OFFLINE, "0") not in ("", "0")
+
+
 def _check_online(url: str) -> None:
-    if os.environ.get(_OFFLINE, "0") not in ("", "0"):
+    if is_offline():
         raise FetchError(
-            url, f"is not in the cache, and {_OFFLINE} is set", f"unset {_OFFLINE}, or fetch the file before"
+            url, f"is not in the cache, and {OFFLINE} is set", f"unset {OFFLINE}, or fetch the file before"
         )
 
 

@@ -24,6 +24,7 @@ from deepfake_detect.lab.options import DreamImageOptions, DreamOptions
 from deepfake_detect.models.backbones import first_line, has_fixed_input
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
 from deepfake_detect.models.layers import find_layer, outputs_of, undisturbed
+from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.video import VideoWriter
 
@@ -344,7 +345,7 @@ def _network(
         if weights is not None:
             cause = "cannot be chosen for a detector"
             raise OptionError("weights", cause, "leave it out, or pass `backbone`")
-        return read_detector_network(Path(detector)).model
+        return read_detector_network(local_detector(detector)).model
     if weights is None:
         remedy = f"pass a path, a published name, or {RANDOM_WEIGHTS} to see only the network's structure"
         raise OptionError("weights", "is missing", remedy)

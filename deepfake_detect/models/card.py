@@ -28,11 +28,13 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
     """Return what is known of a detector, as Markdown.
 
     Args:
-        detector: Detector file of any kind, an exported one too, described from its metadata; the
-            bundled detector, with its complete model card, when ``None``.
+        detector: Detector file of any kind, an exported one too, described from its metadata, or one on
+            the hub (``"hf://owner/name"``); the bundled detector, with its complete model card,
+            when ``None``.
 
     Raises:
         CheckpointError: The file is no detector, or damaged.
+        FetchError: It cannot be fetched from the hub.
 
     Example:
         >>> read_card().splitlines()[0].startswith("# ")
@@ -59,11 +61,10 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
         if CHECKSUM_KEY in found.metadata
         else "not checked: the file is from before files had a checksum",
         **of_kind,
-        **_facts(config),
+        **config_facts(config),
     }
-    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items())
     return (
-        f"# {config.name} {config.version}\n\n| | |\n|---|---|\n{rows}\n\n"
+        f"# {config.name} {config.version}\n\n{facts_table(facts)}\n"
         "The file says how its detector was made and where its verdicts change, not how good it is: "
         "evaluate it on data it has not seen.\n"
     )
@@ -85,6 +86,12 @@ def crop_words(geometry: CropGeometry) -> str:
     return words + past[geometry.border]
 
 
+def facts_table(facts: Mapping[str, Any]) -> str:
+    """Return names and values as a Markdown table; what a file says cannot end a cell or a line."""
+    rows = "".join(f"| {name} | {shown_text(value)} |\n" for name, value in facts.items())
+    return f"| | |\n|---|---|\n{rows}"
+
+
 def _export_facts(kind: str, metadata: Mapping[str, str]) -> dict[str, str]:
     """Return what an exported file says of its export."""
     facts = {
@@ -100,7 +107,8 @@ def _export_facts(kind: str, metadata: Mapping[str, str]) -> dict[str, str]:
     return {**facts, "agreement": f"probabilities differ by at most {difference:.2g} on {count:,} crops"}
 
 
-def _facts(config: DetectorConfig) -> dict[str, Any]:
+def config_facts(config: DetectorConfig) -> dict[str, Any]:
+    """Return what a detector's configuration says, by name, for readers."""
     spec = config.model
     preprocessing = spec.preprocessing
     facts: dict[str, Any] = {
@@ -143,7 +151,8 @@ def _calibration(config: DetectorConfig) -> str:
     return "none besides the temperature"
 
 
-def _shown(value: Any) -> str:
+def shown_text(value: Any) -> str:
+    """Return a value as one line of text, cut off where it is long."""
     printable = "".join(one if one.isprintable() else " " for one in str(value))
     text = " ".join(printable.replace("|", "\\|").split())
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."

@@ -52,6 +52,8 @@ def save_detector(path: str | os.PathLike[str], model: ForgeryClassifier, config
 def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, DetectorConfig]:
     """Read a detector file of any kind: a network of crops or sequences, or a classical classifier.
 
+    One on the hub (``"hf://owner/name"``) is fetched first.
+
     Returns:
         The network in evaluation mode on the CPU, and its config.
 

@@ -107,6 +107,17 @@ class PublishedFacts:
 
 
 @dataclass(frozen=True)
+class FigureFacts:
+    """A measured figure: its value, the bounds of its 95 % interval where known, and the videos measured."""
+
+    value: float
+    low: float | None
+    high: float | None
+    num_real: int
+    num_fake: int
+
+
+@dataclass(frozen=True)
 class TrainingFacts:
     """What a detector file records of its training; ``None`` or empty where it does not say.
 
@@ -133,6 +144,7 @@ class TrainingFacts:
             hyperparameters, what chose them, and the network and files that its features are of.
         aggregation_auc: Validation AUC over videos by aggregation rule.
         published: Of a detector of the zoo, where it is from.
+        calibrated_auc: That of the rule in use, with its interval, over the videos of the calibration.
     """
 
     library_version: str | None = None
@@ -159,6 +171,7 @@ class TrainingFacts:
     features: Mapping[str, Any] | None = None
     average_of: AverageFacts | None = None
     aggregation_auc: Mapping[str, float] | None = None
+    calibrated_auc: FigureFacts | None = None
     video_sha256_prefixes: Mapping[str, tuple[str, ...]] | None = None
     published: PublishedFacts | None = None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,11 @@ class BaseDetector(ABC):
 
     Attributes:
         config: What the detector's file says besides its weights.
+        source: The file it was loaded from; ``None`` where it was made in memory.
     """
 
     config: DetectorConfig
+    source: Path | None = None
 
     @property
     def is_sequential(self) -> bool:
@@ -66,6 +70,81 @@ class BaseDetector(ABC):
             images = [rgb_uint8(crop, subject=f"crop {number}") for number, crop in chunk]
             batches.append(self.chunk_logits(images))
         return np.concatenate(batches) if batches else np.zeros(0)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        evaluation: Any = None,  # an Evaluation, of a later room
+        license: str | None = None,
+    ) -> Path:
+        """Write the detector and its model card into a folder, as :meth:`push_to_hub` uploads them.
+
+        Args:
+            folder: Folder for ``detector.safetensors`` (of an export ``detector.onnx``) and ``README.md``.
+            evaluation: Of :func:`deepfake_detect.evaluate`, or the folder it wrote, for the card's
+                figures; without one it has the validation AUC that the file records.
+            license: Of the weights, by its name on the hub, such as ``"mit"``; none is named when
+                ``None``.
+
+        Returns:
+            Path of the detector's file, which :func:`load_detector` loads.
+
+        Raises:
+            OptionError: The detector is of OpenVINO, whose files are two, or the evaluation is none.
+            OutputError: The folder cannot be written to.
+
+        Example:
+            >>> import tempfile
+            >>> import deepfake_detect as dfd
+            >>> dfd.load_detector().save_pretrained(tempfile.mkdtemp()).name
+            'detector.safetensors'
+        """
+        from deepfake_detect.models.pretrained import write_pretrained
+
+        return write_pretrained(self, folder, evaluation=evaluation, license=license)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        evaluation: Any = None,  # as of save_pretrained
+        license: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        commit_message: str = "Upload detector",
+    ) -> str:
+        """Upload the detector and its model card to the Hugging Face Hub.
+
+        ``load_detector("hf://owner/name")`` loads it from there. ``HF_TOKEN``, or the login of
+        huggingface_hub, says who uploads.
+
+        Args:
+            repository: ``"owner/name"``, created if it is not there.
+            evaluation, license: See :meth:`save_pretrained`.
+            revision: Branch to write to; the default branch when ``None``.
+            private: Whether a new repository is private; the owner's default when ``None``.
+            commit_message: Of the commit.
+
+        Returns:
+            Address of the repository's page.
+
+        Raises:
+            OptionError: As for :meth:`save_pretrained`; the name is no repository's, or huggingface_hub
+                is not installed.
+            OutputError: The hub refuses the upload or cannot be reached.
+        """
+        from deepfake_detect.models.pretrained import push_pretrained
+
+        return push_pretrained(
+            self,
+            repository,
+            evaluation=evaluation,
+            license=license,
+            revision=revision,
+            private=private,
+            message=commit_message,
+        )
 
     @abstractmethod
     def chunk_logits(self, crops: Sequence[np.ndarray]) -> np.ndarray:

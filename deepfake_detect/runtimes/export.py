@@ -35,6 +35,7 @@ import torch
 from deepfake_detect._version import __version__
 from deepfake_detect.errors import CheckpointError, OptionError, OutputError
 from deepfake_detect.io.files import make_folder, sha256_of_file
+from deepfake_detect.io.hub import is_on_hub
 from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.config import DetectorConfig
@@ -94,11 +95,12 @@ def export(
     """Export a detector for another runtime, and check that it gives the same probabilities.
 
     Args:
-        detector: ``detector.safetensors``; the bundled one when ``None``.
+        detector: ``detector.safetensors``, or one on the hub (``"hf://owner/name"``); the bundled one when
+            ``None``.
         format: A name of ``FORMATS``.
         precision: One of ``PRECISIONS[format]``.
         out: File to write; ``None`` is next to the detector with its name (of the bundled one and those
-            of the zoo: in the working folder).
+            of the zoo and the hub: in the working folder).
         calibrate: Manifest of crops like those that will be scored, to measure the ranges of the
             activations; required for int8.
         verify: Manifest of crops to compare both on; the demonstration clip when ``None``.
@@ -198,7 +200,7 @@ def _default_name(detector: object, source: Path, format: str, precision: str) -
     suffix = f"{'' if precision == 'fp32' else '.' + precision}{SUFFIXES[format]}"
     if str(detector).startswith(ZOO_PREFIX):  # its folder is the library's
         return Path(f"{source.parent.name}{suffix}")
-    folder = Path() if detector is None else source.parent
+    folder = Path() if detector is None or is_on_hub(str(detector)) else source.parent
     return folder / f"{source.stem}{suffix}"
 
 

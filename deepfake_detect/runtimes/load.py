@@ -109,12 +109,17 @@ class DetectorFile:
     export: Path | None = None
 
     @property
+    def source(self) -> Path:
+        """The file that was named; of the bundled detector its ``.safetensors``."""
+        with self._opened(BUNDLED) as path:
+            return path
+
+    @property
     def original(self) -> Path | None:
         """The ``detector.safetensors`` behind an export; ``None`` where only the export is known."""
         if self.path is not None and self.export is None:
             return None
-        with self._opened(BUNDLED) as path:
-            return path
+        return self.source
 
     def read_torch(self) -> tuple[ForgeryClassifier, DetectorConfig]:
         """Return the network in evaluation mode on the CPU, and its config.
@@ -149,8 +154,7 @@ class DetectorFile:
     @functools.cached_property
     def sha256(self) -> str:
         """The hash of the file that was named; of the bundled detector the same for every runtime."""
-        with self._opened(BUNDLED) as path:
-            return sha256_of_file(path)
+        return sha256_of_file(self.source)
 
     def _opened(self, bundled: str) -> nullcontext[Path]:
         return bundled_detector(bundled) if self.path is None else nullcontext(self.path)  # type: ignore[return-value]
@@ -171,6 +175,7 @@ def find_detector(
     Raises:
         CheckpointError: The path is a folder, or not a file of the runtime, or a detector of the zoo was
             not fetched.
+        FetchError: A detector on the hub cannot be fetched.
         OptionError: The runtime is unknown or not installed, or lacks the device or the precision.
     """
     path = None if detector is None or str(detector) == DEFAULT_DETECTOR else local_detector(detector)
@@ -218,10 +223,16 @@ def load_crop_detector(
         from deepfake_detect.device import choose_device
         from deepfake_detect.models.inference import TorchDetector
 
-        return TorchDetector(*file.read_torch(), device=choose_device(device), precision=precision)
+        in_torch = TorchDetector(*file.read_torch(), device=choose_device(device), precision=precision)
+        in_torch.source = file.source
+        return in_torch
     threads = default_num_threads() if num_threads is None else num_threads
     session, config = file.open_export(num_threads=threads)
-    return RuntimeDetector(session, config, runtime=file.runtime, num_threads=threads, original=file.original)
+    loaded = RuntimeDetector(
+        session, config, runtime=file.runtime, num_threads=threads, original=file.original
+    )
+    loaded.source = file.source
+    return loaded
 
 
 def torch_detector(detector: BaseDetector, *, purpose: str) -> TorchDetector:

@@ -51,8 +51,8 @@ def load_detector(
 
     Args:
         detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
-            classifier), an exported ``.onnx`` or ``.xml``, or ``"default"`` for the bundled detector,
-            as is ``None``.
+            classifier), an exported ``.onnx`` or ``.xml``, ``"hf://owner/name[@revision]"`` for one on
+            the Hugging Face Hub, or ``"default"`` for the bundled detector, as is ``None``.
         runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
             file; else PyTorch on a GPU and ONNX Runtime elsewhere, for which a detector other than the
             bundled one is exported once into the cache folder; PyTorch where there is no export.
@@ -69,6 +69,7 @@ def load_detector(
     Raises:
         CheckpointError: The file is missing, damaged or of another library.
         DeviceError: The device is not available, or does not compute in the precision.
+        FetchError: A detector on the hub is not there, is private, or cannot be fetched.
         OptionError: An option is unknown, or the runtime lacks the device or precision.
 
     Example:
@@ -89,7 +90,7 @@ def load_detector(
         loaded = RuntimeClipDetector(
             session, config, runtime=file.runtime, num_threads=threads, original=file.original
         )
-    loaded.sha256 = file.sha256
+    loaded.sha256, loaded.source = file.sha256, file.source
     _log.info("detector %s %s in %s", loaded.config.name, loaded.config.version, file.runtime)
     return loaded
 

@@ -21,7 +21,9 @@ class ScoringOptions:
     """How clips are scored; see :func:`load_detector` and :meth:`Detector.score_video`."""
 
     detector: str | None = option(
-        None, help="detector.safetensors, or an exported .onnx or .xml (default: the bundled detector)"
+        None,
+        help="detector.safetensors, an exported .onnx or .xml, or hf://owner/name[@revision] on the Hugging "
+        "Face Hub (default: the bundled detector)",
     )
     runtime: Runtime = option(
         "auto",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.cli.notes import note
+from deepfake_detect.io.fetch import path_or_url
 from deepfake_detect.lab.options import DreamImageOptions
 
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the network, the image and the options of a dream."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--backbone", metavar="NAME", help="such as vgg16; needs --weights")
-    source.add_argument("--detector", type=Path, metavar="FILE", help="detector.safetensors")
+    source.add_argument("--detector", type=path_or_url, metavar="FILE", help="detector.safetensors")
     parser.add_argument(
         "--weights", metavar="PATH|NAME|random", help="weights of the backbone, as for train, or random"
     )

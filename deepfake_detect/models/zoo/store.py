@@ -26,6 +26,7 @@ from deepfake_detect.io.files import (
     sha256_of_file,
     write_json,
 )
+from deepfake_detect.io.hub import fetch_detector, is_on_hub
 from deepfake_detect.io.plain import from_plain
 from deepfake_detect.models.zoo.entries import ZOO, find_entry
 from deepfake_detect.models.zoo.entry import ZooEntry, ZooFile
@@ -114,12 +115,17 @@ def is_fetched(name: str) -> bool:
 def local_detector(detector: PathInput) -> Path:
     """Return the file of a detector: of ``zoo:NAME`` the one in the cache, else the path that was given.
 
+    One on the Hugging Face Hub (``"hf://owner/name"``) is fetched first.
+
     Raises:
         OptionError: There is no such name in the zoo.
         CheckpointError: It was not fetched yet.
+        FetchError: It cannot be fetched from the hub.
         WeightsError: It cannot be used, and the reason is named.
     """
     text = os.fspath(detector)
+    if is_on_hub(text):
+        return fetch_detector(text)
     if not text.startswith(ZOO_PREFIX):
         return Path(detector)
     entry = _usable(text)
