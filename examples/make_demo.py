@@ -10,16 +10,14 @@ picture used.
 The pristine half animates the portrait like a handheld interview: the camera sways and zooms, the
 head leans and turns, the eyes blink, the mouth moves as in speech, and the sensor adds noise.
 
-The forged half goes on in the same way, but its face is swapped in the manner of the early
-autoencoder face swaps. The face put in is a disguise of the same face, so nobody else's face is used:
-
-1. the portrait's face is mirrored (so its light falls from the wrong side), given other proportions
-   (closer and larger eyes, a broader nose, a narrower jaw, a smaller smile) and other colors;
-2. it is brought down to the 64 x 64 pixels that such a network put out, with no more detail than
-   32 x 32 hold; it follows the mouth only half and never blinks;
-3. in each frame it is fitted to the five landmarks that MTCNN finds there (so it trembles with
-   them), enlarged again, and blended in from brows to chin with a feathered mask whose outline
-   flickers a little.
+The forged half goes on in the same way, but its face is swapped for another recording of the same face, so
+that nobody else's is used: the frame of four seconds before, mirrored, lit from the wrong side. The swap is
+the library's `cross_blend`, the published recipe of Face X-ray (Li et al. 2020, arXiv:1912.13458), with its
+own defaults but for the blend ratio: a swap replaces the face, so it is 1. In each frame the mirrored face is
+rotated, scaled and shifted onto the five landmarks that MTCNN finds there (so it trembles with them), gets
+the colors of the face that it covers, and is blended in through a deformed, softened outline of the face. The
+recipe's random numbers are those of seed 0, the same in each frame. Neither the recipe nor the seed was
+chosen by what a detector sees.
 
 All that moves is drawn from one random generator, so the same seed gives the same clip again on the
 same machine with the same versions of the libraries.
@@ -29,7 +27,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -38,7 +36,8 @@ from skimage import data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
-from deepfake_detect import detect_faces  # noqa: E402
+from deepfake_detect import Face, cross_blend, detect_faces  # noqa: E402
+from deepfake_detect.forgery import CrossBlendConfig  # noqa: E402
 from deepfake_detect.video import VideoWriter  # noqa: E402
 
 WIDTH, HEIGHT = 640, 360
@@ -57,12 +56,8 @@ TEETH_EDGE_BEND = 8.5  # the corners of the smile lie this much higher than its 
 MOUTH_INSIDE = (58, 22, 22)
 
 NOISE = 1.0  # standard deviation in gray levels
-NETWORK_SIDE = 64
-NETWORK_DETAIL = 32
-COLOR_SHIFT = (1.0, 0.955, 0.95)  # of RGB: a skin pinker and a little darker than the neck
-OVERSAMPLING = 4  # sampled finer than the network's pixels, then averaged, as a resize would
-# Eyes, nose and mouth corners in the network's square, in pixels of it.
-NETWORK_LANDMARKS = np.array([(19.5, 18), (44.5, 18), (32, 33.5), (21, 42), (43, 42)], float)
+SWAP = CrossBlendConfig(blend_ratios=(1.0,))
+SWAP_MARGIN = 1.6  # side of the square that is blended, over the longer side of the face box
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def main() -> None:
     poses = make_poses(rng)
     portrait = data.astronaut()
     frames = [with_noise(render(portrait, pose), rng) for pose in poses]
-    frames[FIRST_FORGED:] = forge(frames[FIRST_FORGED:], poses[FIRST_FORGED:], portrait, rng)
+    frames[FIRST_FORGED:] = forge(frames[FIRST_FORGED:], frames[:FIRST_FORGED], seed=arguments.seed)
     with VideoWriter(arguments.out, width=WIDTH, height=HEIGHT, frames_per_second=FRAMES_PER_SECOND) as video:
         for frame in frames:
             video.write(frame)
@@ -237,88 +232,40 @@ def with_noise(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 # The forgery -----------------------------------------------------------------------------------------
 
 
-def forge(
-    frames: list[np.ndarray], poses: list[Pose], portrait: np.ndarray, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Swap the face of each frame for the disguised one."""
-    source = similarity(detect_faces(portrait)[0][0].landmarks_xy, NETWORK_LANDMARKS)
-    forged = []
-    for frame, faces, pose in zip(frames, detect_faces(frames), poses, strict=True):
-        target = similarity(faces[0].landmarks_xy, NETWORK_LANDMARKS)
-        swapped = disguise(portrait, source, replace(pose, mouth=0.5 * pose.mouth, blink=0.0))
-        swapped *= pose.exposure * (1 + 0.01 * rng.standard_normal())
-        forged.append(blend(frame, swapped, face_mask(rng), target))
+def forge(frames: list[np.ndarray], earlier: list[np.ndarray], *, seed: int) -> list[np.ndarray]:
+    """Swap the face of each frame for the mirrored one of an earlier frame."""
+    mirrored = [np.ascontiguousarray(frame[:, ::-1]) for frame in earlier]
+    found = zip(frames, detect_faces(frames), mirrored, detect_faces(mirrored), strict=True)
+    return [swap(frame, faces[0], source, others[0], seed=seed) for frame, faces, source, others in found]
+
+
+def swap(frame: np.ndarray, face: Face, source: np.ndarray, other: Face, *, seed: int) -> np.ndarray:
+    """Return the frame with the face of another frame blended in."""
+    rows, columns, landmarks = square_around(face)
+    source_rows, source_columns, source_landmarks = square_around(other)
+    forged = frame.copy()
+    forged[rows, columns], _ = cross_blend(
+        frame[rows, columns],
+        landmarks,
+        source[source_rows, source_columns],
+        source_landmarks,
+        rng=seed,
+        config=SWAP,
+    )
     return forged
 
 
-def disguise(portrait: np.ndarray, source: np.ndarray, pose: Pose) -> np.ndarray:
-    """Return the disguised face as the network would: float32 (64, 64, 3)."""
-    side = NETWORK_SIDE * OVERSAMPLING
-    steps = (np.arange(side) + 0.5) / OVERSAMPLING - 0.5
-    u, v = np.meshgrid(steps, steps)
-    u, v = other_proportions(u, v)
-    u = NETWORK_SIDE - 1 - u
-    backwards = cv2.invertAffineTransform(source)
-    x, y = (row[0] * u + row[1] * v + row[2] for row in backwards)
-    fine = sample(portrait, x, y, pose)
-    small = cv2.resize(fine, (NETWORK_DETAIL, NETWORK_DETAIL), interpolation=cv2.INTER_AREA)
-    # Such networks did not fill their own pixels.
-    soft = cv2.resize(small, (NETWORK_SIDE, NETWORK_SIDE), interpolation=cv2.INTER_CUBIC)
-    flat = soft.mean(axis=(0, 1)) + 0.88 * (soft - soft.mean(axis=(0, 1)))
-    return flat * np.float32(COLOR_SHIFT)
-
-
-def other_proportions(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where points of the disguised face lie in the real one, in the network's pixels."""
-    (left, right, nose, *_), mouth = NETWORK_LANDMARKS, NETWORK_LANDMARKS[3:].mean(axis=0)
-    for eye, inwards in ((left, 1.0), (right, -1.0)):
-        there = bump(u, v, eye[0], eye[1], 7, 6)
-        u = u - there * (1.6 * inwards + 0.10 * (u - eye[0]))
-        v = v - 0.16 * there * (v - eye[1])
-    u = u - 0.16 * bump(u, v, nose[0], nose[1], 7, 7) * (u - nose[0])
-    there = bump(u, v, mouth[0], mouth[1], 14, 6)
-    u, v = u + 0.22 * there * (u - mouth[0]), v + 0.15 * there * (v - mouth[1])
-    # A narrower jaw and a longer chin.
-    low = smooth_step((v - mouth[1] + 6) / 20)
-    return u + 0.07 * low * (u - mouth[0]), v - 1.2 * low
-
-
-def face_mask(rng: np.random.Generator) -> np.ndarray:
-    """Return where the face goes in, 0 to 1, in the network's pixels times OVERSAMPLING."""
-    side = NETWORK_SIDE * OVERSAMPLING
-    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    across, down = np.cos(angles), np.sin(angles)
-    # From the brows to the chin; narrower at the chin than at the temples.
-    x = 31.5 + np.where(down > 0, 21.5, 24.0) * across
-    y = 33.0 + np.where(down > 0, 25.5, 20.5) * down
-    # Old tools drew the outline anew from each frame's landmarks, hence its unrest.
-    outline = np.stack([x, y], axis=1) + 0.55 * rng.standard_normal((len(angles), 2))
-    mask = np.zeros((side, side), np.float32)
-    points = np.round((outline + 0.5) * OVERSAMPLING).astype(np.int32)
-    cv2.fillConvexPoly(mask, cv2.convexHull(points), 1.0)
-    return cv2.GaussianBlur(mask, (0, 0), 1.7 * OVERSAMPLING)
-
-
-def blend(frame: np.ndarray, face: np.ndarray, mask: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Enlarge the network's face into the frame, through the mask."""
-    backwards = cv2.invertAffineTransform(target)
-    size = (frame.shape[1], frame.shape[0])
-    large = cv2.warpAffine(face, backwards, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    # The mask's pixels are OVERSAMPLING times finer, counted from their centers.
-    finer = np.array([[1, 0, 0.5], [0, 1, 0.5]]) / OVERSAMPLING - np.array([[0, 0, 0.5], [0, 0, 0.5]])
-    shares = cv2.warpAffine(mask, backwards @ np.vstack([finer, (0, 0, 1)]), size)[..., None]
-    return to_bytes(frame + shares * (large - frame))
+def square_around(face: Face) -> tuple[slice, slice, np.ndarray]:
+    """Return rows and columns of a square inside the frame around a face, and the landmarks (5, 2) in it."""
+    left, top, right, bottom = face.box_xyxy
+    side = min(HEIGHT, round(float(max(right - left, bottom - top)) * SWAP_MARGIN))
+    first_x = int(np.clip(round(float(left + right - side) / 2), 0, WIDTH - side))
+    first_y = int(np.clip(round(float(top + bottom - side) / 2), 0, HEIGHT - side))
+    inside = slice(first_y, first_y + side), slice(first_x, first_x + side)
+    return *inside, face.landmarks_xy - np.float32([first_x, first_y])
 
 
 # Small tools -----------------------------------------------------------------------------------------
-
-
-def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """Return the turn, scale and shift (2, 3) that brings points nearest to others."""
-    x, y, one, nought = points[:, 0], points[:, 1], np.ones(len(points)), np.zeros(len(points))
-    equations = np.concatenate([np.stack([x, -y, one, nought], 1), np.stack([y, x, nought, one], 1)])
-    a, b, shift_x, shift_y = np.linalg.lstsq(equations, onto.T.ravel(), rcond=None)[0]
-    return np.array([[a, -b, shift_x], [b, a, shift_y]])
 
 
 def bump(

@@ -259,8 +259,7 @@ def test_the_bundled_detector_judges_the_demo(demo_clip: Path, tmp_path: Path) -
     values = json.loads(result.read_text())
     assert values["num_frames_scored"] == 3
     assert values["detector"]["name"] == "dfdc-mobilenetv2"
-    first, _, last = (frame["faces"][0]["fake_probability"] for frame in values["frames"])
-    assert first < last  # the second half is forged
+    assert values["verdict"] == "real"  # its second half is forged, and missed: examples/README.md says so
 
 
 def test_a_crop_list_becomes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
