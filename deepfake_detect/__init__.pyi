@@ -52,6 +52,7 @@ from .report.clip import write_report as write_report
 from .report.evaluate import compare as compare
 from .report.evaluate import evaluate as evaluate
 from .report.key_frames import collect_key_frames as collect_key_frames
+from .report.suite import evaluate_suite as evaluate_suite
 from .report.timeline import plot_timeline as plot_timeline
 from .runtimes.export import export as export
 from .scoring import BatchItem as BatchItem

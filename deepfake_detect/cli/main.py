@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, Command] = {
     "neighbors": Command("train", f"{_CLI}.neighbors", "find the faces most similar to a face"),
     "calibrate": Command("evaluate", f"{_CLI}.calibrate", "fit probabilities and threshold on validation"),
     "evaluate": Command("evaluate", f"{_CLI}.evaluate", "measure a detector, or the scores of any tool"),
+    "evaluate-suite": Command("evaluate", f"{_CLI}.evaluate_suite", "measure on several sets, one threshold"),
     "compare": Command("evaluate", f"{_CLI}.compare", "compare several detectors"),
     "protocols": Command("evaluate", f"{_CLI}.protocols", "list the protocols that a manifest can serve"),
     "submission": Command("evaluate", f"{_CLI}.submission", "predict the images of the FF++ benchmark"),

@@ -56,11 +56,9 @@ class DatasetReport:
         missing = Counter(group_name(video) for video in self.listing.missing)
         for group, (found, expected) in self.listing.counts().items():
             total = "" if expected is None else f" of {expected:,}"
-            has_list = missing[group] and self.missing_path is not None
-            lines.append(
-                f"found {found:,}{total} {group} videos"
-                + (f"; missing list in {self.missing_path}" if has_list else "")
-            )
+            absent = f", {missing[group]:,} not downloaded" if missing[group] else ""
+            listed = f"; they are listed in {self.missing_path}" if absent and self.missing_path else ""
+            lines.append(f"found {found:,}{total} {group} videos{absent}{listed}")
         if ignored := self.listing.ignored:
             named = ", ".join(str(path) for path in ignored[:_MAX_NAMED])
             more = ", ..." if len(ignored) > _MAX_NAMED else ""

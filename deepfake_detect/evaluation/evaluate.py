@@ -23,6 +23,7 @@ from deepfake_detect.evaluation.options import Resample, ResamplingOptions
 from deepfake_detect.evaluation.resampling import resampling_groups
 from deepfake_detect.evaluation.results import (
     LEVELS,
+    AttackErrors,
     Evaluation,
     EvaluationSettings,
     Level,
@@ -132,9 +133,10 @@ def evaluate_scores(
         task = progress.add_task("bootstrap", total=steps, note="")
         measure = _Measure.over(table, videos, settings, group, names, lambda: progress.advance(task))
         everything = np.ones(len(videos.video_id), dtype=bool)
-        overall = {level: measure.level(level, everything)[0] for level in LEVELS}
+        found = {level: measure.level(level, everything) for level in LEVELS}
+        overall = {level: one for level, (one, _, _) in found.items()}
         counts = count_groups(videos.label, group)
-        per_method, macro = _per_method(measure, methods, counts)
+        per_method, macro, attack_errors = _per_method(measure, methods, counts, found["video"][1:])
         clips = clips_of(table, videos.of_row, weights=aggregation_weights)
         by_rule = {
             rule: measure.resampled(videos.label, aggregate_clips(clips, rule), np.arange(len(clips)))
@@ -154,6 +156,7 @@ def evaluate_scores(
             aggregations={rule: measure.intervals(*found, counts) for rule, found in by_rule.items()},
             coverage=coverage,
             settings=settings,
+            attack_errors=attack_errors,
         )
 
 
@@ -250,8 +253,11 @@ def _methods(table: ScoreTable, videos: VideoSamples) -> dict[str, tuple[np.ndar
 
 
 def _per_method(
-    measure: _Measure, methods: dict[str, tuple[np.ndarray, np.ndarray]], counts: GroupCounts
-) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]]]:
+    measure: _Measure,
+    methods: dict[str, tuple[np.ndarray, np.ndarray]],
+    counts: GroupCounts,
+    overall: tuple[np.ndarray, np.ndarray],
+) -> tuple[dict[str, MethodResult], dict[Level, dict[str, Interval]], AttackErrors | None]:
     results: dict[str, MethodResult] = {}
     values: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
     resampled: dict[Level, list[np.ndarray]] = {level: [] for level in LEVELS}
@@ -263,13 +269,50 @@ def _per_method(
             resampled[level].append(of_resamples)
         sizes = int(fakes.sum()), int(reals.sum())
         results[method] = MethodResult(levels["video"], levels["track"], levels["frame"], *sizes)
+    if not methods:
+        return results, {}, None
     # A resample in which a metric of one method is undefined has no mean.
     macro = {
         level: measure.intervals(np.mean(values[level], axis=0), np.mean(resampled[level], axis=0), counts)
         for level in LEVELS
-        if values[level]
     }
-    return results, macro
+    of_methods = np.array(values["video"]), np.array(resampled["video"])
+    return results, macro, _attack_errors(measure, results, of_methods, overall, counts)
+
+
+def _attack_errors(
+    measure: _Measure,
+    results: dict[str, MethodResult],
+    of_methods: tuple[np.ndarray, np.ndarray],
+    overall: tuple[np.ndarray, np.ndarray],
+    counts: GroupCounts,
+) -> AttackErrors:
+    """Return the error rates over methods.
+
+    Args:
+        measure, results: The resamples; the methods.
+        of_methods: Metrics (methods, M) of each method, and their resamples (methods, R, M).
+        overall, counts: Metrics (M,) of all videos and their resamples (R, M); numbers of groups.
+    """
+    apcer, bpcer, acer = (measure.names.index(name) for name in ("apcer", "bpcer", "acer"))
+    worst_method = list(results)[int(np.argmax(of_methods[0][:, apcer]))]
+    num_worst = min(counts.fakes, results[worst_method].num_videos_fake)
+    rates: dict[str, dict[str, Interval]] = {}
+    for kind, over, num_fakes in (("worst", np.max, num_worst), ("mean", np.mean, counts.fakes)):
+        numbers = overall[0].copy(), overall[1].copy()
+        for number, of_each in zip(numbers, of_methods, strict=True):
+            number[..., apcer] = over(of_each[..., apcer], axis=0)
+            number[..., acer] = 0.5 * (number[..., apcer] + number[..., bpcer])
+        rates[kind] = measure.intervals(*numbers, counts._replace(fakes=num_fakes))
+    return AttackErrors(
+        worst_method,
+        apcer={name: one.video.metrics["apcer"] for name, one in results.items()},
+        bpcer=rates["worst"]["bpcer"],
+        worst_apcer=rates["worst"]["apcer"],
+        mean_apcer=rates["mean"]["apcer"],
+        worst_acer=rates["worst"]["acer"],
+        mean_acer=rates["mean"]["acer"],
+    )
 
 
 def _slice(measure: _Measure, name: str, chosen: np.ndarray) -> SliceResult:

@@ -14,21 +14,24 @@ from deepfake_detect.data.index import read_index
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation import predict, robustness
+from deepfake_detect.evaluation.calibration import choose_threshold
 from deepfake_detect.evaluation.corruptions import CORRUPTIONS
 from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.evaluation.options import EvaluationOptions, ResamplingOptions
 from deepfake_detect.evaluation.protocols import find_protocol
 from deepfake_detect.evaluation.score_files import read_scores
-from deepfake_detect.evaluation.score_table import Coverage, ScoreTable
+from deepfake_detect.evaluation.score_table import Coverage, ScoreTable, video_samples
 from deepfake_detect.evaluation.slices import check_slices
 from deepfake_detect.evaluation.sources import DetectorInput, ManifestInput, open_detector, open_manifest
+from deepfake_detect.evaluation.thresholds import threshold_of_report
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.config import DetectorConfig
+from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.zoo.store import local_detector
 from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
 
 # Options that need no manifest.
-_OF_SCORES = ("threshold", "aggregation_rule", "slice_by", "metrics")
+_OF_SCORES = ("threshold", "threshold_from", "max_fpr", "aggregation_rule", "slice_by", "metrics")
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,9 @@ def scores_of_file(path: str | os.PathLike[str], options: EvaluationOptions) -> 
                 f"omit `{one.name}`, or pass a `manifest` instead of `scores`",
             )
     file = read_scores(path)
-    decision = file.decision.overridden(
-        threshold=options.threshold, aggregation_rule=options.aggregation_rule
-    )
+    decision = _chosen_threshold(_decision(file.decision, options), file.table, options.max_fpr)
     check_slices(options.slice_by, file.table.columns())
-    for note in decision.seen:
+    for note in file.decision.seen:
         warnings.warn(note, stacklevel=3)
     return EvaluatedScores(f"Scores {Path(path).name}", file.table, file.coverage, decision)
 
@@ -107,39 +108,84 @@ def scores_of_detector(
             used; another split leaks into the evaluated one.
     """
     options = options.for_manifest()
-    split, num_videos = options.split, options.robustness_videos
-    assert split is not None
-    assert num_videos is not None
+    assert options.split is not None
     assert options.device is not None
     assert options.precision is not None
     loaded = open_detector(detector, device=options.device, precision=options.precision)
-    clips = {}
-    if options.index is not None:
-        index = read_index(options.index).columns(["video_id", "path"])
-        clips = dict(zip(index["video_id"].to_pylist(), index["path"].to_pylist(), strict=True))
+    rows = _chosen_rows(manifest, options)
+    decision = _decision(DecisionFacts.of_detector(loaded.config), options)
+    # What depends on the rows is checked before the crops are scored.
+    check_slices(options.slice_by, predict.score_columns(rows))
+    measure = _robustness(loaded, rows, options, resampling, log)
+    seen = predict.check_held_out(
+        loaded, rows, split=options.split, allow_leak=options.allow_leak, show_progress=show_progress
+    )
+    table, coverage = predict.score_manifest(
+        loaded, rows, split=options.split, num_workers=options.num_workers, show_progress=show_progress
+    )
+    path = manifest.path if isinstance(manifest, Manifest) else manifest
+    return EvaluatedScores(
+        title=f"{decision.name} on {path}, {options.split}",
+        table=table,
+        coverage=coverage,
+        decision=_chosen_threshold(replace(decision, seen=seen), table, options.max_fpr),
+        crops=CropSource(rows.root, _clips(options.index)),
+        record=_record(loaded.config, detector, options),
+        measure_robustness=measure,
+    )
+
+
+def _decision(facts: DecisionFacts, options: EvaluationOptions) -> DecisionFacts:
+    """Return the facts with the threshold and the rule that the options ask for."""
+    threshold = options.threshold
+    if options.threshold_from is not None:
+        threshold = threshold_of_report(options.threshold_from)
+    return facts.overridden(threshold=threshold, aggregation_rule=options.aggregation_rule)
+
+
+def _chosen_threshold(facts: DecisionFacts, table: ScoreTable, max_fpr: float | None) -> DecisionFacts:
+    """Return the facts with a threshold chosen on the scored videos, where one is asked for."""
+    if max_fpr is None:
+        return facts
+    videos = video_samples(table, aggregation_rule=facts.aggregation_rule, weights=facts.aggregation_weights)
+    threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=max_fpr)
+    note = f"the threshold {threshold:.4g} was chosen on these videos: their error rates are too good"
+    return replace(facts, threshold=threshold, uncertain_band=None, seen=(*facts.seen, note))
+
+
+def _chosen_rows(manifest: ManifestInput, options: EvaluationOptions) -> Manifest:
     rows = open_manifest(manifest)
     if options.protocol is not None:
         rows = rows.where(find_protocol(rows, options.protocol).test)
-    rows = rows if options.where is None else rows.where(options.where)
-    decision = DecisionFacts.of_detector(loaded.config).overridden(
-        threshold=options.threshold, aggregation_rule=options.aggregation_rule
-    )
-    names: tuple[str, ...] = options.robustness or tuple(CORRUPTIONS)
-    # What depends on the rows is checked before the crops are scored.
-    check_slices(options.slice_by, predict.score_columns(rows))
-    if options.robustness is not None:
-        robustness.check_robustness(rows, split=split, num_videos=num_videos, names=names)
-    seen = predict.check_held_out(
-        loaded, rows, split=split, allow_leak=options.allow_leak, show_progress=show_progress
-    )
-    table, coverage = predict.score_manifest(
-        loaded, rows, split=split, num_workers=options.num_workers, show_progress=show_progress
-    )
-    path = manifest.path if isinstance(manifest, Manifest) else manifest
+    return rows if options.where is None else rows.where(options.where)
 
-    measure_robustness = partial(
+
+def _clips(index: Path | None) -> dict[str, str]:
+    """Return the clip of each video by video id."""
+    if index is None:
+        return {}
+    columns = read_index(index).columns(["video_id", "path"])
+    return dict(zip(columns["video_id"].to_pylist(), columns["path"].to_pylist(), strict=True))
+
+
+def _robustness(
+    detector: BaseDetector,
+    rows: Manifest,
+    options: EvaluationOptions,
+    resampling: ResamplingOptions,
+    log: Callable[[str], None],
+) -> Callable[[], robustness.Robustness] | None:
+    """Return a function that measures on corrupted crops, after checking its options; or ``None``."""
+    if options.robustness is None:
+        return None
+    split, num_videos = options.split, options.robustness_videos
+    assert split is not None
+    assert num_videos is not None
+    names: tuple[str, ...] = options.robustness or tuple(CORRUPTIONS)
+    robustness.check_robustness(rows, split=split, num_videos=num_videos, names=names)
+    return partial(
         robustness.measure_robustness,
-        loaded,
+        detector,
         rows,
         split=split,
         num_videos=num_videos,
@@ -150,15 +196,6 @@ def scores_of_detector(
         num_workers=options.num_workers,
         show_progress=False,
         log=log,
-    )
-    return EvaluatedScores(
-        title=f"{decision.name} on {path}, {split}",
-        table=table,
-        coverage=coverage,
-        decision=replace(decision, seen=seen),
-        crops=CropSource(rows.root, clips),
-        record=_record(loaded.config, detector, options),
-        measure_robustness=None if options.robustness is None else measure_robustness,
     )
 
 

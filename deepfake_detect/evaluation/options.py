@@ -14,6 +14,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.options import check_options, option
 from deepfake_detect.records import InferencePrecision
 
+_THRESHOLDS = ("threshold", "threshold_from", "max_fpr")
 Resample = Literal["videos", "identities"]
 CalibrationMethod = Literal["temperature", "platt", "isotonic"]
 CorruptionName = Literal[
@@ -80,6 +81,19 @@ class EvaluationOptions:
         low=0,
         high=1,
     )
+    threshold_from: Path | None = option(
+        None,
+        help="use the threshold of an earlier evaluation, such as of the validation split: its folder, or "
+        "its metrics.json (default: none)",
+        metavar="REPORT",
+    )
+    max_fpr: float | None = option(
+        None,
+        help="choose the threshold on the evaluated videos so that at most this fraction of the reals is "
+        "called fake: on a validation split, for threshold_from (default: none)",
+        low=0,
+        high=1,
+    )
     aggregation_rule: str | None = option(
         None,
         help="from faces to the video: most_suspicious_track, mean, median, longest_track, frame_maxima, "
@@ -118,6 +132,9 @@ class EvaluationOptions:
         check_options(self)
         if (self.robustness_videos or 0) % 2:
             raise OptionError("robustness_videos", f"is {self.robustness_videos}", "must be an even number")
+        given = [f"`{name}`" for name in _THRESHOLDS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError("threshold", f"is decided by {' and '.join(given)}", "pass one of them")
 
     def for_manifest(self) -> EvaluationOptions:
         """Return the options with the defaults that only a manifest has."""

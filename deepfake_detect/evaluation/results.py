@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from deepfake_detect.evaluation.abstention import Abstention, abstain
+from deepfake_detect.evaluation.gaps import Gap, largest_gaps
 from deepfake_detect.evaluation.options import Resample
 from deepfake_detect.evaluation.resampling import describe_resampling
 from deepfake_detect.evaluation.score_table import Coverage
 from deepfake_detect.evaluation.slices import SliceResult
 from deepfake_detect.metrics import Interval, ReliabilityBins, RocCurve, reliability_bins, roc_curve
+from deepfake_detect.records import FAKE, REAL
 
 if TYPE_CHECKING:
     from deepfake_detect.evaluation.robustness import Robustness
@@ -109,6 +111,36 @@ class MethodResult:
 
 
 @dataclass(frozen=True, eq=False)
+class AttackErrors:
+    """Error rates of ISO/IEC 30107-3 at video level: the worst method beside the mean over methods.
+
+    Attributes:
+        worst_method: The method with the highest APCER: most often called real.
+        apcer: By method, its fraction of fakes called real.
+        bpcer: Fraction of reals called fake.
+        worst_apcer, mean_apcer: Over methods.
+        worst_acer, mean_acer: Mean of BPCER and worst, or mean, APCER.
+    """
+
+    worst_method: str
+    apcer: dict[str, Interval]
+    bpcer: Interval
+    worst_apcer: Interval
+    mean_apcer: Interval
+    worst_acer: Interval
+    mean_acer: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values by attribute; rates are ``{"value", "low", "high"}``."""
+        rates = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            "worst_method": rates.pop("worst_method"),
+            "apcer": intervals_to_json(rates.pop("apcer")),
+            **intervals_to_json(rates),
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Result of an evaluation.
 
@@ -127,6 +159,7 @@ class Evaluation:
         settings: Threshold, rule and bootstrap.
         seen: Warnings about evaluated videos that the detector was trained or selected on.
         robustness: AUC on corrupted crops; ``None`` if not measured.
+        attack_errors: Worst-case error rates; ``None`` without fakes.
     """
 
     video: LevelResult
@@ -141,6 +174,7 @@ class Evaluation:
     settings: EvaluationSettings
     seen: tuple[str, ...] = ()
     robustness: Robustness | None = None
+    attack_errors: AttackErrors | None = None
 
     @property
     def abstention(self) -> Abstention:
@@ -150,9 +184,19 @@ class Evaluation:
         return abstain(self.video.labels, self.video.scores, threshold=settings.threshold, band=band)
 
     @property
+    def num_videos_real(self) -> int:
+        """Number of scored real videos."""
+        return int((self.video.labels == REAL).sum())
+
+    @property
+    def num_videos_fake(self) -> int:
+        """Number of scored fake videos."""
+        return int((self.video.labels == FAKE).sum())
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what limits the evaluation: few videos."""
-        num_reals, num_fakes = np.bincount(self.video.labels, minlength=2)
+        num_reals, num_fakes = self.num_videos_real, self.num_videos_fake
         if min(num_reals, num_fakes) >= _ENOUGH_VIDEOS:
             return ()
         return (
@@ -161,10 +205,14 @@ class Evaluation:
         )
 
     @property
+    def gaps(self) -> dict[str, tuple[Gap, ...]]:
+        """For each column of ``slices`` the two slices that differ most, by metric."""
+        return {column: largest_gaps(found) for column, found in self.slices.items()}
+
+    @property
     def worst_method(self) -> str | None:
-        """The method with the highest APCER at video level, which ISO/IEC 30107-3 asks for."""
-        rates = {name: one.video.metrics["apcer"].value for name, one in self.per_method.items()}
-        return max(rates, key=lambda name: rates[name]) if rates else None
+        """The method with the highest APCER at video level."""
+        return None if self.attack_errors is None else self.attack_errors.worst_method
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as in ``metrics.json``; undefined numbers are ``None``.
@@ -172,13 +220,17 @@ class Evaluation:
         An *interval* is ``{"value", "low", "high"}``, *metrics* are intervals by the name of
         the metric. Keys:
 
-        - ``video``, ``track``, ``frame``: metrics over all methods.
+        - ``video``, ``track``, ``frame``: metrics over all methods; ``num_videos_real``,
+          ``num_videos_fake``.
         - ``per_method``: by method (of several datasets by ``dataset/method``), ``video``,
           ``track``, ``frame`` (metrics), ``num_videos_fake``, ``num_videos_real``.
         - ``macro``: ``video``, ``track``, ``frame``: metrics, mean over methods; and
           ``worst_apcer_method``: the method most often called real, or ``None``.
+        - ``iso_30107_3``: :class:`AttackErrors`, ``apcer`` by method; or ``None``.
         - ``slices``: by column, a list of ``{"value", "num_videos_real", "num_videos_fake",
           "video"}``, the last one metrics.
+        - ``gaps``: by column, a list of ``{"metric", "highest", "lowest", "gap"}``: the two slices that
+          differ most, and an interval.
         - ``aggregations``: by rule, metrics at video level.
         - ``reliability``: by level, lists ``edges``, ``weight``, ``mean_probability``,
           ``share_fake`` (:class:`metrics.ReliabilityBins`); empty if the scores do not have the level.
@@ -192,11 +244,15 @@ class Evaluation:
         macro: dict[str, Any] = {level: intervals_to_json(one) for level, one in self.macro.items()}
         return {
             **{level: getattr(self, level).to_json() for level in LEVELS},
+            "num_videos_real": self.num_videos_real,
+            "num_videos_fake": self.num_videos_fake,
             "per_method": {name: result.to_json() for name, result in self.per_method.items()},
             "macro": {**macro, "worst_apcer_method": self.worst_method},
+            "iso_30107_3": None if self.attack_errors is None else self.attack_errors.to_json(),
             "slices": {
                 column: [_slice_to_json(one) for one in results] for column, results in self.slices.items()
             },
+            "gaps": {column: [_gap_to_json(one) for one in found] for column, found in self.gaps.items()},
             "aggregations": {name: intervals_to_json(one) for name, one in self.aggregations.items()},
             "reliability": {level: _bins_to_json(getattr(self, level)) for level in LEVELS},
             "abstention": {name: nan_to_none(value) for name, value in asdict(self.abstention).items()},
@@ -223,6 +279,12 @@ def _slice_to_json(one: SliceResult) -> dict[str, Any]:
         "num_videos_fake": one.num_videos_fake,
         "video": intervals_to_json(one.metrics),
     }
+
+
+def _gap_to_json(one: Gap) -> dict[str, Any]:
+    return {"metric": one.metric, "highest": one.highest, "lowest": one.lowest} | intervals_to_json(
+        {"gap": one.gap}
+    )
 
 
 def _bins_to_json(level: LevelResult) -> dict[str, list[float | None]]:

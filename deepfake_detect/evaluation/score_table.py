@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
-from deepfake_detect.data.failures import NO_FACE
+from deepfake_detect.data.failures import MISSING, NO_FACE
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.aggregation import (
     AGGREGATION_RULES,
@@ -24,6 +25,7 @@ from deepfake_detect.records import FAKE, REAL
 _NO_COLUMNS = ("details", "has_tracks")
 CROP_LABEL = "crop_label"
 """Column of the label of each crop, in tables with videos of which only stretches are forged."""
+_WITHOUT_FACE, _NOT_READ, _NOT_DOWNLOADED = "without a face", "could not be read", "not downloaded"
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +144,7 @@ class Coverage:
         videos_failed: Videos that could not be read or scored.
         unscored: ``(video_id, reason)`` of each video without a score.
         faces_unscored: Rows without a probability, of scored videos and others.
+        videos_missing: Videos that the dataset has and that were not in the extracted folder.
         rows: Videos and faces without a score, written with the scores; may be incomplete.
 
     Raises:
@@ -154,6 +157,7 @@ class Coverage:
     videos_failed: int
     unscored: tuple[tuple[str, str], ...]
     faces_unscored: int = 0
+    videos_missing: int = 0
     rows: tuple[UnscoredFace, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
@@ -169,8 +173,8 @@ class Coverage:
 
         Args:
             num_scored: Videos with a score.
-            unscored: Reason by unscored video; ``data.failures.NO_FACE`` for no face, in any case and
-                with any separator between its words.
+            unscored: Reason by unscored video; ``data.failures.NO_FACE`` for no face and ``MISSING`` for
+                one that was not downloaded, in any case and with any separator between words.
             faces_unscored: Rows without a probability.
             rows: As in the attributes.
 
@@ -180,22 +184,22 @@ class Coverage:
             >>> Coverage.of(3, {"a": "No face"}).videos_without_face
             1
         """
-        num_without_face = sum(
-            _only_letters(reason) == _only_letters(NO_FACE) for reason in unscored.values()
-        )
+        kinds = Counter(map(kind_of_reason, unscored.values()))
+        num_without_face, num_missing = kinds[_WITHOUT_FACE], kinds[_NOT_DOWNLOADED]
         return cls(
             videos_expected=num_scored + len(unscored),
             videos_scored=num_scored,
             videos_without_face=num_without_face,
-            videos_failed=len(unscored) - num_without_face,
+            videos_failed=len(unscored) - num_without_face - num_missing,
             unscored=tuple(sorted(unscored.items())),
             faces_unscored=faces_unscored,
+            videos_missing=num_missing,
             rows=tuple(rows),
         )
 
     def __post_init__(self) -> None:
-        num_unscored = self.videos_without_face + self.videos_failed
-        counts = (self.videos_expected, self.videos_scored, self.videos_without_face, self.videos_failed)
+        of_unscored = (self.videos_without_face, self.videos_failed, self.videos_missing)
+        num_unscored, counts = sum(of_unscored), (self.videos_expected, self.videos_scored, *of_unscored)
         adds_up = self.videos_expected == self.videos_scored + num_unscored
         if min(counts) < 0 or not adds_up or num_unscored != len(self.unscored):
             raise OptionError(
@@ -209,11 +213,14 @@ class Coverage:
 
         Example:
             >>> Coverage(10, 9, 1, 0, (("c23/000", "no face"),)).sentence()
-            '9 of 10 videos scored, 1 without a face, 0 failed'
+            '9 of 10 videos scored, 1 without a face, 0 could not be read'
+            >>> Coverage.of(4, {"a": "damaged", "b": "missing"}).sentence()
+            '4 of 6 videos scored, 0 without a face, 1 could not be read, 1 not downloaded'
         """
+        missing = f", {self.videos_missing:,} {_NOT_DOWNLOADED}" if self.videos_missing else ""
         return (
-            f"{self.videos_scored} of {self.videos_expected} videos scored, "
-            f"{self.videos_without_face} without a face, {self.videos_failed} failed"
+            f"{self.videos_scored:,} of {self.videos_expected:,} videos scored, "
+            f"{self.videos_without_face:,} {_WITHOUT_FACE}, {self.videos_failed:,} {_NOT_READ}{missing}"
             + (f"; {self.faces_unscored:,} faces without a score" if self.faces_unscored else "")
         )
 
@@ -328,6 +335,17 @@ def rules_for(table: ScoreTable) -> tuple[str, ...]:
 def aggregate_clips(clips: Sequence[ClipFaces], rule: str) -> np.ndarray:
     """Return the probability of each clip, float64 (V,)."""
     return np.array([AGGREGATION_RULES[rule](faces)[0] for faces in clips])
+
+
+def kind_of_reason(reason: str) -> str:
+    """Return what a reason without a score amounts to, in words.
+
+    Example:
+        >>> kind_of_reason("No face"), kind_of_reason("missing"), kind_of_reason("moov atom not found")
+        ('without a face', 'not downloaded', 'could not be read')
+    """
+    kinds = {_only_letters(NO_FACE): _WITHOUT_FACE, _only_letters(MISSING): _NOT_DOWNLOADED}
+    return kinds.get(_only_letters(reason), _NOT_READ)
 
 
 def _only_letters(reason: str) -> str:

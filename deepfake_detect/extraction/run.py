@@ -58,7 +58,7 @@ class ExtractionReport:
         """Return the counts as text."""
         lines = [
             f"{self.num_extracted} videos extracted, {self.num_done_before} done before, "
-            f"{self.num_without_face} without a face, {self.num_failed} failed; "
+            f"{self.num_without_face} without a face, {self.num_failed} could not be read; "
             f"{self.num_crops} crops in {self.out}/{MANIFEST_NAME}"
         ]
         if self.num_without_mask:

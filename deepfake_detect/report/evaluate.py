@@ -17,7 +17,7 @@ from deepfake_detect.data.audit_report import LeakKind
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.compare import Comparison, NamedScores, compare_scores
 from deepfake_detect.evaluation.evaluate import evaluate_scores
-from deepfake_detect.evaluation.inputs import scores_of_detector, scores_of_file
+from deepfake_detect.evaluation.inputs import EvaluatedScores, scores_of_detector, scores_of_file
 from deepfake_detect.evaluation.options import (
     ComparisonOptions,
     CorruptionName,
@@ -49,6 +49,8 @@ def evaluate(
     where: str | None = EvaluationOptions.where,
     allow_leak: Sequence[LeakKind] = EvaluationOptions.allow_leak,
     threshold: float | None = EvaluationOptions.threshold,
+    threshold_from: str | os.PathLike[str] | None = EvaluationOptions.threshold_from,
+    max_fpr: float | None = EvaluationOptions.max_fpr,
     aggregation_rule: str | None = EvaluationOptions.aggregation_rule,
     slice_by: Sequence[str] = EvaluationOptions.slice_by,
     metrics: Sequence[str] = EvaluationOptions.metrics,
@@ -74,8 +76,8 @@ def evaluate(
         scores: Instead of a manifest, a file of scores, see :func:`evaluation.score_files.read_scores`.
         out: Folder for ``metrics.json``, ``scores.parquet``, ``report.html``, ``report.md``,
             ``roc.png`` and ``config.json``; ``None`` writes nothing.
-        split, protocol, where, allow_leak, threshold, aggregation_rule, slice_by, metrics, index,
-            robustness, robustness_videos, num_workers, device, precision: See
+        split, protocol, where, allow_leak, threshold, threshold_from, max_fpr, aggregation_rule, slice_by,
+            metrics, index, robustness, robustness_videos, num_workers, device, precision: See
             :class:`EvaluationOptions`.
         resample, num_resamples, seed: See :class:`ResamplingOptions`.
         show_progress: Whether to show progress bars.
@@ -103,12 +105,7 @@ def evaluate(
     values = locals()
     options = EvaluationOptions(**_options_in(EvaluationOptions, values))
     resampling = ResamplingOptions(**_options_in(ResamplingOptions, values))
-    if (manifest is None) == (scores is None):
-        cause = "is missing" if manifest is None else "excludes `scores`"
-        raise OptionError("manifest", cause, "pass either a `manifest` or `scores`")
-    if scores is not None and detector is not None:
-        remedy = "omit `detector`, or pass a `manifest` instead of `scores`"
-        raise OptionError("detector", "needs a manifest, not scores", remedy)
+    _check_source(manifest, detector, scores)
     folder = None if out is None else make_folder(Path(out))  # an error before the work, not after it
     if manifest is None:
         assert scores is not None
@@ -118,6 +115,33 @@ def evaluate(
         found = scores_of_detector(
             detector, manifest, options, resampling, show_progress=show_progress, log=log
         )
+    evaluation = _measured(found, options, resampling, show_progress=show_progress)
+    if folder is not None:
+        named = {"manifest": manifest, "scores": scores, "detector": detector, "out": out}
+        write_json(folder / "config.json", {**_recorded(named, options, resampling), **found.record})
+    _write(folder, evaluation, found)
+    on_found(evaluation)
+    if found.measure_robustness is not None:
+        evaluation = replace(evaluation, robustness=found.measure_robustness())
+        _write(folder, evaluation, found)
+    return evaluation
+
+
+def _check_source(
+    manifest: ManifestInput | None, detector: DetectorInput, scores: str | os.PathLike[str] | None
+) -> None:
+    if (manifest is None) == (scores is None):
+        cause = "is missing" if manifest is None else "excludes `scores`"
+        raise OptionError("manifest", cause, "pass either a `manifest` or `scores`")
+    if scores is not None and detector is not None:
+        remedy = "omit `detector`, or pass a `manifest` instead of `scores`"
+        raise OptionError("detector", "needs a manifest, not scores", remedy)
+
+
+def _measured(
+    found: EvaluatedScores, options: EvaluationOptions, resampling: ResamplingOptions, *, show_progress: bool
+) -> Evaluation:
+    """Return the metrics of scores."""
     decision = found.decision
     evaluation = evaluate_scores(
         found.table,
@@ -133,18 +157,15 @@ def evaluate(
         uncertain_band=decision.uncertain_band,
         show_progress=show_progress,
     )
-    evaluation = replace(evaluation, seen=decision.seen)
-    context = ReportContext(found.title, decision, found.crops)
+    return replace(evaluation, seen=decision.seen)
+
+
+def _write(folder: Path | None, evaluation: Evaluation, found: EvaluatedScores) -> None:
+    """Write the files of an evaluation, if there is a folder for them."""
     if folder is not None:
-        write_evaluation(folder, evaluation, found.table, context)
-        named = {"manifest": manifest, "scores": scores, "detector": detector, "out": out}
-        write_json(folder / "config.json", {**_recorded(named, options, resampling), **found.record})
-    on_found(evaluation)
-    if found.measure_robustness is not None:
-        evaluation = replace(evaluation, robustness=found.measure_robustness())
-        if folder is not None:
-            write_evaluation(folder, evaluation, found.table, context)
-    return evaluation
+        write_evaluation(
+            folder, evaluation, found.table, ReportContext(found.title, found.decision, found.crops)
+        )
 
 
 def compare(

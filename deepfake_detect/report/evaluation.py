@@ -15,6 +15,7 @@ from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.evaluation.inputs import CropSource
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.evaluation.score_files import SCORES_NAME, write_scores
+from deepfake_detect.evaluation.score_table import Coverage, kind_of_reason
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import Interval
 from deepfake_detect.records import FAKE, REAL
@@ -73,7 +74,12 @@ def write_evaluation(folder: Path, evaluation: Evaluation, table: ScoreTable, co
 
 def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
     """Return the result as Markdown tables for a paper, with coverage, settings and warnings."""
-    tables = [_methods_table(evaluation), *_slice_tables(evaluation).values()]
+    attacks = _attack_table(evaluation)
+    tables = [
+        _methods_table(evaluation),
+        *([attacks] if attacks else []),
+        *_slice_tables(evaluation).values(),
+    ]
     if evaluation.robustness is not None:
         tables.append(_robustness_table(evaluation.robustness))
     first, *others = [f"{page.markdown_table(table['header'], table['rows'])}\n" for table in tables]
@@ -84,8 +90,7 @@ def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
 
 def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContext) -> str:
     """Return the report as an HTML page that needs no other file and no network."""
-    num_fake = int((evaluation.video.labels == FAKE).sum())
-    num_real = len(evaluation.video.labels) - num_fake
+    num_real, num_fake = evaluation.num_videos_real, evaluation.num_videos_fake
     robustness, has_logits = evaluation.robustness, context.decision.has_logits
     figures = {
         "roc": roc_figure(evaluation),
@@ -108,6 +113,7 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
         summary=_summary_table(evaluation),
         settings=_settings_sentence(evaluation),
         figures={name: figure and figure_url(figure) for name, figure in figures.items()},
+        attack_errors=_attack_table(evaluation),
         abstention=_abstention_sentence(evaluation),
         methods={"header": ["level: method", *header], "rows": rows},
         slices=_slice_tables(evaluation),
@@ -115,8 +121,17 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
         rules=_rules_table(evaluation),
         robustness=None if robustness is None else _robustness_table(robustness),
         sheets=_sheets(evaluation, table, context.crops),
+        unscored=_unscored(evaluation.coverage),
         max_unscored=_MAX_UNSCORED,
     )
+
+
+def _unscored(coverage: Coverage) -> dict[str, list[tuple[str, str]]]:
+    """Return the videos without a score and their reasons, by kind: title with their number, and rows."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for video_id, reason in coverage.unscored:
+        kinds.setdefault(kind_of_reason(reason), []).append((video_id, reason))
+    return {f"{len(rows):,} {kind}": rows for kind, rows in sorted(kinds.items())}
 
 
 def _table(
@@ -170,8 +185,7 @@ def _abstention_sentence(evaluation: Evaluation) -> str:
 def _methods_table(evaluation: Evaluation) -> dict[str, Any]:
     """Return the metrics of all videos, of each method and of their mean, at each level."""
     items: list[tuple[list[str], dict[str, Interval]]] = []
-    num_fake = int((evaluation.video.labels == FAKE).sum())
-    num_real = len(evaluation.video.labels) - num_fake
+    num_real, num_fake = evaluation.num_videos_real, evaluation.num_videos_fake
     for level in LEVELS:
         if len(getattr(evaluation, level).labels) == 0:
             continue
@@ -182,6 +196,23 @@ def _methods_table(evaluation: Evaluation) -> dict[str, Any]:
             items.append(([level, "mean over methods", ""], evaluation.macro[level]))
     columns = (*_PAPER_COLUMNS, *_registered(evaluation))
     return _table(["level", "method", "real + fake videos"], columns, items)
+
+
+def _attack_table(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return the error rates of ISO/IEC 30107-3, the worst method first."""
+    errors = evaluation.attack_errors
+    if errors is None:
+        return None
+    over = {
+        f"worst case: {errors.worst_method}": (errors.worst_apcer, errors.bpcer, errors.worst_acer),
+        "mean over methods": (errors.mean_apcer, errors.bpcer, errors.mean_acer),
+    }
+    apcer = sorted(errors.apcer.items(), key=lambda one: -one[1].value)
+    return {
+        "header": ["fakes called real (APCER), reals called fake (BPCER)", "APCER", "BPCER", "ACER"],
+        "rows": [[name, *(rate.text() for rate in rates)] for name, rates in over.items()]
+        + [[name, rate.text(), "", ""] for name, rate in apcer],
+    }
 
 
 def _counts(one: MethodResult | SliceResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,7 +124,7 @@ def methods_figure(evaluation: Evaluation) -> Figure:
         left_out = f" ({num_methods - len(shown):,} not shown)" if num_methods > len(shown) else ""
         names.append(f"mean over methods{left_out}")
         metrics.append(evaluation.macro["video"])
-    return _two_columns(
+    return interval_columns_figure(
         names,
         metrics,
         (("auc", "AUC (video level)"), ("apcer", "fakes classified as real (APCER)")),
@@ -138,7 +139,7 @@ def slices_figure(column: str, results: tuple[SliceResult, ...]) -> Figure:
         f"{label_text(one.value, max_length=_MAX_NAME_LENGTH)}  {count}"
         for one, count in zip(results, counts, strict=True)
     ]
-    return _two_columns(
+    return interval_columns_figure(
         names,
         [one.metrics for one in results],
         (("auc", f"{label_text(column)}: AUC (video level)"), ("balanced_accuracy", "balanced accuracy")),
@@ -168,11 +169,12 @@ def robustness_figure(robustness: Robustness) -> Figure:
     return figure
 
 
-def _two_columns(
-    names: list[str], metrics: list[dict[str, Interval]], columns: tuple[tuple[str, str], ...]
+def interval_columns_figure(
+    names: list[str], metrics: Sequence[Mapping[str, Interval]], columns: tuple[tuple[str, str], ...]
 ) -> Figure:
+    """Plot metrics from 0 to 1 with intervals: a line a name, and a column a metric, by key and title."""
     figure = new_figure(9.6, 1.2 + 0.34 * len(names))
-    for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), columns, strict=True):
+    for axes, (key, title) in zip(figure.subplots(1, len(columns), sharey=True), columns, strict=True):
         plot_intervals(axes, names, [one[key] for one in metrics], color=COLORS[0])
         axes.set_xlim(-0.02, 1.02)
         axes.set_title(title, loc="left", fontsize=10, weight="bold", parse_math=False)

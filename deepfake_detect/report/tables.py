@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from deepfake_detect.records import FAKE, ClipResult
+from deepfake_detect.records import ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 from deepfake_detect.report.words import headline, percent, percent_range, person, printable, verdict_words
 
@@ -90,14 +90,25 @@ def print_evaluation(evaluation: Evaluation, *, file: TextIO | None = None, widt
     caption = (
         f"{evaluation.coverage.sentence()}\nthreshold {settings.threshold:.4g}, "
         f"{settings.aggregation_rule}, {settings.confidence:.0%} intervals over {settings.resampled}"
+        + _worst_case(evaluation)
         + "".join(f"\n{note}" for note in evaluation.notes)
     )
     print_table("", columns, _evaluation_rows(evaluation), caption=caption, file=file, width=width)
 
 
+def _worst_case(evaluation: Evaluation) -> str:
+    errors = evaluation.attack_errors
+    if errors is None or len(errors.apcer) < 2:
+        return ""
+    return (
+        f"\nworst method {printable(errors.worst_method)}: APCER {errors.worst_apcer.text()}, ACER "
+        f"{errors.worst_acer.text()} (means over methods {errors.mean_apcer.value:.3f}, "
+        f"{errors.mean_acer.value:.3f}); BPCER {errors.bpcer.text()}"
+    )
+
+
 def _evaluation_rows(evaluation: Evaluation) -> list[list[str] | None]:
-    num_fake = int((evaluation.video.labels == FAKE).sum())
-    num_real = len(evaluation.video_ids) - num_fake
+    num_real, num_fake = evaluation.num_videos_real, evaluation.num_videos_fake
     rows: list[list[str] | None] = []
     for level in ("video", "frame"):
         rows.append(_row(level, "all", num_real, num_fake, getattr(evaluation, level).metrics))

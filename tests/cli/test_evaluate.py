@@ -266,7 +266,10 @@ def test_a_missing_folder_is_in_the_coverage_from_extraction_on(
     command = ["evaluate", "--manifest", str(crops), "--detector", str(small_detector), "--out", str(out)]
     options = ["--allow-leak", "identical-crops", "--bootstrap-draws", "5", "--num-workers", "0"]
     assert main([*command, *options]) == 0
-    assert "2 of 4 videos scored, 0 without a face, 2 failed" in capsys.readouterr().out
+    assert (
+        "2 of 4 videos scored, 0 without a face, 0 could not be read, 2 not downloaded"
+        in capsys.readouterr().out
+    )
     coverage = json.loads((out / "metrics.json").read_text())["coverage"]
     assert [one["reason"] for one in coverage["unscored"]] == ["missing", "missing"]
     assert [one["video_id"].split("/")[-2:] for one in coverage["unscored"]] == [

@@ -95,9 +95,13 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
         "video",
         "track",
         "frame",
+        "num_videos_real",
+        "num_videos_fake",
         "per_method",
         "macro",
+        "iso_30107_3",
         "slices",
+        "gaps",
         "aggregations",
         "reliability",
         "abstention",
@@ -370,7 +374,36 @@ def test_unscored_videos_are_reported_and_never_scored():
             {"video_id": "z", "reason": "cut short"},
         ],
         "faces_unscored": 0,
+        "videos_missing": 0,
     }
+
+
+def test_the_worst_method_decides_the_worst_case_error_rates():
+    evaluation = evaluated(table_of(*four_methods()))
+    errors = evaluation.attack_errors
+    apcer = {name: one.video.metrics["apcer"] for name, one in evaluation.per_method.items()}
+    assert errors.apcer == apcer
+    assert errors.worst_method == evaluation.worst_method == "Deepfakes"
+    assert errors.worst_apcer.value == max(one.value for one in apcer.values()) == 1.0
+    assert errors.mean_apcer.value == pytest.approx(np.mean([one.value for one in apcer.values()]))
+    assert errors.bpcer == evaluation.video.metrics["bpcer"]
+    # All of the twelve fakes of the worst method are called real: its interval is that of twelve.
+    assert errors.worst_apcer.low == apcer["Deepfakes"].low
+    for acer, rate in ((errors.worst_acer, errors.worst_apcer), (errors.mean_acer, errors.mean_apcer)):
+        assert acer.value == pytest.approx((rate.value + errors.bpcer.value) / 2)
+        assert acer.low < acer.value < acer.high
+    stored = evaluation.to_json()["iso_30107_3"]
+    assert stored["worst_method"] == "Deepfakes"
+    assert stored["worst_acer"]["value"] == errors.worst_acer.value
+    assert stored["apcer"]["FaceSwap"]["value"] == apcer["FaceSwap"].value
+    assert "worst method Deepfakes: APCER 1.000" in " ".join(rendered(evaluation).split())
+
+
+def test_without_fakes_there_are_no_attack_errors():
+    evaluation = evaluated(table_of(*[one for one in four_methods() if one[2] == 0]))
+    assert evaluation.attack_errors is None
+    assert evaluation.to_json()["iso_30107_3"] is None
+    assert evaluation.worst_method is None
 
 
 # --- the terminal's table ------------------------------------------------------------------------
@@ -393,7 +426,7 @@ def test_table_fits_a_terminal_and_says_everything():
     metrics = evaluation.video.metrics
     numbers = " ".join(f"{metrics[name].value:.3f}" for name in ("accuracy", "eer", "log_loss"))
     assert " ".join(rows[0]) == f"video all 12 + 48 {metrics['auc'].text()} {numbers}"
-    assert "60 of 60 videos scored, 0 without a face, 0 failed" in text
+    assert "60 of 60 videos scored, 0 without a face, 0 could not be read" in text
     assert "threshold 0.5, mean, 95% intervals over videos" in text
 
 

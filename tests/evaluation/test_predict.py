@@ -239,7 +239,9 @@ def test_videos_that_the_folder_had_not_count_against_coverage(scorer: TorchDete
     ]
     write_missing(path.parent / "missing.csv", absent)
     table, coverage = score(scorer, path)
-    assert coverage.sentence() == "4 of 6 videos scored, 0 without a face, 2 failed"
+    assert (
+        coverage.sentence() == "4 of 6 videos scored, 0 without a face, 0 could not be read, 2 not downloaded"
+    )
     assert coverage.unscored == (("made/YouTube-real/0", "missing"), ("made/YouTube-real/1", "missing"))
     assert [(one.method, one.label, one.frame_index) for one in coverage.rows] == [
         ("YouTube-real", 0, None)
@@ -248,7 +250,7 @@ def test_videos_that_the_folder_had_not_count_against_coverage(scorer: TorchDete
     for condition, count in (("label = 1", 0), ("method = 'YouTube-real' or label = 1", 2)):
         rows = read_manifest(path).where(condition)
         _, part = score_manifest(scorer, rows, split="test", num_workers=0, show_progress=False)
-        assert part.videos_failed == count
+        assert (part.videos_missing, part.videos_failed) == (count, 0)
     # What was tried and failed says more than that it was missing; what is scored was not missing.
     write_failures(
         path.parent / "failures.csv",

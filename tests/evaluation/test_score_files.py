@@ -70,7 +70,7 @@ def test_rows_without_a_probability_count_against_coverage(tmp_path: Path) -> No
     assert evaluation.coverage == Coverage(
         4, 2, 1, 1, (("FF/Deepfakes/c", "no_face"), ("FF/Deepfakes/d", "no fake_probability")), 3
     )
-    sentence = "2 of 4 videos scored, 1 without a face, 1 failed; 3 faces without a score"
+    sentence = "2 of 4 videos scored, 1 without a face, 1 could not be read; 3 faces without a score"
     assert evaluation.coverage.sentence() == sentence
     assert evaluation.video.scores.tolist() == [0.75, 0.25]  # never a made-up 0.5
 
@@ -81,7 +81,9 @@ def test_a_class_whose_folder_was_missing_is_seen_in_the_coverage_and_not_in_the
     lines = [f"{n},CDF,fakes,1,0,0.{n}" for n in range(1, 9)]
     lines += [f"r{n},CDF,YouTube-real,0,0," for n in range(8)]
     evaluation = scored(csv(tmp_path, *lines))
-    assert evaluation.coverage.sentence().startswith("8 of 16 videos scored, 0 without a face, 8 failed")
+    assert evaluation.coverage.sentence().startswith(
+        "8 of 16 videos scored, 0 without a face, 8 could not be read"
+    )
     assert np.isnan(evaluation.video.metrics["auc"].value)
 
 

@@ -213,7 +213,7 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
     assert "found 2 of 1,000 original c23 videos" in out
     assert "found 2 of 1,000 Deepfakes c23 videos" in out
     assert "Face2Face" not in out
-    assert "1 without a face, 1 failed" in out
+    assert "1 without a face, 1 could not be read" in out
     assert error.count("error: ") == 1
     assert "003_000.mp4" in error
     with open(tmp_path / "out" / "missing.csv", newline="") as file:

@@ -154,7 +154,8 @@ def test_the_page_is_whole_and_needs_nothing_else(report: tuple[Path, Evaluation
     words = " ".join(page.words)
     assert page.words.count("A <title>") == 2  # of the page, and on it
     assert SEEN in words
-    assert "24 of 25 videos scored, 0 without a face, 1 failed" in words
+    assert "24 of 25 videos scored, 0 without a face, 1 could not be read" in words
+    assert "1 could not be read" in words
     assert "made/<broken>" in words
     assert "video: <b>Swap|$x$" in words
     assert "video: mean over methods" in words
@@ -241,7 +242,15 @@ def test_the_paper_table_is_markdown(report: tuple[Path, Evaluation]) -> None:
     text = (folder / "report.md").read_text()
     rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows[:14]}) == 1
-    slices = [row[1:3] for row in rows[14:]]
+    errors = evaluation.attack_errors
+    assert errors is not None
+    assert rows[16][1].strip().startswith("worst case: ")
+    assert [cell.strip() for cell in rows[16][2:5]] == [
+        errors.worst_apcer.text(),
+        errors.bpcer.text(),
+        errors.worst_acer.text(),
+    ]
+    slices = [row[1:3] for row in rows[20:]]
     assert slices[0] == [" native_size ", " real + fake videos "]
     assert slices[2] == [" below 100 ", " 2 + 2 "]
     names = ["all", "&lt;b&gt;Swap\\|$x$", "Deepfakes", "mean over methods"]
@@ -339,7 +348,7 @@ def test_a_comparison_shows_coverage_and_warnings(tmp_path: Path) -> None:
     assert '<p class="red">a: m: trained on 3</p>' in page
     assert '<p class="red">a: the comparison has 24 of its 34 videos' in page
     text = (tmp_path / "out" / "compare.md").read_text()
-    assert "| a | 24 of 34 videos scored, 1 without a face, 9 failed | 0.5 | mean |" in text
+    assert "| a | 24 of 34 videos scored, 1 without a face, 9 could not be read | 0.5 | mean |" in text
     assert "**Warning: a: m: trained on 3**" in text
     stored = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert stored["detectors"]["a"]["coverage"]["videos_without_face"] == 1

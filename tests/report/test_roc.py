@@ -81,7 +81,7 @@ def test_both_levels_methods_and_chance_are_drawn_with_their_numbers(drawn):
     assert legend_lines(figure) == expected
     assert not any(text.get_parse_math() for legend in figure.legends for text in legend.get_texts())
     assert "ROC: 20 real and 60 fake videos" in all_text(figure)
-    assert "80 of 81 videos scored, 1 without a face, 0 failed" in all_text(figure)
+    assert "80 of 81 videos scored, 1 without a face, 0 could not be read" in all_text(figure)
 
 
 def test_curves_are_those_of_the_evaluation(drawn):
