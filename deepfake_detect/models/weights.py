@@ -155,9 +155,9 @@ def _read_torch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return what a weights file's metadata say about its network's input, as ``create_model`` options.
 
-    Understood keys: ``input_size`` (JSON [3, H, W]), ``input_mean``, ``input_std`` (JSON, [0, 1]
-    range), ``pad_type`` (timm's option for convolutions padded as TensorFlow does) and
-    ``embedding_size`` (of FaceNet).
+    Understood keys: ``input_size`` ([3, H, W], or one number), ``input_mean``, ``input_std`` or ``mean``,
+    ``std`` ([0, 1] range, with brackets or without), ``pad_type`` (timm's option for convolutions padded
+    as TensorFlow does) and ``embedding_size`` (of FaceNet).
 
     Raises:
         WeightsError: One of them cannot be parsed.
@@ -165,10 +165,10 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     try:
         if "input_size" in metadata:
-            hints["image_size"] = int(json.loads(metadata["input_size"])[-1])
+            hints["image_size"] = int(_numbers(metadata["input_size"])[-1])
         for key in ("mean", "std"):
-            if f"input_{key}" in metadata:
-                hints[key] = tuple(float(value) for value in json.loads(metadata[f"input_{key}"]))
+            if text := metadata.get(f"input_{key}", metadata.get(key)):
+                hints[key] = tuple(map(float, _numbers(text)))
         if "embedding_size" in metadata:
             hints["backbone_options"] = {"embedding_size": _embedding_size(metadata["embedding_size"])}
     except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
@@ -177,6 +177,12 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
     if "pad_type" in metadata:
         hints["backbone_options"] = {"pad_type": metadata["pad_type"]}
     return hints
+
+
+def _numbers(text: str) -> list[Any]:
+    """Return the numbers of a list, which may lack its brackets."""
+    numbers: list[Any] = json.loads(f"[{text.strip().removeprefix('[').removesuffix(']')}]")
+    return numbers
 
 
 def _embedding_size(text: str) -> int:

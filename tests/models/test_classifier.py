@@ -13,7 +13,7 @@ from deepfake_detect.models.backbones import register_backbone
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.heads import register_head
-from deepfake_detect.models.weights import PUBLISHED_WEIGHTS
+from deepfake_detect.models.weights import PUBLISHED_WEIGHTS, preprocessing_hints
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 
@@ -96,6 +96,13 @@ def test_weights_carry_their_preprocessing(tmp_path: Path) -> None:
     images = torch.randn(1, 3, 96, 96)
     with torch.inference_mode():
         assert torch.equal(model.eval().encoder(images), source.eval().encoder(images))
+
+
+def test_preprocessing_may_be_written_without_brackets() -> None:
+    plain = {"input_size": "224", "mean": "0.498,0.498,0.498", "std": "0.502,0.502,0.502"}
+    assert preprocessing_hints(plain) == {"image_size": 224, "mean": (0.498,) * 3, "std": (0.502,) * 3}
+    with pytest.raises(WeightsError, match="their metadata cannot be read"):
+        preprocessing_hints({"input_size": ""})
 
 
 def test_positions_of_another_input_size_are_resampled(tmp_path: Path) -> None:
