@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from deepfake_detect.extraction import ExtractionReport
 
 # The options that --help shows.
-_SHOWN = {"split", "dataset", "methods", "num_workers", "device", "person", "num_frames", "margin"}
+_SHOWN = {
+    "split",
+    "dataset",
+    "methods",
+    "num_workers",
+    "device",
+    "person",
+    "num_frames",
+    "margin",
+    "crops_for",
+}
 _PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.options import check_options, option
-
-if TYPE_CHECKING:
-    from deepfake_detect.records import CropGeometry
+from deepfake_detect.records import CropGeometry
 
 PersonPolicy = Literal["auto", "largest", "mask", "all"]
 FaceRuntime = Literal["auto", "torch", "onnx"]
@@ -25,6 +23,9 @@ class ExtractionConfig:
     longest. ``"mask"`` is the same, except that a fake without a usable mask gives no crops. ``"all"``
     keeps everyone, bystanders included, under the video's label.
 
+    With ``crops_for`` crops are cut as a detector needs them; ``detector_geometry`` is then what its file
+    says, see :meth:`resolved`.
+
     With ``already_cropped`` each frame is a face crop that the dataset's owners made with this margin
     and alignment: frames are stored whole and no faces are detected.
 
@@ -35,6 +36,11 @@ class ExtractionConfig:
     num_frames: int = option(32, help="evenly spaced frames per video", low=1, flag="--frames")
     margin: float = option(1.3, help="side of the crop over the face box", low=0.5, high=4)
     aligned: bool = option(False, help="rotate each face upright by its landmarks", flag="--align")
+    crops_for: str | None = option(
+        None,
+        help="cut crops as this detector needs them (its file, or zoo:NAME), instead of margin and align",
+        metavar="DETECTOR",
+    )
     min_face: float | None = option(
         None,
         help="smallest face to detect, in pixels (default: a tenth of the frame's shorter side)",
@@ -55,6 +61,7 @@ class ExtractionConfig:
         False, help="frames are face crops that the dataset's owners made with this margin; keep them whole"
     )
     allow_truncated: bool = option(False, help="use the readable frames of truncated videos")
+    detector_geometry: CropGeometry | None = None
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -71,10 +78,20 @@ class ExtractionConfig:
 
     @property
     def geometry(self) -> CropGeometry:
-        """Margin and alignment of the crops."""
-        from deepfake_detect.records import CropGeometry  # here, as NumPy comes with it
+        """How crops are cut."""
+        return self.detector_geometry or CropGeometry(self.margin, self.aligned)
 
-        return CropGeometry(self.margin, self.aligned)
+    def resolved(self) -> ExtractionConfig:
+        """Return the same with the geometry of ``crops_for``, whose file other machines may not have.
+
+        Raises:
+            CheckpointError, OptionError, WeightsError: The detector cannot be read.
+        """
+        if self.crops_for is None:
+            return self
+        from deepfake_detect.runtimes.load import read_config  # here: it loads ONNX Runtime
+
+        return replace(self, detector_geometry=read_config(self.crops_for).geometry)
 
     @property
     def codec(self) -> str:
@@ -105,7 +122,7 @@ class ExtractionConfig:
         """Return what settings.json records, to compare with a later run."""
         return {
             "num_frames": self.num_frames,
-            "geometry": {"margin": self.margin, "aligned": self.aligned},
+            "geometry": self.geometry.to_dict(),
             "min_face": self.min_face,
             "person": self.person,
             "codec": self.codec,

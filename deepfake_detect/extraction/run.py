@@ -124,7 +124,7 @@ def extract_videos(
     _check_ids(videos)
     if cluster is None:
         runtime, device = choose_runtime(runtime, device)
-    remote = remote or Remote()
+    remote, config = remote or Remote(), config.resolved()
     joined = nullcontext() if cluster is None else ray_cluster(cluster)
     with file_lock(make_folder(out), what="extraction"), joined:
         there = None if remote.out is None else fetch_index(remote.out, out)

@@ -201,6 +201,24 @@ def find_detector(
     return DetectorFile(path, runtime, export)
 
 
+def read_config(detector: str | os.PathLike[str] | None = None) -> DetectorConfig:
+    """Return what a detector's file says besides its weights, without loading it.
+
+    Args:
+        detector: A detector of any kind, or of the zoo; the bundled one when ``None``.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another library.
+
+    Example:
+        >>> read_config().geometry.aligned
+        False
+    """
+    found = DetectorFile(None if detector is None else local_detector(detector), "torch")
+    with found._opened(BUNDLED) as path:
+        return parse_config(path, read_bytes(path, kind="detector").metadata)
+
+
 def load_crop_detector(
     detector: str | os.PathLike[str] | None = None,
     *,
