@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/options.md and docs/api.md from the code, or compare them with it (--check)."""
+"""Write options.md, api.md and the tables of zoo.md from the code, or compare them with it (--check)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ sys.path.insert(0, str(DOCS.parent))  # this checkout's package
 
 import deepfake_detect  # noqa: E402
 from deepfake_detect.options import option_table  # noqa: E402
+from deepfake_detect.report.zoo import zoo_tables  # noqa: E402
 
 # Section of the page, and the dataclass whose fields are the options.
 OPTIONS = {
@@ -98,11 +99,21 @@ def _default(value: object) -> str:
     return repr(value)
 
 
-PAGES = {"options.md": options_page, "api.md": api_page}
+def zoo_page() -> str:
+    """Return docs/zoo.md with the tables of published detectors between their markers."""
+    text = (DOCS / "zoo.md").read_text("utf-8")
+    for name, table in zoo_tables().items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        text = f"{before}{start}{table}\n{end}{after}"
+    return text
+
+
+PAGES = {"options.md": options_page, "api.md": api_page, "zoo.md": zoo_page}
 
 
 def main() -> int:
-    """Write both pages; with ``--check`` name those that are out of date, and return 1 if any is."""
+    """Write all pages; with ``--check`` name those that are out of date, and return 1 if any is."""
     pages = {DOCS / name: make() for name, make in PAGES.items()}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:

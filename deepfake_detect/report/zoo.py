@@ -107,15 +107,53 @@ def figure_words(figure: Figure) -> str:
         >>> figure_words(Figure("Celeb-DF v2", "video AUC", 0.96, "paper", (0.94, 0.98), 518))
         'Celeb-DF v2: video AUC .960 [.940, .980] on 518 videos (paper)'
     """
-    value = _digits(figure.value)
-    interval = "" if figure.interval is None else f" [{', '.join(map(_digits, figure.interval))}]"
-    count = "" if figure.num_videos is None else f" on {figure.num_videos:,} videos"
-    return f"{figure.data}: {figure.metric} {value}{interval}{count} ({figure.source})"
+    count = "" if figure.num_videos is None else f" on {_count(figure)} videos"
+    return f"{figure.data}: {figure.metric} {_with_interval(figure)}{count} ({figure.source})"
+
+
+def zoo_tables() -> dict[str, str]:
+    """Return the tables of docs/zoo.md as Markdown: ``detectors``, ``figures`` and ``terms``."""
+    entries = list_zoo()
+    detectors = [
+        (f"`{one.name}`", one.title, _megabytes(one), crop_words(one.geometry), one.aggregation_rule)
+        for one in entries
+        if not one.refused
+    ]
+    figures = [
+        (f"`{one.name}`", figure.data, figure.metric, _with_interval(figure), _count(figure), figure.source)
+        for one in entries
+        for figure in (*one.published, *one.measured)
+    ]
+    terms = [
+        (f"`{one.name}`", one.paper, f"[authors]({one.repository})", short_license(one), one.training_data)
+        for one in entries
+    ]
+    refused = "\n".join(f"* `{one.name}`: {one.refused}" for one in entries if one.refused)
+    return {
+        "detectors": _markdown(("name", "detector", "MB", "crop", "from faces to clip"), detectors),
+        "figures": _markdown(("detector", "data", "metric", "value", "videos", "source"), figures),
+        "terms": _markdown(("name", "paper", "repository", "license of weights", "trained on"), terms),
+        "refused": refused or "None.",
+    }
 
 
 def short_license(entry: ZooEntry) -> str:
     """Return the license in a few words: up to the first comma or bracket."""
     return entry.license.split(";")[0].split(" (")[0] + " (no commercial use)" * entry.is_noncommercial
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _with_interval(figure: Figure) -> str:
+    interval = "" if figure.interval is None else f" [{', '.join(map(_digits, figure.interval))}]"
+    return _digits(figure.value) + interval
+
+
+def _count(figure: Figure) -> str:
+    return "" if figure.num_videos is None else f"{figure.num_videos:,}"
 
 
 def _digits(value: float) -> str:
