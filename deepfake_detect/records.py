@@ -138,7 +138,7 @@ class TrackScore:
         track_id: Number of the track, from 0.
         num_frames: Sampled frames in which the person is visible.
         fake_probability: Mean of the face probabilities of the track, 0 to 1.
-        decides: Whether the clip's probability is this track's.
+        decides: Whether the clip's probability is this track's, or that of a segment of it.
         verdict: On this person alone, as for a clip; ``None`` outside of scored clips.
         fake_probability_interval: 95 % interval of the mean over the frames, as for a clip.
     """
@@ -149,6 +149,28 @@ class TrackScore:
     decides: bool
     verdict: Verdict | None = None
     fake_probability_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a clip in which one person shows signs of forgery.
+
+    Attributes:
+        track_id: The person's track, from 0.
+        start_seconds, end_seconds: From when to when, in seconds of the clip.
+        fake_probability: Mean of the person's face probabilities in it, 0 to 1.
+        fake_probability_interval: 95 % interval of the mean over its frames, as for a clip.
+        num_frames: Scored frames of the person in it.
+        is_whole: Whether it is all of the clip that shows the person.
+    """
+
+    track_id: int
+    start_seconds: float
+    end_seconds: float
+    fake_probability: float
+    fake_probability_interval: tuple[float, float] | None
+    num_frames: int
+    is_whole: bool
 
 
 @dataclass(frozen=True)
@@ -224,6 +246,10 @@ class ClipResult:
         file: Which bytes were scored; ``None`` for frames from memory.
         frame_size: Width and height of an upright frame in pixels; ``None`` without a frame.
         library_version: Of this library, when the clip was scored.
+        segments: Where people show signs of forgery, by person and time. If only a part of the clip
+            does, its probability is the clip's, and the verdict is fake.
+        extra_frames: Frames sampled a second time around suspicious changes, which give segments their
+            borders; no other number counts them.
     """
 
     video: str
@@ -239,6 +265,8 @@ class ClipResult:
     file: FileFacts | None = None
     frame_size: tuple[int, int] | None = None
     library_version: str = __version__
+    segments: tuple[Segment, ...] = ()
+    extra_frames: tuple[FrameScore, ...] = ()
 
     @property
     def deciding_track(self) -> TrackScore | None:
@@ -261,27 +289,16 @@ class ClipResult:
             "fake_probability": self.fake_probability,
             "fake_probability_interval": _as_list(self.fake_probability_interval),
             "num_frames_scored": self.num_frames_scored,
-            "frames": [
-                {
-                    "frame_index": frame.frame_index,
-                    "time_seconds": frame.time_seconds,
-                    "faces": [
-                        {
-                            "box_xyxy": [round(float(value), 2) for value in face.box_xyxy],
-                            "track_id": face.track_id,
-                            "detection_score": face.detection_score,
-                            "fake_probability": face.fake_probability,
-                            "sharpness": face.sharpness,
-                        }
-                        for face in frame.faces
-                    ],
-                }
-                for frame in self.frames
-            ],
+            "frames": [_frame_dict(frame) for frame in self.frames],
             "tracks": [
                 {**vars(track), "fake_probability_interval": _as_list(track.fake_probability_interval)}
                 for track in self.tracks
             ],
+            "segments": [
+                {**vars(one), "fake_probability_interval": _as_list(one.fake_probability_interval)}
+                for one in self.segments
+            ],
+            "extra_frames": [_frame_dict(frame) for frame in self.extra_frames],
             "limits": [vars(warning) for warning in self.warnings],
             "detector": asdict(detector),
             "decision_rule": {
@@ -328,6 +345,8 @@ class ClipResult:
                 file=FileFacts(**values["file"]) if values.get("file") else None,
                 frame_size=(size["width"], size["height"]) if size else None,
                 library_version=values.get("library_version", ""),
+                segments=tuple(_segment(one) for one in values.get("segments", ())),
+                extra_frames=tuple(_frame_score(frame) for frame in values.get("extra_frames", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             cause = f"is not a clip's result ({type(error).__name__}: {error})"
@@ -407,6 +426,23 @@ def modified_time(path: str | os.PathLike[str]) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
+def _frame_dict(frame: FrameScore) -> dict[str, Any]:
+    return {
+        "frame_index": frame.frame_index,
+        "time_seconds": frame.time_seconds,
+        "faces": [
+            {
+                "box_xyxy": [round(float(value), 2) for value in face.box_xyxy],
+                "track_id": face.track_id,
+                "detection_score": face.detection_score,
+                "fake_probability": face.fake_probability,
+                "sharpness": face.sharpness,
+            }
+            for face in frame.faces
+        ],
+    }
+
+
 def _frame_score(values: Mapping[str, Any]) -> FrameScore:
     import numpy as np  # here: the command line uses records without arrays, and starts without NumPy
 
@@ -424,6 +460,11 @@ def _detector_info(values: Mapping[str, Any]) -> DetectorInfo:
 def _track_score(values: Mapping[str, Any]) -> TrackScore:
     interval = _as_pair(values["fake_probability_interval"])
     return TrackScore(**{**values, "fake_probability_interval": interval})
+
+
+def _segment(values: Mapping[str, Any]) -> Segment:
+    interval = _as_pair(values["fake_probability_interval"])
+    return Segment(**{**values, "fake_probability_interval": interval})
 
 
 def _as_pair(interval: Sequence[float] | None) -> tuple[float, float] | None:

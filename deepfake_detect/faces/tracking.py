@@ -28,7 +28,7 @@ class _OpenTrack:
     def distance(self, box: np.ndarray, frame_number: int) -> float:
         """Return the distance of a box from the last or the predicted one, whichever is less."""
         expected = self.box_xyxy + self.velocity * (frame_number - self.last_seen)
-        return min(_distance(box, self.box_xyxy), _distance(box, expected))
+        return min(box_distance(box, self.box_xyxy), box_distance(box, expected))
 
     def see(self, box: np.ndarray, frame_number: int) -> None:
         moved = (box - self.box_xyxy) / (frame_number - self.last_seen)
@@ -83,7 +83,13 @@ class Tracker:
         return [(r, c) for r, c in _assigned(distances) if distances[r, c] <= _MAX_DISTANCE]
 
 
-def _distance(box: np.ndarray, other: np.ndarray) -> float:
+def box_distance(box: np.ndarray, other: np.ndarray) -> float:
+    """Return how far two boxes (4,) are apart: the shift by their mean size, plus the log of their ratio.
+
+    Example:
+        >>> box_distance(np.array([0.0, 0, 10, 10]), np.array([5.0, 0, 15, 10]))
+        0.5
+    """
     size = float(np.mean([box[2] - box[0], box[3] - box[1]]))
     other_size = float(np.mean([other[2] - other[0], other[3] - other[1]]))
     shift = np.hypot(*((box[:2] + box[2:]) - (other[:2] + other[2:]))) / 2

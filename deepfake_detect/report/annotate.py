@@ -14,7 +14,7 @@ import numpy as np
 
 from deepfake_detect.records import ClipResult, Frame
 from deepfake_detect.report.timeline import PersonSeries, people_of
-from deepfake_detect.report.words import headline, percent
+from deepfake_detect.report.words import clip_headline, forged_parts, percent
 from deepfake_detect.video import AllFrames, VideoWriter, read_frames, read_metadata
 from deepfake_detect.video.limits import NO_LIMITS
 
@@ -43,7 +43,7 @@ def annotate_video(
     the nearest scored frame. A person who is missing from more than one scored frame in a row has no
     box there. The video has the clip's average frame rate, but at least 1 and at most 1000 frames per
     second: where the clip's own rate varies, frames are repeated or dropped, so that image and sound stay
-    in sync.
+    in sync. The label of a clip that is forged in part has the color of the verdict in that part only.
 
     Args:
         result: Of a clip that is still at ``result.video``.
@@ -60,7 +60,7 @@ def annotate_video(
     times = [frame.time_seconds for frame in result.frames]
     # One missed frame is bridged; over a longer gap the position is unknown.
     max_gap_seconds = 2.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    verdict, color = headline(result.verdict, result.fake_probability), _VERDICT_COLORS[result.verdict]
+    verdict, parts = clip_headline(result), forged_parts(result)
     if result.fake_probability is not None and result.verdict != "score":
         verdict = f"{verdict}: {percent(result.fake_probability)}"
     average = metadata.frames_per_second or _FALLBACK_FRAMES_PER_SECOND
@@ -82,6 +82,10 @@ def annotate_video(
                 image = frame.image.copy()
                 for person in people:
                     _draw_person(image, person, frame.time_seconds, max_gap_seconds)
+                is_quiet = parts and not any(
+                    one.start_seconds <= frame.time_seconds < one.end_seconds for one in parts
+                )
+                color = _VERDICT_COLORS["real" if is_quiet else result.verdict]
                 _draw_label(image, verdict, (0, 0), color)
             for _ in range(count):
                 writer.write(image)

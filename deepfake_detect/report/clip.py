@@ -14,7 +14,7 @@ import numpy as np
 
 from deepfake_detect._version import __version__
 from deepfake_detect.provenance import Provenance
-from deepfake_detect.records import ClipResult, DetectorInfo, TrackScore
+from deepfake_detect.records import ClipResult, DetectorInfo, Segment, TrackScore
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
 from deepfake_detect.report.page import jpeg_url, render, write_text
 from deepfake_detect.report.timeline import frame_words, timeline_chart
@@ -22,6 +22,8 @@ from deepfake_detect.report.words import (
     CAVEAT,
     CREDENTIALS,
     LOCAL,
+    clock,
+    forged_parts,
     headline,
     heat_map_note,
     percent,
@@ -93,6 +95,7 @@ def report_html(
         marked_frames=[_marked_frame(shown, key_frames, index) for index in key_frames.frames],
         key_frames=_key_frame_sections(key_frames),
         heat_map_note=heat_map_note(key_frames.why_no_heat_maps),
+        segments=[_segment_row(one) for one in forged_parts(shown)],
         people=[_person_row(track) for track in shown.tracks],
         provenance=[] if provenance is None else list(provenance.rows()),
         credentials_note=CREDENTIALS,
@@ -179,6 +182,18 @@ def _person_row(track: TrackScore) -> list[str]:
     ]
 
 
+def _segment_row(segment: Segment) -> list[str]:
+    interval = segment.fake_probability_interval
+    spread = "" if interval is None else f" [{percent_range(*interval)}]"
+    return [
+        person(segment.track_id),
+        clock(segment.start_seconds),
+        clock(segment.end_seconds),
+        f"{percent(segment.fake_probability)}{spread}",
+        str(segment.num_frames),
+    ]
+
+
 def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]]:
     file, detector = key_frames.metadata, result.detector
     rate = f"{file.frames_per_second:.3f} per second"
@@ -196,6 +211,7 @@ def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]
         *_limits(detector),
         ("aggregation", detector.aggregation_rule),
         ("frames sampled", f"{len(result.frames)}, with a face in {result.num_frames_scored}"),
+        ("frames sampled again", f"{len(result.extra_frames)}, around suspicious changes"),
         ("fake probability", probability),
         ("software", f"deepfake_detect {__version__}, Python {platform.python_version()}"),
         ("created", key_frames.created_at.strftime("%Y-%m-%d %H:%M:%S %Z")),

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, TextIO
 
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
-from deepfake_detect.report.words import headline, percent, percent_range, person, printable, verdict_words
+from deepfake_detect.report.words import (
+    clip_headline,
+    forged_parts,
+    percent,
+    percent_range,
+    person,
+    printable,
+    segment_words,
+    verdict_words,
+)
 
 if TYPE_CHECKING:
     # A clip's table needs none of what an evaluation loads.
@@ -31,7 +40,7 @@ def print_clip(result: ClipResult, *, seconds: float, file: TextIO | None = None
 
 def clip_line(result: ClipResult) -> str:
     """Return a clip's name, verdict and main numbers in one line."""
-    line = f"{printable(result.video)}: {headline(result.verdict, result.fake_probability)}"
+    line = f"{printable(result.video)}: {clip_headline(result)}"
     if result.fake_probability is None:
         return f"{line} (in {len(result.frames)} frames)"
     peak, time_seconds = max(
@@ -61,6 +70,8 @@ def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
         people = [f"{person(track.track_id)} {percent(track.fake_probability)}" for track in tracks]
         shown = ", ".join([*people[:_MAX_PEOPLE], *["..."] * (len(people) > _MAX_PEOPLE)])
         rows.append(("people", f"{len(people)} people: {shown}" if len(people) > 1 else "1 person"))
+    for number, one in enumerate(forged_parts(result)):
+        rows.append(("" if number else "forged part", segment_words(one)))
     rows.append(("frames with a face", f"{result.num_frames_scored} of {len(result.frames)} sampled"))
     rows.append(("time", f"{seconds:.1f} s, {len(result.frames) / seconds:.0f} frames per second"))
     for title, lines in ((words.reasons_title.lower(), words.reasons), ("what to try next", words.advice)):

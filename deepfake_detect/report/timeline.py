@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepfake_detect.records import ClipResult, FrameScore, TrackScore
+from deepfake_detect.records import ClipResult, FrameScore, Segment, TrackScore
 from deepfake_detect.report.drawing import new_figure, png_bytes, save_png
-from deepfake_detect.report.words import HEADLINES, headline, percent, person, printable
+from deepfake_detect.report.words import (
+    clip_headline,
+    forged_parts,
+    percent,
+    person,
+    printable,
+    segment_words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +101,7 @@ def timeline_chart(
     x_of_frame = {index: round(100 * place / length, 2) for index, place in at.items()}
     is_alone = len(result.tracks) == 1
     return {
-        "label": f"Fake probability over time: {HEADLINES[result.verdict].lower()}",
+        "label": f"Fake probability over time: {clip_headline(result)}",
         "axes": [*_axes(result, length if is_timed else None)],
         "people": [
             {
@@ -128,6 +135,15 @@ def _axes(result: ClipResult, length: float | None) -> Iterator[list[Any]]:
         label = {"x": "-8", "y": _y(value), "dy": "4", "text-anchor": "end"}
         yield ["text", label, f"{100 * value:g} %"]
     if length is not None:
+        for one in forged_parts(result):
+            left, right = (100 * min(at / length, 1.0) for at in (one.start_seconds, one.end_seconds))
+            part = {
+                "class": "segment",
+                "x": f"{left:.2f}%",
+                "width": f"{right - left:.2f}%",
+                "height": "100%",
+            }
+            yield ["rect", part, ""]
         for value in _GRID:
             anchor = "end" if value == 1 else "middle" if value else "start"
             label = {"x": f"{100 * value:g}%", "y": "100%", "dy": "19", "text-anchor": anchor}
@@ -180,6 +196,7 @@ class TimelineDisplay:
         duration_seconds: Time of the last sampled frame.
         people: One series per person.
         uncertain_low, uncertain_high: Limits of the undecided range.
+        segments: Forged parts of a clip that is forged in part.
     """
 
     title: str
@@ -187,6 +204,7 @@ class TimelineDisplay:
     people: tuple[PersonSeries, ...]
     uncertain_low: float
     uncertain_high: float
+    segments: tuple[Segment, ...] = ()
 
     def plot(self) -> Figure:
         """Draw the timeline and return the figure."""
@@ -199,6 +217,10 @@ class TimelineDisplay:
         axes.set_title(self.title, parse_math=False)  # a name may contain dollar signs
         if self.uncertain_low < self.uncertain_high:
             axes.axhspan(self.uncertain_low, self.uncertain_high, color="gray", alpha=0.18, label="undecided")
+        for one in self.segments:
+            axes.axvspan(
+                one.start_seconds, one.end_seconds, color="red", alpha=0.12, label=segment_words(one)
+            )
         longest = sorted(self.people, key=lambda one: (-one.track.decides, -one.track.num_frames))
         for one in self.people:
             axes.plot(
@@ -238,7 +260,7 @@ def plot_timeline(result: ClipResult) -> TimelineDisplay:
         >>> display.title, display.uncertain_low, len(display.plot().axes)
         ('a.mp4: No face found', 0.4, 1)
     """
-    verdict = headline(result.verdict, result.fake_probability)
+    verdict = clip_headline(result)
     if result.fake_probability is not None and result.verdict != "score":
         verdict += f" ({percent(result.fake_probability)})"
     return TimelineDisplay(
@@ -247,4 +269,5 @@ def plot_timeline(result: ClipResult) -> TimelineDisplay:
         people=people_of(result),
         uncertain_low=result.detector.uncertain_low,
         uncertain_high=result.detector.uncertain_high,
+        segments=forged_parts(result),
     )

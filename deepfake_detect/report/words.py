@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deepfake_detect.records import ClipResult, Verdict
+from deepfake_detect.records import ClipResult, Segment, Verdict
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -53,6 +53,7 @@ _HEAT_MAPS = (
 )
 _CLOSE = 0.05  # of the probability to a limit of the undecided range
 _MAX_DIFFERING_PEOPLE = 4
+_MAX_NAMED_PARTS = 2
 _BETTER_COPY = (
     "Look for a better copy: the original, or one that no messenger or website has compressed again."
 )
@@ -130,13 +131,63 @@ def verdict_words(result: ClipResult) -> VerdictWords:
     return VerdictWords(
         kind=result.verdict,
         sign=SIGNS[result.verdict],
-        headline=headline(result.verdict, result.fake_probability),
+        headline=clip_headline(result),
         meaning=_meaning(result),
         interval="" if interval is None else _INTERVAL.format(percent_range(*interval)),
         reasons_title="Why undecided" if is_undecided else "Limits of this verdict",
         reasons=tuple(text for _, text in causes),
         advice=tuple(_advice(result, [kind for kind, _ in causes])),
     )
+
+
+def clip_headline(result: ClipResult) -> str:
+    """Return a clip's verdict as a headline; of a clip that is forged in part, with the times.
+
+    Example:
+        >>> from deepfake_detect.records import DetectorInfo, Segment
+        >>> info = DetectorInfo("x", "1", 0.4, 0.6, "mean")
+        >>> part = Segment(0, 4.0, 8.02, 0.9, None, 10, False)
+        >>> clip_headline(ClipResult("a.mp4", "fake", 0.9, 0, (), (), info, segments=(part,)))
+        'Signs of forgery from 0:04.0 to 0:08.0'
+    """
+    parts = forged_parts(result)
+    if not parts:
+        return headline(result.verdict, result.fake_probability)
+    if len(parts) > _MAX_NAMED_PARTS:
+        return f"Signs of forgery in {len(parts)} parts of the clip"
+    return f"Signs of forgery {_when(parts)}"
+
+
+def forged_parts(result: ClipResult) -> tuple[Segment, ...]:
+    """Return the segments of a clip that is forged in part; empty if all of a person's frames are forged."""
+    if any(one.is_whole for one in result.segments):
+        return ()
+    return tuple(sorted(result.segments, key=lambda one: one.start_seconds))
+
+
+def clock(seconds: float) -> str:
+    """Return a time of a clip in minutes and seconds.
+
+    Example:
+        >>> clock(4.0), clock(75.26)
+        ('0:04.0', '1:15.3')
+    """
+    tenths = round(10 * max(seconds, 0.0))
+    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
+
+
+def segment_words(segment: Segment) -> str:
+    """Return who shows signs of forgery, when, and how probably, in one line.
+
+    Example:
+        >>> segment_words(Segment(0, 4.0, 8.02, 0.9, None, 10, False)).replace(_NO_BREAK, " ")
+        'person 1 from 0:04.0 to 0:08.0: 90 %'
+    """
+    return f"{person(segment.track_id)} {_when([segment])}: {percent(segment.fake_probability)}"
+
+
+def _when(parts: Iterable[Segment]) -> str:
+    return " and ".join(f"from {clock(one.start_seconds)} to {clock(one.end_seconds)}" for one in parts)
 
 
 def _meaning(result: ClipResult) -> str:
@@ -155,6 +206,13 @@ def _meaning(result: ClipResult) -> str:
         return (
             f"The detector's score for {subject} is {probability:.2f}, from 0 for real to 1 for fake. It was "
             "not compared with clips of known labels here, so it is neither a probability nor a verdict."
+        )
+    if parts := forged_parts(result):
+        whose = f" of {person(parts[0].track_id)}" * (len(result.tracks) > 1)
+        number = "this part" if len(parts) == 1 else "these parts"
+        return (
+            f"In {number} of the clip the scores of the face{whose} stand far above those of the same face "
+            f"in the rest of the clip: the fake probability is {value} there."
         )
     if result.verdict == "uncertain":
         return (

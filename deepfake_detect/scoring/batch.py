@@ -17,7 +17,7 @@ from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer
 from deepfake_detect.scoring.detector import DetectorInput, load_detector
-from deepfake_detect.scoring.options import BatchOptions, ScoringOptions
+from deepfake_detect.scoring.options import BatchOptions, ScoringOptions, Segments
 from deepfake_detect.scoring.outputs import ClipFiles, JsonFile, check_outputs, is_single_clip, plan_files
 from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.scoring.sources import STANDARD_INPUT, ClipSource, find_clips
@@ -48,6 +48,7 @@ def score_videos(
     aggregation_rule: str | None = ScoringOptions.aggregation_rule,
     min_face: float | None = ScoringOptions.min_face,
     allow_truncated: bool = ScoringOptions.allow_truncated,
+    segments: Segments = ScoringOptions.segments,
     limits: DecodingLimits = DEFAULT_LIMITS,
     max_download_mb: float = ScoringOptions.max_download_mb,
     workers: int | None = BatchOptions.workers,
@@ -72,7 +73,8 @@ def score_videos(
             on standard input; one or several.
         detector: A loaded detector, which scores here, or what :func:`load_detector` loads.
         runtime, device, precision: See :func:`load_detector`.
-        num_frames, aggregation_rule, min_face, allow_truncated, limits: See :meth:`Detector.score_video`.
+        num_frames, aggregation_rule, min_face, allow_truncated, segments, limits: See
+            :meth:`Detector.score_video`.
         max_download_mb: Largest clip that is downloaded, in MB of 2^20 bytes.
         workers: Clips scored at a time, one process each; ``None`` is the number of cores, at most 4,
             or 1 for fewer than 3 clips and on a GPU. On Ray: workers in all.
@@ -116,6 +118,7 @@ def score_videos(
             aggregation_rule=aggregation_rule,
             min_face=min_face,
             allow_truncated=allow_truncated,
+            segments=segments,
             max_download_mb=max_download_mb,
         ),
         limits=limits,

@@ -132,6 +132,7 @@ class ClipScorer:
             aggregation_rule=options.aggregation_rule,
             min_face=options.min_face,
             allow_truncated=options.allow_truncated,
+            segments=options.segments,
             limits=self.limits,
             on_frame=lambda done: self.on_step("scoring", done, options.num_frames, "frames"),
         )

@@ -14,7 +14,7 @@ from deepfake_detect.runtimes.load import RuntimeDetector, find_detector
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.runtimes.sessions import default_num_threads
 from deepfake_detect.scoring.inputs import VideoInput
-from deepfake_detect.scoring.options import ScoringOptions
+from deepfake_detect.scoring.options import ScoringOptions, Segments
 from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 
@@ -119,6 +119,7 @@ def score_video(
     aggregation_rule: str | None = ScoringOptions.aggregation_rule,
     min_face: float | None = ScoringOptions.min_face,
     allow_truncated: bool = ScoringOptions.allow_truncated,
+    segments: Segments = ScoringOptions.segments,
     limits: DecodingLimits = DEFAULT_LIMITS,
 ) -> ClipResult:
     """Score one clip; for several, load the detector once or call :func:`score_videos`.
@@ -127,7 +128,8 @@ def score_video(
         video: A clip or a still image: its path, its bytes, or a binary file opened for reading.
         detector: A loaded detector, or what :func:`load_detector` loads.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
-        num_frames, aggregation_rule, min_face, allow_truncated, limits: See :meth:`Detector.score_video`.
+        num_frames, aggregation_rule, min_face, allow_truncated, segments, limits:
+            See :meth:`Detector.score_video`.
 
     Example:
         >>> with open("examples/demo.mp4", "rb") as file:
@@ -142,6 +144,7 @@ def score_video(
         aggregation_rule=aggregation_rule,
         min_face=min_face,
         allow_truncated=allow_truncated,
+        segments=segments,
         limits=limits,
     )
 

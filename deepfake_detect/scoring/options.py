@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from deepfake_detect.options import check_options, option
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.options import Runtime
+
+Segments = Literal["on", "off"]
 
 
 def _rules() -> tuple[str, ...]:
@@ -51,6 +54,10 @@ class ScoringOptions:
         help="smallest face to detect, in pixels (default: a tenth of the frame's shorter side)",
     )
     allow_truncated: bool = option(False, help="score what is left of truncated clips")
+    segments: Segments = option(
+        "on",
+        help="find forged parts of clips: on, or off for one score of the whole clip",
+    )
     max_download_mb: float = option(
         500.0, above=0, help="largest clip that is downloaded, in MB of 2^20 bytes (with `allow_url`)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from deepfake_detect.records import (
     modified_time,
 )
 from deepfake_detect.scoring.inputs import VideoInput, local_file
-from deepfake_detect.scoring.options import ScoringOptions
+from deepfake_detect.scoring.options import ScoringOptions, Segments
 from deepfake_detect.scoring.quality import (
     Clip,
     file_warnings,
@@ -37,7 +38,13 @@ from deepfake_detect.scoring.quality import (
     rule_warnings,
     sharpness_of,
 )
-from deepfake_detect.video import DecodingLimits, EvenlySpaced, Sampling, VideoReader
+from deepfake_detect.scoring.segments import (
+    frames_to_add,
+    suspicious_parts,
+    with_known_people,
+    with_segments,
+)
+from deepfake_detect.video import DecodingLimits, EvenlySpaced, FrameList, Sampling, VideoReader
 from deepfake_detect.video.files import check_file, checked_path
 from deepfake_detect.video.limits import DEFAULT_LIMITS
 
@@ -81,6 +88,7 @@ class Detector(BaseDetector):
         aggregation_rule: str | None = ScoringOptions.aggregation_rule,
         min_face: float | None = ScoringOptions.min_face,
         allow_truncated: bool = ScoringOptions.allow_truncated,
+        segments: Segments = ScoringOptions.segments,
         limits: DecodingLimits = DEFAULT_LIMITS,
         on_frame: Callable[[int], None] = lambda done: None,
     ) -> ClipResult:
@@ -99,6 +107,9 @@ class Detector(BaseDetector):
                 frame's shorter side.
             allow_truncated: Score what is left of a clip with missing or damaged frames instead of
                 raising; a warning of the result names their fraction.
+            segments: ``"on"`` finds forged parts of the clip: where a person's scores step up or down, up to
+                as many frames again are sampled, and a forged part makes the verdict fake. ``"off"``
+                scores the clip as a whole.
             limits: Largest clip to decode.
             on_frame: Called with the number of finished frames.
 
@@ -137,8 +148,25 @@ class Detector(BaseDetector):
             )
             found = self._clip_result(str(path), _people_only(scored), rule, clip)
             result = replace(found, file=file, frame_size=(metadata.width, metadata.height))
+            if segments == "on":
+                result = self._with_segments(result, reader, faces)
             result.check_file()
         return result if name is None else replace(result, video=name, file=replace(file, modified_time=""))
+
+    def _with_segments(self, result: ClipResult, reader: VideoReader, finder: MtcnnDetector) -> ClipResult:
+        """Return a result with the forged parts of the clip, after a second look at suspicious ones."""
+        frames, metadata = result.frames, reader.metadata
+        if result.verdict == "score" or len(frames) < 2 or not math.isfinite(frames[-1].time_seconds):
+            return result  # no calibrated levels, a still image, or frames without times
+        # A sequence has one probability, so no part of it stands out.
+        parts = [] if self.is_sequential else suspicious_parts(frames)
+        extra: list[FrameScore] = []
+        if wanted := frames_to_add(parts, frames):
+            with closing(reader.frames(FrameList(tuple(wanted)))) as decoded:
+                followed = track_faces(decoded, detector=finder, geometry=self.config.geometry)
+                extra = self._score_frames(followed, lambda done: None)
+        known = with_known_people(extra, frames)
+        return with_segments(result, parts, known, end_seconds=metadata.duration_seconds)
 
     def score_image(
         self,

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
 from deepfake_detect.io.tables import escape_cell, unescape_cell
-from deepfake_detect.records import ClipResult, modified_time
+from deepfake_detect.records import ClipResult, Segment, modified_time
 from deepfake_detect.scoring.clip_scorer import BatchItem
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.pipeline import Detector
@@ -46,6 +46,7 @@ SCHEMA = pa.schema(
         ("deciding_track", pa.int64()),
         ("peak_probability", pa.float64()),
         ("peak_time_seconds", pa.float64()),
+        ("segments", pa.string()),
         ("seconds", pa.float64()),
         ("error", pa.string()),
         ("content_credentials", pa.string()),
@@ -79,6 +80,7 @@ def run_settings(options: ScoringOptions, detector: Detector) -> dict[str, str]:
         f"aggregation={options.aggregation_rule or config.aggregation_rule}, min_face={min_face}, "
         f"allow_truncated={'yes' if options.allow_truncated else 'no'}"
         # Only where it differs: older tables, of before there was a choice, can be continued.
+        f"{'' if options.segments == 'on' else ', segments=off'}"
         f"{'' if options.precision == 'fp32' else f', precision={options.precision}'}",
     }
 
@@ -217,7 +219,12 @@ def _result_columns(result: ClipResult) -> Row:
         "deciding_track": next((track.track_id for track in result.tracks if track.decides), None),
         "peak_probability": probability,
         "peak_time_seconds": time_seconds,
+        "segments": "; ".join(map(_segment_cell, result.segments)) or None,
     }
+
+
+def _segment_cell(segment: Segment) -> str:
+    return f"track {segment.track_id}: {segment.start_seconds:.2f}-{segment.end_seconds:.2f}"
 
 
 @dataclass

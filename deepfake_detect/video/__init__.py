@@ -1,7 +1,7 @@
 """Video files to upright RGB frames, and frames to a video file.
 
     metadata.py   read_metadata: what the file declares, checked against the frames it holds
-    sampling.py   which frames of a clip to read: EvenlySpaced, EveryKth, ByRate, AllFrames
+    sampling.py   which frames of a clip to read: EvenlySpaced, EveryKth, ByRate, AllFrames, FrameList
     decode.py     read_frames: decode once, in order, and convert only the wanted frames
     container.py  open files with PyAV and decode their packets
     files.py      checks of a file that need no decoding

@@ -7,6 +7,7 @@ from .sampling import AllFrames as AllFrames
 from .sampling import ByRate as ByRate
 from .sampling import EvenlySpaced as EvenlySpaced
 from .sampling import EveryKth as EveryKth
+from .sampling import FrameList as FrameList
 from .sampling import Sampling as Sampling
 from .sequence import find_sequence as find_sequence
 from .sequence import read_sequence as read_sequence

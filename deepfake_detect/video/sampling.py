@@ -161,6 +161,29 @@ class ByRate:
         return indices
 
 
+@dataclass(frozen=True)
+class FrameList:
+    """Frames by their index.
+
+    Args:
+        indices: Ascending and unique, from 0.
+
+    Example:
+        >>> from deepfake_detect.records import VideoMetadata
+        >>> clip = VideoMetadata("a.mp4", "h264", "yuv420p", 64, 48, 0, 25.0, 50, 50, 2.0, False)
+        >>> FrameList((3, 4, 40)).frame_indices(clip)
+        (3, 4, 40)
+    """
+
+    indices: tuple[int, ...]
+
+    def frame_indices(
+        self, metadata: VideoMetadata, *, times_seconds: Sequence[float] | None = None
+    ) -> tuple[int, ...]:
+        """Return the indices; the times are not used."""
+        return self.indices
+
+
 def sampled_indices(
     sampling: Sampling, metadata: VideoMetadata, times_seconds: Sequence[float] | None
 ) -> Sequence[int]:
