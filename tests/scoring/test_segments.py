@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deepfake_detect.records import ClipResult, DetectorInfo, FaceScore, FrameScore, TrackScore
-from deepfake_detect.scoring import load_detector
+from deepfake_detect.scoring import Detector, load_detector
 from deepfake_detect.scoring.segments import (
     frames_to_add,
     suspicious_parts,
     with_known_people,
     with_segments,
 )
+from deepfake_detect.video import VideoWriter, read_frames
 
 INFO = DetectorInfo("x", "1", 0.3, 0.8, "most_suspicious_track")
 DEMO = Path(__file__).parents[2] / "examples" / "demo.mp4"
@@ -127,17 +129,49 @@ def test_faces_of_the_second_pass_go_to_the_person_nearest_to_them() -> None:
     assert [(face.track_id, face.fake_probability) for face in found.faces] == [(1, 0.2), (0, 0.1)]
 
 
-def test_the_demo_is_forged_from_4_to_8_seconds() -> None:
-    found = load_detector().score_video(DEMO)
+@pytest.fixture(scope="module")
+def half_dark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the demo, dark from 2.0 to 4.4 seconds; it ends after 6."""
+    path = tmp_path_factory.mktemp("clips") / "half_dark.mp4"
+    with VideoWriter(path, width=640, height=360, frames_per_second=25) as writer:
+        for one in islice(read_frames(DEMO), 150):
+            writer.write(one.image // 4 if 50 <= one.frame_index < 110 else one.image)
+    return path
+
+
+@pytest.fixture
+def brightness_detector(monkeypatch: pytest.MonkeyPatch) -> Detector:
+    """Return a detector that takes dark faces for forged ones."""
+    detector = load_detector()
+    monkeypatch.setattr(
+        detector, "score_crops", lambda crops: np.array([0.9 if crop.mean() < 50 else 0.02 for crop in crops])
+    )
+    return detector
+
+
+def test_a_clip_is_sampled_twice_and_its_forged_part_found(
+    half_dark: Path, brightness_detector: Detector
+) -> None:
+    found = brightness_detector.score_video(half_dark)
     (segment,) = found.segments
-    assert segment.start_seconds == pytest.approx(4.0, abs=0.2)
-    assert segment.end_seconds == pytest.approx(8.0, abs=0.2)
-    assert found.verdict == "fake"
-    assert len(found.extra_frames) <= len(found.frames)
+    assert segment.start_seconds == pytest.approx(2.0, abs=0.05)
+    assert segment.end_seconds == pytest.approx(4.4, abs=0.05)
+    assert (found.verdict, found.fake_probability) == ("fake", pytest.approx(0.9))
+    assert 0 < len(found.extra_frames) <= len(found.frames)
     assert ClipResult.from_dict(found.to_dict()).segments == found.segments
 
 
-def test_without_segments_the_clip_has_one_score() -> None:
-    found = load_detector().score_video(DEMO, segments="off", num_frames=8)
+def test_without_segments_the_clip_has_one_score(half_dark: Path, brightness_detector: Detector) -> None:
+    found = brightness_detector.score_video(half_dark, segments="off")
     assert (found.segments, found.extra_frames) == ((), ())
     assert found.fake_probability == found.tracks[0].fake_probability
+
+
+def test_a_detector_without_calibration_finds_no_parts(
+    half_dark: Path, brightness_detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        brightness_detector, "config", replace(brightness_detector.config, is_calibrated=False)
+    )
+    found = brightness_detector.score_video(half_dark)
+    assert (found.verdict, found.segments) == ("score", ())
