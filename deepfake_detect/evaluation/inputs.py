@@ -57,6 +57,8 @@ class EvaluatedScores:
         decision: How they become verdicts.
         crops: Location of the scored crops; ``None`` if there are only scores.
         record: What ``config.json`` records about the detector.
+        fake_segments: Forged segments (start, end) in seconds by video id, empty for a real; ``None`` if no
+            video has known ones.
         measure_robustness: Evaluates the detector on corrupted crops; ``None`` if not requested.
     """
 
@@ -67,6 +69,7 @@ class EvaluatedScores:
     crops: CropSource | None = None
     # Any: the detector's configuration as JSON.
     record: Mapping[str, Any] = field(default_factory=dict)
+    fake_segments: Mapping[str, tuple[tuple[float, float], ...]] | None = None
     measure_robustness: Callable[[], robustness.Robustness] | None = None
 
 
@@ -131,6 +134,7 @@ def scores_of_detector(
         decision=_chosen_threshold(replace(decision, seen=seen), table, options.max_fpr),
         crops=CropSource(rows.root, _clips(options.index)),
         record=_record(loaded.config, detector, options),
+        fake_segments=predict.known_segments(rows.split(options.split)),
         measure_robustness=measure,
     )
 

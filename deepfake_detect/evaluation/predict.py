@@ -27,7 +27,7 @@ from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.records import FAKE
+from deepfake_detect.records import FAKE, REAL
 
 _BATCH_SIZE = 64
 _UNREADABLE = "no readable crop"
@@ -217,6 +217,22 @@ def score_manifest(
     details["logit"] = logits
     table = ScoreTable(**values, fake_probability=scorer.probabilities(logits), details=details)
     return table, _coverage(part, set(table.video_id.tolist()))
+
+
+def known_segments(manifest: Manifest) -> dict[str, tuple[tuple[float, float], ...]] | None:
+    """Return the forged segments (start, end) in seconds by video id; ``None`` if no video has known ones.
+
+    A real video has none. A fake video without known segments is left out.
+    """
+    rows = manifest.query(
+        "select video_id, max(label) as label, any_value(fake_segments) as segments from rows group by all"
+    ).to_pylist()
+    segments = {
+        row["video_id"]: tuple((float(start), float(end)) for start, end in row["segments"] or ())
+        for row in rows
+        if row["segments"] is not None or row["label"] == REAL
+    }
+    return segments if any(segments.values()) else None
 
 
 def score_columns(manifest: Manifest) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from deepfake_detect.evaluation.gaps import Gap, largest_gaps
 from deepfake_detect.evaluation.options import Resample
 from deepfake_detect.evaluation.resampling import describe_resampling
 from deepfake_detect.evaluation.score_table import Coverage
+from deepfake_detect.evaluation.segment_metrics import SegmentMetrics
 from deepfake_detect.evaluation.slices import SliceResult
 from deepfake_detect.metrics import Interval, ReliabilityBins, RocCurve, reliability_bins, roc_curve
 from deepfake_detect.records import FAKE, REAL
@@ -160,6 +161,7 @@ class Evaluation:
         seen: Warnings about evaluated videos that the detector was trained or selected on.
         robustness: AUC on corrupted crops; ``None`` if not measured.
         attack_errors: Worst-case error rates; ``None`` without fakes.
+        segments: How well forged segments are found; ``None`` where none are known.
     """
 
     video: LevelResult
@@ -175,6 +177,7 @@ class Evaluation:
     seen: tuple[str, ...] = ()
     robustness: Robustness | None = None
     attack_errors: AttackErrors | None = None
+    segments: SegmentMetrics | None = None
 
     @property
     def abstention(self) -> Abstention:
@@ -240,6 +243,8 @@ class Evaluation:
         - ``seen``: a list of warnings.
         - ``notes``: a list of sentences about what limits the evaluation.
         - ``robustness``: ``Robustness.to_json``, or ``None``.
+        - ``segments``: ``num_videos``, ``num_segments``, and ``metrics`` and ``baseline`` as intervals by
+          name (:class:`segment_metrics.SegmentMetrics`), or ``None``.
         """
         macro: dict[str, Any] = {level: intervals_to_json(one) for level, one in self.macro.items()}
         return {
@@ -261,6 +266,7 @@ class Evaluation:
             "seen": list(self.seen),
             "notes": list(self.notes),
             "robustness": None if self.robustness is None else self.robustness.to_json(),
+            "segments": None if self.segments is None else _segments_to_json(self.segments),
         }
 
 
@@ -269,6 +275,15 @@ def intervals_to_json(metrics: dict[str, Interval]) -> dict[str, dict[str, float
     return {
         name: {key: nan_to_none(getattr(one, key)) for key in ("value", "low", "high")}
         for name, one in metrics.items()
+    }
+
+
+def _segments_to_json(segments: SegmentMetrics) -> dict[str, Any]:
+    return {
+        "num_videos": segments.num_videos,
+        "num_segments": segments.num_segments,
+        "metrics": intervals_to_json(segments.metrics),
+        "baseline": intervals_to_json(segments.baseline),
     }
 
 

@@ -13,13 +13,51 @@ import numpy as np
 IOU_THRESHOLDS = (0.5, 0.75, 0.95)
 """For the average precision."""
 NUM_PROPOSALS = (50, 20, 10, 5)
-"""Proposals a video, for the average recall."""
+"""Proposals of a video, for the average recall."""
 _RECALL_IOU_THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
 
 Truth = Mapping[str, Sequence[tuple[float, float]]]
 """Forged segments (start, end) in seconds by video; an empty list for a video without any."""
 Proposals = Mapping[str, Sequence[tuple[float, float, float]]]
 """Segments (start, end, score) in seconds by video, in any order."""
+
+
+def segment_metrics(
+    truth: Truth, proposals: Proposals, *, weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return average precision by IoU and average recall by number of proposals.
+
+    For the precision, proposals of all videos are taken by falling score; each matches the segment of its
+    video that it overlaps most, among those still free, if their IoU is high enough, and else counts as
+    wrong. For the recall, only the best proposals of each video count, and the result is the mean over IoU
+    .5, .55 ... .95.
+
+    Args:
+        truth: Every video that was scored, also those without a forged segment.
+        proposals: Of these videos.
+        weights: How often each video counts, (R, V) in the order of ``truth``, for bootstrap resamples;
+            ``None`` counts each once.
+
+    Returns:
+        float (R,) by name: ``ap@0.5``, ``ap@0.75``, ``ap@0.95``, ``ar@50``, ``ar@20``, ``ar@10``,
+        ``ar@5``; 0 to 1, NaN where no video with a weight has a forged segment.
+
+    Example:
+        >>> truth = {"a": [(1.0, 3.0)], "b": []}
+        >>> found = segment_metrics(truth, {"a": [(1.2, 3.0, 0.9)], "b": [(0.0, 1.0, 0.3)]})
+        >>> float(found["ap@0.75"][0]), float(found["ap@0.95"][0])
+        (1.0, 0.0)
+    """
+    counts = np.ones((1, len(truth))) if weights is None else np.asarray(weights, float)
+    num_segments = counts @ np.array([len(segments) for segments in truth.values()], float)
+    metrics = {
+        f"ap@{iou:g}": _average_precisions(truth, proposals, iou, counts, num_segments)
+        for iou in IOU_THRESHOLDS
+    }
+    for limit in NUM_PROPOSALS:
+        found = np.mean([_num_found(truth, proposals, iou, limit) for iou in _RECALL_IOU_THRESHOLDS], axis=0)
+        metrics[f"ar@{limit}"] = _divided(counts @ found, num_segments)
+    return metrics
 
 
 def segment_iou(one: Sequence[float], other: Sequence[float]) -> float:
@@ -31,79 +69,49 @@ def segment_iou(one: Sequence[float], other: Sequence[float]) -> float:
     """
     overlap = min(one[1], other[1]) - max(one[0], other[0])
     union = max(one[1], other[1]) - min(one[0], other[0])
-    return max(overlap, 0.0) / union if overlap > 0 else 0.0
+    return overlap / union if overlap > 0 else 0.0
 
 
-def average_precision_of_segments(truth: Truth, proposals: Proposals, *, iou: float) -> float:
-    """Return the average precision of proposals over all videos together.
+def _average_precisions(
+    truth: Truth, proposals: Proposals, iou: float, counts: np.ndarray, num_segments: np.ndarray
+) -> np.ndarray:
+    ranked = []
+    for number, (video, segments) in enumerate(truth.items()):
+        by_score = sorted(proposals.get(video, ()), key=lambda one: -one[2])
+        hits = _hits(by_score, segments, iou)
+        ranked += [(-one[2], number, hit) for one, hit in zip(by_score, hits, strict=True)]
+    if not ranked:
+        return _divided(np.zeros(len(counts)), num_segments)
+    _, video, hit = (np.array(column) for column in zip(*sorted(ranked), strict=True))
+    copies = counts[:, video]  # (R, P)
+    right = np.cumsum(copies * hit, axis=1)
+    precision = right / np.maximum(np.cumsum(copies, axis=1), 1)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return _divided((copies * hit * best).sum(axis=1), num_segments)
 
-    Proposals are taken by falling score; each matches the best segment of its video that is still free
-    and overlaps it by ``iou`` or more, or else counts as wrong.
 
-    Args:
-        truth: Every video that was scored, also those without a forged segment.
-        proposals: Of these videos.
-        iou: Least intersection over union of a match, 0 to 1.
-
-    Returns:
-        0 to 1; NaN if no video has a forged segment.
-
-    Example:
-        >>> truth = {"a": [(1.0, 3.0)], "b": []}
-        >>> average_precision_of_segments(truth, {"a": [(1.2, 3.0, 0.9)], "b": [(0.0, 1.0, 0.3)]}, iou=0.75)
-        1.0
-    """
-    num_segments = sum(map(len, truth.values()))
-    if not num_segments:
-        return float("nan")
-    ranked = sorted(
-        ((score, video, (start, end)) for video in truth for start, end, score in proposals.get(video, ())),
-        key=lambda one: -one[0],
+def _num_found(truth: Truth, proposals: Proposals, iou: float, limit: int) -> np.ndarray:
+    """Return how many segments of each video (V,) its best proposals find."""
+    best = (sorted(proposals.get(video, ()), key=lambda one: -one[2])[:limit] for video in truth)
+    return np.array(
+        [sum(_hits(one, segments, iou)) for one, segments in zip(best, truth.values(), strict=True)], float
     )
-    taken: dict[str, set[int]] = {video: set() for video in truth}
-    matches = [_matches(segment, truth[video], taken[video], iou) for _, video, segment in ranked]
-    hits = np.array(matches, float)
-    recall = np.concatenate([[0.0], np.cumsum(hits) / num_segments])
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    interpolated = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall) * interpolated))
 
 
-def average_recall_of_segments(truth: Truth, proposals: Proposals, *, num_proposals: int) -> float:
-    """Return the recall of a video's best proposals, over all videos, averaged over IoU .5 to .95.
-
-    Args:
-        truth, proposals: As for :func:`average_precision_of_segments`.
-        num_proposals: Proposals of highest score that count in each video.
-
-    Returns:
-        0 to 1; NaN if no video has a forged segment.
-
-    Example:
-        >>> average_recall_of_segments({"a": [(0.0, 1.0)]}, {"a": [(0.0, 1.0, 0.2)]}, num_proposals=5)
-        1.0
-    """
-    num_segments = sum(map(len, truth.values()))
-    if not num_segments:
-        return float("nan")
-    recalls = []
-    for iou in _RECALL_IOU_THRESHOLDS:
-        num_found = 0
-        for video, segments in truth.items():
-            best = sorted(proposals.get(video, ()), key=lambda one: -one[2])[:num_proposals]
-            taken: set[int] = set()
-            num_found += sum(_matches(one[:2], segments, taken, iou) for one in best)
-        recalls.append(num_found / num_segments)
-    return float(np.mean(recalls))
+def _hits(
+    by_score: Sequence[tuple[float, float, float]], segments: Sequence[tuple[float, float]], iou: float
+) -> list[bool]:
+    """Return whether each proposal finds a segment that no better proposal has found."""
+    free = dict(enumerate(segments))
+    hits = []
+    for start, end, _ in by_score:
+        overlaps = [(segment_iou((start, end), one), number) for number, one in free.items()]
+        best, number = max(overlaps, default=(0.0, -1))
+        hits.append(best >= iou)
+        if best >= iou:
+            del free[number]
+    return hits
 
 
-def _matches(
-    segment: Sequence[float], truth: Sequence[tuple[float, float]], taken: set[int], iou: float
-) -> bool:
-    """Return whether a proposal finds a segment that is free, which it then takes."""
-    free = [(segment_iou(segment, one), number) for number, one in enumerate(truth) if number not in taken]
-    best, number = max(free, default=(0.0, -1))
-    if best < iou:
-        return False
-    taken.add(number)
-    return True
+def _divided(numbers: np.ndarray, by: np.ndarray) -> np.ndarray:
+    return np.divide(numbers, by, out=np.full(len(numbers), np.nan), where=by > 0)

@@ -25,8 +25,11 @@ from deepfake_detect.evaluation.options import (
     Resample,
     ResamplingOptions,
 )
+from deepfake_detect.evaluation.resampling import resampling_groups
 from deepfake_detect.evaluation.results import Evaluation
 from deepfake_detect.evaluation.score_files import read_scores
+from deepfake_detect.evaluation.score_table import video_samples
+from deepfake_detect.evaluation.segment_metrics import SegmentMetrics, measure_segments
 from deepfake_detect.evaluation.sources import DetectorInput, ManifestInput
 from deepfake_detect.io.files import make_folder, write_json
 from deepfake_detect.options import option_fields
@@ -157,7 +160,26 @@ def _measured(
         uncertain_band=decision.uncertain_band,
         show_progress=show_progress,
     )
-    return replace(evaluation, seen=decision.seen)
+    segments = _segments(found, evaluation, resampling)
+    return replace(evaluation, seen=decision.seen, segments=segments)
+
+
+def _segments(
+    found: EvaluatedScores, evaluation: Evaluation, resampling: ResamplingOptions
+) -> SegmentMetrics | None:
+    """Return how well known forged segments are found; ``None`` where none are known."""
+    if found.fake_segments is None:
+        return None
+    videos = video_samples(found.table, aggregation_rule="mean")
+    groups, _ = resampling_groups([(found.table, videos)], videos.video_id, resampling.resample)
+    return measure_segments(
+        found.table,
+        found.fake_segments,
+        dict(zip(videos.video_id.tolist(), groups.tolist(), strict=True)),
+        threshold=evaluation.settings.threshold,
+        num_resamples=resampling.num_resamples,
+        seed=resampling.seed,
+    )
 
 
 def _write(folder: Path | None, evaluation: Evaluation, found: EvaluatedScores) -> None:

@@ -16,6 +16,7 @@ from deepfake_detect.evaluation.inputs import CropSource
 from deepfake_detect.evaluation.robustness import Robustness
 from deepfake_detect.evaluation.score_files import SCORES_NAME, write_scores
 from deepfake_detect.evaluation.score_table import Coverage, kind_of_reason
+from deepfake_detect.evaluation.segment_metrics import SegmentMetrics
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import Interval
 from deepfake_detect.records import FAKE, REAL
@@ -82,6 +83,8 @@ def markdown_report(evaluation: Evaluation, context: ReportContext) -> str:
     ]
     if evaluation.robustness is not None:
         tables.append(_robustness_table(evaluation.robustness))
+    if evaluation.segments is not None:
+        tables.append(_segment_table(evaluation.segments))
     first, *others = [f"{page.markdown_table(table['header'], table['rows'])}\n" for table in tables]
     warnings = [f"**Warning: {line}**\n" for line in evaluation.seen]
     settings = f"{evaluation.coverage.sentence()}. {_settings_sentence(evaluation)}\n"
@@ -120,6 +123,7 @@ def html_report(evaluation: Evaluation, table: ScoreTable, context: ReportContex
         slice_figures={column: figure_url(figure) for column, figure in slices.items()},
         rules=_rules_table(evaluation),
         robustness=None if robustness is None else _robustness_table(robustness),
+        segments=None if evaluation.segments is None else _segment_table(evaluation.segments),
         sheets=_sheets(evaluation, table, context.crops),
         unscored=_unscored(evaluation.coverage),
         max_unscored=_MAX_UNSCORED,
@@ -245,6 +249,13 @@ def _robustness_table(robustness: Robustness) -> dict[str, Any]:
         for point in points
     ]
     return {"header": ["corruption and level", "AUC", "change"], "rows": rows}
+
+
+def _segment_table(segments: SegmentMetrics) -> dict[str, Any]:
+    kinds = {"AP": "average precision at IoU", "AR": "average recall of proposals:"}
+    names = {key: f"{kinds[key[:2].upper()]} {key[3:]}" for key in segments.metrics}
+    rows = [[names[key], one.text(), segments.baseline[key].text()] for key, one in segments.metrics.items()]
+    return {"header": ["forged segments", "change points", "frames above the threshold"], "rows": rows}
 
 
 def _sheets(evaluation: Evaluation, table: ScoreTable, crops: CropSource | None) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deepfake_detect import evaluate
 from deepfake_detect.data.index import IndexOrigin, read_index, write_index
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.data.merge import merge_manifests
@@ -80,3 +81,15 @@ def test_stretches_survive_index_merge_pack_and_shards(videos: list[DatasetVideo
 def test_a_frame_without_a_time_has_the_label_of_its_video(videos: list[DatasetVideo]) -> None:
     assert [video.label_at(float("nan")) for video in videos] == [REAL, FAKE, FAKE]
     assert [videos[1].label_at(seconds) for seconds in (0.5, 0.75, 0.76)] == [FAKE, FAKE, REAL]
+
+
+def test_evaluation_reports_how_well_segments_are_found(videos: list[DatasetVideo], tmp_path: Path) -> None:
+    extracted(videos, tmp_path / "out")
+    found = evaluate(tmp_path / "out", out=tmp_path / "report", num_resamples=10, show_progress=False)
+    assert found.segments is not None
+    assert (found.segments.num_videos, found.segments.num_segments) == (2, 2)
+    written = json.loads((tmp_path / "report" / "metrics.json").read_text())["segments"]
+    assert written["num_segments"] == 2
+    assert set(written["metrics"]["ap@0.5"]) == {"value", "low", "high"}
+    for name in ("report.html", "report.md"):
+        assert "average precision at IoU 0.5" in (tmp_path / "report" / name).read_text()
