@@ -12,7 +12,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from deepfake_detect.data.crops import decode_image
+from deepfake_detect.data.shards import decode_image
 from deepfake_detect.errors import DatasetLayoutError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")

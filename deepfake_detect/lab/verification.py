@@ -33,7 +33,6 @@ from deepfake_detect.records import CropGeometry
 
 # Longer side of MTCNN's face box in LFW's centered images, relative to theirs: median of 1,815 images.
 _CENTERED_FACE = 0.5
-_ENOUGH_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class Verification:
     """How well a network's features tell whether two images show one person.
 
     Attributes:
-        auc: Area under the ROC curve of the cosines, with a 95 % interval from resampling whole folds,
-            or pairs where there are fewer than 10 folds.
+        auc: Area under the ROC curve of the cosines, with a 95 % interval from resampling pairs.
         accuracy: Mean over the folds of the accuracy at the threshold that is best on the other folds,
             with Student's 95 % interval of that mean; ``None`` with one fold.
         threshold: Cosine from which a pair is called the same person, the mean over the folds; ``None``
@@ -192,9 +190,10 @@ def _measured(
         cause = f"leaves {len(pairs)} pairs, all of one kind, since {len(no_face)} images show no face"
         raise DatasetLayoutError(Path(path), cause, "pass `crop` 'center', or other images")
     num_folds = len(np.unique(folds))
-    groups = folds if num_folds >= _ENOUGH_FOLDS else np.arange(len(pairs))
     scores = (cosines + 1) / 2  # bootstrap_intervals wants 0 to 1; the order is the same
-    figures = bootstrap_intervals(is_same.astype(int), scores.clip(0, 1), groups, threshold=0.5)
+    figures = bootstrap_intervals(
+        is_same.astype(int), scores.clip(0, 1), np.arange(len(pairs)), threshold=0.5
+    )
     accuracy, threshold = accuracy_by_folds(cosines, is_same, folds) if num_folds > 1 else (None, None)
     return Verification(
         auc=figures["auc"],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from deepfake_detect.cli.arguments import add_options, options_of
 from deepfake_detect.cli.notes import note
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.io.files import write_json
     from deepfake_detect.lab.verification import verify_pairs
 
-    chosen = {name: vars(arguments).get(name) for name in ("backbone", "weights", "detector", "layer")}
+    names = ("backbone", "weights", "detector", "layer")
+    chosen: dict[str, Any] = {name: vars(arguments).get(name) for name in names}
     found = verify_pairs(arguments.pairs, arguments.images, options, **chosen)
     print(found.text())
     if arguments.json is not None:
