@@ -1,0 +1,59 @@
+"""The tables of the study of few people, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markers import markdown_table, replace_between
+
+_METHODS = ("Deepfakes", "Face2Face", "FaceSwap")
+
+
+def write_page(page: Path, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Write the tables between the markers of a page; return an exit code."""
+    return 0 if replace_between(page, "few people", tables_of(rows)) else 2
+
+
+def tables_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the tables of rows as ``few_people.py`` writes them."""
+    parts = []
+    for name, (title, columns) in _TABLES.items():
+        own = [row for row in rows if row["table"] == name]
+        if own:
+            body = [[row["name"], *(_cell(row, column) for column in columns.values())] for row in own]
+            parts.append(f"**{title}**\n\n" + markdown_table(["", *columns], body))
+    minutes, cpu = (sum(row[key] for row in rows) / 3600 for key in ("seconds", "cpu_seconds"))
+    parts.append(f"All rows together: {minutes:.1f} hours, {cpu:.1f} core hours.")
+    return "\n\n".join(parts)
+
+
+_ON_FFPP = {"FF++, all": "all", **{name: name for name in _METHODS}}
+_TABLES: dict[str, tuple[str, dict[str, str]]] = {
+    "who": (
+        "Frozen features: who, and whether",
+        {
+            "same person? (LFW pairs)": "people",
+            "forged? FF++, all": "all",
+            **{name: name for name in _METHODS},
+        },
+    ),
+    "networks": ("Networks and finetune modes", {**_ON_FFPP, "crops seen": "num_crops"}),
+    "transfer": (
+        "Transfer between forgeries",
+        {**_ON_FFPP, "DFDC": "dfdc", "crops seen": "num_crops"},
+    ),
+    "options": ("One option changed", {**_ON_FFPP, "crops seen": "num_crops"}),
+}
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    auc = value.get("auc", value)
+    bounds = "too few" if auc["low"] is None else f"{auc['low']:.2f}, {auc['high']:.2f}"
+    return f"{auc['value']:.3f} [{bounds}]"
