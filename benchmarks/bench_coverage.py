@@ -1,27 +1,31 @@
 """How often the 95 % intervals of every metric hold the true value, in small sets, by simulation.
 
-    python benchmarks/bench_coverage.py [--videos 20 50 200] [--sets 500] [--draws 400]
+    python benchmarks/bench_coverage.py [--videos 20 50 200] [--sets 1000] [--resamples 300]
+    python benchmarks/bench_coverage.py --table        # the table in the docs from coverage.json alone
 
 Scores of a video are those of two normal distributions: separation 1.8 is an AUC of .90, separation 3.3
 one of .99. The probability is the true one of two classes of equal size, or an overconfident one (its
-logit times 1.7), which changes log loss, Brier score and ECE alone. The true value is that of two million
-videos. A cell is the fraction of sets whose interval holds it, for ours and for plain percentiles of the
-same resamples; (n) is the percentage of sets with too few videos for an interval, in which nothing is
-claimed; [n] that of percentile intervals of no width, such as [1.000, 1.000].
+logit times 1.7), which changes log loss, Brier score and ECE alone. In sets of people, a third of the
+variance is the person's, in reals and fakes alike, and whole people are resampled. The true value is that
+of two million videos. Writes coverage.json and the table of docs/evaluation.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
+from benchmarks.markers import markdown_table, replace_between  # noqa: E402
+from deepfake_detect.io.files import read_json, write_json  # noqa: E402
 from deepfake_detect.metrics import (  # noqa: E402
     METRIC_NAMES,
     count_groups,
@@ -29,25 +33,37 @@ from deepfake_detect.metrics import (  # noqa: E402
     resample_groups,
     resampled_metrics,
 )
+from deepfake_detect.report.words import METRIC_WORDS  # noqa: E402
 
+_FOLDER = Path(__file__).resolve().parent
+_DOCS = _FOLDER.parent / "docs" / "evaluation.md"
 _LARGE = 1_000_000
 _CALIBRATED_ECE = 0.002  # chance alone, in two million samples; it is 0
+_OF_PERSON = 1 / 3  # of the variance
 
 
 @dataclass(frozen=True)
 class Case:
-    """A detector and a test set: separation of the classes, temperature error, fraction of fakes."""
+    """A detector and a test set: separation of the classes, temperature error, fraction of fakes, people."""
 
     separation: float
     sharpness: float = 1.0
     fakes: float = 0.5
+    videos_per_person: int = 1
 
     def labels(self, size: int) -> np.ndarray:
         num_fakes = round(size * self.fakes)
         return np.repeat([0, 1], [size - num_fakes, num_fakes])
 
+    def people(self, size: int) -> np.ndarray:
+        return np.arange(size) % max(1, size // self.videos_per_person)
+
     def scores(self, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        evidence = generator.normal(labels * self.separation, 1.0) - self.separation / 2
+        noise = generator.normal(size=len(labels))
+        if self.videos_per_person > 1:
+            of_person = generator.normal(size=len(labels))[self.people(len(labels))]
+            noise = np.sqrt(_OF_PERSON) * of_person + np.sqrt(1 - _OF_PERSON) * noise
+        evidence = noise + labels * self.separation - self.separation / 2
         return 1 / (1 + np.exp(-self.sharpness * self.separation * evidence))
 
     def truth(self) -> np.ndarray:
@@ -64,38 +80,50 @@ CASES = {
     "overconfident": Case(1.8, sharpness=1.7),
     "AUC .99": Case(3.3),
     "80 % fakes": Case(1.8, fakes=0.8),
+    "5 videos a person": Case(1.8, videos_per_person=5),
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--videos", type=int, nargs="+", default=[20, 50, 200])
-    parser.add_argument("--sets", type=int, default=500)
-    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--sets", type=int, default=1000)
+    parser.add_argument("--resamples", type=int, default=300)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--out", type=Path, default=_FOLDER / "coverage.json")
+    parser.add_argument("--table", action="store_true", help="only write the table")
     arguments = parser.parse_args()
-    for name, case in CASES.items():
-        print(f"\n{name}\n| metric | true | " + " | ".join(f"{n} videos" for n in arguments.videos) + " |")
-        print("|---|---|" + "---|" * len(arguments.videos))
-        truth = case.truth()
-        columns = [cells(case, truth, size, arguments) for size in arguments.videos]
-        for row in zip(METRIC_NAMES, (f"{one:.3f}" for one in truth), *columns, strict=True):
-            print("| " + " | ".join(row) + " |", flush=True)
-    return 0
+    if not arguments.table:
+        found: dict[str, Any] = {"sets": arguments.sets, "resamples": arguments.resamples, "cases": {}}
+        for name in arguments.cases:
+            case = CASES[name]
+            truth = case.truth()
+            found["cases"][name] = {str(n): coverage(case, truth, n, arguments) for n in arguments.videos}
+            print(f"{name}: {json.dumps(found['cases'][name], default=str)}", flush=True)
+        write_json(arguments.out, found)
+    return 0 if replace_between(_DOCS, "coverage", table(read_json(arguments.out))) else 1
 
 
-def cells(case: Case, truth: np.ndarray, size: int, arguments: argparse.Namespace) -> list[str]:
-    """Return the coverage of each metric in sets of a size, in words."""
+def coverage(
+    case: Case, truth: np.ndarray, size: int, arguments: argparse.Namespace
+) -> dict[str, dict[str, float | None]]:
+    """Return by metric: how often its interval and plain percentiles hold the truth, how often each is none.
+
+    ``covered`` is over the sets with an interval, ``too_few`` the fraction without; ``flat`` the fraction of
+    percentile intervals of no width, such as [1.000, 1.000].
+    """
     found = np.array([*measured(case, truth, size, arguments)])  # (sets, metrics, 4)
     is_given = found[..., 0] == 1
     held = (found[..., 1] * is_given).sum(0) / np.maximum(is_given.sum(0), 1)
-    missing = 100 * (1 - is_given.mean(0))
-    words = []
-    for column in range(len(METRIC_NAMES)):
-        ours = "too few" if missing[column] == 100 else f"{held[column]:.3f}"
-        ours += f" ({missing[column]:.0f})" if 0 < missing[column] < 100 else ""
-        flat = 100 * found[:, column, 3].mean()
-        words.append(f"{ours}; {found[:, column, 2].mean():.3f}" + (f" [{flat:.0f}]" if flat >= 0.5 else ""))
-    return words
+    return {
+        name: {
+            "covered": round(float(held[column]), 4) if is_given[:, column].any() else None,
+            "too_few": round(1 - float(is_given[:, column].mean()), 4),
+            "percentile": round(float(found[:, column, 2].mean()), 4),
+            "flat": round(float(found[:, column, 3].mean()), 4),
+        }
+        for column, name in enumerate(METRIC_NAMES)
+    }
 
 
 def measured(
@@ -104,18 +132,47 @@ def measured(
     """Yield for each set and metric: is there an interval, does it and do the percentiles hold the truth,
     are the percentiles of no width.
     """
-    labels, generator, groups = case.labels(size), np.random.default_rng(size), np.arange(size)
+    labels, generator, people = case.labels(size), np.random.default_rng(size), case.people(size)
+    if case.videos_per_person == 1:
+        people = np.arange(size)
+    counts_of = count_groups(labels, people)
     for number in range(arguments.sets):
-        counts = resample_groups(size, num_resamples=arguments.draws, seed=number)
+        counts = resample_groups(people.max() + 1, num_resamples=arguments.resamples, seed=number)
         values, resampled = resampled_metrics(
-            labels, case.scores(labels, generator), groups, counts, threshold=0.5
+            labels, case.scores(labels, generator), people, counts, threshold=0.5
         )
-        ours = intervals_of(values, resampled, count_groups(labels, groups)).values()
+        ours = intervals_of(values, resampled, counts_of).values()
         low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
         yield [
             (not np.isnan(one.low), one.low <= true <= one.high, least <= true <= most, least == most)
             for one, true, least, most in zip(ours, truth, low, high, strict=True)
         ]
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return the coverage as Markdown: a column per case, and one of plain percentiles."""
+    cases = found["cases"]
+    first, sizes = next(iter(cases.items()))
+    header = ["metric", *cases, f"percentiles, {first}"]
+    rows = [
+        [
+            METRIC_WORDS[metric],
+            *(" / ".join(_ours(cases[name][n][metric]) for n in sizes) for name in cases),
+            " / ".join(_plain(cases[first][n][metric]) for n in sizes),
+        ]
+        for metric in METRIC_NAMES
+    ]
+    return markdown_table(header, rows)
+
+
+def _ours(one: dict[str, float | None]) -> str:
+    return "too few" if one["covered"] is None else f"{one['covered']:.3f}".lstrip("0")
+
+
+def _plain(one: dict[str, float | None]) -> str:
+    return f"{one['percentile']:.3f}".lstrip("0") + (
+        f" [{100 * one['flat']:.0f}]" if one["flat"] >= 0.005 else ""
+    )
 
 
 if __name__ == "__main__":

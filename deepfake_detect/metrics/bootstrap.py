@@ -35,6 +35,8 @@ from deepfake_detect.metrics.samples import (
 
 # Resamples are measured in portions of about this many weights, which stay in the cache.
 _PORTION = 1 << 16
+# Random sets of labels that show which calibration error is chance.
+_MOST_CALIBRATED = 400
 
 _FROM_ORDER: dict[str, Callable[[ranking.Counts], np.ndarray]] = {
     "auc": ranking.auc_of,
@@ -190,7 +192,7 @@ def resampled_metrics(
 
     Returns:
         float64 (M,) and (R, M), in the order of ``metric_names(extra)``; NaN where undefined. Of a
-        resample, ``ece`` is :func:`probabilities.corrected_calibration_errors`.
+        resample, ``ece`` is that of :func:`probabilities.corrected_calibration_errors`, or 0.
 
     Raises:
         OptionError: As for :func:`probabilities.log_loss`; a threshold that is not finite; groups
@@ -222,14 +224,31 @@ def resampled_metrics(
     ]
     found = np.concatenate(portions)
     found, totals, deviations = np.split(found, [len(METRIC_NAMES), len(METRIC_NAMES) + 1], axis=1)
-    found[1:, METRIC_NAMES.index("ece")] = probabilities.corrected_calibration_errors(
-        deviations, totals, len(present)
-    )
+    ece = METRIC_NAMES.index("ece")
+    corrected = probabilities.corrected_calibration_errors(deviations, totals, len(present))
+    found[1:, ece] = _zero_by_chance(corrected, found[0, ece], samples, numbers)
     names = metric_names(extra)[len(METRIC_NAMES) :]
     if names:
         more = [_registered(name, samples, numbers, counts, threshold) for name in names]
         found = np.column_stack([found, *more])
     return found[0], found[1:]
+
+
+def _zero_by_chance(errors: np.ndarray, found: float, samples: Samples, groups: np.ndarray) -> np.ndarray:
+    """Return resamples (R,) of the true calibration error, as many of them 0, the smallest, as calibrated
+    detectors have the error found, or a larger one, by chance.
+
+    Errors that are rare, as those of a nearly perfect detector, are missing in the resamples.
+    """
+    count = min(_MOST_CALIBRATED, len(errors))
+    if not found or not count:
+        return errors
+    by_chance = probabilities.calibrated_errors(samples.labels, samples.scores, groups, count)
+    defined = np.flatnonzero(~np.isnan(errors))
+    num_zero = int(np.mean(by_chance >= found) * len(defined))
+    zeroed = errors.copy()
+    zeroed[defined[np.argsort(errors[defined], kind="stable")[:num_zero]]] = 0.0
+    return zeroed
 
 
 def _columns(samples: Samples, threshold: float) -> list[np.ndarray]:

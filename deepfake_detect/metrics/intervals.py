@@ -8,7 +8,7 @@ table.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,14 +16,15 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from deepfake_detect.errors import OptionError
+from deepfake_detect.metrics.ranking import PARTIAL_AUC_MAX_FPR
 from deepfake_detect.metrics.registry import METRIC_NAMES, metric_names
 
 CONFIDENCE = 0.95
 # With fewer groups the intervals do not cover: of each class that a metric compares; of all, since rare
 # large losses are not seen in small sets; of reals, of which some must be above the false positive rate.
 _FEWEST = 3
-_FEWEST_OF_ALL = {"log_loss": 100, "brier": 20, "ece": 200}
-_FEWEST_REALS = {"tpr_at_1pct_fpr": 200, "tpr_at_5pct_fpr": 40, "partial_auc": 100}
+_FEWEST_OF_ALL = {"log_loss": 100, "brier": 50, "ece": 200}
+_FEWEST_REALS = {"tpr_at_1pct_fpr": 200, "tpr_at_5pct_fpr": 100, "partial_auc": 100}
 # Where nearly all resamples are perfect, their variance claims more samples than there can be.
 _MOST_PER_GROUP = 4
 _NO_VARIANCE = 1e-12
@@ -95,13 +96,13 @@ def intervals_of(
     Metrics from 0 to 1 have Wilson's interval of as many samples as have the variance of the resamples;
     where they have none, of as many as there are groups of the smaller class. It equals Wilson's
     interval for a fraction of independent videos, and is never of no width. The true positive rates also
-    enclose the percentiles of the resamples. Log loss has Student's interval of its logarithm; ECE the
-    percentiles of resamples corrected for chance, widened to its value; registered metrics those of
-    their resamples.
+    enclose the percentiles of the resamples. Log loss and Brier score have Student's interval of their
+    logarithm, with the upper bound corrected for skewness; ECE the percentiles of resamples corrected
+    for chance, widened to its value; registered metrics those of their resamples.
 
-    Bounds are NaN with fewer than 3 groups of a class that the metric needs, 20 groups for the Brier
-    score, 100 for log loss, 200 for ECE, 100 reals for the partial AUC, 200 and 40 for the true positive
-    rates at 1 % and 5 %.
+    Bounds are NaN with fewer than 3 groups of a class that the metric needs, 50 groups for the Brier
+    score, 100 for log loss, 200 for ECE, 100 reals for the partial AUC and the true positive rate at 5 %, 200
+    for that at 1 %.
 
     Args:
         values, resampled: (M,) and (R, M) of :func:`bootstrap.resampled_metrics`, or means of them.
@@ -116,7 +117,7 @@ def intervals_of(
         OptionError: ``confidence`` out of range.
 
     Sources: Wilson, J. Am. Stat. Assoc. 22 (1927); effective numbers of samples after Korn & Graubard,
-    Survey Methodology 24 (1998).
+    Survey Methodology 24 (1998); skewness after Johnson, J. Am. Stat. Assoc. 73 (1978).
 
     Example:
         >>> ones = np.ones((3, len(METRIC_NAMES)))
@@ -172,15 +173,38 @@ def _interval(
     groups = max(2, counts.every)
     variance = float(defined.var()) * groups / (groups - 1)  # resampling loses one degree of freedom
     upper = (1.0 + confidence) / 2.0
-    if name == "log_loss":
-        factor = math.exp(float(stdtrit(groups - 2, upper)) * math.sqrt(variance) / max(value, 1e-9))
-        return Interval(value, value / factor, value * factor)
-    quantile = float(stdtrit(groups - 2, upper)) if name == "brier" else float(ndtri(upper))
+    if name in ("log_loss", "brier"):
+        quantile = float(stdtrit(groups - 2, upper))
+        one = _of_loss(value, defined, groups, quantile)
+        # No losses from 0 to 1 vary more than those that are 0 or 1.
+        low, high = (0.0, math.inf) if name == "log_loss" else _wilson(value, groups, quantile)
+        return replace(one, low=max(one.low, low), high=min(one.high, high))
+    quantile = float(ndtri(upper))
+    if name == "partial_auc":  # the few reals above the limit decide it
+        quantile = float(stdtrit(max(2.0, PARTIAL_AUC_MAX_FPR * counts.reals - 1.0), upper))
     low, high = _wilson(value, _effective_size(name, value, variance, counts), quantile)
     if name.startswith("tpr_at_"):
         least, most = _percentiles(defined, confidence)
         low, high = min(low, least), max(high, most)
     return Interval(value, low, high)
+
+
+def _of_loss(value: float, resampled: np.ndarray, num_groups: int, quantile: float) -> Interval:
+    """Return the interval of a mean loss: Student's of its logarithm, with the upper bound farther away where
+    resamples are skewed, since sets without a large loss do not show that there are any.
+    """
+    if value <= 0.0 or resampled.std() < _NO_VARIANCE * value:
+        return Interval(value, math.nan, math.nan)
+    lost = math.sqrt(num_groups / (num_groups - 1))  # resampling loses one degree of freedom
+    error = lost * float(np.log(np.maximum(resampled, np.finfo(np.float64).tiny)).std())
+    skewness = float(np.mean((resampled - resampled.mean()) ** 3)) / float(resampled.std()) ** 3
+    # Of the quantiles of a studentized mean; the logarithm accounts for part of it already.
+    shift = skewness * (2.0 * quantile**2 + 1.0) / 6.0 - 0.25 * quantile**2 * error
+    return Interval(
+        value,
+        value * math.exp(-error * quantile),
+        value * math.exp(error * (quantile + max(0.0, float(shift)))),
+    )
 
 
 def _are_too_few(name: str, counts: GroupCounts) -> bool:
@@ -191,7 +215,7 @@ def _are_too_few(name: str, counts: GroupCounts) -> bool:
 
 def _size(name: str, counts: GroupCounts) -> int:
     """Return the number of groups that limits a metric."""
-    if name == "accuracy" or name not in METRIC_NAMES or name == "brier":
+    if name == "accuracy" or name not in METRIC_NAMES:
         return counts.every
     if name in ("apcer", "bpcer"):
         return counts.fakes if name == "apcer" else counts.reals

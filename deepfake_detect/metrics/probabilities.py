@@ -13,6 +13,7 @@ from deepfake_detect.metrics.samples import Samples, check_probabilities, check_
 PROBABILITY_EPSILON = 1e-7
 NUM_RELIABILITY_BINS = 15
 _BISECTIONS = 30
+_MOST_DRAWN = 1 << 20  # labels at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +158,36 @@ def corrected_calibration_errors(deviations: np.ndarray, totals: np.ndarray, num
         low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
     # Exactly 0 where chance alone exceeds what was found.
     errors: np.ndarray = np.where(np.isnan(of_chance), np.nan, low * error)
+    return errors
+
+
+def calibrated_errors(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """Return calibration errors that a calibrated detector with these probabilities would have by chance.
+
+    Samples of one group and label, such as the faces of a video, have their label together.
+
+    Args:
+        labels, scores: (N,) as for :func:`log_loss`.
+        groups: int (N,).
+        count: Number of random sets of labels.
+
+    Returns:
+        float64 (count,), from 0.
+    """
+    _, unit = np.unique(2 * groups + labels.astype(np.int64), return_inverse=True)
+    num_units, cell = unit.max() + 1, unit * NUM_RELIABILITY_BINS + bin_of(scores)
+    shape = (num_units, NUM_RELIABILITY_BINS)
+    sizes, sums = (
+        np.bincount(cell, weights=weights, minlength=num_units * NUM_RELIABILITY_BINS).reshape(shape)
+        for weights in (None, scores)
+    )
+    probability = sums.sum(axis=1) / sizes.sum(axis=1)
+    generator, errors = np.random.default_rng(0), np.empty(count)
+    step = max(1, _MOST_DRAWN // num_units)
+    for start in range(0, count, step):
+        part = errors[start : start + step]
+        are_fake = generator.random((len(part), num_units)) < probability
+        part[:] = np.abs(sums.sum(axis=0) - are_fake @ sizes).sum(axis=1) / len(scores)
     return errors
 
 

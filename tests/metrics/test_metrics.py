@@ -294,7 +294,7 @@ def test_resamples_equal_a_loop_that_copies_the_samples_of_each_resampled_group(
             found = resampled[number, metrics.METRIC_NAMES.index(name)]
             if name == "ece":
                 expected = corrected_calibration_error(labels, scores, rows, 15)
-                assert found == pytest.approx(expected, abs=1e-7)
+                assert found in (0.0, pytest.approx(expected, abs=1e-7))  # 0 where chance explains it
             else:
                 assert found == pytest.approx(metric(labels[rows], scores[rows]), abs=1e-12, nan_ok=True)
     for name, value in zip(metrics.METRIC_NAMES, values, strict=True):
@@ -335,10 +335,10 @@ def test_where_nearly_all_resamples_are_perfect_the_interval_stays_wide():
         (2, 2, {*METRICS} - {"accuracy"}),
         (2, 30, {"auc", "eer", "average_precision", "balanced_accuracy", "acer", "bpcer"}),
         (30, 2, {"auc", "eer", "average_precision", "balanced_accuracy", "acer", "apcer"}),
-        (3, 16, {"brier"}),
-        (3, 17, set()),
-        (39, 60, {"tpr_at_5pct_fpr", "log_loss"}),
-        (40, 60, set()),
+        (3, 46, {"brier"}),
+        (3, 47, set()),
+        (99, 60, {"tpr_at_5pct_fpr", "partial_auc"}),
+        (100, 60, set()),
         (196, 3, {"ece"}),
         (200, 3, set()),
     ],
@@ -350,8 +350,8 @@ def test_too_few_videos_have_no_interval(num_reals, num_fakes, without):
     found = metrics.bootstrap_intervals(
         labels, scores, np.arange(len(labels)), threshold=0.5, num_resamples=60
     )
-    fewest_reals = {"partial_auc": 100, "tpr_at_1pct_fpr": 200, "tpr_at_5pct_fpr": 40}
-    fewest_of_all = {"brier": 20, "log_loss": 100, "ece": 200}
+    fewest_reals = {"partial_auc": 100, "tpr_at_1pct_fpr": 200, "tpr_at_5pct_fpr": 100}
+    fewest_of_all = {"brier": 50, "log_loss": 100, "ece": 200}
     without = without | {name for name, fewest in fewest_reals.items() if num_reals < fewest}
     without |= {name for name, fewest in fewest_of_all.items() if len(labels) < fewest}
     assert {name for name, one in found.items() if one.text().endswith("[too few]")} == without
@@ -368,6 +368,41 @@ def test_true_positive_rates_enclose_their_percentiles_and_ece_its_value():
     least, most = np.percentile(resampled[:, metrics.METRIC_NAMES.index("ece")], [2.5, 97.5])
     assert found["ece"].low == min(least, found["ece"].value)
     assert found["ece"].high == max(most, found["ece"].value)
+
+
+def test_the_upper_bound_of_a_mean_loss_is_farther_away_where_large_losses_are_rare():
+    labels = np.arange(100) % 2
+    even, rare = np.tile([0.3, 0.3, 0.4, 0.4], 25), np.append(np.full(99, 0.02), 0.97)
+    widths = {}
+    for kind, losses in (("even", even), ("rare", rare)):
+        scores = np.where(labels == 1, 1 - losses, losses)
+        found = metrics.bootstrap_intervals(labels, scores, np.arange(100), threshold=0.5)
+        one = found["log_loss"]
+        assert 0 < one.low < one.value < one.high
+        widths[kind] = np.log(one.high / one.value) / np.log(one.value / one.low)
+    assert widths["even"] == pytest.approx(1, abs=0.05)
+    assert widths["rare"] > 1.2
+    # One of a hundred squared losses is near 1: as wide as for one wrong verdict in a hundred.
+    assert found["brier"].high < binomtest(1, 100).proportion_ci(method="wilson").high * 1.1
+
+
+def test_the_error_of_a_calibrated_detector_with_rare_errors_may_be_chance():
+    generator = np.random.default_rng(0)
+    held = 0
+    for seed in range(60):
+        labels = np.arange(200) % 2
+        evidence = generator.normal(3.3 * labels, 1) - 1.65
+        scores = 1 / (1 + np.exp(-3.3 * evidence))
+        run = partial(metrics.bootstrap_intervals, labels, scores, np.arange(200), threshold=0.5, seed=seed)
+        held += run(num_resamples=100)["ece"].low == 0.0
+    assert held >= 55
+
+
+def test_an_error_that_chance_does_not_explain_is_above_zero():
+    labels = np.arange(400) % 2
+    scores = np.where(np.random.default_rng(0).random(400) < 0.7, labels, 1 - labels) * 0.9 + 0.05
+    ece = metrics.bootstrap_intervals(labels, scores, np.arange(400), threshold=0.5)["ece"]
+    assert 0.2 < ece.low < 0.3 < ece.high < 0.4
 
 
 def test_the_interval_of_the_calibration_error_holds_that_of_a_calibrated_detector():
