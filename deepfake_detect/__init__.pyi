@@ -3,6 +3,7 @@ from .app.serve import serve as serve
 from .data.crop_lists import import_crops as import_crops
 from .data.datasets import index_dataset as index_dataset
 from .data.datasets import list_layouts as list_layouts
+from .data.exported import export_index as export_index
 from .data.index import read_index as read_index
 from .data.layouts import Layout as Layout
 from .data.layouts import register_layout as register_layout

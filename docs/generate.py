@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write options.md, api.md and the tables of zoo.md from the code, or compare them with it (--check)."""
+"""Write options.md, api.md, layouts.md and the tables of zoo.md, or compare them with the code (--check)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # this checkout's package
 
 import deepfake_detect  # noqa: E402
+from deepfake_detect.data.datasets import list_layouts  # noqa: E402
 from deepfake_detect.options import option_table  # noqa: E402
 from deepfake_detect.report.zoo import zoo_tables  # noqa: E402
 
@@ -30,6 +31,7 @@ OPTIONS = {
     "Running an extraction (`extract-faces`)": "extraction.config.RunOptions",
     "Importing crops (`import-crops`)": "data.options.CropImportOptions",
     "Merging manifests (`merge`)": "data.options.MergeOptions",
+    "Exporting an index (`export-index`)": "data.options.IndexExportOptions",
     "Packing crops (`pack`)": "data.options.PackOptions",
     "Auditing splits (`audit`)": "data.options.AuditOptions",
     "Training (`train`)": "training.config.TrainingConfig",
@@ -109,11 +111,39 @@ def zoo_page() -> str:
     return text
 
 
-PAGES = {"options.md": options_page, "api.md": api_page, "zoo.md": zoo_page}
+def layouts_page() -> str:
+    """Return docs/layouts.md: the dataset layouts that can be read."""
+    parts = [
+        "# Dataset layouts",
+        "What `index` and `extract-faces` read, in the order in which a folder is recognized; `--dataset NAME`"
+        " selects one. Fake is 1 here, whatever the dataset's own labels say. Generated from the code by "
+        "`docs/generate.py`; `deepfake-detect datasets` prints the same.",
+    ]
+    for layout in sorted(list_layouts(), key=lambda one: one.is_generic):
+        rows = {
+            "folders": layout.summary,
+            "labels": layout.label_source,
+            "split": layout.split_source,
+            "size": layout.published,
+            "source": layout.source,
+        }
+        lines = [
+            f"- {name}: {text}" if name != "folders" else f"- {name}: `{text}`" for name, text in rows.items()
+        ]
+        parts += [f"## {layout.dataset} (`{layout.name}`)", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    "options.md": options_page,
+    "api.md": api_page,
+    "layouts.md": layouts_page,
+    "zoo.md": zoo_page,
+}
 
 
 def main() -> int:
-    """Write all pages; with ``--check`` name those that are out of date, and return 1 if any is."""
+    """Write the pages; with ``--check`` name those that are out of date, and return 1 if any is."""
     pages = {DOCS / name: make() for name, make in PAGES.items()}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:

@@ -20,6 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"  folders  {layout.summary}\n"
             f"  labels   {layout.label_source} (here fake is 1)\n"
             f"  split    {layout.split_source}\n"
-            f"  size     {layout.published}"
+            f"  size     {layout.published}\n"
+            f"  source   {layout.source}"
         )
     return 0

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Command] = {
     "app": Command("score", f"{_CLI}.app", "serve a web page and an HTTP API on this computer"),
     "datasets": Command("data", f"{_CLI}.datasets", "list the dataset layouts that can be read"),
     "index": Command("data", f"{_CLI}.index", "list a dataset's videos with labels, identities and splits"),
+    "export-index": Command("data", f"{_CLI}.export_index", "write an index as DeepfakeBench reads it"),
     "extract-faces": Command("data", f"{_CLI}.extract_faces", "cut faces out of a dataset's videos"),
     "import-crops": Command("data", f"{_CLI}.import_crops", "import published face crops with their labels"),
     "merge": Command("data", f"{_CLI}.merge", "merge, filter and sample manifests or indexes"),

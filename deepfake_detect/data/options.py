@@ -14,6 +14,7 @@ from deepfake_detect.options import check_options, option
 
 SplitPolicy = Literal["auto", "official", "identity"]
 SimilarAre = Literal["images", "people"]
+ExportFormat = Literal["deepfakebench"]
 MIN_PERSON_SIMILARITY = 0.75
 """Of 28 people of FaceForensics++ the two names of one person have .78 to .83, with the FaceNets trained
 on CASIA-WebFace and on MS-Celeb-1M; the next pair, of two people, has at most .74."""
@@ -156,6 +157,20 @@ class MergeOptions:
         (), help="select that many videos for each value of these columns", metavar="COLUMN"
     )
     seed: int = option(0, help="seed of the random selection")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class IndexExportOptions:
+    """The form in which an index is exported.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    format: ExportFormat = option("deepfakebench", help="deepfakebench: the JSON lists of DeepfakeBench")
 
     def __post_init__(self) -> None:
         check_options(self)

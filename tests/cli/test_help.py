@@ -138,7 +138,7 @@ def scripts() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("deepfake-detect ex", {"explain", "extract-faces", "extract-features", "export"}),
+        ("deepfake-detect ex", {"explain", "extract-faces", "extract-features", "export", "export-index"}),
         ("deepfake-detect lab train", {"train-classifier", "train-gan"}),
         ("deepfake-detect score-video --runtime o", {"onnx", "openvino"}),
         ("deepfake-detect train --mix", {"--mixup"}),

@@ -9,16 +9,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from deepfake_detect.data.layouts import (
+    audiovisual,
     celebdf,
     csv_list,
     deeperforensics,
+    deepfake_eval,
+    deepfakebench,
     df40,
     dfd,
     dfdc,
     dfdcp,
     ffpp,
     folder,
+    forgerynet,
+    openforensics,
     pairs,
+    trees,
     wilddeepfake,
 )
 from deepfake_detect.data.layouts.base import (
@@ -48,15 +54,21 @@ LAYOUTS: Registry[Layout] = Registry(
     {
         layout.name: layout
         for layout in (
+            deepfakebench.LAYOUT,
             dfd.LAYOUT,
             ffpp.LAYOUT,
             *celebdf.LAYOUTS,
+            *audiovisual.LAYOUTS,
             dfdcp.LAYOUT,
             dfdc.LAYOUT,
             deeperforensics.LAYOUT,
             pairs.FFIW,
             wilddeepfake.LAYOUT,
             df40.LAYOUT,
+            deepfake_eval.LAYOUT,
+            openforensics.LAYOUT,
+            forgerynet.LAYOUT,
+            *trees.LAYOUTS,
             pairs.UADFV,
             csv_list.LAYOUT,
             folder.LAYOUT,

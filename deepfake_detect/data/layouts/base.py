@@ -70,6 +70,7 @@ class Layout:
         label_source: Where labels come from, and with which polarity.
         split_source: Where the official split comes from, or that there is none.
         published: Published sizes in one line.
+        source: Where the layout and the sizes are from: a repository, a paper, a page.
         recognize: Returns the evidence in one line that a folder or file has this layout, or ``None``.
             It looks at names only, and also knows a tree with one misspelled or absent folder.
         list_videos: Lists the videos of a folder or file; called by :meth:`read`, which checks the
@@ -79,8 +80,8 @@ class Layout:
             copy.
         is_selecting: Whether ``list_videos`` applies the selection itself. If so, the selection must
             name ``methods`` and ``compressions``; otherwise it must name what the copy holds.
-        takes_file: Whether it is a list of videos: the root may be a file, and ``fake_label`` selects
-            the label that means fake.
+        takes_file: Whether it is a list of videos, so that the root may be a file.
+        takes_fake_label: Whether ``fake_label`` selects the label that means fake.
         is_generic: Whether it fits many datasets, so that all other layouts are tried before it.
     """
 
@@ -95,7 +96,9 @@ class Layout:
     methods: tuple[str, ...] = ()
     compressions: tuple[str, ...] = ()
     is_selecting: bool = False
+    source: str = "-"
     takes_file: bool = False
+    takes_fake_label: bool = False
     is_generic: bool = False
 
     def read(self, root: Path, selection: Selection = EVERYTHING) -> VideoListing:
@@ -108,7 +111,7 @@ class Layout:
         """
         if not root.is_dir() and not (self.takes_file and root.is_file()):
             raise DatasetLayoutError(root, "is not a folder", f"pass the folder of {self.dataset}")
-        if selection.fake_label is not None and not self.takes_file:
+        if selection.fake_label is not None and not self.takes_fake_label:
             raise OptionError("fake_label", f"is for a CSV, this is {self.dataset}", "leave it out")
         if self.is_selecting:
             check_selection(selection, self.dataset, self.methods, self.compressions)
@@ -155,13 +158,13 @@ def new_video(
     source_id: str | None = None,
     mask_path: Path | None = None,
     group_id: str | None = None,
+    fake_segments: tuple[tuple[float, float], ...] | None = None,
 ) -> DatasetVideo:
     """Return a video whose id is made of its names, see :func:`make_video_id`."""
     video_id = make_video_id(dataset, method, compression, name)
     people = target_id, source_id
-    return DatasetVideo(
-        dataset, video_id, method, label, split, compression, *people, path, mask_path, group_id
-    )
+    more = mask_path, group_id, fake_segments
+    return DatasetVideo(dataset, video_id, method, label, split, compression, *people, path, *more)
 
 
 def is_plain_path(name: str) -> bool:

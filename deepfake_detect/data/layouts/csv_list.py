@@ -3,10 +3,14 @@
 Columns, by the first of these names that is present, in any case:
 
     path         path, file_path, filepath, filename, file, video, video_path; relative to the CSV's folder
-    label        label, class, target, is_fake: the words real and fake, or 1 = fake and 0 = real;
-                 for other values the option ``fake_label`` names the one that means fake
+    label        label, class, target, is_fake, label_str: the words real and fake, or 1 = fake and
+                 0 = real; for other values the option ``fake_label`` names the one that means fake
+    label_str    also label_name, class_name: the word for a number next to it, which tells its meaning
     optional: dataset, method, split (train, val, valid, validation, test), compression, target_id,
     source_id, video_id
+
+Many published lists use 1 for real. A label must therefore agree with the word next to it, and with the
+words real and fake in folders and the file's name, where there are any: a contradiction is an error.
 
 Without those, the dataset has the name of the CSV's folder and the methods are ``real`` and ``fake``. A
 ``video_id`` that does not begin with the dataset's name gets dataset, method and compression as a
@@ -35,13 +39,20 @@ from deepfake_detect.data.layouts.base import (
     make_video_id,
     short_names,
 )
-from deepfake_detect.data.layouts.lists import LABEL_NUMBERS, LABEL_WORDS, read_cells, read_label
+from deepfake_detect.data.layouts.lists import (
+    LABEL_NUMBERS,
+    LABEL_WORDS,
+    label_in_path,
+    read_cells,
+    read_label,
+)
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.io.tables import decode_text
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 _PATH_NAMES = ("path", "file_path", "filepath", "filename", "file", "video", "video_path")
-_LABEL_NAMES = ("label", "class", "target", "is_fake")
+_LABEL_NAMES = ("label", "class", "target", "is_fake", "label_str")
+_WORD_NAMES = ("label_str", "label_name", "class_name")
 _DELIMITERS = ",;\t"
 _HEADER_BYTES = 2**16
 # Columns that make the id of a video, which is also a path below a folder of results.
@@ -56,6 +67,7 @@ class _Line:
     number: int  # in the file, from 1
     name: str  # path as the CSV has it, normalized
     label: int
+    written: str  # label as the CSV has it
     cells: Mapping[str, str]  # by column in lower case; empty text for an empty cell
 
     @property
@@ -95,7 +107,7 @@ def _list(root: Path, selection: Selection) -> VideoListing:
             root, f"holds {len(fitting)} CSV files with a path and a label column", "pass the one to read"
         )
     path = fitting[0]
-    lines = _read_lines(path, selection.fake_label)
+    lines, notes = _read_lines(path, selection.fake_label)
     unique = _unique(path, lines)
     rows = _videos(path, unique)
     videos = [video for video in rows if video.path.exists()]
@@ -104,16 +116,18 @@ def _list(root: Path, selection: Selection) -> VideoListing:
             path, f"none of its {len(rows):,} files exists", "paths are relative to the CSV's folder"
         )
     present = {video.path for video in videos}
-    num_repeated = len(lines) - len(unique)
+    if num_repeated := len(lines) - len(unique):
+        notes.append(f"lines left out because they repeat a path: {num_repeated:,}")
     return VideoListing(
         videos=in_order(videos),
         missing=in_order(video for video in rows if video.path not in present),
         num_expected=Counter(group_name(video) for video in rows),
-        notes=(f"lines left out because they repeat a path: {num_repeated:,}",) if num_repeated else (),
+        notes=tuple(notes),
     )
 
 
-def _read_lines(path: Path, fake_label: str | None) -> list[_Line]:
+def _read_lines(path: Path, fake_label: str | None) -> tuple[list[_Line], list[str]]:
+    """Return the lines of a CSV, and notes on their labels."""
     columns = _columns(path)
     if columns is None:
         raise DatasetLayoutError(
@@ -123,11 +137,48 @@ def _read_lines(path: Path, fake_label: str | None) -> list[_Line]:
     (_, header), *lines = read_cells(path, delimiter=delimiter)
     names = [name.lower() for name in header]
     rows = [(number, dict(zip_longest(names, cells[: len(names)], fillvalue=""))) for number, cells in lines]
-    known = _known_labels(path, {cells[label_column].lower() for _, cells in rows}, fake_label)
-    return [
+    words = next((name for name in _WORD_NAMES if name in names and name != label_column), None)
+    meanings = _meanings(path, rows, label_column, words) if words else {}
+    if fake_label is None and meanings:
+        known = {label: LABEL_WORDS.get(label, meaning) for label, meaning in meanings.items()}
+    else:
+        known = _known_labels(path, {cells[label_column].lower() for _, cells in rows}, fake_label)
+    lines_read = [
         _parse_line(path, number, cells, cells[path_column], cells[label_column], known)
         for number, cells in rows
     ]
+    for line in lines_read:
+        if meanings and meanings[line.written.lower()] != line.label:
+            _raise_contradiction(path, line, f"its {words} is {line.cells[str(words)]!r}")
+    inverted = sorted(value for value, label in known.items() if LABEL_NUMBERS.get(value, label) != label)
+    notes = [f"label {value} means {_METHODS[known[value]]} here, as {words} says" for value in inverted]
+    return lines_read, notes if words and fake_label is None else []
+
+
+def _meanings(
+    path: Path, rows: Iterable[tuple[int, Mapping[str, str]]], label_column: str, words: str
+) -> dict[str, int]:
+    """Return label, in lower case -> its meaning by the column of words; empty if those are other words."""
+    found: dict[str, tuple[int, int]] = {}
+    for number, cells in rows:
+        label, word = cells[label_column].lower(), cells[words].lower()
+        if word not in LABEL_WORDS:
+            return {}
+        first, meaning = found.setdefault(label, (number, LABEL_WORDS[word]))
+        if meaning != LABEL_WORDS[word]:
+            cause = f"lines {first} and {number} have the label {cells[label_column]!r}, but {words} is "
+            cause += f"{_METHODS[meaning]!r} in one and {_METHODS[LABEL_WORDS[word]]!r} in the other"
+            raise DatasetLayoutError(path, cause, "correct the one that is wrong")
+    return {label: meaning for label, (_, meaning) in found.items()}
+
+
+def _raise_contradiction(path: Path, line: _Line, evidence: str) -> None:
+    """Raise for a label that something else in its line contradicts."""
+    cause = (
+        f"line {line.number} has the label {line.written!r}, read as {_METHODS[line.label]}, but {evidence}"
+    )
+    remedy = "name the label that means fake by `fake_label`, or correct the one that is wrong"
+    raise DatasetLayoutError(path, cause, remedy)
 
 
 def _known_labels(path: Path, values: set[str], fake_label: str | None) -> dict[str, int]:
@@ -158,7 +209,7 @@ def _parse_line(
         raise DatasetLayoutError(path, f"line {number} has no path", "write one, or remove the line")
     remedy = "write fake or real, 1 or 0, or name the label that means fake by `fake_label`"
     meaning = read_label(label, known, source=path, position=f"line {number}", remedy=remedy)
-    line = _Line(number, posixpath.normpath(name.replace("\\", "/")), meaning, cells)
+    line = _Line(number, posixpath.normpath(name.replace("\\", "/")), meaning, label, cells)
     for column in _ID_NAMES:
         if cells.get(column) and not is_plain_path(cells[column]):
             raise DatasetLayoutError(
@@ -209,6 +260,8 @@ def _videos(path: Path, lines: Mapping[str, _Line]) -> list[DatasetVideo]:
     first: dict[str, int] = {}
     videos = []
     for file, line in lines.items():
+        if label_in_path(names[file]) == 1 - line.label:
+            _raise_contradiction(path, line, f"its path is {line.name}")
         video = _video(path.parent, folder_name, line, names[file])
         if first.setdefault(video.video_id, line.number) != line.number:
             raise DatasetLayoutError(
@@ -245,11 +298,13 @@ LAYOUT = Layout(
     name="csv",
     dataset="(column dataset, or name of the folder)",
     summary="a CSV with a path and a label column, or a folder with one such CSV",
-    label_source="CSV: fake/real, or 1 = fake; other values by the option fake_label",
+    label_source="CSV: fake/real, label_str, or 1 = fake; other values by the option fake_label; "
+    "folders and file names must agree",
     split_source="column split, if there is one",
     published="-",
     recognize=_recognize,
     list_videos=_list,
     takes_file=True,
+    takes_fake_label=True,
     is_generic=True,
 )

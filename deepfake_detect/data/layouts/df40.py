@@ -198,6 +198,7 @@ LAYOUT = Layout(
     label_source="folders: files below real are 0, all others 1",
     split_source="ff: official FaceForensics++ pairs; everything else is test, as its owners use it",
     published="40 methods: 10 swap, 13 reenact, 12 synthesize, 5 edit; 31 use reals of other datasets",
+    source="YZY-stack/DF40, README; arXiv:2406.13495",
     recognize=_recognize,
     list_videos=_list,
     methods=METHODS,

@@ -105,6 +105,7 @@ LAYOUT = Layout(
     label_source="dataset.json: real/fake, which must agree with the folders",
     split_source="dataset.json: train and test, no val",
     published="1,131 real (276 test), 4,119 fake (501 test)",
+    source="arXiv:1910.08854",
     recognize=_recognize,
     list_videos=_list,
 )

@@ -326,6 +326,7 @@ LAYOUT = Layout(
     label_source="folders: originals are 0, each method's videos 1; the mirror's CSV must agree",
     split_source="official pairs, or train/val/test.json of the copy; none for DeepFakeDetection",
     published="1,000 reals and 5 x 1,000 fakes, 720/140/140 each; DeepFakeDetection 363 and 3,068",
+    source="ondyari/FaceForensics, dataset/README.md; arXiv:1901.08971; Kaggle, xdxd003/ff-c23",
     recognize=_recognize,
     list_videos=_list,
     methods=FORGERY_METHODS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +21,25 @@ from deepfake_detect.records import FAKE, REAL
 # Fake is 1, as everywhere; lists of another polarity have their own table.
 LABEL_WORDS = {"real": REAL, "fake": FAKE}
 LABEL_NUMBERS = {"0": REAL, "1": FAKE}
+
+
+_CLASS_FOLDER = re.compile(r"(?:[01]_)?(real|fake)s?")
+
+
+def label_in_path(path: str) -> int | None:
+    """Return the label that the words real and fake in a path tell, ``None`` without any or with both.
+
+    A folder counts if it is named so, also as ``0_real``; a file's name if one of its words is.
+
+    Example:
+        >>> [label_in_path(path) for path in ("train/Real/7.jpg", "id0_fake.mp4", "real/fake_7.png", "a.mp4")]
+        [0, 1, None, None]
+    """
+    *folders, name = path.lower().split("/")
+    named = [match[1] for match in map(_CLASS_FOLDER.fullmatch, folders) if match]
+    named += [word.rstrip("s") for word in re.findall("[a-z]+", name.rpartition(".")[0] or name)]
+    found = {LABEL_WORDS[word] for word in named if word in LABEL_WORDS}
+    return found.pop() if len(found) == 1 else None
 
 
 def read_text(path: Path) -> str:

@@ -121,6 +121,7 @@ LAYOUT = Layout(
     label_source="folders: real_… is 0, fake_… is 1; inner folders must agree",
     split_source="folders …_train and …_test; no val",
     published="7,314 sequences of 707 videos: 3,805 real and 3,509 fake",
+    source="deepfakeinthewild/deepfake-in-the-wild; ACM MM 2020",
     recognize=_recognize,
     list_videos=_list,
     methods=("fake",),

@@ -290,3 +290,67 @@ def test_wanted_methods_and_compressions(tmp_path: Path) -> None:
 def test_the_videos_of_a_miniature_decode(tmp_path: Path) -> None:
     listing = read(make_csv(tmp_path, tiny_clip(tmp_path)))
     assert [read_metadata(video.path).num_frames for video in listing.videos] == [3] * 4
+
+
+KAGGLE = ",original_path,id,label,label_str,path\n0,/k/1.jpg,1,1,real,train/real/1.jpg\n"
+
+
+def make_kaggle(folder: Path, text: str) -> Path:
+    for name in ("real/1.jpg", "fake/2.jpg"):
+        (folder / "train" / name).parent.mkdir(parents=True)
+        (folder / "train" / name).touch()
+    (folder / "train.csv").write_text(text)
+    return folder / "train.csv"
+
+
+def test_the_word_next_to_a_number_tells_its_meaning(tmp_path: Path) -> None:
+    path = make_kaggle(tmp_path, f"{KAGGLE}1,/k/2.jpg,2,0,fake,train/fake/2.jpg\n")
+    for root in (path, path.parent):
+        listing = read(root)
+        assert labels(listing) == {"1.jpg": REAL, "2.jpg": FAKE}
+        assert listing.notes == (
+            "label 0 means fake here, as label_str says",
+            "label 1 means real here, as label_str says",
+        )
+    assert labels(read(path, fake_label="0")) == {"1.jpg": REAL, "2.jpg": FAKE}
+    with pytest.raises(
+        DatasetLayoutError, match="line 2 has the label '1', read as fake, but its label_str is 'real'"
+    ):
+        read(path, fake_label="1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"{KAGGLE}1,,2,1,fake,train/fake/2.jpg\n",
+            "lines 2 and 3 have the label '1', but label_str is 'real'",
+        ),
+        (
+            "path,label\ntrain/real/1.jpg,1\n",
+            "line 2 has the label '1', read as fake, but its path is train/real",
+        ),
+        (
+            f"{KAGGLE}1,,2,0,fake,train/real/9.jpg\n",
+            "line 3 .*'0', read as fake, but its path is train/real/9",
+        ),
+        ("path,label,label_str\ntrain/fake/2.jpg,fake,real\n", "line 2 .*'fake', .* its label_str is 'real'"),
+    ],
+)
+def test_a_contradiction_about_a_label_shows_both(tmp_path: Path, text: str, message: str) -> None:
+    path = make_kaggle(tmp_path, text)
+    with pytest.raises(DatasetLayoutError, match=message):
+        read(path)
+
+
+def test_words_of_file_names_count_and_other_words_do_not(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,label\nid0_fake.mp4,0\n", videos=["id0_fake"])
+    with pytest.raises(
+        DatasetLayoutError, match="label '0', read as real, but its path is id0_fake.mp4; name"
+    ):
+        read(path)
+    names = ["realtime", "Celeb-real/a", "fake_of_real_3"]
+    place_videos(tmp_path / "x", names)
+    lines = "".join(f"{name}.mp4,{number % 2},m{number}\n" for number, name in enumerate(names))
+    (tmp_path / "x" / "list.csv").write_text(f"path,label,class_name\n{lines}")
+    assert len(read(tmp_path / "x" / "list.csv").videos) == 3

@@ -16,7 +16,7 @@ from deepfake_detect.data.layouts import LAYOUTS, Selection, VideoListing, read_
 from deepfake_detect.data.layouts.base import drop_non_utf8
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.records import FAKE, REAL
-from tests.data.layouts import miniatures, miniatures_more
+from tests.data.layouts import miniatures, miniatures_forms, miniatures_more
 
 # What a name in another encoding than UTF-8 looks like in Python; other systems take no such names.
 NO_UTF8 = os.fsdecode(b"caf\xe9")
@@ -37,13 +37,35 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "wilddeepfake": miniatures_more.make_wilddeepfake,
     "df40": miniatures_more.make_df40,
     "uadfv": miniatures.make_uadfv,
+    "deepfakebench": miniatures_forms.make_deepfakebench,
+    "deepfakebench-tree": miniatures_forms.make_deepfakebench_tree,
+    "fakeavceleb": miniatures_forms.make_fakeavceleb,
+    "lavdf": miniatures_forms.make_lavdf,
+    "avdeepfake1m": miniatures_forms.make_avdeepfake1m,
+    "deepfakeeval2024": miniatures_forms.make_deepfakeeval,
+    "openforensics": miniatures_forms.make_openforensics,
+    "forgerynet": miniatures_forms.make_forgerynet,
+    "kaggle140k": miniatures_forms.make_kaggle140k,
+    "kaggle-images": miniatures_forms.make_kaggle_images,
+    "cnndetection": miniatures_forms.make_cnndetection,
+    "kodf": miniatures_forms.make_kodf,
+    "dfplatter": miniatures_forms.make_dfplatter,
+    "deepfaketimit": miniatures_forms.make_deepfaketimit,
+    "dfdm": miniatures_forms.make_dfdm,
     "csv": miniatures.make_csv,
     "folder": miniatures.make_folder,
 }
 
 
+COPIED = (".mp4", ".avi", ".png", ".jpg", ".gz")
+# Their lists name what is read; nothing else is listed.
+LISTED = ("csv", "deepfakebench", "deepfakebench-tree", "deepfakeeval2024", "openforensics", "forgerynet")
+# Datasets whose reals are those of another one.
+ONLY_FAKES = ("deepfaketimit", "dfdm")
+
+
 def kind_of(name: str) -> str:
-    return name.removesuffix("-mirror")
+    return name.removesuffix("-mirror").removesuffix("-tree")
 
 
 def test_every_layout_has_a_miniature() -> None:
@@ -61,7 +83,7 @@ def test_a_tree_is_known_for_what_it_is(name: str, tmp_path: Path) -> None:
     rows = [*listing.videos, *listing.missing]
     assert len({video.video_id for video in rows}) == len(rows)
     labels = [video.label for video in listing.videos]
-    assert set(labels) == {REAL, FAKE}
+    assert set(labels) == ({FAKE} if name in ONLY_FAKES else {REAL, FAKE})
     assert labels == sorted(labels)  # reals first
     for video in listing.videos:
         assert video.path.exists() or ".tar" in str(video.path)
@@ -92,7 +114,7 @@ def test_what_is_no_dataset_is_rejected(tmp_path: Path) -> None:
         recognize_layout(tmp_path)
     with pytest.raises(DatasetLayoutError, match="does not exist; pass the folder of a dataset"):
         recognize_layout(tmp_path / "absent")
-    with pytest.raises(OptionError, match="dataset: 'celeb' is unknown; must be one of dfd, ffpp"):
+    with pytest.raises(OptionError, match="dataset: 'celeb' is unknown; must be one of deepfakebench, dfd"):
         read_layout(tmp_path, dataset="celeb")
 
 
@@ -117,9 +139,7 @@ def test_names_that_are_no_utf8_are_left_out_and_counted(name: str, tmp_path: Pa
     top = root if root.is_dir() else root.parent
     whole = read_layout(root)[2]
     # One more of what a folder holds in each, and a folder with a video at the top.
-    for path in {
-        path.parent: path for path in top.rglob("*") if path.suffix in (".mp4", ".png", ".gz")
-    }.values():
+    for path in {path.parent: path for path in top.rglob("*") if path.suffix in COPIED}.values():
         shutil.copy(path, path.with_name(NO_UTF8 + "".join(path.suffixes)))
     miniatures.place_video(top / NO_UTF8 / "a.mp4")
     _, evidence, listing = read_layout(root)
@@ -128,7 +148,7 @@ def test_names_that_are_no_utf8_are_left_out_and_counted(name: str, tmp_path: Pa
     assert listing.videos == whole.videos
     assert listing.missing == whole.missing
     notes = [note for note in listing.notes if note.startswith("left out because their names are not UTF-8")]
-    assert len(notes) == (0 if name == "csv" else 1)  # a CSV names what is read; nothing else is listed
+    assert len(notes) == (0 if name in LISTED else 1)
 
 
 @needs_any_name
