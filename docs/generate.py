@@ -115,9 +115,9 @@ def layouts_page() -> str:
     """Return docs/layouts.md: the dataset layouts that can be read."""
     parts = [
         "# Dataset layouts",
-        "What `index` and `extract-faces` read, in the order in which a folder is recognized; `--dataset NAME`"
-        " selects one. Fake is 1 here, whatever the dataset's own labels say. Generated from the code by "
-        "`docs/generate.py`; `deepfake-detect datasets` prints the same.",
+        "What `index` and `extract-faces` read, in the order in which a folder is recognized; "
+        "`--dataset NAME` selects one. Fake is 1 here, whatever the dataset's own labels say. Generated from "
+        "the code by `docs/generate.py`; `deepfake-detect datasets` prints the same.",
     ]
     for layout in sorted(list_layouts(), key=lambda one: one.is_generic):
         rows = {
