@@ -44,7 +44,7 @@ def main() -> int:
         found = dfd.evaluate(
             manifest, f"zoo:{name}", split="test", resample="identities", show_progress=False
         )
-        for method, result in found.methods.items():
+        for method, result in found.per_method.items():
             auc = result.video.metrics["auc"]
             counts = f"{result.num_videos_real} real and {result.num_videos_fake} fake clips"
             print(f"{name}: {method}, {counts}, video AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")

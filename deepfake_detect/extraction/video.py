@@ -27,6 +27,7 @@ from deepfake_detect.extraction.store import (
     write_failure,
     write_rows,
 )
+from deepfake_detect.faces.crops import crop_side
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DatasetVideo, Face, Frame
 from deepfake_detect.video import EvenlySpaced
@@ -131,9 +132,16 @@ class VideoExtraction:
             "box_xyxy": None if face is None else face.box_xyxy.tolist(),
             "landmarks_xy": None if face is None else face.landmarks_xy.reshape(-1).tolist(),
             "detection_score": None if face is None else face.score,
-            "native_size": max(image.shape[:2]),
+            "native_size": self._native_size(face, image),
             "face_runtime": self._face_runtime,
         }
+
+    def _native_size(self, face: Face | None, image: np.ndarray) -> int:
+        """Return the side of a crop in pixels of the frame, also where all crops have one side."""
+        geometry = self._job.config.geometry
+        if face is not None and geometry.side is not None:
+            return crop_side(face, geometry)
+        return max(image.shape[:2])
 
     def _finish(self) -> None:
         out, video, config = self._job.out, self._job.video, self._job.config

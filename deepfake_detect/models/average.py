@@ -115,4 +115,5 @@ def _config(
         geometry=first.geometry,
         training=training,
         plugins=first.plugins,
+        is_calibrated=all(config.is_calibrated for config in configs),
     )

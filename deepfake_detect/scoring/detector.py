@@ -51,8 +51,9 @@ def load_detector(
 
     Args:
         detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
-            classifier), an exported ``.onnx`` or ``.xml``, ``"hf://owner/name[@revision]"`` for one on
-            the Hugging Face Hub, or ``"default"`` for the bundled detector, as is ``None``.
+            classifier), an exported ``.onnx`` or ``.xml``, ``"zoo:NAME"`` for a published one that
+            :func:`fetch_zoo` fetched, ``"hf://owner/name[@revision]"`` for one on the Hugging Face Hub, or
+            ``"default"`` for the bundled detector, as is ``None``.
         runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
             file; else PyTorch on a GPU and ONNX Runtime elsewhere, for which a detector other than the
             bundled one is exported once into the cache folder; PyTorch where there is no export.

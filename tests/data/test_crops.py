@@ -303,3 +303,38 @@ def test_a_seeded_draw_does_not_depend_on_what_was_read_before(tmp_path: Path) -
 
     assert torch.equal(item((3, 9)), item((0, 1), (1, 2), (3, 9)))
     assert not torch.equal(item((3, 9)), item((3, 10)))
+
+
+BOX = CropGeometry(1.25, shape="box", border="cut")
+ARCFACE = CropGeometry(1.3, aligned=True, template="arcface", border="black", side=224)
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        (CropGeometry(2.0), BOX),
+        (BOX, CropGeometry(1.25)),
+        (CropGeometry(1.3, aligned=True), ARCFACE),
+        (CropGeometry(1.5, shape="box", border="cut"), BOX),  # its middle is not the narrower crop
+        (CropGeometry(1.6, aligned=True, template="arcface", border="black", side=224), ARCFACE),
+    ],
+)
+def test_crops_of_another_shape_are_no_crops_of_this_one(stored: CropGeometry, wanted: CropGeometry) -> None:
+    with pytest.raises(
+        OptionError, match="the detector needs CropGeometry.*; extract again with the `crops_for`"
+    ):
+        crop_fraction(stored, wanted)
+    assert crop_fraction(wanted, wanted) == 1
+
+
+def test_other_interpolations_are_used_where_a_crop_shrinks_too() -> None:
+    rng = np.random.default_rng(0)
+    crop = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    found = {
+        name: crop_to_tensor(crop, Preprocessing(64, (0, 0, 0), (1, 1, 1), name))  # type: ignore[arg-type]
+        for name in ("area", "linear", "cubic", "nearest")
+    }
+    wanted = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_CUBIC).transpose(2, 0, 1)
+    np.testing.assert_allclose(found["cubic"].numpy() * 255, wanted, atol=1e-3)
+    assert len({tensor.sum().item() for tensor in found.values()}) >= 3
+    assert set(Preprocessing(64, (0, 0, 0), (1, 1, 1)).to_dict()) == {"image_size", "mean", "std"}

@@ -357,3 +357,20 @@ def test_the_report_is_accessible_and_readable_on_a_phone(score: dfd.ClipResult,
         words = browser.value("document.querySelector('.tip').innerText")
         assert words == f"1.92 s, frame 23: person 1: {percent(score.frames[-1].faces[0].fake_probability)}"
         assert browser.troubles() == []
+
+
+def test_a_score_without_a_verdict_is_reported_without_limits(
+    detector: dfd.Detector, score: dfd.ClipResult, tmp_path: Path
+) -> None:
+    info = replace(score.detector, is_calibrated=False, uncertain_low=0.5, uncertain_high=0.5)
+    tracks = tuple(replace(track, verdict="score") for track in score.tracks)
+    uncalibrated = replace(score, verdict="score", detector=info, tracks=tracks)
+    page = report_html(uncalibrated, detector=detector)
+    assert f"Score {uncalibrated.fake_probability:.2f} (not calibrated: run calibrate)" in page
+    assert "none, as the detector is not calibrated" in page
+    assert "the detector is undecided" not in page
+    for verdict in ("fake", "real", "uncertain"):
+        assert HEADLINES[verdict] not in page  # type: ignore[index]
+    assert "Score" in plot_timeline(uncalibrated).title
+    annotate_video(uncalibrated, tmp_path / "a.mp4")
+    assert read_metadata(tmp_path / "a.mp4").num_frames > 0

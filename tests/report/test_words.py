@@ -152,3 +152,21 @@ def test_nothing_is_called_trustworthy_and_no_verdict_has_other_words() -> None:
 
 def _is_text(suffix: str) -> bool:
     return re.fullmatch(r"\.(py|j2|html|js|css|json|md)", suffix) is not None
+
+
+def test_a_detector_that_is_not_calibrated_gives_a_score_and_no_verdict() -> None:
+    from deepfake_detect.report.tables import clip_line, clip_rows
+
+    info = replace(INFO, is_calibrated=False, uncertain_low=0.5, uncertain_high=0.5)
+    result = replace(clip("score", 0.834, 0.2), detector=info)
+    words = verdict_words(result)
+    assert words.headline == "Score 0.83 (not calibrated: run calibrate)"
+    assert "neither a probability nor a verdict" in words.meaning
+    assert "Calibrate the detector on validation videos" in words.advice[0]
+    line = clip_line(result)
+    assert line.startswith("a.mp4: Score 0.83 (not calibrated: run calibrate) (2 people in 4 of 4 frames")
+    rows = dict(clip_rows(result, seconds=1.0))
+    assert rows["score"].startswith("83")
+    everything = " ".join([line, *rows.values(), words.meaning, *words.reasons, *words.advice])
+    for verdict in ("real", "fake", "uncertain"):
+        assert HEADLINES[verdict] not in everything  # type: ignore[index]

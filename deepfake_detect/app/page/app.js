@@ -191,7 +191,7 @@ function update(job, status) {
   job.endedAt ??= Date.now();
   save();
   const { headline, verdict, fake_probability: probability } = status.outcome ?? {};
-  const note = [headline, probability == null ? "" : percent(probability)].filter(Boolean).join(", ");
+  const note = [headline, probability == null || verdict === "score" ? "" : percent(probability)].filter(Boolean).join(", ");
   setState(job, "done", { note, tone: verdict ? `tone-${verdict}` : "" });
   at("news").textContent = `${job.name}: ${note}`;
   setTimeout(() => expire(job), Math.max(0, job.endedAt + limits.keep_seconds * 1000 - Date.now()));
