@@ -32,7 +32,6 @@ _SHOWN = {
     "person",
     "num_frames",
     "margin",
-    "crops_for",
 }
 _PERSON_OF_TRACKS = {"main": "largest", "all": "all"}
 

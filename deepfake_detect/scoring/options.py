@@ -25,8 +25,8 @@ class ScoringOptions:
 
     detector: str | None = option(
         None,
-        help="detector.safetensors, an exported .onnx or .xml, zoo:NAME (see zoo list) or "
-        "hf://owner/name[@revision] (default: the bundled detector)",
+        help="detector.safetensors, an exported .onnx or .xml, zoo:NAME, or hf://OWNER/NAME[@REVISION] "
+        "(default: the bundled detector)",
     )
     runtime: Runtime = option(
         "auto",
