@@ -3,7 +3,7 @@ PYTHON ?= python3
 VIDEO ?= examples/demo.mp4
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz clean
+.PHONY: demo test check docs fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -20,13 +20,17 @@ check: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
+# The documentation site, into site/; a warning or a dead link is an error.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 # Damaged files of every kind, ever new ones, and what became of them.
 FUZZ_HOURS ?= 1
 fuzz: .venv/installed-test
 	$(BIN)/python benchmarks/mutate.py "$(VIDEO)" --hours $(FUZZ_HOURS)
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 # Stamps: the environment is made anew only when what it depends on has changed.
 .venv/installed: setup.cfg pyproject.toml
@@ -36,4 +40,8 @@ clean:
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --editable ".[app,cluster,completion,heic,openvino,provenance,remote,test,train,url]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --editable ".[docs]"
 	touch $@
