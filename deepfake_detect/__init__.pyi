@@ -14,6 +14,7 @@ from .data.transforms import register_augmentation as register_augmentation
 from .errors import DeepfakeDetectError as DeepfakeDetectError
 from .evaluation.aggregation import register_aggregation as register_aggregation
 from .evaluation.calibrate import calibrate as calibrate
+from .evaluation.combine import combine as combine
 from .evaluation.protocols import list_protocols as list_protocols
 from .extraction import ExtractionConfig as ExtractionConfig
 from .extraction import ExtractionReport as ExtractionReport
@@ -58,6 +59,7 @@ from .report.timeline import plot_timeline as plot_timeline
 from .runtimes.export import export as export
 from .scoring import BatchItem as BatchItem
 from .scoring import Detector as Detector
+from .scoring import DetectorPanel as DetectorPanel
 from .scoring import load_detector as load_detector
 from .scoring import score_frames as score_frames
 from .scoring import score_image as score_image

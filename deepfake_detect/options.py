@@ -40,6 +40,7 @@ class Option:
         aliases: Further flags that mean the same.
         metavar: Stands for the value in ``--help``.
         is_hidden: Whether the command line leaves it out.
+        is_repeated: Whether each item of a sequence has a flag of its own: ``--detector A --detector B``.
     """
 
     help: str
@@ -52,6 +53,7 @@ class Option:
     metavar: str | None = None
     is_hidden: bool = False
     aliases: tuple[str, ...] = ()
+    is_repeated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,12 +118,14 @@ def option(
     metavar: str | None = None,
     is_hidden: bool = False,
     aliases: tuple[str, ...] = (),
+    is_repeated: bool = False,
 ) -> Any:
     """Return a dataclass field that is an option.
 
     Args:
         default: Value when the option is not given; without one the option is required.
-        help, low, high, above, below, choices, flag, metavar, is_hidden, aliases: See :class:`Option`.
+        help, low, high, above, below, choices, flag, metavar, is_hidden, aliases,
+            is_repeated: See :class:`Option`.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -133,7 +137,7 @@ def option(
         Traceback (most recent call last):
         deepfake_detect.errors.OptionError: num_frames: is 0; must be 1 or more
     """
-    described = Option(help, low, high, above, below, choices, flag, metavar, is_hidden, aliases)
+    described = Option(help, low, high, above, below, choices, flag, metavar, is_hidden, aliases, is_repeated)
     return dataclasses.field(default=default, metadata={_KEY: described})
 
 

@@ -6,6 +6,7 @@ of this library; a reader of a dataset with another polarity converts its labels
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -150,6 +151,10 @@ class TrackScore:
     verdict: Verdict | None = None
     fake_probability_interval: tuple[float, float] | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as the JSON file holds them."""
+        return {**vars(self), "fake_probability_interval": _as_list(self.fake_probability_interval)}
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -225,6 +230,61 @@ class FileFacts:
     modified_time: str = ""
 
 
+@dataclass(frozen=True)
+class DetectorOpinion:
+    """What one of several detectors says about a clip.
+
+    Attributes:
+        detector: The detector, and its decision rule.
+        verdict, fake_probability, fake_probability_interval: As of a :class:`ClipResult`.
+        tracks: Every person, by number, as this detector scores them.
+        runtime: What ran its networks.
+    """
+
+    detector: DetectorInfo
+    verdict: Verdict
+    fake_probability: float | None
+    fake_probability_interval: tuple[float, float] | None
+    tracks: tuple[TrackScore, ...]
+    runtime: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as the list ``detectors`` of the JSON file holds them."""
+        return {
+            **asdict(self.detector),
+            "verdict": self.verdict,
+            "fake_probability": self.fake_probability,
+            "fake_probability_interval": _as_list(self.fake_probability_interval),
+            "tracks": [track.to_dict() for track in self.tracks],
+            "runtime": self.runtime,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DetectorOpinion:
+        """Return the opinion of :meth:`to_dict`'s values."""
+        rest = dict(values)
+        own = {name: rest.pop(name) for name in ("verdict", "fake_probability", "runtime")}
+        interval = _as_pair(rest.pop("fake_probability_interval"))
+        tracks = tuple(_track_score(track) for track in rest.pop("tracks"))
+        return cls(_detector_info(rest), fake_probability_interval=interval, tracks=tracks, **own)
+
+
+@dataclass(frozen=True)
+class FusedVerdict:
+    """The probability that a fusion learned to make of several detectors', and its verdict.
+
+    Attributes:
+        fake_probability: Calibrated, 0 to 1.
+        verdict: ``"fake"``, ``"real"`` or ``"uncertain"``.
+        uncertain_low, uncertain_high: Strictly between them it is uncertain.
+    """
+
+    fake_probability: float
+    verdict: Verdict
+    uncertain_low: float
+    uncertain_high: float
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ClipResult:
     """The result of scoring a clip; in a notebook it shows its timeline.
@@ -250,6 +310,8 @@ class ClipResult:
             does, its probability is the clip's, and the verdict is fake.
         extra_frames: Frames sampled a second time around suspicious changes, which give segments their
             borders; no other number counts them.
+        opinions: Of each detector where several scored it; the fields above are those of the first.
+        fused: What a fusion made of their probabilities; ``None`` without one, or without a face.
     """
 
     video: str
@@ -267,6 +329,25 @@ class ClipResult:
     library_version: str = __version__
     segments: tuple[Segment, ...] = ()
     extra_frames: tuple[FrameScore, ...] = ()
+    opinions: tuple[DetectorOpinion, ...] = ()
+    fused: FusedVerdict | None = None
+
+    @property
+    def detectors(self) -> tuple[DetectorOpinion, ...]:
+        """What each detector says, also where it is only one."""
+        interval = self.fake_probability_interval
+        own = (self.detector, self.verdict, self.fake_probability, interval, self.tracks, self.runtime)
+        return self.opinions or (DetectorOpinion(*own),)
+
+    @property
+    def agreement(self) -> float | None:
+        """Fraction of the pairs of detectors with the same verdict, 0 to 1; ``None`` with fewer than two.
+
+        Detectors that are not calibrated give no verdict, and are left out.
+        """
+        verdicts = [one.verdict for one in self.detectors if one.verdict != "score"]
+        pairs = [first == second for first, second in itertools.combinations(verdicts, 2)]
+        return sum(pairs) / len(pairs) if pairs else None
 
     @property
     def deciding_track(self) -> TrackScore | None:
@@ -290,10 +371,7 @@ class ClipResult:
             "fake_probability_interval": _as_list(self.fake_probability_interval),
             "num_frames_scored": self.num_frames_scored,
             "frames": [_frame_dict(frame) for frame in self.frames],
-            "tracks": [
-                {**vars(track), "fake_probability_interval": _as_list(track.fake_probability_interval)}
-                for track in self.tracks
-            ],
+            "tracks": [track.to_dict() for track in self.tracks],
             "segments": [
                 {**vars(one), "fake_probability_interval": _as_list(one.fake_probability_interval)}
                 for one in self.segments
@@ -306,6 +384,10 @@ class ClipResult:
                 "uncertain_high": detector.uncertain_high,
             },
             "runtime": self.runtime,
+            "detectors": [one.to_dict() for one in self.detectors],
+            "agreement": self.agreement,
+            "fused_probability": self.fused and self.fused.fake_probability,
+            "fused": self.fused and asdict(self.fused),
         }
 
     def to_json(self) -> str:
@@ -347,6 +429,8 @@ class ClipResult:
                 library_version=values.get("library_version", ""),
                 segments=tuple(_segment(one) for one in values.get("segments", ())),
                 extra_frames=tuple(_frame_score(frame) for frame in values.get("extra_frames", ())),
+                opinions=_opinions(values.get("detectors", ())),
+                fused=FusedVerdict(**values["fused"]) if values.get("fused") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             cause = f"is not a clip's result ({type(error).__name__}: {error})"
@@ -455,6 +539,11 @@ def _frame_score(values: Mapping[str, Any]) -> FrameScore:
 def _detector_info(values: Mapping[str, Any]) -> DetectorInfo:
     older = ("threshold",)  # in documents of before there was a schema_version
     return DetectorInfo(**{name: value for name, value in values.items() if name not in older})
+
+
+def _opinions(values: Sequence[Mapping[str, Any]]) -> tuple[DetectorOpinion, ...]:
+    """Return the opinions of several detectors; that of a single one is the result itself."""
+    return tuple(map(DetectorOpinion.from_dict, values)) if len(values) > 1 else ()
 
 
 def _track_score(values: Mapping[str, Any]) -> TrackScore:

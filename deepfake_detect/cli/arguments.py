@@ -117,7 +117,9 @@ def _add(
             flag = f"--no-{field.name.replace('_', '-')}"
         action = "store_false" if field.default is True else "store_true"
         return parser.add_argument(flag, dest=field.name, action=action, default=argparse.SUPPRESS, **more)
-    if field.is_sequence:
+    if described.is_repeated:
+        more["action"] = "append"
+    elif field.is_sequence:
         more["nargs"] = "*" if is_positional or field.is_optional else "+"
     if field.listed and len(field.listed) <= _MOST_CHOICES_SHOWN:
         more["metavar"] = described.metavar or "{" + ",".join(str(c) for c in field.listed if c) + "}"

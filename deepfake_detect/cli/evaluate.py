@@ -1,6 +1,7 @@
 """Evaluate a detector on a split of a manifest, or the scores of any tool.
 
     deepfake-detect evaluate --manifest manifest.parquet --out report
+    deepfake-detect evaluate --manifest manifest.parquet --predict mine:predict --out report
     deepfake-detect evaluate --scores scores.csv --out report
 
 Writes metrics.json, scores.parquet (one row per frame and face), report.html (self-contained),
@@ -8,6 +9,9 @@ report.md, roc.png and config.json, and prints the metrics over frames and video
 method, with bootstrap intervals. Evaluated rows that share videos, people or images with another split
 of the manifest are an error; videos that the detector was trained or selected on are a warning, shown
 in red in the report.
+
+A function of --predict takes a list of crops, RGB uint8 (H, W, 3), and returns the probability of fake of
+each, or logits (if one lies outside 0 to 1).
 
 Scores are a CSV or Parquet file with the columns video_id, dataset, method, label (1 = fake),
 frame_index and fake_probability; optional are track_id, identity, compression, reason, and columns to
@@ -26,7 +30,7 @@ from deepfake_detect.evaluation.options import EvaluationOptions, ResamplingOpti
 from deepfake_detect.io.fetch import path_or_url
 
 # The options that --help shows.
-_SHOWN = {"split", "where", "threshold", "slice_by", "robustness", "device"}
+_SHOWN = {"split", "where", "threshold", "robustness", "device"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
     parser.add_argument(
         "--detector", type=path_or_url, help="detector of any kind (default: the bundled one)"
+    )
+    parser.add_argument(
+        "--predict",
+        metavar="MODULE:NAME",
+        help="measure a function of crops, not a detector",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     add_options(parser, EvaluationOptions, shown=_SHOWN)

@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": Command("evaluate", f"{_CLI}.evaluate", "measure a detector, or the scores of any tool"),
     "evaluate-suite": Command("evaluate", f"{_CLI}.evaluate_suite", "measure on several sets, one threshold"),
     "compare": Command("evaluate", f"{_CLI}.compare", "compare several detectors"),
+    "combine": Command("evaluate", f"{_CLI}.combine", "learn to fuse detectors into one probability"),
     "protocols": Command("evaluate", f"{_CLI}.protocols", "list the protocols that a manifest can serve"),
     "submission": Command("evaluate", f"{_CLI}.submission", "predict the images of the FF++ benchmark"),
     "zoo": Command("models", f"{_CLI}.zoo", "list, fetch and verify published detectors"),

@@ -26,7 +26,7 @@ _SHOWN = {
     *("json", "out", "report", "annotate", "results", "allow_url"),
     *("detector", "runtime", "device", "num_frames", "allow_truncated", "live"),
 }
-_NOT_LIVE = ("json", "out", "report", "annotate", "results")
+_NOT_LIVE = ("json", "out", "report", "annotate", "results", "fusion")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +74,12 @@ def _run_live(arguments: argparse.Namespace, scoring: ScoringOptions, live: Live
 
     if others := [*arguments.clips, *(f"`{name}`" for name in _NOT_LIVE if hasattr(arguments, name))]:
         raise OptionError("live", f"scores one stream, and there is also {', '.join(others)}", "omit these")
+    detector, *more = scoring.detector or (None,)
+    if more:
+        raise OptionError("detector", "is given several times, and `live` takes one", "set it once")
     verdicts = watch(
         str(live.live),
-        detector=scoring.detector,
+        detector=detector,
         runtime=scoring.runtime,
         device=scoring.device,
         precision=scoring.precision,

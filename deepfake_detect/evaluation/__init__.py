@@ -12,9 +12,12 @@
     protocols    in-domain, leave-one-out, cross-dataset, cross-compression as pairs of filters
     compare      detectors on their common videos, with significance
     calibration  validation scores -> probabilities, threshold, aggregation rule, uncertain band
+    fusion       from the probabilities of several detectors to one
+    combine      learns a fusion from validation scores
     abstention   error rate against the fraction of verdicts
     sources      opens manifests and detectors of any kind
     predict      a detector on the crops of a manifest -> a table of scores
+    predictor    any Python function as a detector to measure
     predictions  the same as CSV, one row per crop
     inputs       all that an evaluation needs, from a detector and a manifest, or from scores
     corruptions  JPEG, H.264, blur, noise, ..., at five levels each

@@ -144,7 +144,7 @@ def calibrated_config(
         rule, weights = best_aggregation(areas, clips, plain.label)
     videos = video_samples(calibrated, aggregation_rule=rule, weights=weights)
     threshold = choose_threshold(videos.label, videos.fake_probability, max_fpr=options.max_fpr)
-    low, high = _band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
+    low, high = uncertain_band(videos.label, videos.fake_probability, threshold, options.target_accuracy)
     others = tuple(one for one in config.plugins if one.kind != AGGREGATION_RULES.option)
     part = AGGREGATION_RULES.plugin_part(rule)
     return replace(
@@ -190,7 +190,9 @@ def _fit(
         return 1.0, None
 
 
-def _band(labels: np.ndarray, scores: np.ndarray, threshold: float, target: float) -> tuple[float, float]:
+def uncertain_band(
+    labels: np.ndarray, scores: np.ndarray, threshold: float, target: float
+) -> tuple[float, float]:
     """Return the band of uncertain verdicts; all of them where none is worth giving."""
     num_reals, num_fakes = np.bincount(labels, minlength=2).tolist()
     area = roc_auc(labels, scores)

@@ -21,6 +21,7 @@ class DecisionFacts:
         uncertain_band: Probabilities strictly between are called uncertain; ``None`` for no band.
         has_logits: Whether the scores have a column ``logit``, before calibration.
         seen: Warnings about evaluated videos that the detector was trained or selected on.
+        detector_sha256: Of the detector's file; ``None`` where there is none, or it is not known.
     """
 
     name: str
@@ -30,12 +31,13 @@ class DecisionFacts:
     uncertain_band: tuple[float, float] | None = None
     has_logits: bool = False
     seen: tuple[str, ...] = ()
+    detector_sha256: str | None = None
 
     @classmethod
     def of_detector(cls, config: DetectorConfig) -> DecisionFacts:
         """Return the facts of a detector, with its own threshold and rule."""
         return cls(
-            name=f"{config.name} {config.version}",
+            name=f"{config.name} {config.version}".strip(),
             threshold=config.threshold,
             aggregation_rule=config.aggregation_rule,
             aggregation_weights=config.aggregation_weights,

@@ -123,6 +123,7 @@ def scores_of_detector(
     seen = predict.check_held_out(
         loaded, rows, split=options.split, allow_leak=options.allow_leak, show_progress=show_progress
     )
+    decision = replace(decision, seen=seen, detector_sha256=_sha256(loaded))
     table, coverage = predict.score_manifest(
         loaded, rows, split=options.split, num_workers=options.num_workers, show_progress=show_progress
     )
@@ -131,7 +132,7 @@ def scores_of_detector(
         title=f"{decision.name} on {path}, {options.split}",
         table=table,
         coverage=coverage,
-        decision=_chosen_threshold(replace(decision, seen=seen), table, options.max_fpr),
+        decision=_chosen_threshold(decision, table, options.max_fpr),
         crops=CropSource(rows.root, _clips(options.index)),
         record=_record(loaded.config, detector, options),
         fake_segments=predict.known_segments(rows.split(options.split)),
@@ -201,6 +202,10 @@ def _robustness(
         show_progress=False,
         log=log,
     )
+
+
+def _sha256(detector: BaseDetector) -> str | None:
+    return None if detector.source is None else sha256_of_file(detector.source)
 
 
 def _record(config: DetectorConfig, detector: DetectorInput, options: EvaluationOptions) -> dict[str, Any]:

@@ -66,9 +66,7 @@ class EvaluationOptions:
     protocol: str | None = option(
         None, help="evaluate the rows of a protocol (default: none)", metavar="NAME"
     )
-    where: str | None = option(
-        None, help="SQL condition on the evaluated rows (default: all rows)", metavar="EXPR"
-    )
+    where: str | None = option(None, help="SQL condition on the rows (default: all)", metavar="EXPR")
     allow_leak: tuple[LeakKind, ...] = option(
         (),
         help="evaluate although other splits of the manifest leak into the evaluated rows by these kinds: "
@@ -114,7 +112,7 @@ class EvaluationOptions:
     robustness: tuple[CorruptionName, ...] | None = option(
         None,
         help="also evaluate on corrupted crops: jpeg, h264, downscale, blur, noise, brightness, contrast, "
-        "saturation, occlusion; without a name, all of them (default: none)",
+        "saturation, occlusion; without a name, all of them",
         metavar="KIND",
     )
     robustness_videos: int | None = option(

@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader
 
 from deepfake_detect.data.audit_report import LeakKind
 from deepfake_detect.data.clips import ClipDataset, collate_clips
-from deepfake_detect.data.crops import CropBatch, CropDataset, collate_readable, reading_worker
+from deepfake_detect.data.crops import CropDataset, collate_readable, reading_worker
 from deepfake_detect.data.failures import read_failures
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.leaks import check_no_leak
 from deepfake_detect.data.manifest import LATER_COLUMNS, MANIFEST_SCHEMA, Manifest
 from deepfake_detect.errors import ManifestError
+from deepfake_detect.evaluation.predictor import Predictor, StoredCrops, collate_stored
 from deepfake_detect.evaluation.score_files import as_array, plain_columns
 from deepfake_detect.evaluation.score_table import CROP_LABEL, Coverage, ScoreTable, UnscoredFace
 from deepfake_detect.evaluation.seen import seen_notes
@@ -92,12 +93,16 @@ def manifest_logits(
     if not rows:
         raise ManifestError(manifest.root, "none of its crops can be read", "extract the videos again")
     read, found = np.concatenate(rows), np.concatenate(logits)
+    if isinstance(scorer, Predictor):
+        found = scorer.as_logits(found)
     in_order = np.argsort(read)
     return read[in_order], found[in_order]
 
 
-def _batch_logits(scorer: BaseDetector, batch: CropBatch) -> np.ndarray:
-    """Return the raw logits of a batch, float64 (N,)."""
+def _batch_logits(scorer: BaseDetector, batch: Any) -> np.ndarray:
+    """Return the raw logits of a batch of the collating function, float64 (N,); of a function its outputs."""
+    if isinstance(scorer, Predictor):
+        return scorer.chunk_logits(batch.images)
     if isinstance(scorer, TorchDetector):
         return scorer.batch_logits(batch.images, batch.lengths)
     # Exported networks normalize by themselves: give them the resized pixels.
@@ -115,6 +120,9 @@ def _items(
     """Return the inputs of a detector, crops or sequences of them, and the function that batches them."""
     geometry, preprocessing = scorer.config.geometry, scorer.config.model.preprocessing
     augment: Any = change  # without a seed, an augmentation is a plain function of the crop
+    if isinstance(scorer, Predictor):
+        stored = StoredCrops(manifest, preprocessing, geometry=geometry, augment=augment)
+        return stored, collate_stored
     sequence = scorer.config.model.sequence
     if sequence is None:
         return CropDataset(manifest, preprocessing, geometry=geometry, augment=augment), collate_readable
@@ -165,7 +173,9 @@ def check_held_out(
         The warnings about videos that the detector was trained or selected on.
     """
     notes = check_no_leak(manifest, allowed=allow_leak, evaluated=split, show_progress=show_progress)
-    seen = seen_notes(scorer.config.training, manifest.split(split))
+    # What a function was trained on is known to its user only.
+    is_function = isinstance(scorer, Predictor)
+    seen = () if is_function else seen_notes(scorer.config.training, manifest.split(split))
     for note in (*seen, *notes):
         warnings.warn(note, stacklevel=3)
     return seen

@@ -42,6 +42,7 @@ class TrackedCropper:
 
     Args:
         geometry: Margin and alignment of the crops.
+        others: Further geometries, of :meth:`follow_each`.
 
     Raises:
         OptionError: The margin is outside 0.5 to 4.
@@ -53,19 +54,30 @@ class TrackedCropper:
         (52, 52, 3)
     """
 
-    def __init__(self, geometry: CropGeometry) -> None:
-        check_geometry(geometry)
-        self._geometry = geometry
+    def __init__(self, geometry: CropGeometry, *others: CropGeometry) -> None:
+        self._geometries = (geometry, *others)
+        for one in self._geometries:
+            check_geometry(one)
         self._tracker = Tracker()
 
     def follow(self, frame: Frame, faces: Sequence[Face]) -> TrackedFrame:
         """Return the next frame's faces with their tracks and crops, in the order given."""
+        return self.follow_each(frame, faces)[0]
+
+    def follow_each(self, frame: Frame, faces: Sequence[Face]) -> tuple[TrackedFrame, ...]:
+        """Return the next frame once for each geometry, with the same tracks."""
         track_ids = self._tracker.update(faces)
-        followed = tuple(
-            TrackedFace(face, track_id, crop_face(frame.image, face, self._geometry))
-            for face, track_id in zip(faces, track_ids, strict=True)
+        return tuple(
+            TrackedFrame(
+                frame.frame_index,
+                frame.time_seconds,
+                tuple(
+                    TrackedFace(face, track_id, crop_face(frame.image, face, geometry))
+                    for face, track_id in zip(faces, track_ids, strict=True)
+                ),
+            )
+            for geometry in self._geometries
         )
-        return TrackedFrame(frame.frame_index, frame.time_seconds, followed)
 
 
 def track_faces(
@@ -81,7 +93,19 @@ def track_faces(
     Raises:
         OptionError: The margin is outside 0.5 to 4.
     """
-    cropper = TrackedCropper(geometry)
+    for (followed,) in track_faces_for(frames, detector=detector, geometries=[geometry]):
+        yield followed
+
+
+def track_faces_for(
+    frames: Iterable[Frame], *, detector: MtcnnDetector, geometries: Sequence[CropGeometry]
+) -> Iterator[tuple[TrackedFrame, ...]]:
+    """Detect and link faces once, as :func:`track_faces` does, and crop them in several ways.
+
+    Yields:
+        For each frame one record per geometry, in their order; the records differ in the crops only.
+    """
+    cropper = TrackedCropper(*geometries)
     held: deque[Frame] = deque()  # read, with their faces not yet detected
 
     def images() -> Iterator[np.ndarray]:
@@ -90,7 +114,7 @@ def track_faces(
             yield frame.image
 
     for faces in detector.detect_each(images()):
-        yield cropper.follow(held.popleft(), faces)
+        yield cropper.follow_each(held.popleft(), faces)
 
 
 def confirmed_tracks(detections: Iterable[tuple[int, float]]) -> set[int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.data.audit_report import LeakKind
+from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.compare import Comparison, NamedScores, compare_scores
 from deepfake_detect.evaluation.evaluate import evaluate_scores
@@ -25,12 +26,13 @@ from deepfake_detect.evaluation.options import (
     Resample,
     ResamplingOptions,
 )
+from deepfake_detect.evaluation.predictor import PredictFunction, Predictor, find_function
 from deepfake_detect.evaluation.resampling import resampling_groups
 from deepfake_detect.evaluation.results import Evaluation
 from deepfake_detect.evaluation.score_files import read_scores
 from deepfake_detect.evaluation.score_table import video_samples
 from deepfake_detect.evaluation.segment_metrics import SegmentMetrics, measure_segments
-from deepfake_detect.evaluation.sources import DetectorInput, ManifestInput
+from deepfake_detect.evaluation.sources import DetectorInput, ManifestInput, open_manifest
 from deepfake_detect.io.files import make_folder, write_json
 from deepfake_detect.options import option_fields
 from deepfake_detect.records import InferencePrecision
@@ -45,6 +47,7 @@ def evaluate(
     manifest: ManifestInput | None = None,
     detector: DetectorInput = None,
     *,
+    predict: str | PredictFunction | None = None,
     scores: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     split: str | None = EvaluationOptions.split,
@@ -76,6 +79,11 @@ def evaluate(
         manifest: Manifest of crops, its path or URL. Rows that share videos, people or images with
             another split of it are an error unless ``allow_leak`` names the kind.
         detector: Detector of any kind, or its path; the bundled one when ``None``.
+        predict: Instead of a detector, any function, or ``"module:function"`` of one. It gets a list of up
+            to 64 crops, RGB uint8 (H, W, 3) in their stored sizes, and returns one number for each,
+            (N,) or (N, 1), as an array, list or tensor: the probability of fake, or a logit. They count as
+            logits if one of them lies outside 0 to 1. Its decision rule is the threshold 0.5 and the mean
+            over a video, unless options say otherwise.
         scores: Instead of a manifest, a file of scores, see :func:`evaluation.score_files.read_scores`.
         out: Folder for ``metrics.json``, ``scores.parquet``, ``report.html``, ``report.md``,
             ``roc.png`` and ``config.json``; ``None`` writes nothing.
@@ -109,6 +117,8 @@ def evaluate(
     options = EvaluationOptions(**_options_in(EvaluationOptions, values))
     resampling = ResamplingOptions(**_options_in(ResamplingOptions, values))
     _check_source(manifest, detector, scores)
+    if predict is not None:
+        detector, manifest = _predictor(predict, detector, manifest, options)
     folder = None if out is None else make_folder(Path(out))  # an error before the work, not after it
     if manifest is None:
         assert scores is not None
@@ -121,6 +131,10 @@ def evaluate(
     evaluation = _measured(found, options, resampling, show_progress=show_progress)
     if folder is not None:
         named = {"manifest": manifest, "scores": scores, "detector": detector, "out": out}
+        if isinstance(manifest, Manifest):
+            named["manifest"] = manifest.path
+        if isinstance(detector, Predictor):
+            named |= {"detector": None, "predict": detector.name, "predict_returns": detector.returns}
         write_json(folder / "config.json", {**_recorded(named, options, resampling), **found.record})
     _write(folder, evaluation, found)
     on_found(evaluation)
@@ -232,6 +246,25 @@ def compare(
     if folder is not None:
         write_comparison(folder, comparison)
     return comparison
+
+
+def _predictor(
+    predict: str | PredictFunction,
+    detector: DetectorInput,
+    manifest: ManifestInput | None,
+    options: EvaluationOptions,
+) -> tuple[Predictor, Manifest]:
+    """Return a function as a detector, and the opened manifest."""
+    if manifest is None:
+        raise OptionError("predict", "needs a manifest of crops", "pass a `manifest` instead of `scores`")
+    if detector is not None:
+        raise OptionError("predict", "takes the place of `detector`", "pass one of them")
+    for name in ("device", "precision"):
+        if getattr(options, name) is not None:
+            raise OptionError(name, "is for a `detector`; a function chooses its own", "leave it out")
+    function, name = find_function(predict)
+    rows = open_manifest(manifest)
+    return Predictor(function, name=name, manifest=rows), rows
 
 
 def _options_in(cls: type[DataclassInstance], values: Mapping[str, Any]) -> dict[str, Any]:

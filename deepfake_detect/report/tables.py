@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, TextIO
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 from deepfake_detect.report.words import (
+    agreement_words,
     clip_headline,
     forged_parts,
+    opinion_words,
     percent,
     percent_range,
     person,
@@ -21,7 +23,9 @@ from deepfake_detect.report.words import (
 if TYPE_CHECKING:
     # A clip's table needs none of what an evaluation loads.
     from deepfake_detect.evaluation import Evaluation
+    from deepfake_detect.evaluation.fusion import Fusion
     from deepfake_detect.metrics import Interval
+    from deepfake_detect.models.config import FigureFacts
 
 _MAX_PEOPLE = 8
 _MAX_SLICES = 12
@@ -76,8 +80,40 @@ def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
     rows.append(("time", f"{seconds:.1f} s, {len(result.frames) / seconds:.0f} frames per second"))
     for title, lines in ((words.reasons_title.lower(), words.reasons), ("what to try next", words.advice)):
         rows += [("" if number else title, line) for number, line in enumerate(lines)]
-    rows.append(("detector", f"{result.detector.name} {result.detector.version}"))
+    rows += opinion_rows(result) or [("detector", f"{result.detector.name} {result.detector.version}")]
     return rows
+
+
+def opinion_rows(result: ClipResult) -> list[tuple[str, str]]:
+    """Return what each of several detectors says, their agreement and the fused probability; none for one."""
+    if not result.opinions:
+        return []
+    words = [f"{name}: {probability}, {verdict}" for name, probability, verdict in opinion_words(result)]
+    rows = [("" if number else "detectors", line) for number, line in enumerate(words)]
+    return [*rows, ("agreement", agreement_words(result))]
+
+
+def print_fusion(fusion: Fusion, *, file: TextIO | None = None) -> None:
+    """Print a fusion: the AUC and the weight of each detector, and the cross-validated AUC of all.
+
+    Args:
+        fusion: What ``combine`` returned.
+        file: Where to print; standard output when ``None``.
+    """
+    rows = [[one.name, _figure(one.auc), f"{one.weight:.3f}"] for one in fusion.members]
+    total = fusion.auc
+    caption = (
+        f"{total.num_real:,} real and {total.num_fake:,} fake validation videos, 95 % intervals; fused: "
+        f"held out, {fusion.num_folds} folds\nthreshold {fusion.threshold:.4g}, uncertain from "
+        f"{fusion.uncertain_low:.3f} to {fusion.uncertain_high:.3f}"
+    )
+    columns = [Column("detector", "name"), Column("AUC\n[low, high]"), Column("weight")]
+    print_table("", columns, [*rows, None, ["fused", _figure(total), ""]], caption=caption, file=file)
+
+
+def _figure(figure: FigureFacts) -> str:
+    bounds = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"{figure.value:.4f}{bounds}"
 
 
 def print_evaluation(evaluation: Evaluation, *, file: TextIO | None = None, width: int | None = None) -> None:

@@ -68,6 +68,7 @@ _ADVICE = {
     "damaged_file": "Look for an intact copy of the file.",
     "missing_frames": _BETTER_COPY,
     "other_streams": "Score the other streams as files of their own, if they show faces.",
+    "detectors_differ": "Compare what each detector was trained on: one may know the forgery, another not.",
     "another_rule": "Score it with the detector's own aggregation rule.",
 }
 _INTERVAL = (
@@ -270,6 +271,34 @@ def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:
         yield f"Look at each person: the clip's result is that of {person(result.deciding_track.track_id)}."
     yield from dict.fromkeys(_ADVICE[kind] for kind in kinds if kind in _ADVICE)
     yield _SOURCE
+
+
+def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
+    """Return name, probability and verdict of each of several detectors, and of what was fused of them."""
+    rows = []
+    for one in result.opinions:
+        name = printable(f"{one.detector.name} {one.detector.version}")
+        spread = one.fake_probability_interval
+        over = "" if spread is None else f" [{percent_range(*spread)}]"
+        value = "none" if one.fake_probability is None else f"{percent(one.fake_probability)}{over}"
+        rows.append((name, value, HEADLINES[one.verdict].lower()))
+    if result.fused is not None:
+        fused = result.fused
+        rows.append(("all, fused", percent(fused.fake_probability), HEADLINES[fused.verdict].lower()))
+    return rows
+
+
+def agreement_words(result: ClipResult) -> str:
+    """Return how far several detectors agree, in words."""
+    probabilities = [one.fake_probability for one in result.opinions if one.fake_probability is not None]
+    if result.agreement is None or not probabilities:
+        return "not known: fewer than two of the detectors give a verdict"
+    if result.agreement == 1:
+        same = f"the detectors agree: {HEADLINES[result.opinions[0].verdict].lower()}"
+    else:
+        same = "the detectors disagree"
+    apart = 100 * (max(probabilities) - min(probabilities))
+    return f"{same}; their probabilities lie {apart:.0f} percentage points apart"
 
 
 def heat_map_note(why_none: str) -> str:

@@ -3,6 +3,7 @@
 options      the options of scoring, batches and live video
 pipeline     frames -> faces -> crops -> probabilities -> verdict, with any runtime
 detector     load_detector, score_video, score_image, score_frames
+panel        several detectors on the same faces
 quality      warnings that make a verdict less certain
 sources      files, folders, URLs and standard input -> a list of clips
 fetch        URL -> file, deleted after it was scored

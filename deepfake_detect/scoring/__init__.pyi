@@ -13,6 +13,7 @@ from .live import watch as watch
 from .options import BatchOptions as BatchOptions
 from .options import LiveOptions as LiveOptions
 from .options import ScoringOptions as ScoringOptions
+from .panel import DetectorPanel as DetectorPanel
 from .pipeline import Detector as Detector
 from .pipeline import verdict_of as verdict_of
 from .results import ResultsTable as ResultsTable

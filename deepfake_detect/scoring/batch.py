@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal
 from deepfake_detect.errors import OptionError, WorkerError
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import InferencePrecision
+from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
 from deepfake_detect.runtimes.options import Runtime
 from deepfake_detect.scoring.clip_scorer import BatchItem, ClipScorer
-from deepfake_detect.scoring.detector import DetectorInput, load_detector
+from deepfake_detect.scoring.detector import DetectorsInput, listed, ready_detectors
 from deepfake_detect.scoring.options import BatchOptions, ScoringOptions, Segments
 from deepfake_detect.scoring.outputs import ClipFiles, JsonFile, check_outputs, is_single_clip, plan_files
 from deepfake_detect.scoring.pipeline import Detector
@@ -40,7 +41,8 @@ _Step = tuple[str, int | None, int | None, str]
 def score_videos(
     sources: Source | Iterable[Source],
     *,
-    detector: DetectorInput = ScoringOptions.detector,
+    detector: DetectorsInput = ScoringOptions.detector,
+    fusion: Source | None = ScoringOptions.fusion,
     runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
     precision: InferencePrecision = ScoringOptions.precision,
@@ -71,7 +73,9 @@ def score_videos(
     Args:
         sources: Files, folders (all videos and images in them and below), URLs, or ``"-"`` for a file
             on standard input; one or several.
-        detector: A loaded detector, which scores here, or what :func:`load_detector` loads.
+        detector: A loaded detector, which scores here, or what :func:`load_detector` loads; or several,
+            each of which scores every clip.
+        fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: See :func:`load_detector`.
         num_frames, aggregation_rule, min_face, allow_truncated, segments, limits: See
             :meth:`Detector.score_video`.
@@ -104,13 +108,18 @@ def score_videos(
         examples/demo.mp4 None
         absent.mp4 absent.mp4: there is no such file; check the path
     """
-    loaded = detector if isinstance(detector, Detector) else None
-    named = None if loaded is not None or detector is None else os.fspath(detector)  # type: ignore[arg-type]
+    wanted = listed(detector)
+    loaded = None
+    if any(isinstance(one, Detector) for one in wanted):
+        loaded = ready_detectors(wanted, fusion=fusion, runtime=runtime, device=device, precision=precision)
+    paths = () if loaded is not None else tuple(one for one in wanted if not isinstance(one, Detector))
+    named = tuple(DEFAULT_DETECTOR if one is None else os.fspath(one) for one in paths)
     run = _Run(
         names=[os.fspath(one) for one in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)],
         detector=loaded,
         scoring=ScoringOptions(
-            detector=named,
+            detector=None if named in ((), (DEFAULT_DETECTOR,)) else named,
+            fusion=None if loaded is not None else _path(fusion),
             runtime=runtime,
             device=device,
             precision=precision,
@@ -215,9 +224,7 @@ class _Run:
 
     def _ready_detector(self) -> Detector:
         options = self.scoring
-        detector = self.detector or load_detector(
-            options.detector, runtime=options.runtime, device=options.device, precision=options.precision
-        )
+        detector = self.detector or _load(options)
         detector.check_options(
             num_frames=options.num_frames,
             aggregation_rule=options.aggregation_rule,
@@ -307,15 +314,20 @@ def _make_worker(
     num_threads: int,
 ) -> _ClipWorker:
     """Load a detector in a process of its own; ``scratch`` is that machine's temporary folder if ``None``."""
-    detector = load_detector(
+    detector = _load(options, num_threads=num_threads)
+    place = Path(tempfile.gettempdir()) if scratch is None else scratch
+    return _ClipWorker(ClipScorer(detector, options, place, files, has_file_facts, _report_step, limits))
+
+
+def _load(options: ScoringOptions, *, num_threads: int | None = None) -> Detector:
+    return ready_detectors(
         options.detector,
+        fusion=options.fusion,
         runtime=options.runtime,
         device=options.device,
         precision=options.precision,
         num_threads=num_threads,
     )
-    place = Path(tempfile.gettempdir()) if scratch is None else scratch
-    return _ClipWorker(ClipScorer(detector, options, place, files, has_file_facts, _report_step, limits))
 
 
 def _report_step(step: str, done: int | None, total: int | None, note: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deepfake_detect.errors import OptionError
 from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.records import ClipResult, InferencePrecision
 from deepfake_detect.runtimes.faces import face_finder
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 DetectorInput = str | os.PathLike[str] | Detector | None
 """A loaded detector, or what :func:`load_detector` loads."""
+DetectorsInput = DetectorInput | Sequence[DetectorInput]
+"""One detector, or several that each score the clip."""
 
 
 class RuntimeClipDetector(RuntimeDetector, Detector):
@@ -102,17 +105,54 @@ def ready_detector(
     runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
     precision: InferencePrecision = ScoringOptions.precision,
+    num_threads: int | None = None,
 ) -> Detector:
     """Return a loaded detector unchanged, or load it; see :func:`load_detector`."""
     if isinstance(detector, Detector):
         return detector
-    return load_detector(detector, runtime=runtime, device=device, precision=precision)
+    return load_detector(
+        detector, runtime=runtime, device=device, precision=precision, num_threads=num_threads
+    )
+
+
+def ready_detectors(
+    detector: DetectorsInput,
+    *,
+    fusion: str | os.PathLike[str] | None = ScoringOptions.fusion,
+    **options: Any,  # of ready_detector
+) -> Detector:
+    """Return one detector ready to score, or several as a panel.
+
+    Args:
+        detector: One, or several; the bundled one if ``None`` or empty.
+        fusion: For several, see :class:`DetectorPanel`.
+        **options: See :func:`load_detector`.
+
+    Raises:
+        OptionError: A fusion is given for one detector.
+        Exception: As for :func:`load_detector` and :class:`DetectorPanel`.
+    """
+    named = listed(detector)
+    if len(named) > 1:
+        from deepfake_detect.scoring.panel import DetectorPanel  # here: one detector needs none of it
+
+        return DetectorPanel([ready_detector(one, **options) for one in named], fusion=fusion)
+    if fusion is not None:
+        raise OptionError("fusion", "is for several detectors", "set `detector` once for each of them")
+    return ready_detector(named[0], **options)
+
+
+def listed(detector: DetectorsInput) -> tuple[DetectorInput, ...]:
+    """Return detectors as a tuple, of one or more."""
+    is_several = isinstance(detector, Sequence) and not isinstance(detector, str)
+    return (tuple(detector) if is_several else (detector,)) or (None,)  # type: ignore[arg-type,return-value]
 
 
 def score_video(
     video: VideoInput,
     *,
-    detector: DetectorInput = ScoringOptions.detector,
+    detector: DetectorsInput = ScoringOptions.detector,
+    fusion: str | os.PathLike[str] | None = ScoringOptions.fusion,
     runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
     precision: InferencePrecision = ScoringOptions.precision,
@@ -127,7 +167,9 @@ def score_video(
 
     Args:
         video: A clip or a still image: its path, its bytes, or a binary file opened for reading.
-        detector: A loaded detector, or what :func:`load_detector` loads.
+        detector: A loaded detector, or what :func:`load_detector` loads; or several, each of which scores
+            the clip.
+        fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         num_frames, aggregation_rule, min_face, allow_truncated, segments, limits:
             See :meth:`Detector.score_video`.
@@ -138,7 +180,7 @@ def score_video(
         >>> result.video, len(result.frames)
         ('examples/demo.mp4', 2)
     """
-    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
+    loaded = ready_detectors(detector, fusion=fusion, runtime=runtime, device=device, precision=precision)
     return loaded.score_video(
         video,
         num_frames=num_frames,
@@ -153,7 +195,8 @@ def score_video(
 def score_image(
     image: Any,
     *,
-    detector: DetectorInput = ScoringOptions.detector,
+    detector: DetectorsInput = ScoringOptions.detector,
+    fusion: str | os.PathLike[str] | None = ScoringOptions.fusion,
     runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
     precision: InferencePrecision = ScoringOptions.precision,
@@ -164,11 +207,13 @@ def score_image(
 
     Args:
         image: Path, bytes, binary file, PIL image or RGB array (H, W, 3).
-        detector: A loaded detector, or what :func:`load_detector` loads.
+        detector: A loaded detector, or what :func:`load_detector` loads; or several, each of which scores
+            the clip.
+        fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         aggregation_rule, min_face: See :meth:`Detector.score_image`.
     """
-    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
+    loaded = ready_detectors(detector, fusion=fusion, runtime=runtime, device=device, precision=precision)
     return loaded.score_image(image, aggregation_rule=aggregation_rule, min_face=min_face)
 
 
@@ -176,7 +221,8 @@ def score_frames(
     frames: Iterable[Any],
     *,
     frames_per_second: float,
-    detector: DetectorInput = ScoringOptions.detector,
+    detector: DetectorsInput = ScoringOptions.detector,
+    fusion: str | os.PathLike[str] | None = ScoringOptions.fusion,
     runtime: Runtime = ScoringOptions.runtime,
     device: str = ScoringOptions.device,
     precision: InferencePrecision = ScoringOptions.precision,
@@ -189,11 +235,13 @@ def score_frames(
     Args:
         frames: RGB arrays (H, W, 3), in order.
         frames_per_second: Frame rate, above 0.
-        detector: A loaded detector, or what :func:`load_detector` loads.
+        detector: A loaded detector, or what :func:`load_detector` loads; or several, each of which scores
+            the clip.
+        fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         aggregation_rule, min_face, on_frame: See :meth:`Detector.score_frames`.
     """
-    loaded = ready_detector(detector, runtime=runtime, device=device, precision=precision)
+    loaded = ready_detectors(detector, fusion=fusion, runtime=runtime, device=device, precision=precision)
     return loaded.score_frames(
         frames,
         frames_per_second=frames_per_second,

@@ -23,10 +23,14 @@ def _rules() -> tuple[str, ...]:
 class ScoringOptions:
     """How clips are scored; see :func:`load_detector` and :meth:`Detector.score_video`."""
 
-    detector: str | None = option(
+    detector: tuple[str, ...] | None = option(
         None,
-        help="detector.safetensors, an exported .onnx or .xml, zoo:NAME, or hf://OWNER/NAME[@REVISION] "
-        "(default: the bundled detector)",
+        is_repeated=True,
+        help="detector file (.safetensors, .onnx, .xml), zoo:NAME or hf://owner/name[@revision]; several "
+        "flags, several opinions (default: the bundled one)",
+    )
+    fusion: Path | None = option(
+        None, metavar="FILE", help="what combine learned for these detectors: adds one probability of all"
     )
     runtime: Runtime = option(
         "auto",

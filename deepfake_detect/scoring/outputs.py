@@ -169,7 +169,7 @@ def write_clip_files(
         from deepfake_detect.report.key_frames import collect_key_frames
 
         report_step = functools.partial(on_step, "report", None, None)
-        key_frames = collect_key_frames(result, detector, on_step=report_step)
+        key_frames = collect_key_frames(result, detector.first, on_step=report_step)
         write_report(
             result,
             files.report,

@@ -49,6 +49,56 @@ from deepfake_detect.video.files import check_file, checked_path
 from deepfake_detect.video.limits import DEFAULT_LIMITS
 
 _BATCH_SIZE = 32
+Scored = tuple[tuple[FrameScore, ...], ...]
+"""The scored frames of a clip, with the faces of people only: once for each opinion on it."""
+
+
+class FrameScorer:
+    """Scores the faces of a clip's frames in batches, keeping at most one batch of crops in memory."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._pending: list[TrackedFrame] = []
+        self._scored: list[FrameScore] = []
+
+    def add(self, frame: TrackedFrame) -> None:
+        """Take the next frame."""
+        self._pending.append(frame)
+        if sum(len(one.faces) for one in self._pending) >= _BATCH_SIZE:
+            self._score_pending()
+
+    def finish(self) -> list[FrameScore]:
+        """Return all frames, also with detections that never became certain enough to be a person."""
+        self._score_pending()
+        return self._scored
+
+    def _score_pending(self) -> None:
+        crops = [face.crop for frame in self._pending for face in frame.faces]
+        probabilities = iter(self._detector.score_crops(crops).tolist())
+        for frame in self._pending:
+            self._scored.append(_frame_score(frame, [next(probabilities) for _ in frame.faces]))
+        self._pending = []
+
+
+class SequenceFrameScorer(FrameScorer):
+    """Scores each track as a sequence; each of its faces gets the track's probability.
+
+    The crops of all sampled frames are kept until the end of the clip.
+    """
+
+    def add(self, frame: TrackedFrame) -> None:
+        """Take the next frame."""
+        self._pending.append(frame)
+
+    def _score_pending(self) -> None:
+        crops: dict[int, list[np.ndarray]] = {}
+        for frame in self._pending:
+            for face in frame.faces:
+                crops.setdefault(face.track_id, []).append(face.crop)
+        found = {track: self._detector.score_sequence(of_track) for track, of_track in crops.items()}
+        for frame in self._pending:
+            self._scored.append(_frame_score(frame, [found[face.track_id] for face in frame.faces]))
+        self._pending = []
 
 
 class Detector(BaseDetector):
@@ -61,6 +111,16 @@ class Detector(BaseDetector):
 
     runtime: str
     sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name and version."""
+        return f"{self.config.name} {self.config.version}"
+
+    @property
+    def first(self) -> Detector:
+        """The detector that heat maps are made with: itself; of a panel its first."""
+        return self
 
     @property
     def is_on_gpu(self) -> bool:
@@ -129,15 +189,14 @@ class Detector(BaseDetector):
         """
         faces = self.face_finder(min_face)
         policy = EvenlySpaced(num_frames) if sampling is None else sampling
-        rule = self._rule(aggregation_rule)
+        self.check_rule(aggregation_rule)  # before the work
         with local_file(video) as (path, name):
             path = checked_path("video", path)
             check_file(path)
             file = file_facts(path)
             reader = VideoReader(path, allow_truncated=allow_truncated, limits=limits)
             with closing(reader.frames(policy)) as frames:
-                followed = track_faces(frames, detector=faces, geometry=self.config.geometry)
-                scored = self._score_frames(followed, on_frame)
+                scored = self._score_faces(frames, faces, on_frame)
             metadata = reader.metadata
             bad_fraction = reader.bad_fraction if reader.is_damaged else None
             clip = Clip.from_metadata(
@@ -146,10 +205,12 @@ class Detector(BaseDetector):
                 bad_fraction=bad_fraction,
                 num_in_gaps=reader.num_in_gaps,
             )
-            found = self._clip_result(str(path), _people_only(scored), rule, clip)
+
+            def refined(detector: Detector, result: ClipResult) -> ClipResult:
+                return detector._with_segments(result, reader, faces) if segments == "on" else result
+
+            found = self._clip_result(str(path), scored, aggregation_rule, clip, refined=refined)
             result = replace(found, file=file, frame_size=(metadata.width, metadata.height))
-            if segments == "on":
-                result = self._with_segments(result, reader, faces)
             result.check_file()
         return result if name is None else replace(result, video=name, file=replace(file, modified_time=""))
 
@@ -164,7 +225,10 @@ class Detector(BaseDetector):
         if wanted := frames_to_add(parts, frames):
             with closing(reader.frames(FrameList(tuple(wanted)))) as decoded:
                 followed = track_faces(decoded, detector=finder, geometry=self.config.geometry)
-                extra = self._score_frames(followed, lambda done: None)
+                scorer = self.frame_scorer()
+                for frame in followed:
+                    scorer.add(frame)
+                extra = scorer.finish()
         known = with_known_people(extra, frames)
         return with_segments(result, parts, known, end_seconds=metadata.duration_seconds)
 
@@ -230,7 +294,7 @@ class Detector(BaseDetector):
         """
         if not frames_per_second > 0:
             raise OptionError("frames_per_second", f"is {frames_per_second}", "must be above 0")
-        rule = self._rule(aggregation_rule)
+        self.check_rule(aggregation_rule)
         sizes: list[tuple[int, int]] = []
 
         def numbered() -> Iterator[Frame]:
@@ -239,16 +303,15 @@ class Detector(BaseDetector):
                 sizes.append((pixels.shape[1], pixels.shape[0]))
                 yield Frame(pixels, number, number / frames_per_second)
 
-        followed = track_faces(numbered(), detector=self.face_finder(min_face), geometry=self.config.geometry)
-        scored = self._score_frames(followed, on_frame)
-        result = self._clip_result(name, _people_only(scored), rule, Clip(len(scored)))
+        scored = self._score_faces(numbered(), self.face_finder(min_face), on_frame)
+        result = self._clip_result(name, scored, aggregation_rule, Clip(len(scored[0])))
         return replace(result, frame_size=sizes[0] if sizes else None)
 
     def check_options(self, *, num_frames: int, aggregation_rule: str | None, min_face: float | None) -> None:
         """Raise OptionError for options with which :meth:`score_video` would fail on every clip."""
         EvenlySpaced(num_frames)
         self.face_finder(min_face)
-        self._rule(aggregation_rule)
+        self.check_rule(aggregation_rule)
 
     def info(self, aggregation_rule: str | None = None) -> DetectorInfo:
         """Return name, version, hash and decision rule, with an aggregation rule or the detector's own."""
@@ -263,54 +326,43 @@ class Detector(BaseDetector):
             is_calibrated=config.is_calibrated,
         )
 
-    def _rule(self, name: str | None) -> str:
-        rule = name or self.config.aggregation_rule
-        check_rule(rule, self.config.plugins)  # before the work
-        return rule
+    def check_rule(self, aggregation_rule: str | None) -> None:
+        """Raise OptionError for an aggregation rule that cannot be used; the detector's own if ``None``."""
+        check_rule(aggregation_rule or self.config.aggregation_rule, self.config.plugins)
 
-    def _score_frames(
-        self, frames: Iterable[TrackedFrame], on_frame: Callable[[int], None]
-    ) -> list[FrameScore]:
-        """Score the faces of frames in batches, keeping at most one batch of crops in memory."""
-        if self.is_sequential:
-            return self._score_tracks(frames, on_frame)
-        scored: list[FrameScore] = []
-        pending: list[TrackedFrame] = []
-        for number, frame in enumerate(frames, start=1):
-            pending.append(frame)
-            if sum(len(one.faces) for one in pending) >= _BATCH_SIZE:
-                scored += self._score_batch(pending)
-                pending = []
+    def frame_scorer(self) -> FrameScorer:
+        """Return what scores the faces of one clip, frame by frame."""
+        return SequenceFrameScorer(self) if self.is_sequential else FrameScorer(self)
+
+    def _score_faces(
+        self, frames: Iterable[Frame], faces: MtcnnDetector, on_frame: Callable[[int], None]
+    ) -> Scored:
+        """Find, crop and score the faces of a clip's frames."""
+        scorer = self.frame_scorer()
+        followed = track_faces(frames, detector=faces, geometry=self.config.geometry)
+        for number, frame in enumerate(followed, start=1):
+            scorer.add(frame)
             on_frame(number)
-        return scored + self._score_batch(pending)
+        return (people_only(scorer.finish()),)
 
-    def _score_tracks(
-        self, frames: Iterable[TrackedFrame], on_frame: Callable[[int], None]
-    ) -> list[FrameScore]:
-        """Score each track as a sequence; each of its faces gets the track's probability.
+    def _clip_result(
+        self,
+        name: str,
+        scored: Scored,
+        aggregation_rule: str | None,
+        clip: Clip,
+        *,
+        refined: Callable[[Detector, ClipResult], ClipResult] = lambda detector, result: result,
+    ) -> ClipResult:
+        """Return the result of scored frames, as a second look at the clip refines it."""
+        (frames,) = scored
+        return refined(self, self.result_of(name, frames, aggregation_rule, clip))
 
-        The crops of all sampled frames are kept until the end of the clip.
-        """
-        followed: list[TrackedFrame] = []
-        for number, frame in enumerate(frames, start=1):
-            followed.append(frame)
-            on_frame(number)
-        crops: dict[int, list[np.ndarray]] = {}
-        for frame in followed:
-            for face in frame.faces:
-                crops.setdefault(face.track_id, []).append(face.crop)
-        probabilities = {track: self.score_sequence(of_track) for track, of_track in crops.items()}
-        return [
-            _frame_score(frame, [probabilities[face.track_id] for face in frame.faces]) for frame in followed
-        ]
-
-    def _score_batch(self, frames: list[TrackedFrame]) -> list[FrameScore]:
-        probabilities = iter(
-            self.score_crops([face.crop for frame in frames for face in frame.faces]).tolist()
-        )
-        return [_frame_score(frame, [next(probabilities) for _ in frame.faces]) for frame in frames]
-
-    def _clip_result(self, name: str, frames: tuple[FrameScore, ...], rule: str, clip: Clip) -> ClipResult:
+    def result_of(
+        self, name: str, frames: tuple[FrameScore, ...], aggregation_rule: str | None, clip: Clip
+    ) -> ClipResult:
+        """Return the result of a clip's scored frames, with the faces of people only."""
+        rule = aggregation_rule or self.config.aggregation_rule
         faces = [face for frame in frames for face in frame.faces]
         info = self.info(rule)
         if not faces:
@@ -382,7 +434,7 @@ def _frame_score(frame: TrackedFrame, probabilities: list[float]) -> FrameScore:
     return FrameScore(frame.frame_index, frame.time_seconds, faces)
 
 
-def _people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:
+def people_only(frames: list[FrameScore]) -> tuple[FrameScore, ...]:
     """Remove detections that never became certain enough to be a person."""
     people = confirmed_tracks(
         (face.track_id, face.detection_score) for frame in frames for face in frame.faces

@@ -22,6 +22,7 @@ WARNING_KINDS = {
     "damaged_file": "frames that are missing or damaged, which are left out",
     "missing_frames": "gaps in a clip of constant frame rate",
     "other_streams": "further video streams in the file, which are not scored",
+    "detectors_differ": "detectors with different verdicts",
     "another_rule": "an aggregation rule other than the one the undecided range was fitted with",
 }
 """Every kind of warning, with a short description."""

@@ -74,14 +74,15 @@ def run_settings(options: ScoringOptions, detector: Detector) -> dict[str, str]:
     config = detector.config
     min_face = "a tenth of the frame" if options.min_face is None else f"{options.min_face:g} px"
     return {
-        "detector": f"{config.name} {config.version}",
+        "detector": detector.name,
         "detector_sha256": detector.sha256 or "",
         "settings": f"frames={options.num_frames}, "
         f"aggregation={options.aggregation_rule or config.aggregation_rule}, min_face={min_face}, "
         f"allow_truncated={'yes' if options.allow_truncated else 'no'}"
         # Only where it differs: older tables, of before there was a choice, can be continued.
         f"{'' if options.segments == 'on' else ', segments=off'}"
-        f"{'' if options.precision == 'fp32' else f', precision={options.precision}'}",
+        f"{'' if options.precision == 'fp32' else f', precision={options.precision}'}"
+        f"{'' if options.fusion is None else f', fusion={options.fusion}'}",
     }
 
 

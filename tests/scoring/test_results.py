@@ -178,8 +178,8 @@ def test_another_detector_or_settings_are_refused(name: str, kind: str, tmp_path
 
 
 def test_the_settings_tell_all_that_moves_a_verdict(small_detector: Path) -> None:
-    detector: Any = SimpleNamespace(config=read_detector(small_detector)[1], sha256="ab" * 32)
-    plain = ScoringOptions(detector=str(small_detector))
+    detector: Any = SimpleNamespace(config=read_detector(small_detector)[1], name="small 1", sha256="ab" * 32)
+    plain = ScoringOptions(detector=(str(small_detector),))
     settings = run_settings(plain, detector)
     assert settings["detector"] == "small 1"
     assert settings["detector_sha256"] == "ab" * 32
