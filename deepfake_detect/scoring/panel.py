@@ -125,9 +125,7 @@ class DetectorPanel(Detector):
         found = replace(results[0], opinions=opinions, fused=fused)
         return replace(found, warnings=(*found.warnings, *_disagreement(found)))
 
-    def _fused(
-        self, found: Sequence[float | None], aggregation_rule: str | None
-    ) -> FusedVerdict | None:
+    def _fused(self, found: Sequence[float | None], aggregation_rule: str | None) -> FusedVerdict | None:
         probabilities = [one for one in found if one is not None]
         if self.fusion is None or not probabilities:
             return None
