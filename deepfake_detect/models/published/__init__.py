@@ -10,10 +10,20 @@ Modules import timm and torchvision inside functions: reading any detector impor
 """
 
 from deepfake_detect.models.backbone import Backbone
-from deepfake_detect.models.published import mesonet
+from deepfake_detect.models.published import (
+    deepguard,
+    efficientnet,
+    effort,
+    fsfm,
+    gend,
+    mesonet,
+    polimi,
+    sbi,
+    selimsef,
+)
 from deepfake_detect.models.published.layout import Layout
 
-_FAMILIES = (mesonet,)
+_FAMILIES = (deepguard, efficientnet, effort, fsfm, gend, mesonet, polimi, sbi, selimsef)
 PUBLISHED_BACKBONES: dict[str, Backbone] = {
     name: backbone for family in _FAMILIES for name, backbone in family.BACKBONES.items()
 }

@@ -5,10 +5,19 @@ from __future__ import annotations
 import difflib
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.models.zoo import mesonet
+from deepfake_detect.models.zoo import (
+    deepguard,
+    faceforensics,
+    gend,
+    mesonet,
+    polimi,
+    sbi,
+    selimsef,
+    vision_transformers,
+)
 from deepfake_detect.models.zoo.entry import ZooEntry
 
-_FAMILIES = (mesonet,)
+_FAMILIES = (polimi, selimsef, sbi, gend, deepguard, vision_transformers, mesonet, faceforensics)
 ZOO: dict[str, ZooEntry] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 """The published detectors by name."""
 
