@@ -17,6 +17,8 @@ test: .venv/installed-test
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/codespell -D docs/words.txt README.md CONTRIBUTING.md SECURITY.md docs deepfake_detect/weights/README.md
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
