@@ -37,7 +37,7 @@ from .models.backbones import register_backbone as register_backbone
 from .models.card import read_card as read_card
 from .models.catalog import list_backbones as list_backbones
 from .models.classifier import create_model as create_model
-from .models.facenet_files import convert_checkpoint as convert_checkpoint
+from .models.conversion import convert_checkpoint as convert_checkpoint
 from .models.heads import register_head as register_head
 from .models.sequence import create_sequence_model as create_sequence_model
 from .models.zoo.entry import ZooEntry as ZooEntry

@@ -64,7 +64,7 @@ COMMANDS: Mapping[str, Command] = {
     "models": Command("models", f"{_CLI}.models", "list backbones with their size, input and weights"),
     "card": Command("models", f"{_CLI}.card", "show a detector's data, figures, failures and use"),
     "convert-checkpoint": Command(
-        "models", f"{_CLI}.convert_checkpoint", "convert a FaceNet of TensorFlow or Keras"
+        "models", f"{_CLI}.convert_checkpoint", "convert a checkpoint of another library"
     ),
     "average": Command("models", f"{_CLI}.average", "average the weights of detectors"),
     "export": Command("models", f"{_CLI}.export", "export a detector as ONNX, OpenVINO or torch.export"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,15 @@ from torch import nn
 
 from deepfake_detect.errors import OptionError, WeightsError
 from deepfake_detect.models.backbone import Backbone
-from deepfake_detect.models.networks import FaceNet, MesoInception4, SmallCNN
+from deepfake_detect.models.networks import (
+    TORCHVISION_PREFIX,
+    FaceNet,
+    MesoInception4,
+    SmallCNN,
+    in_torchvision,
+    torchvision_encoder,
+    torchvision_preprocessing,
+)
 from deepfake_detect.models.published import PUBLISHED_BACKBONES
 from deepfake_detect.models.spec import ModelSpec
 from deepfake_detect.records import Preprocessing
@@ -135,6 +144,9 @@ def find_backbone(name: str) -> Backbone | None:
     found = BACKBONES.find_loaded(name)
     if found is not None:
         return found
+    bare = name.removeprefix(TORCHVISION_PREFIX)
+    if bare != name and in_torchvision(bare):
+        return Backbone(functools.partial(torchvision_encoder, bare), torchvision_preprocessing(bare))
     import timm
 
     return None if timm.is_model(name.split(".")[0]) else BACKBONES.get(name)

@@ -24,7 +24,7 @@ from deepfake_detect.models.backbones import (
     out_of_pixels,
 )
 from deepfake_detect.models.blocks import encoder_blocks
-from deepfake_detect.models.encoder_weights import TIMM_WEIGHTS, find_weights, load_encoder
+from deepfake_detect.models.encoder_weights import TIMM_WEIGHTS, find_weights, load_encoder, published_tensors
 from deepfake_detect.models.heads import head_dropout, make_head
 from deepfake_detect.models.shapes import feature_shape, num_features, smallest_size
 from deepfake_detect.models.spec import ModelSpec, Pooling
@@ -130,8 +130,8 @@ def create_model(
         backbone: ``"facenet"`` (InceptionResnetV1 of facenet-pytorch, with the head of
             Megatvini/DeepFaceForgeryDetection: ReLU, dropout, one logit), ``"small_cnn"``,
             ``"mesoinception4"``, ``"xception"``, any name that ``register_backbone`` knows or of
-            ``timm.list_models()`` (of VGG the convolutional base); or a module from images
-            (N, C, H, W) to features (N, F), which is used unchanged.
+            ``timm.list_models()`` (of VGG the convolutional base), ``"torchvision."`` and a name of
+            torchvision; or a module from images (N, C, H, W) to features (N, F), which is used unchanged.
         weights: ``None`` for random ones; a path to a state dict; or a published name, which is
             downloaded: ``"vggface2"`` and ``"casia-webface"`` for FaceNet, ``"imagenet"`` for
             VGG16 and VGG19, ``"pretrained"`` for timm's own. A ``.safetensors`` file may carry its
@@ -224,13 +224,16 @@ def prepare_encoder(
     file = find_weights(backbone, weights)
     hints = preprocessing_hints(file.metadata) if file else {}
     options = {**hints.get("backbone_options", {}), **(backbone_options or {})}
+    published = published_tensors(backbone, file.tensors) if file else None
+    if file is not None and published is not None:
+        file, options = replace(file, tensors=published[0]), {**published[1], **options}
     if image_size is not None and has_fixed_input(backbone):
         options["img_size"] = image_size
-    published = default_preprocessing(backbone)
+    usual = default_preprocessing(backbone)
     preprocessing = Preprocessing(
-        image_size=image_size or hints.get("image_size") or published.image_size,
-        mean=hints.get("mean", published.mean),
-        std=hints.get("std", published.std),
+        image_size=image_size or hints.get("image_size") or usual.image_size,
+        mean=hints.get("mean", usual.mean),
+        std=hints.get("std", usual.std),
     )
     spec = ModelSpec(backbone, preprocessing, backbone_options=options, pooling=pooling, in_chans=in_chans)
     pretrained = file is None and weights is not None and str(weights) == TIMM_WEIGHTS

@@ -6,22 +6,16 @@ normalization folded into the convolution before it; here such a layer gets a ne
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from deepfake_detect.errors import OptionError, WeightsError
+from deepfake_detect.errors import WeightsError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
-
-ConvertibleNetwork = Literal["facenet"]
-NETWORKS: tuple[ConvertibleNetwork, ...] = get_args(ConvertibleNetwork)
 
 _EPSILON = 1e-3  # of every batch normalization of the network
 _BLOCKS = {
@@ -37,49 +31,36 @@ _Layer = dict[str, np.ndarray]
 """``kernel`` (O, I, H, W) or (O, I); also ``bias``, ``beta``, ``mean`` or ``variance`` (O,)."""
 
 
-@dataclass(frozen=True)
-class ConvertedCheckpoint:
-    """What :func:`convert_checkpoint` wrote.
+def is_embedding(path: Path) -> bool:
+    """Return whether a file is a FaceNet of TensorFlow or Keras, by its suffix and the names in it."""
+    if path.suffix not in (".h5", ".hdf5"):
+        return path.suffix == ".pb"
+    import h5py
 
-    Attributes:
-        path: The safetensors file.
-        num_tensors: Tensors in it.
-        embedding_size: Features of the network.
-    """
-
-    path: Path
-    num_tensors: int
-    embedding_size: int
+    try:
+        with h5py.File(path, "r") as file:
+            names: list[str] = []
+            file.visit(names.append)  # names alone, no data
+    except (OSError, RuntimeError):
+        return False
+    return any("Block35" in name for name in names)
 
 
-def convert_checkpoint(
-    checkpoint: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    network: ConvertibleNetwork = "facenet",
-) -> ConvertedCheckpoint:
-    """Convert a checkpoint of another framework into a file that ``weights=`` takes.
+def write_embedding(source: Path, target: Path) -> tuple[int, int]:
+    """Write a FaceNet of TensorFlow or Keras as weights of ``facenet``.
 
     Args:
-        checkpoint: FaceNet of davidsandberg/facenet as a frozen TensorFlow graph (``.pb``) or as Keras
-            weights (``.h5``), with an embedding of any size.
-        out: ``.safetensors`` file to write. Its metadata hold the SHA-256 of ``checkpoint``.
-        network: Name of the backbone.
+        source: FaceNet of davidsandberg/facenet as a frozen TensorFlow graph (``.pb``) or as Keras weights
+            (``.h5``), with an embedding of any size.
+        target: ``.safetensors`` file. Its metadata hold the SHA-256 of ``source``.
+
+    Returns:
+        Number of tensors, and size of the embedding.
 
     Raises:
-        OptionError: Another network, or ``out`` is no ``.safetensors``.
-        WeightsError: The checkpoint cannot be read, or does not hold the whole network.
-        OutputError: ``out`` cannot be written.
-
-    Example:
-        >>> convert_checkpoint("facenet_keras.h5", "facenet.safetensors").embedding_size  # doctest: +SKIP
-        128
+        WeightsError: The file cannot be read, or does not hold the whole network.
+        OutputError: ``target`` cannot be written.
     """
-    source, target = Path(checkpoint), Path(out)
-    if network not in NETWORKS:
-        raise OptionError("network", f"{network!r} cannot be converted", f"pass {', '.join(NETWORKS)}")
-    if target.suffix != ".safetensors":
-        raise OptionError("out", f"is {str(target)!r}", "must end in .safetensors")
     tensors = read_facenet(source)
     embedding_size = len(tensors.get("last_linear.weight", ()))
     expected = _expected_shapes(embedding_size)
@@ -88,10 +69,10 @@ def convert_checkpoint(
         cause = f"does not hold the whole FaceNet: {len(wrong)} tensors differ, such as {wrong[0]}"
         raise WeightsError(source, cause, "pass a FaceNet of Inception-ResNet-v1")
     make_folder(target.parent)
-    metadata = {"network": network, "embedding_size": str(embedding_size)}
+    metadata = {"network": "facenet", "embedding_size": str(embedding_size)}
     with atomic_path(target) as temporary:
         save_file(tensors, temporary, metadata | {"source_sha256": sha256_of_file(source)})
-    return ConvertedCheckpoint(target, len(tensors), embedding_size)
+    return len(tensors), embedding_size
 
 
 def _expected_shapes(embedding_size: int) -> dict[str, tuple[int, ...]]:
@@ -111,7 +92,9 @@ def read_facenet(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: The file cannot be read, or does not hold this network.
     """
-    readers: dict[str, Callable[[Path], dict[str, _Layer]]] = {".h5": _keras_layers, ".pb": _graph_layers}
+    readers: dict[str, Callable[[Path], dict[str, _Layer]]] = {
+        **{".h5": _keras_layers, ".hdf5": _keras_layers, ".pb": _graph_layers}
+    }
     if path.suffix not in readers:
         raise WeightsError(path, f"has the suffix {path.suffix!r}", "pass a Keras .h5 or a frozen .pb graph")
     if not path.is_file():
@@ -119,7 +102,8 @@ def read_facenet(path: Path) -> dict[str, torch.Tensor]:
     state: dict[str, np.ndarray] = {}
     for name, layer in readers[path.suffix](path).items():
         module = _module_of(name)
-        if module is None or "kernel" not in layer:
+        needed = {"kernel", "bias"} if module is not None and _has_bias(module) else {"kernel"}
+        if module is None or not needed <= layer.keys():
             raise WeightsError(path, f"holds {name}, which is no layer of FaceNet", "pass a FaceNet")
         state |= _tensors(module, layer)
     return {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in state.items()}
@@ -223,10 +207,15 @@ def _position(found: re.Match[str]) -> int:
     return 1 if found[3] == "7a" and found[4] != "2" else 2
 
 
+def _has_bias(module: str) -> bool:
+    """Return whether a layer is the last of a residual block, which has no normalization."""
+    return module.endswith(".conv2d")
+
+
 def _tensors(module: str, layer: _Layer) -> dict[str, np.ndarray]:
     """Return the tensors of a module by name."""
     kernel = layer["kernel"]
-    if module.endswith(".conv2d") and module != "conv2d":  # of a residual block: no normalization
+    if _has_bias(module):
         return {f"{module}.weight": kernel, f"{module}.bias": layer["bias"]}
     ones = np.ones(len(kernel), np.float32)
     norm = {

@@ -79,6 +79,20 @@ def read_weights_h5(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     return tensors, metadata
 
 
+def is_of_keras(file: Path) -> bool:
+    """Return whether an HDF5 file is of Keras; ``False`` also where it cannot be opened."""
+    try:
+        with h5py.File(file, "r") as source:
+            marks = {"layer_names", "keras_version", "backend"}
+            return _GROUP not in source and (
+                bool(marks & source.attrs.keys())
+                or any(isinstance(source.get(f"{name}/{name}"), h5py.Group) for name in source)
+                or "model_weights" in source
+            )
+    except (OSError, RuntimeError):
+        return False
+
+
 def _write(group: h5py.Group, name: str, tensor: torch.Tensor) -> None:
     is_bfloat16 = tensor.dtype == torch.bfloat16
     values = (tensor.view(torch.int16) if is_bfloat16 else tensor).contiguous().numpy()

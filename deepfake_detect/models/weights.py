@@ -13,10 +13,12 @@ import torch
 
 from deepfake_detect.errors import FetchError, WeightsError
 from deepfake_detect.io.fetch import fetch_file
-from deepfake_detect.models.hdf5_weights import read_weights_h5
+from deepfake_detect.models.hdf5_weights import is_of_keras, read_weights_h5
 from deepfake_detect.models.metadata import CHECKSUM_KEY, read_bytes
 from deepfake_detect.models.spec import DETECTOR_FORMAT
+from deepfake_detect.models.state_dicts import read_state_dict
 from deepfake_detect.models.tensor_file import read_tensors
+from deepfake_detect.models.zoo.state import read_state
 
 _MAX_EMBEDDING = 4096
 _ENCODER = "encoder."  # in front of the backbone's tensors in a detector's file
@@ -87,8 +89,8 @@ def fetch_weights(published: PublishedWeights, *, folder: Path | None = None) ->
 
 
 def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
-    """Read a state dict from ``.safetensors``, ``.h5`` (see :mod:`hdf5_weights`) or a torch file of
-    plain tensors.
+    """Read the tensors of ``.safetensors``, ``.h5`` (of :mod:`hdf5_weights`, or of Keras, whose tensors are
+    named ``layer/kernel:0``), or a torch file (see :mod:`state_dicts`).
 
     From a detector file the backbone is read, with the input that it was trained for.
 
@@ -98,7 +100,7 @@ def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(file, "there is no such file", "check the path of the weights")
-    readers = {".safetensors": _read_safetensors, ".h5": read_weights_h5}
+    readers = {".safetensors": _read_safetensors, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
     tensors, metadata = readers.get(file.suffix, _read_torch)(file)
     if metadata.get("format") == DETECTOR_FORMAT:
         tensors, metadata = _backbone_of(file, tensors, metadata)
@@ -136,20 +138,12 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
     return tensors, metadata
 
 
+def _read_hdf5(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    return (read_state(file), {}) if is_of_keras(file) else read_weights_h5(file)
+
+
 def _read_torch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    try:
-        # weights_only: a pickle from the web must not run code.
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many unrelated kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(file, f"cannot be read as torch weights ({reason})", "fetch it again") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(t, torch.Tensor) for t in content.values()):
-        raise WeightsError(
-            file, "holds no state dict", "pass a file saved with torch.save(model.state_dict())"
-        )
-    return dict(content), {}
+    return read_state_dict(file).tensors, {}
 
 
 def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:

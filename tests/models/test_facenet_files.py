@@ -13,7 +13,7 @@ from torch import nn
 from deepfake_detect.cli import main
 from deepfake_detect.errors import OptionError, WeightsError
 from deepfake_detect.models.classifier import create_model
-from deepfake_detect.models.facenet_files import convert_checkpoint
+from deepfake_detect.models.conversion import convert_checkpoint
 
 _BRANCHES = {
     "Block35": (5, "repeat_1", [["Conv2d_1x1"], ["0a_1x1", "0b_3x3"], ["0a_1x1", "0b_3x3", "0c_3x3"]]),
@@ -108,24 +108,36 @@ def test_a_keras_facenet_gives_the_same_embeddings(
 
 def test_other_files_are_rejected_with_the_reason(keras_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "facenet.safetensors"
-    with pytest.raises(WeightsError, match=r"has the suffix '.pt'; pass a Keras .h5 or a frozen .pb graph"):
+    with pytest.raises(WeightsError, match="there is no such file"):
         convert_checkpoint(tmp_path / "a.pt", out)
     with pytest.raises(WeightsError, match="there is no such file"):
         convert_checkpoint(tmp_path / "a.h5", out)
     for name in ("text.h5", "text.pb"):
         (tmp_path / name).write_text("no weights")
-        with pytest.raises(WeightsError, match="cannot be read as"):
+        with pytest.raises(WeightsError, match="cannot be read as|is truncated or damaged"):
             convert_checkpoint(tmp_path / name, out)
     with pytest.raises(OptionError, match="out: is '.*'; must end in .safetensors"):
         convert_checkpoint(keras_file, tmp_path / "facenet.pt")
-    with pytest.raises(OptionError, match="network: 'vgg16' cannot be converted"):
-        convert_checkpoint(keras_file, out, network="vgg16")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="network: is vgg16, and .* holds FaceNet; leave it out"):
+        convert_checkpoint(keras_file, out, network="vgg16")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["dense_1/dense_1/kernel:0"] = [[1.0]]
-    with pytest.raises(WeightsError, match="holds dense_1, which is no layer of FaceNet"):
+    with pytest.raises(OptionError, match="network: is missing: the file's 1 tensors .*dense_1/kernel"):
         convert_checkpoint(tmp_path / "other.h5", out)
+    with h5py.File(tmp_path / "more.h5", "w") as file:
+        file["Block35_1_Conv2d_1x1/kernel:0"] = [[1.0]]
+        file["Block35_1_Conv2d_1x1/bias:0"] = [1.0]
+        file["dense_1/dense_1/kernel:0"] = [[1.0]]
+    with pytest.raises(WeightsError, match="holds dense_1, which is no layer of FaceNet"):
+        convert_checkpoint(tmp_path / "more.h5", out)
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["Block35_1_Conv2d_1x1/kernel:0"] = [[1.0]]
+    with pytest.raises(WeightsError, match="holds Block35_1_Conv2d_1x1, which is no layer of FaceNet"):
+        convert_checkpoint(tmp_path / "part.h5", out)
     with h5py.File(tmp_path / "part.h5", "w") as file:
         file["Bottleneck/Bottleneck/kernel:0"] = torch.zeros(1792, 8).numpy()
-    with pytest.raises(WeightsError, match="does not hold the whole FaceNet: 597 tensors"):
+        file["Block35_1_Conv2d_1x1/kernel:0"] = torch.zeros(1, 1, 96, 256).numpy()
+        file["Block35_1_Conv2d_1x1/bias:0"] = torch.zeros(256).numpy()
+    with pytest.raises(WeightsError, match="does not hold the whole FaceNet: 595 tensors"):
         convert_checkpoint(tmp_path / "part.h5", out)
     assert not out.exists()

@@ -11,6 +11,7 @@ Modules import timm and torchvision inside functions: reading any detector impor
 
 from deepfake_detect.models.backbone import Backbone
 from deepfake_detect.models.published import (
+    deepfakebench,
     deepguard,
     efficientnet,
     effort,
@@ -23,7 +24,7 @@ from deepfake_detect.models.published import (
 )
 from deepfake_detect.models.published.layout import Layout
 
-_FAMILIES = (deepguard, efficientnet, effort, fsfm, gend, mesonet, polimi, sbi, selimsef)
+_FAMILIES = (deepfakebench, deepguard, efficientnet, effort, fsfm, gend, mesonet, polimi, sbi, selimsef)
 PUBLISHED_BACKBONES: dict[str, Backbone] = {
     name: backbone for family in _FAMILIES for name, backbone in family.BACKBONES.items()
 }

@@ -6,6 +6,7 @@ import difflib
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.models.zoo import (
+    deepfakebench,
     deepguard,
     faceforensics,
     gend,
@@ -17,7 +18,17 @@ from deepfake_detect.models.zoo import (
 )
 from deepfake_detect.models.zoo.entry import ZooEntry
 
-_FAMILIES = (polimi, selimsef, sbi, gend, deepguard, vision_transformers, mesonet, faceforensics)
+_FAMILIES = (
+    polimi,
+    selimsef,
+    sbi,
+    deepfakebench,
+    gend,
+    deepguard,
+    vision_transformers,
+    mesonet,
+    faceforensics,
+)
 ZOO: dict[str, ZooEntry] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 """The published detectors by name."""
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from deepfake_detect.errors import WeightsError
+from deepfake_detect.models.state_dicts import read_state_dict
 from deepfake_detect.models.tensor_file import read_tensors
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "teacher", "student")
 _LARGEST_MEMBER = 2**33
 
 
@@ -37,31 +35,7 @@ def read_state(path: Path, *, member: str = "") -> dict[str, torch.Tensor]:
         return _read_member(path, member)
     if path.suffix == ".safetensors":
         return read_tensors(path, WeightsError)[0]
-    return _read_keras(path) if path.suffix in (".h5", ".hdf5") else _read_torch(path)
-
-
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many unrelated kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "weights_only" in reason or "Unsupported" in str(error):
-            cause = f"holds more than tensors, and unpickling it could run any code ({reason[:120]})"
-            raise WeightsError(path, cause, "ask its authors for a state dict") from error
-        raise WeightsError(path, f"cannot be read as torch weights ({reason})", "fetch it again") from error
-    state = _unwrapped(content)
-    if not state:
-        raise WeightsError(path, "holds no state dict", "pass a file of torch.save(model.state_dict())")
-    return state
-
-
-def _unwrapped(content: object) -> dict[str, torch.Tensor]:
-    if not isinstance(content, Mapping):
-        return {}
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            return _unwrapped(content[key])
-    return {str(name): one for name, one in content.items() if isinstance(one, torch.Tensor)}
+    return _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_state_dict(path).tensors
 
 
 def _read_keras(path: Path) -> dict[str, torch.Tensor]:

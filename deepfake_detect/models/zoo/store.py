@@ -115,7 +115,8 @@ def is_fetched(name: str) -> bool:
 def local_detector(detector: PathInput) -> Path:
     """Return the file of a detector: of ``zoo:NAME`` the one in the cache, else the path that was given.
 
-    One on the Hugging Face Hub (``"hf://owner/name"``) is fetched first.
+    One on the Hugging Face Hub (``"hf://owner/name"``) is fetched first, and a checkpoint of another library
+    is converted, where it holds all that scoring needs.
 
     Raises:
         OptionError: There is no such name in the zoo.
@@ -127,7 +128,10 @@ def local_detector(detector: PathInput) -> Path:
     if is_on_hub(text):
         return fetch_detector(text)
     if not text.startswith(ZOO_PREFIX):
-        return Path(detector)
+        from deepfake_detect.models.conversion import converted_detector, is_foreign
+
+        path = Path(detector)
+        return converted_detector(path) if is_foreign(path) else path
     entry = _usable(text)
     path = zoo_folder(entry.name) / DETECTOR_NAME
     if not path.is_file():
