@@ -19,7 +19,10 @@ from .evaluation.protocols import list_protocols as list_protocols
 from .extraction import ExtractionConfig as ExtractionConfig
 from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract_faces as extract_faces
+from .faces import TorchMtcnnDetector as TorchMtcnnDetector
 from .faces import detect_faces as detect_faces
+from .faces import extract_face as extract_face
+from .faces import face_tensors as face_tensors
 from .features.across import similar_across_splits as similar_across_splits
 from .features.audit import audit_manifest as audit_manifest
 from .features.classifiers import train_features as train_features

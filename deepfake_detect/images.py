@@ -16,7 +16,7 @@ def rgb_uint8(image: Any, *, subject: str = "image") -> np.ndarray:
 
     Args:
         image: numpy array or torch tensor (H, W, 3), uint8, or float with values in [0, 1]; or a
-            PIL image of any mode.
+            PIL image of any mode. A tensor may be (3, H, W), as networks take them.
         subject: Name of the image in errors.
 
     Raises:
@@ -34,6 +34,8 @@ def rgb_uint8(image: Any, *, subject: str = "image") -> np.ndarray:
         except TypeError as error:  # numpy has no such dtype
             kind = str(image.dtype).removeprefix("torch.")
             raise ImageError(subject, f"is a {kind} tensor", _ACCEPTED) from error
+        if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+            image = np.ascontiguousarray(image.transpose(1, 2, 0))
     if not isinstance(image, np.ndarray):
         raise ImageError(subject, f"is a {type(image).__name__}", _ACCEPTED)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import deepfake_detect
 from tests.conftest import ROOT
 
@@ -27,10 +29,11 @@ def test_every_public_name_is_on_the_api_page() -> None:
     assert set(shown) == {name for name in deepfake_detect.__all__ if not name.startswith("_")}
 
 
-def test_the_examples_of_extending_run(tmp_path: Path) -> None:
-    text = (DOCS / "extending.md").read_text("utf-8")
+@pytest.mark.parametrize(("page", "count"), [("extending.md", 8), ("facenet-pytorch.md", 3)])
+def test_the_examples_of_a_page_run(page: str, count: int, tmp_path: Path) -> None:
+    text = (DOCS / page).read_text("utf-8")
     examples = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
-    assert len(examples) == 8
+    assert len(examples) == count
     script = tmp_path / "examples.py"
     script.write_text("\n".join(examples), "utf-8")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT)

@@ -10,10 +10,11 @@
       arrays          one set of operations for numpy and torch
       parallel        one frame per thread
     crops           a square around a face, upright or aligned by its landmarks
+    stretched       face_tensors: the crops of facenet-pytorch, as tensors
     tracking        which face of a frame is which person
     tracked_crops   frames in, tracked crops out, as extraction and scoring need them
 
-Only the first three need PyTorch.
+Only the first three and stretched need PyTorch.
 """
 
 import lazy_loader

@@ -21,6 +21,7 @@ from typing import Generic, Protocol
 
 import numpy as np
 
+from deepfake_detect.errors import OptionError
 from deepfake_detect.faces.arrays import (
     Array,
     as_float32,
@@ -45,11 +46,39 @@ from deepfake_detect.faces.mosaic import (
 from deepfake_detect.records import Face
 
 PYRAMID_FACTOR = 0.709
-_PNET_THRESHOLD, _RNET_THRESHOLD, _ONET_THRESHOLD = 0.6, 0.7, 0.7
 _OVERLAP_WITHIN_SCALE, _OVERLAP = 0.5, 0.7
-# P-Net's threshold as log odds, minus what rounding may add to them.
-_LIKELY_LOG_ODDS = math.log(_PNET_THRESHOLD / (1 - _PNET_THRESHOLD)) - 1e-3
+_ROUNDING_OF_LOG_ODDS = 1e-3
+_LOWEST_FACTOR, _HIGHEST_FACTOR = 0.2, 0.95
 _RNET_SIDE, _ONET_SIDE = 24, 48
+
+
+@dataclass(frozen=True)
+class CascadeOptions:
+    """How the cascade searches.
+
+    Attributes:
+        thresholds: P(face) from which a box passes P-Net, R-Net and O-Net, each above 0 and below 1.
+        factor: Ratio of one scale of the frame to the one before, 0.2 to 0.95.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    factor: float = PYRAMID_FACTOR
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", tuple(self.thresholds))  # a list, as facenet-pytorch takes it
+        if len(self.thresholds) != 3 or not all(0 < threshold < 1 for threshold in self.thresholds):
+            cause = f"is {', '.join(f'{threshold:g}' for threshold in self.thresholds)}"
+            raise OptionError("thresholds", cause, "must be three numbers above 0 and below 1")
+        if not _LOWEST_FACTOR <= self.factor <= _HIGHEST_FACTOR:
+            allowed = f"must be {_LOWEST_FACTOR:g} to {_HIGHEST_FACTOR:g}"
+            raise OptionError("factor", f"is {self.factor:g}", allowed)
+
+
+USUAL = CascadeOptions()
+"""Those of facenet-pytorch's defaults."""
 
 
 class PNet(Protocol[Array]):
@@ -129,29 +158,36 @@ class Boxes(Generic[Array]):
         return Boxes(self.boxes_xyxy[chosen], self.scores[chosen], self.image_numbers[chosen])
 
 
-def search_everywhere(tables: Array, networks: Networks[Array], *, smallest: float) -> list[list[Face]]:
+def search_everywhere(
+    tables: Array, networks: Networks[Array], *, smallest: float, options: CascadeOptions = USUAL
+) -> list[list[Face]]:
     """Return the faces of each frame, largest first.
 
     Args:
         tables: Integral images of the frames (B, H + 1, W + 1, 3), on the networks' device.
         networks: P-Net, R-Net and O-Net.
         smallest: Side in pixels of P-Net's smallest window.
+        options: How to search.
     """
     height, width = tables.shape[1] - 1, tables.shape[2] - 1
-    scales = frame_scales(height, width, smallest=smallest, factor=PYRAMID_FACTOR)
+    scales = frame_scales(height, width, smallest=smallest, factor=options.factor)
     if not scales:
         return [[] for _ in tables]
     plan: MosaicPlan[Array] = mosaic_plan(
         height, width, scales, is_whole=is_on_gpu(tables), device=device_of(tables)
     )
-    return faces_of(likely_windows(tables, plan, networks.pnet), tables, networks)
+    windows = likely_windows(tables, plan, networks.pnet, options.thresholds[0])
+    return faces_of(windows, tables, networks, options)
 
 
-def faces_of(windows: Windows[Array], tables: Array, networks: Networks[Array]) -> list[list[Face]]:
+def faces_of(
+    windows: Windows[Array], tables: Array, networks: Networks[Array], options: CascadeOptions = USUAL
+) -> list[list[Face]]:
     """Return the faces of each frame, largest first, that the networks find in windows."""
-    proposals = run_pnet(windows, networks.pnet)
-    refined = run_rnet(proposals, tables, networks.rnet)
-    return run_onet(refined, tables, networks.onet)
+    of_pnet, of_rnet, of_onet = options.thresholds
+    proposals = run_pnet(windows, networks.pnet, of_pnet)
+    refined = run_rnet(proposals, tables, networks.rnet, of_rnet)
+    return run_onet(refined, tables, networks.onet, of_onet)
 
 
 def longer_side(face: Face) -> float:
@@ -160,13 +196,15 @@ def longer_side(face: Face) -> float:
     return float(max(right - left, bottom - top))
 
 
-def likely_windows(tables: Array, plan: MosaicPlan[Array], network: PNet[Array]) -> Windows[Array]:
+def likely_windows(
+    tables: Array, plan: MosaicPlan[Array], network: PNet[Array], threshold: float = USUAL.thresholds[0]
+) -> Windows[Array]:
     """Return the windows of frames that may pass P-Net's threshold."""
     num_columns = plan.num_cell_columns
     parts: list[tuple[Array, Array, Array, Array]] = []
     for strip in plan.strips:
         features = network.features(strip_pixels(tables, strip, plan.width), strip.seams)
-        images, cells = likely_cells(features, network)
+        images, cells = likely_cells(features, network, threshold)
         features = features[images, cells]
         cells = cells + strip.first_cell_row * num_columns
         tiles = plan.cell_tiles[cells]
@@ -178,9 +216,12 @@ def likely_windows(tables: Array, plan: MosaicPlan[Array], network: PNet[Array])
     return Windows(images, tiles, cell_boxes(columns, rows, plan.scales[tiles]), features)
 
 
-def likely_cells(features: Array, network: PNet[Array]) -> tuple[Array, Array]:
+def likely_cells(
+    features: Array, network: PNet[Array], threshold: float = USUAL.thresholds[0]
+) -> tuple[Array, Array]:
     """Return frame and cell, int64 (N,) each, of features (B, cells, F) that may pass."""
-    images, cells = namespace(features).where(network.log_odds(features) >= _LIKELY_LOG_ODDS)
+    least = math.log(threshold / (1 - threshold)) - _ROUNDING_OF_LOG_ODDS
+    images, cells = namespace(features).where(network.log_odds(features) >= least)
     return images, cells
 
 
@@ -192,10 +233,12 @@ def cell_boxes(columns: Array, rows: Array, scales: Array) -> Array:
     return concat([floor((starts + 1) / scales), floor((starts + CELL_SIZE) / scales)], 1)
 
 
-def run_pnet(windows: Windows[Array], network: PNet[Array]) -> Boxes[Array]:
+def run_pnet(
+    windows: Windows[Array], network: PNet[Array], threshold: float = USUAL.thresholds[0]
+) -> Boxes[Array]:
     """Return P-Net's proposals after box regression and NMS, within each scale and over all scales."""
     scores, offsets = network.heads(windows.features)
-    passed = scores >= _PNET_THRESHOLD
+    passed = scores >= threshold
     boxes, images = windows.boxes_xyxy[passed], windows.image_numbers[passed]
     scores, offsets = scores[passed], offsets[passed]
     groups = (images << 8) + windows.scale_numbers[passed]  # a frame has fewer than 256 scales
@@ -207,26 +250,33 @@ def run_pnet(windows: Windows[Array], network: PNet[Array]) -> Boxes[Array]:
     return Boxes(_squared(moved), scores[kept], images[kept])
 
 
-def run_rnet(proposals: Boxes[Array], tables: Array, network: CropNetwork[Array]) -> Boxes[Array]:
+def run_rnet(
+    proposals: Boxes[Array],
+    tables: Array,
+    network: CropNetwork[Array],
+    threshold: float = USUAL.thresholds[1],
+) -> Boxes[Array]:
     """Return the proposals that R-Net accepts, after NMS and box regression."""
     proposals, crops = _crops(proposals, tables, _RNET_SIDE)
     if not len(proposals):
         return proposals
     scores, offsets = network(crops)
-    passed = scores > _RNET_THRESHOLD
+    passed = scores > threshold
     found = Boxes(proposals.boxes_xyxy[passed], scores[passed], proposals.image_numbers[passed])
     kept = _nms_per_image(found)
     boxes = _moved(found.boxes_xyxy[kept], offsets[passed][kept])
     return Boxes(_squared(boxes), found.scores[kept], found.image_numbers[kept])
 
 
-def run_onet(refined: Boxes[Array], tables: Array, network: CropNetwork[Array]) -> list[list[Face]]:
+def run_onet(
+    refined: Boxes[Array], tables: Array, network: CropNetwork[Array], threshold: float = USUAL.thresholds[2]
+) -> list[list[Face]]:
     """Return the faces that O-Net accepts, for each frame, largest first."""
     refined, crops = _crops(refined, tables, _ONET_SIDE)
     if not len(refined):
         return [[] for _ in tables]
     scores, offsets, landmarks = network(crops)
-    passed = scores > _ONET_THRESHOLD
+    passed = scores > threshold
     boxes = refined.boxes_xyxy[passed]
     sizes = boxes[:, 2:] - boxes[:, :2] + 1
     relative = namespace(landmarks).moveaxis(

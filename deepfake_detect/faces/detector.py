@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.faces.cascade import PYRAMID_FACTOR, Networks, longer_side, search_everywhere
+from deepfake_detect.faces.cascade import (
+    PYRAMID_FACTOR,
+    USUAL,
+    CascadeOptions,
+    Networks,
+    longer_side,
+    search_everywhere,
+)
 from deepfake_detect.faces.integral import integral_images
 from deepfake_detect.faces.parallel import in_batches, map_in_threads
 from deepfake_detect.images import rgb_uint8
@@ -44,14 +51,23 @@ class MtcnnDetector:
         num_threads: Threads that detect faces, each in frames of its own.
         min_face: Longer side in pixels of the smallest face that is returned, 12 or more; ``None``
             is a tenth of each frame's shorter side (see :func:`default_min_face`).
+        cascade: Thresholds and steps of the search.
 
     Raises:
         OptionError: ``min_face`` is below 12.
     """
 
-    def __init__(self, networks: Networks[Any], *, num_threads: int, min_face: float | None = None) -> None:
-        check_min_face(min_face)
+    def __init__(
+        self,
+        networks: Networks[Any],
+        *,
+        num_threads: int,
+        min_face: float | None = None,
+        cascade: CascadeOptions = USUAL,
+    ) -> None:
+        check_min_face(min_face, smallest=self._smallest_possible_face())
         self.min_face = min_face
+        self.cascade = cascade
         self.runtime = networks.runtime
         self._networks = networks
         self._num_threads = num_threads
@@ -82,6 +98,9 @@ class MtcnnDetector:
         for found in map_in_threads(self._search, batches, num_threads=self._count_threads()):
             yield from found
 
+    def _smallest_possible_face(self) -> float:
+        return _SMALLEST_POSSIBLE_FACE
+
     def _count_threads(self) -> int:
         return self._num_threads
 
@@ -92,19 +111,19 @@ class MtcnnDetector:
         """Return the faces of consecutive images of one size."""
         min_face, smallest = self._sizes(images[0])
         tables = integral_images(self._networks.frames(images))
-        found = search_everywhere(tables, self._networks, smallest=smallest)
+        found = search_everywhere(tables, self._networks, smallest=smallest, options=self.cascade)
         return [large_enough(faces, min_face) for faces in found]
 
     def _sizes(self, image: np.ndarray) -> tuple[float, float]:
         """Return the smallest face that is returned, and P-Net's smallest window."""
         min_face = self.min_face or default_min_face(*image.shape[:2])
-        return min_face, smallest_window(min_face)
+        return min_face, smallest_window(min_face, factor=self.cascade.factor)
 
 
-def check_min_face(min_face: float | None) -> None:
-    """Raise OptionError for a smallest face below 12 pixels."""
-    if min_face is not None and not min_face >= _SMALLEST_POSSIBLE_FACE:
-        raise OptionError("min_face", f"is {min_face}", f"must be {_SMALLEST_POSSIBLE_FACE:g} or more pixels")
+def check_min_face(min_face: float | None, *, smallest: float = _SMALLEST_POSSIBLE_FACE) -> None:
+    """Raise OptionError for a smallest face below so many pixels."""
+    if min_face is not None and not min_face >= smallest:
+        raise OptionError("min_face", f"is {min_face}", f"must be {smallest:g} or more pixels")
 
 
 def large_enough(faces: Sequence[Face], min_face: float) -> list[Face]:
@@ -112,7 +131,7 @@ def large_enough(faces: Sequence[Face], min_face: float) -> list[Face]:
     return [face for face in faces if longer_side(face) >= min_face]
 
 
-def smallest_window(min_face: float) -> float:
+def smallest_window(min_face: float, *, factor: float = PYRAMID_FACTOR) -> float:
     """Return P-Net's smallest window for faces of at least ``min_face`` pixels.
 
     It is one of the sizes of facenet-pytorch's own pyramid (20, 28, 40, 56, 79, 112 ... px), so that
@@ -123,8 +142,8 @@ def smallest_window(min_face: float) -> float:
         [12, 20, 56, 79]
     """
     window = min(min_face, SMALLEST_USUAL_FACE)
-    while window / PYRAMID_FACTOR * _MARGIN <= min_face:
-        window /= PYRAMID_FACTOR
+    while window / factor * _MARGIN <= min_face:
+        window /= factor
     return window
 
 

@@ -16,6 +16,7 @@ import torch
 
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import ImageError, OptionError
+from deepfake_detect.faces.cascade import USUAL, CascadeOptions
 from deepfake_detect.faces.dense import DenseDetector
 from deepfake_detect.faces.detector import (
     SMALLEST_USUAL_FACE,
@@ -30,6 +31,7 @@ from deepfake_detect.records import Face, Frame
 
 DetectionMode = Literal["default", "exact", "dense"]
 
+_SMALLEST_EXACT_FACE = 8.0
 _KEY_INTERVAL = 8
 _LARGEST_SMALLEST_DENSE_FACE = 80.0
 # Frames per batch: the operations on one frame are many and small. Two fit into a CPU's cache; exact
@@ -43,12 +45,14 @@ class TorchMtcnnDetector(MtcnnDetector):
 
     Args:
         device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"`` or a torch device.
-        min_face: Longer side in pixels of the smallest face that is returned, 12 or more; ``None``:
-            see :func:`detect_faces`.
+        min_face: Longer side in pixels of the smallest face that is returned, 12 or more, in exact mode
+            8 or more; ``None``: see :func:`detect_faces`.
         mode: See :func:`detect_faces`.
+        thresholds: P(face) from which a box passes P-Net, R-Net and O-Net; not in dense mode.
+        factor: Ratio of one scale of the search to the one before; not in dense mode.
 
     Raises:
-        OptionError: ``min_face`` is below 12, or the mode is unknown.
+        OptionError: A value is out of range, the mode is unknown, or does not take an option.
         DeviceError: There is no such device.
     """
 
@@ -60,12 +64,21 @@ class TorchMtcnnDetector(MtcnnDetector):
         device: str | torch.device = "auto",
         min_face: float | None = None,
         mode: DetectionMode = "default",
+        thresholds: tuple[float, float, float] = USUAL.thresholds,
+        factor: float = USUAL.factor,
     ) -> None:
-        check_min_face(min_face)  # before the networks are loaded
         if mode not in get_args(DetectionMode):
             raise OptionError("mode", f"is {mode!r}", f"must be one of {', '.join(get_args(DetectionMode))}")
-        super().__init__(load_networks(choose_device(device)), num_threads=1, min_face=min_face)
         self.mode = mode
+        check_min_face(min_face, smallest=self._smallest_possible_face())  # before the networks are loaded
+        cascade = CascadeOptions(thresholds, factor)
+        if mode == "dense" and cascade != USUAL:
+            raise OptionError("mode", "dense takes no thresholds and factor", "choose default or exact")
+        networks = load_networks(choose_device(device))
+        super().__init__(networks, num_threads=1, min_face=min_face, cascade=cascade)
+
+    def _smallest_possible_face(self) -> float:
+        return _SMALLEST_EXACT_FACE if self.mode == "exact" else super()._smallest_possible_face()
 
     def _count_threads(self) -> int:
         return torch.get_num_threads() if self._networks.device.type == "cpu" else 1
@@ -125,9 +138,9 @@ def detect_faces(
             :class:`records.Frame` are accepted too); sizes may differ. One array or tensor
             (N, H, W, 3) is N frames; a single image counts as one frame.
         mode: See above.
-        min_face: Side in pixels of the smallest face to detect, 12 or more; ``None`` is a tenth of
-            each frame's shorter side (see :func:`default_min_face`), in dense mode at most 80, in
-            exact mode 20.
+        min_face: Side in pixels of the smallest face to detect, 12 or more, in exact mode 8 or more;
+            ``None`` is a tenth of each frame's shorter side (see :func:`default_min_face`), in dense
+            mode at most 80, in exact mode 20.
         device: Device of the networks: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``.
 
     Returns:
@@ -135,7 +148,7 @@ def detect_faces(
 
     Raises:
         ImageError: A frame is not an RGB image; the message names it.
-        OptionError: ``min_face`` is below 12, or the mode is unknown.
+        OptionError: ``min_face`` is too small, or the mode is unknown.
         DeviceError: There is no such device.
 
     Example:

@@ -162,9 +162,20 @@ def new_video(
 ) -> DatasetVideo:
     """Return a video whose id is made of its names, see :func:`make_video_id`."""
     video_id = make_video_id(dataset, method, compression, name)
-    people = target_id, source_id
-    more = mask_path, group_id, fake_segments
-    return DatasetVideo(dataset, video_id, method, label, split, compression, *people, path, *more)
+    return DatasetVideo(
+        dataset=dataset,
+        video_id=video_id,
+        method=method,
+        label=label,
+        split=split,
+        compression=compression,
+        target_id=target_id,
+        source_id=source_id,
+        path=path,
+        mask_path=mask_path,
+        group_id=group_id,
+        fake_segments=fake_segments,
+    )
 
 
 def is_plain_path(name: str) -> bool:
