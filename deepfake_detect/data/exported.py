@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,13 @@ _WORDS = {
 }
 _WORD_OF_METHOD = {(dataset, method): word for word, (dataset, method, _) in WORDS.items()}
 _WORD_OF_METHOD["DFDCP", "method_B"] = "DFDCP_FakeB"
+_SHIFTER = "FaceShifter"
+# Methods of FaceForensics++ that the tool keeps in lists of their own.
+_OWN_LISTS = {
+    (FFPP, _SHIFTER): _SHIFTER,
+    (FFPP, "actors"): "DeepFakeDetection",
+    (FFPP, "DeepFakeDetection"): "DeepFakeDetection",
+}
 # Level of the videos of FaceForensics++ whose compression is not known: the one that is read by default.
 _DEFAULT_LEVEL = "c23"
 
@@ -91,9 +98,7 @@ def export_index(
     IndexExportOptions(format)
     rows = index if isinstance(index, VideoIndex | Manifest) else read_rows(index)
     entries = list(_of_crops(rows) if isinstance(rows, Manifest) else _of_videos(rows))
-    lists: dict[str, dict[str, Any]] = {}
-    for video, frames, masks in entries:
-        _add(lists.setdefault(video.dataset, {}), video, frames, masks)
+    lists = _lists(entries)
     target = Path(out)
     if target.suffix.lower() == ".json":
         paths = [_write(target, lists)]
@@ -102,6 +107,18 @@ def export_index(
         paths = [_write(folder / f"{name.replace('/', '_')}.json", {name: lists[name]}) for name in lists]
     num_files = sum(video.path.suffix.lower() in VIDEO_SUFFIXES for video, _, _ in entries)
     return IndexExport(tuple(paths), len(entries), num_files)
+
+
+def _lists(entries: Iterable[tuple[DatasetVideo, list[str], list[str]]]) -> dict[str, dict[str, Any]]:
+    """Return the content of each list, by the name that the tool has for it."""
+    lists: dict[str, dict[str, Any]] = {}
+    for video, frames, masks in entries:
+        name = _OWN_LISTS.get((video.dataset, video.method), video.dataset)
+        _add(lists.setdefault(name, {}), video, frames, masks)
+    reals = lists.get(FFPP, {}).get("FF-real")
+    if reals and _SHIFTER in lists:  # a list of its own, with the same reals
+        lists[_SHIFTER]["FF-real"] = reals
+    return lists
 
 
 def _of_videos(index: VideoIndex) -> Iterator[tuple[DatasetVideo, list[str], list[str]]]:

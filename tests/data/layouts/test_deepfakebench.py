@@ -161,9 +161,13 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path, capsys: pytest.Captu
 
 def test_video_files_are_read_back_too_with_a_remark(tmp_path: Path) -> None:
     index = tmp_path / "videos.parquet"
-    index_dataset(make_ffpp(tmp_path, tiny_clip(tmp_path)), out=index)
+    index_dataset(make_ffpp(tmp_path / "ff", tiny_clip(tmp_path), with_dfd=True), out=index, dataset="ffpp")
     report = export_index(index, tmp_path / "lists")
     assert report.num_video_files == report.num_videos == read_index(index).num_rows
+    words = {path.stem: set(json.loads(path.read_text())[path.stem]) for path in report.paths}
+    assert words["DeepFakeDetection"] == {"DFD_fake", "DFD_real"}
+    assert words["FaceShifter"] == {"FF-FH", "FF-real"}
+    assert words["FaceForensics++"] == {"FF-real", "FF-DF", "FF-F2F", "FF-FS", "FF-NT"}
     assert "run extract-faces and export its manifest" in report.lines()[-1]
     index_dataset(tmp_path / "lists", out=tmp_path / "again.parquet", split="official")
     again = {video.video_id: video for video in read_index(tmp_path / "again.parquet").videos()}
