@@ -15,12 +15,18 @@ demo: .venv/installed
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Bandit: findings are fixed, or justified on their line. pip-audit: known holes of what is installed.
+AUDIT_INDEX := https://pypi.org/pypi/pip/json
 check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 	$(BIN)/codespell -D docs/words.txt README.md CONTRIBUTING.md SECURITY.md docs deepfake_detect/weights/README.md
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+	$(BIN)/bandit -q -c pyproject.toml -r deepfake_detect tools
+	@if $(BIN)/python -c "import urllib.request as u; u.urlopen('$(AUDIT_INDEX)', timeout=10)" 2>/dev/null; \
+	then $(BIN)/pip-audit --skip-editable --progress-spinner off; \
+	else echo "pip-audit: skipped, as $(AUDIT_INDEX) does not answer"; fi
 
 # The documentation site, into site/; a warning or a dead link is an error.
 docs: .venv/installed-docs

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from deepfake_detect.errors import DeviceError, OptionError
 from deepfake_detect.records import INFERENCE_PRECISIONS
@@ -104,15 +105,31 @@ def keep_freed_memory() -> None:
     PyTorch on a CPU frees and allocates each activation anew; the page faults of that were measured
     at half the CPU time of training. Does nothing where the C library is not glibc.
     """
+    mallopt = _glibc_function("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 256 * 2**20)
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the system, in spite of :func:`keep_freed_memory`: around huge arrays.
+
+    Closed decoders are freed first: they are part of reference cycles.
+    """
+    gc.collect()
+    malloc_trim = _glibc_function("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _glibc_function(name: str) -> Any:
     if not sys.platform.startswith("linux"):
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        return getattr(ctypes.CDLL("libc.so.6"), name)
     except (OSError, AttributeError):
-        return  # another C library
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TOP_PAD, 256 * 2**20)
+        return None  # another C library
 
 
 def limit_threads(num_threads: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from deepfake_detect.app.server import create_app
 from deepfake_detect.app.worker import ScoringProcess
 from deepfake_detect.device import has_gpu
 from deepfake_detect.errors import OptionError
+from deepfake_detect.io.scratch import scratch_folder
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.scoring.fetch import check_fetching
 
@@ -64,7 +64,7 @@ def serve(
     options = ServeOptions(host, port, detector, device, workers, open_browser, allow_url)
     limits = Limits() if limits is None else limits
     check_fetching(["https://"] if options.allow_url else [])
-    with bind(options.host, options.port) as bound:
+    with bind(options.host, options.port) as bound, scratch_folder() as folder:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{bound.getsockname()[1]}"
 
@@ -73,7 +73,6 @@ def serve(
             if open_browser:
                 webbrowser.open(address)
 
-        folder = Path(tempfile.mkdtemp(prefix="deepfake-detect-"))
         scorers = _scorers(options, limits, folder)
         app = create_app(
             scorers,
@@ -100,7 +99,7 @@ def default_num_workers(device: str, num_cores: int) -> int:
 
 
 def _scorers(options: ServeOptions, limits: Limits, folder: Path) -> list[ScoringProcess]:
-    """Return the scoring processes; leave none of them and no folder behind if one does not start."""
+    """Return the scoring processes; leave none of them behind if one does not start."""
     num_cores = os.cpu_count() or 1
     num_workers = options.workers or default_num_workers(options.device, num_cores)
     num_threads = None if num_workers == 1 else max(1, num_cores // num_workers)
@@ -113,7 +112,6 @@ def _scorers(options: ServeOptions, limits: Limits, folder: Path) -> list[Scorin
         for one in starting:
             if one.exception() is None:
                 one.result().close()
-        folder.rmdir()
         raise failed[0]
     return [one.result() for one in starting]
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import shtab
 
-    print(shtab.complete(_all_commands(), shell=arguments.shell))
+    print(shtab.complete(_all_commands(), shell=arguments.shell))  # nosec B604 # the name of a shell, which is not run
     return 0
 
 

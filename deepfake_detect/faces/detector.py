@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import count, islice
+from typing import Any, TypeVar
 
 import numpy as np
 
+from deepfake_detect.device import return_freed_memory
 from deepfake_detect.errors import OptionError
 from deepfake_detect.faces.cascade import (
     PYRAMID_FACTOR,
@@ -21,6 +23,7 @@ from deepfake_detect.faces.parallel import in_batches, map_in_threads
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face, Frame
 
+_Batch = TypeVar("_Batch")
 SMALLEST_USUAL_FACE = 20.0
 """Side in pixels of the smallest face that facenet-pytorch detects by default."""
 _SMALLEST_POSSIBLE_FACE = 12.0
@@ -29,6 +32,8 @@ _FRAME_FRACTION = 1 / 10
 # than the face. On 435 faces of 365 frames, the smallest a twelfth of the
 # frame, recall at IoU 0.9 was .982 without this margin and 1.000 with it.
 _MARGIN = 1.2
+# An integral image takes 12 bytes per pixel: 600 MB in all. Above a 4K frame, freed memory is not kept.
+_MOST_PIXELS_AT_ONCE, _LARGE_PIXELS = 50_000_000, 9_000_000
 
 
 def default_min_face(height: int, width: int) -> float:
@@ -93,22 +98,34 @@ class MtcnnDetector:
         Raises:
             ImageError: An image is not RGB; the message names it.
         """
-        frames = (rgb_uint8(_pixels(image), subject=f"frame {n}") for n, image in enumerate(images))
-        batches = in_batches(frames, size=self._batch_size(), alike=np.shape)
-        for found in map_in_threads(self._search, batches, num_threads=self._count_threads()):
-            yield from found
+        batches = in_batches(_all_rgb(images), size=self._batch_size(), alike=np.shape)
+        first = list(islice(batches, 1))
+        if first:
+            num_threads = self._count_threads(_num_pixels(first[0][0]))
+            for found in map_in_threads(self._search, _joined(first, batches), num_threads=num_threads):
+                yield from found
 
     def _smallest_possible_face(self) -> float:
         return _SMALLEST_POSSIBLE_FACE
 
-    def _count_threads(self) -> int:
-        return self._num_threads
+    def _count_threads(self, num_pixels: int) -> int:
+        """Return how many frames of a size are searched at once."""
+        return most_at_once(num_pixels, self._num_threads)
 
     def _batch_size(self) -> int:
         return 1
 
     def _search(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of consecutive images of one size."""
+        is_large = _num_pixels(images[0]) > _LARGE_PIXELS
+        if is_large:
+            return_freed_memory()  # of decoding, for the integral image
+        found = self._found(images)
+        if is_large:
+            return_freed_memory()  # of the integral image, for decoding
+        return found
+
+    def _found(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
         min_face, smallest = self._sizes(images[0])
         tables = integral_images(self._networks.frames(images))
         found = search_everywhere(tables, self._networks, smallest=smallest, options=self.cascade)
@@ -118,6 +135,18 @@ class MtcnnDetector:
         """Return the smallest face that is returned, and P-Net's smallest window."""
         min_face = self.min_face or default_min_face(*image.shape[:2])
         return min_face, smallest_window(min_face, factor=self.cascade.factor)
+
+
+def most_at_once(num_pixels: int, num_threads: int) -> int:
+    """Return how many frames of a number of pixels are searched at once, in threads of their own.
+
+    Example:
+        >>> [most_at_once(width * height, 8) for width, height in ((1920, 1080), (3840, 2160), (7680, 4320))]
+        [8, 6, 1]
+    """
+    if num_pixels > _LARGE_PIXELS:
+        return 1
+    return max(1, min(num_threads, _MOST_PIXELS_AT_ONCE // num_pixels))
 
 
 def check_min_face(min_face: float | None, *, smallest: float = _SMALLEST_POSSIBLE_FACE) -> None:
@@ -145,6 +174,23 @@ def smallest_window(min_face: float, *, factor: float = PYRAMID_FACTOR) -> float
     while window / factor * _MARGIN <= min_face:
         window /= factor
     return window
+
+
+def _joined(first: list[_Batch], others: Iterator[_Batch]) -> Iterator[_Batch]:
+    yield first.pop()  # large frames are in memory no longer than needed
+    yield from others
+
+
+def _all_rgb(images: Iterable[Any]) -> Iterator[np.ndarray]:
+    numbers = count()  # enumerate() would hold each image until the next one is decoded
+    for image in images:
+        image = rgb_uint8(_pixels(image), subject=f"frame {next(numbers)}")
+        yield image
+        del image
+
+
+def _num_pixels(image: np.ndarray) -> int:
+    return image.shape[0] * image.shape[1]
 
 
 def _pixels(image: Any) -> Any:

@@ -101,10 +101,14 @@ def in_batches(
     batch: list[_Item] = []
     try:
         for item in items:
-            if batch and (len(batch) == size or alike(item) != alike(batch[0])):
+            if batch and alike(item) != alike(batch[0]):
                 yield batch
                 batch = []
             batch.append(item)
+            del item  # large frames are in memory no longer than needed
+            if len(batch) == size:
+                yield batch
+                batch = []
     except Exception:
         if batch:
             yield batch

@@ -24,6 +24,7 @@ from deepfake_detect.faces.detector import (
     check_min_face,
     default_min_face,
     large_enough,
+    most_at_once,
     smallest_window,
 )
 from deepfake_detect.faces.networks import TorchNetworks, load_networks
@@ -80,8 +81,9 @@ class TorchMtcnnDetector(MtcnnDetector):
     def _smallest_possible_face(self) -> float:
         return _SMALLEST_EXACT_FACE if self.mode == "exact" else super()._smallest_possible_face()
 
-    def _count_threads(self) -> int:
-        return torch.get_num_threads() if self._networks.device.type == "cpu" else 1
+    def _count_threads(self, num_pixels: int) -> int:
+        is_on_cpu = self._networks.device.type == "cpu"
+        return most_at_once(num_pixels, torch.get_num_threads()) if is_on_cpu else 1
 
     def _batch_size(self) -> int:
         is_on_cpu = self._networks.device.type == "cpu"

@@ -111,7 +111,8 @@ def track_faces_for(
     def images() -> Iterator[np.ndarray]:
         for frame in frames:
             held.append(frame)
-            yield frame.image
+            del frame  # large ones are in memory no longer than needed
+            yield held[-1].image
 
     for faces in detector.detect_each(images()):
         yield cropper.follow_each(held.popleft(), faces)

@@ -265,12 +265,12 @@ def _answer(url: str, start: int) -> http.client.HTTPResponse:
     from urllib.request import Request, urlopen
 
     headers = {"Range": f"bytes={start}-"} if start else {}
-    response: http.client.HTTPResponse = urlopen(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
+    response: http.client.HTTPResponse = urlopen(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)  # nosec B310 # https or http, checked above
     if asks_to_confirm(response.url, response.headers.get("Content-Type", "")):
         with response:
             page = response.read(_BLOCK_BYTES).decode("utf-8", "replace")
         confirmed = Request(confirmed_address(response.url, page), headers=headers)
-        response = urlopen(confirmed, timeout=_TIMEOUT_SECONDS)
+        response = urlopen(confirmed, timeout=_TIMEOUT_SECONDS)  # nosec B310 # likewise
         if asks_to_confirm(response.url, response.headers.get("Content-Type", "")):
             response.close()
             cause = "gives a page again after the download was confirmed"

@@ -54,7 +54,7 @@ def smallest_size(try_size: Callable[[int], Any]) -> int | None:
     for size in range(1, _LARGEST_TRIED + 1):
         try:
             try_size(size)
-        except Exception:  # as above; here it only matters that it fails
+        except Exception:  # nosec B112 # as above; here it only matters that it fails
             continue
         return size
     return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deepfake_detect.errors import OptionError, WorkerError
+from deepfake_detect.io.scratch import scratch_folder
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
@@ -190,7 +191,7 @@ class _Run:
     def items(self) -> Generator[BatchItem, None, None]:
         """Yield one item per clip, in order."""
         with ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepfake_detect_")))
+            scratch = stack.enter_context(scratch_folder())
             sources = find_clips(
                 self.names, scratch=scratch, allow_url=self.batch.allow_url, leave_out=self.batch.out
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
+
+from deepfake_detect.io.scratch import scratch_folder
 
 VideoInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 _PIECE_BYTES = 1 << 20
@@ -29,8 +29,8 @@ def local_file(video: VideoInput) -> Iterator[tuple[str | os.PathLike[str], str 
     if not is_bytes and not hasattr(video, "read"):
         yield video, None  # type: ignore[misc]
         return
-    with tempfile.TemporaryDirectory(prefix="deepfake_detect_") as folder:
-        path = Path(folder) / "clip"
+    with scratch_folder() as folder:
+        path = folder / "clip"
         with path.open("wb") as file:
             if is_bytes:
                 file.write(video)  # type: ignore[arg-type]

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from deepfake_detect.scoring.clip_scorer import OnStep
 
 # Libraries that an option needs besides those of the base installation.
-_NEEDED_LIBRARIES = {
-    "out": ("matplotlib",),
-    "results": ("pyarrow",),
-}
+_NEEDED_LIBRARIES = {"out": "matplotlib", "results": "pyarrow"}
 _SUFFIXES_IN_FOLDER = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
 _MAX_STEM_BYTES = 200  # a file's name has at most 255 bytes; this leaves room for number and suffix
 _WRITE_EACH = 50  # up to so many results the JSON file is rewritten with each one, then as often
@@ -64,10 +61,11 @@ def check_outputs(options: BatchOptions) -> None:
         raise OptionError("report", f"is {options.report}", remedy)
     if options.annotate is not None and options.annotate.suffix.lower() != ".mp4":
         raise OptionError("annotate", f"is {options.annotate}", "must end in .mp4")
-    for option, libraries in _NEEDED_LIBRARIES.items():
-        missing = [name for name in libraries if not is_installed(name)]
-        if getattr(options, option) is not None and missing:
-            raise missing_library(option, missing[0])
+    for option, library in _NEEDED_LIBRARIES.items():
+        path = getattr(options, option)
+        is_needed = path is not None and path.suffix != ".csv"
+        if is_needed and not is_installed(library):
+            raise missing_library(option, library)
 
 
 def plan_files(options: BatchOptions, sources: Sequence[ClipSource]) -> dict[str, ClipFiles]:

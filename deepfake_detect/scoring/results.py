@@ -15,19 +15,18 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from deepfake_detect.errors import DeepfakeDetectError, OptionError, OutputError
 from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
-from deepfake_detect.io.tables import escape_cell, unescape_cell
+from deepfake_detect.io.tables import decode_text, escape_cell, unescape_cell
 from deepfake_detect.records import ClipResult, Segment, modified_time
 from deepfake_detect.scoring.clip_scorer import BatchItem
 from deepfake_detect.scoring.options import ScoringOptions
@@ -35,33 +34,32 @@ from deepfake_detect.scoring.pipeline import Detector
 from deepfake_detect.scoring.sources import STANDARD_INPUT, ClipSource
 
 Row = dict[str, Any]
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("verdict", pa.string()),
-        ("fake_probability", pa.float64()),
-        ("num_frames", pa.int64()),
-        ("num_frames_scored", pa.int64()),
-        ("num_people", pa.int64()),
-        ("deciding_track", pa.int64()),
-        ("peak_probability", pa.float64()),
-        ("peak_time_seconds", pa.float64()),
-        ("segments", pa.string()),
-        ("seconds", pa.float64()),
-        ("error", pa.string()),
-        ("content_credentials", pa.string()),
-        ("sha256", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("modified_time", pa.string()),
-        ("detector", pa.string()),
-        ("detector_sha256", pa.string()),
-        ("settings", pa.string()),
-    ]
-)
+COLUMNS: dict[str, type] = {
+    "path": str,
+    "verdict": str,
+    "fake_probability": float,
+    "num_frames": int,
+    "num_frames_scored": int,
+    "num_people": int,
+    "deciding_track": int,
+    "peak_probability": float,
+    "peak_time_seconds": float,
+    "segments": str,
+    "seconds": float,
+    "error": str,
+    "content_credentials": str,
+    "sha256": str,
+    "size_bytes": int,
+    "modified_time": str,
+    "detector": str,
+    "detector_sha256": str,
+    "settings": str,
+}
 """Columns of the table. ``path`` is absolute, or the URL; times are seconds of the clip, ``seconds`` the
 duration of scoring; ``error`` is empty for a scored clip, and most other columns are for a failed one."""
 _SETTINGS = ("detector", "detector_sha256", "settings")
 _PARQUET_EVERY = 50
+_CONTROLS = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\U0010ffff]")
 
 
 def run_settings(options: ScoringOptions, detector: Detector) -> dict[str, str]:
@@ -192,12 +190,13 @@ def _key(source: ClipSource) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text that every table can hold; a file name may have bytes that are not text."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text that every table can hold and every terminal can show, as file names may not be."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _row(source: ClipSource, item: BatchItem) -> Row:
-    row: Row = dict.fromkeys(SCHEMA.names)
+    row: Row = dict.fromkeys(COLUMNS)
     row |= {"path": _key(source), "seconds": round(item.seconds, 3)}
     row["error"] = None if item.error is None else _printable(str(item.error))
     row["content_credentials"] = item.credentials or None
@@ -240,9 +239,11 @@ class _CsvStore:
             return []
         try:
             content = self.path.read_bytes()
-            text = content.decode("utf-8-sig", "strict" if content.endswith(b"\n") else "replace")
+            text = decode_text(content, errors="replace")
+            if text.endswith("\n"):
+                text = decode_text(content)  # an incomplete row may end within a letter, others may not
             header, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=text.endswith("\n")))
-            if header != SCHEMA.names:
+            if header != list(COLUMNS):
                 raise ValueError("its columns differ")
             complete = lines if text.endswith("\n") else lines[:-1]
             return [_parsed(line) for line in complete]
@@ -251,12 +252,12 @@ class _CsvStore:
 
     def write_all(self, rows: Iterable[Row]) -> None:
         with atomic_path(self.path) as temporary:
-            temporary.write_bytes(_lines([SCHEMA.names, *([row[n] for n in SCHEMA.names] for row in rows)]))
+            temporary.write_bytes(_lines([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]))
 
     def append(self, row: Row, rows: Mapping[str, Row]) -> None:
         try:
             with open(self.path, "ab") as file:
-                file.write(_lines([[row[name] for name in SCHEMA.names]]))
+                file.write(_lines([[row[name] for name in COLUMNS]]))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -274,17 +275,24 @@ class _ParquetStore:
     num_waiting: int = 0
 
     def read(self) -> list[Row]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = _schema()
         try:
-            table = pq.read_table(self.path) if self.path.exists() else SCHEMA.empty_table()
-            if not table.schema.equals(SCHEMA):
+            table = pq.read_table(self.path) if self.path.exists() else schema.empty_table()
+            if not table.schema.equals(schema):
                 raise ValueError("its columns differ")
         except (ValueError, OSError, pa.ArrowException) as error:
             raise _no_table(self.path, error) from error
         return [*table.to_pylist(), *self.journal.read()]
 
     def write_all(self, rows: Iterable[Row]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         with atomic_path(self.path) as temporary:
-            pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary)
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=_schema()), temporary)
         self.journal.path.unlink(missing_ok=True)
         self.num_waiting = 0
 
@@ -296,6 +304,13 @@ class _ParquetStore:
         if not self.journal.path.exists():
             self.journal.write_all([])
         self.journal.append(row, rows)
+
+
+def _schema() -> Any:
+    import pyarrow as pa  # here, since a CSV needs none
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    return pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
 
 
 def _store_of(path: Path) -> _CsvStore | _ParquetStore:
@@ -318,16 +333,12 @@ def _line(row: Iterable[Any]) -> bytes:
 
 
 def _parsed(line: list[str]) -> Row:
-    if len(line) != len(SCHEMA):
+    if len(line) != len(COLUMNS):
         raise ValueError(f"a row has {len(line)} values")
-    kinds: dict[pa.DataType, Callable[[str], Any]] = {
-        pa.string(): unescape_cell,
-        pa.int64(): int,
-        pa.float64(): float,
-    }
+    parsers: dict[type, Callable[[str], Any]] = {str: unescape_cell, int: int, float: float}
     return {
-        field.name: None if value == "" else kinds[field.type](value)
-        for field, value in zip(SCHEMA, line, strict=True)
+        name: None if value == "" else parsers[kind](value)
+        for (name, kind), value in zip(COLUMNS.items(), line, strict=True)
     }
 
 

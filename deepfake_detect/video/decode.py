@@ -191,7 +191,9 @@ class VideoReader:
                 is_tolerant=is_tolerant,
                 skip_frame=None if is_tolerant else _skippable(clip, remaining),
             )
-            decoded = _numbered(clip, chain.from_iterable(self._limits.timed(self.metadata.path, packets)))
+            path, limits = self.metadata.path, self._limits
+            batches = limits.bounded(path, limits.timed(path, packets))
+            decoded = _numbered(clip, chain.from_iterable(batches))
             expected = 0
             while remaining:
                 try:
@@ -213,6 +215,7 @@ class VideoReader:
                 if frame is not None and remaining and remaining[0] == index:
                     remaining.popleft()
                     yield to_frame(frame, index)
+                del frame  # before the next one is decoded
 
     def _damaged(self, index: int) -> VideoTruncatedError:
         """Return the error for a frame that does not decode, at or before the next one that is wanted."""
@@ -259,6 +262,7 @@ def _numbered(clip: ScannedVideo, decoded: Iterator[VideoFrame]) -> Iterator[tup
         index = index_of_stamp.get(frame.pts) if frame.pts is not None else None
         if index is not None:
             yield index, frame
+        del frame  # before the next one is decoded
 
 
 class _FrameMaker:
@@ -284,9 +288,11 @@ class _FrameMaker:
             decoded.color_trc, decoded.color_primaries = self._colors  # some are only in the container
             to_bgr = _hdr_reformatter()
             target = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
-        bgr = to_bgr.reformat(
-            decoded, width=width, height=height, format="bgr24", interpolation="BICUBIC", **target
-        ).to_ndarray()
+        bgr = _packed_pixels(
+            to_bgr.reformat(
+                decoded, width=width, height=height, format="bgr24", interpolation="BICUBIC", **target
+            )
+        )
         image = np.rot90(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._quarter_turns)  # (H, W, 3)
         image = np.ascontiguousarray(image[:, ::-1] if self._is_mirrored else image)
         return Frame(image, index, self._time_seconds(index))
@@ -295,6 +301,13 @@ class _FrameMaker:
         if self._times_seconds is not None:
             return self._times_seconds[index]
         return index / self._frames_per_second if self._frames_per_second else 0.0
+
+
+def _packed_pixels(frame: VideoFrame) -> np.ndarray:
+    """Return the pixels (H, W, 3) of a packed frame, without a copy."""
+    plane = frame.planes[0]
+    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]  # type: ignore[call-overload]
+    return lines[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def _hdr_reformatter() -> VideoReformatter:

@@ -30,6 +30,8 @@ from deepfake_detect.video.files import checked_path
 
 _ENCODER = "libx264"
 _QUALITY = {"crf": "18"}  # differences to the original frames are hard to see
+# Above 4K the encoder does not look ahead: 40 frames of 8K would take 2 GB.
+_LARGE_PIXELS, _AT_ONCE = 9_000_000, {"tune": "zerolatency"}
 _BT601 = 6  # FFmpeg's number for this color space in a file's tags
 _MAX_SIDE = 16384  # limit of libx264
 _MIN_RATE, _MAX_RATE = 0.01, 1000
@@ -201,9 +203,9 @@ class VideoWriter:
                 f"this FFmpeg cannot write H.264 (no {_ENCODER})",
                 "install PyAV from its binary wheels",
             ) from error
+        options = _QUALITY | (_AT_ONCE if self.width * self.height > _LARGE_PIXELS else {})
         stream = cast(
-            VideoStream,
-            self._container.add_stream(_ENCODER, rate=self.frames_per_second, options=dict(_QUALITY)),
+            VideoStream, self._container.add_stream(_ENCODER, rate=self.frames_per_second, options=options)
         )
         stream.width = self.width + self.width % 2
         stream.height = self.height + self.height % 2

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from av.video.frame import VideoFrame
+
 from deepfake_detect.errors import VideoLimitError
 from deepfake_detect.options import check_options, option
 
 _T = TypeVar("_T")
+_LARGE_PIXELS = 9_000_000  # of frames above 4K
+# Bytes of a decoder's frames with 15 per pixel for a frame in RGB and its integral image: with these, a
+# process that scores stays under 1.5 GB.
+_MOST_BYTES, _BYTES_PER_PIXEL = 1_350_000_000, 15
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,25 @@ class DecodingLimits:
                 path, f"has more than {self.max_frames} frames", "cut out a part, or raise `max_frames`"
             )
 
+    def bounded(self, path: Path, decoded: Iterator[list[VideoFrame]]) -> Iterator[list[VideoFrame]]:
+        """Yield decoded frames; raise VideoLimitError when the decoder holds too many large ones.
+
+        A codec may refer to 16 earlier frames, and its frames may take 1 to 8 bytes per pixel. A decoder
+        reuses its buffers, so those that were seen are all that it has.
+        """
+        buffers: dict[int, int] = {}  # address -> bytes
+        for frames in decoded:
+            for frame in frames:
+                num_pixels = frame.width * frame.height
+                if num_pixels > _LARGE_PIXELS:
+                    address = frame.planes[0].buffer_ptr
+                    buffers[address] = sum(plane.buffer_size for plane in frame.planes)
+                    if sum(buffers.values()) + _BYTES_PER_PIXEL * num_pixels > _MOST_BYTES:
+                        raise VideoLimitError(path, "takes too much memory to decode", "scale it down")
+                del frame  # large frames are in memory no longer than needed
+            yield frames
+            del frames
+
     def timed(self, path: Path, items: Iterator[_T]) -> Iterator[_T]:
         """Yield items; raise VideoLimitError when making them has taken too long."""
         seconds, end = 0.0, object()
@@ -72,6 +97,7 @@ class DecodingLimits:
                     "cut out a part, or raise `max_decoding_seconds`",
                 )
             yield item  # type: ignore[misc]
+            del item  # large frames are in memory no longer than needed
 
 
 DEFAULT_LIMITS = DecodingLimits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
+import pickle  # nosec B403 # of the program's own processes
 import signal
 import sys
 import threading
@@ -210,7 +210,7 @@ def _raised(error: Exception) -> _Raised:
     """Return an exception in a form that survives the pipe."""
     text = traceback.format_exc()
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))  # nosec B301 # its own bytes
     except Exception:  # an exception class that does not support pickling
         error = WorkerError("worker", f"raised {type(error).__name__}: {error}", "report this as a bug")
     return _Raised(error, text)

@@ -24,7 +24,7 @@ from deepfake_detect.work.messages import Crashed, Done, Message, Ready
 
 _THIS_MACHINE = "local"
 _CONNECT_SECONDS = 10
-_WANTS_TOKEN = "AuthenticationError"
+_WANTS_TOKEN = "AuthenticationError"  # nosec B105 # the name of an error
 _SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300]  # bounds of the histogram on Ray's dashboard
 
 

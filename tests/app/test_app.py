@@ -57,7 +57,7 @@ def running(detector: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str
 
 
 def uploads(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("deepfake-detect-*/*") if path.is_file()]
+    return [path for path in folder.glob("deepfake_detect.*/files/*") if path.is_file()]
 
 
 def send(port: int, path: str, clip: Path) -> dict:
@@ -83,7 +83,7 @@ def test_the_command_serves_judges_and_tidies_up(
         assert process.wait(timeout=60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
-    assert list(folder.glob("deepfake-detect-*")) == []
+    assert list(folder.glob("deepfake_detect.*")) == []
 
 
 def app(*arguments: object) -> int:

@@ -21,7 +21,7 @@ from deepfake_detect.scoring import (
     run_settings,
 )
 from deepfake_detect.scoring.pipeline import file_facts
-from deepfake_detect.scoring.results import SCHEMA
+from deepfake_detect.scoring.results import COLUMNS
 
 SETTINGS = {"detector": "small 1", "detector_sha256": "ab", "settings": "frames=3"}
 INFO = DetectorInfo("small", "1", 0.4, 0.6, "most_suspicious_track")
@@ -64,7 +64,7 @@ def test_a_row_holds_what_was_found(kind: str, tmp_path: Path) -> None:
         results.add(*scored(source))
         results.add(*failed(clip(tmp_path, "b.mp4")))
     first, second = rows(table)
-    assert list(first) == SCHEMA.names
+    assert list(first) == list(COLUMNS)
     assert first["path"] == str(tmp_path / "a.mp4")
     assert (first["verdict"], float(first["fake_probability"]), int(first["num_people"])) == ("fake", 0.75, 1)
     assert [int(first[name]) for name in ("num_frames", "num_frames_scored", "deciding_track")] == [3, 2, 0]
@@ -232,7 +232,7 @@ def test_an_empty_file_becomes_a_table(tmp_path: Path) -> None:
     (tmp_path / "r.csv").touch()
     with ResultsTable(tmp_path / "r.csv", SETTINGS):
         pass
-    assert (tmp_path / "r.csv").read_text() == ",".join(SCHEMA.names) + "\n"
+    assert (tmp_path / "r.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
 def test_one_run_writes_a_table_at_a_time(tmp_path: Path) -> None:
@@ -288,3 +288,24 @@ def test_a_clip_is_needed_for_files_that_are_not_there(tmp_path: Path) -> None:
         assert not results.needs(address, files=[report])
         Path(source.name).unlink()
         assert not results.needs(source, files=[tmp_path / "s.html"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_a_table_that_was_saved_in_another_encoding_is_resumed(encoding: str, tmp_path: Path) -> None:
+    source, item = scored(clip(tmp_path, "süß.mp4"))
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        results.add(source, item)
+    text = (tmp_path / "r.csv").read_text(encoding="utf-8")
+    (tmp_path / "r.csv").write_bytes(text.encode(encoding))
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        assert not results.needs(source)
+    assert (tmp_path / "r.csv").read_text(encoding="utf-8") == text
+
+
+def test_control_characters_of_a_name_are_written_as_escapes(tmp_path: Path) -> None:
+    source, item = scored(clip(tmp_path, "red\x1b[31m\x9b\x7f.mp4"))
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        results.add(source, item)
+    assert rows(tmp_path / "r.csv")[0]["path"].endswith("red\\x1b[31m\\x9b\\x7f.mp4")
+    with ResultsTable(tmp_path / "r.csv", SETTINGS) as results:
+        assert not results.needs(source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ import pytest
 from av.stream import Disposition
 
 from deepfake_detect.errors import VideoLimitError
-from deepfake_detect.video import EvenlySpaced, decode, read_frames, read_metadata
+from deepfake_detect.faces import track_faces
+from deepfake_detect.records import CropGeometry, Frame
+from deepfake_detect.runtimes.faces import face_finder
+from deepfake_detect.video import EvenlySpaced, decode, limits, read_frames, read_metadata
 from deepfake_detect.video.limits import DecodingLimits
 from deepfake_detect.video.metadata import _SHOWS_NONE
 from tests.media import numbered_image, read_number, set_matrix, write_clip
@@ -231,3 +236,31 @@ def test_a_picture_bomb_in_a_clip_is_not_decoded(tmp_path: Path) -> None:
     path.write_bytes(data[:position] + (30000).to_bytes(4, "big") * 2 + data[position + 8 :])
     with pytest.raises(Exception, match="no frame of its png video decodes|pixels"):
         read_metadata(path)
+
+
+def test_a_decoder_that_holds_too_many_large_frames_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_clip(tmp_path / "clip.mp4", num_frames=12)
+    num_pixels = 96 * 64
+    monkeypatch.setattr(limits, "_LARGE_PIXELS", num_pixels - 1)
+    assert len(list(read_frames(path))) == 12
+    monkeypatch.setattr(limits, "_MOST_BYTES", 18 * num_pixels)  # room for two frames in YUV 4:2:0
+    with pytest.raises(VideoLimitError, match="takes too much memory to decode; scale it down"):
+        list(read_frames(path))
+
+
+def test_a_large_frame_is_in_memory_no_longer_than_needed(tmp_path: Path) -> None:
+    alive = weakref.WeakSet[Frame]()
+
+    def frames() -> Iterator[Frame]:
+        for number in range(4):
+            assert not alive  # the one before was dropped before this one is made
+            frame = Frame(np.zeros((3000, 3100, 3), np.uint8), number, float(number))
+            alive.add(frame)
+            yield frame
+            del frame
+
+    faces = face_finder("onnx", num_threads=4, min_face=2900)
+    followed = list(track_faces(frames(), detector=faces, geometry=CropGeometry()))
+    assert [frame.frame_index for frame in followed] == [0, 1, 2, 3]
