@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import pickletools
+import pickletools  # nosec B403 # reads names of operations, runs none
 import re
 import warnings
 import zipfile
