@@ -74,14 +74,14 @@ def crop_words(geometry: CropGeometry) -> str:
     """Return how a face is cut, in words."""
     if geometry.aligned and geometry.template == "arcface":
         words = (
-            f"{geometry.margin:g} times the template of insightface, onto which five landmarks are aligned"
+            f"{geometry.margin:.3g} times the template of insightface, onto which five landmarks are aligned"
         )
     elif geometry.shape == "square":
         level = ", turned level" if geometry.aligned else ""
-        words = f"{geometry.margin:g} times the longer side of the face box{level}"
+        words = f"{geometry.margin:.3g} times the longer side of the face box{level}"
     else:
         padding = ", in a black square" if geometry.shape == "padded" else ""
-        words = f"{geometry.margin:g} times each side of the face box{padding}"
+        words = f"{geometry.margin:.3g} times each side of the face box{padding}"
     past = {"mirror": "", "cut": "; cut at the frame's border", "black": "; black past the frame's border"}
     return words + past[geometry.border]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from deepfake_detect.errors import OptionError, WeightsError
 from deepfake_detect.models.backbones import BACKBONES
 from deepfake_detect.models.published import LAYOUTS
 from deepfake_detect.models.published.layout import logit_layer, renamed
-from deepfake_detect.models.zoo.convert import check_logits, convert_entry
+from deepfake_detect.models.zoo.convert import build_published, check_logits, convert_entry
 from deepfake_detect.models.zoo.entries import ZOO, find_entry
 from deepfake_detect.models.zoo.state import read_state
 from tests.models.keras_files import MESO4_SHAPES, Layers, keras_layers, write_keras
@@ -161,3 +163,55 @@ def test_the_patterns_of_the_self_check_are_always_the_same() -> None:
     first = check_logits(model)
     assert first == check_logits(model)
     assert len(set(first)) == 3
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="absent.pth: there is no such file"):
+        read_state(tmp_path / "absent.pth")
+    for name, message in (("a.pth", "cannot be read as torch weights"), ("a.h5", "is no complete HDF5 file")):
+        (tmp_path / name).write_bytes(b"<html>not found</html>")
+        with pytest.raises(WeightsError, match=f"{name}: {message}"):
+            read_state(tmp_path / name)
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="holds no state dict, which gives tensors by name; pass a file"):
+        read_state(tmp_path / "list.pth")
+
+
+def test_a_member_of_an_archive_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "inner.pth")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "inner.pth", "models/inner.pth")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(tmp_path / "inner.pth", "models/inner.pth")
+    for name in ("x.zip", "x.tar"):
+        assert list(read_state(tmp_path / name, member="models/inner.pth")) == ["a"]
+        with pytest.raises(WeightsError, match="has no readable member other.pth"):
+            read_state(tmp_path / name, member="other.pth")
+    monkeypatch.setattr("deepfake_detect.models.zoo.state._LARGEST_MEMBER", 10)
+    with pytest.raises(WeightsError, match="holds a member of .* bytes; at most 10 are read"):
+        read_state(tmp_path / "x.zip", member="models/inner.pth")
+
+
+def test_tensors_of_another_network_are_errors() -> None:
+    layout, prep = LAYOUTS["meso4-plain"], ZOO["meso4-df"].preprocessing
+
+    def build(state: dict[str, torch.Tensor]) -> None:
+        build_published(state, layout, preprocessing=prep, polarity="fake", source="a.pth")
+
+    with pytest.raises(WeightsError, match="a.pth: its tensors are not those of Meso4 .KeyError: 'conv.0.we"):
+        build({})
+    shapes = {f"conv.{n}.weight": one for n, one in enumerate([(8, 3, 3, 3), (8, 8, 5, 5), (16, 8, 5, 5)])}
+    shapes |= {"conv.3.weight": (16, 16, 5, 5), "fc1.weight": (16, 1024), "fc2.weight": (1, 16)}
+    state = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        state[name.replace("weight", "bias")] = torch.zeros(shape[0])
+    for n, width in enumerate((8, 8, 16, 16)):
+        state |= {f"bn.{n}.{part}": torch.ones(width) for part in ("weight", "bias")}
+        state |= {f"bn.{n}.running_{part}": torch.ones(width) for part in ("mean", "var")}
+    build(state)
+    with pytest.raises(WeightsError, match="a.pth: does not fit Meso4 .1 of another shape"):
+        build({**state, "conv.0.bias": torch.zeros(9)})
+    with pytest.raises(
+        WeightsError, match="a.pth: holds weights that are not finite .encoder.layers.0.0.0.bias"
+    ):
+        build({**state, "conv.0.bias": torch.full((8,), float("nan"))})

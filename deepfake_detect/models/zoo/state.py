@@ -61,15 +61,15 @@ def _read_member(path: Path, member: str) -> dict[str, torch.Tensor]:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / Path(member).name
         try:
-            if zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    _check_member(path, archive.getinfo(member).file_size)
-                    target.write_bytes(archive.read(member))
-            else:
+            if tarfile.is_tarfile(path):  # first: a tar of a zip looks like a zip, by its end
                 with tarfile.open(path) as archive:
                     _check_member(path, archive.getmember(member).size)
                     stream = archive.extractfile(member)
                     target.write_bytes(stream.read() if stream else b"")
+            else:
+                with zipfile.ZipFile(path) as zipped:
+                    _check_member(path, zipped.getinfo(member).file_size)
+                    target.write_bytes(zipped.read(member))
         except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile) as error:
             raise WeightsError(
                 path, f"has no readable member {member} ({error})", "fetch it again"
