@@ -72,7 +72,8 @@ def _imagenet_xception(folder: Path) -> Path:
 
 def _logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     labels = torch.zeros(len(images), dtype=torch.long)
-    output = network({"image": images, "label": labels}, inference=True)["cls"]
+    # Contiguous, as theirs are: their MesoNets cannot flatten another memory layout.
+    output = network({"image": images.contiguous(), "label": labels}, inference=True)["cls"]
     return output[:, 1] - output[:, 0]
 
 

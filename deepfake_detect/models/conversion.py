@@ -138,7 +138,7 @@ def is_foreign(path: Path) -> bool:
         size = int.from_bytes(start, "little")
         header = file.read(size) if size < _LARGEST_HEADER else b""
     try:
-        return json.loads(header).get("__metadata__", {}).get("format") != DETECTOR_FORMAT
+        return bool(json.loads(header).get("__metadata__", {}).get("format") != DETECTOR_FORMAT)
     except (ValueError, AttributeError, RecursionError):  # damaged, which its reader says
         return False
 
@@ -248,7 +248,7 @@ def _use_of_entry(source: Path, entries: Sequence[ZooEntry], options: Conversion
     if known is None and entry.is_noncommercial:
         words += f" (the license of the authors' weights: {entry.license})"
     given = {name: value for name in _NORMALIZATION if (value := getattr(options, name)) is not None}
-    told = {name: _three(name, value) for name, value in given.items()}
+    told: dict[str, Any] = {name: _three(name, value) for name, value in given.items()}
     size = options.image_size or entry.preprocessing.image_size
     fake_class = options.fake_class if options.fake_class is not None else int(entry.polarity == "fake")
     return _Use(

@@ -29,6 +29,7 @@ _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "module"),
     *("teacher", "student"),
 )
+_COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
 _DEEPEST = 4  # dicts within dicts
 _REFUSED = re.compile(r"GLOBAL (\S+) (?:was not an allowed global|whose module \S+ is blocked)")
 _SAVE = "torch.save(model.state_dict(), 'weights.pth')"
@@ -81,8 +82,8 @@ def _take(content: object, depth: int) -> StateDict:
     if not isinstance(content, Mapping) or depth == 0:
         return StateDict({})
     named = {str(name): value for name, value in content.items()}
-    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
-    if any("." in name for name in tensors) or (tensors and len(tensors) == len(named)):
+    tensors = {name: one for name, one in named.items() if isinstance(one, torch.Tensor) and name != _COUNTER}
+    if any("." in name for name in tensors) or (tensors and tensors.keys() | {_COUNTER} >= named.keys()):
         return StateDict(tensors, tuple(sorted(named.keys() - tensors.keys())))
     within = {name: _take(value, depth - 1) for name, value in named.items() if "optim" not in name}
     parts = {name: part for name, part in within.items() if part.tensors}

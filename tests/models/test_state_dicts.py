@@ -44,6 +44,12 @@ def test_the_moving_average_is_taken_where_there_is_one(tmp_path: Path) -> None:
     assert found.left_out == ("state_dict",)
 
 
+def test_the_counter_of_an_averaged_model_is_left_out(tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(nn.Linear(3, 2))
+    found = read_state_dict(written(tmp_path / "a.pt", averaged.state_dict()))
+    assert (set(found.tensors), found.left_out) == ({"module.weight", "module.bias"}, ("n_averaged",))
+
+
 def test_parts_of_a_network_are_put_together(tmp_path: Path) -> None:
     found = read_state_dict(written(tmp_path / "a.pt", {"body": TENSORS, "head": OTHER, "epoch": 1}))
     assert set(found.tensors) == {f"{part}.{name}" for part in ("body", "head") for name in TENSORS}
