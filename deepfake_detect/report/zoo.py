@@ -32,14 +32,13 @@ def print_entries(containing: str = "", *, as_json: bool = False) -> None:
         print(json.dumps([_document(entry) for entry in entries], indent=2))
         return
     columns = [
-        Column("name", "id"),
-        Column("detector", "id"),
+        *(Column(name, "id") for name in ("name", "detector")),
         "MB",
-        Column("license of weights", "id"),
-        "state",
+        *(Column(name, "id") for name in ("license of weights", "published", "state")),
     ]
     rows = [
-        (entry.name, entry.title, _megabytes(entry), short_license(entry), _state(entry)) for entry in entries
+        (one.name, one.title, _megabytes(one), short_license(one), _best_known(one), _state(one))
+        for one in entries
     ]
     print_table("", columns, rows, width=_WIDTH)
 
@@ -158,6 +157,12 @@ def _count(figure: Figure) -> str:
 
 def _digits(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
+
+
+def _best_known(entry: ZooEntry) -> str:
+    """Return the first published figure in short."""
+    figures = [f"{one.data}: {one.metric} {_digits(one.value)}" for one in entry.published[:1]]
+    return figures[0] if figures else ""
 
 
 def _megabytes(entry: ZooEntry) -> str:
