@@ -140,7 +140,7 @@ def _measure_statistics(model: ForgeryClassifier, images: torch.Tensor) -> None:
             norm.train()
             norm.reset_running_stats()
             norm.momentum = None  # cumulative average
-        model.encoder(images)
+        model.encoder(model.stem(images))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

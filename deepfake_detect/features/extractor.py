@@ -69,7 +69,7 @@ class FeatureExtractor(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of normalized images (N, 3, S, S)."""
         if self.layer is None:
-            features: torch.Tensor = self.model.encoder(images)
+            features: torch.Tensor = self.model.encoder(self.model.stem(images))
             return features
         if not self.is_spatial:
             return layer_features(self.model, self.layer, self._layout, images)

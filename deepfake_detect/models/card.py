@@ -114,6 +114,7 @@ def config_facts(config: DetectorConfig) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "network": spec.backbone,
         "head": _head(config),
+        **({} if spec.stem == "rgb" else {"stem": spec.stem}),
         "input": f"RGB, {preprocessing.image_size} x {preprocessing.image_size} pixels, "
         f"mean {preprocessing.mean}, std {preprocessing.std}",
         "crop": crop_words(config.geometry),

@@ -27,7 +27,8 @@ from deepfake_detect.models.blocks import encoder_blocks
 from deepfake_detect.models.encoder_weights import TIMM_WEIGHTS, find_weights, load_encoder, published_tensors
 from deepfake_detect.models.heads import head_dropout, make_head
 from deepfake_detect.models.shapes import feature_shape, num_features, smallest_size
-from deepfake_detect.models.spec import ModelSpec, Pooling
+from deepfake_detect.models.spec import ModelSpec, Pooling, Stem
+from deepfake_detect.models.stems import make_stem
 from deepfake_detect.models.weights import preprocessing_hints
 from deepfake_detect.records import Preprocessing
 
@@ -52,6 +53,7 @@ class ForgeryClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
+        self.stem = make_stem(spec)
         self.encoder = encoder
         self.head = head or self._make_head(num_features or _count_features(spec, encoder))
         self._only_size = spec.preprocessing.image_size if is_flattened(spec) else None
@@ -79,7 +81,7 @@ class ForgeryClassifier(nn.Module):
             cause = f"have {given} pixels, but flattened features are those of {size} x {size}"
             remedy = "resize them, or build the network with pooling='avg' or another image_size"
             raise OptionError("images", cause, remedy)
-        features: torch.Tensor = self.encoder(images)
+        features: torch.Tensor = self.encoder(self.stem(images))
         return features
 
     def feature_shape(self, height: int, width: int) -> tuple[int, int, int]:
@@ -121,6 +123,7 @@ def create_model(
     backbone_options: Mapping[str, Any] | None = None,
     head: str = "dropout",
     pooling: Pooling | None = None,
+    stem: Stem = "rgb",
     num_classes: int = 1,
     in_chans: int = 3,
 ) -> ForgeryClassifier:
@@ -141,12 +144,14 @@ def create_model(
         preprocessing: Input size and normalization, instead of those of backbone and weights; required
             for a module.
         backbone_options: Extra options of ``timm.create_model``, or of ``networks.SmallCNN``.
-        head: ``"linear"``, ``"dropout"`` (dropout, then linear), ``"vgg"`` (4096-4096-classes), or a
-            name that ``register_head`` knows.
+        head: ``"linear"``, ``"dropout"`` (dropout, then linear), ``"l2"`` (features of length 1, then
+            as dropout), ``"vgg"`` (4096-4096-classes), or a name that ``register_head`` knows.
         pooling: ``"avg"``: the mean of the last feature map; the network accepts inputs of other sizes
             too, where its backbone does. ``"flatten"``: the complete map, for inputs of ``image_size``
             only. ``None``: as the backbone was published, which is flattened for ``small_cnn`` and
             ``mesoinception4``.
+        stem: What the backbone sees: ``"rgb"``, the colors; ``"srm"``, noise residuals; ``"dct"``, three
+            bands of the frequencies of blocks; see :mod:`models.stems`.
         num_classes: Outputs; with 1 the network returns logits (N,), with more (N, num_classes).
         in_chans: Channels of the input; face crops have 3.
 
@@ -183,7 +188,7 @@ def create_model(
         )
         spec = replace(spec, preprocessing=preprocessing or spec.preprocessing)
     chosen = head_dropout(head, dropout, default)
-    spec = replace(spec, head=head, dropout=chosen, num_classes=num_classes)
+    spec = replace(spec, head=head, dropout=chosen, num_classes=num_classes, stem=stem)
     return ForgeryClassifier(spec, encoder).train()
 
 

@@ -250,6 +250,8 @@ class DetectorConfig:
         values["calibration"] = values["calibration"] or {}
         values["geometry"] = self.geometry.to_dict()
         values["model"]["preprocessing"] = self.model.preprocessing.to_dict()
+        if self.model.stem == "rgb":
+            del values["model"]["stem"]  # as is_calibrated
         if self.is_calibrated:
             del values["is_calibrated"]  # earlier versions, which do not know it, can read the file
         return values

@@ -26,6 +26,14 @@ def _dropout_linear(num_features: int, num_classes: int, dropout: float) -> nn.M
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, num_classes))
 
 
+def _l2(num_features: int, num_classes: int, dropout: float) -> nn.Module:
+    from torch import nn
+
+    from deepfake_detect.models.unit_length import UnitLength
+
+    return nn.Sequential(UnitLength(), nn.Dropout(dropout), nn.Linear(num_features, num_classes))
+
+
 def _vgg(num_features: int, num_classes: int, dropout: float) -> nn.Module:
     from torch import nn
 
@@ -43,8 +51,11 @@ def _vgg(num_features: int, num_classes: int, dropout: float) -> nn.Module:
 HeadBuilder = Callable[[int, int, float], "nn.Module"]
 # linear   one layer
 # dropout  dropout, then one layer
+# l2       features of length 1, dropout, then one layer, as in GenD (arXiv:2508.06248)
 # vgg      the classifier of VGG (Simonyan and Zisserman 2014, arXiv:1409.1556): 4096-4096-classes
-HEADS: Registry[HeadBuilder] = Registry("head", {"linear": _linear, "dropout": _dropout_linear, "vgg": _vgg})
+HEADS: Registry[HeadBuilder] = Registry(
+    "head", {"linear": _linear, "dropout": _dropout_linear, "l2": _l2, "vgg": _vgg}
+)
 # Dropout of a head where neither the caller nor the backbone sets one.
 _OWN_DROPOUT = {"vgg": 0.5}
 

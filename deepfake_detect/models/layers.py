@@ -111,7 +111,7 @@ def outputs_of(
             raise _AllFoundError
 
     with _watched(layers, keep), suppress(_AllFoundError):
-        model.encoder(images)
+        model.encoder(model.stem(images))
     if missing := [name for name in layers if name not in outputs]:
         raise OptionError("layer", f"{missing[0]!r} returns no tensor", "choose another")
     return outputs
@@ -210,7 +210,7 @@ def last_map_layer(model: ForgeryClassifier, images: torch.Tensor) -> str:
         sizes.setdefault(name, []).append(_num_positions(output))
 
     with _watched(layers, measure), torch.no_grad():
-        model.encoder(images[:1])
+        model.encoder(model.stem(images[:1]))
     last_norm = f"blocks.{last_block}.norm1"
     if last_norm in sizes and hasattr(network_of(model), "patch_embed"):
         return last_norm

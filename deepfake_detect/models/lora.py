@@ -53,30 +53,30 @@ def add_lora(model: ForgeryClassifier, rank: int = 8, alpha: float = 16) -> None
         >>> trained = [p for p in model.encoder.parameters() if p.requires_grad]
         >>> sum(p.numel() for p in trained) < 0.05 * sum(p.numel() for p in model.parameters())
         True
-        >>> merge_lora(model)
+        >>> merge_updates(model)
     """
     if rank < 1:
         raise OptionError("rank", f"is {rank}", "must be 1 or more")
     if not alpha > 0:
         raise OptionError("alpha", f"is {alpha}", "must be above 0")
-    if _layers_with_lora(model):
-        raise OptionError("model", "has LoRA already", "call merge_lora first")
-    layers = [layer for layer in model.encoder.modules() if _can_have_lora(layer)]
+    if has_updates(model):
+        raise OptionError("model", "has LoRA already", "call merge_updates first")
+    layers = [layer for _, layer in changeable_layers(model)]
     if not layers:
         raise OptionError("model", "has no layer that could have LoRA", "choose another finetune mode")
     model.encoder.requires_grad_(False)
     for layer in layers:
-        update = LoRAUpdate(layer.weight, rank=rank, alpha=alpha)  # type: ignore[arg-type]
+        update = LoRAUpdate(layer.weight, rank=rank, alpha=alpha)
         parametrize.register_parametrization(layer, "weight", update)
 
 
-def merge_lora(model: ForgeryClassifier) -> None:
-    """Add LoRA's matrices to the weights, in place, and remove them.
+def merge_updates(model: ForgeryClassifier) -> None:
+    """Add the updates of LoRA, or of :mod:`models.svd`, to the weights, in place, and remove them.
 
     The network computes the same, up to rounding, and frozen weights stay frozen. A network without
-    LoRA is unchanged.
+    updates is unchanged.
     """
-    for layer in _layers_with_lora(model):
+    for layer in _updated_layers(model):
         merged, weight = layer.weight.detach(), layer.parametrizations.weight.original
         # Not torch's remove_parametrizations: it changes the class of the layer, which a deep copy of
         # the network has in common, and so would break the original.
@@ -87,9 +87,19 @@ def merge_lora(model: ForgeryClassifier) -> None:
             weight.copy_(merged)
 
 
-def _can_have_lora(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+def changeable_layers(model: ForgeryClassifier) -> list[tuple[str, Any]]:
+    """Return name and layer of the encoder's linear layers and convolutions, except grouped ones."""
+    return [
+        (name, layer)
+        for name, layer in model.encoder.named_modules()
+        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+    ]
 
 
-def _layers_with_lora(model: ForgeryClassifier) -> list[Any]:
+def has_updates(model: ForgeryClassifier) -> bool:
+    """Return whether layers of the encoder have updates that are not merged."""
+    return bool(_updated_layers(model))
+
+
+def _updated_layers(model: ForgeryClassifier) -> list[Any]:
     return [layer for layer in model.encoder.modules() if parametrize.is_parametrized(layer, "weight")]

@@ -11,6 +11,7 @@ from deepfake_detect.errors import OptionError
 from deepfake_detect.records import Preprocessing
 
 Pooling = Literal["avg", "flatten"]
+Stem = Literal["rgb", "srm", "dct"]
 Temporal = Literal["lstm", "transformer"]
 Scalar = bool | int | float | str
 NUM_ATTENTION_HEADS = 4
@@ -78,6 +79,7 @@ class ModelSpec:
         pooling: From the last feature map to features; ``None`` is the backbone's own way.
         num_classes: Outputs; 1 is the logit of fake.
         in_chans: Channels of the input.
+        stem: What the encoder sees instead of the colors, see :mod:`models.stems`.
         sequence: ``None`` except for sequence models.
         classical: ``None`` except for classical classifiers.
 
@@ -95,8 +97,12 @@ class ModelSpec:
     in_chans: int = 3
     sequence: SequenceSpec | None = None
     classical: ClassicalSpec | None = None
+    stem: Stem = "rgb"
 
     def __post_init__(self) -> None:
+        _check_choice("stem", self.stem, get_args(Stem))
+        if self.stem != "rgb" and self.in_chans != 3:
+            raise OptionError("stem", f"{self.stem} is for color images", "leave out `in_chans`")
         _check_choice("pooling", self.pooling, (None, *get_args(Pooling)))
         _check_counts(self, "num_classes", "in_chans")
         if not 0 <= self.dropout < 1:

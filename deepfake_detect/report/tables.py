@@ -47,6 +47,9 @@ def clip_line(result: ClipResult) -> str:
     line = f"{printable(result.video)}: {clip_headline(result)}"
     if result.fake_probability is None:
         return f"{line} (in {len(result.frames)} frames)"
+    if result.opinions:
+        said = ", ".join(f"{name} {value}" for name, value, _ in opinion_words(result))
+        return f"{line} ({said})"
     peak, time_seconds = max(
         (face.fake_probability, frame.time_seconds) for frame in result.frames for face in frame.faces
     )

@@ -127,6 +127,8 @@ def verdict_words(result: ClipResult) -> VerdictWords:
         >>> words.headline, words.advice[0]
         ('No face found', 'Check that a face is visible: very small, turned or covered ones can be missed.')
     """
+    if result.fused is not None or _disagree(result):
+        return _words_of_several(result)
     is_undecided, interval = result.verdict == "uncertain", result.fake_probability_interval
     causes = _causes(result) if is_undecided else [(one.kind, one.text) for one in result.warnings]
     return VerdictWords(
@@ -144,6 +146,8 @@ def verdict_words(result: ClipResult) -> VerdictWords:
 def clip_headline(result: ClipResult) -> str:
     """Return a clip's verdict as a headline; of a clip that is forged in part, with the times.
 
+    Of several detectors it is the fused verdict, or that they disagree.
+
     Example:
         >>> from deepfake_detect.records import DetectorInfo, Segment
         >>> info = DetectorInfo("x", "1", 0.4, 0.6, "mean")
@@ -151,6 +155,10 @@ def clip_headline(result: ClipResult) -> str:
         >>> clip_headline(ClipResult("a.mp4", "fake", 0.9, 0, (), (), info, segments=(part,)))
         'Signs of forgery from 0:04.0 to 0:08.0'
     """
+    if result.fused is not None:
+        return HEADLINES[result.fused.verdict]
+    if _disagree(result):
+        return "The detectors disagree"
     parts = forged_parts(result)
     if not parts:
         return headline(result.verdict, result.fake_probability)
@@ -273,6 +281,39 @@ def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:
     yield _SOURCE
 
 
+def _disagree(result: ClipResult) -> bool:
+    """Return whether several detectors give different verdicts."""
+    return result.agreement not in (None, 1.0)
+
+
+def _words_of_several(result: ClipResult) -> VerdictWords:
+    """Return the words of a fused verdict, or of detectors that disagree."""
+    fused = result.fused
+    kind: Verdict = "uncertain" if fused is None else fused.verdict
+    if fused is None:
+        said = "; ".join(f"{name}: {verdict} ({value})" for name, value, verdict in opinion_words(result))
+        meaning = (
+            f"The detectors give different verdicts. {said}. No probability was learned for them together."
+        )
+    else:
+        value, low, high = _distinct(fused.fake_probability, fused.uncertain_low, fused.uncertain_high)
+        meaning = (
+            f"The fake probability that was learned for these detectors together is {value}. Signs of "
+            f"forgery are reported from {high} on, and none up to {low}. "
+            f"{BLIND_SPOTS if kind == 'real' else ''}"
+        ).strip()
+    return VerdictWords(
+        kind=kind,
+        sign=SIGNS[kind],
+        headline=clip_headline(result),
+        meaning=meaning,
+        interval="",
+        reasons_title="Why undecided" if kind == "uncertain" else "Limits of this verdict",
+        reasons=tuple(one.text for one in result.warnings),
+        advice=(_ADVICE["detectors_differ"], _SOURCE) if _disagree(result) else (),
+    )
+
+
 def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
     """Return name, probability and verdict of each of several detectors, and of what was fused of them."""
     rows = []
@@ -281,7 +322,9 @@ def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
         spread = one.fake_probability_interval
         over = "" if spread is None else f" [{percent_range(*spread)}]"
         value = "none" if one.fake_probability is None else f"{percent(one.fake_probability)}{over}"
-        rows.append((name, value, HEADLINES[one.verdict].lower()))
+        if one.verdict == "score":  # which is no probability
+            value = "none"
+        rows.append((name, value, headline(one.verdict, one.fake_probability).lower()))
     if result.fused is not None:
         fused = result.fused
         rows.append(("all, fused", percent(fused.fake_probability), HEADLINES[fused.verdict].lower()))
@@ -290,13 +333,15 @@ def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
 
 def agreement_words(result: ClipResult) -> str:
     """Return how far several detectors agree, in words."""
-    probabilities = [one.fake_probability for one in result.opinions if one.fake_probability is not None]
-    if result.agreement is None or not probabilities:
+    calibrated = [one for one in result.opinions if one.verdict != "score"]
+    probabilities = [one.fake_probability for one in calibrated if one.fake_probability is not None]
+    if result.agreement is None:
         return "not known: fewer than two of the detectors give a verdict"
-    if result.agreement == 1:
-        same = f"the detectors agree: {HEADLINES[result.opinions[0].verdict].lower()}"
-    else:
-        same = "the detectors disagree"
+    if not probabilities:
+        return "no detector found a face to score"
+    same = "the detectors disagree"
+    if not _disagree(result):
+        same = f"the detectors agree: {HEADLINES[calibrated[0].verdict].lower()}"
     apart = 100 * (max(probabilities) - min(probabilities))
     return f"{same}; their probabilities lie {apart:.0f} percentage points apart"
 

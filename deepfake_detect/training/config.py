@@ -43,6 +43,11 @@ class TrainingConfig:
     head: str = option(
         "dropout", choices=_names_of("models.heads", "HEADS"), help="head on the backbone's features"
     )
+    stem: str = option(
+        "rgb",
+        choices=_names_of("models.stems", "STEMS"),
+        help="what the network sees: rgb, srm (noise residuals) or dct (bands of block frequencies)",
+    )
     pooling: Literal["avg", "flatten"] | None = option(
         None, help="pooling of the last feature map (default: the backbone's own)"
     )
@@ -54,6 +59,7 @@ class TrainingConfig:
     )
     top_blocks: int = option(3, low=1, help="blocks that mode top trains, counted from the output")
     lora_rank: int = option(8, low=1, help="rank of the matrices that mode lora adds")
+    svd_rank: int = option(1, low=1, help="singular directions of each layer that mode svd trains")
     layer_decay: float = option(
         1.0, low=0.01, high=1, help="learning rate of a block relative to the block above it"
     )
@@ -82,6 +88,15 @@ class TrainingConfig:
         help="loss: bce, focal (arXiv:1708.02002) or a registered one",
     )
     focal_gamma: float = option(2.0, low=0, high=10, help="exponent of the focal loss")
+    alignment: float = option(
+        0.0,
+        low=0,
+        high=100,
+        help="weight of the distance between normalized features of one class (arXiv:2005.10242); 0 is none",
+    )
+    uniformity: float = option(
+        0.0, low=0, high=100, help="weight of how unevenly normalized features lie on their sphere; 0 is none"
+    )
     teachers: tuple[str, ...] = option(
         (), metavar="FILE", help="detectors to distill: their mean logit of each crop is a second target"
     )
@@ -192,6 +207,7 @@ class TrainingConfig:
         check_options(self)
         self._check_epochs()
         self._check_finetune()
+        self._check_sphere()
         if self.forgery:
             self._check_forgery()
         if self.temporal:
@@ -248,7 +264,13 @@ class TrainingConfig:
                 "forgery", "pairs each fake with its real", "choose `balance` pairs, and leave out `temporal`"
             )
 
+    def _check_sphere(self) -> None:
+        if self.alignment and (self.mixup or self.cutmix):
+            raise OptionError("alignment", "compares crops of one class", "leave out `mixup` and `cutmix`")
+
     def _check_temporal(self) -> None:
+        if self.stem != type(self).stem:
+            raise OptionError("stem", "is for single crops", "leave out `stem` or `temporal`")
         if self.head != type(self).head or self.pooling is not None:
             raise OptionError("head", "belongs to the sequence model", "leave out `head` and `pooling`")
         if self.balance == "pairs":

@@ -11,7 +11,7 @@ from deepfake_detect._version import __version__
 from deepfake_detect.data.video_digests import seen_by_all, video_digests
 from deepfake_detect.models.checkpoint import save_detector
 from deepfake_detect.models.config import DetectorConfig, TrainingFacts
-from deepfake_detect.models.lora import merge_lora
+from deepfake_detect.models.lora import merge_updates
 from deepfake_detect.training.finetune import parse_finetune
 from deepfake_detect.training.history import EpochRecord
 from deepfake_detect.training.kept_epochs import epoch_file
@@ -40,9 +40,9 @@ def keep_epoch(run: Run, epoch: int, model: Any) -> None:
 def _save(run: Run, path: Path, model: Any, facts: TrainingFacts) -> None:
     if not run.is_main_process:
         return
-    if "lora" in parse_finetune(run.config.finetune):
+    if {"lora", "svd"} & set(parse_finetune(run.config.finetune)):
         model = copy.deepcopy(model)
-        merge_lora(model)
+        merge_updates(model)
     detector = DetectorConfig(
         name=run.config.name,
         version=run.config.version,

@@ -11,6 +11,8 @@ scratch    everything from the first step, on random weights
 norm       the head first, then with it the scales and shifts of normalization layers
 lora       the head first, then with it small matrices added to the weights of layers
            (Hu et al. 2021, arXiv:2106.09685)
+svd        the head first, then with it the weakest singular directions of the weights of layers
+           (Effort, arXiv:2411.15633)
 =========  =====================================================================================
 
 The gradients of a random head would destroy pretrained features; therefore it is trained first.
@@ -27,10 +29,12 @@ from deepfake_detect.errors import OptionError
 if TYPE_CHECKING:
     from torch import nn
 
-FinetuneWord = Literal["features", "top", "full", "scratch", "norm", "lora"]
+FinetuneWord = Literal["features", "top", "full", "scratch", "norm", "lora", "svd"]
 FINETUNE_MODES: tuple[FinetuneWord, ...] = get_args(FinetuneWord)
 # These cover everything that is trained, so nothing can be added to them.
 _WHOLE = ("features", "full", "scratch")
+# These change the weights of the same layers.
+_UPDATES = {"lora", "svd"}
 # A dataset with this many samples counts as large: a fine-tuned MobileNetV2 gains over frozen
 # features from a few thousand DFDC crops on.
 _LARGE = 2_000
@@ -79,17 +83,17 @@ def parse_finetune(finetune: str, *, parameter: str = "finetune") -> tuple[Finet
             parameter, f"{unknown[0]!r} is unknown", f"must be of {', '.join(FINETUNE_MODES)}, joined by +"
         )
     whole = [word for word in words if word in _WHOLE]
-    if len(set(words)) < len(words) or (whole and len(words) > 1):
-        raise OptionError(
-            parameter, f"{finetune!r} cannot be joined", f"pass {', '.join(_WHOLE)} alone, others once each"
-        )
+    if len(set(words)) < len(words) or (whole and len(words) > 1) or set(words) >= _UPDATES:
+        remedy = f"pass {', '.join(_WHOLE)} alone, others once each, and one of lora and svd"
+        raise OptionError(parameter, f"{finetune!r} cannot be joined", remedy)
     return tuple(word for word in FINETUNE_MODES if word in words)
 
 
 def trained_parts(model: Any, finetune: str, *, top_blocks: int) -> list[Part]:
     """Return what a finetune mode trains after the head's own epochs: the head, then from the top down.
 
-    The model has LoRA's matrices where the mode names it; ``top_blocks`` are those that ``top`` trains.
+    The model has the updates of LoRA or SVD where the mode names them; ``top_blocks`` are those that
+    ``top`` trains.
 
     Raises:
         OptionError: The mode is unknown, or trains nothing of this network.
@@ -203,10 +207,13 @@ def _trained(block: nn.Module, words: Sequence[FinetuneWord], is_top: bool) -> l
     if "full" in words or "scratch" in words:
         return list(block.parameters())
     from deepfake_detect.models.lora import LoRAUpdate  # here: options name modes without loading torch
+    from deepfake_detect.models.svd import SVDUpdate
 
+    updates = {"lora": LoRAUpdate, "svd": SVDUpdate}
+    wanted = tuple(updates[word] for word in words if word in updates)
     found = list(block.parameters()) if "top" in words and is_top else []
     for module in block.modules():
-        if ("norm" in words and is_norm(module)) or ("lora" in words and isinstance(module, LoRAUpdate)):
+        if ("norm" in words and is_norm(module)) or isinstance(module, wanted):
             found += module.parameters(recurse=False)
     return list(dict.fromkeys(found))
 

@@ -247,6 +247,8 @@ def _backward(
         with nullcontext() if is_last else run.accelerator.no_sync(model):
             logits = run.forward(model, batch._replace(images=images))  # (N,)
             loss = run.loss(logits, targets)
+            if run.sphere is not None:
+                loss = loss + run.sphere.of_batch(targets)
             if run.teachers is not None:
                 with run.accelerator.autocast():
                     teacher_logits = run.teachers.logits(images)

@@ -24,6 +24,7 @@ from deepfake_detect.forgery.blended_crops import Blender
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.lora import add_lora
 from deepfake_detect.models.sequence import create_sequence_model
+from deepfake_detect.models.svd import add_svd
 from deepfake_detect.plugins import PluginPart, plugin_part
 from deepfake_detect.records import REAL
 from deepfake_detect.training.callbacks import Callback, make_callbacks
@@ -35,6 +36,7 @@ from deepfake_detect.training.forged import make_blender, prepare_fakes, selects
 from deepfake_detect.training.losses import LOSSES, LossFunction, TrainingLoss, class_weight
 from deepfake_detect.training.optimization import averaged
 from deepfake_detect.training.run_folder import RunFolder, open_run_folder
+from deepfake_detect.training.sphere import SphereLoss
 from deepfake_detect.training.teachers import Teachers
 
 # Options that a resumed run may change: they do not affect what is learned.
@@ -51,6 +53,7 @@ class Run:
 
     Attributes:
         average: Moving average of the model's weights, where there is one.
+        sphere: Losses of the features' directions, where the options ask for them.
         blender: Makes fakes from training reals, where the options ask for it.
         callbacks: Of the main process; empty in others.
         plugins: Loss and augmentation that are not the library's own.
@@ -68,6 +71,7 @@ class Run:
     data: CropDataModule
     loss: TrainingLoss
     teachers: Teachers | None
+    sphere: SphereLoss | None
     blender: Blender | None
     callbacks: tuple[Callback, ...]
     plugins: tuple[PluginPart, ...]
@@ -169,6 +173,7 @@ def open_run(
             data=data,
             loss=TrainingLoss(config, fake_weight=fake_weight, function=loss),
             teachers=teachers,
+            sphere=SphereLoss.of(config, model),
             blender=blender,
             callbacks=make_callbacks(config, folder, callbacks),
             plugins=plugins,
@@ -189,9 +194,12 @@ def create_network(config: TrainingConfig) -> Any:
     if config.temporal:
         model = create_sequence_model(temporal=config.temporal, num_frames=config.clip_frames, **shared)
     else:
-        model = create_model(head=config.head, pooling=config.pooling, **shared)
-    if "lora" in parse_finetune(config.finetune):
+        model = create_model(head=config.head, pooling=config.pooling, stem=config.stem, **shared)
+    words = parse_finetune(config.finetune)
+    if "lora" in words:
         add_lora(model, rank=config.lora_rank)
+    if "svd" in words:
+        add_svd(model, rank=config.svd_rank)
     return model
 
 

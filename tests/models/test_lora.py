@@ -10,7 +10,7 @@ from torch import nn
 from deepfake_detect.errors import OptionError
 from deepfake_detect.models.checkpoint import DetectorConfig, read_detector, save_detector
 from deepfake_detect.models.classifier import ForgeryClassifier, create_model
-from deepfake_detect.models.lora import LoRAUpdate, add_lora, merge_lora
+from deepfake_detect.models.lora import LoRAUpdate, add_lora, merge_updates
 from deepfake_detect.records import CropGeometry
 
 IMAGES = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
@@ -39,7 +39,7 @@ def test_it_changes_nothing_at_first_learns_and_merges(backbone: str, tmp_path: 
     learned = logits(model)
     assert not torch.allclose(learned, before)
     merged = copy.deepcopy(model)
-    merge_lora(merged)
+    merge_updates(merged)
     assert set(merged.state_dict()) == names
     torch.testing.assert_close(logits(merged), learned, atol=1e-5, rtol=1e-5)
     save_detector(tmp_path / "d", merged, DetectorConfig("x", "1", merged.spec, CropGeometry()))
@@ -76,10 +76,10 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(OptionError, match="alpha: is 0; must be above 0"):
         add_lora(model, alpha=0)
     add_lora(model)
-    with pytest.raises(OptionError, match="model: has LoRA already; call merge_lora first"):
+    with pytest.raises(OptionError, match="model: has LoRA already; call merge_updates first"):
         add_lora(model)
-    merge_lora(model)
-    merge_lora(model)  # nothing is left to merge
+    merge_updates(model)
+    merge_updates(model)  # nothing is left to merge
     model.encoder = nn.Flatten()
     with pytest.raises(OptionError, match="model: has no layer that could have LoRA"):
         add_lora(model)

@@ -21,7 +21,8 @@ from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector, save_detector
 from deepfake_detect.report.clip import report_html
 from deepfake_detect.report.key_frames import collect_key_frames
-from deepfake_detect.report.tables import clip_rows
+from deepfake_detect.report.tables import clip_line, clip_rows
+from deepfake_detect.report.words import agreement_words, opinion_words, verdict_words
 from deepfake_detect.scoring import batch
 from deepfake_detect.scoring.options import ScoringOptions
 from deepfake_detect.scoring.pipeline import Detector
@@ -116,6 +117,9 @@ def test_disagreement_is_said_everywhere(bundled: Detector, other: Detector) -> 
     assert rows[-1][1].startswith("the detectors disagree; their probabilities lie ")
     page = report_html(result, collect_key_frames(result))
     assert "What each detector says" in page
+    assert "The detectors disagree</h2>" in page
+    assert "No probability was learned for them together" in page
+    assert clip_line(result).startswith(f"{DEMO}: The detectors disagree (dfdc-mobilenetv2 2.1 ")
     assert page.count("other 2.1") >= 2
 
 
@@ -129,6 +133,21 @@ def test_the_document_follows_the_schema_and_comes_back(bundled: Detector, other
         assert document["fused_probability"] is None
     assert document["agreement"] is None
     assert len(document["detectors"]) == 1
+
+
+def test_a_detector_that_is_not_calibrated_takes_no_part_in_the_agreement(
+    bundled: Detector, other: Detector
+) -> None:
+    result = dfd.DetectorPanel([bundled, other]).score_video(DEMO, num_frames=2)
+    first, second = result.opinions
+    scored = replace(result, opinions=(first, replace(second, verdict="score")))
+    assert scored.agreement is None
+    assert agreement_words(scored).startswith("not known: fewer than two of the detectors give a verdict")
+    assert opinion_words(scored)[1][1:] == (
+        "none",
+        f"score {second.fake_probability:.2f} (not calibrated: run calibrate)",
+    )
+    assert verdict_words(scored).kind == result.verdict
 
 
 def test_no_face_has_no_fused_probability(bundled: Detector, tmp_path: Path) -> None:
@@ -152,6 +171,9 @@ def test_the_fused_probability_is_what_combine_learned(
         sum(m.weight * np.log(q / (1 - q)) for m, q in zip(fusion.members, p, strict=True)) + fusion.intercept
     )
     assert result.fused.fake_probability == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-6)
+    words = verdict_words(result)
+    assert words.kind == result.fused.verdict
+    assert "learned for these detectors together" in words.meaning
     assert result.to_dict()["fused_probability"] == result.fused.fake_probability
     jsonschema.validate(json.loads(result.to_json()), dfd.result_schema())
 

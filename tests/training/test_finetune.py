@@ -29,7 +29,7 @@ def test_each_word_stands_alone(word: str) -> None:
     [
         (
             "bottom",
-            "finetune: 'bottom' is unknown; must be of features, top, full, scratch, norm, lora, joined",
+            "finetune: 'bottom' is unknown; must be of features, top, full, scratch, norm, lora, svd, joined",
         ),
         ("top+top", "cannot be joined"),
         ("full+norm", "pass features, full, scratch alone"),
