@@ -50,7 +50,7 @@ class SrmStem(_LuminanceStem):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return residuals (N, 3, H, W) of normalized images (N, 3, H, W)."""
-        padded = nn.functional.pad(self.luminance(images), (2, 2, 2, 2), mode="replicate")
+        padded = _with_edges(self.luminance(images), 2, (2, 2))
         residuals = nn.functional.conv2d(padded, self.filters)
         return residuals.clamp(-TRUNCATION, TRUNCATION) / TRUNCATION
 
@@ -71,8 +71,18 @@ class DctStem(_LuminanceStem):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return bands (N, 3, H, W) of normalized images (N, 3, H, W)."""
         height, width = images.shape[-2:]
-        rest = (0, -width % BLOCK, 0, -height % BLOCK)
-        padded = nn.functional.pad(self.luminance(images) - 128, rest, mode="replicate")
+        padded = _with_edges(self.luminance(images) - 128, 0, (-height % BLOCK, -width % BLOCK))
         frequencies = nn.functional.conv2d(padded, self.basis, stride=BLOCK)  # (N, 64, H / 8, W / 8)
         bands = nn.functional.conv_transpose2d(frequencies, self.bands, stride=BLOCK)
         return bands[..., :height, :width].clamp(-TRUNCATION, TRUNCATION)
+
+
+def _with_edges(images: torch.Tensor, before: int, after: tuple[int, int]) -> torch.Tensor:
+    """Return images (N, 1, H, W) with their edges repeated ``before`` them, and below and right ``after``.
+
+    Not by torch's own padding: its export to ONNX warns.
+    """
+    rows = [images[:, :, :1]] * before + [images] + [images[:, :, -1:]] * after[0]
+    tall = torch.cat(rows, dim=2)
+    columns = [tall[..., :1]] * before + [tall] + [tall[..., -1:]] * after[1]
+    return torch.cat(columns, dim=3)
