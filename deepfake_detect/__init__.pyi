@@ -46,7 +46,7 @@ from .models.sequence import create_sequence_model as create_sequence_model
 from .models.zoo.entry import ZooEntry as ZooEntry
 from .models.zoo.store import fetch_zoo as fetch_zoo
 from .models.zoo.store import list_zoo as list_zoo
-from .models.zoo.store import verify_zoo as verify_zoo
+from .models.zoo.verify import verify_zoo as verify_zoo
 from .records import FAKE as FAKE
 from .records import REAL as REAL
 from .records import ClipResult as ClipResult

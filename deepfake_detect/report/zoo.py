@@ -17,8 +17,8 @@ from deepfake_detect.models.zoo.store import (
     is_fetched,
     list_zoo,
     read_record,
-    verify_zoo,
 )
+from deepfake_detect.models.zoo.verify import verify_zoo
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 
 _WIDTH = 500  # names are copied: they are never broken, however narrow the terminal
@@ -31,7 +31,7 @@ def print_entries(containing: str = "", *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps([_document(entry) for entry in entries], indent=2))
         return
-    columns = [
+    columns: list[Column | str] = [
         *(Column(name, "id") for name in ("name", "detector")),
         "MB",
         *(Column(name, "id") for name in ("license of weights", "published", "state")),

@@ -142,6 +142,9 @@ def test_another_hash_than_the_published_one(
     with_hash(entry, sha256_of_file(published), monkeypatch)
     dfd.fetch_zoo(NAME, accept_license=True)
     assert dfd.verify_zoo(NAME).files[0].sha256 == sha256_of_file(published)
+    with_hash(entry, "1" * 64, monkeypatch)  # the authors have published another file since
+    with pytest.raises(FetchError, match="has the SHA-256 .*, which is not that of the published file"):
+        dfd.verify_zoo(NAME)
 
 
 def test_another_hash_than_at_the_first_download(server: Server, entry: ZooEntry) -> None:

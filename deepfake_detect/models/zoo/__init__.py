@@ -3,7 +3,8 @@
 ==========  ==============================================================================
 entry       what an entry says; imports no PyTorch, as the next
 entries     ``ZOO``, the table, put together from one module a family
-store       the files in the cache folder: fetch, find and verify
+store       the files in the cache folder: fetch and find
+verify      hashes, layout and logits of a fetched detector
 convert     published files -> ``detector.safetensors``; imports PyTorch
 ==========  ==============================================================================
 """

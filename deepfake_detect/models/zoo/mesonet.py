@@ -17,7 +17,14 @@ _NOTES = (
 
 
 def _entry(
-    name: str, title: str, file: str, sha256: str, network: str, data: str, **more: tuple[ZooFile, ...]
+    name: str,
+    title: str,
+    file: str,
+    sha256: str,
+    network: str,
+    data: str,
+    *,
+    converted_sha256: str | None = None,
 ) -> ZooEntry:
     return ZooEntry(
         name=name,
@@ -36,7 +43,7 @@ def _entry(
         published=(_PUBLISHED[name],),
         measured=_MEASURED[name],
         notes=_NOTES,
-        **more,
+        equivalents=() if converted_sha256 is None else (_converted(converted_sha256),),
     )
 
 
@@ -78,8 +85,9 @@ _MEASURED = {
 }
 
 
-def _converted(sha256: str) -> tuple[ZooFile, ...]:
-    return (ZooFile("", sha256, 0.11, network="meso4-plain"),)
+def _converted(sha256: str) -> ZooFile:
+    """Return a file with the same weights as safetensors, under plain names."""
+    return ZooFile("", sha256, 0.11, network="meso4-plain")
 
 
 ENTRIES = (
@@ -90,7 +98,7 @@ ENTRIES = (
         "036ed30d04ffd9c7506f825b97c86aa64915f5818931da96817b169aad790af5",
         "meso4-keras",
         _DF,
-        equivalents=_converted("ecd939c69cd9f30ae8f12e51e6096289fe2ea595e4640780dd9ca2483f937578"),
+        converted_sha256="ecd939c69cd9f30ae8f12e51e6096289fe2ea595e4640780dd9ca2483f937578",
     ),
     _entry(
         "meso4-f2f",
@@ -99,7 +107,7 @@ ENTRIES = (
         "bcfda015d217b9f8d6557693edbdf9f4e79cfd22672541968dd0e2954462b5d7",
         "meso4-keras",
         _F2F,
-        equivalents=_converted("4cf94086ae526767f791d3e1391c6f150d28cdf4124889109715cedc962ca544"),
+        converted_sha256="4cf94086ae526767f791d3e1391c6f150d28cdf4124889109715cedc962ca544",
     ),
     _entry(
         "mesoinception4-df",

@@ -1,4 +1,4 @@
-"""The zoo's files in the cache folder: fetch, find and verify. PyTorch is loaded only to convert.
+"""The zoo's files in the cache folder: fetch and find. PyTorch is loaded only to convert.
 
 A detector has a folder ``zoo/NAME`` in the cache, with the published files, the ``detector.safetensors``
 that was made of them, and ``fetched.json``: hash of each file, layout, and logits of fixed patterns.
@@ -35,7 +35,6 @@ ZOO_PREFIX = "zoo:"
 """In front of an entry's name, where a detector is named."""
 DETECTOR_NAME, RECORD_NAME = "detector.safetensors", "fetched.json"
 _MIRROR = "DEEPFAKE_DETECT_ZOO_MIRROR"
-_TOLERANCE = 1e-4
 PathInput = str | os.PathLike[str]
 
 
@@ -69,27 +68,6 @@ class FetchRecord:
     license: str
     fetched_time: str
     library_version: str = __version__
-
-
-@dataclass(frozen=True)
-class ZooCheck:
-    """The result of :func:`verify_zoo`: everything held.
-
-    Attributes:
-        name: Of the entry.
-        path: The detector file.
-        files: Published files, whose hashes were compared.
-        num_tensors: Tensors that were converted again, and are the detector's bit by bit.
-        largest_difference: Of the logits of the fixed patterns from those after the conversion.
-        is_calibrated: Whether the user has calibrated it.
-    """
-
-    name: str
-    path: Path
-    files: tuple[FetchedFile, ...]
-    num_tensors: int
-    largest_difference: float
-    is_calibrated: bool
 
 
 def list_zoo(containing: str = "") -> list[ZooEntry]:
@@ -132,7 +110,7 @@ def local_detector(detector: PathInput) -> Path:
 
         path = Path(detector)
         return converted_detector(path) if is_foreign(path) else path
-    entry = _usable(text)
+    entry = usable_entry(text)
     path = zoo_folder(entry.name) / DETECTOR_NAME
     if not path.is_file():
         remedy = f"run deepfake-detect zoo fetch {entry.name} --accept-license"
@@ -175,7 +153,7 @@ def fetch_zoo(
     """
     from filelock import FileLock
 
-    entry = _usable(name)
+    entry = usable_entry(name)
     folder = zoo_folder(entry.name)
     if is_fetched(entry.name) and not files:
         return folder / DETECTOR_NAME
@@ -186,46 +164,6 @@ def fetch_zoo(
     with FileLock(make_folder(folder) / ".lock"):
         found, network = _local_files(entry, files) if files else _downloads(entry, show_progress)
         return _convert(entry, found, network)
-
-
-def verify_zoo(name: str) -> ZooCheck:
-    """Check a fetched detector: hashes, layout, and the logits of fixed patterns.
-
-    Args:
-        name: Of the zoo.
-
-    Raises:
-        CheckpointError: It was not fetched yet, or its weights or logits are not those of the conversion.
-        FetchError: A published file has another hash than when it was fetched, or than its authors give.
-        OptionError: There is no such name.
-        WeightsError: A file does not fit the network.
-
-    Example:
-        >>> verify_zoo("meso4-df").num_tensors  # doctest: +SKIP
-        32
-    """
-    import torch
-
-    from deepfake_detect.models.checkpoint import read_detector
-    from deepfake_detect.models.zoo.convert import check_logits, convert_entry
-
-    entry = _usable(name)
-    path = local_detector(ZOO_PREFIX + entry.name)
-    record = read_record(entry.name)
-    _check_hashes(entry, record)
-    model, config = read_detector(path)
-    paths = [path.parent / file.name for file in record.files]
-    again, _ = convert_entry(entry, paths, network=record.network, sha256=_hashes(record))
-    tensors, wanted = model.state_dict(), again.state_dict()
-    if other := [one for one in wanted if one not in tensors or not torch.equal(wanted[one], tensors[one])]:
-        cause = f"holds other weights than its published file ({other[0]})"
-        raise CheckpointError(path, cause, f"delete {path.parent}, and fetch it again")
-    pairs = zip(check_logits(model), record.check_logits, strict=True)
-    differences = [abs(now - then) / max(1.0, abs(then)) for now, then in pairs]
-    if not max(differences) <= _TOLERANCE:
-        cause = f"gives other logits than after its conversion, by {max(differences):.2g}"
-        raise CheckpointError(path, cause, "look for a broken installation of PyTorch or timm")
-    return ZooCheck(entry.name, path, record.files, len(wanted), max(differences), config.is_calibrated)
 
 
 def read_record(name: str) -> FetchRecord:
@@ -242,7 +180,13 @@ def read_record(name: str) -> FetchRecord:
         raise CheckpointError(path, cause, f"delete {path.parent}, and fetch it again") from error
 
 
-def _usable(name: str) -> ZooEntry:
+def usable_entry(name: str) -> ZooEntry:
+    """Return the entry of a name, with or without ``zoo:``.
+
+    Raises:
+        OptionError: There is none.
+        WeightsError: It cannot be used, and the reason is named.
+    """
     entry = find_entry(name)
     if entry.refused:
         raise WeightsError(entry.name, f"cannot be used: {entry.refused}", "choose another, see `zoo list`")
@@ -317,21 +261,3 @@ def _convert(entry: ZooEntry, files: Sequence[FetchedFile], network: str) -> Pat
     write_json(folder / RECORD_NAME, asdict(record))
     save_detector(folder / DETECTOR_NAME, model, config)
     return folder / DETECTOR_NAME
-
-
-def _check_hashes(entry: ZooEntry, record: FetchRecord) -> None:
-    published = {file.sha256 for file in (*entry.files, *entry.equivalents)}
-    for file in record.files:
-        path = zoo_folder(entry.name) / file.name
-        if not path.is_file():
-            raise FetchError(path, "there is no such file", f"delete {path.parent}, and fetch it again")
-        if (found := sha256_of_file(path)) != file.sha256:
-            cause = f"has the SHA-256 {found}, and had {file.sha256} when it was fetched"
-            raise FetchError(path, cause, f"delete {path.parent}, and fetch it again")
-        if None not in published and found not in published:
-            cause = f"has the SHA-256 {found}, which is not that of the published file"
-            raise FetchError(path, cause, f"delete {path.parent}, and fetch it again")
-
-
-def _hashes(record: FetchRecord) -> list[str]:
-    return [file.sha256 for file in record.files]
