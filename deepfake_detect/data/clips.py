@@ -61,7 +61,8 @@ class ClipDataset(Dataset[ClipItem]):
         starts = np.flatnonzero(is_first)
         self._starts = starts
         self._ends = np.r_[starts[1:], len(keys)]
-        self.labels: np.ndarray = columns["label"].to_numpy()[self._order[starts]]  # int8 (clips,), 1 = fake
+        # int8 (clips,), 1 = fake: a sequence with a forged stretch is fake.
+        self.labels: np.ndarray = np.maximum.reduceat(columns["label"].to_numpy()[self._order], starts)
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -58,7 +58,7 @@ def crop_fraction(stored: CropGeometry, wanted: CropGeometry) -> float:
         raise OptionError(
             "crop geometry",
             f"the crops were cut with {stored}, the detector needs {wanted}",
-            "extract again with the `crops_for` this detector",
+            "extract again with `crops_for` set to this detector",
         )
     return min(1.0, wanted.margin / stored.margin)
 

@@ -219,7 +219,8 @@ def score_manifest(
     values: dict[str, Any] = {name: details.pop(name) for name in _COLUMNS}
     crop_labels = values["label"].astype(np.int64)
     values["label"] = _labels_of_videos(columns)
-    if (crop_labels != values["label"]).any():
+    is_of_crops = scorer.config.model.sequence is None  # a sequence has the label of its video
+    if is_of_crops and (crop_labels != values["label"]).any():
         details[CROP_LABEL] = crop_labels
     people = zip(details["dataset"], details["target_id"], strict=True)
     names = [identity_key(dataset, person) if person else None for dataset, person in people]

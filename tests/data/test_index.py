@@ -40,6 +40,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert isinstance(index.where("label = 1"), VideoIndex)
 
 
+def test_an_older_index_without_forged_stretches_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "videos.parquet"
+    write_index(path, videos(tmp_path), origin=ORIGIN)
+    pq.write_table(pq.read_table(path).drop_columns("fake_segments"), path)
+    assert read_index(path).videos() == videos(tmp_path)
+    assert isinstance(read_rows(path), VideoIndex)
+
+
 def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     index = write_index("videos.parquet", videos(Path("clips")), origin=ORIGIN)

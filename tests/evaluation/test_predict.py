@@ -83,7 +83,7 @@ def test_nothing_readable_is_an_error(scorer: TorchDetector, tmp_path: Path) -> 
 
 def test_crops_too_narrow_for_the_detector_are_refused(scorer: TorchDetector, tmp_path: Path) -> None:
     path = crop_manifest(tmp_path / "m", textured_crops(1, "test"), geometry=CropGeometry(0.9))
-    with pytest.raises(OptionError, match="extract again with the `margin`"):
+    with pytest.raises(OptionError, match="extract again with `crops_for` set to"):
         score(scorer, path)
 
 

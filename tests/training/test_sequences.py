@@ -59,6 +59,14 @@ def test_a_sequence_is_a_track_in_its_order(tmp_path: Path) -> None:
     assert clips.labels.sum() == 16
 
 
+def test_a_sequence_with_a_forged_stretch_is_fake(tmp_path: Path) -> None:
+    path = crop_manifest(tmp_path / "m", textured_crops(1, "train"), geometry=GEOMETRY)
+    real, fake = sorted(read_manifest(path).table.to_pylist(), key=lambda row: row["label"])
+    rows = [real, *({**fake, "frame_index": frame, "label": int(frame == 2)} for frame in range(4))]
+    write_manifest(path, rows_to_table(rows), geometry=GEOMETRY)
+    assert sorted(dataset(path, 4).labels.tolist()) == [0, 1]
+
+
 def test_long_tracks_are_taken_evenly_and_changed_alike(tmp_path: Path) -> None:
     path = clip_manifest(tmp_path / "m")
     augment = TrainingAugmentation("strong", 32)

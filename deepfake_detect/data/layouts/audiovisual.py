@@ -68,6 +68,7 @@ _AV1M_CATEGORIES = {
     "visual_modified": "FakeVideo-RealAudio",
     "both_modified": "FakeVideo-FakeAudio",
 }
+_AV1M_CORPORA = ("vox_celeb_2", "lrs3", "silent_videos")  # of AV-Deepfake1M++, also outside of val
 _SPEAKER = re.compile(r"id\d+|subject_\d+")
 _DOWNLOAD = "download it again"
 
@@ -166,7 +167,7 @@ def _list_av1m(root: Path, _: Selection) -> VideoListing:
 
 def _av1m_folders() -> tuple[str, ...]:
     metadata = [f"{split}_metadata" for split in _AV1M_SPLITS]
-    return (*_AV1M_SPLITS, "test", "testA", "testB", *metadata, "label")
+    return (*_AV1M_SPLITS, "test", "testA", "testB", *metadata, *_AV1M_CORPORA, "label")
 
 
 def _av1m_video(root: Path, source: Path, split: str, entry: Mapping[str, Any]) -> DatasetVideo:

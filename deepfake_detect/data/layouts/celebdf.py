@@ -295,6 +295,7 @@ LAYOUTS: tuple[Layout, ...] = tuple(
         label_source=f"folders; {LIST_NAME} must agree with them (in it 1 means real)",
         split_source=f"{LIST_NAME} is test; there is no train or val",
         published=release.published,
+        source="yuezunli/celeb-deepfakeforensics; arXiv:1909.12962; arXiv:2507.18015 (++)",
         recognize=partial(_recognize, release),
         list_videos=partial(_list, release),
         methods=_fake_methods(release),

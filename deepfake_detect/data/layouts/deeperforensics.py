@@ -173,6 +173,7 @@ LAYOUT = Layout(
     label_source="folders: source_videos are 0, manipulated_videos 1",
     split_source="lists/splits/{train,val,test}.txt; recordings have the split of their actor's swaps",
     published="48,475 recordings of 100 actors, 11 x 1,000 swaps, 703/96/201 each",
+    source="EndlessSora/DeeperForensics-1.0; arXiv:2001.03024",
     recognize=_recognize,
     list_videos=_list,
     methods=VERSIONS,

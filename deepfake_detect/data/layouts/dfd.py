@@ -87,6 +87,7 @@ LAYOUT = Layout(
     label_source="folders: actors and DFD_original sequences are 0, the others 1",
     split_source="none: no official split",
     published="363 reals and 3,068 fakes of 28 actors",
+    source="ondyari/FaceForensics, dataset/README.md",
     recognize=_recognize,
     list_videos=_list,
     methods=(DFD,),

@@ -246,6 +246,7 @@ LAYOUT = Layout(
     label_source="metadata.json: FAKE/REAL, or is_fake 1/0; labels.csv: 1 = fake",
     split_source="metadata.json; by folder where it has none",
     published="train 19,154 real + 100,000 fake in 50 parts, validation 4,000, test 5,000",
+    source="arXiv:2006.07397",
     recognize=_recognize,
     list_videos=_list,
 )
