@@ -42,6 +42,7 @@ _MOBILENET = {"backbone": "mobilenetv2_100"}
 _LITE = {"backbone": "tf_efficientnet_lite0"}
 _FACENET = {"backbone": "facenet", "image_size": 160}
 _VGG = {"backbone": "vgg16", "image_size": 96}
+_WITH_WEIGHTS = ("facenet", "mobilenetv2_100", "tf_efficientnet_lite0")
 _METHODS = ("Deepfakes", "Face2Face", "FaceSwap")
 
 
@@ -133,21 +134,33 @@ def main() -> int:
         "tf_efficientnet_lite0": given.lite,
     }
     if "who" in given.tables:
-        for backbone in ("facenet", "mobilenetv2_100", "tf_efficientnet_lite0"):
+        for backbone in _WITH_WEIGHTS:
             _once(given.out, "who", backbone, lambda name=backbone: _who(given, name, weights.get(name)))
     for row in [*_networks(), *_transfer(), *_options()]:
         if row.table in given.tables:
             _once(given.out, row.table, row.name, lambda one=row: _measure(given, one, weights))
     if given.page is not None:
-        return write_page(given.page, [read_json(path) for path in sorted(given.out.glob("rows/*.json"))])
+        return write_page(given.page, _measured(given.out))
     return 0
+
+
+def _measured(out: Path) -> list[dict[str, Any]]:
+    """Return the rows that are there, in the order of the tables."""
+    names = [("who", name) for name in _WITH_WEIGHTS]
+    names += [(row.table, row.name) for row in [*_networks(), *_transfer(), *_options()]]
+    return [read_json(path) for path in (_path_of(out, *one) for one in names) if path.exists()]
+
+
+def _path_of(out: Path, table: str, name: str) -> Path:
+    return out / "rows" / f"{table}-{''.join(c if c.isalnum() else '_' for c in name)}.json"
 
 
 def _once(out: Path, table: str, name: str, measure: Any) -> None:
     """Measure a row, unless its file is there."""
-    path = make_folder(out / "rows") / f"{table}-{''.join(c if c.isalnum() else '_' for c in name)}.json"
+    path = _path_of(out, table, name)
     if path.exists():
         return
+    make_folder(path.parent)
     start, cpu = time.time(), time.process_time()
     found = {"table": table, "name": name, **measure()}
     found |= {"seconds": round(time.time() - start), "cpu_seconds": round(time.process_time() - cpu)}

@@ -156,7 +156,8 @@ class VerificationOptions:
     """
 
     crop: FaceCrop = option(
-        "face", help="the largest face that is detected, or the center of images that are centered on a face"
+        "face",
+        help="the large face near the middle that is detected, or the middle of images centered on a face",
     )
     margin: float = option(1.2, low=0.5, high=4, help="side of a crop relative to the face's longer side")
     batch_size: int = option(32, low=1, help="images per batch")

@@ -29,7 +29,7 @@ from deepfake_detect.lab.options import VerificationOptions
 from deepfake_detect.metrics import CONFIDENCE, Interval, bootstrap_intervals
 from deepfake_detect.models.backbones import inner_network
 from deepfake_detect.progress import progress_bar
-from deepfake_detect.records import CropGeometry
+from deepfake_detect.records import CropGeometry, Face
 
 # Longer side of MTCNN's face box in LFW's centered images, relative to theirs: median of 1,815 images.
 _CENTERED_FACE = 0.5
@@ -168,11 +168,25 @@ def _faces(
 
 
 def _crop(image: np.ndarray, finder: TorchMtcnnDetector | None, margin: float) -> np.ndarray | None:
-    """Return the largest face of an image, or its middle without a detector; ``None`` without a face."""
+    """Return the crop of an image's person, or its middle without a detector; ``None`` without a face."""
     if finder is None:
         return center_crop(image, min(1.0, margin * _CENTERED_FACE))
     found = finder.detect(image)
-    return crop_face(image, found[0], CropGeometry(margin=margin)) if found else None
+    if not found:
+        return None
+    person = max(found, key=lambda face: _prominence(face, image.shape[:2]))
+    return crop_face(image, person, CropGeometry(margin=margin))
+
+
+def _prominence(face: Face, size: tuple[int, int]) -> float:
+    """Return the area of a face less twice its squared distance from the middle of its image.
+
+    Images of a person may show others too, larger at the border. So does the author of facenet (David
+    Sandberg) choose the person of a photo.
+    """
+    left, top, right, bottom = map(float, face.box_xyxy)
+    distance = math.hypot((left + right - size[1]) / 2, (top + bottom - size[0]) / 2)
+    return (right - left) * (bottom - top) - 2 * distance**2
 
 
 def _measured(

@@ -15,7 +15,8 @@ from deepfake_detect.cli import main
 from deepfake_detect.data.sheets import save_image
 from deepfake_detect.errors import DatasetLayoutError, OptionError
 from deepfake_detect.lab.face_pairs import PeopleImages, read_pairs
-from deepfake_detect.lab.verification import accuracy_by_folds, best_threshold
+from deepfake_detect.lab.verification import _prominence, accuracy_by_folds, best_threshold
+from deepfake_detect.records import Face
 
 PAIRS = "2\t2\n" + "".join(
     f"{line}\n"
@@ -81,6 +82,15 @@ def test_images_without_a_face_are_counted(
     pairs.write_text("1\nCay 1 2\nAnn 1 Bea 2\n")
     with pytest.raises(DatasetLayoutError, match="leaves 1 pairs, all of one kind, since 2 images"):
         lab.verify_pairs(pairs, tmp_path, options, detector=str(small_detector))
+
+
+def test_the_person_in_the_middle_is_compared() -> None:
+    def face(left: float, top: float, right: float, bottom: float) -> Face:
+        return Face(np.float32([left, top, right, bottom]), 1.0, np.zeros((5, 2), np.float32))
+
+    middle, border = face(80, 70, 170, 180), face(-20, 100, 90, 220)
+    assert _prominence(middle, (250, 250)) > 0 > _prominence(border, (250, 250))
+    assert _prominence(middle, (250, 250)) == 90 * 110
 
 
 def test_a_fold_has_the_threshold_of_the_others() -> None:
