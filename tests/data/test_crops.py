@@ -321,7 +321,7 @@ ARCFACE = CropGeometry(1.3, aligned=True, template="arcface", border="black", si
 )
 def test_crops_of_another_shape_are_no_crops_of_this_one(stored: CropGeometry, wanted: CropGeometry) -> None:
     with pytest.raises(
-        OptionError, match="the detector needs CropGeometry.*; extract again with the `crops_for`"
+        OptionError, match="the detector needs CropGeometry.*; extract again with `crops_for`"
     ):
         crop_fraction(stored, wanted)
     assert crop_fraction(wanted, wanted) == 1
