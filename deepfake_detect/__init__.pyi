@@ -70,6 +70,7 @@ from .scoring import score_video as score_video
 from .scoring import score_videos as score_videos
 from .scoring import watch as watch
 from .scoring.explain import explain as explain
+from .scoring.stress import stress as stress
 from .scoring.submission import write_submission as write_submission
 from .training.backbone_study import compare_backbones as compare_backbones
 from .training.callbacks import Callback as Callback

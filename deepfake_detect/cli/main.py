@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Command] = {
     "calibrate": Command("evaluate", f"{_CLI}.calibrate", "fit probabilities and threshold on validation"),
     "evaluate": Command("evaluate", f"{_CLI}.evaluate", "measure a detector, or the scores of any tool"),
     "evaluate-suite": Command("evaluate", f"{_CLI}.evaluate_suite", "measure on several sets, one threshold"),
+    "stress": Command("evaluate", f"{_CLI}.stress", "measure on damaged clips, and count lost faces"),
     "compare": Command("evaluate", f"{_CLI}.compare", "compare several detectors"),
     "combine": Command("evaluate", f"{_CLI}.combine", "learn to fuse detectors into one probability"),
     "protocols": Command("evaluate", f"{_CLI}.protocols", "list the protocols that a manifest can serve"),

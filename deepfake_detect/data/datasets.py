@@ -57,8 +57,9 @@ class DatasetReport:
         for group, (found, expected) in self.listing.counts().items():
             total = "" if expected is None else f" of {expected:,}"
             absent = f", {missing[group]:,} not downloaded" if missing[group] else ""
-            listed = f"; they are listed in {self.missing_path}" if absent and self.missing_path else ""
-            lines.append(f"found {found:,}{total} {group} videos{absent}{listed}")
+            lines.append(f"found {found:,}{total} {group} videos{absent}")
+        if missing and self.missing_path is not None:
+            lines.append(f"videos that were not downloaded are listed in {self.missing_path}")
         if ignored := self.listing.ignored:
             named = ", ".join(str(path) for path in ignored[:_MAX_NAMED])
             more = ", ..." if len(ignored) > _MAX_NAMED else ""

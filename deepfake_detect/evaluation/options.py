@@ -146,6 +146,32 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True)
+class StressOptions:
+    """Which clips are damaged, and how.
+
+    Raises:
+        OptionError: A value is not allowed.
+    """
+
+    damages: tuple[str, ...] = option(
+        (), help="names, several joined by + being applied in turn (default: all single ones)", metavar="NAME"
+    )
+    split: str = option("test", help="split of the index to take videos from, or all", metavar="NAME")
+    where: str | None = option(None, help="SQL condition on the videos (default: all)", metavar="EXPR")
+    num_videos: int = option(
+        100, help="number of videos chosen at random, half of them real", low=2, flag="--videos"
+    )
+    workers: int | None = option(
+        None, help="clips scored at a time, one process each (default: cores, at most 4)", low=1
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.num_videos % 2:
+            raise OptionError("num_videos", f"is {self.num_videos}", "must be an even number")
+
+
+@dataclass(frozen=True)
 class CalibrationOptions:
     """How a detector is calibrated.
 

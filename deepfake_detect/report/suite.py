@@ -173,12 +173,11 @@ def print_suite(suite: Suite, *, file: TextIO | None = None, width: int | None =
         file: Where to print; standard output when ``None``.
         width: In characters; that of the terminal when ``None``.
     """
-    columns = [Column("Set: method", "name")]
+    columns = [Column("Set, method", "name")]
     columns += [Column(f"{name}\n[low, high]") for name in ("FPR", "TPR", "AUC")]
     rows: list[list[str] | None] = []
     for one in suite.sets:
-        rows += [[f"{one.name}: {row.name}", *_rates(row)] for row in (one.every, *one.methods)]
-        rows.append(None)
+        rows += [[one.name], *([f" {row.name}", *_rates(row)] for row in (one.every, *one.methods)), None]
     print_table("", columns, rows, caption=_sentence(suite), file=file, width=width)
 
 
@@ -191,16 +190,16 @@ def _sentence(suite: Suite) -> str:
 
 
 def _header() -> list[str]:
-    return ["set", "method", "real + fake videos", *_RATES.values()]
+    return ["set: method", "real + fake videos", *_RATES.values()]
 
 
 def _rows(suite: Suite) -> list[list[str]]:
-    return [[one.name, *_cells(row)] for one in suite.sets for row in (one.every, *one.methods)]
+    return [_cells(one, row) for one in suite.sets for row in (one.every, *one.methods)]
 
 
-def _cells(row: RatesRow) -> list[str]:
+def _cells(one: SetResult, row: RatesRow) -> list[str]:
     counts = f"{row.num_videos_real:,} + {row.num_videos_fake:,}"
-    return [row.name, counts, *_rates(row)]
+    return [f"{one.name}: {row.name}", counts, *_rates(row)]
 
 
 def _rates(row: RatesRow) -> list[str]:
@@ -212,7 +211,7 @@ def _group_tables(suite: Suite) -> dict[str, dict[str, Any]]:
     columns = dict.fromkeys(column for one in suite.sets for column in one.groups)
     return {
         column: {
-            "rows": [[one.name, *_cells(row)] for one in suite.sets for row in one.groups.get(column, ())],
+            "rows": [_cells(one, row) for one in suite.sets for row in one.groups.get(column, ())],
             "gaps": [
                 [one.name, _GAP_WORDS[gap.metric], gap.highest, gap.lowest, gap.gap.text()]
                 for one in suite.sets

@@ -4,7 +4,7 @@ Images and labels that no longer match, or a head that does not fit, cost whole 
 checks takes seconds and stops such a run with the cause.
 
 labels         both classes are in each split, and neither outnumbers the other twenty times; they follow the
-               forgery methods, and were not shuffled or inverted
+               forgery methods and the originals of fakes, and were not shuffled or inverted
 splits         what the leak check let pass
 initial loss   an untrained head knows nothing: its loss is near ln 2
 images         what the model sees, as a sheet to look at
@@ -100,6 +100,7 @@ def _checks(run: Run, parts: Sequence[Part]) -> Iterator[CheckResult]:
     labels = {"train": data.train_labels, "val": data.val_labels}
     yield check_labels(labels, is_balanced=config.balance in ("sampler", "weight"))
     yield check_methods({"train": run.train_rows, "val": run.val_rows})
+    yield check_originals({"train": run.train_rows, "val": run.val_rows})
     yield check_splits(run.leak_notes, config.allow_leak)
     batch = run.to_device(data.plain_batch("train", config.batch_size))
     yield check_images(batch, model.spec.preprocessing, config.out / SHEET_NAME)
@@ -196,6 +197,37 @@ def check_methods(rows_of_splits: Mapping[str, Manifest]) -> CheckResult:
     return CheckResult(
         "labels by method", True, f"those of {' and '.join(rows_of_splits)} follow their methods"
     )
+
+
+def check_originals(rows_of_splits: Mapping[str, Manifest]) -> CheckResult:
+    """Check that the originals that fakes were made from are labeled real.
+
+    An original has the name of its person, and other videos of that person have other names: ``033`` and
+    ``033_097``, or a fake whose ``original`` is named. Where labels are shuffled some originals are fake,
+    where they are inverted all.
+    """
+    counts = []
+    for split, rows in rows_of_splits.items():
+        found = rows.query(
+            "with videos as (select distinct dataset, target_id, label, "
+            "string_split(video_id, '/')[-1] as name from rows where target_id is not null) "
+            f"select count(*) as originals, count(*) filter (label = {FAKE}) as fakes from videos as own "
+            "where name = target_id and exists (select 1 from videos as other where "
+            "other.name != other.target_id and other.target_id = own.target_id "
+            "and other.dataset = own.dataset)"
+        ).to_pylist()[0]
+        originals, fakes = found["originals"], found["fakes"]
+        if originals >= _MIN_VIDEOS and fakes > _MIXED * originals:
+            word = "inverted" if fakes > (1 - _MIXED) * originals else "shuffled"
+            return CheckResult(
+                "labels of originals",
+                False,
+                f"those of {split} were {word}, since {fakes:,} of {originals:,} originals of fakes are "
+                "labeled fake",
+                "label 1 means fake: index or import the data set again",
+            )
+        counts.append(f"{split} {originals:,}")
+    return CheckResult("labels of originals", True, f"real, as far as fakes name them: {', '.join(counts)}")
 
 
 def check_splits(notes: Sequence[str], allowed: Collection[str]) -> CheckResult:

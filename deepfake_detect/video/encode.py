@@ -11,7 +11,7 @@ from fractions import Fraction
 from numbers import Rational
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import av
 import numpy as np
@@ -28,8 +28,10 @@ from deepfake_detect.io.files import atomic_path
 from deepfake_detect.video.container import open_container, video_streams
 from deepfake_detect.video.files import checked_path
 
-_ENCODER = "libx264"
-_QUALITY = {"crf": "18"}  # differences to the original frames are hard to see
+VideoCodec = Literal["h264", "h265"]
+_ENCODERS: dict[VideoCodec, str] = {"h264": "libx264", "h265": "libx265"}
+_INVISIBLE_CRF = 18  # differences to the original frames are hard to see
+_MAX_CRF = 51
 # Above 4K the encoder does not look ahead: 40 frames of 8K would take 2 GB.
 _LARGE_PIXELS, _AT_ONCE = 9_000_000, {"tune": "zerolatency"}
 _BT601 = 6  # FFmpeg's number for this color space in a file's tags
@@ -41,7 +43,7 @@ _MAX_RATE_DENOMINATOR = 1001
 
 
 class VideoWriter:
-    """Writes an MP4 file with H.264 video (yuv420p, CRF 18, index at the front).
+    """Writes an MP4 file with H.264 or H.265 video (yuv420p, index at the front).
 
     The file appears at ``path`` when the ``with`` block ends without an error; otherwise nothing is
     written. H.264 in yuv420p needs even sides: an odd side is extended by repeating the last row or
@@ -55,12 +57,14 @@ class VideoWriter:
         audio_from: A file whose first audio stream is added, in sync with the first frame of its own
             video. It is copied if MP4 allows its codec, otherwise encoded to AAC; a file without audio
             adds none.
+        codec: ``"h264"`` or ``"h265"``.
+        crf: Constant rate factor, 0 to 51; 18 is hard to see, higher is coarser.
 
     Raises:
-        OptionError: A path has another type, or the suffix, the size or the rate is not allowed.
+        OptionError: A path has another type, or the suffix, size, rate, codec or CRF is not allowed.
         VideoNotFoundError, VideoUnreadableError: ``audio_from`` is missing or not a media file
             (raised at the start of the block).
-        VideoError: This FFmpeg has no libx264, the audio cannot be read or does not fit into an MP4,
+        VideoError: This FFmpeg lacks the encoder, the audio cannot be read or does not fit into an MP4,
             the file cannot be written, or no frame was written.
 
     Example:
@@ -81,10 +85,17 @@ class VideoWriter:
         height: int,
         frames_per_second: float | Fraction,
         audio_from: str | os.PathLike[str] | None = None,
+        codec: VideoCodec = "h264",
+        crf: int = _INVISIBLE_CRF,
     ) -> None:
         self.path = checked_path("path", path)
         if self.path.suffix.lower() != ".mp4":
             raise OptionError("path", f"{self.path} does not end in .mp4", "use the suffix .mp4")
+        if codec not in _ENCODERS:
+            raise OptionError("codec", f"is {codec!r}", f"must be one of {', '.join(get_args(VideoCodec))}")
+        if not 0 <= crf <= _MAX_CRF:
+            raise OptionError("crf", f"is {crf!r}", f"must be 0 to {_MAX_CRF}")
+        self.codec, self.crf = codec, crf
         self.width = _checked_side("width", width)
         self.height = _checked_side("height", height)
         self.frames_per_second = _exact_rate(frames_per_second)
@@ -195,17 +206,21 @@ class VideoWriter:
         )
 
     def _add_video_stream(self) -> VideoStream:
+        encoder, options = _ENCODERS[self.codec], {"crf": str(self.crf)}
+        if self.codec == "h265":  # whose encoder is slow, and prints a page of settings
+            options |= {"preset": "superfast", "x265-params": "log-level=error"}
         try:
-            av.Codec(_ENCODER, "w")
+            av.Codec(encoder, "w")
         except ValueError as error:
             raise VideoError(
                 self.path,
-                f"this FFmpeg cannot write H.264 (no {_ENCODER})",
+                f"this FFmpeg cannot write {self.codec} (no {encoder})",
                 "install PyAV from its binary wheels",
             ) from error
-        options = _QUALITY | (_AT_ONCE if self.width * self.height > _LARGE_PIXELS else {})
+        options |= _AT_ONCE if self.width * self.height > _LARGE_PIXELS else {}
         stream = cast(
-            VideoStream, self._container.add_stream(_ENCODER, rate=self.frames_per_second, options=options)
+            VideoStream,
+            self._container.add_stream(encoder, rate=self.frames_per_second, options=options),
         )
         stream.width = self.width + self.width % 2
         stream.height = self.height + self.height % 2

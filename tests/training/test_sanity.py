@@ -100,6 +100,38 @@ def test_shuffled_and_inverted_labels_stop_the_run(
     assert found.passed == ("follow" in found.finding)
 
 
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("right", "real, as far as fakes name them: train 60"),
+        ("shuffled", "those of train were shuffled, since "),
+        ("inverted", "those of train were inverted, since 60 of 60 originals"),
+        ("few", "real, as far"),
+    ],
+)
+def test_originals_of_fakes_are_labeled_real(kind: str, word: str, tmp_path: Path) -> None:
+    """Labels shuffled or inverted before the methods were named after them."""
+    num_pairs = 5 if kind == "few" else 60
+    labels = np.repeat([0, 1], num_pairs)
+    if kind == "inverted":
+        labels = 1 - labels
+    elif kind != "right":
+        labels = np.random.default_rng(0).permutation(labels)
+    rows = [
+        {"dataset": "x", "video_id": f"x/{('original', 'swap')[label]}/{name}", "label": int(label),
+         "method": ("original", "swap")[label], "split": "train", "frame_index": 0, "track_id": 0,
+         "target_id": f"a{number % num_pairs}", "path": f"{number}.png"}
+        for number, label in enumerate(labels)
+        for name in [f"a{number}" if number < num_pairs else f"b{number}"]
+    ]  # fmt: skip
+    write_manifest(tmp_path / "manifest.parquet", rows_to_table(rows), geometry=CropGeometry())
+    part = {"train": read_manifest(tmp_path / "manifest.parquet")}
+    assert sanity.check_methods(part).passed
+    found = sanity.check_originals(part)
+    assert found.finding.startswith(word)
+    assert found.passed == (kind in ("right", "few"))
+
+
 def test_the_first_loss_must_be_that_of_ignorance() -> None:
     labels = torch.tensor([0.0, 1.0])
     assert sanity.check_initial_loss(torch.tensor([0.1, -0.1]), labels).passed

@@ -235,8 +235,8 @@ def test_the_suffix_must_show_the_format(tmp_path: Path) -> None:
 
 
 def test_an_ffmpeg_without_libx264(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode_module, "_ENCODER", "no_such_encoder")
-    with pytest.raises(VideoError, match=r"cannot write H\.264 \(no no_such_encoder\); install PyAV"):
+    monkeypatch.setitem(encode_module._ENCODERS, "h264", "no_such_encoder")
+    with pytest.raises(VideoError, match=r"cannot write h264 \(no no_such_encoder\); install PyAV"):
         write(tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
