@@ -4,7 +4,7 @@
         [--json FILE] [--page docs/zoo.md] [--keys tests/models/published_keys.json]
 
 NAME=FOLDER is a checkout of the authors' code, which is run and never copied: --list shows the names.
-For every entry whose code is there, the authors' network is built with random weights (scaled so that
+For every network whose code is there, the authors' network is built with random weights (scaled so that
 signals neither fade nor explode) and random statistics of its batch normalizations, its state dict is
 saved as the authors save it, the file is converted as ``zoo fetch`` converts it, and both networks score
 the same face crops of the clips. The difference of their logits (fake over real) is to be
@@ -25,9 +25,11 @@ import json
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -49,15 +51,16 @@ from deepfake_detect.records import Face  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
 
 TOLERANCE = 1e-5
+Result = TypeVar("Result")
 _FRAMES = 2  # of each clip
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an entry is from its authors' code.
+    """How far a network is from its authors' code.
 
     Attributes:
-        entry: Name in the zoo.
+        entry: Name of a detector in the zoo; others of the same network differ in weights alone.
         authors: Name of the checkout.
         num_crops: Face crops scored by both.
         logit_difference: Greatest difference of a logit.
@@ -79,8 +82,10 @@ class Parity:
     def row(self) -> list[str]:
         """Return the cells of this entry's row in the page."""
         pixels = "–" if self.pixel_mean is None else f"{self.pixel_mean:.2f} / {self.pixel_max:.0f}"
+        network = ZOO[self.entry].network
         return [
-            f"`{self.entry}`",
+            f"`{network}`",
+            str(sum(entry.network == network for entry in ZOO.values())),
             f"{self.logit_difference:.1e}",
             f"{self.logit_spread:.2g}",
             str(self.num_crops),
@@ -90,12 +95,13 @@ class Parity:
 
 
 _HEADER = (
-    "entry",
+    "network",
+    "detectors",
     "greatest difference of a logit",
     "spread of the logits",
     "crops",
     "pixels of a crop: mean / greatest difference",
-    "the authors' code",
+    "code of the authors",
 )
 
 
@@ -123,26 +129,26 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     results = []
     for case in chosen:
-        results.append(compare_apart(case, folders[case.authors], arguments.clips, arguments.packages))
-        print(" | ".join(results[-1].row()), flush=True)
-    if arguments.json:
-        _write(results, arguments.json, arguments.page)
+        found = apart(compare, case.entry, folders[case.authors], arguments.clips, arguments.packages)
+        print(" | ".join(found.row()), flush=True)
+        results.append(found)
+        if arguments.json:
+            _write(results, arguments.json, arguments.page)
     return int(any(one.logit_difference > TOLERANCE for one in results))
 
 
-def compare_apart(case: Case, folder: Path, clips: Sequence[Path], packages: Path | None) -> Parity:
-    """Return the parity of an entry, found in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(compare, (case.entry, folder, clips, packages))
+def apart(function: Callable[..., Result], *arguments: object) -> Result:
+    """Return what a function returns in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        return executor.submit(function, *arguments).result()
 
 
 def _write_keys(chosen: Sequence[Case], folders: dict[str, Path], packages: Path | None, path: Path) -> None:
     """Add the names of the tensors in files of each layout to those of a file."""
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     for case in {ZOO[case.entry].network: case for case in reversed(chosen)}.values():
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            keys = pool.apply(keys_of, (case.entry, folders[case.authors], packages))
-        known[ZOO[case.entry].network] = keys
+        known[ZOO[case.entry].network] = apart(keys_of, case.entry, folders[case.authors], packages)
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
 
 

@@ -1,9 +1,11 @@
-"""Detectors on vision transformers: Effort, and FS-VFM as GenD's authors run it."""
+"""Detectors on vision transformers: Effort, DiCoME, Forensics Adapter and FS-VFM."""
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -33,8 +35,6 @@ def _build_effort(folder: Path) -> nn.Module:
     # Any matrices do in place of the singular vectors: they are replaced by random ones.
     torch.linalg.svd = lambda matrix, **_: (matrix, matrix[0], matrix)
     with stand_ins("detectors", "effort", *_UNUSED):
-        import sys
-
         sys.modules["detectors"].DETECTOR = _Registry
         sys.modules["effort"].__path__ = []
         return load_module(folder / _EFFORT, "effort.effort_detector").EffortDetector()
@@ -51,6 +51,48 @@ def _build_fsvfm(folder: Path, *, module: str) -> nn.Module:
     return models.vit_large_patch16(num_classes=2, drop_path_rate=0.1, global_pool=True)
 
 
+def _build_dicome(folder: Path) -> nn.Module:
+    """Return their module as it is inside Lightning's, whose files put ``model.`` in front of names."""
+    without_clip_download()
+    sys.path.insert(0, str(folder))
+    package = ModuleType("src.model")  # whose own start imports Lightning
+    package.__path__ = [str(folder / "src" / "model")]
+    sys.modules["src.model"] = package
+    from src.config import load_config
+    from src.model.core_model import EvidentialFusionModel
+
+    config = load_config(str(folder / "src" / "config" / "dicome_default.yaml"))
+    return nn.ModuleDict({"model": EvidentialFusionModel(config)})
+
+
+def _dicome_logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return the logit of the expected probability of class 1, as their module computes it."""
+    alpha = network["model"](images)[0].double() + 1
+    return torch.logit(alpha[:, 1] / alpha.sum(1))
+
+
+def _in_lightning(network: nn.Module, _: int) -> list[dict[str, Any]]:
+    return [{"state_dict": network.state_dict(), "hyper_parameters": {"num_classes": 2}, "epoch": 4}]
+
+
+def _build_adapter(folder: Path) -> nn.Module:
+    """Return GenD's copy of Forensics Adapter, which runs on a CPU, with a CLIP of random weights."""
+    sys.path.insert(0, str(folder))
+    sys.modules["src.model.forada.clip.clip"] = loader = ModuleType("clip")  # theirs fetches CLIP
+    from src.model.forada.clip.model import CLIP
+
+    loader.load = lambda *_, **__: (CLIP(768, 224, 24, 1024, 14, 77, 100, 64, 1, 1), None)
+    from src.model.forada import ds
+
+    return ds.DS("ViT-L/14", "vit_tiny_patch16_224", 128, {1: 1, 2: 8, 3: 15}, 256, 128, 16)
+
+
+def _adapter_logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    with torch.enable_grad():  # their forward asks for gradients
+        logits = network({"image": images}, inference=True)["logits"].detach()
+    return logits[:, 1] - logits[:, 0]
+
+
 def _fake_is_first(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return -difference_of_classes(network, images)
 
@@ -60,6 +102,24 @@ def _wrapped(network: nn.Module, _: int) -> list[dict[str, Any]]:
 
 
 CASES = (
+    Case(
+        "dicome-clip-l",
+        "dicome",
+        _build_dicome,
+        _dicome_logits,
+        "`src/model/core_model.py`",
+        _in_lightning,
+        num_crops=2,
+        suffix=".ckpt",
+    ),
+    Case(
+        "forensics-adapter",
+        "gend",
+        _build_adapter,
+        _adapter_logits,
+        "GenD's `src/model/forada/ds.py`",
+        num_crops=2,
+    ),
     Case("effort-clip-l", "effort", _build_effort, _effort_logits, f"`{_EFFORT}`", num_crops=2),
     *(
         Case(

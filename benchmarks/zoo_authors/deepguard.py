@@ -40,7 +40,7 @@ def _crop(_: Path, image: np.ndarray, face: Face, *, size: int) -> np.ndarray:
 
 CASES = tuple(
     Case(
-        f"deepguard-{scale}-{data}",
+        f"deepguard-{scale}-celebdf",
         "deepguard",
         partial(_build, network=f"ms_eff_gcvit_{scale}"),
         only_output,
@@ -51,5 +51,4 @@ CASES = tuple(
         timm_prefix="feat_extractor.",
     )
     for scale, size in (("b0", 224), ("b5", 384))
-    for data in ("celebdf", "ffpp", "kodf")
 )

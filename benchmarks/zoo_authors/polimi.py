@@ -54,7 +54,7 @@ def _crop(folder: Path, image: np.ndarray, face: Face) -> np.ndarray:
 
 CASES = tuple(
     Case(
-        f"polimi-{entry}-{data}",
+        f"polimi-{entry}-dfdc",
         "polimi",
         partial(_build, network=network),
         only_output,
@@ -62,5 +62,4 @@ CASES = tuple(
         crop=_crop,
     )
     for entry, network in _NETWORKS.items()
-    for data in ("dfdc", "ffpp")
 )

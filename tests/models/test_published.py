@@ -20,8 +20,10 @@ from deepfake_detect.models.backbones import build_encoder, default_preprocessin
 from deepfake_detect.models.classifier import ForgeryClassifier
 from deepfake_detect.models.encoder_weights import misfits
 from deepfake_detect.models.published import LAYOUTS
+from deepfake_detect.models.published.dicome import combined_evidence
 from deepfake_detect.models.published.efficientnet import MapAttention, efficientnet_pytorch_b4
 from deepfake_detect.models.published.encoders import clip_names
+from deepfake_detect.models.published.forensics_adapter import attention_mask
 from deepfake_detect.models.published.layout import Layout
 from deepfake_detect.models.published.selimsef import Ensemble
 from deepfake_detect.models.spec import ModelSpec
@@ -120,6 +122,8 @@ FILES: dict[str, Callable[[], Shapes]] = {
     "effort-clip-l": lambda: stored("effort-clip-l"),
     "deepguard-b0": lambda: deepguard("deepguard-b0", "tf_efficientnet_b0"),
     "deepguard-b5": lambda: deepguard("deepguard-b5", "tf_efficientnet_b5"),
+    "dicome-clip-l": lambda: stored("dicome-clip-l"),
+    "forensics-adapter": lambda: stored("forensics-adapter"),
     "fsfm-vit-b": lambda: masked_autoencoder("vit_base_patch16_224"),
     "fsvfm-vit-l": lambda: masked_autoencoder("vit_large_patch16_224"),
     "fsvfm-vit-l-adapter": with_adapter,
@@ -174,9 +178,9 @@ def test_a_random_file_gives_finite_logits(name: str) -> None:
 
 
 def test_every_entry_names_a_layout_that_is_tested_or_refused() -> None:
-    families = ("polimi", "selimsef", "sbi", "gend", "deepguard", "effort", "fsvfm")
+    families = ("polimi", "selimsef", "sbi", "gend", "deepguard", "effort", "fsvfm", "dicome", "forensics")
     ours = [entry for name, entry in ZOO.items() if name.startswith(families)]
-    assert len(ours) == 10 + 8 + 2 + 3 + 6 + 1 + 2
+    assert len(ours) == 10 + 8 + 2 + 3 + 6 + 1 + 2 + 1 + 1
     assert {entry.network for entry in ours} <= {*FILES, "selimsef-b7-ensemble"}
     assert ZOO["faceforensics-xception"].refused
 
@@ -248,6 +252,56 @@ def test_files_of_an_ensemble_fit_our_network(monkeypatch: pytest.MonkeyPatch) -
     assert set(converted.dropped) == {
         f"{n}.module.encoder.classifier.{part}" for n in range(2) for part in ("weight", "bias")
     }
+
+
+def test_low_rank_updates_are_added_to_their_weights() -> None:
+    names = stored("dicome-clip-l")
+    state = {key: torch.empty(shape, device="meta") for key, shape in names.items()}
+    (layer,) = [n for n in names if n.endswith("layers.2.self_attn.v_proj.base_layer.weight")]
+    torch.manual_seed(0)
+    state[layer] = torch.randn(names[layer])
+    up, down = (layer.replace("base_layer", f"lora_{letter}.default") for letter in "BA")
+    for part in ("q", "k"):
+        for name in names:
+            if f"layers.2.self_attn.{part}_proj" in name and name.endswith("weight"):
+                state[name] = torch.zeros(names[name])
+    state[up], state[down] = torch.randn(names[up]), torch.randn(names[down])
+    joined = LAYOUTS["dicome-clip-l"].convert(state).tensors["encoder.encoder.blocks.2.attn.qkv.weight"]
+    expected = state[layer] + 2 * torch.einsum("or,ri->oi", state[up], state[down])
+    torch.testing.assert_close(joined[2048:], expected)
+    assert not joined[:2048].any()
+
+
+def test_older_names_of_dicome_are_read() -> None:
+    state = {key: torch.empty(shape, device="meta") for key, shape in stored("dicome-clip-l").items()}
+    older = {
+        key.replace("model.semantic_manifold_projector.", "model.beta_vae."): one
+        for key, one in state.items()
+    }
+    assert older.keys() != state.keys()
+    layout = LAYOUTS["dicome-clip-l"]
+    assert layout.convert(older).tensors.keys() == layout.convert(state).tensors.keys()
+
+
+def test_evidence_of_two_views_is_combined_by_dempsters_rule() -> None:
+    torch.manual_seed(0)
+    evidence = torch.rand(2, 2, dtype=torch.float64) * 5  # views, classes
+    strength = evidence.sum(1) + 2
+    (a, b), (u, v) = evidence / strength[:, None], 2 / strength
+    agreement = 1 - (torch.outer(a, b).sum() - (a * b).sum())
+    belief, doubt = (a * b + a * v + b * u) / agreement, u * v / agreement
+    expected = belief * 2 / doubt + 1
+    torch.testing.assert_close(combined_evidence(*evidence), expected)
+
+
+def test_queries_are_read_by_themselves_alone() -> None:
+    biases = torch.randn(1, 16, 128, 256)
+    mask = attention_mask(biases)[0, 3]
+    assert torch.equal(mask[:128, 129:], biases[0, 3])
+    assert mask[5, 5] == 0
+    assert (mask[5, torch.arange(129) != 5] == -100).all()
+    assert (mask[128:, :128] == -100).all()
+    assert not mask[128:, 128:].any()
 
 
 def test_the_ensemble_gives_the_logit_of_the_mean_probability(monkeypatch: pytest.MonkeyPatch) -> None:

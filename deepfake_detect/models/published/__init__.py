@@ -13,8 +13,10 @@ from deepfake_detect.models.backbone import Backbone
 from deepfake_detect.models.published import (
     deepfakebench,
     deepguard,
+    dicome,
     efficientnet,
     effort,
+    forensics_adapter,
     fsfm,
     gend,
     mesonet,
@@ -24,7 +26,20 @@ from deepfake_detect.models.published import (
 )
 from deepfake_detect.models.published.layout import Layout
 
-_FAMILIES = (deepfakebench, deepguard, efficientnet, effort, fsfm, gend, mesonet, polimi, sbi, selimsef)
+_FAMILIES = (
+    deepfakebench,
+    deepguard,
+    dicome,
+    forensics_adapter,
+    efficientnet,
+    effort,
+    fsfm,
+    gend,
+    mesonet,
+    polimi,
+    sbi,
+    selimsef,
+)
 PUBLISHED_BACKBONES: dict[str, Backbone] = {
     name: backbone for family in _FAMILIES for name, backbone in family.BACKBONES.items()
 }
