@@ -85,7 +85,7 @@ class Parity:
         network = ZOO[self.entry].network
         return [
             f"`{network}`",
-            str(sum(entry.network == network for entry in ZOO.values())),
+            str(sum(entry.network == network and not entry.refused for entry in ZOO.values())),
             f"{self.logit_difference:.1e}",
             f"{self.logit_spread:.2g}",
             str(self.num_crops),
