@@ -74,8 +74,8 @@ def list_zoo(containing: str = "") -> list[ZooEntry]:
     """Return the published detectors whose names contain a text.
 
     Example:
-        >>> [entry.name for entry in list_zoo("meso4")]
-        ['meso4-df', 'meso4-f2f']
+        >>> [entry.name for entry in list_zoo("gend")]
+        ['gend-clip-l', 'gend-pe-l', 'gend-dinov3-l']
     """
     return [entry for name, entry in ZOO.items() if containing.lower() in name]
 
