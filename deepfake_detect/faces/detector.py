@@ -190,7 +190,7 @@ def _all_rgb(images: Iterable[Any]) -> Iterator[np.ndarray]:
 
 
 def _num_pixels(image: np.ndarray) -> int:
-    return image.shape[0] * image.shape[1]
+    return int(image.shape[0] * image.shape[1])
 
 
 def _pixels(image: Any) -> Any:
