@@ -32,6 +32,7 @@ from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.video.metadata import ScannedVideo, scan_video
 from deepfake_detect.video.sampling import AllFrames, Sampling, sampled_indices
 from deepfake_detect.video.stills import Still, read_still
+from deepfake_detect.video.wavefront import find_disagreements, has_wavefronts
 
 _ALL_FRAMES = AllFrames()
 _THREADS_PER_CORE, _MOST_THREADS = 4, 16
@@ -193,7 +194,11 @@ class VideoReader:
             )
             path, limits = self.metadata.path, self._limits
             batches = limits.bounded(path, limits.timed(path, packets))
-            decoded = _numbered(clip, chain.from_iterable(batches))
+            frames: Iterator[VideoFrame] = chain.from_iterable(batches)
+            disagreeing: set[int | None] = set()
+            if self.metadata.codec == "hevc" and has_wavefronts(stream.codec_context.extradata):
+                frames = find_disagreements(frames, path, limits, disagreeing)
+            decoded = _numbered(clip, frames)
             expected = 0
             while remaining:
                 try:
@@ -203,7 +208,7 @@ class VideoReader:
                 if is_tolerant:
                     self._bad_indices.update(range(expected, index))
                     expected = index + 1
-                if frame is not None and frame.is_corrupt:
+                if frame is not None and (frame.is_corrupt or frame.pts in disagreeing):
                     if not is_tolerant:
                         raise self._damaged(remaining[0])
                     self._bad_indices.add(index)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
@@ -33,6 +34,7 @@ _WHITE = (255, 255, 255, 255)
 _LEAST_MS, _USUAL_MS = 11, 100
 _WEBP_END_BYTES = 16  # the last pixels need some of them, whatever the encoder adds
 _ORIENTATION = 274  # EXIF's number
+_COMPRESSION, _JPEG_INSIDE, _JPEG_TABLES = 259, 7, 347  # of TIFF
 # EXIF orientation -> counter-clockwise turn, and whether the image is mirrored after it.
 _TURNS = {2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True)}
 _TURNS |= {6: (270, False), 7: (90, True), 8: (90, False)}
@@ -286,6 +288,8 @@ def _damage(image: Image.Image, data: bytes) -> str | None:
             return ends_early
         if _decodes_without_end(data):
             return "is damaged (its pixels end before its data)"
+    if image.format == "TIFF" and not all(map(is_decodable, _jpegs_inside(image, data))):
+        return "is damaged (its data do not decode)"
     if image.format == "AVIF" and not is_decodable(data):
         return "is damaged (its data do not decode)"
     if image.format == "PNG":
@@ -295,6 +299,17 @@ def _damage(image: Image.Image, data: bytes) -> str | None:
         except _DECODING_ERRORS as error:
             return f"is damaged ({_reason(error)})"
     return None
+
+
+def _jpegs_inside(image: Image.Image, data: bytes) -> Iterator[bytes]:
+    """Yield the strips or tiles of a TIFF with JPEG compression as JPEG files, with their common tables."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    if tags.get(_COMPRESSION) != _JPEG_INSIDE:
+        return
+    tables = bytes(tags.get(_JPEG_TABLES, b"\xff\xd8\xff\xd9"))[:-2]  # without their end mark
+    for offsets, counts in ((273, 279), (324, 325)):  # of strips, of tiles
+        for start, size in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False):
+            yield tables + data[start + 2 : start + size]  # without its start mark
 
 
 def _decodes_without_end(data: bytes) -> bool:

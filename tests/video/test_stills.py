@@ -236,3 +236,19 @@ def test_an_animation_whose_first_frame_is_damaged(tmp_path: Path) -> None:
         list(read_frames(path))
     with contextlib.suppress(VideoUnreadableError):
         assert len(list(read_frames(path, allow_truncated=True))) <= 3
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_damage_of_a_jpeg_in_a_tiff(tile: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tags = {} if tile is None else {"tiffinfo": {322: tile, 323: tile}}
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    Image.fromarray(noise).save(path, compression="jpeg", quality=90, **tags)
+    assert not read_metadata(path).is_truncated
+    data = bytearray(path.read_bytes())
+    start = data.index(b"\xff\xda") + 300  # among the pixels
+    del data[start : start + 6]
+    data[start + 40 : start + 40] = bytes(6)
+    path.write_bytes(data)
+    with pytest.raises((VideoTruncatedError, VideoUnreadableError), match="damaged|readable"):
+        list(read_frames(path))
