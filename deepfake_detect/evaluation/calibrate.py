@@ -170,9 +170,9 @@ def _auc_with_interval(labels: np.ndarray, probabilities: np.ndarray, threshold:
     """Return the AUC over validation videos (V,) with its interval, and the numbers of videos."""
     videos = np.arange(len(labels))
     area = bootstrap_intervals(labels, probabilities, videos, threshold=threshold)["auc"]
-    bounds = (None if math.isnan(bound) else bound for bound in (area.low, area.high))
+    low, high = (None if math.isnan(bound) else bound for bound in (area.low, area.high))
     num_reals, num_fakes = np.bincount(labels, minlength=2).tolist()
-    return FigureFacts(area.value, *bounds, num_real=num_reals, num_fake=num_fakes)
+    return FigureFacts(area.value, low, high, num_real=num_reals, num_fake=num_fakes)
 
 
 def _fit(

@@ -82,8 +82,8 @@ def _average_precisions(
         ranked += [(-one[2], number, hit) for one, hit in zip(by_score, hits, strict=True)]
     if not ranked:
         return _divided(np.zeros(len(counts)), num_segments)
-    _, video, hit = (np.array(column) for column in zip(*sorted(ranked), strict=True))
-    copies = counts[:, video]  # (R, P)
+    _, of_video, hit = (np.array(column) for column in zip(*sorted(ranked), strict=True))
+    copies = counts[:, of_video]  # (R, P)
     right = np.cumsum(copies * hit, axis=1)
     precision = right / np.maximum(np.cumsum(copies, axis=1), 1)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
@@ -114,4 +114,5 @@ def _hits(
 
 
 def _divided(numbers: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return np.divide(numbers, by, out=np.full(len(numbers), np.nan), where=by > 0)
+    divided: np.ndarray = np.divide(numbers, by, out=np.full(len(numbers), np.nan), where=by > 0)
+    return divided

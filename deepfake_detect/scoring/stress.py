@@ -142,6 +142,8 @@ class _Scorer:
             "videos": [video.video_id for video in videos],
         }
         if stored is not None and stored.is_file() and (found := read_json(stored))["settings"] == settings:
+            for _ in videos:
+                advance()
             return [ClipScore(**one) for one in found["scores"]]
         scores = []
         for _, one in self._results([(video, damage) for video in videos]):
