@@ -76,8 +76,12 @@ def hub_card(
 
 def _front_matter(config: DetectorConfig, figures: Mapping[str, Any], license: str | None) -> str:
     """Return the card's metadata; JSON values are YAML, and hold whatever a name contains."""
+    published = config.training.published
+    licensed = {} if license is None else {"license": license}
+    if license is None and published is not None:  # the hub's list of licenses may lack it
+        licensed = {"license": "other", "license_name": published.license}
     values: dict[str, Any] = {
-        **({} if license is None else {"license": license}),
+        **licensed,
         "library_name": "deepfake_detect",
         "pipeline_tag": "image-classification",
         "tags": [*_TAGS, config.model.backbone],

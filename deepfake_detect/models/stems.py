@@ -67,7 +67,8 @@ def dct_basis() -> np.ndarray:
     positions = np.arange(BLOCK) + 0.5
     waves = np.cos(np.pi * np.arange(BLOCK)[:, None] * positions / BLOCK) * math.sqrt(2 / BLOCK)
     waves[0] /= math.sqrt(2)
-    return np.einsum("ui,vj->uvij", waves, waves).reshape(BLOCK**2, BLOCK, BLOCK)
+    basis: np.ndarray = np.einsum("ui,vj->uvij", waves, waves)
+    return basis.reshape(BLOCK**2, BLOCK, BLOCK)
 
 
 def band_masks() -> np.ndarray:

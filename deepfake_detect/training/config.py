@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.forgery.blends import parse_blends
+from deepfake_detect.models.spec import Stem
 from deepfake_detect.options import check_options, option
 from deepfake_detect.training.finetune import FINETUNE_MODES, parse_finetune
 from deepfake_detect.training.kept_epochs import check_epochs
@@ -43,9 +44,8 @@ class TrainingConfig:
     head: str = option(
         "dropout", choices=_names_of("models.heads", "HEADS"), help="head on the backbone's features"
     )
-    stem: str = option(
+    stem: Stem = option(
         "rgb",
-        choices=_names_of("models.stems", "STEMS"),
         help="what the network sees: rgb, srm (noise residuals) or dct (bands of block frequencies)",
     )
     pooling: Literal["avg", "flatten"] | None = option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from deepfake_detect.errors import CheckpointError, FetchError, OptionError, Out
 from deepfake_detect.io.hub import parse_address
 from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import update_detector
+from deepfake_detect.models.config import PublishedFacts
 from tests.conftest import ROOT
 from tests.io.hub_server import TOKEN, Hub, Repository, serving_hub
 
@@ -150,6 +152,11 @@ def test_the_card_of_a_trained_detector_has_its_figures_with_intervals(tmp_path:
     for section in ("Data", "Figures", "Verdicts", "Limits", "Facts"):
         assert f"\n## {section}\n" in card
     assert f"the threshold is {detector.config.threshold:.4g}" in card
+    published = PublishedFacts("zoo-entry", "owner/code", "CC BY-NC 4.0", ())
+    update_detector(copy, training=replace(detector.config.training, published=published))
+    dfd.load_detector(copy, runtime="torch", device="cpu").save_pretrained(tmp_path / "theirs")
+    front = (tmp_path / "theirs" / "README.md").read_text("utf-8").split("\n---\n", 1)[0]
+    assert yaml.safe_load(front.removeprefix("---"))["license_name"] == "CC BY-NC 4.0"
     with pytest.raises(OptionError, match="evaluation: is no evaluation; pass what evaluate returned"):
         detector.save_pretrained(tmp_path / "shared", evaluation={})
 
