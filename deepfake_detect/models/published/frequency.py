@@ -24,6 +24,8 @@ class F3Net(nn.Module):
         size: Side S of the image in pixels.
     """
 
+    transform: torch.Tensor
+
     def __init__(self, size: int = 256) -> None:
         super().__init__()
         if not 1 <= size <= _LARGEST_SIDE:
