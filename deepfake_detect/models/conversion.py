@@ -160,7 +160,7 @@ def converted_detector(checkpoint: Path) -> Path:
         return convert_checkpoint(checkpoint, target).path
     except OptionError as error:
         cause = f"is a checkpoint of another library: {error.subject} {error.cause}"
-        remedy = f"convert it first: {_CONVERT} {checkpoint} --out detector.safetensors, with its options"
+        remedy = f"make a detector of it first: convert_checkpoint, or {_CONVERT}, takes what is missing"
         raise CheckpointError(checkpoint, cause, remedy) from error
     except WeightsError as error:
         raise CheckpointError(checkpoint, error.cause, error.remedy) from error

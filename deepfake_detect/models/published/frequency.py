@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
 from deepfake_detect.models.published.xception import xception
 
 _NUM_BANDS = 4
+_TINY = 1e-12
 _LARGEST_SIDE = 512  # of an image whose transform is a table
 
 
@@ -90,7 +93,25 @@ def _bands(size: int) -> torch.Tensor:
 
 
 def _with_phase(images: torch.Tensor) -> torch.Tensor:
-    """Return images with a fourth channel, from the phase of their spectrum: (N, 4, H, W)."""
-    phase = torch.fft.fft2(images.mean(dim=1, keepdim=True)).angle()
-    rebuilt = torch.fft.ifft2(torch.polar(torch.ones_like(phase), phase)).real
+    """Return images with a fourth channel, from the phase of their spectrum: (N, 4, H, W).
+
+    The Fourier transform is a product of matrices, which ONNX has too and is not less exact.
+    """
+    gray = images.mean(dim=1, keepdim=True)
+    height, width = (int(side) for side in gray.shape[-2:])
+    (cos_y, sin_y), (cos_x, sin_x) = ([one.to(images) for one in _waves(side)] for side in (height, width))
+    across, across_imaginary = gray @ cos_x, -(gray @ sin_x)
+    real, imaginary = cos_y @ across + sin_y @ across_imaginary, cos_y @ across_imaginary - sin_y @ across
+    magnitude = (real.square() + imaginary.square()).sqrt().clamp_min(_TINY)
+    real, imaginary = real / magnitude, imaginary / magnitude
+    back, back_imaginary = real @ cos_x - imaginary @ sin_x, real @ sin_x + imaginary @ cos_x
+    rebuilt = (cos_y @ back - sin_y @ back_imaginary) / (height * width)
     return torch.cat([images, rebuilt], dim=1)
+
+
+@functools.lru_cache(maxsize=4)
+def _waves(side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return cosine and sine (side, side) of the discrete Fourier transform."""
+    # Of NumPy, since what is made while PyTorch builds a network without numbers has none, and is kept here.
+    angles = 2 * np.pi / side * np.outer(np.arange(side), np.arange(side))
+    return torch.from_numpy(np.cos(angles)).float(), torch.from_numpy(np.sin(angles)).float()
