@@ -141,7 +141,7 @@ class VideoExtraction:
         geometry = self._job.config.geometry
         if face is not None and geometry.side is not None:
             return crop_side(face, geometry)
-        return max(image.shape[:2])
+        return int(max(image.shape[:2]))
 
     def _finish(self) -> None:
         out, video, config = self._job.out, self._job.video, self._job.config
