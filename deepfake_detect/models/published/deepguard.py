@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +42,8 @@ class _SqueezeExcite(nn.Module):
         self.fc = nn.Sequential(*layers, nn.Sigmoid())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images * self.fc(images.mean((2, 3)))[:, :, None, None]
+        scale: torch.Tensor = self.fc(images.mean((2, 3)))
+        return images * scale[:, :, None, None]
 
 
 class _ResidualConvolution(nn.Module):
@@ -224,7 +226,7 @@ class MultiScale(nn.Module):
 
         super().__init__()
         self.backbone = timm.create_model(efficientnet, features_only=True)
-        levels = self.backbone.feature_info
+        levels: Any = self.backbone.feature_info
         branches = [
             _GlobalContextViT(info["num_chs"], size // info["reduction"], shape)
             for info, shape in ((levels[_EARLY], early), (levels[_LATE], late))

@@ -5,6 +5,8 @@ Source: Tan and Le 2019, arXiv:1905.11946.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -51,10 +53,12 @@ def efficientnet_pytorch_b4(*, attention: bool = False) -> nn.Module:
     network: nn.Module = timm.create_model("tf_efficientnet_b4", num_classes=0)
     stage = network.get_submodule(f"blocks.{_ATTENTION_STAGE}")
     assert isinstance(stage, nn.Sequential)
-    width = stage[0].conv_dw.in_channels
-    stage[0].conv_dw = nn.Conv2d(width, width, 5, stride=2, padding=2, groups=width, bias=False)
+    first: Any = stage[0]
+    last: Any = stage[-1]
+    width = first.conv_dw.in_channels
+    first.conv_dw = nn.Conv2d(width, width, 5, stride=2, padding=2, groups=width, bias=False)
     if attention:
-        stage.append(MapAttention(stage[-1].conv_pwl.out_channels))
+        stage.append(MapAttention(last.conv_pwl.out_channels))
     return network
 
 

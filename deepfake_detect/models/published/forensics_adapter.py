@@ -8,6 +8,7 @@ training alone.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,8 +69,9 @@ class ForensicsAdapter(nn.Module):
         import timm
 
         super().__init__()
-        self.clip = timm.create_model("vit_large_patch14_clip_quickgelu_224", num_classes=0)
-        self.blocks = timm.create_model("vit_tiny_patch16_224", num_classes=0).blocks[:_BLOCKS]
+        self.clip: Any = timm.create_model("vit_large_patch14_clip_quickgelu_224", num_classes=0)
+        tiny: Any = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+        self.blocks: Any = tiny.blocks[:_BLOCKS]
         self.patches = nn.Conv2d(3, _WIDTH, 16, 16)
         self.queries = nn.Parameter(torch.zeros(1, _QUERIES, _WIDTH))
         self.query_positions = nn.Parameter(torch.zeros(1, _QUERIES, _WIDTH))
@@ -106,7 +108,7 @@ class ForensicsAdapter(nn.Module):
 
     def attention_biases(self, images: torch.Tensor) -> torch.Tensor:
         """Return what is added to the attention of each query to each patch, (N, heads, queries, patches)."""
-        grid = self.positions.transpose(1, 2).unflatten(2, (14, 14))
+        grid = self.positions.transpose(1, 2).reshape(1, _WIDTH, 14, 14)
         grid = nn.functional.interpolate(grid, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
         positions = torch.cat([self.query_positions, grid.flatten(2).transpose(1, 2)], 1)
         patches = self.patches(images).flatten(2).transpose(1, 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ class UnitLength(nn.Module):
         return nn.functional.normalize(features, dim=1)
 
 
-def unit_features(name: str, **options: object) -> nn.Module:
+def unit_features(name: str, **options: Any) -> nn.Module:
     """Return a transformer of timm whose features have length 1."""
     import timm
 
