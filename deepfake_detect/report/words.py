@@ -322,9 +322,10 @@ def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
         spread = one.fake_probability_interval
         over = "" if spread is None else f" [{percent_range(*spread)}]"
         value = "none" if one.fake_probability is None else f"{percent(one.fake_probability)}{over}"
-        if one.verdict == "score":  # which is no probability
-            value = "none"
-        rows.append((name, value, headline(one.verdict, one.fake_probability).lower()))
+        verdict = HEADLINES[one.verdict].lower()
+        if one.verdict == "score" and one.fake_probability is not None:  # which is no probability
+            value, verdict = f"score {one.fake_probability:.2f}", "none: not calibrated"
+        rows.append((name, value, verdict))
     if result.fused is not None:
         fused = result.fused
         rows.append(("all, fused", percent(fused.fake_probability), HEADLINES[fused.verdict].lower()))
