@@ -215,6 +215,7 @@ BACKBONES = {
 _NO_RELU = {"branch_relu": False}
 LAYOUTS = {
     "deepfakebench-xception": Layout("Xception", "legacy_xception", _xception),
+    "deepfakebench-core": Layout("Xception", "legacy_xception", _xception),
     "deepfakebench-efficientnetb4": Layout("EfficientNet-B4", "efficientnet_b4_unpadded", _efficientnet_b4),
     "deepfakebench-f3net": Layout("F3-Net", "f3net", _f3net),
     "deepfakebench-spsl": Layout("SPSL", "spsl", functools.partial(_xception, into="network.")),

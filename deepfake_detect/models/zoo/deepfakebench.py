@@ -14,18 +14,15 @@ _NOTES = (
 )
 
 
-def _entry(
-    name: str, title: str, file: ZooFile, paper: str, figures: tuple[float, ...], network: str = ""
-) -> ZooEntry:
+def _entry(name: str, title: str, file: ZooFile, paper: str, figures: tuple[float, ...]) -> ZooEntry:
     """Return an entry.
 
     Args:
-        name: After ``deepfakebench-``.
+        name: After ``deepfakebench-``, as its layout's.
         title: In words.
         file: Its file.
         paper: Of the method.
         figures: Frame AUC on each of ``_DATASETS``.
-        network: Layout after ``deepfakebench-``, where it is not the name.
     """
     source = "the authors' README"
     return ZooEntry(
@@ -37,7 +34,7 @@ def _entry(
         license="CC BY-NC 4.0",
         is_noncommercial=True,
         training_data="FaceForensics++ c23, all four methods, as the authors' README says",
-        network=f"deepfakebench-{network or name}",
+        network=f"deepfakebench-{name}",
         preprocessing=Preprocessing(256, HALF, HALF, "cubic"),
         geometry=CropGeometry(margin=1.3, aligned=True, border="black", template="arcface", side=256),
         polarity="fake",
@@ -123,6 +120,5 @@ ENTRIES = (
         _file("core", 87.8),
         "Ni et al. 2022, arXiv:2206.02749",
         (0.9638, 0.8194, 0.7428, 0.8018, 0.7049, 0.7341),
-        network="xception",
     ),
 )
