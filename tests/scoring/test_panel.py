@@ -143,10 +143,8 @@ def test_a_detector_that_is_not_calibrated_takes_no_part_in_the_agreement(
     scored = replace(result, opinions=(first, replace(second, verdict="score")))
     assert scored.agreement is None
     assert agreement_words(scored).startswith("not known: fewer than two of the detectors give a verdict")
-    assert opinion_words(scored)[1][1:] == (
-        "none",
-        f"score {second.fake_probability:.2f} (not calibrated: run calibrate)",
-    )
+    score = f"score {second.fake_probability:.2f}"
+    assert opinion_words(scored)[1][1:] == (score, "none: not calibrated")
     assert verdict_words(scored).kind == result.verdict
 
 
