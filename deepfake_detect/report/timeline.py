@@ -217,10 +217,9 @@ class TimelineDisplay:
         axes.set_title(self.title, parse_math=False)  # a name may contain dollar signs
         if self.uncertain_low < self.uncertain_high:
             axes.axhspan(self.uncertain_low, self.uncertain_high, color="gray", alpha=0.18, label="undecided")
-        for one in self.segments:
-            axes.axvspan(
-                one.start_seconds, one.end_seconds, color="red", alpha=0.12, label=segment_words(one)
-            )
+        for part in self.segments:
+            label = segment_words(part)
+            axes.axvspan(part.start_seconds, part.end_seconds, color="red", alpha=0.12, label=label)
         longest = sorted(self.people, key=lambda one: (-one.track.decides, -one.track.num_frames))
         for one in self.people:
             axes.plot(
