@@ -48,6 +48,7 @@ def write_onnx(
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # Constants of the graph are folded; that none of the weights is among them is checked later.
         warnings.filterwarnings("ignore", "It is recommended that constant folding", UserWarning)
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)  # of paddings
         torch.onnx.export(
             network,
             inputs,

@@ -55,8 +55,9 @@ def load_detector(
     Args:
         detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
             classifier), an exported ``.onnx`` or ``.xml``, ``"zoo:NAME"`` for a published one that
-            :func:`fetch_zoo` fetched, ``"hf://owner/name[@revision]"`` for one on the Hugging Face Hub, or
-            ``"default"`` for the bundled detector, as is ``None``.
+            :func:`fetch_zoo` fetched, ``"hf://owner/name[@revision]"`` for one on the Hugging Face Hub, a
+            checkpoint (``.pth`` and others) in a published layout, which :func:`convert_checkpoint` converts
+            into the cache folder, or ``"default"`` for the bundled detector, as is ``None``.
         runtime: ``"torch"``, ``"onnx"`` or ``"openvino"``. ``"auto"`` takes the runtime of an exported
             file; else PyTorch on a GPU and ONNX Runtime elsewhere, for which a detector other than the
             bundled one is exported once into the cache folder; PyTorch where there is no export.
@@ -71,7 +72,8 @@ def load_detector(
         The detector, ready to score. Results name its runtime.
 
     Raises:
-        CheckpointError: The file is missing, damaged or of another library.
+        CheckpointError: The file is missing or damaged, or a checkpoint of another library that does not say
+            all that scoring needs; the message names what is missing.
         DeviceError: The device is not available, or does not compute in the precision.
         FetchError: A detector on the hub is not there, is private, or cannot be fetched.
         OptionError: An option is unknown, or the runtime lacks the device or precision.
