@@ -16,7 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -283,8 +283,27 @@ class JobStore:
                 503,
                 _RETRY_SECONDS,
             )
+        waiting_mb, most_mb = self._waiting_bytes() / 2**20, self.limits.max_waiting_mb
+        if waiting_mb >= most_mb:
+            raise RequestError(
+                "queue",
+                f"is full ({waiting_mb:.0f} MB of uploads are waiting)",
+                f"try again in {_RETRY_SECONDS} s",
+                f"{most_mb:g} MB at once",
+                503,
+                _RETRY_SECONDS,
+            )
         if shutil.disk_usage(self.folder).free < 2 * self.limits.max_upload_bytes:
             raise RequestError("disk", "is nearly full", "free some space", "what fits on the disk", 507)
+
+    def _waiting_bytes(self) -> int:
+        """Return the size of the uploads that arrive, wait or are scored."""
+        finished = {job.upload.path for job in self._jobs.values() if job.ended_at is not None}
+        sizes = []
+        for path in self.folder.iterdir():
+            with suppress(OSError):  # it was deleted just now
+                sizes.append(0 if path in finished else path.stat().st_size)
+        return sum(sizes)
 
     def _free_slot(self, owner: Owner) -> None:
         self._slots[owner.address] -= 1

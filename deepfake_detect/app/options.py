@@ -56,6 +56,9 @@ class Limits:
     max_upload_mb: float = option(500.0, help="largest file in MB of 2^20 bytes", above=0)
     max_seconds: float = option(600.0, help="longest clip in seconds", above=0)
     max_waiting: int = option(64, help="most uploads that wait or arrive at once, over all clients", low=1)
+    max_waiting_mb: float = option(
+        8192.0, help="most MB of 2^20 bytes of uploads that wait or arrive at once", above=0, is_hidden=True
+    )
     keep_minutes: float = option(
         15.0, help="minutes for which a scored clip is kept for the page's player", above=0
     )

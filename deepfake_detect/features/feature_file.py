@@ -34,6 +34,8 @@ _CHUNK_VALUES = 1 << 18  # about 1 MB of float32 per chunk
 _CHUNK_ROWS = 4096  # of the other columns
 _CACHE_BYTES = 64 << 20
 _TEXT = h5py.string_dtype("utf-8")
+# What h5py and the reading of what it returns raise on damaged files.
+_DAMAGE = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,8 +221,8 @@ class FeatureFile:
                 if file.attrs.get("format") != FORMAT:
                     raise ManifestError(self.path, "is no feature file", "pass the `out` of extract_features")
                 yield file
-        except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
-            reason = str(error).splitlines()[0]
+        except _DAMAGE as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ManifestError(
                 self.path, f"is truncated or damaged ({reason})", "delete it and extract again"
             ) from error

@@ -95,6 +95,8 @@ class ClipScorer:
 
     def score(self, source: ClipSource) -> BatchItem:
         """Score a clip and write the files about it; whatever goes wrong is the item's error."""
+        if source.error is not None:
+            return BatchItem(source.name, error=source.error)
         try:
             with self._local_file(source) as path:
                 return self._score_file(source, path)

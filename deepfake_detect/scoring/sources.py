@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import DeepfakeDetectError, OptionError
 
 STANDARD_INPUT = "-"
 # Besides the formats of datasets: those of cameras, phones, recorders and the web.
@@ -27,10 +27,12 @@ class ClipSource:
     Attributes:
         name: What results call it: the path or URL as it was given or found, or ``"-"``.
         path: The file; ``None`` for a URL, whose clip is downloaded when its turn comes.
+        error: Why there is no clip, known before its turn; ``None`` for a clip.
     """
 
     name: str
     path: str | None
+    error: DeepfakeDetectError | None = None
 
     @property
     def is_url(self) -> bool:
@@ -123,10 +125,14 @@ def _in_store(url: str) -> list[ClipSource]:
 
     if os.path.splitext(url)[1].lower() in _media_suffixes():
         return [ClipSource(url, None)]
-    names = sorted(RemoteDir(url).files())
+    try:
+        names = sorted(RemoteDir(url).files())
+    except DeepfakeDetectError as error:  # the other sources are scored
+        return [ClipSource(url, None, error)]
     found = [name for name in names if os.path.splitext(name)[1].lower() in _media_suffixes()]
     if not found:
-        raise OptionError(url, "holds no clip, or does not exist", "check the URL")
+        error = OptionError(url, "holds no clip, or does not exist", "check the URL")
+        return [ClipSource(url, None, error)]
     return [ClipSource(f"{url.rstrip('/')}/{name}", None) for name in found]
 
 

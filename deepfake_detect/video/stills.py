@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from deepfake_detect.errors import VideoLimitError, VideoUnreadableError
 from deepfake_detect.io.media import container_kind
@@ -33,6 +33,9 @@ _WHITE = (255, 255, 255, 255)
 # What browsers do with animations that declare less.
 _LEAST_MS, _USUAL_MS = 11, 100
 _WEBP_END_BYTES = 16  # the last pixels need some of them, whatever the encoder adds
+_COLOR_BYTES = 65536  # of a file, in which it says how its colors are meant
+_HDR_TRANSFERS = (16, 18)  # PQ and HLG
+_SRGB = ImageCms.createProfile("sRGB")
 _ORIENTATION = 274  # EXIF's number
 _COMPRESSION, _JPEG_INSIDE, _JPEG_TABLES = 259, 7, 347  # of TIFF
 # EXIF orientation -> counter-clockwise turn, and whether the image is mirrored after it.
@@ -143,6 +146,8 @@ def _opened(path: Path, data: bytes, limits: DecodingLimits) -> Iterator[Image.I
     kind = container_kind(data)
     if kind is None or not kind.is_image:
         raise VideoUnreadableError(path, "is not a readable image", "convert it to PNG or JPEG")
+    if kind.container in ("png", "mp4"):
+        _check_not_hdr(path, data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the size, which has its own limit, and odd tags
         reader = _READERS.get(kind.container) or _heif_reader(path, data)
@@ -246,7 +251,7 @@ def _frames(
 def _rgb(image: Image.Image) -> np.ndarray:
     """Convert a decoded frame to upright RGB uint8 (H, W, 3)."""
     image.load()
-    upright = _upright(image)  # in many cases the image itself: no copies of large images
+    upright = _upright(_srgb(image))  # in many cases the image itself: no copies of large images
     if upright.mode.startswith("I") or upright.mode == "F":
         values = np.asarray(upright)  # (H, W): 16 bits, or a float in [0, 1]
         scaled = values >> 8 if values.dtype.kind in "iu" else np.nan_to_num(values) * 255
@@ -255,6 +260,31 @@ def _rgb(image: Image.Image) -> np.ndarray:
         over = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
     return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    """Convert the colors of an image with a profile of its own, as viewers do; transparency stays."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "CMYK", "RGBA"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # as viewers do with a malformed profile
+    return image if converted is None else converted
+
+
+def _check_not_hdr(path: Path, data: bytes) -> None:
+    """Raise for PQ and HLG, whose values would be taken for those of a darker image."""
+    head = data[:_COLOR_BYTES]
+    heif, png = head.find(b"colrnclx"), head.find(b"cICP")
+    transfer = head[heif + 10 : heif + 12] if heif >= 0 else head[png + 5 : png + 6] if png >= 0 else b""
+    if int.from_bytes(transfer, "big") in _HDR_TRANSFERS:
+        raise VideoUnreadableError(path, "is an HDR image (PQ or HLG)", "convert it to an SDR image")
 
 
 def _upright(image: Image.Image) -> Image.Image:

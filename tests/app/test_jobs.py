@@ -153,6 +153,26 @@ def test_a_full_disk_is_told_before_the_upload(store: Store, monkeypatch: pytest
     assert told.value.status == 507
 
 
+def test_bytes_that_wait_are_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path / "uploads", Limits(max_upload_mb=1e-6, max_waiting_mb=2 / 2**20))
+    store.scorer.gate.clear()
+    store.add("running")
+    until(lambda: store.scorer.names == ["running"])
+    with store.reserve_slot(ME):
+        store.add("waiting")
+    full = pytest.raises(
+        RequestError, match=r"queue: is full \(0 MB of uploads are waiting\); try again in 15 s"
+    )
+    with full as told, store.reserve_slot(YOU):
+        pass
+    assert (told.value.status, told.value.retry_after_seconds) == (503, 15)
+    store.scorer.gate.set()
+    until(lambda: len(store.scorer.names) == 2 and not store.counts()["running"])
+    with store.reserve_slot(YOU):  # clips that are kept for the player do not count
+        pass
+    store.close()
+
+
 def test_of_many_kept_clips_the_oldest_of_who_keeps_most_goes(store: Store) -> None:
     yours = store.add("yours", YOU)
     mine = [store.add(f"mine{number}") for number in range(15)]

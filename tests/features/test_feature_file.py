@@ -121,6 +121,16 @@ def test_a_changed_byte_is_noticed(path: Path) -> None:
         FeatureFile(path).read("train", "a/b")
 
 
+@pytest.mark.parametrize("attribute", ["feature_shape", "preprocessing", "geometry"])
+@pytest.mark.parametrize("value", ["5", "[[]]", "{", '{"no": 1}'])
+def test_descriptions_of_another_kind_are_damage(path: Path, attribute: str, value: str) -> None:
+    with h5py.File(path, "r+") as file:
+        assert attribute in file.attrs
+        file.attrs[attribute] = value
+    with pytest.raises(ManifestError, match="is truncated or damaged"):
+        FeatureFile(path).read()
+
+
 def test_maps_are_kept_as_they_are(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).normal(size=(3, 4, 2, 2))
     path = write_features(tmp_path / "maps.h5", [feature_table(maps, split="val", method="m")])

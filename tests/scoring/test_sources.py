@@ -4,11 +4,14 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from deepfake_detect.errors import OptionError
+from deepfake_detect.errors import FetchError, OptionError
 from deepfake_detect.scoring import ClipSource, find_clips
+from deepfake_detect.scoring.clip_scorer import ClipScorer
+from deepfake_detect.scoring.options import ScoringOptions
 
 
 def names(folder: Path, *given: object, **options: object) -> list[str]:
@@ -102,3 +105,15 @@ def test_standard_input_becomes_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_files_about_a_fetched_clip_have_a_plain_name(name: str, stem: str) -> None:
     assert ClipSource(name, None).stem == stem
+
+
+def test_a_folder_that_cannot_be_listed_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def files(self: object) -> list[str]:
+        raise FetchError("s3://faces", "cannot be listed", "check the URL")
+
+    monkeypatch.setattr("deepfake_detect.io.fetch.RemoteDir.files", files)
+    clips = find_clips(["s3://faces", "examples/demo.mp4"], scratch=Path("."), allow_url=True)
+    assert [clip.name for clip in clips] == ["s3://faces", "examples/demo.mp4"]
+    assert str(clips[0].error) == "s3://faces: cannot be listed; check the URL"
+    item = ClipScorer(cast(Any, None), ScoringOptions(), Path(".")).score(clips[0])
+    assert (item.source, item.error, item.result) == ("s3://faces", clips[0].error, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageCms, ImageOps, features
 
 from deepfake_detect.errors import VideoLimitError, VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.video import read_frames, read_metadata, stills
@@ -252,3 +253,34 @@ def test_damage_of_a_jpeg_in_a_tiff(tile: int | None, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises((VideoTruncatedError, VideoUnreadableError), match="damaged|readable"):
         list(read_frames(path))
+
+
+def test_colors_are_those_of_the_profile(tmp_path: Path) -> None:
+    """A profile that swaps red and green, as no plausible one does: nothing else gives these pixels."""
+    values = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(values).save(tmp_path / "srgb.png", icc_profile=srgb)
+    assert np.array_equal(only_image(tmp_path / "srgb.png"), values)
+    swapped = srgb.replace(b"rXYZ", b"tXYZ", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"tXYZ", b"gXYZ", 1)
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    for suffix in ("png", "tif"):
+        Image.fromarray(values).save(tmp_path / f"a.{suffix}", icc_profile=swapped)
+        found = only_image(tmp_path / f"a.{suffix}")
+        assert np.abs(found.astype(int) - values[..., [1, 0, 2]]).max() <= 3
+    Image.fromarray(values).save(tmp_path / "bad.png", icc_profile=b"no profile")
+    assert np.array_equal(only_image(tmp_path / "bad.png"), values)
+
+
+@pytest.mark.parametrize("transfer", [13, 16, 18])
+def test_hdr_images_are_refused_by_name(transfer: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    PHOTO.save(path)
+    body = b"cICP" + bytes([9, transfer, 0, 1])
+    chunk = (4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + chunk + data[33:])
+    if transfer == 13:
+        only_image(path)
+        return
+    with pytest.raises(VideoUnreadableError, match="is an HDR image .PQ or HLG.; convert it to an SDR image"):
+        read_metadata(path)
