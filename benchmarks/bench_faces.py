@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 
 from benchmarks.paired import Timing, describe_machine, time_in_turn  # noqa: E402
 from deepfake_detect import Face, detect_faces  # noqa: E402
-from deepfake_detect.faces import TorchMtcnnDetector, default_min_face  # noqa: E402
+from deepfake_detect.faces import MtcnnDetector, default_min_face  # noqa: E402
 from deepfake_detect.io.files import write_json  # noqa: E402
 
 _PICTURES = {".jpg", ".jpeg", ".png"}
@@ -123,7 +123,7 @@ def _speed(frames: Frames, num_rounds: int) -> list[_Row]:
     min_face = default_min_face(height, width)
     original = MTCNN(keep_all=True)
     larger = MTCNN(keep_all=True, min_face_size=min_face)
-    alone = TorchMtcnnDetector()
+    alone = MtcnnDetector()
     spaced, run, some = frames.spaced, frames.run, frames.run[::_EVERY]
     ways: dict[str, tuple[Callable[[], object], int]] = {
         "facenet-pytorch": (lambda: [original.detect(image) for image in spaced], len(spaced)),

@@ -44,7 +44,7 @@ from deepfake_detect.device import limit_threads  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError  # noqa: E402
 from deepfake_detect.extraction import ExtractionConfig  # noqa: E402
 from deepfake_detect.extraction.video import Job, VideoExtraction, open_frames  # noqa: E402
-from deepfake_detect.faces import TorchMtcnnDetector  # noqa: E402
+from deepfake_detect.faces import MtcnnDetector  # noqa: E402
 from deepfake_detect.faces.tracked_crops import TrackedCropper  # noqa: E402
 from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.progress import progress_bar  # noqa: E402
@@ -67,8 +67,8 @@ _ON_GPU = ("faces", "judge")
 _WORKER_START = """
 import numpy as np
 import deepfake_detect.extraction.engines
-from deepfake_detect.faces import TorchMtcnnDetector
-TorchMtcnnDetector(device="cpu").detect(np.zeros((720, 1280, 3), np.uint8))
+from deepfake_detect.faces import MtcnnDetector
+MtcnnDetector(device="cpu").detect(np.zeros((720, 1280, 3), np.uint8))
 """
 
 
@@ -347,7 +347,7 @@ class _Stages:
     def __init__(self, num_frames: int, out: Path) -> None:
         self._config = ExtractionConfig(num_frames=num_frames)
         self._out = out
-        self._finder = TorchMtcnnDetector(device="cpu")
+        self._finder = MtcnnDetector(device="cpu")
         self._detector: Detector = load_detector(runtime="torch", device="cpu")
 
     def median(self, path: Path, kind: str, num_rounds: int) -> _Clip:

@@ -19,7 +19,7 @@ from .evaluation.protocols import list_protocols as list_protocols
 from .extraction import ExtractionConfig as ExtractionConfig
 from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract_faces as extract_faces
-from .faces import TorchMtcnnDetector as TorchMtcnnDetector
+from .faces import MtcnnDetector as MtcnnDetector
 from .faces import detect_faces as detect_faces
 from .faces import extract_face as extract_face
 from .faces import face_tensors as face_tensors

@@ -14,7 +14,7 @@ from deepfake_detect.data.crops import crop_fraction, read_crop
 from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.transforms import center_crop
 from deepfake_detect.errors import ManifestError, VideoError
-from deepfake_detect.faces import TorchMtcnnDetector, TrackedFrame, confirmed_tracks, track_faces
+from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks, track_faces
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.video import EvenlySpaced, read_frames
@@ -70,7 +70,7 @@ def crops_of_clip(
     frames = read_frames(path, sampling=EvenlySpaced(num_frames))
     with closing(frames), progress_bar(enabled=show_progress) as progress:
         task = progress.add_task(f"faces of {os.path.basename(path)}", total=num_frames, note="frames")
-        for frame in track_faces(frames, detector=TorchMtcnnDetector(device=device), geometry=geometry):
+        for frame in track_faces(frames, detector=MtcnnDetector(device=device), geometry=geometry):
             followed.append(frame)
             progress.advance(task)
     people = confirmed_tracks((face.track_id, face.face.score) for one in followed for face in one.faces)

@@ -13,7 +13,7 @@ from deepfake_detect.extraction.pipeline import stream_videos
 from deepfake_detect.extraction.remote import Remote, RemoteExtractor
 from deepfake_detect.extraction.video import Job
 from deepfake_detect.extras import is_installed, missing_library
-from deepfake_detect.faces.detector import MtcnnDetector
+from deepfake_detect.faces.detector import FaceDetector
 from deepfake_detect.runtimes.faces import face_finder
 from deepfake_detect.runtimes.sessions import default_num_threads
 
@@ -61,13 +61,13 @@ def make_extractor(config: ExtractionConfig, runtime: FaceRuntime, device: str, 
     return extract if remote == Remote() else RemoteExtractor(extract, remote)
 
 
-def face_detector(config: ExtractionConfig, runtime: FaceRuntime, device: str) -> MtcnnDetector | None:
+def face_detector(config: ExtractionConfig, runtime: FaceRuntime, device: str) -> FaceDetector | None:
     """Return the detector of a runtime; ``None`` where every frame is a face crop already."""
     if config.already_cropped:
         return None
     runtime, device = choose_runtime(runtime, device)
     if runtime == "onnx":
         return face_finder("onnx", num_threads=default_num_threads(), min_face=config.min_face)
-    from deepfake_detect.faces import TorchMtcnnDetector  # here, as PyTorch comes with it
+    from deepfake_detect.faces import MtcnnDetector  # here, as PyTorch comes with it
 
-    return TorchMtcnnDetector(device=device, min_face=config.min_face)
+    return MtcnnDetector(device=device, min_face=config.min_face)

@@ -22,14 +22,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepfake_detect.extraction.video import Job, VideoExtraction, open_frames
-from deepfake_detect.faces.detector import MtcnnDetector
+from deepfake_detect.faces.detector import FaceDetector
 from deepfake_detect.records import Face, Frame
 
 _FRAMES_AHEAD = 2  # per stream, before the detector and after it
 
 
 def stream_videos(
-    jobs: Iterable[Job], *, detector: MtcnnDetector | None, num_streams: int = 1, run_length: int = 1
+    jobs: Iterable[Job], *, detector: FaceDetector | None, num_streams: int = 1, run_length: int = 1
 ) -> Generator[str, None, None]:
     """Extract videos; an error in one is recorded, and the others continue.
 
@@ -158,7 +158,7 @@ def _steps(streams: Iterable[_Stream]) -> Iterator[_Step]:
                 yield from run
 
 
-def _with_faces(steps: Iterator[_Step], detector: MtcnnDetector | None) -> Iterator[_Step]:
+def _with_faces(steps: Iterator[_Step], detector: FaceDetector | None) -> Iterator[_Step]:
     """Yield the steps in their order, with the faces of their frames."""
     if detector is None:
         yield from steps
@@ -193,7 +193,7 @@ def _images(steps: Iterator[_Step], waiting: deque[_Step], failures: list[Except
         raise
 
 
-def _detected_alone(detector: MtcnnDetector, step: _Step) -> _Step:
+def _detected_alone(detector: FaceDetector, step: _Step) -> _Step:
     """Return a step with the faces of its frame, or with the error of detecting them."""
     if step.frame is None:
         return step

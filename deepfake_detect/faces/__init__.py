@@ -3,7 +3,7 @@
     torch_detector  detect_faces: MTCNN with facenet-pytorch's networks and weights, in three modes
       dense           every frame of a clip, searched near the faces of the frame before
       networks        P-Net, R-Net and O-Net in PyTorch, arranged to run fast
-    detector        MtcnnDetector: the default mode with the networks of any runtime
+    detector        FaceDetector: the default mode with the networks of any runtime
       cascade         P-Net -> R-Net -> O-Net
       mosaic          a frame at all scales, in one image
       integral        integral images: means over windows of a frame

@@ -2,12 +2,12 @@ from .cascade import CascadeOptions as CascadeOptions
 from .crops import check_geometry as check_geometry
 from .crops import crop_face as crop_face
 from .crops import crop_side as crop_side
-from .detector import MtcnnDetector as MtcnnDetector
+from .detector import FaceDetector as FaceDetector
 from .detector import default_min_face as default_min_face
 from .stretched import extract_face as extract_face
 from .stretched import face_tensors as face_tensors
 from .stretched import select_faces as select_faces
-from .torch_detector import TorchMtcnnDetector as TorchMtcnnDetector
+from .torch_detector import MtcnnDetector as MtcnnDetector
 from .torch_detector import detect_faces as detect_faces
 from .tracked_crops import TrackedFace as TrackedFace
 from .tracked_crops import TrackedFrame as TrackedFrame

@@ -48,7 +48,7 @@ def default_min_face(height: int, width: int) -> float:
     return max(SMALLEST_USUAL_FACE, min(height, width) * _FRAME_FRACTION)
 
 
-class MtcnnDetector:
+class FaceDetector:
     """Detects every face that is large enough in its frame.
 
     Args:

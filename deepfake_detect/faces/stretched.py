@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from deepfake_detect.errors import OptionError
 from deepfake_detect.faces.cascade import USUAL
 from deepfake_detect.faces.detector import SMALLEST_USUAL_FACE
-from deepfake_detect.faces.torch_detector import TorchMtcnnDetector
+from deepfake_detect.faces.torch_detector import MtcnnDetector
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face, Frame
 
@@ -49,7 +49,7 @@ def face_tensors(
         selection: Which face of an image; see :func:`select_faces`.
         standardize: Whether pixels become (x - 127.5) / 128; otherwise they are 0 to 255.
         min_face: Side in pixels of the smallest face to detect, 8 or more.
-        thresholds, factor: See :class:`TorchMtcnnDetector`.
+        thresholds, factor: See :class:`MtcnnDetector`.
         device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``.
 
     Returns:
@@ -68,7 +68,7 @@ def face_tensors(
     _check(image_size, margin, selection)
     is_single = isinstance(images, Frame) or hasattr(images, "getbands") or getattr(images, "ndim", 0) == 3
     several = [images] if is_single else list(images)
-    detector = TorchMtcnnDetector(
+    detector = MtcnnDetector(
         device=device, min_face=min_face, mode="exact", thresholds=thresholds, factor=factor
     )
     found = [

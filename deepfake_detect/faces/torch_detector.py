@@ -20,7 +20,7 @@ from deepfake_detect.faces.cascade import USUAL, CascadeOptions
 from deepfake_detect.faces.dense import DenseDetector
 from deepfake_detect.faces.detector import (
     SMALLEST_USUAL_FACE,
-    MtcnnDetector,
+    FaceDetector,
     check_min_face,
     default_min_face,
     large_enough,
@@ -41,7 +41,7 @@ _FRAMES_PER_BATCH = {"exact": 1, "default": 2, "dense": 4}
 _FRAMES_PER_GPU_BATCH = 8
 
 
-class TorchMtcnnDetector(MtcnnDetector):
+class MtcnnDetector(FaceDetector):
     """MTCNN (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights, on one device.
 
     Args:
@@ -163,5 +163,5 @@ def detect_faces(
             "frames", f"is a {type(frames).__name__}", "pass images; deepfake_detect.read_frames reads a path"
         )
     is_single = is_image or getattr(frames, "ndim", 0) == 3
-    detector = TorchMtcnnDetector(device=device, min_face=min_face, mode=mode)
+    detector = MtcnnDetector(device=device, min_face=min_face, mode=mode)
     return [detector.detect(frames)] if is_single else list(detector.detect_each(frames))

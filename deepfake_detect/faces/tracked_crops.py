@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.faces.crops import check_geometry, crop_face
-from deepfake_detect.faces.detector import MtcnnDetector
+from deepfake_detect.faces.detector import FaceDetector
 from deepfake_detect.faces.tracking import Tracker
 from deepfake_detect.records import CropGeometry, Face, Frame
 
@@ -81,7 +81,7 @@ class TrackedCropper:
 
 
 def track_faces(
-    frames: Iterable[Frame], *, detector: MtcnnDetector, geometry: CropGeometry
+    frames: Iterable[Frame], *, detector: FaceDetector, geometry: CropGeometry
 ) -> Iterator[TrackedFrame]:
     """Detect, link and crop the faces of a clip's frames in order, a few in memory at a time.
 
@@ -98,7 +98,7 @@ def track_faces(
 
 
 def track_faces_for(
-    frames: Iterable[Frame], *, detector: MtcnnDetector, geometries: Sequence[CropGeometry]
+    frames: Iterable[Frame], *, detector: FaceDetector, geometries: Sequence[CropGeometry]
 ) -> Iterator[tuple[TrackedFrame, ...]]:
     """Detect and link faces once, as :func:`track_faces` does, and crop them in several ways.
 

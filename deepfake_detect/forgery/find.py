@@ -12,7 +12,7 @@ import torch
 
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import ImageError
-from deepfake_detect.faces import TorchMtcnnDetector
+from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.records import Face
 
@@ -49,7 +49,7 @@ def find_landmarks(
     """
     if isinstance(images, (str, bytes)) or not hasattr(images, "__iter__"):
         raise ImageError("images", f"is a {type(images).__name__}", "pass RGB crops")
-    detector = TorchMtcnnDetector(device=choose_device(device), min_face=_MIN_FACE * _SEARCHED_SIDE)
+    detector = MtcnnDetector(device=choose_device(device), min_face=_MIN_FACE * _SEARCHED_SIDE)
     sizes: deque[tuple[np.ndarray, np.ndarray]] = deque()  # of crops, and of them as they are searched
     frames = (_with_border(image, number, sizes) for number, image in enumerate(images))
     for faces in detector.detect_each(frames):

@@ -20,7 +20,7 @@ from scipy.special import stdtrit
 from deepfake_detect.data.transforms import center_crop, crop_to_tensor
 from deepfake_detect.device import choose_device
 from deepfake_detect.errors import DatasetLayoutError, OptionError
-from deepfake_detect.faces import TorchMtcnnDetector, crop_face
+from deepfake_detect.faces import MtcnnDetector, crop_face
 from deepfake_detect.features.extractor import NamedExtractor, build_extractor
 from deepfake_detect.features.neighbors import unit_vectors
 from deepfake_detect.features.options import FeatureSource
@@ -156,7 +156,7 @@ def _faces(
     # The published FaceNet has no ReLU behind its embedding, the forgery backbone has.
     network = extractor.network if extractor.network.layer else inner_network(model.encoder)
     network = network.to(device)
-    finder = TorchMtcnnDetector(device=device) if options.crop == "face" else None
+    finder = MtcnnDetector(device=device) if options.crop == "face" else None
     for start in range(0, len(names), options.batch_size):
         batch = names[start : start + options.batch_size]
         found = {name: _crop(people.read(name), finder, options.margin) for name in batch}
@@ -167,7 +167,7 @@ def _faces(
                 yield list(crops), network(torch.stack(inputs).to(device)).float().cpu().numpy()
 
 
-def _crop(image: np.ndarray, finder: TorchMtcnnDetector | None, margin: float) -> np.ndarray | None:
+def _crop(image: np.ndarray, finder: MtcnnDetector | None, margin: float) -> np.ndarray | None:
     """Return the crop of an image's person, or its middle without a detector; ``None`` without a face."""
     if finder is None:
         return center_crop(image, min(1.0, margin * _CENTERED_FACE))

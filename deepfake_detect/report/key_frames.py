@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoError
-from deepfake_detect.faces import MtcnnDetector, default_min_face
+from deepfake_detect.faces import FaceDetector, default_min_face
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.records import (
@@ -277,7 +277,7 @@ def _scaled_down(image: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _face_detector(detector: BaseDetector, picks: Sequence[Pick], metadata: VideoMetadata) -> MtcnnDetector:
+def _face_detector(detector: BaseDetector, picks: Sequence[Pick], metadata: VideoMetadata) -> FaceDetector:
     """Return the face detector of the scoring, which finds faces as small as those that were scored."""
     from deepfake_detect.runtimes.faces import face_finder
     from deepfake_detect.runtimes.load import RuntimeDetector
@@ -287,14 +287,14 @@ def _face_detector(detector: BaseDetector, picks: Sequence[Pick], metadata: Vide
     min_face = max(_MIN_FACE, min([usual, *sides]))
     if isinstance(detector, RuntimeDetector):
         return face_finder(detector.runtime, num_threads=detector.num_threads, min_face=min_face)
-    from deepfake_detect.faces import TorchMtcnnDetector
+    from deepfake_detect.faces import MtcnnDetector
     from deepfake_detect.runtimes import torch_detector
 
     device = torch_detector(detector, purpose="faces").device
-    return TorchMtcnnDetector(device=device, min_face=min_face)
+    return MtcnnDetector(device=device, min_face=min_face)
 
 
-def _found(frame: Frame, face: FaceScore, finder: MtcnnDetector | None) -> Face:
+def _found(frame: Frame, face: FaceScore, finder: FaceDetector | None) -> Face:
     """Return a scored face for cropping; aligned crops need its landmarks, which are detected again."""
     level = Face(face.box_xyxy, face.detection_score, np.zeros((5, 2), np.float32))
     if finder is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_detect.device import keep_freed_memory
-from deepfake_detect.faces.detector import MtcnnDetector
+from deepfake_detect.faces.detector import FaceDetector
 from deepfake_detect.faces.integral import frames_array
 from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.runtimes.sessions import Session, open_session
@@ -72,8 +72,8 @@ class RuntimeNetworks:
         return frames_array(images)
 
 
-def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> MtcnnDetector:
-    """Return a face detector on a runtime; it agrees with ``faces.TorchMtcnnDetector`` in its default mode.
+def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> FaceDetector:
+    """Return a face detector on a runtime; it agrees with ``faces.MtcnnDetector`` in its default mode.
 
     Args:
         runtime: A name of ``RUNTIMES``.
@@ -88,7 +88,7 @@ def face_finder(runtime: str, *, num_threads: int, min_face: float | None) -> Mt
         >>> finder.detect(np.zeros((90, 120, 3), np.uint8))
         []
     """
-    return MtcnnDetector(_networks(runtime, num_threads), num_threads=num_threads, min_face=min_face)
+    return FaceDetector(_networks(runtime, num_threads), num_threads=num_threads, min_face=min_face)
 
 
 @functools.lru_cache(maxsize=4)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.errors import OptionError
-from deepfake_detect.faces import MtcnnDetector
+from deepfake_detect.faces import FaceDetector
 from deepfake_detect.records import ClipResult, InferencePrecision
 from deepfake_detect.runtimes.faces import face_finder
 from deepfake_detect.runtimes.load import RuntimeDetector, find_detector
@@ -33,7 +33,7 @@ DetectorsInput = DetectorInput | Sequence[DetectorInput]
 class RuntimeClipDetector(RuntimeDetector, Detector):
     """An exported detector, for clips and crops; made by :func:`load_detector`."""
 
-    def face_finder(self, min_face: float | None) -> MtcnnDetector:
+    def face_finder(self, min_face: float | None) -> FaceDetector:
         """Return the face detector, in the detector's own runtime.
 
         Raises:

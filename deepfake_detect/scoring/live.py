@@ -21,7 +21,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
-from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks
+from deepfake_detect.faces import FaceDetector, TrackedFrame, confirmed_tracks
 from deepfake_detect.faces.tracked_crops import TrackedCropper
 from deepfake_detect.records import DetectorInfo, Frame, InferencePrecision, Verdict
 from deepfake_detect.report.words import headline, percent
@@ -113,7 +113,7 @@ def watch(
 def _verdicts(
     source: str | Iterable[Frame],
     detector: Detector,
-    faces: MtcnnDetector,
+    faces: FaceDetector,
     info: DetectorInfo,
     window_seconds: float,
 ) -> Generator[LiveVerdict, None, None]:

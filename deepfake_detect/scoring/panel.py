@@ -11,7 +11,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.fusion import Fusion, arrange, read_fusion
-from deepfake_detect.faces import MtcnnDetector
+from deepfake_detect.faces import FaceDetector
 from deepfake_detect.faces.tracked_crops import track_faces_for
 from deepfake_detect.models.metadata import SOURCE_KEY
 from deepfake_detect.records import ClipResult, Frame, FusedVerdict, QualityWarning
@@ -70,7 +70,7 @@ class DetectorPanel(Detector):
         """Whether a detector runs on a GPU."""
         return any(one.is_on_gpu for one in self.detectors)
 
-    def face_finder(self, min_face: float | None) -> MtcnnDetector:
+    def face_finder(self, min_face: float | None) -> FaceDetector:
         """Return the face detector of the first detector."""
         return self.first.face_finder(min_face)
 
@@ -94,7 +94,7 @@ class DetectorPanel(Detector):
         raise OptionError("detector", "is several, whose crops may differ", remedy)
 
     def _score_faces(
-        self, frames: Iterable[Frame], faces: MtcnnDetector, on_frame: Callable[[int], None]
+        self, frames: Iterable[Frame], faces: FaceDetector, on_frame: Callable[[int], None]
     ) -> Scored:
         geometries = list(dict.fromkeys(one.config.geometry for one in self.detectors))
         scorers = [(one.frame_scorer(), geometries.index(one.config.geometry)) for one in self.detectors]

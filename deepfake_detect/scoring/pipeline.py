@@ -14,7 +14,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule, clip_faces, frames_interval
-from deepfake_detect.faces import MtcnnDetector, TrackedFrame, confirmed_tracks, track_faces
+from deepfake_detect.faces import FaceDetector, TrackedFrame, confirmed_tracks, track_faces
 from deepfake_detect.images import rgb_uint8
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.detector import BaseDetector
@@ -128,7 +128,7 @@ class Detector(BaseDetector):
         return False
 
     @abstractmethod
-    def face_finder(self, min_face: float | None) -> MtcnnDetector:
+    def face_finder(self, min_face: float | None) -> FaceDetector:
         """Return the face detector, on the detector's own runtime and device.
 
         Raises:
@@ -214,7 +214,7 @@ class Detector(BaseDetector):
             result.check_file()
         return result if name is None else replace(result, video=name, file=replace(file, modified_time=""))
 
-    def _with_segments(self, result: ClipResult, reader: VideoReader, finder: MtcnnDetector) -> ClipResult:
+    def _with_segments(self, result: ClipResult, reader: VideoReader, finder: FaceDetector) -> ClipResult:
         """Return a result with the forged parts of the clip, after a second look at suspicious ones."""
         frames, metadata = result.frames, reader.metadata
         if result.verdict == "score" or len(frames) < 2 or not math.isfinite(frames[-1].time_seconds):
@@ -335,7 +335,7 @@ class Detector(BaseDetector):
         return SequenceFrameScorer(self) if self.is_sequential else FrameScorer(self)
 
     def _score_faces(
-        self, frames: Iterable[Frame], faces: MtcnnDetector, on_frame: Callable[[int], None]
+        self, frames: Iterable[Frame], faces: FaceDetector, on_frame: Callable[[int], None]
     ) -> Scored:
         """Find, crop and score the faces of a clip's frames."""
         scorer = self.frame_scorer()

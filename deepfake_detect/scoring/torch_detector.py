@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_detect.faces import TorchMtcnnDetector
+from deepfake_detect.faces import MtcnnDetector
 from deepfake_detect.models.inference import TorchDetector
 from deepfake_detect.scoring.pipeline import Detector
 
@@ -17,10 +17,10 @@ class TorchClipDetector(TorchDetector, Detector):
         """Whether its networks run on a GPU, where several processes would slow one another down."""
         return self.device.type == "cuda"
 
-    def face_finder(self, min_face: float | None) -> TorchMtcnnDetector:
+    def face_finder(self, min_face: float | None) -> MtcnnDetector:
         """Return the face detector, on the detector's own device.
 
         Raises:
             OptionError: ``min_face`` is below 12 pixels.
         """
-        return TorchMtcnnDetector(device=self.device, min_face=min_face)
+        return MtcnnDetector(device=self.device, min_face=min_face)

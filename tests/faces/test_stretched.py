@@ -16,7 +16,7 @@ from PIL import Image
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.faces import CascadeOptions, TorchMtcnnDetector, extract_face, face_tensors, select_faces
+from deepfake_detect.faces import CascadeOptions, MtcnnDetector, extract_face, face_tensors, select_faces
 from deepfake_detect.records import Face, Frame
 
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {
@@ -96,7 +96,7 @@ def test_thresholds_steps_and_tiny_faces_are_those_of_facenet_pytorch(
             thresholds=list(options["thresholds"]),
             factor=options["factor"],
         ).detect(image)
-        faces = TorchMtcnnDetector(mode="exact", **options).detect(image)
+        faces = MtcnnDetector(mode="exact", **options).detect(image)
         assert len(faces) == (0 if boxes is None else len(boxes))
         if boxes is not None:
             np.testing.assert_allclose([face.box_xyxy for face in faces], boxes.astype(float), atol=0.01)
@@ -144,7 +144,7 @@ def test_what_is_out_of_range_is_an_error(portrait: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"has the shape \(3, 9\)"):
         extract_face(np.zeros((3, 9), np.uint8), [0, 0, 1, 1])
     with pytest.raises(OptionError, match="mode: dense takes no thresholds and factor"):
-        TorchMtcnnDetector(mode="dense", factor=0.5)
+        MtcnnDetector(mode="dense", factor=0.5)
     with pytest.raises(OptionError, match="selection: is 'x'"):
         select_faces([], "x", size=(1, 1))  # type: ignore[arg-type]
     assert CascadeOptions().thresholds == (0.6, 0.7, 0.7)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import deepfake_detect as dfd
 from deepfake_detect.errors import ImageError, OptionError
-from deepfake_detect.faces import TorchMtcnnDetector, default_min_face
+from deepfake_detect.faces import MtcnnDetector, default_min_face
 from deepfake_detect.faces.torch_detector import DetectionMode
 from deepfake_detect.records import Face, Frame
 
@@ -151,7 +151,7 @@ def test_frames_are_taken_as_they_are_needed(portrait: np.ndarray, mode: Detecti
             taken += 1
             yield portrait[::2, ::2]
 
-    found = TorchMtcnnDetector(mode=mode).detect_each(frames())
+    found = MtcnnDetector(mode=mode).detect_each(frames())
     run = {"exact": 1, "default": 2, "dense": 4 * 8}[mode]
     for _ in range(2 * run):
         assert len(next(found)) == 1
@@ -162,7 +162,7 @@ def test_frames_are_taken_as_they_are_needed(portrait: np.ndarray, mode: Detecti
 def test_a_wrong_frame_comes_after_the_faces_of_those_before(
     portrait: np.ndarray, mode: DetectionMode
 ) -> None:
-    found = TorchMtcnnDetector(mode=mode).detect_each([portrait, portrait, "clip.mp4"])
+    found = MtcnnDetector(mode=mode).detect_each([portrait, portrait, "clip.mp4"])
     assert [len(next(found)), len(next(found))] == [1, 1]
     with pytest.raises(ImageError, match="frame 2: is a str"):
         next(found)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepfake_detect.faces import Tracker, confirmed_tracks, crop_face, main_track, track_faces
-from deepfake_detect.faces.torch_detector import TorchMtcnnDetector
+from deepfake_detect.faces.torch_detector import MtcnnDetector
 from deepfake_detect.faces.tracking import _assigned
 from deepfake_detect.records import CropGeometry, Face, Frame
 
@@ -76,7 +76,7 @@ def test_a_track_is_a_person_when_one_of_its_faces_is_sure() -> None:
 def test_following_keeps_every_frame_and_cuts_from_the_right_one(portrait: np.ndarray) -> None:
     blank = np.zeros((200, 320, 3), np.uint8)
     frames = [Frame(portrait, 0, 0.0), Frame(blank, 7, 0.28), Frame(portrait[:, ::-1].copy(), 9, 0.36)]
-    followed = list(track_faces(frames, detector=TorchMtcnnDetector(), geometry=CropGeometry()))
+    followed = list(track_faces(frames, detector=MtcnnDetector(), geometry=CropGeometry()))
     assert [(f.frame_index, f.time_seconds, len(f.faces)) for f in followed] == [
         (0, 0.0, 1),
         (7, 0.28, 0),
