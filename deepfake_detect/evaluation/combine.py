@@ -13,7 +13,7 @@ import numpy as np
 
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.evaluation.calibrate import uncertain_band
-from deepfake_detect.evaluation.calibration import choose_threshold, fit_platt
+from deepfake_detect.evaluation.calibration import choose_threshold
 from deepfake_detect.evaluation.fusion import Fusion, FusionMember, logits_of
 from deepfake_detect.evaluation.options import CalibrationOptions
 from deepfake_detect.evaluation.resampling import resampling_groups
@@ -21,7 +21,7 @@ from deepfake_detect.evaluation.score_files import ScoreFile, read_scores
 from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import bootstrap_intervals
-from deepfake_detect.models.config import FigureFacts, sigmoid
+from deepfake_detect.models.config import FigureFacts, PlattCalibration, sigmoid
 
 _NUM_FOLDS = 5
 _FEWEST_VIDEOS = 10  # of each class: two a fold
@@ -69,7 +69,7 @@ def combine(
         _check_split(path, file)
     data = _common_videos(scores, files)
     held_out, num_folds = _held_out_logits(data, seed=seed)
-    line = fit_platt(held_out, data.labels)
+    line = _calibration(held_out, data.labels)
     probabilities = line.apply(held_out)
     threshold = choose_threshold(data.labels, probabilities)
     low, high = uncertain_band(data.labels, probabilities, threshold, target_accuracy)
@@ -178,6 +178,15 @@ def _held_out_logits(data: _Videos, *, seed: int) -> tuple[np.ndarray, int]:
         weights, intercept = _fitted(data.logits[fit], data.labels[fit])
         held_out[rest] = data.logits[rest] @ weights + intercept
     return held_out, _NUM_FOLDS
+
+
+def _calibration(held_out: np.ndarray, labels: np.ndarray) -> PlattCalibration:
+    """Return the line that calibrates held-out logits (V,); few separable videos do not make it sure."""
+    (slope,), intercept = _fitted(held_out[:, None], labels)
+    if slope <= 0:
+        cause = "say nothing about videos that were held out: the fused score is not higher for fakes"
+        raise OptionError("scores", cause, "check that label 1 means fake, or score more videos")
+    return PlattCalibration(float(slope), intercept)
 
 
 def _fitted(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:

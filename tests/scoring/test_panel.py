@@ -188,6 +188,34 @@ def test_two_independent_detectors_are_better_together_and_calibrated(tmp_path: 
     assert abs(fusion.probabilities(table).mean() - labels.mean()) < 0.05
 
 
+def test_few_separable_videos_do_not_make_it_sure(tmp_path: Path) -> None:
+    rows = "".join(
+        f"v{n},D,{'m' if n % 2 else 'r'},{n % 2},0,{0.9 if n % 2 else 0.1},val\n" for n in range(24)
+    )
+    (tmp_path / "a.csv").write_text(",".join(HEADER) + "\n" + rows)
+    fusion = dfd.combine([tmp_path / "a.csv", tmp_path / "a.csv"])
+    low, high = fusion.probabilities(np.array([[0.1, 0.1], [0.9, 0.9]]))
+    assert 0.005 < low < 0.2
+    assert 0.8 < high < 0.995
+    flipped = rows.replace("0.9", "x").replace("0.1", "0.9").replace("x", "0.1")
+    (tmp_path / "b.csv").write_text(",".join(HEADER) + "\n" + flipped)
+    turned = dfd.combine([tmp_path / "b.csv", tmp_path / "b.csv"])  # its weights turn it around
+    assert turned.members[0].weight < 0
+
+
+def test_noise_is_not_fused(tmp_path: Path) -> None:
+    for name in "ab":
+        rng = np.random.default_rng([0, "ab".index(name)])
+        rows = [
+            f"v{n},D,{'m' if n % 2 else 'r'},{n % 2},0,{rng.uniform(0.2, 0.8):.3f},val" for n in range(40)
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join([",".join(HEADER), *rows]))
+    with pytest.raises(
+        OptionError, match="scores: say nothing about videos that were held out: .* score more"
+    ):
+        dfd.combine([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
 def test_test_and_training_splits_are_not_combined(tmp_path: Path) -> None:
     val = write_scores(tmp_path / "a.csv", 1.0, seed=1)
     test = write_scores(tmp_path / "b.csv", 1.0, seed=2, split="test")
