@@ -131,8 +131,7 @@ def _in_store(url: str) -> list[ClipSource]:
         return [ClipSource(url, None, error)]
     found = [name for name in names if os.path.splitext(name)[1].lower() in _media_suffixes()]
     if not found:
-        error = OptionError(url, "holds no clip, or does not exist", "check the URL")
-        return [ClipSource(url, None, error)]
+        return [ClipSource(url, None, OptionError(url, "holds no clip, or does not exist", "check the URL"))]
     return [ClipSource(f"{url.rstrip('/')}/{name}", None) for name in found]
 
 

@@ -311,7 +311,7 @@ class _FrameMaker:
 def _packed_pixels(frame: VideoFrame) -> np.ndarray:
     """Return the pixels (H, W, 3) of a packed frame, without a copy."""
     plane = frame.planes[0]
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]  # type: ignore[call-overload]
+    lines: np.ndarray = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]  # type: ignore[call-overload]
     return lines[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 

@@ -111,5 +111,5 @@ def _are_equal(frame: VideoFrame, other: VideoFrame) -> bool:
 
 
 def _values(plane: VideoPlane, num_bytes: int) -> np.ndarray:
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
+    lines: np.ndarray = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
     return lines[: plane.height, : plane.width * num_bytes]
