@@ -4,8 +4,9 @@
 ``frame_indices``, ``track_ids``, ``identities`` and ``paths``, all of length N and extendable. Rows
 without a split are under ``unsplit``. Attributes of the root describe the network and the crops.
 
-Files are written atomically. A file that was truncated later is rejected: HDF5 stores its length, and
-each chunk of numbers has a checksum.
+Files are written atomically. A file that was truncated or changed later is rejected: the SHA-256 of its
+content stands in its user block and is compared before HDF5 reads anything, since some damage ends the
+process there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch.utils.data import Dataset
 
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.io.plain import from_plain
 from deepfake_detect.records import CropGeometry, Preprocessing
 
@@ -33,6 +35,9 @@ UNSPLIT = "unsplit"
 _CHUNK_VALUES = 1 << 18  # about 1 MB of float32 per chunk
 _CHUNK_ROWS = 4096  # of the other columns
 _CACHE_BYTES = 64 << 20
+_USER_BLOCK = 512  # bytes in front of the content, the smallest that HDF5 allows
+_SEAL = b"deepfake_detect.features sha256 "
+_HASH_LENGTH = 64
 _TEXT = h5py.string_dtype("utf-8")
 # What h5py and the reading of what it returns raise on damaged files.
 _DAMAGE = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError)
@@ -138,6 +143,7 @@ class FeatureFile:
         self.path = Path(path)
         if not self.path.is_file():
             raise ManifestError(self.path, "there is no such feature file", "make it with extract-features")
+        _check_seal(self.path)
         with self._open() as file:
             values = {field.name: json.loads(file.attrs[field.name]) for field in fields(FeatureInfo)}
             self.info = from_plain(FeatureInfo, values, name="info")
@@ -278,12 +284,13 @@ class FeatureWriter:
         cls, path: Path, info: FeatureInfo, *, manifests: Iterable[Mapping[str, Any]] = ()
     ) -> Iterator[FeatureWriter]:
         """Give the writer of a new file."""
-        with h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES) as file:
+        with h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES, userblock_size=_USER_BLOCK) as file:
             file.attrs["format"] = FORMAT
             for name, value in asdict(info).items():
                 file.attrs[name] = json.dumps(value, allow_nan=False)
             _write_manifests(file, list(manifests))
             yield cls(file, info.feature_shape)
+        _seal(path)
 
     @classmethod
     @contextmanager
@@ -292,6 +299,9 @@ class FeatureWriter:
         with h5py.File(path, "r+", rdcc_nbytes=_CACHE_BYTES) as file:
             _write_manifests(file, [*json.loads(file.attrs["manifests"]), *manifests])
             yield cls(file, tuple(json.loads(file.attrs["feature_shape"])))
+            has_user_block = file.userblock_size > 0  # files of earlier versions have none
+        if has_user_block:
+            _seal(path)
 
     def append(self, table: FeatureTable) -> None:
         """Add rows of any splits and methods, each to the end of its group."""
@@ -361,6 +371,26 @@ def concatenate(tables: Iterable[FeatureTable]) -> FeatureTable:
             for field in fields(FeatureTable)
         }
     )
+
+
+def _seal(path: Path) -> None:
+    """Write the hash of a file's content into its user block."""
+    digest = _sha256_of_content(path)
+    with open(path, "r+b") as file:
+        file.write(_SEAL + digest)
+
+
+def _check_seal(path: Path) -> None:
+    """Check the hash of a file's content; a file of an earlier version has none."""
+    with open(path, "rb") as file:
+        start = file.read(len(_SEAL) + _HASH_LENGTH)
+    if start.startswith(_SEAL) and start.removeprefix(_SEAL) != _sha256_of_content(path):
+        cause = "is truncated or damaged (its content does not have the hash that it was written with)"
+        raise ManifestError(path, cause, "delete it and extract again")
+
+
+def _sha256_of_content(path: Path) -> bytes:
+    return sha256_of_file(path, start=_USER_BLOCK).encode()
 
 
 def _write_manifests(file: h5py.File, manifests: list[Mapping[str, Any]]) -> None:

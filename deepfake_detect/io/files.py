@@ -158,10 +158,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise OutputError(path, f"is damaged ({error})", "delete it, or choose another folder") from error
 
 
-def sha256_of_file(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes in lower-case hexadecimal (64 characters)."""
+def sha256_of_file(path: str | os.PathLike[str], *, start: int = 0) -> str:
+    """Return the SHA-256 of a file's bytes, from ``start`` on, in lower-case hexadecimal (64 characters)."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
+        file.seek(start)
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()

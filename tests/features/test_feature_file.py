@@ -135,3 +135,31 @@ def test_maps_are_kept_as_they_are(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).normal(size=(3, 4, 2, 2))
     path = write_features(tmp_path / "maps.h5", [feature_table(maps, split="val", method="m")])
     np.testing.assert_array_equal(FeatureFile(path).read().features, maps.astype(np.float32))
+
+
+def test_changed_bytes_anywhere_are_damage_or_change_nothing(path: Path) -> None:
+    # Without the hash some of these end the process inside of HDF5.
+    content, rows = path.read_bytes(), FeatureFile(path).read()
+    for number, start in enumerate(range(0, len(content), max(1, len(content) // 60))):
+        value = b"\0" if number % 2 else b"\xff"
+        path.write_bytes(content[:start] + value * 16 + content[start + 16 :])
+        try:
+            found = FeatureFile(path).read()
+        except ManifestError as error:
+            assert "is truncated or damaged" in str(error) or "no feature file" in str(error)  # noqa: PT017
+        else:
+            np.testing.assert_array_equal(found.features, rows.features)
+            assert start < 512 or content[start : start + 16] == value * 16
+
+
+def test_a_file_without_a_hash_is_read(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"\0" * 512)
+    assert FeatureFile(path).num_rows > 0
+
+
+def test_added_rows_renew_the_hash(path: Path) -> None:
+    before = FeatureFile(path)
+    with FeatureWriter.extend(path) as writer:
+        writer.append(before.read())
+    assert FeatureFile(path).num_rows == 2 * before.num_rows
