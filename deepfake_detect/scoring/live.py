@@ -198,14 +198,20 @@ def _opened(source: str) -> Any:
             f"is {source!r}, which is neither a camera nor a stream",
             "pass the number of a camera, /dev/videoN, or an rtsp or http URL; files are for score_videos()",
         )
-    words = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = _set_log_level(0)  # silent
     try:
         capture = _capture(source, None if camera is None else int(camera[1]))
     finally:
-        cv2.utils.logging.setLogLevel(words)
+        _set_log_level(level)
     if not capture.isOpened():
         raise VideoUnreadableError(source, "cannot be opened", "check the camera's number or the URL")
     return capture
+
+
+def _set_log_level(level: int) -> int:
+    """Set which messages OpenCV prints, and return what was set before; OpenCV 5 has moved the function."""
+    module: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    return int(module.setLogLevel(level))
 
 
 def _capture(source: str, camera: int | None) -> Any:

@@ -22,6 +22,18 @@ _ELEMENTS = frozenset(
 _TS_LENGTHS = (188, 192, 204)  # 192 with a time stamp each (cameras), 204 with check bytes (broadcast)
 _TS_SYNC = 0x47
 _PIECE_BYTES = 2**20
+# Boxes of an MP4 that hold others: in which each lies, and what it must hold.
+_MP4_PARENTS = {
+    b"moov": (b"", {b"mvhd"}),
+    b"trak": (b"moov", {b"tkhd", b"mdia"}),
+    b"edts": (b"trak", {b"elst"}),
+    b"mdia": (b"trak", {b"mdhd", b"minf"}),
+    b"minf": (b"mdia", {b"stbl"}),
+    b"stbl": (b"minf", {b"stsd"}),
+    b"moof": (b"", {b"mfhd"}),
+    b"traf": (b"moof", {b"tfhd"}),
+}
+_COMPRESSED = b"cmov"  # holds all that its parent must hold
 
 
 def structure_damage(path: Path, container: str) -> str | None:
@@ -160,7 +172,46 @@ def _program_stream(file: BinaryIO, end: int) -> Iterator[str]:
         yield _CUT
 
 
+def _mp4(file: BinaryIO, end: int, position: int = 0, parent: bytes = b"") -> Iterator[str]:
+    """Find missing headers: FFmpeg makes do without those of times, turns and edit lists."""
+    kinds = set()
+    for kind, start, box_end in _boxes(file, position, end):
+        kinds.add(kind)
+        if kind in _MP4_PARENTS and _MP4_PARENTS[kind][0] == parent:
+            yield from _mp4(file, box_end, start, kind)
+        is_printable = not parent or min(kind) >= ord(" ")  # anything may follow the last part of a file
+        if not is_printable or (kind == b"trun" and not _holds_its_samples(file, start, box_end)):
+            yield _GAP
+    if parent and kinds and _COMPRESSED not in kinds and not _MP4_PARENTS[parent][1] <= kinds:
+        yield _GAP
+
+
+def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each box, and where its content starts and ends."""
+    while position + 8 <= end:
+        file.seek(position)
+        head = file.read(16)
+        size, length = int.from_bytes(head[:4], "big"), 8
+        if size == 1:  # the size follows, in 64 bits
+            size, length = int.from_bytes(head[8:16], "big"), 16
+        if size < length:  # to the end, or zeros as a terminator
+            size = end - position if head[4:8].strip(b"\0") and size == 0 else 0
+        if not size:
+            return
+        yield head[4:8], position + length, min(end, position + size)
+        position += size
+
+
+def _holds_its_samples(file: BinaryIO, start: int, end: int) -> bool:
+    """Return whether a fragment's list of samples has the length of as many as it states."""
+    file.seek(start)
+    head = file.read(8)
+    flags, count = int.from_bytes(head[1:4], "big"), int.from_bytes(head[4:], "big")
+    return end - start == 8 + 4 * ((flags & 0x5).bit_count() + count * (flags & 0xF00).bit_count())
+
+
 _WALKS = {
+    "mov": _mp4,
     "matroska": _matroska,
     "flv": _flv,
     "avi": _avi,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,29 @@ def test_a_picture_is_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: _Camera(limit=1))
     (frame,) = live_frames("0")
     assert frame.image[0, 0].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_opencv_prints_nothing_of_its_own_and_then_as_before(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV 4 has the function in its main module, OpenCV 5 in one of its own."""
+    levels = [3]
+
+    def set_level(level: int) -> int:
+        levels.append(level)
+        return levels[-2]
+
+    module = types.SimpleNamespace(setLogLevel=set_level)
+    monkeypatch.delattr(cv2, "setLogLevel", raising=False)
+    monkeypatch.delattr(cv2.utils, "logging", raising=False)
+    if version == 4:
+        monkeypatch.setattr(cv2, "setLogLevel", set_level, raising=False)
+    else:
+        monkeypatch.setattr(cv2.utils, "logging", module, raising=False)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: _Camera(limit=1))
+    assert len(list(live_frames("0"))) == 1
+    assert levels == [3, 0, 3]
 
 
 def test_sources_that_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from deepfake_detect.errors import VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.video import EvenlySpaced, VideoReader, read_frames, read_metadata
 from deepfake_detect.video.structure import structure_damage
-from tests.media import damage_packets, write_clip
+from tests.media import damage_packets, replace_bytes, set_edit_list, set_rotation, write_clip
 
 CONTAINERS = {
     "a.mkv": ("matroska,webm", "libx264"),
@@ -62,11 +62,56 @@ def test_a_live_recording_states_no_sizes(tmp_path: Path) -> None:
     assert read_metadata(path).num_frames == 40
 
 
-def test_other_containers_are_not_walked(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mp4")
-    path.write_bytes(path.read_bytes() + b"behind it")
-    assert structure_damage(path, "mov,mp4,m4a,3gp,3g2,mj2") is None
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("a.mp4", {}), ("a.mov", {}), ("a.mp4", FRAGMENTED), ("a.mov", FRAGMENTED)]
+)
+def test_a_whole_mp4_has_no_gap(tmp_path: Path, name: str, options: dict[str, str]) -> None:
+    path = write_clip(tmp_path / name, num_frames=4, sound="aac", container_options=options)
+    whole = path.read_bytes()
+    for behind in (b"", b"behind it", bytes(40), b"\0\0\0\1free" + b"\xff" * 8):
+        path.write_bytes(whole + behind)
+        assert structure_damage(path, MP4) is None
     assert not read_metadata(path).is_truncated
+
+
+@pytest.mark.parametrize("kind", [b"mvhd", b"tkhd", b"mdhd", b"elst", b"edts"])
+def test_an_mp4_without_a_header_is_damaged(tmp_path: Path, kind: bytes) -> None:
+    """FFmpeg guesses times, forgets turns and shows what is cut out."""
+    path = write_clip(tmp_path / "a.mp4", num_frames=12)
+    set_edit_list(set_rotation(path, counter_clockwise_degrees=90), first_frame=3, num_frames=6)
+    assert structure_damage(path, MP4) is None
+    replace_bytes(path, kind, b"\0\0\0\1")
+    assert structure_damage(path, MP4) == "is damaged: parts of it are missing or do not fit together"
+    with pytest.raises((VideoTruncatedError, VideoUnreadableError), match="do not fit together|no frame of"):
+        read_frames(path)
+
+
+def test_a_fragment_that_states_fewer_samples_is_damaged(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", num_frames=12, container_options=FRAGMENTED)
+    data = bytearray(path.read_bytes())
+    count = data.index(b"trun") + 8
+    data[count : count + 4] = (2).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(VideoTruncatedError, match="do not fit together"):
+        read_frames(path)
+
+
+def test_nested_boxes_are_followed_no_deeper_than_they_may_be(tmp_path: Path) -> None:
+    data = b""
+    for _ in range(3000):
+        data = (len(data) + 8).to_bytes(4, "big") + b"trak" + data
+    path = tmp_path / "a.mp4"
+    path.write_bytes((len(data) + 8).to_bytes(4, "big") + b"moov" + data)
+    assert structure_damage(path, MP4) is not None
+
+
+def test_other_containers_are_not_walked(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mjpeg", codec="mjpeg", pixel_format="yuvj420p")
+    assert structure_damage(path, "mjpeg") is None
 
 
 def test_nothing_intact_is_an_error_even_if_damage_is_allowed(tmp_path: Path) -> None:
