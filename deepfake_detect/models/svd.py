@@ -57,7 +57,7 @@ def add_svd(model: ForgeryClassifier, rank: int = 1) -> None:
         >>> model = create_model("test_vit")
         >>> add_svd(model)
         >>> sum(p.numel() for p in model.encoder.parameters() if p.requires_grad)
-        2958
+        2316
     """
     if rank < 1:
         raise OptionError("rank", f"is {rank}", "must be 1 or more")

@@ -110,6 +110,7 @@ def test_json_has_the_documented_shape_and_no_nan(tmp_path):
         "seen",
         "notes",
         "robustness",
+        "segments",
     ]
     for level in (report["video"], report["frame"], report["per_method"]["FaceSwap"]["video"]):
         assert tuple(level) == METRIC_NAMES

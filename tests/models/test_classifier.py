@@ -174,7 +174,7 @@ def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None
         ),
         (
             {"backbone": "test_resnet", "head": "deep"},
-            "'deep' is unknown; must be one of linear, dropout, vgg",
+            "'deep' is unknown; must be one of linear, dropout, l2, vgg",
         ),
         ({"backbone": "test_resnet", "num_classes": 0}, "num_classes: is 0; must be 1 or more"),
         ({"backbone": "test_resnet", "in_chans": 0}, "in_chans: is 0; must be 1 or more"),

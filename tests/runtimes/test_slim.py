@@ -89,7 +89,7 @@ def test_several_clips_bad_ones_among_them_are_judged_in_processes(
     ("arguments", "message"),
     [
         (
-            ["score-video", "a.mp4", "--results", "r.csv"],
+            ["score-video", "a.mp4", "--results", "r.parquet"],
             "--results: needs pyarrow, which is not installed; install the extra 'train' (docs/install.md)",
         ),
         (["score-video", "a.mp4", "--out", "o"], "--out: needs matplotlib, which is not installed"),

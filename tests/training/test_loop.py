@@ -581,7 +581,7 @@ def test_from_manifest_to_metrics_with_the_tools_alone(
     options += ["--allow-leak", "identical-crops"]
     assert main(["train", "--manifest", str(manifest), "--out", str(run), *options]) == 0
     said = capsys.readouterr().out
-    assert said.count("pass  ") == 7
+    assert said.count("pass  ") == 8
     assert "best so far" in said
     assert "epoch 5 (full): train loss" in (run / "log.txt").read_text()
     for picture in ("batch", "confusion"):
