@@ -91,7 +91,9 @@ def test_a_registered_layout_is_recognized_and_named(options: list[str], tree: P
 
 
 def test_a_name_is_registered_once(tree: Path) -> None:
-    with pytest.raises(OptionError, match="dataset: 'mine' is unknown; must be one of deepfakebench, dfd, ffpp"):
+    with pytest.raises(
+        OptionError, match="dataset: 'mine' is unknown; must be one of deepfakebench, dfd, ffpp"
+    ):
         dfd.list_layouts("mine")
     with pytest.raises(OptionError, match="dataset: is 'mine'; must be one of deepfakebench, dfd, ffpp"):
         dfd.index_dataset(tree, dataset="mine")
