@@ -32,6 +32,8 @@ def interval(metric: dict[str, Any]) -> str:
     """Return ``value [low, high]``."""
     if metric["value"] is None:
         return "n/a"
+    if metric["low"] is None:
+        return f"{metric['value']:.3f} [too few]"
     return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
 
@@ -46,7 +48,7 @@ def table(evaluations: dict[str, dict[str, Any]]) -> str:
         scored = f"{coverage['videos_scored']:,} of {coverage['videos_expected']:,}"
         cells = [interval(metrics["video"][key]) for key in COLUMNS]
         lines.append(f"| {name} | {scored} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "95 % bootstrap intervals over videos."])
+    return "\n".join([*lines, "", "95 % intervals over videos, as `docs/evaluation.md` describes them."])
 
 
 def main(arguments: list[str]) -> int:
