@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.io.plain import from_plain
+from deepfake_detect.models.hdf5_file import LastingFile, writable_hdf5
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 FORMAT = "deepfake_detect.features"
@@ -274,8 +275,9 @@ class FeatureWriter:
     It writes to the very path: give it a temporary one (``files.atomic_path``).
     """
 
-    def __init__(self, file: h5py.File, feature_shape: tuple[int, ...]) -> None:
+    def __init__(self, file: h5py.File, disk: LastingFile, feature_shape: tuple[int, ...]) -> None:
         self._file = file
+        self._disk = disk
         self._shape = feature_shape
 
     @classmethod
@@ -284,21 +286,21 @@ class FeatureWriter:
         cls, path: Path, info: FeatureInfo, *, manifests: Iterable[Mapping[str, Any]] = ()
     ) -> Iterator[FeatureWriter]:
         """Give the writer of a new file."""
-        with h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES, userblock_size=_USER_BLOCK) as file:
+        with writable_hdf5(path, userblock_size=_USER_BLOCK, rdcc_nbytes=_CACHE_BYTES) as (file, disk):
             file.attrs["format"] = FORMAT
             for name, value in asdict(info).items():
                 file.attrs[name] = json.dumps(value, allow_nan=False)
             _write_manifests(file, list(manifests))
-            yield cls(file, info.feature_shape)
+            yield cls(file, disk, info.feature_shape)
         _seal(path)
 
     @classmethod
     @contextmanager
     def extend(cls, path: Path, *, manifests: Iterable[Mapping[str, Any]] = ()) -> Iterator[FeatureWriter]:
         """Give the writer of a file that is there, and note the manifests of the new rows."""
-        with h5py.File(path, "r+", rdcc_nbytes=_CACHE_BYTES) as file:
+        with writable_hdf5(path, "r+", rdcc_nbytes=_CACHE_BYTES) as (file, disk):
             _write_manifests(file, [*json.loads(file.attrs["manifests"]), *manifests])
-            yield cls(file, tuple(json.loads(file.attrs["feature_shape"])))
+            yield cls(file, disk, tuple(json.loads(file.attrs["feature_shape"])))
             has_user_block = file.userblock_size > 0  # files of earlier versions have none
         if has_user_block:
             _seal(path)
@@ -315,6 +317,7 @@ class FeatureWriter:
             for column in ("features", *_COLUMNS):
                 group[column].resize(start + len(rows), axis=0)
                 group[column][start:] = getattr(rows, column)
+        self._disk.check()
 
     def _create_columns(self, group: h5py.Group) -> None:
         # Level 1: on floating point the higher ones take several times as long for a percent.

@@ -11,6 +11,7 @@ import torch
 
 from deepfake_detect.errors import WeightsError
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.models.hdf5_file import writable_hdf5
 from deepfake_detect.models.tensor_file import read_tensors
 
 _GROUP = "weights"
@@ -48,7 +49,7 @@ def export_weights_h5(source: str | os.PathLike[str], out: str | os.PathLike[str
     if not file.is_file():
         raise WeightsError(file, "there is no such file", "pass a detector.safetensors")
     tensors, metadata = read_tensors(file, WeightsError, remedy="pass a detector.safetensors")
-    with atomic_path(out) as temporary, h5py.File(temporary, "w") as target:
+    with atomic_path(out) as temporary, writable_hdf5(temporary) as (target, _):
         group = target.create_group(_GROUP)
         for name, tensor in tensors.items():
             _write(group, name, tensor)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.errors import ManifestError, OptionError, OutputError
 from deepfake_detect.features.feature_file import FeatureFile, FeatureWriter, Group, feature_table
+from deepfake_detect.io.files import atomic_path
+from deepfake_detect.models.hdf5_file import LastingFile
 from tests.features.data import write_features
 
 
@@ -41,6 +44,46 @@ def test_rows_come_back_by_split_and_method(path: Path) -> None:
         assert read.features.dtype == np.float32
     assert len(file.read("train")) == 1400
     assert len(file.read()) == file.num_rows == 2100
+
+
+@pytest.mark.parametrize("percent", [0, 1, 5, 30, 60, 90, 99])
+def test_a_full_disk_is_an_error_and_leaves_nothing(path: Path, tmp_path: Path, percent: int) -> None:
+    """HDF5 itself ends the process where it cannot write what it holds."""
+    target, limits = tmp_path / "out" / "features.h5", resource.getrlimit(resource.RLIMIT_FSIZE)
+    target.parent.mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size * percent // 100, limits[1]))
+    try:
+        with (
+            pytest.raises(OutputError, match=r"features.h5: cannot be written \(File too large\)"),
+            atomic_path(target) as temporary,
+        ):
+            write_features(temporary, tables())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(target.parent.iterdir()) == []
+    with atomic_path(target) as temporary:
+        write_features(temporary, tables())
+    assert FeatureFile(target).read().features.tobytes() == FeatureFile(path).read().features.tobytes()
+
+
+def test_what_a_full_disk_does_not_take_is_read_back(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open(tmp_path / "a", "w+b", buffering=0) as file:
+        lasting = LastingFile(file.fileno())
+        lasting.write(b"0123456789")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12, limits[1]))
+        try:
+            lasting.seek(8)
+            assert lasting.write(b"abcdefgh") == 8
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        lasting.seek(2)
+        lasting.write(b"xy")
+        assert lasting.seek(0, 2) == 16
+        lasting.seek(0)
+        assert lasting.read(18) == b"01xy4567abcdefgh\0\0"
+        with pytest.raises(OSError, match="File too large"):
+            lasting.check()
 
 
 def test_the_file_is_laid_out_as_others_read_it(path: Path) -> None:

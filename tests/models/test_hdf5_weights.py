@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import h5py
@@ -8,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from deepfake_detect.errors import WeightsError
+from deepfake_detect.errors import OutputError, WeightsError
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.hdf5_weights import export_weights_h5, read_weights_h5
 
@@ -22,6 +23,18 @@ def test_a_detector_comes_back_bit_for_bit(small_detector: Path, tmp_path: Path)
         assert set(tensors) == set(names)
         assert all(torch.equal(tensors[name], reader.get_tensor(name)) for name in names)
         assert metadata == reader.metadata()
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(small_detector: Path, tmp_path: Path) -> None:
+    out, limits = tmp_path / "w.h5", resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 3000, 50_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(OutputError, match=r"w.h5: cannot be written \(File too large\)"):
+                export_weights_h5(small_detector, out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_types_that_hdf5_does_not_have_and_texts_that_are_long(tmp_path: Path) -> None:
