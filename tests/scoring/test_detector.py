@@ -297,6 +297,15 @@ def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detecto
         assert media.read_number(frame.image) == last
 
 
+def test_a_clip_that_stands_still_for_minutes_is_annotated(detector: dfd.Detector, tmp_path: Path) -> None:
+    """Its average rate, 0.008 frames per second, is one that no video is written at."""
+    clip = media.write_clip(tmp_path / "a.mp4", times_ms=[0, 40, 80, 600_000, 600_040])
+    annotate_video(detector.score_video(clip, num_frames=2), tmp_path / "b.mp4")
+    written = dfd.read_metadata(tmp_path / "b.mp4")
+    assert written.frames_per_second == 1
+    assert abs(written.duration_seconds - 600) <= 2
+
+
 def test_a_damaged_clip_is_refused_or_scored_with_the_fraction_of_bad_frames(
     detector: dfd.Detector, portrait_clip: Path, tmp_path: Path
 ) -> None:
