@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -34,8 +33,9 @@ import torch
 
 from deepfake_detect._version import __version__
 from deepfake_detect.errors import CheckpointError, OptionError, OutputError
-from deepfake_detect.io.files import make_folder, sha256_of_file
+from deepfake_detect.io.files import atomic_path, make_folder, sha256_of_file
 from deepfake_detect.io.hub import is_on_hub
+from deepfake_detect.io.scratch import scratch_folder
 from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.checkpoint import read_detector
 from deepfake_detect.models.config import DetectorConfig
@@ -180,19 +180,19 @@ def _export(
             "detector", "is a sequence model, which cannot be exported", "export one of single crops"
         )
     crops = crops_of(config)
-    with tempfile.TemporaryDirectory(prefix=".export_", dir=path.parent) as scratch:
+    with scratch_folder() as scratch:  # converters that find a full disk raise errors of any kind
         # OpenVINO sets the precisions of storage and computation itself.
         graph_precision = "fp32" if builder is _OpenVino else precision
         graph = DetectorGraph(model, config, precision=graph_precision)
         built = builder(graph, config, precision, source)
-        built.build(Path(scratch), None if calibrate is None else _crops_of(calibrate, config).images)
-        agreement = _verified(built, Path(scratch), facts, original, crops)
+        built.build(scratch, None if calibrate is None else _crops_of(calibrate, config).images)
+        agreement = _verified(built, scratch, facts, original, crops)
         _check_agreement(path, agreement, tolerance)
-        finished = make_folder(Path(scratch) / "finished") / path.name
+        finished = make_folder(scratch / "finished") / path.name
         built.save(finished, {**facts, "agreement": json.dumps(asdict(agreement))})
         if builder is not _TorchExport:
             add_checksum(finished)
-        num_bytes = _move(finished, path)
+        num_bytes = _publish(finished, path)
     return ExportReport(path, num_bytes, agreement, tolerance)
 
 
@@ -245,16 +245,13 @@ def _check_agreement(path: Path, agreement: Agreement, allowed: float) -> None:
         )
 
 
-def _move(finished: Path, path: Path) -> int:
-    """Move finished files to their final paths, weights before the file that refers to them."""
+def _publish(finished: Path, path: Path) -> int:
+    """Copy finished files to their final paths, weights before the file that refers to them."""
     files = sorted(finished.parent.iterdir(), key=lambda file: file == finished)
-    try:
-        num_bytes = sum(file.stat().st_size for file in files)
-        for file in files:
-            os.replace(file, path.with_suffix(file.suffix))
-    except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})", "choose another path") from error
-    return num_bytes
+    for file in files:
+        with atomic_path(path.with_suffix(file.suffix)) as temporary:
+            shutil.copyfile(file, temporary)
+    return sum(file.stat().st_size for file in files)
 
 
 class _Built(ABC):

@@ -18,7 +18,7 @@ from deepfake_detect.models.sequence import create_sequence_model
 from deepfake_detect.records import CropGeometry
 from deepfake_detect.runtimes import load_crop_detector
 from deepfake_detect.runtimes.agreement import Agreement, crops_of_demo
-from deepfake_detect.runtimes.export import export
+from deepfake_detect.runtimes.export import SUFFIXES, export
 from deepfake_detect.runtimes.graph import DetectorGraph
 from tests.data.trees import crop_manifest, textured_crops
 
@@ -117,6 +117,21 @@ def test_an_export_that_judges_otherwise_is_not_written(
     assert main(arguments) == 0
     assert f"wrote {out} (" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch-export"])
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    format: Any, small_detector: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(source: Path, target: Path) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:1000])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fill)
+    out = tmp_path / f"a{SUFFIXES[format]}"
+    with pytest.raises(OutputError, match=r"a\.\w+: cannot be written \(No space left on device\)"):
+        export(small_detector, format=format, verify=crops, out=out)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
