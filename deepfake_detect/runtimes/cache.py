@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from deepfake_detect._version import __version__
@@ -55,8 +54,8 @@ def _make(detector: Path, export: Path, failure: Path) -> None:
     with FileLock(folder / ".lock"):
         if export.is_file() or failure.is_file():
             return
-        for left_over in folder.glob(".export_*"):  # of a process that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
+        for left_over in folder.glob(f".{export.stem[:40]}.*{export.suffix}"):  # of a process that was killed
+            left_over.unlink(missing_ok=True)
         from deepfake_detect.runtimes.export import export_with_generated_crops
 
         _log.info("exporting %s to %s, once", detector, export)

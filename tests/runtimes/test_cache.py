@@ -78,6 +78,16 @@ def test_a_detector_is_exported_once_by_two_at_once(
     assert cached_export(small_detector) == first
 
 
+def test_what_a_killed_export_left_is_removed_by_the_next(small_detector: Path, empty_cache: Path) -> None:
+    export = cached_export(small_detector)
+    assert export is not None
+    left = export.with_name(f".{export.stem}.abc{export.suffix}")
+    export.rename(left)
+    assert cached_export(small_detector) == export
+    assert export.is_file()
+    assert not left.exists()
+
+
 def test_a_sequence_model_goes_to_pytorch_and_the_log_says_why(
     tmp_path: Path, empty_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
