@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of every metric hold the true value, in small sets, by simulation.
+"""How often the 95% intervals of every metric hold the true value, in small sets, by simulation.
 
     python benchmarks/bench_coverage.py [--videos 20 50 200] [--sets 1000] [--resamples 300]
     python benchmarks/bench_coverage.py --table        # the table in the docs from coverage.json alone
@@ -79,7 +79,7 @@ CASES = {
     "AUC .90": Case(1.8),
     "overconfident": Case(1.8, sharpness=1.7),
     "AUC .99": Case(3.3),
-    "80 % fakes": Case(1.8, fakes=0.8),
+    "80% fakes": Case(1.8, fakes=0.8),
     "5 videos a person": Case(1.8, videos_per_person=5),
 }
 

@@ -476,7 +476,7 @@ def _check_table(measured: _Measured, num_videos: int) -> str:
 
 
 def _error(modeled: float, measured: float) -> str:
-    return f"{100 * (modeled / measured - 1):+.0f} %"
+    return f"{100 * (modeled / measured - 1):+.0f}%"
 
 
 def _limit_table(measured: _Measured, options: argparse.Namespace) -> str:

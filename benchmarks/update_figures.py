@@ -48,7 +48,7 @@ def table(evaluations: dict[str, dict[str, Any]]) -> str:
         scored = f"{coverage['videos_scored']:,} of {coverage['videos_expected']:,}"
         cells = [interval(metrics["video"][key]) for key in COLUMNS]
         lines.append(f"| {name} | {scored} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "95 % intervals over videos, as `docs/evaluation.md` describes them."])
+    return "\n".join([*lines, "", "95% intervals over videos, as `docs/evaluation.md` describes them."])
 
 
 def main(arguments: list[str]) -> int:

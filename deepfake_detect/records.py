@@ -141,7 +141,7 @@ class TrackScore:
         fake_probability: Mean of the face probabilities of the track, 0 to 1.
         decides: Whether the clip's probability is this track's, or that of a segment of it.
         verdict: On this person alone, as for a clip; ``None`` outside of scored clips.
-        fake_probability_interval: 95 % interval of the mean over the frames, as for a clip.
+        fake_probability_interval: 95% interval of the mean over the frames, as for a clip.
     """
 
     track_id: int
@@ -164,7 +164,7 @@ class Segment:
         track_id: The person's track, from 0.
         start_seconds, end_seconds: From when to when, in seconds of the clip.
         fake_probability: Mean of the person's face probabilities in it, 0 to 1.
-        fake_probability_interval: 95 % interval of the mean over its frames, as for a clip.
+        fake_probability_interval: 95% interval of the mean over its frames, as for a clip.
         num_frames: Scored frames of the person in it.
         is_whole: Whether it is all of the clip that shows the person.
     """
@@ -298,7 +298,7 @@ class ClipResult:
         frames: Every sampled frame, with its faces.
         tracks: Every tracked person, by number.
         detector: The detector that scored it.
-        fake_probability_interval: How far the probability depends on the choice of frames: 95 %
+        fake_probability_interval: How far the probability depends on the choice of frames: 95%
             bootstrap interval over the scored frames. It does not include how often the detector is
             wrong. ``None`` if fewer than two frames have a face.
         warnings: What makes the verdict less certain than its number suggests; ``limits`` in JSON.

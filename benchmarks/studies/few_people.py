@@ -6,7 +6,7 @@ r"""What a detector learns from few people: networks, finetune modes, transfer b
 Every row of a table is a short training with the same number of crops, of one seed; the last epoch is
 measured, so nothing is selected. Its detector is measured on clips of twelve people of FaceForensics++ c23
 (six pairs) whom no training has seen, and on DFDC crops where crops are as tight as these. Intervals are
-95 %, from resampling whole people. So short trainings show large effects only.
+95%, from resampling whole people. So short trainings show large effects only.
 
 The study resumes when started again. It writes OUT/rows/*.json, of which ``--page FILE`` makes the tables
 between the markers ``<!-- few people -->``.
@@ -98,7 +98,7 @@ def _options() -> list[Row]:
     """Return rows that each change one thing of the transfer table's first row."""
     changes: dict[str, dict[str, Any]] = {
         "strong augmentation": {"augmentation": "robust"},
-        "self-blends in 30 % of the pairs": {"forgery": "sbi", "forgery_share": 0.3},
+        "self-blends in 30% of the pairs": {"forgery": "sbi", "forgery_share": 0.3},
         "moving average of weights, .98": {"ema": 0.98},
         "crops in random order, not pairs": {"balance": "sampler"},
         "EfficientNet-Lite0": _LITE,

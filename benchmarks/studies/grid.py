@@ -74,7 +74,7 @@ def run_grid(
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean over the first axis, and the ends of its 95 % interval by Student's t.
+    """Return the mean over the first axis, and the ends of its 95% interval by Student's t.
 
     With few seeds the interval of a normal distribution would be far too narrow, and a bootstrap of three
     values has only ten different resamples.

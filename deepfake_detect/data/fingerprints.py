@@ -8,7 +8,7 @@ Near duplicates are images whose phash differs in at most ``MAX_DISTANCE`` bits 
 have a likeness of at least ``MIN_LIKENESS`` (see :func:`likeness`). Faces fill their crops in much the
 same way, so the phash alone gives false alarms. Both numbers were chosen on 4,000 DFDC face crops of
 224 px (arXiv:2006.07397): all of them were found after JPEG at quality 50, after resizing to 0.8 and
-after a change of brightness by 10 %, 99.9 % after a shift by 2 px along both axes, 66 % after one by
+after a change of brightness by 10%, 99.9% after a shift by 2 px along both axes, 66% after one by
 4 px. Across three splits of 19,400 such crops (62 million pairs) 44 pairs were found, each of the same
 person in the same scene; among 1.6 million pairs of Labeled Faces in the Wild none: no two people at
 most 10 bits apart had a likeness above .945.

@@ -24,7 +24,7 @@ from deepfake_detect.errors import ManifestError, OptionError
 # Up to this number crops are compared, which takes a minute or two.
 MAX_CROPS_COMPARED = 100_000
 # Up to this fraction of the smaller split, near-duplicates are only noted: similar looks are not a proof,
-# and published splits contain a few takes of one scene (DFDC's original-disjoint ones 0.9 %).
+# and published splits contain a few takes of one scene (DFDC's original-disjoint ones 0.9%).
 MAX_NEAR_FRACTION = 0.02
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from deepfake_detect.data.rows import Rows
 
 DIGEST_LENGTH = 12
-"""Hex digits kept: any two of a million videos collide with a probability of 0.2 %."""
+"""Hex digits kept: any two of a million videos collide with a probability of 0.2%."""
 
 
 def video_digests(rows: Rows) -> list[str]:

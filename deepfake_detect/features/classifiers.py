@@ -332,7 +332,7 @@ def detector_of(
 
 
 def held_out_auc(fitted: FittedClassifier, *, num_resamples: int = 1000, seed: int = 0) -> Interval:
-    """Return the AUC over the videos that chose the classifier, with its 95 % bootstrap interval.
+    """Return the AUC over the videos that chose the classifier, with its 95% bootstrap interval.
 
     It is higher than the AUC of new videos, since these videos chose the settings.
     """

@@ -54,8 +54,8 @@ def check_outline(outline_xy: np.ndarray, height: int, width: int) -> None:
     if not _MIN_SIZE <= size <= _MAX_SIZE:
         raise OptionError(
             "landmarks_xy",
-            f"the face is {100 * size:.1f} % of the image's side",
-            f"must be {100 * _MIN_SIZE:.0f} % to {100 * _MAX_SIZE:,.0f} %",
+            f"the face is {100 * size:.1f}% of the image's side",
+            f"must be {100 * _MIN_SIZE:.0f}% to {100 * _MAX_SIZE:,.0f}%",
         )
     x, y = (low + high) / 2
     if not (0 <= x <= width - 1 and 0 <= y <= height - 1):

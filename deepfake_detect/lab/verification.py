@@ -40,9 +40,9 @@ class Verification:
     """How well a network's features tell whether two images show one person.
 
     Attributes:
-        auc: Area under the ROC curve of the cosines, with a 95 % interval from resampling pairs.
+        auc: Area under the ROC curve of the cosines, with a 95% interval from resampling pairs.
         accuracy: Mean over the folds of the accuracy at the threshold that is best on the other folds,
-            with Student's 95 % interval of that mean; ``None`` with one fold.
+            with Student's 95% interval of that mean; ``None`` with one fold.
         threshold: Cosine from which a pair is called the same person, the mean over the folds; ``None``
             with one fold.
         num_same, num_different: Pairs compared.
@@ -230,7 +230,7 @@ def accuracy_by_folds(cosines: np.ndarray, is_same: np.ndarray, folds: np.ndarra
         folds: int (N,), with two values or more.
 
     Returns:
-        The accuracy with Student's 95 % interval of the mean, without bounds where all folds have the
+        The accuracy with Student's 95% interval of the mean, without bounds where all folds have the
         same one; and the mean of the thresholds.
 
     Raises:

@@ -23,7 +23,7 @@ class AucDifference:
     Attributes:
         first, second: The AUCs, 0 to 1.
         difference: First less second.
-        low, high: 95 % interval of the difference, by the normal approximation; NaN where they
+        low, high: 95% interval of the difference, by the normal approximation; NaN where they
             differ and the samples have no variance.
         p_value: Two-sided, of the AUCs being equal. 1 where the two order all pairs alike; NaN where
             they differ and the samples have no variance.

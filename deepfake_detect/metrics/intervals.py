@@ -101,8 +101,8 @@ def intervals_of(
     for chance, widened to its value; registered metrics those of their resamples.
 
     Bounds are NaN with fewer than 3 groups of a class that the metric needs, 50 groups for the Brier
-    score, 100 for log loss, 200 for ECE, 100 reals for the partial AUC and the true positive rate at 5 %, 200
-    for that at 1 %.
+    score, 100 for log loss, 200 for ECE, 100 reals for the partial AUC and the true positive rate at 5%, 200
+    for that at 1%.
 
     Args:
         values, resampled: (M,) and (R, M) of :func:`bootstrap.resampled_metrics`, or means of them.

@@ -1,4 +1,4 @@
-"""Metrics of probabilities: whether 80 % of the samples scored 0.8 are fake."""
+"""Metrics of probabilities: whether 80% of the samples scored 0.8 are fake."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class PublishedFacts:
 
 @dataclass(frozen=True)
 class FigureFacts:
-    """A measured figure: its value, the bounds of its 95 % interval where known, and the videos measured."""
+    """A measured figure: its value, the bounds of its 95% interval where known, and the videos measured."""
 
     value: float
     low: float | None

@@ -134,7 +134,7 @@ def _figures(config: DetectorConfig, figures: Mapping[str, Any]) -> str:
             cells = " | ".join(_interval(metrics.get(metric) or {}) for metric in _TITLES)
             parts[0] += f"| {shown_text(name)} | {cells} |\n"
         scored, total = coverage.get("videos_scored"), coverage.get("videos_expected")
-        parts.append(f"95 % intervals in brackets; {scored} of {total} videos were scored.\n")
+        parts.append(f"95% intervals in brackets; {scored} of {total} videos were scored.\n")
         parts += [f"{shown_text(note)}.\n" for note in (*figures.get("seen", ()), *figures.get("notes", ()))]
     area = config.training.calibrated_auc
     if area is not None:

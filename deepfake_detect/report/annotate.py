@@ -147,7 +147,6 @@ def _draw_label(image: np.ndarray, text: str, corner: tuple[int, int], color: tu
     """Write text on a filled box above ``corner``, inside the image."""
     scale = max(0.35, min(image.shape[:2]) / 900)
     thickness = max(1, round(scale * 1.6))
-    text = text.replace("\N{NO-BREAK SPACE}", " ")  # OpenCV's font has ASCII only
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     pad = max(2, height // 3)
     left = int(np.clip(corner[0], 0, max(0, image.shape[1] - width - 2 * pad)))

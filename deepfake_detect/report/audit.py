@@ -100,7 +100,7 @@ def _print_sizes(report: AuditReport) -> None:
         auc = "n/a" if sizes.auc is None else f"{sizes.auc:.3f}"
         rows.append([sizes.split or "no split", *percentiles, auc])
     columns = ["Split", "Real", "Fake", "AUC of size"]
-    print_table("Native size in pixels: 10 %, median, 90 %", columns, rows)
+    print_table("Native size in pixels: 10%, median, 90%", columns, rows)
 
 
 def _print_overlaps(report: AuditReport) -> None:

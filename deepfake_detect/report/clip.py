@@ -202,7 +202,7 @@ def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]
     file, detector = key_frames.metadata, result.detector
     rate = f"{file.frames_per_second:.3f} per second"
     length = f"{file.duration_seconds:.2f} s, {file.num_frames:,} frames, {rate}"
-    probability = "none" if result.fake_probability is None else f"{100 * result.fake_probability:.4f} %"
+    probability = "none" if result.fake_probability is None else f"{100 * result.fake_probability:.4f}%"
     return [
         ("file", _shown_name(result)),
         ("size", f"{key_frames.num_bytes:,} bytes"),
@@ -232,8 +232,8 @@ def _limits(detector: DetectorInfo) -> list[tuple[str, str]]:
     if not detector.is_calibrated:
         return [("limits", "none, as the detector is not calibrated")]
     return [
-        ("no signs of forgery", f"below {100 * detector.uncertain_low:.1f} %"),
-        ("signs of forgery", f"from {100 * detector.uncertain_high:.1f} % on"),
+        ("no signs of forgery", f"below {100 * detector.uncertain_low:.1f}%"),
+        ("signs of forgery", f"from {100 * detector.uncertain_high:.1f}% on"),
     ]
 
 

@@ -78,7 +78,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     style_axes(curves)
     metrics = [one.video.metrics["auc"] for one in comparison.detectors.values()]
     plot_intervals(areas, list(comparison.detectors), metrics, color=COLORS[0])
-    areas.set_title("AUC, 95 % interval", loc="left", fontsize=10, weight="bold")
+    areas.set_title("AUC, 95% interval", loc="left", fontsize=10, weight="bold")
     return figure
 
 
@@ -91,7 +91,7 @@ def _sentence(comparison: Comparison) -> str:
     left_out = ", ".join(f"{name} {one.num_left_out:,}" for name, one in comparison.detectors.items())
     return (
         f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos, scored by all; "
-        f"left out because others did not score them: {left_out}. Video level. 95 % intervals from "
+        f"left out because others did not score them: {left_out}. Video level. 95% intervals from "
         f"{comparison.num_resamples:,} paired bootstrap resamples over "
         f"{describe_resampling(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
         "p-values of DeLong's test over videos, adjusted for the number of pairs by Holm's method."

@@ -34,7 +34,7 @@ def save_speed_figure(points: Sequence[tuple[str, float, Interval]], path: Path,
     for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         formatter("{x:g}")
     axes.axhline(0.5, color="#7F7F7F", linestyle=":", linewidth=1)
-    axes.set(xlabel="faces per second (log scale)", ylabel="validation AUC over videos, 95 % interval")
+    axes.set(xlabel="faces per second (log scale)", ylabel="validation AUC over videos, 95% interval")
     style_axes(axes)
     legend = axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     plain(legend.get_texts())

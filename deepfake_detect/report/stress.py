@@ -111,6 +111,6 @@ def _sentence(found: Stress) -> str:
     return (
         f"{found.detector}, {found.num_frames} frames of each clip, threshold {found.threshold:.4g}. Clips "
         "are damaged before faces are sought in them. A change is that of the clips with a face before and "
-        f"after; 95 % intervals from {found.num_resamples:,} paired bootstrap resamples, seed {found.seed}."
+        f"after; 95% intervals from {found.num_resamples:,} paired bootstrap resamples, seed {found.seed}."
         f"{notes}"
     )

@@ -185,7 +185,7 @@ def _sentence(suite: Suite) -> str:
     failed = f" Not evaluated: {', '.join(suite.failed)}." if suite.failed else ""
     return (
         f"Threshold {suite.threshold:.4g} on every set. FPR: fraction of reals called fake; TPR: fraction of "
-        f"fakes called fake. Methods of a set: the least detected first. 95 % intervals.{failed}"
+        f"fakes called fake. Methods of a set: the least detected first. 95% intervals.{failed}"
     )
 
 

@@ -106,7 +106,7 @@ def print_fusion(fusion: Fusion, *, file: TextIO | None = None) -> None:
     rows = [[one.name, _figure(one.auc), f"{one.weight:.3f}"] for one in fusion.members]
     total = fusion.auc
     caption = (
-        f"{total.num_real:,} real and {total.num_fake:,} fake validation videos, 95 % intervals; fused: "
+        f"{total.num_real:,} real and {total.num_fake:,} fake validation videos, 95% intervals; fused: "
         f"held out, {fusion.num_folds} folds\nthreshold {fusion.threshold:.4g}, uncertain from "
         f"{fusion.uncertain_low:.3f} to {fusion.uncertain_high:.3f}"
     )

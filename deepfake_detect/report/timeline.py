@@ -133,7 +133,7 @@ def _axes(result: ClipResult, length: float | None) -> Iterator[list[Any]]:
     for value in _GRID:
         yield ["line", {"class": "grid", "x1": "0%", "x2": "100%", "y1": _y(value), "y2": _y(value)}, ""]
         label = {"x": "-8", "y": _y(value), "dy": "4", "text-anchor": "end"}
-        yield ["text", label, f"{100 * value:g} %"]
+        yield ["text", label, f"{100 * value:g}%"]
     if length is not None:
         for one in forged_parts(result):
             left, right = (100 * min(at / length, 1.0) for at in (one.start_seconds, one.end_seconds))

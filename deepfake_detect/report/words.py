@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from deepfake_detect.records import ClipResult, Segment, Verdict
 
-_NO_BREAK = "\N{NO-BREAK SPACE}"
-
 HEADLINES: dict[Verdict, str] = {
     "fake": "Signs of forgery found",
     "real": "No signs of forgery found",
@@ -189,8 +187,8 @@ def segment_words(segment: Segment) -> str:
     """Return who shows signs of forgery, when, and how probably, in one line.
 
     Example:
-        >>> segment_words(Segment(0, 4.0, 8.02, 0.9, None, 10, False)).replace(_NO_BREAK, " ")
-        'person 1 from 0:04.0 to 0:08.0: 90 %'
+        >>> segment_words(Segment(0, 4.0, 8.02, 0.9, None, 10, False))
+        'person 1 from 0:04.0 to 0:08.0: 90%'
     """
     return f"{person(segment.track_id)} {_when([segment])}: {percent(segment.fake_probability)}"
 
@@ -358,13 +356,13 @@ def heat_map_note(why_none: str) -> str:
 
 
 def percent(probability: float) -> str:
-    r"""Return a probability in percent, on one line; never 0 % or 100 %, as nothing is certain.
+    r"""Return a probability in percent, on one line; never 0% or 100%, as nothing is certain.
 
     Example:
         >>> percent(0.876), percent(0.9999), percent(0.0)
-        ('88\xa0%', '99\xa0%', '1\xa0%')
+        ('88%', '99%', '1%')
     """
-    return f"{_digits(probability)}{_NO_BREAK}%"
+    return f"{_digits(probability)}%"
 
 
 def percent_range(low: float, high: float) -> str:
@@ -372,10 +370,10 @@ def percent_range(low: float, high: float) -> str:
 
     Example:
         >>> percent_range(0.67, 0.82), percent_range(0.981, 0.999)
-        ('67–82\xa0%', '98–99\xa0%')
+        ('67–82%', '98–99%')
     """
     ends = dict.fromkeys((_digits(low), _digits(high)))
-    return f"{'–'.join(ends)}{_NO_BREAK}%"
+    return f"{'–'.join(ends)}%"
 
 
 def _digits(probability: float, *, decimals: int = 0) -> str:
@@ -390,7 +388,7 @@ def _distinct(probability: float, *limits: float) -> list[str]:
         shown = _digits(probability, decimals=decimals)
         if shown not in [_digits(limit, decimals=decimals) for limit in others]:
             break
-    return [f"{_digits(value, decimals=decimals)}{_NO_BREAK}%" for value in (probability, *limits)]
+    return [f"{_digits(value, decimals=decimals)}%" for value in (probability, *limits)]
 
 
 def printable(name: str) -> str:
@@ -415,11 +413,11 @@ def person(track_id: int) -> str:
 
 METRIC_WORDS = {
     "auc": "AUC",
-    "partial_auc": "partial AUC, FPR ≤ 10 %",
+    "partial_auc": "partial AUC, FPR ≤ 10%",
     "average_precision": "average precision",
     "eer": "equal error rate",
-    "tpr_at_1pct_fpr": "TPR at 1 % FPR",
-    "tpr_at_5pct_fpr": "TPR at 5 % FPR",
+    "tpr_at_1pct_fpr": "TPR at 1% FPR",
+    "tpr_at_5pct_fpr": "TPR at 5% FPR",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "apcer": "APCER (fakes classified as real)",

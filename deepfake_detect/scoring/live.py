@@ -58,7 +58,7 @@ class LiveVerdict:
 
         Example:
             >>> LiveVerdict("fake", 0.91, 40, 1, 125.0, 10.0).line()
-            '2:05  Signs of forgery found, 91\xa0% (1 person, 40 frames in the last 10.0 s)'
+            '2:05  Signs of forgery found, 91% (1 person, 40 frames in the last 10.0 s)'
         """
         minutes, seconds = divmod(int(self.elapsed_seconds), 60)
         words = headline(self.verdict, self.fake_probability)

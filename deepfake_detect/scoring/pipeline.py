@@ -156,7 +156,7 @@ class Detector(BaseDetector):
 
         Frames are sampled over the whole clip; faces are detected, tracked and scored, and their
         probabilities are aggregated. Default rule: the clip's score is the highest per-person mean,
-        ignoring anyone visible in fewer than 25 % as many frames as the most visible person.
+        ignoring anyone visible in fewer than 25% as many frames as the most visible person.
 
         Args:
             video: A clip or a still image: its path, its bytes, or a binary file opened for reading.

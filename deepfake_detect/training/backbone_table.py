@@ -21,7 +21,7 @@ class BackboneRow:
         backbone, finetune: What was trained.
         weights: Initial weights, ``"random"`` where none were given.
         reason: Why there are no figures; empty where there are, and the rest is then meaningful.
-        val_auc: Mean over seeds of the AUC over validation videos, with a 95 % bootstrap interval
+        val_auc: Mean over seeds of the AUC over validation videos, with a 95% bootstrap interval
             over videos.
         test_auc: The same on the test split; ``None`` where it was not measured.
         seed_aucs: Validation AUC of each seed.
@@ -96,7 +96,7 @@ class BackboneComparison:
             return test
         return (
             f"Ranked by the AUC over {self.num_val_videos:,} validation videos, which also selected each "
-            f"run's epoch: expect less on new videos. Mean over {self.num_seeds} seed(s), 95 % bootstrap "
+            f"run's epoch: expect less on new videos. Mean over {self.num_seeds} seed(s), 95% bootstrap "
             f"interval over videos. {test} Faces per second: the networks alone, float32, alternating on "
             f"the same crops in one process ({self.device}). Training seconds include validation."
         )

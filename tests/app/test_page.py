@@ -164,7 +164,7 @@ def test_the_timeline_and_the_player_are_linked(page: tuple[Browser, Served], po
     browser.click(x, y)
     browser.until("Math.abs(document.querySelector('video').currentTime - 1.2) < 0.05")
     tip = browser.value("document.querySelector('.tip').textContent")
-    assert tip == "1.20 s, frame 3: person 1: 55\u00a0%, person 2: 65\u00a0%"
+    assert tip == "1.20 s, frame 3: person 1: 55%, person 2: 65%"
     playhead = "document.querySelector('.playhead').getBoundingClientRect().x"
     browser.until(f"Math.abs({playhead} - {x}) < 3")
     browser.until(
@@ -175,7 +175,7 @@ def test_the_timeline_and_the_player_are_linked(page: tuple[Browser, Served], po
     browser.press("ArrowRight")
     browser.until("Math.abs(document.querySelector('video').currentTime - 1.6) < 0.05")
     value = "document.getElementById('timeline').getAttribute('aria-valuetext')"
-    assert browser.value(value) == "1.60 s, frame 4: person 1: 70\u00a0%"
+    assert browser.value(value) == "1.60 s, frame 4: person 1: 70%"
     browser.press("Home")
     browser.until("document.querySelector('video').currentTime < 0.05")
 
@@ -235,7 +235,7 @@ def test_several_files_have_a_row_each_and_survive_a_reload(
     browser.until("document.querySelectorAll('.job[data-stage=done]').length === 3")
     assert browser.value("document.getElementById('result').hidden")
     note = browser.value("document.querySelector('.job .note').textContent")
-    assert note == "Undecided <b>here</b>, 40\u00a0%"
+    assert note == "Undecided <b>here</b>, 40%"
     browser.value("document.querySelector('.job:nth-child(2) a').click()")
     browser.until(is_shown("result"))
     assert browser.value("document.getElementById('clip-name').textContent") == "b.mp4"

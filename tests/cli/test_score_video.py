@@ -263,7 +263,7 @@ def test_ctrl_c_ends_a_stream_with_its_last_verdict(
 
     monkeypatch.setattr("deepfake_detect.scoring.watch", interrupted)
     assert score("--live", "0") == 0
-    words = "1:01  No signs of forgery found, 25\xa0% (1 person, 7 frames in the last 5.0 s)"
+    words = "1:01  No signs of forgery found, 25% (1 person, 7 frames in the last 5.0 s)"
     assert capsys.readouterr().out.splitlines() == [words, f"last verdict: {words}"]
 
 

@@ -176,9 +176,9 @@ def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
         self_blend(crop, None, rng=0)
     with pytest.raises(OptionError, match="center .* is outside of the image of 224 x 224"):
         self_blend(crop, five + 400, rng=0)
-    with pytest.raises(OptionError, match=r"the face is \d\.\d % of the image's side; must be 5 % to"):
+    with pytest.raises(OptionError, match=r"the face is \d\.\d% of the image's side; must be 5% to"):
         self_blend(np.zeros((900, 900, 3), np.uint8), five / 7, rng=0)
-    with pytest.raises(OptionError, match=r"the face is \d+\.\d % of .*; must be 5 % to 2,000 %"):
+    with pytest.raises(OptionError, match=r"the face is \d+\.\d% of .*; must be 5% to 2,000%"):
         self_blend(crop, (five - 112) * 90 + 112, rng=0)
     with pytest.raises(
         OptionError, match="changed: is 'either', which changes the real too; call self_blend_pair"

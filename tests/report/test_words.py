@@ -54,16 +54,16 @@ def plain(text: str) -> str:
 def test_a_forgery_names_the_one_limit_and_never_the_threshold() -> None:
     words = verdict_words(clip("fake", 0.93))
     assert (words.headline, words.advice) == ("Signs of forgery found", ())
-    assert "the fake probability is 93 %" in plain(words.meaning)
-    assert "from 88 % on" in plain(words.meaning)
-    assert "50 %" not in plain(words.meaning)
+    assert "the fake probability is 93%" in plain(words.meaning)
+    assert "from 88% on" in plain(words.meaning)
+    assert "50%" not in plain(words.meaning)
 
 
 def test_no_signs_say_what_the_detector_cannot_see() -> None:
     words = verdict_words(replace(clip("real", 0.05, 0.02), fake_probability_interval=(0.02, 0.11)))
     assert words.meaning.endswith(BLIND_SPOTS)
-    assert "in person 1: the fake probability is 5 %, below 37 %" in plain(words.meaning)
-    assert "probably give 2–11 %" in plain(words.interval)
+    assert "in person 1: the fake probability is 5%, below 37%" in plain(words.meaning)
+    assert "probably give 2–11%" in plain(words.interval)
     assert words.advice == ()
     assert SIGNS["real"] not in "✓✔"
 
@@ -75,13 +75,13 @@ def test_no_signs_say_what_the_detector_cannot_see() -> None:
         (clip("uncertain", 0.6, warnings=("few_frames",)), "about few_frames", "another part of the clip"),
         (clip("uncertain", 0.6, warnings=("single_picture",)), "single_picture", "the video that the image"),
         (clip("uncertain", 0.6, warnings=("another_rule",)), "another_rule", "own aggregation rule"),
-        (clip("uncertain", 0.6, 0.1), "the people differ: person 1 60 %, person 2 10 %", "of person 1"),
-        (clip("uncertain", 0.86), "near 88 %, the limit of “Signs of forgery found”", "who published"),
-        (clip("uncertain", 0.4), "near 37 %, the limit of “No signs of forgery found”", "who published"),
+        (clip("uncertain", 0.6, 0.1), "the people differ: person 1 60%, person 2 10%", "of person 1"),
+        (clip("uncertain", 0.86), "near 88%, the limit of “Signs of forgery found”", "who published"),
+        (clip("uncertain", 0.4), "near 37%, the limit of “No signs of forgery found”", "who published"),
         (clip("uncertain", 0.6, step=9), "the traces are weak", "more frames than these 4"),
         (
             replace(clip("uncertain", 0.6), fake_probability_interval=(0.5, 0.9)),
-            *("near 88 %", "who published"),
+            *("near 88%", "who published"),
         ),
     ],
 )
@@ -92,7 +92,7 @@ def test_undecided_names_the_causes_in_this_clip_and_what_to_try(
     assert (words.headline, words.reasons_title) == ("Undecided", "Why undecided")
     assert reason in plain(" ".join(words.reasons))
     assert advice in plain(" ".join(words.advice))
-    assert "60 %, is between 37 % and 88 %" in plain(words.meaning) or result.fake_probability != 0.6
+    assert "60%, is between 37% and 88%" in plain(words.meaning) or result.fake_probability != 0.6
 
 
 def test_other_verdicts_have_limits_instead_of_causes() -> None:
@@ -110,10 +110,10 @@ def test_no_face_says_what_to_try() -> None:
 @pytest.mark.parametrize(
     ("verdict", "probability", "words"),
     [
-        ("uncertain", 0.8799, "87.99 %, is between 37.00 % and 88.00 %"),
-        ("real", 0.3651, "36.5 %, below 37.0 %"),
-        ("fake", 0.88, "is 88 %, and signs of forgery are reported from 88 % on"),
-        ("fake", 1.0, "is 99 %"),
+        ("uncertain", 0.8799, "87.99%, is between 37.00% and 88.00%"),
+        ("real", 0.3651, "36.5%, below 37.0%"),
+        ("fake", 0.88, "is 88%, and signs of forgery are reported from 88% on"),
+        ("fake", 1.0, "is 99%"),
     ],
 )
 def test_a_probability_never_looks_equal_to_a_limit_that_it_is_not(

@@ -82,7 +82,7 @@ def test_words_of_a_verdict() -> None:
         == "0:00  No face found (3 frames in the last 0.4 s)"
     )
     two = LiveVerdict("real", 0.118, 30, 2, 3725.0, 10.0)
-    assert two.line() == "62:05  No signs of forgery found, 12\xa0% (2 people, 30 frames in the last 10.0 s)"
+    assert two.line() == "62:05  No signs of forgery found, 12% (2 people, 30 frames in the last 10.0 s)"
 
 
 def test_a_camera_on_the_network_is_read_at_its_own_speed(portrait: np.ndarray, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench_scale.main(options) == 0
     text = page.read_text()
     assert "| FF++ (1) | 0.50 (0.60) | 1.00 (1.10) | 0.50 (0.60) | 2.50 (2.60) | 2.00 | 4.00 |" in text
-    assert "| 1 | workers | 15.0 | 20.0 | -25 % | 26.0 | 25.0 | +4 % | 1.25 |" in text
+    assert "| 1 | workers | 15.0 | 20.0 | -25% | 26.0 | 25.0 | +4% | 1.25 |" in text
     assert "| 64 | 31.2: network | 16.0: cores (judge) | 31.2: network | 16.0: cores (judge) |" in text
     assert "| 2 | 2.0: 1 GPUs | 4.0: 2 GPUs | 2.0: 1 GPUs | 4.0: 2 GPUs |" in text
     assert "| FF++, 6,000 videos | extraction | 3.3 | 0.1 | 0.21 | 6 | 1.67 |" in text

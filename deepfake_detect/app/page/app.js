@@ -16,10 +16,10 @@ const GONE = { what: "This clip", came: "was deleted, or is of another run of th
 
 const at = (id) => document.getElementById(id);
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
-const percent = (probability) => `${Math.min(99, Math.max(1, Math.round(100 * probability)))}\u00a0%`; // never 0 or 100
+const percent = (probability) => `${Math.min(99, Math.max(1, Math.round(100 * probability)))}%`; // never 0 or 100
 const person = (track) => `person ${track + 1}`; // people are counted from 1
 const toneOf = (track) => `person-${track % NUM_TONES}`;
-const exact = (probability) => `${(100 * probability).toFixed(1)} %`;
+const exact = (probability) => `${(100 * probability).toFixed(1)}%`;
 
 let limits = null;
 const jobs = []; // { id, name, file, state, row, note, bar, endedAt, request }; state: queued … failed, as the stages
@@ -131,7 +131,7 @@ function sendNext() {
   request.responseType = "json";
   request.upload.onprogress = ({ lengthComputable, loaded, total }) => {
     const fraction = lengthComputable ? loaded / total : 0;
-    if (job.file) setState(job, "uploading", { fraction, note: `${Math.round(100 * fraction)} % of ${(total / 2 ** 20).toFixed(1)} MB` });
+    if (job.file) setState(job, "uploading", { fraction, note: `${Math.round(100 * fraction)}% of ${(total / 2 ** 20).toFixed(1)} MB` });
   };
   request.onerror = () => end(LOST);
   request.onload = () => {

@@ -21,7 +21,7 @@ def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) ->
     """Plot the losses of both networks and the discriminator's accuracy over the steps.
 
     Each of at most 200 points is the mean over an interval of steps; the bands are its 10th to 90th
-    percentiles. At the 50 % line the discriminator cannot distinguish generated from real images.
+    percentiles. At the 50% line the discriminator cannot distinguish generated from real images.
 
     Args:
         history: One record per step, at least one.
@@ -44,7 +44,7 @@ def save_gan_figure(history: Sequence[StepRecord], path: Path, *, title: str) ->
         ((on_real + on_fake) / 2, "mean", COLORS[0]),
     ):
         _plot(accuracies, steps, 100 * values, name, color, has_band=name == "mean")
-    accuracies.axhline(50, color="#7F7F7F", linestyle="--", linewidth=1, label="50 %: equilibrium")
+    accuracies.axhline(50, color="#7F7F7F", linestyle="--", linewidth=1, label="50%: equilibrium")
     accuracies.set(xlabel="step", ylabel="accuracy (%)", ylim=(-2, 102))
     accuracies.set_title("Accuracy of the discriminator", loc="left", weight="bold")
     for axes in (losses, accuracies):

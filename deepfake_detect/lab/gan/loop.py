@@ -247,7 +247,7 @@ def collapse_note(history: Sequence[StepRecord]) -> str | None:
         )
     if _CHANCE_ACCURACY[0] <= accuracy.mean() <= _CHANCE_ACCURACY[1]:
         return (
-            "the discriminator has been at chance from the start, so its 50 % is no equilibrium; "
+            "the discriminator has been at chance from the start, so its 50% is no equilibrium; "
             "look at the samples, or try a higher learning rate"
         )
     return None

@@ -52,7 +52,7 @@ class Figure:
         metric: Such as ``"video AUC"``.
         value: The figure.
         source: Where it is published, or how it was measured.
-        interval: 95 % interval; ``None`` where not published.
+        interval: 95% interval; ``None`` where not published.
         num_videos: Videos; ``None`` where not published.
     """
 

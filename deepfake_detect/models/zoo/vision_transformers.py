@@ -14,7 +14,7 @@ _FSVFM = (
 )
 _FSVFM_NOTES = (
     "Class 0 of the file is the fake. The authors of GenD, who ran this file too, had to crop closer than "
-    "for other detectors. Crops here are a box with 30 % more, as its authors cut them."
+    "for other detectors. Crops here are a box with 30% more, as its authors cut them."
 )
 _NONCOMMERCIAL = "CC BY-NC 4.0"
 
