@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
 if TYPE_CHECKING:
     from deepfake_detect.io.fetch import RemoteDir
@@ -29,10 +28,13 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip CUDA tests where there is no CUDA, unless the run promises there is."""
-    if torch.cuda.is_available() or os.environ.get("FAIL_WITHOUT_CUDA") == "1":
+    marked = [item for item in items if "needs_cuda" in item.keywords]
+    if not marked or os.environ.get("FAIL_WITHOUT_CUDA") == "1":
         return
-    for item in items:
-        if "needs_cuda" in item.keywords:
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
@@ -106,6 +108,8 @@ def faceless_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real, untrained detector that loads and runs in no time."""
+    import torch
+
     from deepfake_detect.models.checkpoint import DetectorConfig, save_detector
     from deepfake_detect.models.classifier import create_model
     from deepfake_detect.records import CropGeometry

@@ -6,6 +6,7 @@
     container.py  open files with PyAV and decode their packets
     files.py      checks of a file that need no decoding
     structure.py  containers whose parts do not fit together
+    hdr.py        HDR frames as BT.709
     stills.py     images and animations, read by Pillow
     limits.py     DecodingLimits: most pixels, frames and seconds of a file
     sequence.py   frames stored as images, in a folder or a tar

@@ -10,7 +10,6 @@ What happens to a damaged file, or one without all of its declared frames, is de
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain
@@ -28,6 +27,7 @@ from deepfake_detect.errors import VideoTruncatedError, VideoUnreadableError
 from deepfake_detect.records import Frame, VideoMetadata
 from deepfake_detect.video.container import decode_packets, open_video, wary_decoder, without_lead
 from deepfake_detect.video.files import damaged_error
+from deepfake_detect.video.hdr import to_bt709
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
 from deepfake_detect.video.metadata import ScannedVideo, scan_video
 from deepfake_detect.video.sampling import AllFrames, Sampling, sampled_indices
@@ -38,7 +38,6 @@ _ALL_FRAMES = AllFrames()
 _THREADS_PER_CORE, _MOST_THREADS = 4, 16
 _MOST_PIXELS_IN_THREADS = 64_000_000  # each thread keeps a frame or two
 _HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-_LOCAL = threading.local()
 
 
 def read_frames(
@@ -288,16 +287,14 @@ class _FrameMaker:
         # Directly to RGB, FFmpeg uses other code for odd heights and for more than 8 bits, with
         # results about one level darker.
         width, height = self._size
-        to_bgr, target = self._to_bgr, {}
         if self._colors[0] in _HDR_TRANSFERS or self._colors[1] == ColorPrimaries.BT2020:
             decoded.color_trc, decoded.color_primaries = self._colors  # some are only in the container
-            to_bgr = _hdr_reformatter()
-            target = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
-        bgr = _packed_pixels(
-            to_bgr.reformat(
-                decoded, width=width, height=height, format="bgr24", interpolation="BICUBIC", **target
+            shown = to_bt709(decoded, width=width, height=height)
+        else:
+            shown = self._to_bgr.reformat(
+                decoded, width=width, height=height, format="bgr24", interpolation="BICUBIC"
             )
-        )
+        bgr = _packed_pixels(shown)
         image = np.rot90(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._quarter_turns)  # (H, W, 3)
         image = np.ascontiguousarray(image[:, ::-1] if self._is_mirrored else image)
         return Frame(image, index, self._time_seconds(index))
@@ -313,11 +310,3 @@ def _packed_pixels(frame: VideoFrame) -> np.ndarray:
     plane = frame.planes[0]
     lines: np.ndarray = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]  # type: ignore[call-overload]
     return lines[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-
-
-def _hdr_reformatter() -> VideoReformatter:
-    """Return this thread's converter of HDR: its tables take seconds to compute."""
-    if not hasattr(_LOCAL, "reformatter"):
-        _LOCAL.reformatter = VideoReformatter()
-    reformatter: VideoReformatter = _LOCAL.reformatter
-    return reformatter

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -17,7 +18,7 @@ from deepfake_detect.errors import VideoLimitError
 from deepfake_detect.faces import track_faces
 from deepfake_detect.records import CropGeometry, Frame
 from deepfake_detect.runtimes.faces import face_finder
-from deepfake_detect.video import EvenlySpaced, decode, limits, read_frames, read_metadata
+from deepfake_detect.video import EvenlySpaced, decode, hdr, limits, read_frames, read_metadata
 from deepfake_detect.video.limits import DecodingLimits
 from deepfake_detect.video.metadata import _SHOWS_NONE
 from tests.media import numbered_image, read_number, set_matrix, write_clip
@@ -183,8 +184,9 @@ def write_hdr(path: Path, transfer: str) -> Path:
 
 
 def test_hdr_is_mapped_to_sdr_by_one_set_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hdr = write_hdr(tmp_path / "hlg.mp4", "arib-std-b67")
-    mapped = [frame.image for frame in read_frames(hdr)]
+    monkeypatch.setattr(hdr, "_LOCAL", SimpleNamespace())
+    clip = write_hdr(tmp_path / "hlg.mp4", "arib-std-b67")
+    mapped = [frame.image for frame in read_frames(clip)]
     assert [read_number(image) for image in mapped] == [0, 1, 2]
     raw_tags = {"x265-params": "log-level=none"}
     plain = write_clip(
@@ -192,8 +194,10 @@ def test_hdr_is_mapped_to_sdr_by_one_set_of_tables(tmp_path: Path, monkeypatch: 
     )
     raw = next(read_frames(plain)).image
     assert mapped[0].mean() > raw.mean() + 5  # HLG's middle tones are darker than a screen's
-    tables = decode._hdr_reformatter()
-    assert decode._hdr_reformatter() is tables
+    (tables,) = hdr._LOCAL.graphs.values()
+    again = [frame.image for frame in read_frames(clip)]
+    assert [graph is tables for graph in hdr._LOCAL.graphs.values()] == [True]
+    assert np.array_equal(again, mapped)
 
 
 def test_any_number_of_threads_gives_the_same_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
