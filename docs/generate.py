@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write options.md, api.md, layouts.md and the tables of zoo.md, or compare them with the code (--check)."""
+"""Write the pages of the documentation that come from the code, or compare them with it (--check)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS.parent))  # this checkout's package
+sys.path[:0] = [str(DOCS.parent), str(DOCS)]  # this checkout's package, and the modules next to this file
+
+from _generate.datasets import dataset_pages  # noqa: E402
 
 import deepfake_detect  # noqa: E402
-from deepfake_detect.data.datasets import list_layouts  # noqa: E402
 from deepfake_detect.options import option_table  # noqa: E402
 from deepfake_detect.report.zoo import zoo_tables  # noqa: E402
 
@@ -118,47 +119,27 @@ def _filled(page: str, tables: Mapping[str, str]) -> str:
     return text
 
 
-def layouts_page() -> str:
-    """Return docs/layouts.md: the dataset layouts that can be read."""
-    parts = [
-        "# Dataset layouts",
-        "What `index` and `extract-faces` read, in the order in which a folder is recognized; "
-        "`--dataset NAME` selects one. Fake is 1 here, whatever the dataset's own labels say. Generated from "
-        "the code by `docs/generate.py`; `deepfake-detect datasets` prints the same.",
-    ]
-    for layout in sorted(list_layouts(), key=lambda one: one.is_generic):
-        rows = {
-            "folders": layout.summary,
-            "labels": layout.label_source,
-            "split": layout.split_source,
-            "size": layout.published,
-            "source": layout.source,
-        }
-        lines = [
-            f"- {name}: {text}" if name != "folders" else f"- {name}: `{text}`" for name, text in rows.items()
-        ]
-        parts += [f"## {layout.dataset} (`{layout.name}`)", "\n".join(lines)]
-    return "\n\n".join(parts) + "\n"
-
-
-PAGES = {
-    "options.md": options_page,
-    "api.md": api_page,
-    "layouts.md": layouts_page,
-    "zoo.md": zoo_page,
-    "architecture.md": architecture_page,
-}
+def pages() -> dict[str, str]:
+    """Return every generated page by its path below docs."""
+    return {
+        "options.md": options_page(),
+        "api.md": api_page(),
+        "zoo.md": zoo_page(),
+        "architecture.md": architecture_page(),
+        **dataset_pages(),
+    }
 
 
 def main() -> int:
     """Write the pages; with ``--check`` name those that are out of date, and return 1 if any is."""
-    pages = {DOCS / name: make() for name, make in PAGES.items()}
-    stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
+    texts = {DOCS / name: text for name, text in pages().items()}
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:
-        print("\n".join(f"out of date: {path.name}" for path in stale))
+        print("\n".join(f"out of date: {path.relative_to(DOCS)}" for path in stale))
         return 1 if stale else 0
     for path in stale:
-        path.write_text(pages[path], "utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(texts[path], "utf-8")
     return 0
 
 

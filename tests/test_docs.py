@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import deepfake_detect
+from deepfake_detect.cli.main import COMMANDS, LAB_COMMANDS, parser_of
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def test_generated_pages_are_up_to_date() -> None:
@@ -40,8 +43,27 @@ def test_the_examples_of_a_page_run(page: str, count: int, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+def commands_of(page: Path) -> list[list[str]]:
+    """Return the commands in the code blocks of a page, without what a shell does with them."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```$", page.read_text("utf-8"), flags=re.M | re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line, comments=True) for line in lines if "deepfake-detect " in line]
+    commands = [re.split(r"^[|>&;]+$", "\n".join(words), flags=re.M)[0].split("\n") for words in found]
+    return [words for words in commands if words[0] == "deepfake-detect" and words[1] != "COMMAND"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_the_documentation_are_understood(page: Path) -> None:
+    for _, *words in commands_of(page):
+        table = COMMANDS
+        if words[0] == "lab":
+            table, words = LAB_COMMANDS, words[1:]
+        parser = parser_of(table[words[0]], " ".join(words))
+        parser.parse_args([word for word in words[1:] if word])  # SystemExit on an unknown flag
+
+
 def test_links_of_the_documentation_lead_to_files() -> None:
-    for page in [ROOT / "README.md", *DOCS.glob("*.md")]:
+    for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
