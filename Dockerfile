@@ -18,7 +18,7 @@ ENV PATH=/opt/venv/bin:$PATH
 # First, since it is large and rarely changes: the layer is reused when the code changes.
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
 WORKDIR /src
-COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY deepfake_detect deepfake_detect
 RUN pip install --no-cache-dir ".[app,heic,provenance,train]"
 

@@ -41,7 +41,7 @@ clean:
 	rm -rf .venv demo site
 
 # Stamps: the environment is made anew only when what it depends on has changed.
-.venv/installed: setup.cfg pyproject.toml
+.venv/installed: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade --editable .
 	touch $@
