@@ -1,19 +1,17 @@
 """How often the 95% intervals of every metric hold the true value, in small sets, by simulation.
 
     python benchmarks/bench_coverage.py [--videos 20 50 200] [--sets 1000] [--resamples 300]
-    python benchmarks/bench_coverage.py --table        # the table in the docs from coverage.json alone
 
 Scores of a video are those of two normal distributions: separation 1.8 is an AUC of .90, separation 3.3
 one of .99. The probability is the true one of two classes of equal size, or an overconfident one (its
 logit times 1.7), which changes log loss, Brier score and ECE alone. In sets of people, a third of the
 variance is the person's, in reals and fakes alike, and whole people are resampled. The true value is that
-of two million videos. Writes coverage.json and the table of docs/evaluation.md.
+of two million videos.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
-from benchmarks.markers import markdown_table, replace_between  # noqa: E402
-from deepfake_detect.io.files import read_json, write_json  # noqa: E402
+from benchmarks.measuring import add_json_option, record  # noqa: E402
 from deepfake_detect.metrics import (  # noqa: E402
     METRIC_NAMES,
     count_groups,
@@ -33,10 +30,7 @@ from deepfake_detect.metrics import (  # noqa: E402
     resample_groups,
     resampled_metrics,
 )
-from deepfake_detect.report.words import METRIC_WORDS  # noqa: E402
 
-_FOLDER = Path(__file__).resolve().parent
-_DOCS = _FOLDER.parent / "docs" / "evaluation.md"
 _LARGE = 1_000_000
 _CALIBRATED_ECE = 0.002  # chance alone, in two million samples; it is 0
 _OF_PERSON = 1 / 3  # of the variance
@@ -90,18 +84,16 @@ def main() -> int:
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=300)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--out", type=Path, default=_FOLDER / "coverage.json")
-    parser.add_argument("--table", action="store_true", help="only write the table")
+    add_json_option(parser, "coverage")
     arguments = parser.parse_args()
-    if not arguments.table:
-        found: dict[str, Any] = {"sets": arguments.sets, "resamples": arguments.resamples, "cases": {}}
-        for name in arguments.cases:
-            case = CASES[name]
-            truth = case.truth()
-            found["cases"][name] = {str(n): coverage(case, truth, n, arguments) for n in arguments.videos}
-            print(f"{name}: {json.dumps(found['cases'][name], default=str)}", flush=True)
-        write_json(arguments.out, found)
-    return 0 if replace_between(_DOCS, "coverage", table(read_json(arguments.out))) else 1
+    found: dict[str, Any] = {"cases": {}}
+    for name in arguments.cases:
+        case = CASES[name]
+        truth = case.truth()
+        found["cases"][name] = {str(n): coverage(case, truth, n, arguments) for n in arguments.videos}
+        print(f"{name}: {found['cases'][name]}", flush=True)
+    record("coverage", arguments, found, packages=("numpy", "scipy"))
+    return 0
 
 
 def coverage(
@@ -147,32 +139,6 @@ def measured(
             (not np.isnan(one.low), one.low <= true <= one.high, least <= true <= most, least == most)
             for one, true, least, most in zip(ours, truth, low, high, strict=True)
         ]
-
-
-def table(found: dict[str, Any]) -> str:
-    """Return the coverage as Markdown: a column per case, and one of plain percentiles."""
-    cases = found["cases"]
-    first, sizes = next(iter(cases.items()))
-    header = ["metric", *cases, f"percentiles, {first}"]
-    rows = [
-        [
-            METRIC_WORDS[metric],
-            *(" / ".join(_ours(cases[name][n][metric]) for n in sizes) for name in cases),
-            " / ".join(_plain(cases[first][n][metric]) for n in sizes),
-        ]
-        for metric in METRIC_NAMES
-    ]
-    return markdown_table(header, rows)
-
-
-def _ours(one: dict[str, float | None]) -> str:
-    return "too few" if one["covered"] is None else f"{one['covered']:.3f}".lstrip("0")
-
-
-def _plain(one: dict[str, float | None]) -> str:
-    return f"{one['percentile']:.3f}".lstrip("0") + (
-        f" [{100 * one['flat']:.0f}]" if one["flat"] >= 0.005 else ""
-    )
 
 
 if __name__ == "__main__":

@@ -17,13 +17,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
-from benchmarks.paired import describe_machine, time_in_turn  # noqa: E402
-from deepfake_detect.io.files import write_json  # noqa: E402
+from benchmarks.measuring import add_json_option, record, time_in_turn  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames, read_metadata  # noqa: E402
 
 try:
@@ -31,63 +28,49 @@ try:
 except (ImportError, RuntimeError, OSError):  # not installed, or without the FFmpeg it wants
     VideoDecoder = None
 
-_OURS, _SEEK = "deepfake_detect", "OpenCV seek and read"
-_GRAB, _TORCHCODEC = "OpenCV grab and retrieve", "torchcodec"
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="where to leave the figures")
+    add_json_option(parser, "decode")
     arguments = parser.parse_args()
-    console = Console(width=120)
-    machine = describe_machine("av", "opencv-python-headless")
-    console.print(machine, markup=False, highlight=False)
-    table = Table("clip", "way", "seconds (spread)", f"{_SEEK} over it", "largest pixel difference")
-    rows = [row for clip in arguments.clips for row in _measure(clip, arguments.frames, arguments.rounds)]
-    for row in rows:
-        table.add_row(
-            row["clip"],
-            row["way"],
-            f"{row['seconds']:.3f} ({row['spread']})",
-            f"{row['ratio']:.1f}x",
-            str(row["max_difference"]),
-        )
-    console.print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine, "frames": arguments.frames, "rows": rows})
+    clips = [_measure(clip, arguments.frames, arguments.rounds) for clip in arguments.clips]
+    record("decode", arguments, {"clips": clips}, packages=("av", "opencv-python-headless"))
     return 0
 
 
-def _measure(clip: Path, num_frames: int, num_rounds: int) -> list[dict[str, object]]:
+def _measure(clip: Path, num_frames: int, num_rounds: int) -> dict[str, object]:
+    """Return what a clip is, and of each way the seconds of every round and how far its pixels are off."""
     metadata = read_metadata(clip)
     indices = list(EvenlySpaced(num_frames).frame_indices(metadata))
     readers: dict[str, Callable[[Path, list[int]], list[np.ndarray]]] = {
-        _OURS: _ours,
-        _SEEK: _seek,
-        _GRAB: _grab,
+        "deepfake_detect": _ours,
+        "OpenCV seek and read": _seek,
+        "OpenCV grab and retrieve": _grab,
     }
     if VideoDecoder is not None:
-        readers[_TORCHCODEC] = _torchcodec
+        readers["torchcodec"] = _torchcodec
     timings = time_in_turn(
         {name: functools.partial(read, clip, indices) for name, read in readers.items()},
         num_rounds=num_rounds,
     )
     truth = _in_order(clip, indices)
-    name = f"{clip.name} {metadata.width}x{metadata.height} {metadata.codec} {metadata.pixel_format}"
-    return [
-        {
-            "clip": name,
-            "way": way,
-            "seconds": timing.median,
-            "spread": timing.spread(),
-            "ratio": timing.times_faster_than(timings[_SEEK]),
-            "max_difference": _difference(readers[way](clip, indices), truth),
-        }
-        for way, timing in timings.items()
-    ]
+    return {
+        "clip": clip.name,
+        "width": metadata.width,
+        "height": metadata.height,
+        "codec": metadata.codec,
+        "pixel_format": metadata.pixel_format,
+        "ways": {
+            way: {
+                "seconds": timing.rounded(),
+                "max_difference": _difference(readers[way](clip, indices), truth),
+            }
+            for way, timing in timings.items()
+        },
+    }
 
 
 def _ours(clip: Path, indices: list[int]) -> list[np.ndarray]:

@@ -25,7 +25,6 @@ import argparse
 import functools
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -44,14 +43,11 @@ import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
-from benchmarks.paired import Timing, describe_machine, time_in_turn  # noqa: E402
-from deepfake_detect.io.files import write_json  # noqa: E402
+from benchmarks.measuring import add_json_option, record, time_in_turn  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
 
 _TOOL = ROOT / "tools" / "extract_faces.py"
@@ -62,26 +58,16 @@ _WANTED, _EXTRACTION = "wanted frames", "extraction"
 
 def main() -> int:
     arguments = _parse()
-    console = Console(width=120)
-    machine = describe_machine("av", "onnxruntime", "opencv-python-headless")
-    console.print(machine, markup=False, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         encoded = [
             _encode(clip, Path(folder) / f"{number}.mp4", arguments.clip_frames)
             for number, clip in enumerate(arguments.clips)
         ]
         tree = _tree(Path(folder) / "tree", encoded, arguments.videos)
-        speeds = [row for count in arguments.workers for row in _measure(tree, count, arguments)]
+        speed = [row for count in arguments.workers for row in _measure(tree, count, arguments)]
         memory = [_memory(Path(folder), arguments.clips[0], count) for count in (300, 1200)]
-    console.print(_speed_table(speeds))
-    for row in memory:
-        console.print(
-            f"one clip of {row['frames']:,} frames, every 4th extracted by one worker: "
-            f"{row['peak_mb']:,.0f} MB at most"
-        )
-    if arguments.json:
-        settings = {"clip_frames": arguments.clip_frames, "frames": arguments.frames}
-        write_json(arguments.json, {"machine": machine, **settings, "speed": speeds, "memory": memory})
+    packages = ("av", "onnxruntime", "opencv-python-headless")
+    record("extract", arguments, {"speed": speed, "memory": memory}, packages=packages)
     return 0
 
 
@@ -93,7 +79,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="where to leave the figures")
+    add_json_option(parser, "extract")
     return parser.parse_args()
 
 
@@ -140,21 +126,17 @@ def _measure(tree: Path, num_workers: int, arguments: argparse.Namespace) -> lis
         cpu_seconds: dict[str, list[float]] = {name: [] for name in works}
         ways = {name: functools.partial(_counted, work, cpu_seconds[name]) for name, work in works.items()}
         timings = time_in_turn(ways, num_rounds=arguments.rounds)
-    whole = timings[_EXTRACTION]
-    timings[_EXTRACTION] = Timing(tuple(extraction.seconds[1:]))  # the first run was not measured
-    fastest = min((timings[name] for name in _KINDS), key=lambda timing: timing.median)
+    seconds = {name: timing.rounded() for name, timing in timings.items()}
+    seconds[_EXTRACTION] = [round(one, 4) for one in extraction.seconds[1:]]  # the first run was not measured
     return [
         {
             "workers": num_workers,
             "way": name,
             "videos": len(files),
-            "seconds": timing.median,
-            "spread": timing.spread(),
-            "cpu_seconds": statistics.median(cpu_seconds[name][1:]),
-            "of_decoding": timing.times_faster_than(fastest),
-            "of_wanted": timing.times_faster_than(timings[_WANTED]),
-            "start_seconds": statistics.median(extraction.starts[1:]) if name == _EXTRACTION else 0.0,
-            "whole_run_of_decoding": (whole if name == _EXTRACTION else timing).times_faster_than(fastest),
+            "seconds": seconds[name],
+            "whole_run_seconds": timing.rounded(),
+            "cpu_seconds": [round(one, 3) for one in cpu_seconds[name][1:]],
+            "start_seconds": [round(one, 3) for one in extraction.starts[1:]] if name == _EXTRACTION else [],
         }
         for name, timing in timings.items()
     ]
@@ -265,36 +247,6 @@ def _megabytes(pid: int) -> float:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
         return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
     return 0.0
-
-
-def _speed_table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(
-        *(
-            "workers",
-            "way",
-            "seconds (spread)",
-            "CPU s",
-            "videos/s",
-            "of decoding",
-            "of wanted frames",
-            "start, s",
-        ),
-        "with start, of decoding",
-    )
-    for row in rows:
-        is_extraction = row["way"] == _EXTRACTION
-        table.add_row(
-            str(row["workers"]),
-            row["way"],
-            f"{row['seconds']:.2f} ({row['spread']})",
-            f"{row['cpu_seconds']:.2f}",
-            f"{row['videos'] / row['seconds']:.2f}",
-            f"{row['of_decoding']:.2f}",
-            f"{row['of_wanted']:.2f}",
-            f"{row['start_seconds']:.1f}" if is_extraction else "",
-            f"{row['whole_run_of_decoding']:.2f}" if is_extraction else "",
-        )
-    return table
 
 
 if __name__ == "__main__":

@@ -29,21 +29,17 @@ import cv2
 import numpy as np
 import torch
 from facenet_pytorch import MTCNN
-from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
-from benchmarks.paired import Timing, describe_machine, time_in_turn  # noqa: E402
+from benchmarks.measuring import add_json_option, record, time_in_turn  # noqa: E402
 from deepfake_detect import Face, detect_faces  # noqa: E402
 from deepfake_detect.faces import MtcnnDetector, default_min_face  # noqa: E402
-from deepfake_detect.io.files import write_json  # noqa: E402
 
 _PICTURES = {".jpg", ".jpeg", ".png"}
 _SMALLER_HEIGHT = 720
 _EVERY = 8  # of the frames of a run, facenet-pytorch is timed on each so many-th
 _LARGE_FACE = 80.0
-_Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +55,19 @@ def main() -> int:
     arguments = _parse()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    console = Console(width=140)
-    machine = describe_machine("torch", "torchvision", "facenet-pytorch", "opencv-python-headless", "numpy")
-    console.print(machine, markup=False, highlight=False)
-    speed: list[_Row] = []
-    agreement: list[_Row] = []
-    for path in arguments.files:
-        for frames in _in_sizes(path, arguments.frames, arguments.run):
-            speed += _speed(frames, arguments.rounds)
-            agreement += _agreement(frames)
-    console.print(_table(speed))
-    console.print(_table(agreement))
-    if arguments.json:
-        settings = {"frames": arguments.frames, "run": arguments.run, "rounds": arguments.rounds}
-        write_json(arguments.json, {"machine": machine, **settings, "speed": speed, "agreement": agreement})
+    inputs = [
+        {
+            "input": frames.name,
+            "width": frames.spaced[0].shape[1],
+            "height": frames.spaced[0].shape[0],
+            "ways": _speed(frames, arguments.rounds),
+            "agreement": _agreement(frames),
+        }
+        for path in arguments.files
+        for frames in _in_sizes(path, arguments.frames, arguments.run)
+    ]
+    packages = ("torch", "facenet-pytorch", "onnxruntime", "opencv-python-headless")
+    record("faces", arguments, {"inputs": inputs}, packages=packages)
     return 0
 
 
@@ -83,19 +78,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="of torch; by default as many as it chooses")
-    parser.add_argument("--json", type=Path, help="where to leave the figures")
+    add_json_option(parser, "faces")
     return parser.parse_args()
 
 
 def _in_sizes(path: Path, num_spaced: int, num_run: int) -> Iterator[Frames]:
     spaced, run = _read(path, num_spaced, num_run)
     height, width = spaced[0].shape[:2]
-    yield Frames(f"{path.name} {width}x{height}", spaced, run)
+    yield Frames(path.name, spaced, run)
     if min(height, width) > _SMALLER_HEIGHT:
         factor = _SMALLER_HEIGHT / min(height, width)
         smaller = [[_shrunk(image, factor) for image in images] for images in (spaced, run)]
-        height, width = smaller[0][0].shape[:2]
-        yield Frames(f"{path.name} {width}x{height}", *smaller)
+        yield Frames(path.name, *smaller)
 
 
 def _read(path: Path, num_spaced: int, num_run: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -117,17 +111,16 @@ def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
-def _speed(frames: Frames, num_rounds: int) -> list[_Row]:
-    """Time every way; return a row each, per frame."""
+def _speed(frames: Frames, num_rounds: int) -> dict[str, list[float]]:
+    """Time every way; return the seconds a frame of each round."""
     height, width = frames.spaced[0].shape[:2]
-    min_face = default_min_face(height, width)
     original = MTCNN(keep_all=True)
-    larger = MTCNN(keep_all=True, min_face_size=min_face)
+    larger = MTCNN(keep_all=True, min_face_size=default_min_face(height, width))
     alone = MtcnnDetector()
     spaced, run, some = frames.spaced, frames.run, frames.run[::_EVERY]
     ways: dict[str, tuple[Callable[[], object], int]] = {
         "facenet-pytorch": (lambda: [original.detect(image) for image in spaced], len(spaced)),
-        f"facenet-pytorch, {min_face:.0f} px": (
+        "facenet-pytorch, our smallest face": (
             lambda: [larger.detect(image) for image in spaced],
             len(spaced),
         ),
@@ -139,42 +132,27 @@ def _speed(frames: Frames, num_rounds: int) -> list[_Row]:
         ways["facenet-pytorch, run"] = (lambda: [original.detect(image) for image in some], len(some))
         ways["dense"] = (lambda: detect_faces(run, mode="dense"), len(run))
     timings = time_in_turn({name: way for name, (way, _) in ways.items()}, num_rounds=num_rounds)
-    each = {
-        name: Timing(tuple(seconds / ways[name][1] for seconds in timing.seconds))
+    return {
+        name: [round(seconds / ways[name][1], 5) for seconds in timing.seconds]
         for name, timing in timings.items()
     }
-    rivals = list(each)[:2]
-    return [
-        {
-            "frames": frames.name,
-            "way": name,
-            "ms a frame": round(1e3 * timing.median, 1),
-            "least": round(1e3 * min(timing.seconds), 1),
-            "most": round(1e3 * max(timing.seconds), 1),
-            "times facenet-pytorch": round(
-                timing.times_faster_than(each["facenet-pytorch, run" if name == "dense" else rivals[0]]), 1
-            ),
-            "times it with that smallest face": round(timing.times_faster_than(each[rivals[1]]), 1),
-        }
-        for name, timing in each.items()
-    ]
 
 
-def _agreement(frames: Frames) -> list[_Row]:
+def _agreement(frames: Frames) -> dict[str, dict[str, Any]]:
     original = MTCNN(keep_all=True)
     truth = [_original_faces(original, image) for image in frames.spaced]
     height, width = frames.spaced[0].shape[:2]
     min_face = default_min_face(height, width)
     large = [[face for face in faces if _side(face) >= min_face] for faces in truth]
-    rows = [
-        {"frames": frames.name, "mode": "exact"} | _compare(truth, detect_faces(frames.spaced, mode="exact")),
-        {"frames": frames.name, "mode": "default"} | _compare(large, detect_faces(frames.spaced)),
-    ]
+    found = {
+        "exact": _compare(truth, detect_faces(frames.spaced, mode="exact")),
+        "default": _compare(large, detect_faces(frames.spaced)),
+    }
     if frames.run:
         alone, followed = detect_faces(frames.run), detect_faces(frames.run, mode="dense")
-        missed = {f"frames an {_LARGE_FACE:.0f} px face is missed in a row": _longest_miss(alone, followed)}
-        rows.append({"frames": frames.name, "mode": "dense"} | _compare(alone, followed) | missed)
-    return rows
+        missed = {"frames_in_a_row_without_a_large_face": _longest_miss(alone, followed)}
+        found["dense"] = _compare(alone, followed) | missed
+    return found
 
 
 def _original_faces(original: MTCNN, image: np.ndarray) -> list[Face]:
@@ -187,7 +165,7 @@ def _original_faces(original: MTCNN, image: np.ndarray) -> list[Face]:
     ]
 
 
-def _compare(truth: Sequence[Sequence[Face]], found: Sequence[Sequence[Face]]) -> _Row:
+def _compare(truth: Sequence[Sequence[Face]], found: Sequence[Sequence[Face]]) -> dict[str, Any]:
     """Tell how the faces found agree with the true ones, each beside the one it overlaps most."""
     pairs = [pair for faces, others in zip(truth, found, strict=True) for pair in _pairs(faces, others)]
     overlaps = np.array([overlap for *_, overlap in pairs])
@@ -198,14 +176,12 @@ def _compare(truth: Sequence[Sequence[Face]], found: Sequence[Sequence[Face]]) -
     return {
         "faces": len(pairs),
         "found": sum(map(len, found)),
-        "recall at IoU .9": round(float((overlaps >= 0.9).mean()), 4) if pairs else None,
-        "at .999": round(float((overlaps >= 0.999).mean()), 4) if pairs else None,
-        "median IoU": round(float(np.median(overlaps)), 4) if pairs else None,
-        "corner px: median": round(float(np.median(corners)), 3) if met else None,
-        "most": round(max(corners), 4) if met else None,
-        "landmark px": round(max(marks), 4) if met else None,
-        "score": round(max(scores), 6) if met else None,
-        "same order": _same_order(truth, found),
+        "recall": round(float((overlaps >= 0.9).mean()), 4) if pairs else 0.0,
+        "median_iou": round(float(np.median(overlaps)), 4) if pairs else 0.0,
+        "corner_px": round(max(corners, default=0.0), 4),
+        "landmark_px": round(max(marks, default=0.0), 4),
+        "score": round(max(scores, default=0.0), 6),
+        "is_same_order": _same_order(truth, found),
     }
 
 
@@ -243,14 +219,6 @@ def _overlap(box: np.ndarray, other: np.ndarray) -> float:
 
 def _side(face: Face) -> float:
     return float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
-
-
-def _table(rows: Sequence[_Row]) -> Table:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
-    return table
 
 
 if __name__ == "__main__":

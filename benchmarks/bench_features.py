@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
+from benchmarks.measuring import add_json_option, peak_mb, record  # noqa: E402
 from deepfake_detect.features.feature_file import (  # noqa: E402
     FeatureFile,
     FeatureInfo,
@@ -48,36 +46,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
+    add_json_option(parser, "features")
     parser.add_argument("--step", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         name, folder = arguments.step
         print(json.dumps(_measure(name, Path(folder), arguments.rows, arguments.width)))
         return 0
-    table = Table("step", "seconds", "added peak MB", "MB on disk", "answer")
+    steps = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in _STEPS:
             options = [f"--rows={arguments.rows}", f"--width={arguments.width}"]
             command = [sys.executable, __file__, *options, "--step", name, folder]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            found = json.loads(done.stdout)
-            table.add_row(
-                name, *(f"{found[key]:,.1f}" for key in ("seconds", "peak_mb", "disk_mb")), found["answer"]
-            )
-    console = Console(width=110)
-    console.print(f"{arguments.rows:,} rows of {arguments.width} float32")
-    console.print(table)
+            steps[name] = json.loads(done.stdout)
+    if len({steps[name]["answer"] for name in _READS}) > 1:
+        raise SystemExit(f"the two read different values: {steps}")
+    record("features", arguments, {"steps": steps}, packages=("h5py", "numpy"))
     return 0
 
 
 def _measure(name: str, folder: Path, rows: int, width: int) -> dict[str, float | str]:
-    before = _peak_mb()
+    before = peak_mb()
     started = time.perf_counter()
     answer, file = _STEPS[name](folder, rows, width)
     seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
-        "peak_mb": _peak_mb() - before,
+        "peak_mb": peak_mb() - before,
         "disk_mb": file.stat().st_size / 2**20,
         "answer": answer,
     }
@@ -143,12 +139,7 @@ _STEPS = {
     "read a part": _read_ours,
     "read a part of the plain array": _read_plain,
 }
-
-
-def _peak_mb() -> float:
-    # Not getrusage: a process started by a larger one inherits that one's peak.
-    status = Path("/proc/self/status").read_text("ascii")
-    return float(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
+_READS = [name for name in _STEPS if name.startswith("read")]
 
 
 if __name__ == "__main__":

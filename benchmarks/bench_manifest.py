@@ -2,9 +2,9 @@
 
     python benchmarks/bench_manifest.py [--rows 10000000] [--runs 3]
 
-Writes a synthetic manifest into a temporary folder (about 0.7 GB for ten million rows) and prints,
-per question, the median time and the peak memory of a fresh process that asks it once, with the
-ratio to pyarrow reading the whole table first. Both must give the same answer. Linux only: the
+Writes a synthetic manifest into a temporary folder (about 0.7 GB for ten million rows) and measures,
+per question, time and peak memory of a new process that asks it once, next to pyarrow reading the
+whole table first. Both must give the same answer. Linux only: the
 peak memory is read from /proc.
 """
 
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,11 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
+from benchmarks.measuring import add_json_option, peak_mb, record  # noqa: E402
 from deepfake_detect.data.manifest import MANIFEST_SCHEMA, manifest_metadata, read_manifest  # noqa: E402
 from deepfake_detect.progress import progress_bar  # noqa: E402
 from deepfake_detect.records import CropGeometry  # noqa: E402
@@ -42,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=3)
+    add_json_option(parser, "manifest")
     parser.add_argument("--ask", nargs=2, metavar=("QUESTION", "MANIFEST"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ask:
@@ -50,7 +48,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.parquet"
         _write(path, arguments.rows)
-        _compare(path, arguments.rows, arguments.runs)
+        questions = {question: _compare(question, path, arguments.runs) for question in _ASKED}
+        figures = {"bytes_per_row": path.stat().st_size / arguments.rows, "questions": questions}
+    record("manifest", arguments, figures, packages=("duckdb", "pyarrow"))
     return 0
 
 
@@ -105,10 +105,10 @@ def _ask(question: str, path: Path) -> dict[str, float | str]:
     """Answer one question in this process; tell time, peak memory and a digest of the answer."""
     if "order" in question:  # importing torch is not what is measured
         import deepfake_detect.data.crops  # noqa: F401
-    before = _peak_mb()
+    before = peak_mb()
     started = time.perf_counter()
     answer = _QUESTIONS[question](path)
-    return {"seconds": time.perf_counter() - started, "peak_mb": _peak_mb() - before, "answer": str(answer)}
+    return {"seconds": time.perf_counter() - started, "peak_mb": peak_mb() - before, "answer": str(answer)}
 
 
 def _open(path: Path) -> object:
@@ -164,43 +164,18 @@ _QUESTIONS = {
     "order": _order,
     "order whole": _order_whole,
 }
+_ASKED = ("open", "filter", "order")
 
 
-def _peak_mb() -> float:
-    # Not getrusage: a process started by a larger one inherits that one's peak.
-    status = Path("/proc/self/status").read_text("ascii")
-    return float(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
-
-
-def _compare(path: Path, num_rows: int, num_runs: int) -> None:
-    console = Console(width=120)
-    console.print(f"{num_rows:,} rows, {path.stat().st_size / num_rows:.0f} bytes a row on disk")
-    table = Table(
-        "question", "seconds", "added peak MB", "whole table: seconds", "MB", "ratio", "answers agree"
-    )
-    for question in ("open", "filter", "order"):
-        runs: dict[str, list[dict[str, float | str]]] = {question: [], f"{question} whole": []}
-        for _ in range(num_runs):
-            for name, results in runs.items():  # interleaved, so that both see the same machine
-                results.append(_run(name, path))
-        ours, whole = runs.values()
-        seconds, memory, whole_seconds, whole_memory = (
-            statistics.median(float(one[key]) for one in results)
-            for results in (ours, whole)
-            for key in ("seconds", "peak_mb")
-        )
-        agrees = len({one["answer"] for one in ours + whole}) == 1
-        spread = f"{min(float(o['seconds']) for o in ours):.2f}-{max(float(o['seconds']) for o in ours):.2f}"
-        table.add_row(
-            question,
-            f"{seconds:.2f} ({spread})",
-            f"{memory:.0f}",
-            f"{whole_seconds:.2f}",
-            f"{whole_memory:.0f}",
-            f"{whole_seconds / seconds:.1f}x",
-            "yes" if agrees else "NO",
-        )
-    console.print(table)
+def _compare(question: str, path: Path, num_runs: int) -> dict[str, list[dict[str, float | str]]]:
+    """Ask both ways in turn, so that they see the same machine; return every run."""
+    runs: dict[str, list[dict[str, float | str]]] = {"ours": [], "whole table": []}
+    for _ in range(num_runs):
+        for way, results in runs.items():
+            results.append(_run(question if way == "ours" else f"{question} whole", path))
+    if len(answers := {one["answer"] for results in runs.values() for one in results}) > 1:
+        raise SystemExit(f"{question}: the two give different answers: {answers}")
+    return runs
 
 
 def _run(question: str, path: Path) -> dict[str, float | str]:

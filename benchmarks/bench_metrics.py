@@ -1,6 +1,6 @@
-"""Bootstrap intervals of every metric, beside a loop that copies the frames of each drawn video.
+"""Bootstrap intervals of every metric, beside a loop that copies the frames of each resampled video.
 
-    python benchmarks/bench_metrics.py [--videos 3125] [--frames 32] [--draws 1000] [--rounds 3]
+    python benchmarks/bench_metrics.py [--videos 3125] [--frames 32] [--draws 1000] [--rounds 3] [--json FILE]
 
 The loop stands for how it is done with scikit-learn's functions: draw videos, gather their frames,
 call a metric on them. It measures four of the metrics where ours measures all, and so few draws
@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-from paired import describe_machine, time_in_turn
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
+from benchmarks.measuring import add_json_option, record, time_in_turn  # noqa: E402
 from deepfake_detect.metrics import METRIC_NAMES, resample_groups, resampled_metrics  # noqa: E402
 
 _LOOP_DRAWS = 10
@@ -35,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name, default in (("videos", 3125), ("frames", 32), ("draws", 1000), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    add_json_option(parser, "metrics")
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
     videos = np.repeat(np.arange(arguments.videos), arguments.frames)
@@ -52,12 +52,15 @@ def main() -> int:
     _, ours = resampled_metrics(labels, scores, videos, resample_counts[:_LOOP_DRAWS], threshold=0.5)
     columns = [METRIC_NAMES.index(name) for name in _LOOP_METRICS]
     difference = np.abs(ours[:, columns] - loop(labels, scores, videos, resample_counts[:_LOOP_DRAWS])).max()
-    whole_loop = timings["loop"].median * arguments.draws / _LOOP_DRAWS
-    print(describe_machine("numpy", "scikit-learn"))
-    print(f"{len(labels):,} frames of {arguments.videos:,} videos, {arguments.draws:,} draws")
-    print(f"ours, {len(METRIC_NAMES)} metrics: {timings['ours'].median:.2f} s ({timings['ours'].spread()})")
-    print(f"loop, {len(columns)} metrics: {whole_loop:.0f} s, scaled from {_LOOP_DRAWS} draws")
-    print(f"ratio {whole_loop / timings['ours'].median:.0f}x; largest difference {difference:.1e}")
+    figures = {
+        "ours": timings["ours"].rounded(),
+        "loop": timings["loop"].rounded(),
+        "loop_draws": _LOOP_DRAWS,
+        "num_metrics": len(METRIC_NAMES),
+        "num_loop_metrics": len(columns),
+        "largest_difference": float(difference),
+    }
+    record("metrics", arguments, figures, packages=("numpy", "scikit-learn"))
     return 0
 
 
@@ -74,7 +77,4 @@ def loop(
 
 
 if __name__ == "__main__":
-    started = time.perf_counter()
-    code = main()
-    print(f"{time.perf_counter() - started:.0f} s in all")
-    sys.exit(code)
+    sys.exit(main())

@@ -3,9 +3,10 @@
     python benchmarks/bench_runtimes.py CLIP [--slim VENV] [--calibrate MANIFEST] [--batch 32]
         [--rounds 7] [--cold-rounds 3] [--threads 2] [--json FILE]
 
-The bundled detector is exported to each runtime and judges the same crops, of its own input size, in
+The bundled detector is exported to each runtime and scores the same crops, of its own input size, in
 the same rounds. ``eager PyTorch`` is the network in PyTorch's usual memory layout, with the crops
-made tensors one by one; ``PyTorch`` is what this library does. int8 comes with --calibrate only.
+made tensors one by one; ``PyTorch`` is what this library does, in bf16 too
+where the processor has it. int8 comes with --calibrate only.
 Agreement is with eager PyTorch, on faces of CLIP. A cold start is a fresh process, from its start to
 its end with the verdict on CLIP, which should be one of ten seconds; of --slim, an environment with
 numpy, opencv-python-headless and onnxruntime alone, the same with this checkout's package. Sizes of
@@ -24,18 +25,18 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from markers import markdown_table
-from paired import describe_machine, time_in_turn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
+from benchmarks.measuring import add_json_option, record, time_in_turn  # noqa: E402
 from deepfake_detect.data.transforms import crop_to_tensor, resize_square  # noqa: E402
+from deepfake_detect.device import fast_precision  # noqa: E402
 from deepfake_detect.faces import track_faces  # noqa: E402
-from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.runtimes.export import export  # noqa: E402
 from deepfake_detect.scoring import Detector, load_detector  # noqa: E402
 from deepfake_detect.video import EvenlySpaced, read_frames  # noqa: E402
@@ -44,6 +45,7 @@ _EAGER = "eager PyTorch"
 # Name, format, precision, runtime that reads it.
 _EXPORTS = (
     ("ONNX Runtime fp32", "onnx", "fp32", "onnx"),
+    ("ONNX Runtime fp16", "onnx", "fp16", "onnx"),
     ("ONNX Runtime int8", "onnx", "int8", "onnx"),
     ("OpenVINO fp32", "openvino", "fp32", "openvino"),
     ("OpenVINO bf16", "openvino", "bf16", "openvino"),
@@ -55,7 +57,7 @@ _EXPORTS = (
 class Way:
     """A way from crops to probabilities, and the size of its file in bytes."""
 
-    judge: Callable[[list[np.ndarray]], np.ndarray]
+    score: Callable[[list[np.ndarray]], np.ndarray]
     num_bytes: int
 
 
@@ -63,20 +65,16 @@ def main() -> int:
     arguments = _parse()
     torch.set_num_threads(arguments.threads)
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
-    machine = describe_machine("torch", "onnxruntime", "openvino")
-    print(machine)
     with tempfile.TemporaryDirectory() as folder:
         detector = load_detector(runtime="torch", device="cpu")
         crops = _faces(arguments.clip, detector, arguments.batch)
-        ways = _ways(detector, Path(folder), arguments)
-        warm = _warm(ways, crops, arguments.rounds)
-        print(markdown_table(("way", "faces a second", "of eager", "largest difference", "MB"), _words(warm)))
-        cold = _cold(arguments, Path(folder))
-        print(markdown_table(("fresh process", "seconds (spread)"), list(cold.items())))
-    sizes = {name: _megabytes(place) for name, place in _environments(arguments).items()}
-    print(markdown_table(("environment", "MB"), [(name, f"{size:,.0f}") for name, size in sizes.items()]))
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine, "warm": warm, "cold": cold, "megabytes": sizes})
+        figures = {
+            "batch": arguments.batch,
+            "warm": _warm(_ways(detector, Path(folder), arguments), crops, arguments.rounds),
+            "cold": _cold(arguments, Path(folder)),
+            "environments_mb": {name: _megabytes(place) for name, place in _environments(arguments).items()},
+        }
+    record("runtimes", arguments, figures, packages=("torch", "onnxruntime", "openvino"))
     return 0
 
 
@@ -87,7 +85,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--calibrate", type=Path, help="manifest, for int8")
     for name, default in (("batch", 32), ("rounds", 7), ("cold-rounds", 3), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--json", type=Path, help="where to leave the figures")
+    add_json_option(parser, "runtimes")
     return parser.parse_args()
 
 
@@ -114,6 +112,9 @@ def _ways(detector: Detector, folder: Path, arguments: argparse.Namespace) -> di
 
     weights = (ROOT / "deepfake_detect" / "weights" / "default.safetensors").stat().st_size
     ways = {_EAGER: Way(run_eager, weights), "PyTorch": Way(detector.score_crops, weights)}
+    if fast_precision(torch.device("cpu")) == "bf16":
+        fast = load_detector(runtime="torch", device="cpu", precision="bf16")
+        ways["PyTorch bf16"] = Way(fast.score_crops, weights)
     for name, format, precision, runtime in _EXPORTS:
         if precision == "int8" and arguments.calibrate is None:
             continue
@@ -125,38 +126,22 @@ def _ways(detector: Detector, folder: Path, arguments: argparse.Namespace) -> di
     return ways
 
 
-def _warm(
-    ways: Mapping[str, Way], crops: list[np.ndarray], num_rounds: int
-) -> dict[str, dict[str, float | str]]:
-    wanted = ways[_EAGER].judge(crops)
+def _warm(ways: Mapping[str, Way], crops: list[np.ndarray], num_rounds: int) -> dict[str, dict[str, Any]]:
+    wanted = ways[_EAGER].score(crops)
     timings = time_in_turn(
-        {name: (lambda way=way: way.judge(crops)) for name, way in ways.items()}, num_rounds=num_rounds
+        {name: (lambda way=way: way.score(crops)) for name, way in ways.items()}, num_rounds=num_rounds
     )
     return {
         name: {
-            "faces_per_second": len(crops) / timings[name].median,
-            "times_eager": timings[name].times_faster_than(timings[_EAGER]),
-            "largest_difference": float(np.abs(way.judge(crops) - wanted).max()),
+            "seconds": timings[name].rounded(),
+            "largest_difference": float(np.abs(way.score(crops) - wanted).max()),
             "megabytes": way.num_bytes / 1e6,
         }
         for name, way in ways.items()
     }
 
 
-def _words(warm: Mapping[str, Mapping[str, float | str]]) -> list[tuple[str, ...]]:
-    return [
-        (
-            name,
-            f"{row['faces_per_second']:.0f}",
-            f"{row['times_eager']:.2f}",
-            f"{row['largest_difference']:.1e}",
-            f"{row['megabytes']:.1f}",
-        )
-        for name, row in warm.items()
-    ]
-
-
-def _cold(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
+def _cold(arguments: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
     """Time whole processes, in turn."""
     tool = [str(ROOT / "tools" / "score_video.py"), str(arguments.clip), "--json", "-"]
     bundled = folder / "openvino_fp32.xml"
@@ -176,7 +161,7 @@ def _cold(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
         {name: (lambda command=command: run(command)) for name, command in commands.items()},
         num_rounds=arguments.cold_rounds,
     )
-    return {name: f"{timing.median:.2f} ({timing.spread()})" for name, timing in timings.items()}
+    return {name: timing.rounded() for name, timing in timings.items()}
 
 
 def _environments(arguments: argparse.Namespace) -> dict[str, Path]:

@@ -9,13 +9,13 @@ InceptionResnetV1 in eager fp32, a face at a time, on the same square of 1.3 tim
 the same weights: random ones, whose output a line through mean and spread of the clip's own logits
 turns into probabilities that differ from face to face.
 
-    cold         a fresh process, from its start to its end with the verdict
+    new          a new process, from its start to its end with the verdict
     warm         clip after clip in one process
     difference   of the probabilities of faces that both found, the largest; a face is the same
                  when the boxes overlap by more than half
     default      `tools/score_video.py CLIP` and nothing else
-    decode only  the sampled frames are decoded, and nothing is done with them
-    bundled      the detector that comes with it in PyTorch, against the same rival
+    decoding     the sampled frames are decoded, and nothing is done with them
+    bundled      the detector that comes with the library, next to the same rival
     ONNX         the same detectors exported and run by `--runtime onnx`, which loads no PyTorch
 """
 
@@ -25,7 +25,6 @@ import argparse
 import functools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,11 +36,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
+_RESULT = ROOT / "benchmarks" / "results" / "score.json"
 _SECONDS, _HEIGHT = 10, 720
 _MARGIN, _SIDE = 1.3, 160
-_RIVAL, _OURS, _BUNDLED = "naive", "deepfake_detect, FaceNet", "deepfake_detect, bundled"
-_DEFAULT, _DECODE = "deepfake_detect, default command", "decode only"
-_OURS_ONNX, _BUNDLED_ONNX = f"{_OURS}, ONNX", f"{_BUNDLED}, ONNX"
+_RIVAL, _OURS, _BUNDLED = "seek, facenet-pytorch, eager FaceNet", "the same FaceNet", "the bundled detector"
+_DEFAULT, _DECODE = "the default command", "decoding alone"
+_OURS_TORCH, _BUNDLED_TORCH = f"{_OURS}, PyTorch", f"{_BUNDLED}, PyTorch"
+_OURS_ONNX, _BUNDLED_ONNX = f"{_OURS}, ONNX Runtime", f"{_BUNDLED}, ONNX Runtime"
 _Scored = list[list[tuple[list[float], float]]]
 """For each frame its faces: box (left, top, right, bottom) and fake probability."""
 
@@ -118,51 +119,29 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", metavar="WAY", help="ways to time, by a part of their names")
     parser.add_argument("--threads", type=int, help="of torch; by default as many as it chooses")
-    parser.add_argument("--json", type=Path, help="where to leave the figures")
+    parser.add_argument("--json", type=Path, default=_RESULT, metavar="FILE", help="where the result goes")
     parser.add_argument("--naive", nargs=2, metavar=("WEIGHTS", "CLIP"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _measure(arguments: argparse.Namespace, folder: Path) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
-    from benchmarks.paired import describe_machine
-    from deepfake_detect.io.files import write_json
+    from benchmarks.measuring import record
     from deepfake_detect.runtimes.export import export
-    from deepfake_detect.video import read_metadata
 
-    console = Console(width=120)
-    machine = describe_machine("torch", "torchvision", "facenet-pytorch", "opencv-python-headless", "av")
-    console.print(machine, markup=False, highlight=False)
     clip, weights, detector = folder / "clip.mp4", folder / "naive.pt", folder / "facenet.safetensors"
     _make_clip(arguments.clip, clip)
     _make_detectors(weights, detector, clip, arguments.frames)
     places = _Places(clip, weights, detector)
     export(detector, format="onnx", out=places.exported)
     rows = [*_cold(places, arguments), *_warm(places, arguments)]
-    table = Table("what", "way", "seconds (spread)", "CPU seconds", "times the rival")
-    for row in rows:
-        table.add_row(
-            row["what"],
-            row["way"],
-            f"{row['seconds']:.2f} ({row['spread']})",
-            row["cpu"],
-            f"{row['ratio']:.1f}",
-        )
-    console.print(table)
     naive = json.loads((folder / "naive.json").read_text())
     agreement = {
         way: _agreement(naive, folder / f"{name}.json")
-        for way, name in ((_OURS, "ours"), (_OURS_ONNX, "onnx"))
+        for way, name in ((_OURS_TORCH, "ours"), (_OURS_ONNX, "onnx"))
         if (folder / f"{name}.json").exists()
     }
-    for way, found in agreement.items():
-        console.print(f"{way}: " + ", ".join(f"{name} {value}" for name, value in found.items()))
-    if arguments.json:
-        shown = read_metadata(clip)
-        facts = {"clip": arguments.clip.name, "width": shown.width, "frames": shown.num_frames}
-        write_json(arguments.json, {"machine": machine, **facts, "rows": rows, "agreement": agreement})
+    packages = ("torch", "facenet-pytorch", "onnxruntime", "opencv-python-headless", "av")
+    record("score", arguments, {"rows": rows, "agreement": agreement}, packages=packages)
     return 0
 
 
@@ -235,12 +214,12 @@ def _cold(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
     ways: dict[str, Callable[[], object]] = {
         _RIVAL: lambda: run(rival, "naive.json"),
         _DEFAULT: lambda: run([sys.executable, str(ROOT / "tools" / "score_video.py"), clip], "default.txt"),
-        _OURS: lambda: run([*ours, "--detector", str(places.detector)], "ours.json"),
-        _BUNDLED: lambda: run([*ours, "--runtime", "torch"], "bundled.json"),
+        _OURS_TORCH: lambda: run([*ours, "--detector", str(places.detector)], "ours.json"),
+        _BUNDLED_TORCH: lambda: run([*ours, "--runtime", "torch"], "bundled.json"),
         _OURS_ONNX: lambda: run([*ours, *onnx, "--detector", str(places.exported)], "onnx.json"),
         _BUNDLED_ONNX: lambda: run([*ours, *onnx], "bundled_onnx.json"),
     }
-    return _timed("cold", ways, arguments)
+    return _timed("new", ways, arguments)
 
 
 def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -249,8 +228,8 @@ def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
 
     naive, num_frames = Naive(str(places.weights)), arguments.frames
     detectors = {
-        _OURS: load_detector(places.detector, runtime="torch"),
-        _BUNDLED: load_detector(runtime="torch"),
+        _OURS_TORCH: load_detector(places.detector, runtime="torch"),
+        _BUNDLED_TORCH: load_detector(runtime="torch"),
         _OURS_ONNX: load_detector(places.exported),
         _BUNDLED_ONNX: load_detector(runtime="onnx"),
     }
@@ -262,10 +241,10 @@ def _warm(places: _Places, arguments: argparse.Namespace) -> list[dict[str, Any]
 
 
 def _timed(
-    what: str, ways: dict[str, Callable[[], object]], arguments: argparse.Namespace
+    process: str, ways: dict[str, Callable[[], object]], arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Time ways in turn, by the clock and by the CPU time of this process and its children."""
-    from benchmarks.paired import time_in_turn
+    from benchmarks.measuring import time_in_turn
 
     only = [_RIVAL, *(arguments.only or ways)]
     ways = {name: run for name, run in ways.items() if any(part in name for part in only)}
@@ -281,12 +260,10 @@ def _timed(
     )
     return [
         {
-            "what": what,
+            "process": process,
             "way": name,
-            "seconds": round(timing.median, 3),
-            "spread": timing.spread(),
-            "cpu": f"{statistics.median(spent[name][1:]):.2f}",
-            "ratio": round(timing.times_faster_than(timings[_RIVAL]), 2),
+            "seconds": timing.rounded(),
+            "cpu_seconds": [round(one, 2) for one in spent[name][1:]],
         }
         for name, timing in timings.items()
     ]
@@ -305,12 +282,12 @@ def _agreement(naive: _Scored, ours: Path) -> dict[str, Any]:
                 differences.append(abs(face["fake_probability"] - theirs[best][1]))
     probabilities = [p for faces in naive for _, p in faces]
     return {
-        "faces of the rival": len(probabilities),
+        "rival": len(probabilities),
         "ours": num_ours,
         "both": len(differences),
-        "largest difference": round(max(differences, default=float("nan")), 6),
-        "its probabilities from": round(min(probabilities), 3),
-        "to": round(max(probabilities), 3),
+        "largest_difference": max(differences, default=float("nan")),
+        "rival_from": round(min(probabilities), 3),
+        "rival_to": round(max(probabilities), 3),
     }
 
 

@@ -9,7 +9,7 @@ are left as they are. All are scored by `score_videos`, with one run for what it
 
     baseline   runs of the evenly sampled frames at or above the probability 0.5
 
-Printed: average precision and recall of AV-Deepfake1M's protocol, how far the borders of found segments
+Measured: average precision and recall of AV-Deepfake1M's protocol, how far the borders of found segments
 (IoU of .5 or more) are off, real windows with a forged segment, frames sampled again, and the time of
 scoring with segments over that without.
 """
@@ -17,7 +17,6 @@ scoring with segments over that without.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -32,6 +31,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
+from benchmarks.measuring import add_json_option, record  # noqa: E402
 from deepfake_detect import load_detector  # noqa: E402
 from deepfake_detect.evaluation.segments import stretch_seconds  # noqa: E402
 from deepfake_detect.metrics.segments import segment_iou, segment_metrics  # noqa: E402
@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--detector", help="detector file (default: the bundled one)")
     parser.add_argument("--clips", type=int, default=8, help="part-forged windows of each fake")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures as JSON")
+    add_json_option(parser, "segments")
     arguments = parser.parse_args()
     pairs = list(find_pairs(arguments.root))
     if not pairs:
@@ -96,9 +96,7 @@ def main() -> int:
     windows = list(plan(pairs, arguments.clips, np.random.default_rng(arguments.seed)))
     scored = score(windows, arguments.detector)
     figures = summary(scored, windows)
-    print(json.dumps(figures, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    record("segments", arguments, figures, packages=("av", "onnxruntime"))
     return 0
 
 
@@ -229,8 +227,8 @@ def summary(scored: Scored, windows: Sequence[Window]) -> dict[str, object]:
             "n": len(scored.seconds_off),
         },
         "extra_frames": {"median": statistics.median(scored.extra_frames), "most": max(scored.extra_frames)},
-        "time_over_segments_off": statistics.median(scored.seconds),
-        **{kind: metrics_of(scored, chosen) for kind, chosen in groups.items()},
+        "time_over_segments_off": [round(one, 3) for one in scored.seconds],
+        "groups": {kind: metrics_of(scored, chosen) for kind, chosen in groups.items()},
     }
 
 

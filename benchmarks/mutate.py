@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.measuring import add_json_option, record  # noqa: E402
 from deepfake_detect import ClipResult, Detector, load_detector  # noqa: E402
 from deepfake_detect.errors import DeepfakeDetectError  # noqa: E402
 from deepfake_detect.video import read_frames  # noqa: E402
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, help="go on with further numbers for so long")
     parser.add_argument("--seeds", nargs="*", help="names of files to damage; all by default")
     parser.add_argument("--out", type=Path, help="one line of JSON per mutant")
+    add_json_option(parser, "mutants")
     arguments = parser.parse_args()
     end = time.monotonic() + 3600 * (arguments.hours or 0)
     detector = load_detector()
@@ -72,6 +74,11 @@ def main() -> None:
             if time.monotonic() > end:
                 break
     _print(counts)
+    by_name: dict[str, dict[str, int]] = {}
+    for (name, outcome), count in counts.items():
+        by_name.setdefault(name, {})[outcome] = count
+    if not arguments.hours and not arguments.seeds:
+        record("mutants", arguments, {"counts": by_name}, packages=("av", "pillow", "opencv-python-headless"))
     if counts["all", "crash"]:
         sys.exit(1)
 

@@ -5,7 +5,7 @@
 FOLDER holds crops.tar (squares of 1.6 times the face box), labels.csv (name, label, method, target_id,
 source_id, video, frame, box_left ... box_bottom) and landmarks68.npz (68 points, fractions of a crop). Each
 detector gets its own crops, cut out of these; `evaluate` scores them, and its intervals resample people.
-The detectors must have been fetched.
+The detectors must have been fetched. The figures are copied into the zoo's entries; a test compares them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's package
 
 import deepfake_detect as dfd  # noqa: E402
+from benchmarks.measuring import add_json_option, record  # noqa: E402
 from deepfake_detect.data.manifest import rows_to_table, write_manifest  # noqa: E402
 from deepfake_detect.faces import crop_face  # noqa: E402
 from deepfake_detect.records import CropGeometry, Face  # noqa: E402
@@ -38,7 +39,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detectors", nargs="+", required=True, metavar="NAME")
     parser.add_argument("--out", type=Path, required=True)
+    add_json_option(parser, "zoo_measured")
     arguments = parser.parse_args()
+    rows = []
     for name in arguments.detectors:
         manifest = cut(arguments.folder, arguments.out / name, read_config(f"zoo:{name}").geometry)
         found = dfd.evaluate(
@@ -46,8 +49,10 @@ def main() -> int:
         )
         for method, result in found.per_method.items():
             auc = result.video.metrics["auc"]
-            counts = f"{result.num_videos_real} real and {result.num_videos_fake} fake clips"
-            print(f"{name}: {method}, {counts}, video AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
+            videos = {"real": result.num_videos_real, "fake": result.num_videos_fake}
+            value = {"value": auc.value, "low": auc.low, "high": auc.high}
+            rows.append({"detector": name, "method": method, "video_auc": value, "videos": videos})
+    record("zoo_measured", arguments, {"rows": rows}, packages=("torch", "timm", "opencv-python-headless"))
     return 0
 
 

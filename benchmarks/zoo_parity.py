@@ -1,7 +1,7 @@
 """Whether the zoo's networks and crops are those of their authors, by the authors' own code.
 
     python benchmarks/zoo_parity.py CLIP ... --authors NAME=FOLDER ... [--packages FOLDER] [--only ENTRY ...]
-        [--json FILE] [--page docs/zoo.md] [--keys tests/models/published_keys.json]
+        [--json FILE] [--keys tests/models/published_keys.json]
 
 NAME=FOLDER is a checkout of the authors' code, which is run and never copied: --list shows the names.
 For every network whose code is there, the authors' network is built with random weights (scaled so that
@@ -28,12 +28,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from markers import markdown_table, replace_between
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package
@@ -42,9 +42,9 @@ from zoo_authors import CASES, Case  # noqa: E402
 from zoo_authors.keys import grouped  # noqa: E402
 from zoo_authors.random_weights import randomize  # noqa: E402
 
+from benchmarks.measuring import add_json_option, record  # noqa: E402
 from deepfake_detect.data.transforms import crops_to_tensor, resize_crop  # noqa: E402
 from deepfake_detect.faces import crop_face, detect_faces  # noqa: E402
-from deepfake_detect.io.files import write_json  # noqa: E402
 from deepfake_detect.models.zoo.convert import convert_entry  # noqa: E402
 from deepfake_detect.models.zoo.entries import ZOO  # noqa: E402
 from deepfake_detect.records import Face  # noqa: E402
@@ -79,31 +79,6 @@ class Parity:
     pixel_max: float | None
     remark: str
 
-    def row(self) -> list[str]:
-        """Return the cells of this entry's row in the page."""
-        pixels = "–" if self.pixel_mean is None else f"{self.pixel_mean:.2f} / {self.pixel_max:.0f}"
-        network = ZOO[self.entry].network
-        return [
-            f"`{network}`",
-            str(sum(entry.network == network and not entry.refused for entry in ZOO.values())),
-            f"{self.logit_difference:.1e}",
-            f"{self.logit_spread:.2g}",
-            str(self.num_crops),
-            pixels,
-            self.remark,
-        ]
-
-
-_HEADER = (
-    "network",
-    "detectors",
-    "greatest difference of a logit",
-    "spread of the logits",
-    "crops",
-    "pixels of a crop: mean / greatest difference",
-    "code of the authors",
-)
-
 
 def main(argv: list[str] | None = None) -> int:
     """Compare the entries whose authors' code is there; return 1 if one is further than the tolerance."""
@@ -113,8 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--packages", type=Path, help="packages that only the authors' code needs")
     parser.add_argument("--only", nargs="+", metavar="ENTRY", help="compare these entries only")
     parser.add_argument("--list", action="store_true", help="list entries and names of checkouts")
-    parser.add_argument("--json", type=Path, help="write the figures, added to those in the file")
-    parser.add_argument("--page", type=Path, help="page whose table to write from --json")
+    add_json_option(parser, "zoo_parity")
     parser.add_argument("--keys", type=Path, help="write names and shapes of tensors, and compare nothing")
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -130,10 +104,11 @@ def main(argv: list[str] | None = None) -> int:
     results = []
     for case in chosen:
         found = apart(compare, case.entry, folders[case.authors], arguments.clips, arguments.packages)
-        print(" | ".join(found.row()), flush=True)
+        print(found, flush=True)
         results.append(found)
-        if arguments.json:
-            _write(results, arguments.json, arguments.page)
+    record(
+        "zoo_parity", arguments, {"rows": _with_known(results, arguments.json)}, packages=("torch", "timm")
+    )
     return int(any(one.logit_difference > TOLERANCE for one in results))
 
 
@@ -228,15 +203,12 @@ def _pixel_differences(
     return float(difference.mean()), float(difference.max())
 
 
-def _write(results: Sequence[Parity], path: Path, page: Path | None) -> None:
-    """Add figures to those of a file, and write the table of a page from all of them."""
-    known = {one["entry"]: one for one in json.loads(path.read_text("utf-8"))} if path.is_file() else {}
-    known |= {one.entry: asdict(one) for one in results}
-    ordered = [known[case.entry] for case in CASES if case.entry in known]
-    write_json(path, ordered)
-    if page is not None:
-        rows = [Parity(**one).row() for one in ordered]
-        replace_between(page, "parity", markdown_table(_HEADER, rows))
+def _with_known(results: Sequence[Parity], path: Path) -> list[dict[str, Any]]:
+    """Return the figures of a file with new ones added, in the order of the cases."""
+    stored = json.loads(path.read_text("utf-8"))["figures"]["rows"] if path.is_file() else []
+    known = {one["entry"]: one for one in stored}
+    known |= {one.entry: {**asdict(one), "date": str(date.today())} for one in results}
+    return [known[case.entry] for case in CASES if case.entry in known]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the pages of the documentation that come from the code, or compare them with it (--check)."""
+"""Write what README and docs have from the code and from benchmarks/results, or compare it (--check)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
@@ -16,6 +15,8 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS)]  # this checkout's package, and the
 from _generate.datasets import dataset_pages  # noqa: E402
 
 import deepfake_detect  # noqa: E402
+from benchmarks.markers import filled  # noqa: E402
+from benchmarks.pages import result_parts  # noqa: E402
 from deepfake_detect.options import option_table  # noqa: E402
 from deepfake_detect.report.zoo import zoo_tables  # noqa: E402
 
@@ -97,45 +98,30 @@ API_SECTIONS = {
 }
 
 
-def zoo_page() -> str:
-    """Return docs/zoo.md with the tables of published detectors."""
-    return _filled("zoo.md", zoo_tables())
-
-
-def architecture_page() -> str:
-    """Return docs/architecture.md with the map of the package's docstring."""
+def code_parts() -> dict[Path, dict[str, str]]:
+    """Return page -> marker -> text, of pages of which a part is made from the code."""
     lines = re.findall(r"^    ([a-z_, ]+?)  +(\S.*)$", deepfake_detect.__doc__ or "", flags=re.M)
     rows = [f"| `{'`, `'.join(names.split(', '))}` | {what} |" for names, what in lines]
-    return _filled("architecture.md", {"map": "\n".join(["| package | what it does |", "|---|---|", *rows])})
+    table = "\n".join(["| package | what it does |", "|---|---|", *rows])
+    return {DOCS / "zoo.md": dict(zoo_tables()), DOCS / "architecture.md": {"map": table}}
 
 
-def _filled(page: str, tables: Mapping[str, str]) -> str:
-    """Return a page with its tables between their markers."""
-    text = (DOCS / page).read_text("utf-8")
-    for name, table in tables.items():
-        before, start, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"<!-- end of {name} -->")
-        text = f"{before}{start}{table}\n{end}{after}"
-    return text
-
-
-def pages() -> dict[str, str]:
-    """Return every generated page by its path below docs."""
-    return {
-        "options.md": options_page(),
-        "api.md": api_page(),
-        "zoo.md": zoo_page(),
-        "architecture.md": architecture_page(),
-        **dataset_pages(),
-    }
+def pages() -> dict[Path, str]:
+    """Return the text of every page that is generated, or has a part that is."""
+    whole = {"options.md": options_page(), "api.md": api_page(), **dataset_pages()}
+    texts = {DOCS / name: text for name, text in whole.items()}
+    for parts in (code_parts(), result_parts()):
+        for path, of_path in parts.items():
+            texts[path] = filled(texts.get(path) or path.read_text("utf-8"), of_path)
+    return texts
 
 
 def main() -> int:
     """Write the pages; with ``--check`` name those that are out of date, and return 1 if any is."""
-    texts = {DOCS / name: text for name, text in pages().items()}
+    texts = pages()
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:
-        print("\n".join(f"out of date: {path.relative_to(DOCS)}" for path in stale))
+        print("\n".join(f"out of date: {path.relative_to(DOCS.parent)}" for path in stale))
         return 1 if stale else 0
     for path in stale:
         path.parent.mkdir(exist_ok=True)

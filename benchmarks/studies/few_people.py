@@ -8,8 +8,7 @@ measured, so nothing is selected. Its detector is measured on clips of twelve pe
 (six pairs) whom no training has seen, and on DFDC crops where crops are as tight as these. Intervals are
 95%, from resampling whole people. So short trainings show large effects only.
 
-The study resumes when started again. It writes OUT/rows/*.json, of which ``--page FILE`` makes the tables
-between the markers ``<!-- few people -->``.
+The study resumes when started again, from OUT/rows/*.json.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout's package
 
+from benchmarks.measuring import add_json_option, record  # noqa: E402
 from benchmarks.studies import few_people_data as data  # noqa: E402
-from benchmarks.studies.few_people_page import write_page  # noqa: E402
 from deepfake_detect import TrainingConfig, evaluate, extract_features, lab, train, train_features  # noqa: E402
 from deepfake_detect.data.manifest import Manifest  # noqa: E402
 from deepfake_detect.io.files import make_folder, read_json, write_json  # noqa: E402
@@ -125,7 +124,7 @@ def main() -> int:
     parser.add_argument(
         "--tables", nargs="+", default=["who", "networks", "transfer", "options"], metavar="TABLE"
     )
-    parser.add_argument("--page", type=Path, metavar="FILE", help="Markdown file whose tables are written")
+    add_json_option(parser, "few_people")
     given = parser.parse_args()
     make_folder(given.out)
     weights = {
@@ -139,8 +138,7 @@ def main() -> int:
     for row in [*_networks(), *_transfer(), *_options()]:
         if row.table in given.tables:
             _once(given.out, row.table, row.name, lambda one=row: _measure(given, one, weights))
-    if given.page is not None:
-        return write_page(given.page, _measured(given.out))
+    record("few_people", given, {"rows": _measured(given.out)}, packages=("torch", "timm"))
     return 0
 
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.markers import markdown_table, replace_between
+from benchmarks.markers import markdown_table
 
 _METHODS = ("Deepfakes", "Face2Face", "FaceSwap")
-
-
-def write_page(page: Path, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Write the tables between the markers of a page; return an exit code."""
-    return 0 if replace_between(page, "few people", tables_of(rows)) else 2
 
 
 def tables_of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -24,8 +18,8 @@ def tables_of(rows: Sequence[Mapping[str, Any]]) -> str:
         if own:
             body = [[row["name"], *(_cell(row, column) for column in columns.values())] for row in own]
             parts.append(f"**{title}**\n\n" + markdown_table(["", *columns], body))
-    minutes, cpu = (sum(row[key] for row in rows) / 3600 for key in ("seconds", "cpu_seconds"))
-    parts.append(f"All rows together: {minutes:.1f} hours, {cpu:.1f} core hours.")
+    hours = sum(row["seconds"] for row in rows) / 3600
+    parts.append(f"All rows together: {hours:.1f} hours.")
     return "\n\n".join(parts)
 
 

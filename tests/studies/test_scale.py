@@ -1,15 +1,15 @@
-"""The model of benchmarks/scale.md, and its page from made-up measurements."""
+"""The model of benchmarks/scale.md, and its tables from made-up measurements."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import bench_scale
-from benchmarks.bench_scale import (
+from benchmarks.scale_model import (
     Site,
     Spent,
     Start,
@@ -23,17 +23,17 @@ from benchmarks.bench_scale import (
     scoring,
     throughput,
 )
+from benchmarks.scale_page import tables_of
 
 COST = VideoCost(
     decode_seconds=0.5,
     faces_seconds=1.0,
     crops_seconds=0.5,
-    judge_seconds=2.5,
+    score_seconds=2.5,
     read_mb=3.0,
     written_mb=1.0,
 )
 START = Start(tool=Spent(wall=3.0, cpu=2.0), worker=Spent(wall=4.0, cpu=3.0))
-MARKERS = ("stages", "check", "limits", "cost")
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_doubling_the_cores_halves_the_time_until_the_disk_binds() -> None:
     assert speeds == [0.5, 1, 2, 4, 4]
 
 
-def test_a_gpu_takes_faces_and_judging_from_the_cores() -> None:
+def test_a_gpu_takes_faces_and_scoring_from_the_cores() -> None:
     site = Site(workers=4, cores=4, gpus=1)
     assert limits(extraction(COST), site)["cores"] == 4
     assert limits(scoring(COST), site)["cores"] == 8
@@ -93,54 +93,34 @@ def test_the_mean_is_of_each_figure() -> None:
     assert mean_cost([COST, other]) == replace(COST, decode_seconds=1.0, read_mb=4.0)
 
 
-def made_up(*_: object) -> bench_scale._Measured:
-    wall = {"decode": 0.6, "faces": 1.1, "crops": 0.6, "judge": 2.6}
-    clips = [bench_scale._Clip(Path(f"{kind}.mp4"), kind, COST, wall) for kind in ("FF++", "DFDC")]
-    return bench_scale._Measured(clips, START, extraction(COST), {1: Spent(wall=20.0, cpu=25.0)})
+WALL = {"decode": 0.6, "faces": 1.1, "crops": 0.6, "score": 2.6}
+RESULT = {
+    "machine": {"cores": 4},
+    "arguments": {"videos": 12, "disk_mb_s": 500, "network_mb_s": 125},
+    "figures": {
+        "clips": [
+            {"path": f"{kind}.mp4", "kind": kind, "cost": asdict(COST), "wall_seconds": WALL}
+            for kind in ("FF++", "DFDC")
+        ],
+        "start": asdict(START),
+        "runs": {"1": {"wall": 20.0, "cpu": 25.0}},
+    },
+}
 
 
-def page_with(tmp_path: Path, names: tuple[str, ...]) -> Path:
-    page = tmp_path / "scale.md"
-    page.write_text("".join(f"<!-- {name} -->\nold\n<!-- end of {name} -->\n" for name in names))
-    return page
-
-
-def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_scale, "_measure_all", made_up)
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    page = page_with(tmp_path, MARKERS)
-    options = ["--ffpp", "a.mp4", "--dfdc", "b.mp4", "--page", str(page)]
-    options += ["--json", str(tmp_path / "all.json")]
-    options += ["--price-per-core-hour", "0.5", "--gpu-videos-per-second", "3"]
-    assert bench_scale.main(options) == 0
-    text = page.read_text()
+def test_the_tables() -> None:
+    assumed = {"price_per_core_hour": 0.5, "gpu_videos_per_second": 3}
+    text = "".join(tables_of({**RESULT, "arguments": RESULT["arguments"] | assumed}).values())
     assert "| FF++ (1) | 0.50 (0.60) | 1.00 (1.10) | 0.50 (0.60) | 2.50 (2.60) | 2.00 | 4.00 |" in text
     assert "| 1 | workers | 15.0 | 20.0 | -25% | 26.0 | 25.0 | +4% | 1.25 |" in text
-    assert "| 64 | 31.2: network | 16.0: cores (judge) | 31.2: network | 16.0: cores (judge) |" in text
+    assert "| 64 | 31.2: network | 16.0: cores (score) | 31.2: network | 16.0: cores (score) |" in text
     assert "| 2 | 2.0: 1 GPUs | 4.0: 2 GPUs | 2.0: 1 GPUs | 4.0: 2 GPUs |" in text
     assert "| FF++, 6,000 videos | extraction | 3.3 | 0.1 | 0.21 | 6 | 1.67 |" in text
-    assert (tmp_path / "all.json").is_file()
-    assert "old" not in text
-
-
-def test_a_page_without_the_markers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(bench_scale, "_measure_all", made_up)
-    page = page_with(tmp_path, MARKERS[:-1])
-    assert bench_scale.main(["--ffpp", "a.mp4", "--dfdc", "b.mp4", "--page", str(page)]) == 2
-    assert "holds 0 places for cost, not one" in capsys.readouterr().err
 
 
 def test_a_missing_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page, missing = page_with(tmp_path, MARKERS), str(tmp_path / "none.mp4")
-    options = ["--ffpp", missing, "--dfdc", missing, "--page", str(page)]
+    missing = str(tmp_path / "none.mp4")
+    options = ["--ffpp", missing, "--dfdc", missing, "--json", str(tmp_path / "scale.json")]
     assert bench_scale.main(options) == 2
     assert "error: " in (error := capsys.readouterr().err)
     assert "none.mp4" in error
-    assert "old" in page.read_text()
-
-
-def test_the_published_page_has_all_markers() -> None:
-    text = bench_scale._PAGE.read_text("utf-8")
-    assert all(text.count(f"<!-- {name} -->") == 1 for name in MARKERS)
