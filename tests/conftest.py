@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from deepfake_detect.io.fetch import RemoteDir
 
 ROOT = Path(__file__).resolve().parents[1]
-REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_finish() -> None:
@@ -58,11 +57,18 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Folder of real clips and crops, which is not part of the project."""
-    if not REAL_DATA.is_dir():
-        pytest.skip("the real data is not beside this checkout")
-    return REAL_DATA
+def real_data() -> Callable[[str], Path]:
+    """Finds a file of real data, which is not part of the project; skips the test without it."""
+    from tests.data_sets import DATA_SETS, data_folder
+
+    def find(name: str) -> Path:
+        assert any(name in one.files for one in DATA_SETS), f"{name}: add it to tests/data_sets.py"
+        path = data_folder() / name
+        if not path.is_file():
+            pytest.skip(f"{name} is missing: see python tests/data_sets.py")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session")

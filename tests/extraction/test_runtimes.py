@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ MAX_SHIFT_PIXELS = 0.05  # of a box or a landmark, between two runtimes
 
 
 @pytest.fixture
-def real_tree(tmp_path: Path, real_data: Path) -> Path:
-    clips = [real_data / "videos" / name for name in ("003_000.mp4", "abofeumbvv.mp4")]
+def real_tree(tmp_path: Path, real_data: Callable[[str], Path]) -> Path:
+    clips = [real_data(f"videos/{name}.mp4") for name in ("003_000", "abofeumbvv")]
     return ffpp_tree(tmp_path / "real", {f"youtube/c23/00{n}": clip for n, clip in enumerate(clips)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -137,25 +137,27 @@ def clip_frames(path: Path, count: int) -> Iterator[np.ndarray]:
     clip.release()
 
 
-def real_frames(folder: Path) -> Iterator[np.ndarray]:
+def real_frames(real_data: Callable[[str], Path]) -> Iterator[np.ndarray]:
     """112 frames and photographs of several sizes, with 0 to 20 faces."""
     clips = {"short_hamilton_clip": 0.75, "003_000": 0.6, "0017_fake": 0.5, "aajsqyyjni": 0.3}
     for name, factor in clips.items():
-        for frame in clip_frames(folder / "videos" / f"{name}.mp4", 20):
+        for frame in clip_frames(real_data(f"videos/{name}.mp4"), 20):
             yield scaled(frame, factor)
-    crowd = cv2.cvtColor(cv2.imread(str(folder / "videos" / "multiface.jpg")), cv2.COLOR_BGR2RGB)
+    crowd = cv2.cvtColor(cv2.imread(str(real_data("videos/multiface.jpg"))), cv2.COLOR_BGR2RGB)
     yield from (crowd, scaled(crowd, 0.5), np.tile(scaled(crowd, 0.4), (2, 2, 1)))
-    with tarfile.open(folder / "lfw" / "lfw_2000.tar") as archive:
+    with tarfile.open(real_data("lfw/lfw_2000.tar")) as archive:
         images = (member for member in archive if member.name.endswith(".jpg"))
         for _ in range(28):
             data = archive.extractfile(next(images))
             assert data is not None
             pixels = np.frombuffer(data.read(), np.uint8)
             yield cv2.cvtColor(cv2.imdecode(pixels, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    yield from clip_frames(folder / "videos" / "facenet_pytorch_example.mp4", 1)
+    yield from clip_frames(real_data("videos/facenet_pytorch_example.mp4"), 1)
 
 
-def test_faces_of_real_frames_are_those_of_facenet_pytorch(real_data: Path, original: MTCNN) -> None:
+def test_faces_of_real_frames_are_those_of_facenet_pytorch(
+    real_data: Callable[[str], Path], original: MTCNN
+) -> None:
     frames = list(real_frames(real_data))
     counts = [
         assert_same_faces(faces, frame, original)

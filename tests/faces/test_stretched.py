@@ -35,11 +35,11 @@ def crowd(portrait: np.ndarray) -> np.ndarray:
     return image
 
 
-def photos(folder: Path) -> list[np.ndarray]:
+def photos(real_data: Callable[[str], Path]) -> list[np.ndarray]:
     """Frames of real clips, and a photo of a crowd, at most 720 pixels wide."""
-    images = [cv2.imread(str(folder / "videos" / "multiface.jpg"))]
+    images = [cv2.imread(str(real_data("videos/multiface.jpg")))]
     for name in ("facenet_pytorch_example", "short_hamilton_clip", "003_000"):
-        reader = cv2.VideoCapture(str(next((folder / "videos").glob(f"{name}.*"))))
+        reader = cv2.VideoCapture(str(real_data(f"videos/{name}.mp4")))
         images += [reader.read()[1] for _ in range(2)]
     shrunk = [
         cv2.resize(image, None, fx=s, fy=s) for image in images for s in (min(1, 720 / image.shape[1]),)
@@ -66,7 +66,7 @@ def test_the_face_that_a_rule_selects_is_that_of_facenet_pytorch(
     assert torch.equal(face_tensors(image, selection=selection, standardize=False), theirs)
 
 
-def test_real_photos_give_the_boxes_and_pixels_of_facenet_pytorch(real_data: Path) -> None:
+def test_real_photos_give_the_boxes_and_pixels_of_facenet_pytorch(real_data: Callable[[str], Path]) -> None:
     images = photos(real_data)
     theirs = MTCNN(keep_all=True, margin=16)
     found = face_tensors(images, margin=16, selection="all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -66,11 +67,11 @@ def test_a_smallest_face_means_the_same(portrait: np.ndarray) -> None:
         face_finder("onnx", num_threads=1, min_face=11)
 
 
-def test_faces_of_real_frames_are_those_of_pytorch(real_data: Path) -> None:
-    clip = cv2.VideoCapture(str(real_data / "videos" / "short_hamilton_clip.mp4"))
+def test_faces_of_real_frames_are_those_of_pytorch(real_data: Callable[[str], Path]) -> None:
+    clip = cv2.VideoCapture(str(real_data("videos/short_hamilton_clip.mp4")))
     frames = [cv2.cvtColor(clip.read()[1], cv2.COLOR_BGR2RGB) for _ in range(3)]
     clip.release()
-    frames.append(cv2.imread(str(real_data / "videos" / "multiface.jpg"))[..., ::-1])
+    frames.append(cv2.imread(str(real_data("videos/multiface.jpg")))[..., ::-1])
     wanted = dfd.detect_faces(frames, min_face=40, device="cpu")
     finder = face_finder("onnx", num_threads=1, min_face=40)
     assert_same(list(finder.detect_each(frames)), wanted)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -356,8 +356,8 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["0017_fake.mp4", "003_000.mp4"])
-def test_real_clips_are_those_of_opencv(real_data: Path, name: str) -> None:
-    path = real_data / "videos" / name
+def test_real_clips_are_those_of_opencv(real_data: Callable[[str], Path], name: str) -> None:
+    path = real_data(f"videos/{name}")
     frames = {frame.frame_index: frame.image for frame in read_frames(path, sampling=EvenlySpaced(12))}
     twins = opencv_frames(path)
     assert read_metadata(path).num_frames == len(twins)
