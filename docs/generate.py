@@ -13,6 +13,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS)]  # this checkout's package, and the modules next to this file
 
 from _generate.datasets import dataset_pages  # noqa: E402
+from _generate.http import http_tables  # noqa: E402
 
 import deepfake_detect  # noqa: E402
 from benchmarks.markers import filled  # noqa: E402
@@ -103,7 +104,11 @@ def code_parts() -> dict[Path, dict[str, str]]:
     lines = re.findall(r"^    ([a-z_, ]+?)  +(\S.*)$", deepfake_detect.__doc__ or "", flags=re.M)
     rows = [f"| `{'`, `'.join(names.split(', '))}` | {what} |" for names, what in lines]
     table = "\n".join(["| package | what it does |", "|---|---|", *rows])
-    return {DOCS / "zoo.md": dict(zoo_tables()), DOCS / "architecture.md": {"map": table}}
+    return {
+        DOCS / "zoo.md": dict(zoo_tables()),
+        DOCS / "http-api.md": http_tables(),
+        DOCS / "architecture.md": {"map": table},
+    }
 
 
 def pages() -> dict[Path, str]:

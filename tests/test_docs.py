@@ -6,7 +6,9 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,15 +34,35 @@ def test_every_public_name_is_on_the_api_page() -> None:
     assert set(shown) == {name for name in deepfake_detect.__all__ if not name.startswith("_")}
 
 
-@pytest.mark.parametrize(("page", "count"), [("extending.md", 8), ("facenet-pytorch.md", 3)])
-def test_the_examples_of_a_page_run(page: str, count: int, tmp_path: Path) -> None:
-    text = (DOCS / page).read_text("utf-8")
-    examples = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
-    assert len(examples) == count
-    script = tmp_path / "examples.py"
-    script.write_text("\n".join(examples), "utf-8")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT)
+EXTENDING = sorted((DOCS / "extending").glob("*.md"))
+
+
+def examples_of(page: Path) -> str:
+    """Return the Python code of a page."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), flags=re.M | re.S))
+
+
+def test_the_examples_of_pages_run(tmp_path: Path) -> None:
+    # One process for all, and a module for each page: the import of PyTorch takes seconds.
+    pages = {
+        f"page_{page.stem.replace('-', '_')}": page for page in (DOCS / "facenet-pytorch.md", *EXTENDING)
+    }
+    for name, page in pages.items():
+        assert "assert " in examples_of(page), page.name
+        (tmp_path / f"{name}.py").write_text(examples_of(page), "utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {', '.join(pages)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_registry_has_a_page() -> None:
+    shown = (DOCS / "extending.md").read_text("utf-8")
+    kinds = {
+        name.removeprefix("register_") for name in deepfake_detect.__all__ if name.startswith("register_")
+    }
+    assert len(kinds) == 7
+    assert kinds <= {page.stem for page in EXTENDING}
+    assert all(f"(extending/{page.name})" in shown for page in EXTENDING)
 
 
 def commands_of(page: Path) -> list[list[str]]:
@@ -58,7 +80,7 @@ def test_commands_of_the_documentation_are_understood(page: Path) -> None:
         table = COMMANDS
         if words[0] == "lab":
             table, words = LAB_COMMANDS, words[1:]
-        parser = parser_of(table[words[0]], " ".join(words))
+        parser = parser_of(table[words[0]], words[0])
         parser.parse_args([word for word in words[1:] if word])  # SystemExit on an unknown flag
 
 
@@ -66,6 +88,20 @@ def test_links_of_the_documentation_lead_to_files() -> None:
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_addresses_are_whole_and_written_in_one_way() -> None:
+    spellings = defaultdict(set)
+    for page in PAGES:
+        for address in re.findall(r"\]\((\w+://[^)]*)\)", page.read_text("utf-8")):
+            parts = urlsplit(address)
+            assert parts.scheme == "https", f"{page.name}: {address}"
+            assert re.fullmatch(r"[a-z0-9.-]+\.[a-z]{2,}", parts.netloc), f"{page.name}: {address}"
+            assert re.fullmatch(r"[!-~]+", address), f"{page.name}: {address}"
+            spellings[re.sub(r"^www\.", "", parts.netloc) + parts.path.rstrip("/").lower()].add(address)
+    assert {
+        key: found for key, found in spellings.items() if len({one.partition("#")[0] for one in found}) > 1
+    } == {}
 
 
 def test_the_readme_is_short() -> None:

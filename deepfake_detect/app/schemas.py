@@ -99,4 +99,14 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     components = document["components"]["schemas"]
     components |= {"ClipDocument": schema, **definitions}
     components["JobResult"]["properties"]["score"] = CLIP_DOCUMENT
+    _drop_foreign_errors(document)
     return document
+
+
+def _drop_foreign_errors(document: dict[str, Any]) -> None:
+    """Remove the validation errors that FastAPI describes for every parameter: here all are of one form."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+    for operation in (one for methods in document["paths"].values() for one in methods.values()):
+        if "HTTPValidationError" in json.dumps(operation["responses"].get("422", {})):
+            del operation["responses"]["422"]

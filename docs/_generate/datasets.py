@@ -57,7 +57,7 @@ def _overview(layouts: Mapping[str, Layout], entries: Mapping[str, dict[str, Any
     lines += [
         "",
         "Yours is not here? Sort it into [two folders](datasets/folder.md), write a [CSV](datasets/csv.md), "
-        "or [register its layout](extending.md#a-dataset-layout).",
+        "or [register its layout](extending/layout.md).",
     ]
     return "\n".join(lines) + "\n"
 

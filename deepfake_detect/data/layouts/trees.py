@@ -154,16 +154,18 @@ DEEPFAKE_TIMIT = DeclaredTree(
     no_real="no real is present: they are those of VidTIMIT",
 )
 # shanface33/Deepfake_Model_Attribution (arXiv:2202.12951): five autoencoders of Faceswap on people of
-# Celeb-DF-v2; names <target>_<source>_<recording>_<model>.
+# Celeb-DF-v2; names <target>_<source>_<recording>_<model>. The model of a real is 1_original, as its owners
+# say in issue 1; copies often lack them.
 DFDM = DeclaredTree(
     name="dfdm",
     dataset="DFDM",
     summary="DFDM_crf{0,10,23}/<model>/<target>_<source>_<recording>_<model>.mp4",
-    label_source="all are fakes",
+    label_source="file names: those of reals end in 1_original",
     split_source="none",
     published="6,450 fakes: 430 by each of 5 models at 3 qualities",
     source="shanface33/Deepfake_Model_Attribution, README; arXiv:2202.12951",
     places=(
+        Place(r"DFDM_(?P<compression>crf\d+)/(?:.+/)?(?P<target>id\d+)_.+_original", REAL, "real"),
         Place(
             r"DFDM_(?P<compression>crf\d+)/(?P<method>[^/]+)/(?:.+/)?(?P<target>id\d+)_(?P<source>id\d+)_.+",
             FAKE,
