@@ -19,6 +19,7 @@ test: .venv/installed-test
 AUDIT_INDEX := https://pypi.org/pypi/pip/json
 check: .venv/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/codespell -D docs/words.txt README.md CONTRIBUTING.md SECURITY.md docs deepfake_detect/weights/README.md
 	$(BIN)/mypy

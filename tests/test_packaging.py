@@ -70,3 +70,18 @@ def test_words_of_a_link_stay_without_an_address() -> None:
     setup = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
     text = "<!-- images -->\n![a](b.png)\n<!-- end of images -->\n\nSee [the page](docs/a.md) and [it](https://x.y/).\n"
     assert setup["readme_of_an_index"](text) == "See the page and [it](https://x.y/).\n"
+
+
+def test_hooks_of_commits_are_commands_of_make_check() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8").replace("$(BIN)", ".venv/bin")
+    hooks = re.findall(r"entry: (.*)", (ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert hooks[-1] == "make check"
+    assert [hook for hook in hooks[:-1] if f"\n\t{hook}\n" not in makefile] == []
+
+
+def test_ci_runs_each_target_on_each_declared_python() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text("utf-8")
+    config = (ROOT / "setup.cfg").read_text("utf-8")
+    (pythons,) = re.findall(r"python: \[(.*)\]", workflow)
+    assert re.findall(r"[\d.]+", pythons) == re.findall(r"Python :: (3\.\d+)", config)
+    assert "target: [test, check, docs]" in workflow
