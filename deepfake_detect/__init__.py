@@ -36,9 +36,12 @@ The packages, in the order in which they may import one another (those of one li
 """
 
 import logging
+import warnings
 
 import lazy_loader
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the caller or -v adds a handler
+# Libraries that are imported later ask a notebook for ipywidgets, to show progress bars that are never used.
+warnings.filterwarnings("ignore", message="IProgress not found")
 # The names stand in __init__.pyi and load on first use: importing torch takes seconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

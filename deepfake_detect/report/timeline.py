@@ -187,7 +187,7 @@ def frame_words(frame: FrameScore) -> str:
     return f"{time}frame {frame.frame_index}: {', '.join(faces) or 'no face'}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TimelineDisplay:
     """Numbers of a timeline, and its figure on demand; notebooks show the figure.
 
@@ -241,6 +241,9 @@ class TimelineDisplay:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the figure as PNG, atomically."""
         save_png(self.plot(), path, dots_per_inch=_DOTS_PER_INCH)
+
+    def __repr__(self) -> str:
+        return f"TimelineDisplay({self.title!r})"
 
     def _repr_png_(self) -> bytes:
         return png_bytes(self.plot(), dots_per_inch=_DOTS_PER_INCH)

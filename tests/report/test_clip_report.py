@@ -150,6 +150,7 @@ def test_pictures_of_a_score(score: dfd.ClipResult, tmp_path: Path) -> None:
     (axes,) = display.plot().axes
     assert HEADLINES[score.verdict] in axes.get_title()
     assert display._repr_png_()[1:4] == b"PNG"
+    assert repr(display) == f"TimelineDisplay({display.title!r})"
     (person,) = display.people
     assert (person.name, person.frame_indices.tolist()) == ("person 1", [0, 5, 9, 14, 18, 23])
     faces = [face.fake_probability for frame in score.frames for face in frame.faces]
