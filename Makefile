@@ -29,9 +29,9 @@ check: .venv/installed-test
 	then $(BIN)/pip-audit --skip-editable --progress-spinner off; \
 	else echo "pip-audit: skipped, as $(AUDIT_INDEX) does not answer"; fi
 
-# The documentation site, into site/; a warning or a dead link is an error.
+# The documentation site, into site/; a warning or a dead link is an error (but would not be with --quiet).
 docs: .venv/installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Damaged files of every kind, ever new ones, and what became of them.
 FUZZ_HOURS ?= 1
