@@ -15,7 +15,6 @@ METRICS = {
     "accuracy": "accuracy at the threshold",
     "bpcer": "reals above it",
     "log_loss": "log loss",
-    "brier": "Brier score",
 }
 
 
@@ -75,7 +74,7 @@ def _borders(error: Mapping[str, Any]) -> str:
 
 
 def _both_precisions(one: Mapping[str, float]) -> str:
-    return f"{_short(one['AP@0.5'])} / {_short(one['AP@0.75'])}"
+    return f"{_short(one['ap@0.5'])} / {_short(one['ap@0.75'])}"
 
 
 def _short(value: float) -> str:
