@@ -68,7 +68,7 @@ def measured() -> str:
             machines.index(_machine(one)) + 1,
             "not known" if (load := one["machine"]["load_before"]) is None else load,
             ", ".join(f"{name} {version}" for name, version in one["versions"].items()),
-            _call(one["arguments"]),
+            _call(one["arguments"]) + (f"; {one['note']}" if "note" in one else ""),
         ]
         for one in results
     ]
