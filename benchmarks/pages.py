@@ -15,11 +15,12 @@ from benchmarks.tables import TABLES
 _SCRIPTS = {
     "mutants": "mutate.py",
     "few_people": "studies/few_people.py",
+    "forged_region": "studies/forged_region.py",
     "zoo_parity": "zoo_parity.py",
     "zoo_measured": "zoo_measured.py",
 }
 _ON_PAGE = ("score", "decode", "faces", "extract", "runtimes", "memory", "manifest", "features", "metrics")
-_ON_PAGE += ("segments", "mutants", "few_people")
+_ON_PAGE += ("segments", "mutants", "few_people", "forged_region")
 
 
 def result_parts() -> dict[Path, dict[str, str]]:

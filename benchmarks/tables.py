@@ -8,6 +8,7 @@ from benchmarks import quality_tables, speed_tables
 from benchmarks.results import Result
 from benchmarks.scale_page import tables_of as scale_tables
 from benchmarks.studies.few_people_page import tables_of as few_people_tables
+from benchmarks.studies.forged_region_page import tables_of as forged_region_tables
 
 TABLES: dict[str, Callable[[Result], str]] = {
     "accuracy": quality_tables.accuracy,
@@ -23,6 +24,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "segments": quality_tables.segments,
     "mutants": quality_tables.mutants,
     "few_people": lambda result: few_people_tables(result["figures"]["rows"]),
+    "forged_region": lambda result: forged_region_tables(result["figures"]),
     "coverage": quality_tables.coverage,
     "zoo_parity": quality_tables.zoo_parity,
     "zoo_measured": quality_tables.zoo_measured,
