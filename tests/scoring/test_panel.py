@@ -119,8 +119,8 @@ def test_disagreement_is_said_everywhere(bundled: Detector, other: Detector) -> 
     assert "What each detector says" in page
     assert "The detectors disagree</h2>" in page
     assert "No probability was learned for them together" in page
-    assert clip_line(result).startswith(f"{DEMO}: The detectors disagree (dfdc-mobilenetv2 2.1 ")
-    assert page.count("other 2.1") >= 2
+    assert clip_line(result).startswith(f"{DEMO}: The detectors disagree (dfdc-mobilenetv2 2.2 ")
+    assert page.count("other 2.2") >= 2
 
 
 def test_the_document_follows_the_schema_and_comes_back(bundled: Detector, other: Detector) -> None:
@@ -310,7 +310,7 @@ def test_the_command_takes_several_detectors(
     report = ["--report", str(tmp_path / "report.html")]
     assert main([*command, *several, "--fusion", fusion, "--json", str(out), *report]) == 0
     printed = capsys.readouterr().out
-    assert "other 2.1: " in printed
+    assert "other 2.2: " in printed
     assert "all, fused: " in printed
     document = json.loads(out.read_text())
     assert [one["name"] for one in document["detectors"]] == ["dfdc-mobilenetv2", "other"]
@@ -326,7 +326,7 @@ def test_a_table_names_all_detectors(bundled: Detector, other: Detector, tmp_pat
     for item in dfd.score_videos(DEMO, detector=[bundled, other], num_frames=1, results=table):
         assert item.error is None
         assert [one.detector.name for one in item.result.opinions] == ["dfdc-mobilenetv2", "other"]
-    assert read_rows(table)[0]["detector"] == "dfdc-mobilenetv2 2.1 + other 2.1"
+    assert read_rows(table)[0]["detector"] == "dfdc-mobilenetv2 2.2 + other 2.2"
 
 
 def test_a_worker_loads_all_detectors(other_path: Path, tmp_path: Path) -> None:
@@ -334,4 +334,4 @@ def test_a_worker_loads_all_detectors(other_path: Path, tmp_path: Path) -> None:
     make = functools.partial(batch._make_worker, options, DecodingLimits(), tmp_path, {}, False)
     detector = pickle.loads(pickle.dumps(make))(num_threads=1).scorer.detector
     assert isinstance(detector, dfd.DetectorPanel)
-    assert detector.name == "dfdc-mobilenetv2 2.1 + other 2.1"
+    assert detector.name == "dfdc-mobilenetv2 2.2 + other 2.2"
