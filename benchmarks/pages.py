@@ -42,7 +42,7 @@ def section(name: str) -> str:
     """Return the table of a result and when which script wrote it."""
     result = read_result(name)
     if result is None:
-        return f"Not measured yet; `{_script(name)}` does."
+        return f"Not measured yet: run `{_script(name)}`."
     return f"{TABLES[name](result)}\n\n`{_script(name)}`, {result['date']}."
 
 
@@ -113,7 +113,7 @@ def _accuracy_rows(result: Result) -> Iterator[list[str]]:
     for one in result["figures"]["rows"]:
         auc, verdicts = one["metrics"]["auc"], one["verdicts"]
         interval = f"AUC {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"
-        right = f"verdicts on {100 * verdicts['given']:.0f}%, of these {100 * verdicts['right']:.1f}% right"
+        right = f"verdicts on {100 * verdicts['given']:.0f}%, {100 * verdicts['right']:.1f}% of them correct"
         yield [f"accuracy on {one['data']}", interval, right]
 
 

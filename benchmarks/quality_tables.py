@@ -13,7 +13,7 @@ from deepfake_detect.report.words import METRIC_WORDS
 METRICS = {
     "auc": "AUC",
     "accuracy": "accuracy at the threshold",
-    "bpcer": "reals above it",
+    "bpcer": "reals above the threshold",
     "log_loss": "log loss",
 }
 
@@ -33,12 +33,12 @@ def accuracy(result: Result) -> str:
     return (
         f"{markdown_table(header, rows)}\n\n"
         f"Detector {detector['name']} {detector['version']}, {result['date']}; 95% intervals over videos, "
-        "as `docs/evaluation.md` describes them. Videos without a verdict are called uncertain."
+        "described in `docs/evaluation.md`. Videos without a verdict are uncertain."
     )
 
 
 def _verdicts(one: Mapping[str, float]) -> str:
-    return f"{100 * one['given']:.0f}%, of these {100 * one['right']:.1f}% right"
+    return f"{100 * one['given']:.0f}%, {100 * one['right']:.1f}% of them correct"
 
 
 def _interval(metric: Mapping[str, float | None]) -> str:

@@ -1,7 +1,7 @@
 """Detect deepfaked faces in videos and images, with a calibrated confidence.
 
-The way through the library: video -> frames -> faces -> crops -> manifest -> dataset -> model ->
-training -> evaluation; and the short way, clip -> verdict:
+The full pipeline is video -> frames -> faces -> crops -> manifest -> dataset -> model -> training ->
+evaluation. To score a clip you need only clip -> verdict:
 
     >>> import deepfake_detect as dfd
     >>> detector = dfd.load_detector()
@@ -9,14 +9,14 @@ training -> evaluation; and the short way, clip -> verdict:
     >>> score.verdict in ("real", "fake", "uncertain", "no_face")
     True
 
-The packages, in the order in which they may import one another (those of one line do not):
+The packages, in import order: each may import only from the lines above it:
 
-    errors        every exception raised on purpose
-    records       what packages pass to one another
+    errors, plurals  every exception raised on purpose; counts in text
+    records       the data that packages pass to one another
     extras, options, device, images, logs, progress, plugins  options as dataclass fields; small helpers
-    registry      named parts: backbones, heads, losses, metrics and others
+    registry      registered parts: backbones, heads, losses, metrics, and so on
     io, metrics, work  files, URLs and downloads; numbers with intervals; the task runner
-    provenance    Content Credentials of a file
+    provenance    a file's Content Credentials
     video         file -> frames
     faces         frames -> faces -> crops, people tracked over time
     data          dataset layouts, official splits, the manifest, crops as tensors
@@ -25,9 +25,9 @@ The packages, in the order in which they may import one another (those of one li
     runtimes      detectors in ONNX Runtime and OpenVINO, without PyTorch
     explanation   which pixels a model's output depends on
     evaluation    scores -> metrics with intervals, aggregation over a clip, calibration
-    report        figures, tables, pages and annotated clips from finished numbers
+    report        figures, tables, HTML reports and annotated clips, from finished numbers
     training      manifest -> detector
-    features      features kept in HDF5 and classical classifiers on them
+    features      features in HDF5 files and classical classifiers trained on them
     scoring       clip -> verdict, many clips, live streams
     extraction    dataset -> crops and manifest, resumable and parallel
     app           a web page and an HTTP API on this computer

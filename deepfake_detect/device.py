@@ -95,14 +95,14 @@ def check_inference_precision(precision: str, device: torch.device) -> None:
             "precision", f"is {precision!r}", f"must be one of {', '.join(INFERENCE_PRECISIONS)}"
         )
     if precision == "bf16" and fast_precision(device) != "bf16":
-        raise DeviceError(str(device), "has no bf16 arithmetic", "set `precision` to fp32")
+        raise DeviceError(str(device), "does not support bf16", "set `precision` to fp32")
 
 
 @functools.cache
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next tensor instead of returning it to the system.
 
-    PyTorch on a CPU frees and allocates each activation anew; the page faults of that were measured
+    PyTorch on a CPU frees and allocates each activation again; the resulting page faults were measured
     at half the CPU time of training. Does nothing where the C library is not glibc.
     """
     mallopt = _glibc_function("mallopt")

@@ -27,11 +27,11 @@ from __future__ import annotations
 
 
 class DeepfakeDetectError(Exception):
-    """Base of the tree.
+    """Base class of all errors of this library.
 
     Args:
-        subject: What the error is about: a path, an option's name, a module.
-        cause: What came and why it cannot be used.
+        subject: What the error is about: a path, an option name, a module.
+        cause: What was found and why it cannot be used.
         remedy: What to do about it.
 
     Example:

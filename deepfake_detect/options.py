@@ -1,4 +1,4 @@
-"""Options as dataclass fields: default, type, range, choices and help stand once, on the field.
+"""Options as dataclass fields: each field defines its default, type, range, choices and help.
 
 The command line, YAML files, range checks and the option tables of the documentation are generated
 from the fields. jsonargparse and tyro were tried for this: importing either takes a third of the time
@@ -27,19 +27,19 @@ _TRUE_FALSE = {"true": True, "false": False, "yes": True, "no": False}
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What is known of one option besides its default and type.
+    """Metadata of an option, in addition to its default and type.
 
     Attributes:
         help: One line for ``--help`` and the documentation.
-        low, high: Smallest and largest value allowed; ``None`` is no bound.
-        above, below: Bounds that are not allowed themselves.
+        low, high: Smallest and largest allowed value; ``None`` means no bound.
+        above, below: Exclusive bounds.
         choices: Allowed values, or a function that returns them where they are registered at run
             time; empty allows all. A ``Literal`` type needs none.
         flag: Flag of the command line where it is not ``--field-name`` (for a bool that is true by
             default, ``--no-field-name``); without dashes the argument is positional.
         aliases: Further flags that mean the same.
         metavar: Stands for the value in ``--help``.
-        is_hidden: Whether the command line leaves it out.
+        is_hidden: Whether to hide it from the command line.
         is_repeated: Whether each item of a sequence has a flag of its own: ``--detector A --detector B``.
     """
 
@@ -202,7 +202,7 @@ def read_options_file(path: str | Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise OptionError(str(path), f"cannot be read ({reason})", "pass a YAML file of options") from error
     if not isinstance(values, Mapping):
-        raise OptionError(str(path), "holds no options", "write one 'name: value' per line")
+        raise OptionError(str(path), "contains no options", "write one 'name: value' per line")
     return {str(name): value for name, value in values.items()}
 
 
@@ -211,7 +211,8 @@ def option_table(cls: type[DataclassInstance]) -> str:
     lines = ["| option | default | allowed | what it does |", "|---|---|---|---|"]
     for field in option_fields(cls):
         default = "required" if field.is_required else _default_in_words(field)
-        lines.append(f"| `{field.flag}` | {default} | {field.allowed} | {field.option.help} |")
+        flag = field.flag if field.default is not True else f"--no-{field.name.replace('_', '-')}"
+        lines.append(f"| `{flag}` | {default} | {field.allowed} | {field.option.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -254,7 +255,9 @@ def _range_in_words(one: Option) -> str:
         return f"{above}{low:g}" if above else f"{low:g} or more"
     if low is None:
         return f"{below}{high:g}" if below else f"{high:g} or less"
-    return f"{above}{low:g} to {below}{high:g}"
+    if not above and not below:
+        return f"{low:g} to {high:g}"
+    return f"{above or 'at least '}{low:g} and {below or 'at most '}{high:g}"
 
 
 def _default_in_words(field: OptionField) -> str:

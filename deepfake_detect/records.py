@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from deepfake_detect._version import __version__
 from deepfake_detect.errors import OptionError, VideoError
+from deepfake_detect.plurals import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -290,28 +291,28 @@ class ClipResult:
     """The result of scoring a clip; in a notebook it shows its timeline.
 
     Attributes:
-        video: The clip as it was named.
+        video: Name of the clip as given.
         verdict: ``"fake"``, ``"real"``, ``"uncertain"``, ``"no_face"`` without a detectable face, or
             ``"score"`` of a detector that is not calibrated.
-        fake_probability: Calibrated if the detector is, 0 to 1; ``None`` without a face.
+        fake_probability: 0 to 1, calibrated if the detector is; ``None`` without a face.
         num_frames_scored: Sampled frames with at least one scored face.
         frames: Every sampled frame, with its faces.
         tracks: Every tracked person, by number.
         detector: The detector that scored it.
-        fake_probability_interval: How far the probability depends on the choice of frames: 95%
-            bootstrap interval over the scored frames. It does not include how often the detector is
+        fake_probability_interval: How much the probability depends on the choice of frames: 95% bootstrap
+            interval over the scored frames. It does not include how often the detector is
             wrong. ``None`` if fewer than two frames have a face.
         warnings: What makes the verdict less certain than its number suggests; ``limits`` in JSON.
         runtime: What ran the detector's networks: ``"torch"``, ``"onnx"`` or ``"openvino"``.
-        file: Which bytes were scored; ``None`` for frames from memory.
+        file: The file that was scored; ``None`` for frames from memory.
         frame_size: Width and height of an upright frame in pixels; ``None`` without a frame.
-        library_version: Of this library, when the clip was scored.
-        segments: Where people show signs of forgery, by person and time. If only a part of the clip
-            does, its probability is the clip's, and the verdict is fake.
-        extra_frames: Frames sampled a second time around suspicious changes, which give segments their
-            borders; no other number counts them.
-        opinions: Of each detector where several scored it; the fields above are those of the first.
-        fused: What a fusion made of their probabilities; ``None`` without one, or without a face.
+        library_version: Version of this library that scored the clip.
+        segments: Segments with signs of forgery, by person and time. If only part of the clip is forged,
+            that part's probability is the clip's, and the verdict is fake.
+        extra_frames: Extra frames sampled around suspicious changes to locate the borders of segments; no
+            other number includes them.
+        opinions: Results of each detector if several scored the clip; the fields above are from the first.
+        fused: Result of the fusion; ``None`` without one, or without a face.
     """
 
     video: str
@@ -334,7 +335,7 @@ class ClipResult:
 
     @property
     def detectors(self) -> tuple[DetectorOpinion, ...]:
-        """What each detector says, also where it is only one."""
+        """The result of each detector, even if there is only one."""
         interval = self.fake_probability_interval
         own = (self.detector, self.verdict, self.fake_probability, interval, self.tracks, self.runtime)
         return self.opinions or (DetectorOpinion(*own),)
@@ -343,7 +344,7 @@ class ClipResult:
     def agreement(self) -> float | None:
         """Fraction of the pairs of detectors with the same verdict, 0 to 1; ``None`` with fewer than two.
 
-        Detectors that are not calibrated give no verdict, and are left out.
+        Detectors that are not calibrated give no verdict and are excluded.
         """
         verdicts = [one.verdict for one in self.detectors if one.verdict != "score"]
         pairs = [first == second for first, second in itertools.combinations(verdicts, 2)]
@@ -351,11 +352,11 @@ class ClipResult:
 
     @property
     def deciding_track(self) -> TrackScore | None:
-        """The person whose probability is the clip's; ``None`` if it is that of all faces, or without any."""
+        """The person whose probability is the clip's; ``None`` if all faces count, or without a face."""
         return next((track for track in self.tracks if track.decides), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as the JSON file holds them; :meth:`from_dict` reads them.
+        """Return plain values as in the JSON file; :meth:`from_dict` reads them.
 
         :func:`result_schema` describes them.
         """
@@ -396,9 +397,9 @@ class ClipResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ClipResult:
-        """Return the result of :meth:`to_dict`'s values; other keys, such as provenance, are ignored.
+        """Build a result from the values of :meth:`to_dict`; other keys, such as provenance, are ignored.
 
-        Documents of before there was a ``schema_version`` are read too.
+        Old documents without a ``schema_version`` are read too.
 
         Raises:
             OptionError: A value is missing or of another type, or a later version wrote them.
@@ -459,10 +460,10 @@ class ClipResult:
         return pandas.DataFrame(rows, columns=columns)
 
     def __repr__(self) -> str:
-        frames = f"{self.num_frames_scored} of {len(self.frames)} frames"
+        frames = f"{self.num_frames_scored} of {counted(len(self.frames), 'frame')}"
         if self.fake_probability is None:
-            return f"ClipResult({self.video!r}: {self.verdict} in {len(self.frames)} frames)"
-        people = f"{len(self.tracks)} {'person' if len(self.tracks) == 1 else 'people'}"
+            return f"ClipResult({self.video!r}: {self.verdict} in {counted(len(self.frames), 'frame')})"
+        people = counted(len(self.tracks), "person", "people")
         probability = f"fake probability {self.fake_probability:.3f}"
         return f"ClipResult({self.video!r}: {self.verdict}, {probability}, {people} in {frames})"
 
@@ -490,7 +491,7 @@ class ClipResult:
 def result_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a clip's JSON document.
 
-    Every document of the library, the commands, the page and the HTTP API follows it.
+    All JSON documents of the library, the commands, the page and the HTTP API follow it.
 
     Example:
         >>> result_schema()["$defs"]["verdict"]["enum"]

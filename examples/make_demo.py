@@ -11,7 +11,7 @@ The pristine half animates the portrait like a handheld interview: the camera sw
 head leans and turns, the eyes blink, the mouth moves as in speech, and the sensor adds noise.
 
 The forged half goes on in the same way, but its face is swapped for another recording of the same face, so
-that nobody else's is used: the frame of four seconds before, mirrored, lit from the wrong side. The swap is
+that no one else's is used: the frame of four seconds before, mirrored, lit from the wrong side. The swap is
 the library's `cross_blend`, the published recipe of Face X-ray (Li et al. 2020, arXiv:1912.13458), with its
 own defaults but for the blend ratio: a swap replaces the face, so it is 1. In each frame the mirrored face is
 rotated, scaled and shifted onto the five landmarks that MTCNN finds there (so it trembles with them), gets

@@ -16,7 +16,7 @@ import deepfake_detect
 PACKAGE = Path(deepfake_detect.__file__).parent
 # A room may import itself and rooms before it. Rooms on one line do not import each other.
 ORDER = [
-    ["_version", "errors"],
+    ["_version", "errors", "plurals"],
     ["records"],
     ["extras", "options", "device", "images", "logs", "progress", "plugins"],
     ["registry"],

@@ -131,7 +131,7 @@ def _one_run(
     if path.exists():
         stored = read_json(path)
         if stored["options"] != options:
-            raise OptionError(out, f"holds a run with other options ({path.name})", "pass another --out")
+            raise OptionError(out, f"contains a run with other options ({path.name})", "pass another --out")
         return list(stored["history"])
     history = measure(variant, seed, out / "runs" / name)
     write_json(path, {"options": options, "history": history})

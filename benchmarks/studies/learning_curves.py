@@ -124,7 +124,7 @@ def _condition(fraction: float, where: str | None) -> str:
         OptionError: The fraction is not above 0 to 1.
     """
     if not 0 < fraction <= 1:
-        raise OptionError("--fractions", f"contains {fraction:g}", "must be above 0 to 1")
+        raise OptionError("--fractions", f"contains {fraction:g}", "must be above 0 and at most 1")
     part = f"(split <> 'train' or hash(target_id) % {_NUM_PARTS} < {math.ceil(fraction * _NUM_PARTS)})"
     return part if where is None else f"({where}) and {part}"
 

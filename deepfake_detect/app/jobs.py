@@ -279,7 +279,7 @@ class JobStore:
                 "queue",
                 f"is full ({num_taken} uploads are waiting)",
                 f"try again in {_RETRY_SECONDS} s",
-                f"{num_slots} uploads at once, the last of them for clients that have none waiting",
+                f"{num_slots} uploads at once, the last ones reserved for clients with none waiting",
                 503,
                 _RETRY_SECONDS,
             )
@@ -294,7 +294,9 @@ class JobStore:
                 _RETRY_SECONDS,
             )
         if shutil.disk_usage(self.folder).free < 2 * self.limits.max_upload_bytes:
-            raise RequestError("disk", "is nearly full", "free some space", "what fits on the disk", 507)
+            raise RequestError(
+                "disk", "is nearly full", "free some space", "uploads that fit on the disk", 507
+            )
 
     def _waiting_bytes(self) -> int:
         """Return the size of the uploads that arrive, wait or are scored."""

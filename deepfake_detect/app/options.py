@@ -20,18 +20,21 @@ class ServeOptions:
     """Where the server listens, and the detector it uses."""
 
     host: str = option("127.0.0.1", help="address to listen on", metavar="ADDRESS")
-    port: int = option(7860, help="port to listen on; 0 for any free one", low=0, high=65535)
+    port: int = option(7860, help="port to listen on; 0 picks a free one", low=0, high=65535)
     detector: str | None = option(None, help="detector file (default: the bundled one)", metavar="PATH")
     device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
     workers: int | None = option(
         None,
         low=1,
         metavar="N",
-        help="clips scored at a time, one process each (default: half the cores, at most 4; 1 on a GPU)",
+        help=(
+            "number of clips to score in parallel, one process each (default: half the cores, at "
+            "most 4; 1 on a GPU)"
+        ),
     )
     open_browser: bool = option(False, help="open the page in the browser", flag="--open")
     allow_url: bool = option(
-        False, help="score clips at URLs that clients name, which this computer then opens (extra: url)"
+        False, help="also score clips by URL, which this computer downloads (extra: url)"
     )
 
     def __post_init__(self) -> None:
@@ -51,38 +54,36 @@ class Limits:
     """
 
     num_frames: int = option(
-        32, help="evenly spaced frames to score where a request names no number", low=1, flag="--frames"
+        32, help="number of evenly spaced frames to score, unless a request sets it", low=1, flag="--frames"
     )
-    max_upload_mb: float = option(500.0, help="largest file in MB of 2^20 bytes", above=0)
-    max_seconds: float = option(600.0, help="longest clip in seconds", above=0)
-    max_waiting: int = option(64, help="most uploads that wait or arrive at once, over all clients", low=1)
+    max_upload_mb: float = option(500.0, help="largest upload, in MB (2^20 bytes)", above=0)
+    max_seconds: float = option(600.0, help="longest clip, in seconds", above=0)
+    max_waiting: int = option(64, help="most uploads in progress or in the queue, over all clients", low=1)
     max_waiting_mb: float = option(
-        8192.0, help="most MB of 2^20 bytes of uploads that wait or arrive at once", above=0, is_hidden=True
+        8192.0, help="most MB (2^20 bytes) of uploads in progress or in the queue", above=0, is_hidden=True
     )
-    keep_minutes: float = option(
-        15.0, help="minutes for which a scored clip is kept for the page's player", above=0
-    )
+    keep_minutes: float = option(15.0, help="minutes to keep a scored clip for the page's player", above=0)
     max_pixels: int = option(
         50_000_000,
-        help="most pixels of a frame or image; the default is more than an 8K frame",
+        help="most pixels in a frame or image; the default allows 8K frames",
         low=1,
         is_hidden=True,
     )
-    max_num_frames: int = option(512, help="most frames that a request may ask for", low=1, is_hidden=True)
+    max_num_frames: int = option(512, help="most frames that a request can ask for", low=1, is_hidden=True)
     max_job_seconds: float = option(
-        1800.0, help="seconds after which scoring a clip is given up", above=0, is_hidden=True
+        1800.0, help="time limit for scoring one clip, in seconds", above=0, is_hidden=True
     )
     max_silence_seconds: float = option(
-        30.0, help="longest pause between two pieces of an upload", above=0, is_hidden=True
+        30.0, help="longest pause during an upload, in seconds", above=0, is_hidden=True
     )
     max_upload_seconds: float = option(
         1800.0,
-        help="longest time for a whole upload",
+        help="time limit for a whole upload, in seconds",
         above=0,
         is_hidden=True,
     )
     max_connections: int = option(
-        256, help="most open connections, half of them from one address", low=2, is_hidden=True
+        256, help="most open connections; one address can have half of them", low=2, is_hidden=True
     )
 
     def __post_init__(self) -> None:

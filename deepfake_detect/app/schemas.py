@@ -25,8 +25,8 @@ class _Model(BaseModel):
 class Error(_Model):
     """Why a request was rejected; the body of every response with a status of 400 or above."""
 
-    error: str = Field(description="The whole message in one line.")
-    what: str = Field(description="What the error is about.")
+    error: str = Field(description="The complete message in one line.")
+    what: str = Field(description="The file, option or resource with the problem.")
     came: str = Field(description="What was received and why it is rejected.")
     allowed: str = Field(description="What would be accepted.")
     do: str = Field(description="What to do about it.")
@@ -47,18 +47,20 @@ class JobStatus(_Model):
     name: str = Field(description="The client's name for the file.")
     is_picture: bool = Field(description="Whether it is a still image.")
     stage: Stage
-    place: int = Field(description="Position in the queue; 1 is next, 0 is not waiting.", ge=0)
+    place: int = Field(description="Position in the queue; 1 is next, 0 means not waiting.", ge=0)
     frames_done: int = Field(ge=0)
-    frames_total: int = Field(description="0 where they are not counted.", ge=0)
+    frames_total: int = Field(description="0 if they are not counted.", ge=0)
     error: Error | None = Field(description="Why the job failed.")
-    outcome: Outcome | None = Field(None, description="Of a job that is done.")
+    outcome: Outcome | None = Field(None, description="Present once the job is done.")
 
 
 class JobResult(_Model):
     """The result of a job."""
 
     score: dict[str, Any]
-    page: dict[str, Any] = Field(description="Further content of this version's page; not for programs.")
+    page: dict[str, Any] = Field(
+        description="Extra content for the web page; its format can change in any version."
+    )
 
 
 class LimitValues(_Model):
@@ -68,7 +70,7 @@ class LimitValues(_Model):
     max_seconds: float
     max_pixels: int
     max_waiting: int
-    num_frames: int = Field(description="Frames scored where a request names no number.")
+    num_frames: int = Field(description="Number of frames scored unless a request sets it.")
     max_num_frames: int
     keep_seconds: float
     max_job_seconds: float
@@ -81,10 +83,10 @@ class Health(_Model):
 
     status: str
     version: str
-    waiting: int = Field(description="Uploads that wait to be scored.")
-    running: int = Field(description="Clips that are scored now.")
-    workers: int = Field(description="Clips that can be scored at a time.")
-    allow_url: bool = Field(False, description="Whether clips at URLs are accepted.")
+    waiting: int = Field(description="Number of uploads waiting to be scored.")
+    running: int = Field(description="Number of clips being scored.")
+    workers: int = Field(description="Number of clips that can be scored in parallel.")
+    allow_url: bool = Field(False, description="Whether clips can be given by URL.")
     limits: LimitValues
 
 

@@ -39,22 +39,22 @@ def serve(
     limits: Limits | None = None,
     on_start: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve a page, and an HTTP API, that score uploaded clips; return when the process is interrupted.
+    """Serve a web page and an HTTP API that score uploaded clips; return when the process is interrupted.
 
-    Uploads are written to disk piece by piece, scored in a process of their own, and deleted. Nothing
-    leaves this computer; only ``allow_url`` opens connections, to the addresses that clients name.
+    Uploads are streamed to disk, scored in a separate process, and deleted. Nothing leaves this computer;
+    only ``allow_url`` opens network connections, to the URLs that clients pass.
 
     Args:
         host: Address to listen on; ``"0.0.0.0"`` for all.
-        port: Port to listen on; 0 for any free one.
+        port: Port to listen on; 0 picks a free one.
         detector: Detector file; the bundled detector when ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         workers: Clips scored at a time, one process each; ``None`` is half the cores, at most 4, and 1 on
             a GPU.
         open_browser: Whether to open the page in the browser.
-        allow_url: Whether clients may name the URL of a clip, which this computer then opens.
-        limits: What may be uploaded, and for how long it is kept; the defaults when ``None``.
-        on_start: Called with the server's address when it accepts requests.
+        allow_url: Whether clients can pass the URL of a clip, which this computer then downloads.
+        limits: What can be uploaded and how long it is kept; ``None`` means the defaults.
+        on_start: Called with the server's address once it accepts requests.
 
     Raises:
         OptionError: An option is out of range, the port is in use, the host is not this computer, or the
@@ -143,5 +143,5 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         cause = f"{host}:{port} cannot be used ({error.strerror})"
-        raise OptionError("port", cause, "choose another `port`, or end the program that uses it") from error
+        raise OptionError("port", cause, "choose another `port`, or stop the program that uses it") from error
     return bound

@@ -207,7 +207,7 @@ def _add_jobs(app: APIRouter, limits: Limits) -> None:
 def _add_links(app: APIRouter, limits: Limits) -> None:
     """Add the route for a clip at a URL."""
     frames_query = _frames_query(limits)
-    url_query = Query(max_length=2000, description="Address of a clip, http or https.")
+    url_query = Query(max_length=2000, description="HTTP or HTTPS URL of a clip.")
 
     @app.post("/links", status_code=202, response_model=JobStatus, responses=_errors(413, 415, 422))
     async def submit_link(

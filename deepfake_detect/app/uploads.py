@@ -146,7 +146,7 @@ class _FilePart:
         except FormParserError as error:
             raise _malformed("is not a well-formed form") from error
         if self._num_received - self.num_bytes > _MAX_FORM_BYTES + len(piece):
-            raise _malformed("has too much data besides the file")
+            raise _malformed("has too much data in addition to the file")
 
     def finish(self) -> MediaKind:
         """Check that a complete file was received and return its kind.
@@ -177,7 +177,7 @@ class _FilePart:
     def too_large(self, size: str) -> RequestError:
         """Return the error for a body that is too large."""
         return RequestError(
-            self.name or "file", f"has {size}", "send a shorter part of it", self._limits.sentence(), 413
+            self.name or "file", f"has {size}", "send a shorter part", self._limits.sentence(), 413
         )
 
     def _begin(self) -> None:
@@ -247,7 +247,7 @@ async def receive_upload(body: Body, headers: Mapping[str, str], folder: Path, l
 
     Raises:
         RequestError: The body is rejected; nothing stays in the folder.
-        ClientDisconnect: The client disconnected before the end; likewise.
+        ClientDisconnect: The client disconnected before the end.
     """
     path = folder / secrets.token_hex(16)
     try:
@@ -280,5 +280,5 @@ def _slow(cause: str, allowed: str) -> RequestError:
 def _cannot_store(error: OSError) -> RequestError:
     cause = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)
     return RequestError(
-        "upload", f"cannot be stored ({cause})", "try again later", "what fits on the disk", 507
+        "upload", f"cannot be stored ({cause})", "try again later", "uploads that fit on the disk", 507
     )

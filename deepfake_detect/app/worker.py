@@ -96,7 +96,7 @@ class ScoringProcess:
                 clip: ScoredClip = message.result
                 return clip
         self._process.stop()
-        raise self._error(task, f"was not done after {self._limits.max_job_seconds:g} s", "shorten it")
+        raise self._error(task, f"was not finished after {self._limits.max_job_seconds:g} s", "shorten it")
 
     def close(self) -> None:
         """End the process."""
@@ -194,7 +194,7 @@ def check_media(path: Path, name: str, limits: Limits) -> int:
         raise RequestError(name, error.cause, "scale it down", limits.sentence(), 422) from error
     if metadata.duration_seconds > limits.max_seconds:
         cause = f"is {metadata.duration_seconds:.1f} s long"
-        raise RequestError(name, cause, "cut out the part that matters", limits.sentence(), 422)
+        raise RequestError(name, cause, "cut out the part you need", limits.sentence(), 422)
     return metadata.num_frames
 
 

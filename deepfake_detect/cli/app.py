@@ -1,6 +1,6 @@
 """Serve a web page and an HTTP API that score uploaded clips on this computer.
 
-Nothing leaves the computer. Ends on Ctrl-C.
+Nothing leaves this computer. Press Ctrl-C to stop.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     serve(
         **vars(options_of(ServeOptions, arguments)),
         limits=options_of(Limits, arguments),
-        on_start=lambda address: print(f"{address}  (end with Ctrl-C)", flush=True),
+        on_start=lambda address: print(f"{address}  (press Ctrl-C to stop)", flush=True),
     )
     return 0

@@ -1,12 +1,12 @@
-"""Find what the splits of a manifest have in common but should not: videos, people and images.
+"""Find leaks: videos, people and images that the splits of a manifest share but should not.
 
-MANIFEST is a manifest of crops, or an index of videos. Each pair of its splits is compared by video, by
-identity (as target and as source) and by crop (the same bytes, or nearly the same image); the classes of
-each split are compared by number and by native size. Fingerprints of the crops are stored next to the
+MANIFEST is a manifest of crops, or an index of videos. Each pair of splits is compared by video, by identity
+(as target and as source) and by crop (identical bytes, or nearly identical images). Within each split, the
+classes are compared by number and by native size. Fingerprints of the crops are stored next to the
 manifest, so a second audit is fast.
 
-Exit codes: 0 if nothing leaks, 1 if something leaks, 2 for bad input, such as crops none of which can be
-read.
+Exit codes: 0 if nothing leaks, 1 if something leaks, 2 for bad input, for example if no
+crop can be read.
 """
 
 from __future__ import annotations

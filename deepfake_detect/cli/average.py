@@ -1,7 +1,7 @@
-"""Average the weights of detectors that were fine-tuned from the same ones.
+"""Average the weights of detectors that were fine-tuned from the same weights.
 
-The mean of such detectors is often as good as the best of them, and steadier on new data. It is not
-calibrated: run `calibrate` on it, and measure it with `evaluate`.
+The average of such detectors is often as good as the best of them and more stable on new data. It is not
+calibrated: run `calibrate` on it, then `evaluate`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from deepfake_detect.io.fetch import path_or_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("detectors", type=path_or_url, nargs="+", help="detector files of one network")
+    parser.add_argument("detectors", type=path_or_url, nargs="+", help="detector files of the same network")
     parser.add_argument("--out", type=Path, required=True, help="detector file to write")
     parser.add_argument(
-        "--mixing-weights", type=float, nargs="+", help="weight of each, with a sum of 1 (default: equal)"
+        "--mixing-weights",
+        type=float,
+        nargs="+",
+        help="weight of each detector; must sum to 1 (default: equal weights)",
     )
     parser.add_argument("--name", help="name of the new detector (default: the first one's)")
     parser.add_argument(

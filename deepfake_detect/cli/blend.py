@@ -1,7 +1,7 @@
-"""Blend each real crop of a manifest, and write reals and fakes with a manifest and a contact sheet.
+"""Make a fake from each real crop of a manifest; write reals and fakes with a manifest and a contact sheet.
 
 sbi blends a face into itself after a slight change, cross another person's face into it. A fake keeps
-the split of its real. In crops without landmarks a face is searched for; crops without a face are skipped.
+the split of its real. Faces are detected in crops without landmarks; crops without a face are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--manifest", type=Path, required=True, metavar="PATH", help="manifest.parquet with real crops"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for crops, manifest and sheet"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the crops, the manifest and the sheet",
     )
     add_options(parser, BlendOptions)
 

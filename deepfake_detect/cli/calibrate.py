@@ -1,10 +1,10 @@
-"""Fit probabilities, threshold and uncertain band of a detector on a validation split.
+"""Fit a detector's calibration, threshold and uncertain band on a validation split.
 
     deepfake-detect calibrate --detector detector.safetensors --manifest manifest.parquet
     deepfake-detect calibrate ... --method platt --max-fpr 0.01
 
-They are written into the detector file, with the videos that were used. Prints the validation AUC of
-each aggregation rule; --choose-aggregation selects the best. The test split is only for evaluation.
+Writes them into the detector file, with the ids of the videos that were used. Prints the validation AUC of
+each aggregation rule; --choose-aggregation selects the best one. The test split is only for evaluation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("--detector", type=path_or_url, required=True, help="detector.safetensors to rewrite")
     parser.add_argument(
-        "--manifest", type=path_or_url, required=True, help="manifest.parquet of an extraction, path or URL"
+        "--manifest", type=path_or_url, required=True, help="manifest.parquet of an extraction: a path or URL"
     )
     parser.add_argument("--split", default="val", metavar="NAME", help="rows to fit on (default val)")
     parser.add_argument("--where", metavar="EXPR", help="SQL condition on the rows (default: all rows)")

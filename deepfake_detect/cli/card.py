@@ -1,6 +1,6 @@
-"""Show what a detector is: data, figures with intervals, known failures, use and misuse.
+"""Show a detector's card: data, figures with intervals, known failures, intended use.
 
-The bundled detector has a model card; of another, the card lists what its file says about itself.
+The bundled detector has a complete model card. For other detectors, the card lists the metadata of the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learn to fuse several detectors into one probability, from their scores of validation videos.
+"""Learn to fuse several detectors into one probability, from their scores on validation videos.
 
     deepfake-detect evaluate --detector A --manifest M --split val --out val_a     # and B into val_b
     deepfake-detect combine val_a val_b --out fusion.json
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-accuracy",
         type=float,
         default=CalibrationOptions.target_accuracy,
-        help="accuracy of the verdicts outside the band called uncertain (default %(default)s)",
+        help="accuracy of the verdicts outside the uncertain band (default %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the folds (default 0)")
 

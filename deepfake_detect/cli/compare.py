@@ -3,9 +3,9 @@
     deepfake-detect compare report_a report_b other_tool.csv --out comparison
 
 Takes folders that evaluate wrote, or files of scores (CSV or Parquet). Writes compare.json,
-compare.png, compare.html and compare.md: the metrics of each detector and, for every two of them, the
-differences with paired bootstrap intervals over videos and DeLong's test of the AUC. Warns if the
-common videos are few, if aggregation rules differ, and about videos that a detector was trained on.
+compare.png, compare.html and compare.md: the metrics of each detector and, for each pair, the
+differences with paired bootstrap intervals over videos and DeLong's test of the AUC. Warns if there are few
+common videos, if aggregation rules differ, and about videos that a detector was trained on.
 """
 
 from __future__ import annotations

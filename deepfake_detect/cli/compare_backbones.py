@@ -1,13 +1,12 @@
-"""Train several backbones by the same protocol, and rank them.
+"""Train several backbones with the same protocol and rank them.
 
     deepfake-detect compare-backbones --manifest manifest.parquet --out study --finetune features full
         --backbones small_cnn mobilenetv2_100 --weights mobilenetv2_100=weights.safetensors --epochs 3
 
-Every backbone is trained in every finetune mode, with the same options of train. The epoch is selected
-on the split val, and the rows are ranked by its AUC over videos; the split test is read with --test only.
-Each run has its own folder: a stopped study resumes when started again with the same options. Writes
-comparison.csv, comparison.md and comparison.png. What cannot be built or trained is a row with the
-reason, and the exit code is then 2.
+Trains every backbone in every finetune mode, with the same training options. The val split selects the epoch,
+and its video AUC ranks the rows; the test split is read only with --test. Each run has its own folder: a
+stopped study resumes when started again with the same options. Writes comparison.csv, comparison.md and
+comparison.png. If a network cannot be built or trained, its row gives the reason and the exit code is 2.
 """
 
 from __future__ import annotations

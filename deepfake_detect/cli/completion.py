@@ -1,10 +1,10 @@
-"""Print a script with which a shell completes commands, options and files.
+"""Print a script that lets your shell complete commands, options and files.
 
     bash  deepfake-detect completion bash > ~/.local/share/bash-completion/completions/deepfake-detect
     zsh   deepfake-detect completion zsh > ~/.zfunc/_deepfake-detect      (a folder of $fpath)
     fish  deepfake-detect completion fish > ~/.config/fish/completions/deepfake-detect.fish
 
-Needs the extra completion. Print it again after an update.
+Needs the extra completion. Run it again after an update.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=SHELLS, metavar="{" + ",".join(SHELLS) + "}", help="which shell")
+    parser.add_argument(
+        "shell", choices=SHELLS, metavar="{" + ",".join(SHELLS) + "}", help="shell to complete commands in"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,8 +5,9 @@
     deepfake-detect convert-checkpoint facenet_keras.h5 --out facenet.safetensors
     deepfake-detect train --backbone facenet --weights facenet.safetensors ...
 
-Nothing is unpickled, and neither TensorFlow nor Keras is needed. What the file cannot tell is asked for. The
-detector is not calibrated: it gives scores and no verdict until `calibrate` has seen validation videos.
+Nothing is unpickled, and neither TensorFlow nor Keras is needed. If the file does not contain something that
+scoring needs, the error names the option to set. The detector is not calibrated: it gives scores but no
+verdict until you run `calibrate` on validation videos.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""List the dataset layouts that can be read, with the sources of labels and splits."""
+"""List the supported dataset layouts, with the sources of labels and splits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("--dataset", "--kind", dest="dataset", metavar="NAME", help="only this layout")
+    parser.add_argument("--dataset", "--kind", dest="dataset", metavar="NAME", help="show only this layout")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Where a long run works: on this machine, or on a Ray cluster."""
+"""The engine of a long run: this machine or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=["local", "ray"],
         default="local",
-        help="local: this machine (default); ray: workers of a Ray cluster that share the folders",
+        help="local: this machine (default); ray: a Ray cluster whose workers share the folders",
     )
     vars(engine)[IS_RARE] = True
     add_options(group, RayOptions, shown=())
@@ -35,7 +35,7 @@ def cluster_of(arguments: argparse.Namespace, num_workers: int | None) -> RayOpt
     if arguments.engine == "local":
         given = [name for name in _OF_RAY if hasattr(arguments, name)]
         if given:
-            raise OptionError(given[0], "is for `engine` ray", "set that too, or omit it")
+            raise OptionError(given[0], "works only with `engine` ray", "set that too, or omit it")
         return None
     return replace(options_of(RayOptions, arguments), num_workers=num_workers)
 

@@ -1,4 +1,4 @@
-"""Evaluate a detector on a split of a manifest, or the scores of any tool.
+"""Evaluate a detector on a split of a manifest, or scores from any tool.
 
     deepfake-detect evaluate --manifest manifest.parquet --out report
     deepfake-detect evaluate --manifest manifest.parquet --predict mine:predict --out report
@@ -10,13 +10,13 @@ method, with bootstrap intervals. Evaluated rows that share videos, people or im
 of the manifest are an error; videos that the detector was trained or selected on are a warning, shown
 in red in the report.
 
-A function of --predict takes a list of crops, RGB uint8 (H, W, 3), and returns the probability of fake of
-each, or logits (if one lies outside 0 to 1).
+The function for --predict takes a list of crops, RGB uint8 (H, W, 3), and returns one probability of fake per
+crop, or logits (if any value is outside 0 to 1).
 
 Scores are a CSV or Parquet file with the columns video_id, dataset, method, label (1 = fake),
-frame_index and fake_probability; optional are track_id, identity, compression, reason, and columns to
-slice by. A video is dataset + method + video_id, and compression if there is that column. A row without
-a probability counts in the coverage.
+frame_index and fake_probability; track_id, identity, compression, reason and columns to slice by are
+optional. A video is identified by dataset + method + video_id, plus compression if there is such a column.
+Rows without a probability count in the coverage.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ _SHOWN = {"split", "where", "threshold", "robustness", "device"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manifest", type=path_or_url, help="manifest.parquet of an extraction, path or URL")
-    source.add_argument("--scores", type=Path, help="scores of any tool, CSV or Parquet")
+    source.add_argument(
+        "--manifest", type=path_or_url, help="manifest.parquet of an extraction: a path or URL"
+    )
+    source.add_argument("--scores", type=Path, help="scores from any tool, as CSV or Parquet")
     parser.add_argument(
         "--detector", type=path_or_url, help="detector of any kind (default: the bundled one)"
     )
     parser.add_argument(
         "--predict",
         metavar="MODULE:NAME",
-        help="measure a function of crops, not a detector",
+        help="evaluate a Python function, not a detector",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     add_options(parser, EvaluationOptions, shown=_SHOWN)

@@ -2,7 +2,7 @@
 
     deepfake-detect evaluate-suite suite.yaml --out suite
 
-A suite names the sets, and the options of evaluate for all or for one of them:
+A suite file lists the sets, with options of evaluate for all sets or for one:
 
     detector: run/detector.safetensors
     threshold_from: val_report
@@ -13,7 +13,7 @@ A suite names the sets, and the options of evaluate for all or for one of them:
       other tool: {scores: scores.csv}
 
 Paths are relative to the file. Writes suite.json, suite.csv, suite.html and suite.png, and a folder per set
-as evaluate does; a set that is in --out already is not evaluated again. The exit code is 2 if a set could
+as evaluate does; a set that is already in --out is not evaluated again. The exit code is 2 if a set could
 not be evaluated.
 """
 
@@ -27,7 +27,7 @@ from deepfake_detect.cli.notes import note
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("suite", type=Path, metavar="SUITE", help="YAML file of the sets")
+    parser.add_argument("suite", type=Path, metavar="SUITE", help="YAML file that lists the test sets")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
 
 

@@ -1,9 +1,9 @@
 """Export a detector for a runtime without PyTorch: ONNX Runtime, OpenVINO, or torch.export.
 
-The whole detector goes into one file (OpenVINO: .xml and .bin): preprocessing, network, calibration,
-and the metadata that scoring needs. It is written only if its probabilities on real crops are those
-of PyTorch: within 0.001 for fp32, 0.01 for fp16, 0.05 for bf16 and 0.1 for int8, or within
---tolerance; with real and fake crops, also the AUC within the same number.
+The whole detector goes into one file (OpenVINO: .xml and .bin): preprocessing, network, calibration, and the
+metadata that scoring needs. It is written only if its probabilities on real crops agree with PyTorch: within
+0.001 for fp32, 0.01 for fp16, 0.05 for bf16 and 0.1 for int8, or within --tolerance. If there are real and
+fake crops, the AUC must agree within the same tolerance.
 
   deepfake-detect export --detector run/detector.safetensors --format onnx
   deepfake-detect score-video clip.mp4 --detector run/detector.onnx
@@ -23,7 +23,9 @@ from deepfake_detect.runtimes.options import ExportOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ExportOptions, is_from_file=True)  # --format is not needed with --faces
     parser.add_argument(
-        "--faces", metavar="DIR", help="write the face detector's networks there, as the package has them"
+        "--faces",
+        metavar="DIR",
+        help=("export the face detector's networks to this folder, in the format that the package ships"),
     )
 
 
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.runtimes.mtcnn import export_face_networks
 
     if hasattr(arguments, "format") == (arguments.faces is not None):
-        raise OptionError("format", "or `faces` is required, and not both", "set what to export")
+        raise OptionError("format", "or `faces` is required, but not both", "set what to export")
     if arguments.faces is not None:
         for path in export_face_networks(arguments.faces):
             note(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

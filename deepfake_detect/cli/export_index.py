@@ -1,6 +1,6 @@
-"""Write an index of videos, or a manifest of crops, as another tool reads it.
+"""Write an index of videos or a manifest of crops in the format of another tool.
 
-The form deepfakebench are DeepfakeBench's JSON lists: frames by dataset, label, split, compression and
+The format deepfakebench writes DeepfakeBench's JSON lists: frames by dataset, label, split, compression and
 video. The command index reads them back with the same rows.
 """
 
@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("index", type=Path, help="index of videos, or manifest of crops (Parquet)")
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder for one <dataset>.json each, or a .json file for all"
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for one <dataset>.json per dataset, or one .json file for all",
     )
     add_options(parser, IndexExportOptions)
 

@@ -1,8 +1,9 @@
 """Extract the faces of a dataset's videos and write a manifest of the crops.
 
-Writes the crops, manifest.parquet (one row per crop), failures.csv (videos that gave none) and
+Writes the crops, manifest.parquet (one row per crop), failures.csv (videos without crops) and
 missing.csv (videos of the dataset that are not in ROOT) into the output folder. Running it again
-processes only what is missing. Exit code 2 if videos could not be read; the others are done.
+processes only what is missing. The exit code is 2 if videos could not be read; the others are
+still processed.
 """
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "root",
         type=_place,
-        help="folder of the dataset as downloaded, its URL, a CSV file, or an index of videos (.parquet)",
+        help=("folder of the dataset, a URL, a CSV file, or an index of videos (.parquet)"),
     )
-    parser.add_argument("--out", type=_place, required=True, help="folder for crops and manifest, or its URL")
+    parser.add_argument(
+        "--out", type=_place, required=True, help="folder or URL for the crops and the manifest"
+    )
     add_options(parser, ReadingOptions, shown=_SHOWN)
     add_options(parser, RunOptions, shown=_SHOWN)
     add_engine_arguments(parser)

@@ -1,11 +1,11 @@
-"""Write a network's features of a manifest's crops to an HDF5 file.
+"""Compute a network's features for a manifest's crops and write them to an HDF5 file.
 
     deepfake-detect extract-features --manifest M --backbone facenet --weights vggface2 --out features.h5
     deepfake-detect extract-features --manifest M --detector D --layer blocks.5 --out features.h5
 
 Features of a split and method are under /SPLIT/METHOD: features, labels (1 = fake), video_ids,
-frame_indices, track_ids, identities and paths. Run again, on the same manifest or a longer one, it
-adds the rows that are missing; a run that was killed resumes where it stopped.
+frame_indices, track_ids, identities and paths. Run it again on the same or a longer manifest to add the
+missing rows; an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from deepfake_detect.cli.engine import add_engine_arguments, cluster_of
 from deepfake_detect.errors import OptionError
 from deepfake_detect.features.options import ExtractionOptions, FeatureSource
 from deepfake_detect.io.fetch import path_or_url
+from deepfake_detect.plurals import counted
 
 _ENGINE = ("engine", "ray_address", "cpus_per_worker", "gpus_per_worker", "workers")
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, FeatureSource)
     add_options(parser, ExtractionOptions)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--workers", type=int, help="on Ray: number of workers (default: all that fit)")
+    parser.add_argument("--workers", type=int, help="on Ray: number of workers (default: as many as fit)")
     add_engine_arguments(parser)
 
 
@@ -37,12 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     cluster = cluster_of(arguments, arguments.workers)
     if cluster is None and arguments.workers is not None:
-        raise OptionError("workers", "is for `engine` ray", "set `num_workers`, which reads crops")
+        raise OptionError("workers", "works only with `engine` ray", "set `num_workers`, which reads crops")
     keywords = keywords_of(arguments, FeatureSource, ExtractionOptions)
     done = extract_features(
         **{name: value for name, value in keywords.items() if name not in _ENGINE}, cluster=cluster
     )
     for split, method, num_rows in done.groups:
-        print(f"{split} {method}: {num_rows:,} rows")
-    print(f"added {done.num_new:,} rows to {arguments.out}, {done.num_known:,} were there")
+        print(f"{split} {method}: {counted(num_rows, 'row')}")
+    print(f"added {counted(done.num_new, 'row')} to {arguments.out}, {done.num_known:,} were there")
     return 0

@@ -1,7 +1,7 @@
 """List a dataset's videos in a Parquet file with one row per video.
 
-Rows have labels (1 = fake), methods, identities, paths and splits; the layout is recognized from the
-folders. Videos of the dataset that are not in ROOT are listed in a CSV next to the index.
+Rows have labels (1 = fake), methods, identities, paths and splits; the layout is detected from the folders.
+Videos of the dataset that are not in ROOT are listed in a CSV next to the index.
 """
 
 from __future__ import annotations

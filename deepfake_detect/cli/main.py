@@ -94,12 +94,12 @@ EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
 EXIT_CODES: Mapping[int, str] = {
-    0: "done",
-    1: "done, and audit or neighbors --across-splits found what splits share",
+    0: "success",
+    1: "success, and audit or neighbors --across-splits found something that splits share",
     EXIT_BAD_INPUT: "an error, or some inputs could not be used; standard error says why",
     _EXIT_INTERRUPTED: "interrupted with Ctrl-C",
-    _EXIT_BROKEN_PIPE: "the reader of the output ended first",
-    143: "ended by SIGTERM",
+    _EXIT_BROKEN_PIPE: "the program reading the output closed it",
+    143: "terminated by SIGTERM",
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from deepfake_detect.cli.arguments import add_options, keywords_of
 from deepfake_detect.cli.notes import note
 from deepfake_detect.data.options import MergeOptions
+from deepfake_detect.plurals import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,5 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     rows = merge_manifests(**keywords_of(arguments, MergeOptions))
     print("\n".join(count_groups(rows)))
-    note(f"wrote {arguments.out} ({rows.num_rows:,} rows)")
+    note(f"wrote {arguments.out} ({counted(rows.num_rows, 'row')})")
     return 0

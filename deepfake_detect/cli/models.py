@@ -1,7 +1,7 @@
 """List backbones with parameters, size, input size, and names and licenses of their weights.
 
-Without --filter: those of this library and of plug-ins, and one or two of each of timm's families. Any
-other name of timm can be trained too; --filter finds it.
+Without --filter it lists the backbones of this library and of plug-ins, and one or two of each timm family.
+You can use any other timm model too; --filter finds its name.
 """
 
 from __future__ import annotations

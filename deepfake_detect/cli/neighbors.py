@@ -1,14 +1,14 @@
-"""Find the faces most similar to a face, by the features of a file.
+"""Find the faces most similar to a given face, using a feature file.
 
     deepfake-detect neighbors --features features.h5 --crops face.png --sheet found.png
     deepfake-detect neighbors --features features.h5 --video DFDC/original/aagfhgtpmv
     deepfake-detect neighbors --features features.h5 --precision
     deepfake-detect neighbors --features features.h5 --across-splits 0.95
 
-Features of a network trained on identities find other faces of a person, those of a detector faces with
-the same traces. --precision measures how often a person is found again; --across-splits lists similar
-faces in two splits, and exits with code 1 if there are any. With faiss installed the search is faster,
-with the same results.
+Features of a face recognition network find other faces of the same person; features of a detector find faces
+with similar traces. --precision measures how often the same person is found; --across-splits lists similar
+faces in different splits, and the exit code is 1 if there are any. If faiss is installed, the search is
+faster, with the same results.
 """
 
 from __future__ import annotations
@@ -37,14 +37,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="feature file")
     question = parser.add_mutually_exclusive_group(required=True)
     question.add_argument("--crops", nargs="+", type=Path, metavar="FILE", help="images that are face crops")
-    question.add_argument("--video", metavar="ID", help="video of the file whose faces are looked up")
-    question.add_argument("--precision", action="store_true", help="measure how often a person is found")
+    question.add_argument("--video", metavar="ID", help="video whose faces to look up")
     question.add_argument(
-        "--across-splits", type=float, metavar="COSINE", help="list faces this similar in two splits"
+        "--precision", action="store_true", help="measure how often the same person is found"
+    )
+    question.add_argument(
+        "--across-splits",
+        type=float,
+        metavar="COSINE",
+        help="list faces at least this similar in different splits",
     )
     add_options(parser, NeighborOptions)
-    parser.add_argument("--weights", metavar="PATH", help="file of the features' network, if it was moved")
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw each face next to those found")
+    parser.add_argument(
+        "--weights", metavar="PATH", help="file of the network that computed the features, if it was moved"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, metavar="PNG", help="write an image that shows each face next to its neighbors"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
 
 
@@ -71,7 +80,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     for question, names in _NOT_OF.items():
         for name in names if question in given else ():
             if name in given:
-                raise OptionError(name, f"has no meaning with `{question}`", "leave it out")
+                raise OptionError(name, f"has no effect with `{question}`", "omit it")
     return given
 
 
@@ -104,7 +113,7 @@ def _across(*, features: Path, across_splits: float, sheet: Path | None = None) 
 
     found = similar_across_splits(features, min_similarity=across_splits, sheet=sheet)
     if not found.overlaps:
-        print(f"there are not two splits to compare in {features}")
+        print(f"there are fewer than two splits to compare in {features}")
     for overlap in found.overlaps:
         nothing = f"{overlap.first} and {overlap.second}: no similar faces"
         print(overlap.sentence() if overlap.count else nothing)

@@ -1,4 +1,4 @@
-"""Lines that say what a command did; ``--quiet`` omits them."""
+"""Lines that report what a command did; ``--quiet`` omits them."""
 
 from __future__ import annotations
 

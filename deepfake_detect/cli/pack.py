@@ -1,8 +1,8 @@
 """Copy a manifest's crops into numbered tar shards, with a new manifest.
 
 The crops are unchanged, byte for byte. The new manifest is used like any other, and WebDataset reads
-the shards. Running the command again resumes an interrupted run. Exit code 2 if crops could not be read:
-they are left out and listed in unreadable.csv.
+the shards. Running the command again resumes an interrupted run. The exit code is 2 if crops could not be
+read; they are skipped and listed in unreadable.csv.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from deepfake_detect.cli.arguments import add_options, keywords_of
 from deepfake_detect.cli.notes import note
 from deepfake_detect.data.options import PackOptions
+from deepfake_detect.plurals import counted
 
 _MAX_NAMED = 10
 
@@ -31,8 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     report = pack_manifest(**keywords_of(arguments, PackOptions))
     print(
-        f"{report.manifest.num_rows:,} crops in {report.num_shards:,} shards, {len(report.unreadable):,} "
-        f"unreadable"
+        f"{counted(report.manifest.num_rows, 'crop')} in {counted(report.num_shards, 'shard')}, "
+        f"{len(report.unreadable):,} unreadable"
     )
     note(f"wrote {report.manifest.path}")
     for path in report.unreadable[:_MAX_NAMED]:

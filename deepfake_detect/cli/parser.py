@@ -1,4 +1,4 @@
-"""The parser of a command: help that fits a screen, and the options that every command has."""
+"""The parser of a command: short help, and the options that every command has."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ class CommandParser(argparse.ArgumentParser):
         loudness = group.add_mutually_exclusive_group()
         loudness.add_argument("-q", "--quiet", action="store_true", help="print results and errors only")
         loudness.add_argument(
-            "-v", "--verbose", action="count", default=0, help="log what is done; -vv logs why, too"
+            "-v",
+            "--verbose",
+            action="count",
+            default=0,
+            help="log each step to standard error; -vv adds details",
         )
         group.add_argument("-h", "--help", action=_Help, help="show this help")
         if any(_is_rare(action) for action in self._actions):
-            group.add_argument("--help-all", action=_Help, help="show all options, also the rare ones")
+            group.add_argument("--help-all", action=_Help, help="show all options, including rare ones")
 
     def format_help(self) -> str:
         """Return the help text, with rare options only where all were asked for."""

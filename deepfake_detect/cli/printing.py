@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detect.cli.arguments import in_flags
 from deepfake_detect.cli.notes import note_aside
+from deepfake_detect.plurals import counted
 from deepfake_detect.report.tables import clip_line, print_clip
 from deepfake_detect.report.words import printable
 
@@ -81,9 +82,12 @@ class ClipPrinter:
         self._note_files()
         results = self._batch.results
         if self._num_resumed:
-            note_aside(f"{self._num_resumed} of {self._num_items} clips were already in {results}")
+            were = "was" if self._num_resumed == 1 else "were"
+            note_aside(
+                f"{self._num_resumed} of {counted(self._num_items, 'clip')} {were} already in {results}"
+            )
         if self._num_failed and results is not None:
-            failed = f"{self._num_failed} of {self._num_items} clips could not be scored"
+            failed = f"{self._num_failed} of {counted(self._num_items, 'clip')} could not be scored"
             print(f"{failed}; the errors are in {results}", file=sys.stderr)
         return 2 if self._num_failed else 0
 
@@ -99,8 +103,7 @@ class ClipPrinter:
         for path in filter(None, written):
             note_aside(f"wrote {path}")
         if batch.out is not None and num_scored:
-            clips = "1 clip" if num_scored == 1 else f"{num_scored} clips"
-            note_aside(f"wrote {batch.out} (files about {clips})")
+            note_aside(f"wrote {batch.out} (files about {counted(num_scored, 'clip')})")
 
 
 class LiveLine:

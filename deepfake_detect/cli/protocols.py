@@ -1,4 +1,4 @@
-"""List the evaluation protocols that are possible with a manifest: rows to train and to evaluate on.
+"""List the evaluation protocols that a manifest supports: which rows to train and to evaluate on.
 
 deepfake-detect protocols manifest.parquet
 deepfake-detect train ... --where "label = 0 or method != 'FaceSwap'"
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "manifest",
         type=path_or_url,
         metavar="MANIFEST",
-        help="manifest.parquet of an extraction, path or URL",
+        help="manifest.parquet of an extraction: a path or URL",
     )
 
 

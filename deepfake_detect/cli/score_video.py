@@ -2,10 +2,9 @@
 
 A CLIP is a video or an image, a folder (all videos and images in it and below), a URL (with
 --allow-url), or - for a file on standard input. Prints one line per clip, in order. The exit code is
-0 if every clip was scored and 2 if some could not be (the errors are on standard error). With --live
-a camera or stream is scored until it ends or Ctrl-C is pressed.
+2 if some clips could not be scored. --live scores a camera or stream until it ends or you press Ctrl-C.
 
-Nothing leaves this machine: only --allow-url and --live open a connection, to the address given.
+Nothing leaves this machine: only --allow-url and --live open a connection.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _NOT_LIVE = ("json", "out", "report", "annotate", "results", "fusion")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("clips", nargs="*", metavar="CLIP", help="what to score: see above")
+    parser.add_argument("clips", nargs="*", metavar="CLIP", help="files, folders, URLs or - (see above)")
     for options in (BatchOptions, ScoringOptions, DecodingLimits, LiveOptions):
         add_options(parser, options, shown=_SHOWN)
     add_engine_arguments(parser)

@@ -1,7 +1,7 @@
-"""Write crops of a manifest as training sees them, as one PNG.
+"""Write a PNG that shows crops of a manifest as training sees them.
 
 Each row of the sheet is one crop: unchanged, then augmented several times. With --forgery the rows are
-reals, and the unchanged crop is followed by pairs of it and of a fake made from it.
+reals, and the unchanged crop is followed by pairs of the real and a fake made from it.
 """
 
 from __future__ import annotations

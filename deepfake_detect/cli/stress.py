@@ -1,12 +1,12 @@
-"""Score clips that were damaged as encoders and re-uploads damage them, before faces are sought.
+"""Score clips damaged the way encoders and re-uploads do, before face detection.
 
     deepfake-detect stress index.parquet --detector run/detector.safetensors --out stress
     deepfake-detect stress index.parquet --out stress --damages h264-32 h265-40 half+h264-40
 
 Damages: h264-23, -32, -40; h265-23, -32, -40; half, quarter (size); 15fps; noise; blur; reupload,
-reupload-h265 (two encodings); messenger, short-video, video-site (like platforms). + joins several.
-Writes stress.json, stress.csv, stress.html and stress.png: AUC, its paired change, clips and frames that
-lost their faces. Damages that are in --out already are not scored again.
+reupload-h265 (two encodings); messenger, short-video, video-site (similar to platforms). Join several with +.
+Writes stress.json, stress.csv, stress.html and stress.png: AUC, its paired change, and clips and frames
+that lost their faces. Damages that are already in --out are not scored again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from deepfake_detect.evaluation.options import ResamplingOptions, StressOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("index", type=Path, metavar="INDEX", help="videos with labels, as index writes them")
+    parser.add_argument("index", type=Path, metavar="INDEX", help="labeled videos, from `index`")
     parser.add_argument("--detector", help="detector of any kind (default: the bundled one)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument(
-        "--frames", type=int, default=32, dest="num_frames", help="frames scored of each clip"
-    )
+    parser.add_argument("--frames", type=int, default=32, dest="num_frames", help="frames to score per clip")
     add_options(parser, StressOptions)
     add_options(parser, ResamplingOptions)
 

@@ -1,7 +1,7 @@
-"""Predict the images of the FaceForensics++ benchmark: a zip with one JSON for its server.
+"""Predict the images of the FaceForensics++ benchmark and write the zip that its server takes.
 
-Each image is called fake or real by the detector's threshold. The benchmark has no third class, so an
-image without a face, or one that cannot be read, is called real.
+The detector's threshold decides between fake and real. The benchmark has no third class, so an image
+without a face, or one that cannot be read, is called real.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deepfake_detect.cli.notes import note
 from deepfake_detect.io.fetch import path_or_url
+from deepfake_detect.plurals import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = write_submission(**vars(arguments))
     print(
-        f"{found.num_images:,} images, {found.num_fake:,} called fake, {found.num_without_face:,} without a "
-        f"face and so called real"
+        f"{counted(found.num_images, 'image')}, {found.num_fake:,} called fake, {found.num_without_face:,} "
+        f"without a face and so called real"
     )
     note(f"wrote {arguments.out}")
     return 0

@@ -1,10 +1,10 @@
-"""Train a detector on a manifest with the splits train and val.
+"""Train a detector on a manifest with train and val splits.
 
-Sanity checks come first; a manifest whose splits share videos, people or images is rejected. Then the
-head is trained on a frozen backbone, then what --finetune names; the epoch with the best validation AUC
-over videos is kept and calibrated. A stopped run resumes when started again with the same options.
+Sanity checks run first; a manifest whose splits share videos, people or images is rejected. Then the head is
+trained on a frozen backbone, followed by the parts that --finetune selects. The epoch with the best video AUC
+on the validation split is kept and calibrated. A stopped run resumes if started again with the same options.
 Writes detector.safetensors, history.csv, history.png, confusion.png, predictions.csv, batch.png,
-config.json and log.txt into the folder of the run, and the detectors of --save-epochs into epochs/.
+config.json and log.txt into the run folder, and the detectors of --save-epochs into epochs/.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ _SHOWN = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of options; flags override it")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file with options; flags override it"
+    )
     add_options(parser, TrainingConfig, shown=_SHOWN, is_from_file=True)
     parser.add_argument(
         "--find-learning-rate",
         action="store_true",
-        help="instead of training, raise the learning rate over 100 steps and write learning_rate.png",
+        help="do not train; raise the learning rate over 100 steps and write learning_rate.png",
     )
 
 

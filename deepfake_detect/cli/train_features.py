@@ -1,11 +1,12 @@
-"""Train classical classifiers on features, as detectors like any other.
+"""Train classical classifiers on features and write the best one as a detector.
 
     deepfake-detect train-features --features features.h5 --out run
     deepfake-detect evaluate --detector run/detector.safetensors --manifest manifest.parquet --out report
 
-Each classifier is fitted on the train split with a few settings, and the AUC over val videos chooses;
-without a val split, folds of train by person do. The best classifier becomes detector.safetensors
-(network and classifier, calibrated on the videos that chose it); grid.json lists all settings tried.
+Each classifier is fitted on the train split with a few settings and selected by its AUC over val videos; if
+there is no val split, by cross-validation over people in train. The best classifier becomes
+detector.safetensors (network and classifier, calibrated on the videos that selected it); grid.json lists all
+settings that were tried.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from deepfake_detect.features.options import ClassifierOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="feature file")
-    parser.add_argument("--weights", metavar="PATH", help="file of the features' network, if it was moved")
+    parser.add_argument(
+        "--weights", metavar="PATH", help="file of the network that computed the features, if it was moved"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add_options(parser, ClassifierOptions)
 

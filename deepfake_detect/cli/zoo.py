@@ -1,13 +1,13 @@
-"""List, show, fetch and verify published detectors.
+"""List, show, download and verify published detectors.
 
     deepfake-detect zoo list
     deepfake-detect zoo show gend-clip-l
     deepfake-detect zoo fetch gend-clip-l --accept-license
     deepfake-detect score-video clip.mp4 --detector zoo:gend-clip-l
 
-The weights are the authors', under their license, which show prints. A fetched file is checked by its
-hash, converted without unpickling anything but tensors, and kept in the cache folder. A published detector
-gives a score and no verdict until calibrate has seen your validation videos.
+The weights belong to their authors, whose license `show` prints. A downloaded file is checked by its hash,
+converted (only tensors are unpickled), and stored in the cache folder. A published detector gives a score but
+no verdict until you run calibrate on your validation videos.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("action", choices=["list", "show", "fetch", "verify"], help="what to do")
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="of a detector; for list: a part")
+    parser.add_argument("action", choices=["list", "show", "fetch", "verify"], help="action")
+    parser.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="name of a detector; for list, part of a name"
+    )
     parser.add_argument("--json", action="store_true", help="list and show: print JSON")
     parser.add_argument(
         "--accept-license", action="store_true", help="fetch: accept the license of the weights"
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="fetch: a local copy instead of a download; once for each of the detector's files",
+        help=("fetch: use a local copy instead of downloading; repeat for each of the detector's files"),
     )
 
 

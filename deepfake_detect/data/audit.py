@@ -1,4 +1,4 @@
-"""Find what the splits of a manifest have in common but should not.
+"""Find leaks: what the splits of a manifest share but should not.
 
 A detector must be measured on data that it was not trained on. Two splits must not share:
 
@@ -54,7 +54,7 @@ def audit_rows(
         f"count(*) filter ({SPLIT_SQL} is null) as num_rows_without_split from rows"
     ).to_pylist()[0]
     if counts["num_rows"] == 0:
-        raise ManifestError(rows.path, "has no row to audit", "choose other rows")
+        raise ManifestError(rows.path, "has no rows to audit", "choose other rows")
     pairs = split_pairs(rows)
     notes = [] if pairs else ["there are no two splits to compare"]
     is_index = isinstance(rows, VideoIndex)

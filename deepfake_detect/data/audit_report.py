@@ -147,7 +147,7 @@ class SamePeople:
         """
         first, second = (", ".join(s) or "no split" for s in (self.first_splits, self.second_splits))
         return (
-            f"{self.first} ({first}) and {self.second} ({second}) look like one person "
+            f"{self.first} ({first}) and {self.second} ({second}) look like the same person "
             f"(similarity {self.similarity:.2f})"
         )
 

@@ -23,7 +23,7 @@ def augmented_sheet(
         ManifestError: There are no rows, or a crop cannot be read.
     """
     if not rows.num_rows:
-        raise ManifestError(rows.path, "has no such crop", "choose another split or condition")
+        raise ManifestError(rows.path, "has no matching crops", "choose another split or condition")
     augment = TrainingAugmentation(augmentation, image_size)
     augment.reseed(seed)
     columns = rows.columns(["path", "label"])

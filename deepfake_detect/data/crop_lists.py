@@ -47,19 +47,19 @@ def import_crops(
 
     Args:
         root: Folder with one CSV and the images, as files or in tars.
-        out: Folder to write; it is overwritten when the function is called again.
+        out: Folder to write; calling the function again overwrites it.
         dataset: Name of the dataset in the manifest; also the method of its fakes.
-        margin: Side of the crops over the longer side of an MTCNN face box, 0.5 to 4.
+        margin: Side of the crops divided by the longer side of an MTCNN face box, 0.5 to 4.
         rename_split: Published split names to rename, such as ``("val=test",)``.
-        val_fraction: Fraction of the identities of ``train`` to set apart as ``val``, 0 to 0.5.
-        seed: Seed of the choice of those identities.
+        val_fraction: Fraction of the people in ``train`` to hold out as ``val``, 0 to 0.5.
+        seed: Random seed for choosing those people.
         in_place: Whether to leave the crops where they are, in their tars, instead of copying them.
 
     Returns:
         The manifest, with one row per listed crop.
 
     Raises:
-        DatasetLayoutError: The CSV or a column is missing, or a listed crop is absent.
+        DatasetLayoutError: The CSV, a column or a listed crop is missing.
         OptionError: A value is not allowed.
 
     Example:
@@ -85,7 +85,9 @@ def import_crops(
 def _read_list(root: Path) -> list[dict[str, str]]:
     lists = sorted(root.glob("*.csv"))
     if len(lists) != 1:
-        raise DatasetLayoutError(root, f"holds {len(lists)} CSV files", "it must hold one list of labels")
+        raise DatasetLayoutError(
+            root, f"contains {len(lists)} CSV files", "it must contain exactly one list of labels"
+        )
     rows = read_rows(lists[0], ("name", "label", "split"))
     for line, entry in rows:
         if entry["label"] not in (str(REAL), str(FAKE)):

@@ -179,7 +179,7 @@ class PairedBatchSampler(Sampler[list[int]]):
             )
         fakes, reals = np.flatnonzero(labels == FAKE), np.flatnonzero(labels == REAL)
         if len(fakes) == 0 or len(reals) == 0:
-            cause = f"holds {len(reals)} real and {len(fakes)} fake crops"
+            cause = f"contains {len(reals)} real and {len(fakes)} fake crops"
             raise OptionError("manifest", cause, "both classes are needed")
         self._larger, smaller = (fakes, reals) if len(fakes) >= len(reals) else (reals, fakes)
         identities = identity_codes(target_ids)

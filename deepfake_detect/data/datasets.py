@@ -12,6 +12,7 @@ from deepfake_detect.data.layouts.base import group_name
 from deepfake_detect.data.options import ReadingOptions, SplitPolicy
 from deepfake_detect.data.splits import SplitAssignment, assign_splits
 from deepfake_detect.errors import OptionError
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 _MAX_NAMED = 5
@@ -48,7 +49,7 @@ class DatasetReport:
         """Return the report as text: what is present, what is missing, and the splits."""
         lines = [f"{self.dataset} ({self.layout}): {self.evidence}", *self._presence(), *self._splits()]
         if self.path is not None:
-            lines.append(f"wrote {len(self.videos):,} videos to {self.path}")
+            lines.append(f"wrote {counted(len(self.videos), 'video')} to {self.path}")
         return lines
 
     def _presence(self) -> list[str]:
@@ -77,7 +78,7 @@ class DatasetReport:
 
 
 def list_layouts(dataset: str | None = None) -> tuple[Layout, ...]:
-    """Return the dataset layouts that can be read, those of plug-ins included.
+    """Return the supported dataset layouts, including those from plug-ins.
 
     Args:
         dataset: Name of a layout; ``None`` returns all.
@@ -118,7 +119,7 @@ def index_dataset(
         split, split_fractions, val_fraction, split_seed: See :func:`data.splits.assign_splits`.
 
     Returns:
-        The videos, and what is missing.
+        The videos, and those that are missing.
 
     Raises:
         OptionError: An option is not allowed, or does not fit the dataset.

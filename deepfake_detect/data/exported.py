@@ -15,6 +15,7 @@ from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.options import ExportFormat, IndexExportOptions
 from deepfake_detect.errors import OptionError
 from deepfake_detect.io.files import atomic_path, make_folder
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, DatasetVideo
 from deepfake_detect.video.files import VIDEO_SUFFIXES
 from deepfake_detect.video.sequence import find_sequence
@@ -57,7 +58,7 @@ class IndexExport:
 
     def lines(self) -> list[str]:
         """Return the report as text."""
-        lines = [f"wrote {self.num_videos:,} videos to {', '.join(map(str, self.paths))}"]
+        lines = [f"wrote {counted(self.num_videos, 'video')} to {', '.join(map(str, self.paths))}"]
         if self.num_video_files:
             lines.append(
                 f"{self.num_video_files:,} of them are video files, and DeepfakeBench reads frames only: "
@@ -72,15 +73,15 @@ def export_index(
     *,
     format: ExportFormat = IndexExportOptions.format,
 ) -> IndexExport:
-    """Write an index of videos, or a manifest of crops, as another tool reads it.
+    """Write an index of videos or a manifest of crops in the format of another tool.
 
-    ``"deepfakebench"`` are the JSON lists of DeepfakeBench: frames by dataset, label, split, compression and
-    video. Indexing such a list again gives the same rows. Videos of a manifest list their crops.
+    ``"deepfakebench"`` writes the JSON lists of DeepfakeBench: frames by dataset, label, split, compression
+    and video. Indexing such a list again gives the same rows. For a manifest, each video lists its crops.
 
     Args:
         index: The Parquet file, or its rows with any filters.
-        out: Folder for one ``<dataset>.json`` each, or a ``.json`` file for all datasets.
-        format: Name of the form.
+        out: Folder for one ``<dataset>.json`` per dataset, or a ``.json`` file for all datasets.
+        format: Name of the format.
 
     Returns:
         The files, and how many videos are in them.

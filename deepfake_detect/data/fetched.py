@@ -19,6 +19,7 @@ from deepfake_detect.data.shards import SHARD_SUFFIX
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.fetch import RemoteDir, is_url
 from deepfake_detect.io.files import cache_folder, make_folder
+from deepfake_detect.plurals import counted
 
 _LOCK_NAME = ".lock"
 _SHARDS_AT_ONCE = 2  # each may have a gigabyte
@@ -68,7 +69,8 @@ def _fetch(remote: RemoteDir, name: str, folder: Path) -> None:
     if outside := [one for one in wanted if one.startswith("/") or ".." in PurePosixPath(one).parts]:
         raise ManifestError(url, f"names a file outside its folder, {outside[0]}", "write it again")
     if absent := sorted(wanted - sizes.keys()):
-        cause = f"names {len(absent):,} files that do not exist, such as {absent[0]}"
+        do = "does" if len(absent) == 1 else "do"
+        cause = f"names {counted(len(absent), 'file')} that {do} not exist, such as {absent[0]}"
         raise ManifestError(url, cause, "upload them")
     sizes_here = {one: (folder / one).stat().st_size for one in wanted if (folder / one).is_file()}
     stale = [one for one in sorted(wanted) if sizes_here.get(one) != sizes[one]]

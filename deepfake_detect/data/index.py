@@ -127,10 +127,10 @@ def read_index(path: str | os.PathLike[str]) -> VideoIndex:
         path: The Parquet file.
 
     Returns:
-        Its rows, which are read when they are used.
+        Its rows, which are read on first use.
 
     Raises:
-        ManifestError: The file is missing, damaged, not an index, or has labels other than 0 and 1.
+        ManifestError: The file is missing, damaged or not an index, or has labels other than 0 and 1.
 
     Example:
         >>> import tempfile

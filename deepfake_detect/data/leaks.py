@@ -20,6 +20,7 @@ from deepfake_detect.data.compare_crops import compare_crops
 from deepfake_detect.data.compare_names import compare_names, split_pairs, splits_of, sql_literals
 from deepfake_detect.data.manifest import Manifest, read_manifest
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.plurals import counted
 
 # Up to this number crops are compared, which takes a minute or two.
 MAX_CROPS_COMPARED = 100_000
@@ -87,8 +88,8 @@ def _check_crops(
     compared = rows.where(f"split in ({sql_literals(splits)})")
     if compared.num_rows > MAX_CROPS_COMPARED:
         return (
-            f"{rows.path}: its {compared.num_rows:,} crops were not compared with one another, only names "
-            f"and paths (more than {MAX_CROPS_COMPARED:,}); audit_manifest compares them",
+            f"{rows.path}: its {counted(compared.num_rows, 'crop')} were not compared with one another, only "
+            f"names and paths (more than {MAX_CROPS_COMPARED:,}); audit_manifest compares them",
         )
     overlaps, findings = compare_crops(compared, pairs, num_workers, show_progress)
     found = [overlap for overlap in overlaps if overlap.kind in kinds and overlap.count]
@@ -98,8 +99,8 @@ def _check_crops(
     if findings.unreadable:
         remarks.insert(
             0,
-            f"{rows.path}: {len(findings.unreadable):,} of {findings.num_crops:,} crops cannot be read and "
-            f"were not compared, first {rows.root / findings.unreadable[0]}",
+            f"{rows.path}: {len(findings.unreadable):,} of {counted(findings.num_crops, 'crop')} cannot be "
+            f"read and were not compared, first {rows.root / findings.unreadable[0]}",
         )
     return (*findings.notes, *remarks)
 
@@ -145,11 +146,11 @@ def _raise_for_leaks(rows: Manifest, overlaps: Sequence[Overlap], affected: str)
     if not leaks:
         return
     others = "".join(
-        f"; also {leak.count:,} {leak.kind} of {leak.first} and {leak.second}" for leak in leaks[1:]
+        f"; also {leak.kind}: {leak.first} and {leak.second} share {leak.count:,}" for leak in leaks[1:]
     )
     kinds = " ".join(kind for kind in LEAK_KINDS if any(leak.kind == kind for leak in leaks))
     raise ManifestError(
         rows.path,
         f"its splits leak: {leaks[0].sentence()}{others}",
-        f"make new splits, leave {affected} out by `where`, or allow it: `allow_leak` {kinds}",
+        f"make new splits, exclude {affected} with `where`, or allow it: `allow_leak` {kinds}",
     )

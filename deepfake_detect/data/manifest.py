@@ -158,7 +158,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             is then downloaded with its crops, see :func:`data.fetched.local_manifest`.
 
     Returns:
-        The rows, which are read when they are used, and the crop geometry.
+        The rows, which are read on first use, and the crop geometry.
 
     Raises:
         ManifestError: The file is missing, damaged, lacks columns, or has labels other than 0 and 1.

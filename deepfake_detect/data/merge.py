@@ -30,7 +30,7 @@ def merge_manifests(
 ) -> Manifest | VideoIndex:
     """Write the rows of several manifests, or of several indexes, to one file.
 
-    Rows are copied a million at a time, so the inputs may be larger than memory. The crops of
+    Rows are copied a million at a time, so the inputs can be larger than memory. The crops of
     manifests are not moved: their paths are rewritten relative to the new file.
 
     Args:
@@ -142,5 +142,5 @@ def _check_distinct(rows: Rows) -> None:
     if repeated.num_rows:
         first = repeated.to_pylist()[0]
         raise ManifestError(
-            first["video_id"], f"is in the inputs {first['n']} times", "leave out one of the inputs"
+            first["video_id"], f"is in the inputs {first['n']} times", "omit one of the inputs"
         )

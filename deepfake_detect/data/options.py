@@ -43,24 +43,26 @@ class SplitOptions:
 
     split: SplitPolicy = option(
         "auto",
-        help="auto: keep official splits and divide the remaining videos so that no person is in two "
-        "splits; official: keep official splits only; identity: divide all videos again",
+        help=(
+            "auto: keep official splits and divide the other videos by person; official: use "
+            "only official splits; identity: divide all videos by person"
+        ),
     )
     # FaceForensics++ divides its videos by these fractions.
     split_fractions: tuple[float, float, float] = option(
         (0.72, 0.14, 0.14),
-        help="of train, val and test among the videos divided here (default .72 .14 .14)",
+        help=("fractions of train, val and test for videos without an official split (default .72 .14 .14)"),
         low=0,
         high=1,
         aliases=("--shares",),
     )
     val_fraction: float = option(
         0.0,
-        help="fraction of an official train split to set apart as val, if there is no val",
+        help="fraction of an official train split to hold out as val, if there is no val",
         low=0,
         high=0.5,
     )
-    split_seed: int = option(0, help="seed of the random choices among groups of one size", low=0)
+    split_seed: int = option(0, help="random seed for dividing videos", low=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -80,20 +82,22 @@ class ReadingOptions(SplitOptions):
 
     dataset: str | None = option(
         None,
-        help="layout of the dataset, such as ffpp, celebdf-v2, dfdc or csv (default: recognized from its "
-        "folders)",
+        help=(
+            "layout of the dataset, such as ffpp, celebdf-v2, dfdc or csv (default: detected "
+            "from its folders)"
+        ),
         choices=_layout_names,
         aliases=("--kind",),
         metavar="NAME",
     )
     methods: tuple[str, ...] | None = option(
-        None, help="forgery methods to read, with their reals (default: all)", metavar="METHOD"
+        None, help="forgery methods to read, with the matching reals (default: all)", metavar="METHOD"
     )
     compression: tuple[str, ...] | None = option(
         None, help="compression levels to read, such as c23 (default: all present)", metavar="LEVEL"
     )
     fake_label: str | None = option(
-        None, help="for a CSV: the value that means fake, if not 'fake' or 1", metavar="VALUE"
+        None, help="for a CSV file: the label that means fake, if not 'fake' or 1", metavar="VALUE"
     )
 
     def __post_init__(self) -> None:
@@ -104,7 +108,7 @@ class ReadingOptions(SplitOptions):
                 parts = tuple(part for value in values for part in value.split(",") if part)
                 object.__setattr__(self, name, parts)
                 if not parts:
-                    raise OptionError(name, "is empty", "name at least one, or leave it out")
+                    raise OptionError(name, "is empty", "list at least one, or omit it")
 
 
 @dataclass(frozen=True)
@@ -117,15 +121,15 @@ class CropImportOptions:
 
     dataset: str = option(help="name of the dataset, such as DFDC; also the method of its fakes")
     margin: float = option(
-        help="side of the crops over the longer side of an MTCNN face box", low=0.5, high=4
+        help="side of the crops divided by the longer side of an MTCNN face box", low=0.5, high=4
     )
     rename_split: tuple[str, ...] = option(
         (), help="published split names to rename, such as val=test", metavar="OLD=NEW"
     )
     val_fraction: float = option(
-        0.0, help="fraction of the identities of train to set apart as val", low=0, high=0.5
+        0.0, help="fraction of the people in train to hold out as val", low=0, high=0.5
     )
-    seed: int = option(0, help="seed of the choice of those identities", low=0)
+    seed: int = option(0, help="random seed for choosing those people", low=0)
     in_place: bool = option(False, help="leave the crops in their tars or folder instead of copying them")
 
     def __post_init__(self) -> None:
@@ -151,12 +155,12 @@ class MergeOptions:
 
     where: str | None = option(None, help="SQL condition on the rows (default: all rows)", metavar="EXPR")
     sample: int | None = option(
-        None, help="number of videos to select at random, with all their rows (default: all)", low=1
+        None, help="number of videos to sample, with all their rows (default: all)", low=1
     )
     per: tuple[str, ...] = option(
-        (), help="select that many videos for each value of these columns", metavar="COLUMN"
+        (), help="sample that many videos for each value of these columns", metavar="COLUMN"
     )
-    seed: int = option(0, help="seed of the random selection")
+    seed: int = option(0, help="random seed for sampling")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -184,7 +188,7 @@ class PackOptions:
         OptionError: A value is not allowed.
     """
 
-    shard_mb: float = option(256, help="size of a shard in MB", above=0)
+    shard_mb: float = option(256, help="size of a shard, in MB", above=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -199,39 +203,45 @@ class AuditOptions:
     """
 
     where: str | None = option(None, help="SQL condition on the rows (default: all rows)", metavar="EXPR")
-    crops: bool = option(True, help="compare names only, without reading crops")
+    crops: bool = option(True, help="compare names only; do not read the crops")
     features: Path | None = option(
-        None, help="feature file of the crops: compare faces by their features too", metavar="FILE"
+        None, help="feature file of the crops, to compare faces by features too", metavar="FILE"
     )
     min_similarity: float | None = option(
         None,
-        help=f"cosine from which two faces are similar (default {DEFAULT_MIN_SIMILARITY}, for people "
-        f"{MIN_PERSON_SIMILARITY})",
+        help=(
+            f"smallest cosine of similar faces (default {DEFAULT_MIN_SIMILARITY}; "
+            f"{MIN_PERSON_SIMILARITY} for people)"
+        ),
         above=-1,
         high=1,
         metavar="COSINE",
     )
     similar_are: SimilarAre | None = option(
         None,
-        help="what two faces with similar features are: the same image or, for a network trained on "
-        "identities, the same person (default images)",
+        help=(
+            "what similar features mean: the same image or, for a face recognition network, the "
+            "same person (default images)"
+        ),
     )
-    people: bool = option(False, help="find people with two names by the faces of their reals")
+    people: bool = option(False, help="find people with two names by comparing faces in real videos")
     weights: str = option(
-        "vggface2", help="FaceNet for people: a published name, or a file of convert_checkpoint"
+        "vggface2",
+        help=("FaceNet weights for finding people: a published name, or a file from convert_checkpoint"),
     )
     num_workers: int | None = option(
-        None, help="threads that read crops (default: number of cores)", low=1, aliases=("--workers",)
+        None,
+        help="number of threads that read crops (default: number of cores)",
+        low=1,
+        aliases=("--workers",),
     )
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.features is None and self.similar_are is not None:
-            raise OptionError("similar_are", "has no effect without `features`", "leave it out")
+            raise OptionError("similar_are", "has no effect without `features`", "omit it")
         if self.features is None and not self.people and self.min_similarity is not None:
-            raise OptionError(
-                "min_similarity", "has no effect without `features` or `people`", "leave it out"
-            )
+            raise OptionError("min_similarity", "has no effect without `features` or `people`", "omit it")
 
 
 @dataclass(frozen=True)
@@ -242,16 +252,16 @@ class BatchSheetOptions:
         OptionError: A value is not allowed.
     """
 
-    augmentation: str = option("strong", help="augmentation of the crops", choices=_augmentation_names)
+    augmentation: str = option("strong", help="augmentation to apply", choices=_augmentation_names)
     forgery: str | None = option(
-        None, help="fakes to make of reals: sbi, cross or sbi+cross (default: none)", metavar="BLENDS"
+        None, help="fakes to make from reals: sbi, cross or sbi+cross (default: none)", metavar="BLENDS"
     )
     split: str = option("train", help="split of the crops", metavar="NAME")
     where: str | None = option(None, help="SQL condition on the rows (default: all rows)", metavar="EXPR")
-    num_crops: int = option(8, help="number of crops, half of them real", low=1, flag="--crops")
+    num_crops: int = option(8, help="number of crops; half of them are real", low=1, flag="--crops")
     num_times: int = option(7, help="number of times each crop is augmented", low=1, flag="--times")
-    image_size: int = option(224, help="side of a crop in pixels", low=1)
-    seed: int = option(0, help="seed of the choice of crops and of the augmentation", low=0, high=2**32 - 1)
+    image_size: int = option(224, help="side of a crop, in pixels", low=1)
+    seed: int = option(0, help="random seed for choosing and augmenting crops", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -63,11 +63,10 @@ def pack_manifest(
     shard_mb: float = PackOptions.shard_mb,
     show_progress: bool = True,
 ) -> PackReport:
-    """Copy a manifest's crops into tar shards; an interrupted run is resumed.
+    """Copy a manifest's crops into tar shards; an interrupted run resumes.
 
     Training and evaluation take the new manifest like any other, and WebDataset reads the shards. The
-    shards depend only on the manifest and ``shard_mb``. The crop that reaches this size is the last one
-    of a shard.
+    shards depend only on the manifest and ``shard_mb``. A shard ends with the crop that reaches this size.
 
     Args:
         manifest: File, or rows with any filters; their crops may be files or in shards.
@@ -117,7 +116,9 @@ def _prepare_folder(out: Path, manifest: Manifest, shard_mb: float) -> None:
     path = out / "packing.json"
     if path.exists():
         if read_json(path) != wanted:
-            raise OptionError(out, "holds shards of other rows or of another size", "choose another folder")
+            raise OptionError(
+                out, "contains shards of other rows or of another size", "choose another folder"
+            )
     else:
         write_json(path, wanted)
     for leftover in [one for pattern in (".*.tar", ".*.parquet") for one in out.glob(pattern)]:

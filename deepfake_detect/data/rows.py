@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepfake_detect.errors import ManifestError, OptionError
+from deepfake_detect.plurals import counted
 
 Self = TypeVar("Self", bound="Rows")
 _ROW_NUMBER = "file_row_number"
@@ -323,7 +324,7 @@ def count_groups(rows: Rows) -> list[str]:
     return [
         f"{row['dataset']} {row['method']} {row['split'] or 'no split'} "
         f"{'fake' if row['label'] else 'real'}: "
-        f"{row['num_videos']:,} videos, {row['num_rows']:,} rows"
+        f"{counted(row['num_videos'], 'video')}, {counted(row['num_rows'], 'row')}"
         for row in counts.to_pylist()
     ]
 

@@ -48,7 +48,7 @@ def read_stored_bytes(path: Path) -> bytes:
     name, status = path.relative_to(shard).as_posix(), shard.stat()
     index = _member_index(shard, status.st_mtime_ns)
     if name not in index:
-        raise ManifestError(shard, f"holds no member {name}", "extract its video again")
+        raise ManifestError(shard, f"contains no member {name}", "extract its video again")
     offset, size = index[name]
     if size < 0 or offset + size > status.st_size:
         raise ManifestError(shard, f"ends within {name}", "download or extract it again")

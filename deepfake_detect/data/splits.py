@@ -16,6 +16,7 @@ import numpy as np
 from deepfake_detect.data.identities import identity_key
 from deepfake_detect.data.options import SplitOptions, SplitPolicy
 from deepfake_detect.errors import OptionError
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 SPLITS = ("train", "val", "test")
@@ -100,7 +101,7 @@ def _divide_unsplit(videos: list[DatasetVideo], options: SplitOptions) -> list[s
         else:
             free.setdefault(tuple(sorted(datasets[component])), []).append(index)
     notes = [
-        f"{dataset}: {count:,} videos share a person with an official split and get no split "
+        f"{dataset}: no split for {counted(count, 'video')} sharing a person with an official split "
         "(split 'identity' divides all videos again)"
         for dataset, count in sorted(connected.items())
         if count
@@ -123,7 +124,9 @@ def _divide(
         fraction if is_allowed else 0.0
         for fraction, is_allowed in zip(options.split_fractions, allowed, strict=True)
     ]
-    subject = f"{' and '.join(sorted({videos[i].dataset for i in indices}))}: {len(indices):,} videos"
+    subject = (
+        f"{' and '.join(sorted({videos[i].dataset for i in indices}))}: {counted(len(indices), 'video')}"
+    )
     total = sum(fractions)
     if total == 0:
         return [f"{subject} have no official split, and every split is official: they get no split"]
@@ -169,7 +172,7 @@ def _set_val_apart(videos: list[DatasetVideo], options: SplitOptions) -> list[st
     notes = []
     for dataset in sorted({video.dataset for video in videos}):
         if any(video.split == "val" for video in videos if video.dataset == dataset):
-            raise OptionError("val_fraction", f"{dataset} has a val split already", "leave it out")
+            raise OptionError("val_fraction", f"{dataset} has a val split already", "omit it")
         training = [n for n, v in enumerate(videos) if v.dataset == dataset and v.split == "train"]
         if training:
             notes += _set_val_of_dataset_apart(videos, training, components, options)
@@ -187,7 +190,7 @@ def _set_val_of_dataset_apart(
         raise OptionError(
             "val_fraction",
             f"all {len(training):,} train videos of {dataset} form one connected group of people",
-            "leave it out: no val can be set apart without sharing people",
+            "omit it: no val can be set apart without sharing people",
         )
     fractions = (1 - options.val_fraction, options.val_fraction)
     of_component = _choose_splits(

@@ -303,7 +303,7 @@ AUGMENTATIONS: Registry[Callable[[], Sequence[Any] | AugmentCrop]] = Registry(
 
 
 def register_augmentation(name: str, make: Callable[[], Sequence[Any] | AugmentCrop]) -> None:
-    """Add an augmentation, for the option ``augmentation`` of training.
+    """Register an augmentation for the option ``augmentation`` of training.
 
     Args:
         name: Its name, which must not be taken.

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from deepfake_detect.errors import OptionError
 from deepfake_detect.metrics import PROBABILITY_EPSILON
 from deepfake_detect.plugins import PluginPart
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import TrackScore
 from deepfake_detect.registry import Registry
 
@@ -182,13 +183,13 @@ _TRACK_RULES = {"most_suspicious_track", "longest_track", LEARNED_RULE}
 
 
 def register_aggregation(name: str, rule: AggregationRule, *, needs_tracks: bool = False) -> None:
-    """Add a rule that scoring, evaluation and calibration find by name.
+    """Register an aggregation rule that scoring, evaluation and calibration find by name.
 
     Args:
         name: Its name, not taken yet.
-        rule: From the faces of a clip to the clip's probability, 0 to 1, and the id of the track that
-            decided; ``None`` where all faces count.
-        needs_tracks: Whether it needs to know which faces belong to one person.
+        rule: Takes the faces of a clip and returns the clip's probability, 0 to 1, and the id of the
+            deciding track, or ``None`` if all faces count.
+        needs_tracks: Whether it needs to know which faces belong to the same person.
 
     Raises:
         OptionError: The name is taken.
@@ -303,7 +304,7 @@ def check_rule(rule: str, plugins: Sequence[PluginPart] = ()) -> None:
         if (part.kind, part.name) == (AGGREGATION_RULES.option, rule):
             raise OptionError(
                 AGGREGATION_RULES.option,
-                f"is {rule!r}, and the {part} is not installed or failed to load",
+                f"is {rule!r}, and the {part} is not installed or cannot be loaded",
                 "install it, or choose another rule",
             )
     AGGREGATION_RULES.find(rule)
@@ -342,7 +343,9 @@ def clip_faces(
     frames = None if frame_indices is None else np.asarray(frame_indices)
     if frames is not None and frames.shape != ids.shape:
         raise OptionError(
-            "frame_indices", f"have shape {frames.shape} for {len(ids)} faces", "pass one frame per face"
+            "frame_indices",
+            f"have shape {frames.shape} for {counted(len(ids), 'face')}",
+            "pass one frame per face",
         )
     return ClipFaces(values, frames, _summarize_tracks(ids, values), weights, ids)
 

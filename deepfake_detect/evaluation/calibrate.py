@@ -51,12 +51,13 @@ def calibrate(
     device: str = "auto",
     show_progress: bool = True,
 ) -> DetectorConfig:
-    """Fit probabilities, threshold and uncertain band of a detector, and write them into its file.
+    """Fit a detector's calibration, threshold and uncertain band, and write them into its file.
 
-    Probabilities are fitted on crops; aggregation rule, threshold and band on videos, aggregated as in
-    scoring. The band is the narrowest around the threshold outside of which the validation videos reach
-    the target accuracy; if there is none, or the AUC may be chance, everything is uncertain, with a
-    warning. The file records which videos were used, and the AUC of each aggregation rule
+    Probabilities are fitted on crops; the aggregation rule, the threshold and the band are fitted on
+    videos, aggregated as in scoring. The band is the narrowest one around the threshold such that
+    validation videos outside it reach the target accuracy. If there is none, or if the AUC may be chance, a
+    warning is issued and every verdict is uncertain. The file records which videos were used, and the AUC
+    of each aggregation rule
     (:func:`aggregation_lines`).
 
     Args:

@@ -25,6 +25,7 @@ from deepfake_detect.evaluation.aggregation import (
 )
 from deepfake_detect.metrics import PROBABILITY_EPSILON, roc_auc
 from deepfake_detect.models.config import IsotonicCalibration, PlattCalibration
+from deepfake_detect.plurals import counted
 
 # A rate that equals the limit up to the rounding of a product is not above it.
 _ROUNDING = 1e-9
@@ -68,7 +69,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         raise OptionError(
             "logits",
             "are wrong so often that no temperature helps",
-            "train the network longer, or check that label 1 means fake",
+            "train longer, or check that label 1 means fake",
         )
     if _slope(margins, _LOWEST_TEMPERATURE * scale) <= 0.0:
         raise OptionError(
@@ -251,7 +252,7 @@ def choose_threshold(labels: ArrayLike, probabilities: ArrayLike, *, max_fpr: fl
         if quality.max() < 0:
             raise OptionError(
                 "max_fpr",
-                f"every threshold calls more than {max_fpr:.4g} of the {num_reals:,} reals fake",
+                f"every threshold calls more than {max_fpr:.4g} of the {counted(num_reals, 'real')} fake",
                 "allow more, or validate on more reals",
             )
     best = midpoints[quality == quality.max()]

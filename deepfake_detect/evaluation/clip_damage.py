@@ -1,4 +1,4 @@
-"""Damage that whole clips undergo before faces are sought in them: encoders, sizes, rates, re-uploads.
+"""Damage to whole clips before face detection: encoders, sizes, rates, re-uploads.
 
 A damage is a chain of encodings, each of which may also shrink, thin, blur or add noise; damages are joined
 by ``+``, as ``half+h264-40``. Profiles of platforms are like what is commonly seen of them (size, rate,
@@ -77,7 +77,7 @@ def encodings_of(damage: str) -> tuple[Encoding, ...]:
     names = damage.split("+")
     for name in names:
         if name not in CLIP_DAMAGES:
-            allowed = f"must be of {', '.join(CLIP_DAMAGES)}, or several joined by +, as half+h264-40"
+            allowed = f"must be of {', '.join(CLIP_DAMAGES)}, or several joined with +, as half+h264-40"
             raise OptionError("damages", f"has {name!r}", allowed)
     return tuple(one for name in names for one in CLIP_DAMAGES[name])
 

@@ -22,6 +22,7 @@ from deepfake_detect.evaluation.score_table import VideoSamples, video_samples
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import bootstrap_intervals
 from deepfake_detect.models.config import FigureFacts, PlattCalibration, sigmoid
+from deepfake_detect.plurals import counted
 
 _NUM_FOLDS = 5
 _FEWEST_VIDEOS = 10  # of each class: two a fold
@@ -36,20 +37,20 @@ def combine(
     target_accuracy: float = CalibrationOptions.target_accuracy,
     seed: int = 0,
 ) -> Fusion:
-    """Learn to make one calibrated probability of several detectors', by logistic stacking.
+    """Learn to fuse the scores of several detectors into one calibrated probability, by logistic stacking.
 
     Each detector's scores are aggregated over a video by its own rule; the fused probability is the
     sigmoid of a weighted sum of the logits of these probabilities. Weights are fitted on the validation
-    videos that all detectors scored. The sum is calibrated, and its AUC measured, by predictions for
-    videos that were held out of the fit, five times in turn; all videos of a person together, where the
-    scores name people. Apply it with ``score_video(..., detector=[A, B], fusion="fusion.json")``.
+    videos that all detectors scored. Calibration and AUC come from five-fold cross-validation: predictions
+    for videos that were held out of the fit. If the scores name people, all videos of a person are in the
+    same fold. Apply it with ``score_video(..., detector=[A, B], fusion="fusion.json")``.
 
     Args:
         scores: Folders that :func:`evaluate` wrote, or files of scores, of the same validation videos,
             one for each detector; two or more.
         out: JSON file to write; ``None`` writes nothing.
-        target_accuracy: Accuracy of the verdicts outside the band called uncertain.
-        seed: Of the division into folds.
+        target_accuracy: Accuracy of the verdicts outside the uncertain band.
+        seed: Random seed of the division into folds.
 
     Returns:
         The fusion, with its cross-validated AUC and that of each detector, with intervals.
@@ -119,7 +120,7 @@ def _check_split(path: str | os.PathLike[str], file: ScoreFile) -> None:
         cause = f"{path} has test videos, which are only for evaluation"
         raise OptionError("scores", cause, "evaluate with `split` val, and combine those scores")
     if "train" in splits:
-        cause = f"{path} has training videos, which the detectors know"
+        cause = f"{path} has training videos, which the detectors were trained on"
         raise OptionError("scores", cause, "evaluate with `split` val, and combine those scores")
 
 
@@ -147,7 +148,8 @@ def _common_videos(paths: Sequence[str | os.PathLike[str]], files: Sequence[Scor
         raise ManifestError(Path(paths[0]), cause, remedy)
     if len(common) < len(every):
         warnings.warn(
-            f"{len(every) - len(common):,} of {len(every):,} videos are not scored by all, and left out",
+            f"{len(every) - len(common):,} of {counted(len(every), 'video')} not scored by every "
+            "detector: skipped",
             stacklevel=3,
         )
     logits = logits_of(
@@ -184,7 +186,7 @@ def _calibration(held_out: np.ndarray, labels: np.ndarray) -> PlattCalibration:
     """Return the line that calibrates held-out logits (V,); few separable videos do not make it sure."""
     (slope,), intercept = _fitted(held_out[:, None], labels)
     if slope <= 0:
-        cause = "say nothing about videos that were held out: the fused score is not higher for fakes"
+        cause = "do not predict held-out videos: the fused score is not higher for fakes"
         raise OptionError("scores", cause, "check that label 1 means fake, or score more videos")
     return PlattCalibration(float(slope), intercept)
 

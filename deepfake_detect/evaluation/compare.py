@@ -26,6 +26,7 @@ from deepfake_detect.metrics import (
     resample_groups,
     resampled_metrics,
 )
+from deepfake_detect.plurals import counted
 
 # With a smaller fraction of a detector's videos in common, the comparison gets a warning.
 _ENOUGH_FRACTION = 0.9
@@ -229,7 +230,7 @@ def _notes(results: dict[str, DetectorResult], num_common: int) -> tuple[str, ..
         num_expected = num_scored if one.coverage is None else one.coverage.videos_expected
         if num_common < _ENOUGH_FRACTION * num_expected:
             notes.append(
-                f"{name}: the comparison has {num_common:,} of its {num_expected:,} videos "
+                f"{name}: the comparison has {num_common:,} of its {counted(num_expected, 'video')} "
                 f"({num_scored:,} scored): the others may be easier or harder"
             )
     num_reals, num_fakes = np.bincount(next(iter(results.values())).video.labels, minlength=2)

@@ -83,10 +83,10 @@ def evaluate_scores(
         aggregation_weights: Weights of the rule ``"logistic"``.
         num_resamples, seed, resample: See :class:`ResamplingOptions`. ``"identities"`` needs the detail
             ``identity`` of at least one video; videos without it are resampled alone.
-        slice_by: Columns of the table to slice the videos by besides ``DEFAULT_SLICES``.
+        slice_by: Columns of the table to slice the videos by in addition to ``DEFAULT_SLICES``.
         uncertain_band: Probabilities strictly between are uncertain in ``abstention``; ``None`` for no
             band.
-        metrics: Registered metrics besides the built-in ones.
+        metrics: Registered metrics in addition to the built-in ones.
         show_progress: Whether to show a progress bar.
 
     Returns:

@@ -112,7 +112,7 @@ def read_fusion(path: str | os.PathLike[str]) -> Fusion:
     try:
         values = json.loads(Path(path).read_text("utf-8"))
         if not isinstance(values, dict) or values.pop("format", None) != FUSION_FORMAT:
-            raise ValueError("it is of another kind")
+            raise ValueError("it is a different kind of file")
         if (version := values.pop("format_version", None)) != _FORMAT_VERSION:
             raise CheckpointError(path, f"has format version {version}", "update deepfake_detect to read it")
         fusion = from_plain(Fusion, values, name="fusion")
@@ -123,7 +123,7 @@ def read_fusion(path: str | os.PathLike[str]) -> Fusion:
     except OSError as error:
         raise CheckpointError(path, f"cannot be read ({error.strerror})", remedy) from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(path, f"is no fusion ({error})", remedy) from error
+        raise CheckpointError(path, f"is not a fusion file ({error})", remedy) from error
 
 
 def arrange(fusion: Fusion, detectors: Sequence[tuple[str, frozenset[str], str]]) -> Fusion:
@@ -150,12 +150,12 @@ def arrange(fusion: Fusion, detectors: Sequence[tuple[str, frozenset[str], str]]
         found = next((one for one in fusion.members if one.sha256 in hashes), None)
         if found is None and not unknown:
             learned = ", ".join(member.name for member in fusion.members)
-            cause = f"was learned with {learned}, and not with this file of {name}"
-            raise OptionError("fusion", cause, "pass these detectors, or run combine on scores of yours")
+            cause = f"was learned with {learned}, not with this file of {name}"
+            raise OptionError("fusion", cause, "pass those detectors, or run combine on scores of these")
         if found is None:
             found = unknown.pop(0)
         elif found.aggregation_rule != rule:
             cause = f"was learned with the aggregation rule {found.aggregation_rule} of {name}, not {rule}"
-            raise OptionError("fusion", cause, "leave out `aggregation_rule`")
+            raise OptionError("fusion", cause, "omit `aggregation_rule`")
         members.append(found)
     return replace(fusion, members=tuple(members))

@@ -43,10 +43,10 @@ class ResamplingOptions:
     """
 
     resample: Resample = option(
-        "videos", help="what is resampled: videos, or identities (all videos of a person together)"
+        "videos", help="what to resample: videos, or identities (all videos of a person together)"
     )
     num_resamples: int = option(1000, help="number of bootstrap resamples", low=1, flag="--bootstrap-draws")
-    seed: int = option(0, help="seed of the bootstrap, and of the choice of videos for robustness", low=0)
+    seed: int = option(0, help="random seed of the bootstrap and of the videos chosen for robustness", low=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -64,62 +64,77 @@ class EvaluationOptions:
 
     split: str | None = option(None, help="split to evaluate, or all (default: test)", metavar="NAME")
     protocol: str | None = option(
-        None, help="evaluate the rows of a protocol (default: none)", metavar="NAME"
+        None, help="evaluate only the rows of this protocol (default: none)", metavar="NAME"
     )
     where: str | None = option(None, help="SQL condition on the rows (default: all)", metavar="EXPR")
     allow_leak: tuple[LeakKind, ...] = option(
         (),
-        help="evaluate although other splits of the manifest leak into the evaluated rows by these kinds: "
-        "videos, identities, identical-crops, near-duplicate-crops (default: none)",
+        help=(
+            "evaluate even if other splits of the manifest share these with the evaluated rows: "
+            "videos, identities, identical-crops, near-duplicate-crops (default: none)"
+        ),
         metavar="KIND",
     )
     threshold: float | None = option(
         None,
-        help="probability from which a video counts as fake (default: the detector's own; 0.5 for scores)",
+        help=("smallest probability that counts as fake (default: the detector's own; 0.5 for scores)"),
         low=0,
         high=1,
     )
     threshold_from: Path | None = option(
         None,
-        help="use the threshold of an earlier evaluation, such as of the validation split: its folder, or "
-        "its metrics.json (default: none)",
+        help=(
+            "use the threshold of an earlier evaluation, such as one on the validation split: "
+            "its folder or metrics.json (default: none)"
+        ),
         metavar="REPORT",
     )
     max_fpr: float | None = option(
         None,
-        help="choose the threshold on the evaluated videos so that at most this fraction of the reals is "
-        "called fake: on a validation split, for threshold_from (default: none)",
+        help=(
+            "choose the threshold so that at most this fraction of the evaluated reals is called "
+            "fake; use it on a validation split, then pass the result as threshold_from "
+            "(default: none)"
+        ),
         low=0,
         high=1,
     )
     aggregation_rule: str | None = option(
         None,
-        help="from faces to the video: most_suspicious_track, mean, median, longest_track, frame_maxima, "
-        "top_k_mean, trimmed_mean, confident or logistic (default: the detector's own; mean for scores)",
+        help=(
+            "how to aggregate faces to a video: most_suspicious_track, mean, median, "
+            "longest_track, frame_maxima, top_k_mean, trimmed_mean, confident or logistic "
+            "(default: the detector's own; mean for scores)"
+        ),
         choices=_rules,
         flag="--aggregation",
         metavar="RULE",
     )
     slice_by: tuple[str, ...] = option(
-        (), help="columns to slice the videos by besides the usual ones", flag="--slice", metavar="COLUMN"
+        (), help="extra columns to slice the results by", flag="--slice", metavar="COLUMN"
     )
     metrics: tuple[str, ...] = option(
-        (), help="registered metrics to report besides the built-in ones", choices=_metrics, metavar="NAME"
+        (),
+        help="registered metrics to report in addition to the built-in ones",
+        choices=_metrics,
+        metavar="NAME",
     )
     index: Path | None = option(
-        None, help="index of the videos, to link faces to their clips", metavar="FILE"
+        None, help="index of the videos, used to link faces to their clips", metavar="FILE"
     )
     robustness: tuple[CorruptionName, ...] | None = option(
         None,
-        help="also evaluate on corrupted crops: jpeg, h264, downscale, blur, noise, brightness, contrast, "
-        "saturation, occlusion; without a name, all of them",
+        help=(
+            "also evaluate on corrupted crops: jpeg, h264, downscale, blur, noise, brightness, "
+            "contrast, saturation, occlusion; all of them if none is named"
+        ),
         metavar="KIND",
     )
     robustness_videos: int | None = option(
-        None, help="number of videos chosen for that at random, half of them real (default: 200)", low=2
+        None, help="number of random videos for the corruptions; half of them are real (default: 200)", low=2
     )
     num_workers: int | None = option(
-        None, help="processes that read crops (default: number of cores, at most 8)", low=0
+        None, help="number of processes that read crops (default: number of cores, at most 8)", low=0
     )
     device: str | None = option(None, help="auto, cpu or cuda (default: auto)", metavar="DEVICE")
     precision: InferencePrecision | None = option(
@@ -132,7 +147,7 @@ class EvaluationOptions:
             raise OptionError("robustness_videos", f"is {self.robustness_videos}", "must be an even number")
         given = [f"`{name}`" for name in _THRESHOLDS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError("threshold", f"is decided by {' and '.join(given)}", "pass one of them")
+            raise OptionError("threshold", f"is set by {' and '.join(given)}", "pass one of them")
 
     def for_manifest(self) -> EvaluationOptions:
         """Return the options with the defaults that only a manifest has."""
@@ -154,15 +169,19 @@ class StressOptions:
     """
 
     damages: tuple[str, ...] = option(
-        (), help="names, several joined by + being applied in turn (default: all single ones)", metavar="NAME"
+        (),
+        help=("kinds of damage; join several with + to apply them in order (default: all, one at a time)"),
+        metavar="NAME",
     )
-    split: str = option("test", help="split of the index to take videos from, or all", metavar="NAME")
+    split: str = option("test", help="split of the index to use, or all", metavar="NAME")
     where: str | None = option(None, help="SQL condition on the videos (default: all)", metavar="EXPR")
     num_videos: int = option(
-        100, help="number of videos chosen at random, half of them real", low=2, flag="--videos"
+        100, help="number of random videos; half of them are real", low=2, flag="--videos"
     )
     workers: int | None = option(
-        None, help="clips scored at a time, one process each (default: cores, at most 4)", low=1
+        None,
+        help=("number of clips to score in parallel, one process each (default: number of cores, at most 4)"),
+        low=1,
     )
 
     def __post_init__(self) -> None:
@@ -179,18 +198,20 @@ class CalibrationOptions:
         OptionError: A value is not allowed.
     """
 
-    method: CalibrationMethod = option("temperature", help="from logits to probabilities")
+    method: CalibrationMethod = option("temperature", help="how to turn logits into probabilities")
     max_fpr: float | None = option(
         None,
-        help="threshold that calls at most this fraction of the reals fake (default: the threshold of "
-        "highest balanced accuracy)",
+        help=(
+            "choose the threshold that calls at most this fraction of the reals fake (default: "
+            "the threshold with the best balanced accuracy)"
+        ),
         low=0,
         high=1,
     )
     target_accuracy: float = option(
-        0.95, help="accuracy of the verdicts outside the band called uncertain", above=0, high=1
+        0.95, help="accuracy of the verdicts outside the uncertain band", above=0, high=1
     )
-    choose_aggregation: bool = option(False, help="choose the aggregation rule of highest validation AUC")
+    choose_aggregation: bool = option(False, help="choose the aggregation rule with the best validation AUC")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -205,11 +226,13 @@ class ComparisonOptions:
     """
 
     names: tuple[str, ...] | None = option(
-        None, help="names of the detectors (default: of the paths)", metavar="NAME"
+        None, help="names of the detectors (default: from the paths)", metavar="NAME"
     )
     aggregation_rule: str | None = option(
         None,
-        help="from faces to the video, for all detectors (default: each detector's own, else mean)",
+        help=(
+            "how to aggregate faces to a video, for all detectors (default: each detector's own, else mean)"
+        ),
         choices=_rules,
         flag="--aggregation",
         metavar="RULE",

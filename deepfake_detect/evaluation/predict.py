@@ -27,6 +27,7 @@ from deepfake_detect.evaluation.score_table import CROP_LABEL, Coverage, ScoreTa
 from deepfake_detect.evaluation.seen import seen_notes
 from deepfake_detect.models.detector import BaseDetector
 from deepfake_detect.models.inference import TorchDetector
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
 
@@ -88,7 +89,7 @@ def manifest_logits(
         named = ", ".join(str(manifest.root / path) for path in paths)
         more = f", ... and {len(unreadable) - _MAX_NAMED:,} more" if len(unreadable) > _MAX_NAMED else ""
         warnings.warn(
-            f"{len(unreadable):,} crops cannot be read and are left out: {named}{more}", stacklevel=2
+            f"skipped {counted(len(unreadable), 'crop')} that cannot be read: {named}{more}", stacklevel=2
         )
     if not rows:
         raise ManifestError(manifest.root, "none of its crops can be read", "extract the videos again")

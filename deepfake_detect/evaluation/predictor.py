@@ -118,7 +118,7 @@ def find_function(predict: str | PredictFunction) -> tuple[PredictFunction, str]
             raise OptionError("predict", f"{predict}: {module} has no {path}", "name a function of it")
         found = getattr(found, part)
     if not callable(found):
-        raise OptionError("predict", f"{predict} is no function", "name a function, or an object to call")
+        raise OptionError("predict", f"{predict} is not a function", "name a function, or an object to call")
     return found, predict
 
 

@@ -37,9 +37,9 @@ class Protocol:
 
 
 def list_protocols(manifest: ManifestInput) -> tuple[Protocol, ...]:
-    """Return the protocols that are possible with a manifest.
+    """Return the protocols that a manifest supports.
 
-    Leaving out a method, and crossing datasets or compressions, need at least two of them.
+    Holding out a method and crossing datasets or compressions need at least two of them.
 
     Args:
         manifest: Rows of all splits, or the path or URL of a manifest.

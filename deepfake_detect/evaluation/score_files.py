@@ -250,7 +250,7 @@ def _check_columns(file: Path, rows: pa.Table) -> dict[str, np.ndarray]:
             raise ManifestError(file, f"column {name} has lists", "write text")
         columns[name] = _as_text(columns[name])
         if not all(columns[name]):
-            raise ManifestError(file, f"column {name} has empty or missing text", "name every row")
+            raise ManifestError(file, f"column {name} has empty or missing text", "fill every row")
     for name in ("identity", "compression"):
         if name in columns:
             columns[name] = _as_text(columns[name])

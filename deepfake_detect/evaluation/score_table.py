@@ -19,6 +19,7 @@ from deepfake_detect.evaluation.aggregation import (
     clip_faces,
     needs_tracks,
 )
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, REAL
 
 # Fields that are not columns.
@@ -74,7 +75,7 @@ class ScoreTable:
             raise ManifestError("score table", "has no row", "score at least one face")
         for name in ("video_id", "method"):
             if not all(isinstance(value, str) and value for value in getattr(self, name)):
-                raise ManifestError(f"score table, {name}", "has empty or missing text", "name every row")
+                raise ManifestError(f"score table, {name}", "has empty or missing text", "fill every row")
             # NumPy drops trailing NULs, so that two names would become one.
             if any("\0" in value for value in getattr(self, name)):
                 raise ManifestError(f"score table, {name}", "has the character NUL", "remove it")
@@ -219,9 +220,9 @@ class Coverage:
         """
         missing = f", {self.videos_missing:,} {_NOT_DOWNLOADED}" if self.videos_missing else ""
         return (
-            f"{self.videos_scored:,} of {self.videos_expected:,} videos scored, "
+            f"{self.videos_scored:,} of {counted(self.videos_expected, 'video')} scored, "
             f"{self.videos_without_face:,} {_WITHOUT_FACE}, {self.videos_failed:,} {_NOT_READ}{missing}"
-            + (f"; {self.faces_unscored:,} faces without a score" if self.faces_unscored else "")
+            + (f"; {counted(self.faces_unscored, 'face')} without a score" if self.faces_unscored else "")
         )
 
     def to_json(self) -> dict[str, Any]:

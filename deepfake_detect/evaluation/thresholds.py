@@ -34,7 +34,7 @@ def threshold_of_report(path: str | os.PathLike[str]) -> float:
     except OSError as error:
         raise ManifestError(file, f"cannot be read ({error.strerror or error})", remedy) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ManifestError(file, "is not of an evaluation", remedy) from error
+        raise ManifestError(file, "is not from an evaluation", remedy) from error
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0.0 <= found <= 1.0:
         raise ManifestError(file, f"has the threshold {found!r}, which is not from 0 to 1", remedy)
     return float(found)

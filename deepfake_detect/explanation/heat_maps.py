@@ -132,7 +132,7 @@ def _check(model: ForgeryClassifier, images: torch.Tensor, method: str, layer: s
         wanted = f"one or more images (N, {model.spec.in_chans}, H, W)"
         raise OptionError("images", f"have the shape {tuple(images.shape)}", f"pass {wanted}")
     if method == "attention" and layer is not None:
-        raise OptionError("layer", "attention reads all blocks", "leave it out, or choose gradcam")
+        raise OptionError("layer", "attention reads all blocks", "omit it, or choose gradcam")
     if method == "scorecam" and model.spec.sequence:
         raise OptionError("method", "scorecam explains single crops", "choose gradcam for a sequence model")
 
@@ -146,7 +146,7 @@ def _picker(model: ForgeryClassifier, target: Target) -> Callable[[torch.Tensor]
     if count > 1 and isinstance(target, int) and 0 <= target < count:
         return lambda row: row[target]
     allowed = "fake or real" if count == 1 else f"the index of a class, 0 to {count - 1}"
-    raise OptionError("target", f"{target!r} is no target of this network", f"must be {allowed}")
+    raise OptionError("target", f"{target!r} is not a target of this model", f"must be {allowed}")
 
 
 def _make(
@@ -184,7 +184,7 @@ def _make(
             hook.remove()
         if not calls:
             cause = f"comes after {model.spec.classical.layer}, which the classifier reads"
-            raise OptionError("layer", cause, "name an earlier layer, or leave it out")
+            raise OptionError("layer", cause, "name an earlier layer, or omit it")
     layout = layout_of(model, images.shape)
 
     def weigh(batch: torch.Tensor) -> np.ndarray:

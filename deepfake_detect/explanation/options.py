@@ -21,16 +21,16 @@ Target = Literal["fake", "real"] | int
 class ExplainOptions:
     """Which crops are explained, and how."""
 
-    method: Method = option("gradcam", help="how maps are computed; scorecam is slow")
-    target: Literal["fake", "real"] = option("fake", help="what the evidence is for")
+    method: Method = option("gradcam", help="how to compute the maps; scorecam is slow")
+    target: Literal["fake", "real"] = option("fake", help="class to show the evidence for")
     layer: str | None = option(
-        None, help="layer whose maps are weighed; the last with a map if not given", metavar="NAME"
+        None, help="layer whose feature maps to weight (default: the last one that has maps)", metavar="NAME"
     )
-    num_frames: int = option(6, help="evenly spaced frames of each clip to look at", low=1, flag="--frames")
-    num_videos: int = option(12, help="videos of a manifest to sample", low=1, flag="--videos")
-    alpha: float = option(0.45, help="opacity of the map's colors", low=0, high=1)
-    check_randomization: bool = option(False, help="check whether the maps depend on the weights")
-    seed: int = option(0, help="seed of the sampling and of the randomization", low=0, high=2**32 - 1)
+    num_frames: int = option(6, help="number of evenly spaced frames per clip", low=1, flag="--frames")
+    num_videos: int = option(12, help="number of videos to sample from a manifest", low=1, flag="--videos")
+    alpha: float = option(0.45, help="opacity of the map", low=0, high=1)
+    check_randomization: bool = option(False, help="check whether the maps depend on the model's weights")
+    seed: int = option(0, help="random seed of the sampling and the randomization", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
         check_options(self)

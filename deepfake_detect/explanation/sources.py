@@ -115,7 +115,7 @@ def crops_of_manifest(
         "order by row_number() over (partition by label order by video_id), label desc"
     ).to_pylist()
     if not table:
-        raise ManifestError(rows.path, "has no such crop", "choose another split or condition")
+        raise ManifestError(rows.path, "has no matching crops", "choose another split or condition")
     return [_person_of(rows, video, fraction, per_video) for video in table[:num_videos]]
 
 

@@ -18,13 +18,13 @@ _JPEG_QUALITY = 95
 class ExtractionConfig:
     """How crops are made and stored.
 
-    A dataset's label is about one person of a video. ``person="auto"`` keeps the person that the
-    published mask covers if the video has a mask, else the ``"largest"``, the person seen largest and
-    longest. ``"mask"`` is the same, except that a fake without a usable mask gives no crops. ``"all"``
-    keeps everyone, bystanders included, under the video's label.
+    A dataset's label applies to one person in a video. ``person="auto"`` keeps the person covered by the
+    published mask if the video has one, else the ``"largest"``: the person who appears largest and longest.
+    ``"mask"`` is the same, except that fakes without a usable mask are skipped. ``"all"`` keeps everyone,
+    including bystanders, under the video's label.
 
-    With ``crops_for`` crops are cut as a detector needs them; ``detector_geometry`` is then what its file
-    says, see :meth:`resolved`.
+    With ``crops_for``, crops are cut the way a detector needs them, and ``detector_geometry`` comes from
+    its file; see :meth:`resolved`.
 
     With ``already_cropped`` each frame is a face crop that the dataset's owners made with this margin
     and alignment: frames are stored whole and no faces are detected.
@@ -33,12 +33,12 @@ class ExtractionConfig:
         OptionError: A value is not allowed.
     """
 
-    num_frames: int = option(32, help="evenly spaced frames per video", low=1, flag="--frames")
-    margin: float = option(1.3, help="side of the crop over the face box", low=0.5, high=4)
-    aligned: bool = option(False, help="rotate each face upright by its landmarks", flag="--align")
+    num_frames: int = option(32, help="number of evenly spaced frames per video", low=1, flag="--frames")
+    margin: float = option(1.3, help="side of the crop divided by the side of the face box", low=0.5, high=4)
+    aligned: bool = option(False, help="rotate each face upright using its landmarks", flag="--align")
     crops_for: str | None = option(
         None,
-        help="cut crops as this detector needs them (its file, or zoo:NAME), instead of margin and align",
+        help=("cut crops the way this detector needs them (a file or zoo:NAME), instead of margin and align"),
         metavar="DETECTOR",
     )
     min_face: float | None = option(
@@ -48,17 +48,19 @@ class ExtractionConfig:
     )
     person: PersonPolicy = option(
         "auto",
-        help="whose faces are kept. auto: the person that the dataset's mask covers, else the largest; "
-        "largest: the person seen largest and longest; mask: as auto, but no fake without its mask; "
-        "all: everyone, bystanders included",
+        help=(
+            "whose faces to keep. auto: the person covered by the dataset's mask, else the "
+            "largest; largest: the person who appears largest and longest; mask: like auto, but "
+            "skip fakes without a mask; all: everyone"
+        ),
     )
     image_format: Literal["png", "jpeg"] = option("png", help="format of the crops", flag="--format")
     quality: int | None = option(None, help=f"JPEG quality (default {_JPEG_QUALITY})", low=1, high=100)
     store: Literal["files", "shards"] = option(
-        "files", help="files: one file per crop; shards: one tar per video, as WebDataset reads them"
+        "files", help="files: one file per crop; shards: one WebDataset tar per video"
     )
     already_cropped: bool = option(
-        False, help="frames are face crops that the dataset's owners made with this margin; keep them whole"
+        False, help="the frames are already face crops, made with this margin; keep them whole"
     )
     allow_truncated: bool = option(False, help="use the readable frames of truncated videos")
     detector_geometry: CropGeometry | None = None
@@ -67,13 +69,13 @@ class ExtractionConfig:
         check_options(self)
         if self.quality is not None and self.image_format == "png":
             raise OptionError(
-                "quality", "is for JPEG, and PNG is lossless", "set `image_format` to jpeg, or leave it out"
+                "quality", "is for JPEG, and PNG is lossless", "set `image_format` to jpeg, or omit it"
             )
         if self.already_cropped and self.person != "auto":
             raise OptionError(
                 "person",
                 "does not apply to crops made by the dataset's owners, which show one person each",
-                "leave out `person` or `already_cropped`",
+                "omit `person` or `already_cropped`",
             )
 
     @property
@@ -137,19 +139,23 @@ class RunOptions:
     """Options of :func:`extract_faces` that do not change the crops."""
 
     where: str | None = option(
-        None, help="for an index of videos: SQL condition that videos must meet", metavar="EXPR"
+        None, help="SQL condition on the videos, for an index of videos", metavar="EXPR"
     )
     num_workers: int | None = option(
         None,
-        help="videos at the same time: processes, or threads on a GPU (default: one per core, at most 8); "
-        "on Ray: workers in all (default: as many as there is room for)",
+        help=(
+            "number of videos to process in parallel (default: one per core, at most 8; on Ray "
+            "as many as fit)"
+        ),
         low=1,
         flag="--workers",
     )
     runtime: FaceRuntime = option(
         "auto",
-        help="what finds the faces: torch, onnx (ONNX Runtime, on the CPU), or auto: torch on a GPU, "
-        "else onnx",
+        help=(
+            "runtime of the face detector: torch, onnx (ONNX Runtime, on the CPU), or auto: "
+            "torch on a GPU, else onnx"
+        ),
     )
     device: str = option("auto", help="auto, cpu or cuda")
 

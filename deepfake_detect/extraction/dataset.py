@@ -46,27 +46,26 @@ def extract_faces(
 ) -> ExtractionReport:
     """Extract the faces of a dataset's videos and write a manifest of the crops.
 
-    The output folder then holds the crops, ``manifest.parquet`` with one row per crop,
-    ``failures.csv`` with the videos that gave none, and ``missing.csv`` with the videos of the dataset
-    that are not in ``root``. Calling it again processes only what is missing, so a run that was
-    interrupted resumes.
+    The output folder contains the crops, ``manifest.parquet`` with one row per crop, ``failures.csv`` with
+    the videos without crops, and ``missing.csv`` with the videos of the dataset that are not in ``root``.
+    Calling it again processes only what is missing, so an interrupted run resumes.
 
     Args:
         root: Folder of the dataset as downloaded, its URL, a CSV file, or an index of videos
             (``.parquet``, see :func:`index_dataset`).
         out: Folder for crops and manifest, or its URL.
-        config: How crops are made; the defaults of :class:`ExtractionConfig` when ``None``.
+        config: How to make crops; ``None`` means the defaults of :class:`ExtractionConfig`.
         reading: Which videos of a dataset's folder to read and how to split them; the defaults of
             :class:`ReadingOptions` when ``None``. FaceForensics++ and DeepFakeDetection default to the
             compression c23.
         where: For an index: SQL condition on its columns that videos must meet.
         num_workers: Videos processed at the same time, by a process each, or on a GPU by threads of one
             process; ``None`` is one per core, at most 8, or on Ray as many as there is room for.
-        runtime: What finds the faces: ``"torch"``, ``"onnx"`` (ONNX Runtime, on the CPU), or ``"auto"``:
-            PyTorch on a GPU, else ONNX Runtime. Their boxes agree to rounding; the manifest's column
-            ``face_runtime`` names it.
+        runtime: Runtime of the face detector: ``"torch"``, ``"onnx"`` (ONNX Runtime, on the CPU), or
+            ``"auto"``: PyTorch on a GPU, else ONNX Runtime. Their boxes agree up to rounding; the
+            manifest's column ``face_runtime`` records which was used.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        limits: What reading a video may cost; one that costs more counts as failed.
+        limits: Limits for decoding a video; one that exceeds them counts as failed.
         cluster: Ray cluster whose workers process the videos; all its machines need ``root`` and ``out``
             under the same paths.
         on_dataset: Called with what was found in a dataset's folder, before the extraction.
@@ -135,7 +134,7 @@ def _videos_of_index(
 ) -> Sequence[DatasetVideo]:
     for field in option_fields(ReadingOptions):
         if getattr(reading, field.name) != field.default:
-            raise OptionError(field.name, "is for a dataset's folder, not for an index", "leave it out")
+            raise OptionError(field.name, "is for a dataset's folder, not for an index", "omit it")
     index = read_index(root)
     chosen = index if where is None else index.where(where)
     make_folder(out)

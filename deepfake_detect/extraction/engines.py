@@ -34,7 +34,7 @@ def choose_runtime(runtime: FaceRuntime, device: str) -> tuple[Literal["torch", 
         runtime = "torch" if may_use_gpu or device not in ("auto", "cpu") else "onnx"
     if runtime == "onnx":
         if device not in ("auto", "cpu"):
-            cause = f"is {device}, and ONNX Runtime finds faces on the CPU"
+            cause = f"is {device}, and ONNX Runtime detects faces on the CPU only"
             raise OptionError("device", cause, "set `runtime` to torch, or `device` to cpu")
         return "onnx", "cpu"
     if not is_installed("torch"):

@@ -136,6 +136,6 @@ class _These:
     ) -> Sequence[int]:
         if self.indices[-1] >= metadata.num_frames:
             raise VideoTruncatedError(
-                metadata.path, f"has {metadata.num_frames} frames, fewer than its video", "fetch it again"
+                metadata.path, f"has {metadata.num_frames} frames, fewer than its video", "download it again"
             )
         return self.indices

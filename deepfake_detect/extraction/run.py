@@ -20,6 +20,7 @@ from deepfake_detect.extraction.remote import Remote, fetch_ended, fetch_index, 
 from deepfake_detect.extraction.store import assemble, failure_path, index_path, is_done, open_folder
 from deepfake_detect.extraction.video import Job, VideoExtraction
 from deepfake_detect.io.files import file_lock, make_folder, read_json
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.video.limits import DEFAULT_LIMITS, DecodingLimits
@@ -57,14 +58,14 @@ class ExtractionReport:
     def lines(self) -> list[str]:
         """Return the counts as text."""
         lines = [
-            f"{self.num_extracted} videos extracted, {self.num_done_before} done before, "
+            f"{counted(self.num_extracted, 'video')} extracted, {self.num_done_before} done before, "
             f"{self.num_without_face} without a face, {self.num_failed} could not be read; "
-            f"{self.num_crops} crops in {self.out}/{MANIFEST_NAME}"
+            f"{counted(self.num_crops, 'crop')} in {self.out}/{MANIFEST_NAME}"
         ]
         if self.num_without_mask:
             lines.append(
-                f"the masks of {self.num_without_mask} videos could not be used, so the largest person was "
-                "kept (person_choice in the manifest)"
+                f"the masks of {counted(self.num_without_mask, 'video')} could not be used, so the largest "
+                "person was kept (person_choice in the manifest)"
             )
         return lines
 
@@ -101,7 +102,7 @@ def extract_videos(
             counts as failed.
         runtime, device: What finds the faces, and where: see :func:`extract_faces`. On a cluster each
             worker chooses, by the GPUs it was given.
-        limits: What reading a video may cost; one that costs more counts as failed.
+        limits: Limits for decoding a video; one that exceeds them counts as failed.
         cluster: Ray cluster whose workers process the videos. All its machines need the videos and
             ``out`` under the same paths.
         remote: Which of videos and crops are behind a URL; then ``out`` is a temporary folder, which ends
@@ -161,11 +162,11 @@ def _check_ids(videos: Sequence[DatasetVideo]) -> None:
         if name in seen:
             cause = "occurs twice"
         elif any(part == "" or part.startswith(".") for part in name.split("/")):
-            cause = "has empty or hidden parts, or leads out of the folder"
+            cause = "has empty or hidden parts, or points outside the folder"
         else:
             seen.add(name)
             continue
-        raise DatasetLayoutError(video.path, f"its id {name!r} {cause}", "rename the video, or leave it out")
+        raise DatasetLayoutError(video.path, f"its id {name!r} {cause}", "rename the video, or omit it")
 
 
 def _in_workers(
@@ -182,7 +183,7 @@ def _in_workers(
         engine = "processes"
     for job, result in map_tasks(jobs, make_worker, engine=engine, num_workers=num_workers, ray=cluster):
         if isinstance(result, TaskFailure):
-            cause = f"crashed {result.num_attempts} workers ({result.cause})"
+            cause = f"crashed {counted(result.num_attempts, 'worker')} ({result.cause})"
             VideoExtraction(job).end(WorkerError(job.video.path, cause, "try it alone"))
             if remote.out is not None:
                 publish(remote.out, job)

@@ -189,7 +189,7 @@ def open_folder(out: Path, config: ExtractionConfig) -> None:
         f"{key} {stored.get(key)} (now {value})" for key, value in wanted.items() if stored.get(key) != value
     ]
     if changed:
-        cause = f"holds crops made with {', '.join(changed)}"
+        cause = f"contains crops made with {', '.join(changed)}"
         raise OptionError(out, cause, "choose another folder, or the same options")
     if not path.exists():
         write_json(path, wanted)

@@ -156,7 +156,7 @@ def sample_windows(tables: Array, image_numbers: Array, rows: Array, columns: Ar
     Args:
         tables, image_numbers: As in :func:`crop_windows`.
         rows: int64 (N, 2, R): first rows of the windows, and the rows after their last.
-        columns: int64 (N, 2, C), likewise.
+        columns: int64 (N, 2, C), in the same form.
     """
     height, width = tables.shape[1:3]
     count, num_rows, num_columns = len(rows), rows.shape[2], columns.shape[2]

@@ -50,7 +50,7 @@ def similar_across_splits(
 ) -> SimilarFaces:
     """Find faces that are similar in two splits.
 
-    Each row is compared with the nearest of the other split. Rows without a split are left out.
+    Each row is compared with the nearest of the other split. Rows without a split are skipped.
 
     Args:
         features: Feature file with pooled features; those of two splits are held in memory.
@@ -79,7 +79,7 @@ def similar_across_splits(
         1
     """
     if not -1 < min_similarity <= 1:
-        raise OptionError("min_similarity", f"is {min_similarity}", "must be above -1, to 1")
+        raise OptionError("min_similarity", f"is {min_similarity}", "must be above -1 and at most 1")
     if max_pairs < 1:
         raise OptionError("max_pairs", f"is {max_pairs}", "must be 1 or more")
     file = features if isinstance(features, FeatureFile) else FeatureFile(Path(features))

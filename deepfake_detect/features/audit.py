@@ -28,6 +28,7 @@ from deepfake_detect.data.options import (
 from deepfake_detect.data.rows import Rows
 from deepfake_detect.errors import ManifestError, OptionError
 from deepfake_detect.io.files import make_folder, write_json
+from deepfake_detect.plurals import counted
 
 _KINDS: dict[SimilarAre, LeakKind] = {"images": "near-duplicate-crops", "people": "identities"}
 
@@ -62,7 +63,7 @@ def audit_manifest(
     sheet: str | os.PathLike[str] | None = None,
     show_progress: bool = True,
 ) -> Audit:
-    """Find what the splits of a manifest have in common but should not.
+    """Find leaks: what the splits of a manifest share but should not.
 
     Args:
         manifest: A manifest of crops, or an index of videos.
@@ -71,9 +72,9 @@ def audit_manifest(
         features: Feature file of the crops: faces with similar features are compared too.
         min_similarity: Cosine from which two faces are similar, above -1, to 1; when ``None``, 0.98
             for features and 0.75 for people.
-        similar_are: What two faces with similar features are: the same image (when ``None``) or person.
-        people: Whether to find identities that look like one person, by the faces of their reals; a
-            person in two splits is a leak.
+        similar_are: What similar features mean: the same image (when ``None``) or the same person.
+        people: Whether to find identities that look like the same person by comparing faces in their reals;
+            a person in two splits is a leak.
         weights: Of the FaceNet for ``people``, see :func:`features.people.find_same_people`.
         num_workers: Threads that read crops; the number of cores when ``None``.
         json: JSON file to write with the report.
@@ -124,8 +125,8 @@ def audit_manifest(
     read = report.crops
     # An audit without crops must not pass as one without leaks.
     if not report.leaks and read is not None and 0 < read.num_crops == len(read.unreadable):
-        cause = f"none of its {read.num_crops:,} crops could be read"
-        raise ManifestError(report.path, cause, "extract again, or compare names only by `crops`")
+        cause = f"none of its {counted(read.num_crops, 'crop')} could be read"
+        raise ManifestError(report.path, cause, "extract again, or compare names only with `crops`")
     return Audit(report, pairs, lines)
 
 
@@ -145,7 +146,7 @@ def _with_similar_faces(
     num_rows = report.num_rows - report.num_rows_without_split
     note = (
         f"{kind} were also compared by the features of {file.path}, which has {found.num_rows:,} of the "
-        f"{num_rows:,} rows with a split; similar from a cosine of {bound:g}"
+        f"{counted(num_rows, 'row')} with a split; similar from a cosine of {bound:g}"
     )
     overlaps = (*report.overlaps, *found.overlaps)
     return replace(report, overlaps=overlaps, crops=crops, notes=(*report.notes, note)), found.pairs
@@ -199,7 +200,7 @@ def _write(
             from deepfake_detect.report.duplicates import save_duplicate_sheet
 
             num_shown = save_duplicate_sheet(pairs, root, path)
-            lines.append(f"wrote {path} ({num_shown} of {len(pairs)} pairs)")
+            lines.append(f"wrote {path} ({num_shown} of {counted(len(pairs), 'pair')})")
         else:
             lines.append(f"did not write {path}: no duplicate crops")
     return tuple(lines)

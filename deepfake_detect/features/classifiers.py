@@ -172,7 +172,7 @@ def fit_classifier(
         )
     if len(file.info.feature_shape) != 1:
         raise OptionError(
-            "features", f"{file.path} holds maps, not vectors", "extract them with `is_spatial` off"
+            "features", f"{file.path} contains maps, not vectors", "extract them with `is_spatial` off"
         )
     train = file.read("train")
     held_out = file.read("val") if "val" in file.splits else train
@@ -180,7 +180,7 @@ def fit_classifier(
         if len(np.unique(table.labels)) < 2:
             raise ManifestError(file.path, f"{name} has only one class", "extract reals and fakes")
         if num_odd := int((~np.isfinite(table.features).all(1)).sum()):
-            cause = f"{num_odd:,} of the {len(table):,} rows of {name} hold values that are not finite"
+            cause = f"{num_odd:,} of the {len(table):,} rows of {name} contain values that are not finite"
             raise ManifestError(file.path, cause, "extract them again, with finite weights")
     from sklearn.model_selection import ParameterGrid
 

@@ -41,6 +41,7 @@ from deepfake_detect.features.feature_file import (
 )
 from deepfake_detect.features.options import ExtractionOptions, FeatureSource
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder, sha256_of_file
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.work import RayOptions, TaskFailure, map_tasks
 
@@ -83,7 +84,7 @@ def extract_features(
     cluster: RayOptions | None = None,
     show_progress: bool = True,
 ) -> ExtractedFeatures:
-    """Write the features of a manifest's crops to an HDF5 file, adding those that it lacks.
+    """Write the features of a manifest's crops to an HDF5 file, adding only those that are missing.
 
     Args:
         manifest: Manifest, or its path or URL.
@@ -156,7 +157,7 @@ def add_features(
         OutputError: The file cannot be written, or another run is writing it.
     """
     if manifest.num_rows == 0:
-        raise ManifestError(manifest.path, "has no row to extract", "choose other rows")
+        raise ManifestError(manifest.path, "has no rows to extract", "choose other rows")
     for name, value in {"batch_size": batch_size, "rows_per_part": rows_per_part}.items():
         if value < 1:
             raise OptionError(name, f"is {value}", "must be 1 or more")
@@ -195,7 +196,7 @@ def add_features(
     paths = columns["path"].take(pa.array(unreadable, pa.int64())).to_pylist()
     if paths:
         named = ", ".join(str(manifest.root / path) for path in paths[:_MAX_NAMED])
-        warnings.warn(f"{len(paths):,} crops cannot be read and are left out: {named}", stacklevel=2)
+        warnings.warn(f"skipped {counted(len(paths), 'crop')} that cannot be read: {named}", stacklevel=2)
     num_new, num_known = len(wanted) - len(unreadable), len(columns) - len(wanted)
     return ExtractedFeatures(num_new, num_known, tuple(paths), tuple(FeatureFile(target).groups))
 
@@ -248,7 +249,9 @@ def _check_same_network(file: FeatureFile, info: FeatureInfo) -> None:
             )
         if there != wanted:
             raise OptionError(
-                "out", f"{file.path} holds features with {name} {there}, not {wanted}", "name another file"
+                "out",
+                f"{file.path} contains features with {name} {there}, not {wanted}",
+                "choose another file",
             )
 
 
@@ -292,8 +295,8 @@ def _unknown_rows(manifest: Manifest, columns: pa.Table, known: np.ndarray) -> n
         video = videos[int(np.flatnonzero(changed)[0])]
         raise ManifestError(
             manifest.path,
-            f"{changed.sum():,} crops, for example of {video}, had another split, method or label when their "
-            "features were extracted",
+            f"{counted(int(changed.sum()), 'crop')}, for example of {video}, had another split, method or "
+            "label when their features were extracted",
             "extract into another file",
         )
     return np.flatnonzero(~is_known)
@@ -345,7 +348,9 @@ def _computed_on(
     for rows, result in map_tasks(blocks, make_worker, engine="ray", ray=cluster, in_order=True):
         if isinstance(result, TaskFailure):
             which = f"rows {rows[0]:,} to {rows[-1]:,}"
-            warnings.warn(f"{which} crashed {result.num_attempts} workers ({result.cause})", stacklevel=2)
+            warnings.warn(
+                f"{which} crashed {counted(result.num_attempts, 'worker')} ({result.cause})", stacklevel=2
+            )
             yield rows[:0], np.zeros((0, *info.feature_shape), np.float32), rows
         else:
             yield result

@@ -146,7 +146,9 @@ def rebuild_extractor(facts: Mapping[str, Any], *, path: str | None = None) -> N
     extractor = build_extractor(FeatureSource(**values))
     if extractor.weights_sha256 != expected:
         where = extractor.source.detector or extractor.source.weights or extractor.source.backbone
-        raise CheckpointError(where, "holds other weights than those of the features", "extract them again")
+        raise CheckpointError(
+            where, "contains other weights than those of the features", "extract them again"
+        )
     return extractor
 
 

@@ -226,7 +226,9 @@ class FeatureFile:
         try:
             with h5py.File(self.path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
                 if file.attrs.get("format") != FORMAT:
-                    raise ManifestError(self.path, "is no feature file", "pass the `out` of extract_features")
+                    raise ManifestError(
+                        self.path, "is not a feature file", "pass the `out` of extract_features"
+                    )
                 yield file
         except _DAMAGE as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -77,7 +77,8 @@ def check_same_logits(pipeline: Any, head: ClassicalHead, features: np.ndarray) 
     if difference > _SAME_LOGIT * max(1.0, float(np.abs(expected).max())):
         raise OptionError(
             "classifier",
-            f"differs by {difference:.2g} from scikit-learn once stored, whose release is not supported",
+            f"differs by {difference:.2g} from scikit-learn after it is stored: this scikit-learn release is "
+            "not supported",
             "install another release, or choose another classifier",
         )
 

@@ -69,7 +69,7 @@ def find_neighbors(
     """
     options = NeighborOptions(split, method, count)
     if (crops is None) == (video is None):
-        raise OptionError("crops", "and `video` exclude each other", "pass exactly one of them")
+        raise OptionError("crops", "and `video` cannot be combined", "pass exactly one of them")
     file, table = _searched(features, options)
     own = None if video is None else np.flatnonzero(table.video_ids == video)
     if own is None:
@@ -128,6 +128,6 @@ def _searched(features: str | os.PathLike[str], options: NeighborOptions) -> tup
     file = FeatureFile(Path(features))
     table = file.read(options.split, options.method)
     if table.features.ndim != 2:
-        cause = f"{file.path} holds maps, not vectors"
+        cause = f"{file.path} contains maps, not vectors"
         raise OptionError("features", cause, "extract them with `is_spatial` off")
     return file, table

@@ -50,7 +50,7 @@ class FaceIndex:
         if features.ndim != 2 or len(features) == 0:
             raise OptionError("features", f"have the shape {features.shape}", "pass one or more vectors")
         if use_faiss and not has_faiss():
-            raise OptionError("use_faiss", "faiss is not installed", "install it, or leave it out")
+            raise OptionError("use_faiss", "faiss is not installed", "install it, or omit it")
         self._points = unit_vectors(features)
         self._search: _Search
         points = self._points.astype(np.float32)
@@ -123,7 +123,7 @@ def unit_vectors(features: np.ndarray) -> np.ndarray:
     """
     wide = np.asarray(features, np.float64)
     if not np.isfinite(wide).all():
-        raise OptionError("features", "hold values that are not finite", "extract them again")
+        raise OptionError("features", "contain values that are not finite", "extract them again")
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     units: np.ndarray = wide / np.where(lengths > 0, lengths, 1)
     return units

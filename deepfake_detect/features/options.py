@@ -20,33 +20,35 @@ class FeatureSource:
         OptionError: Neither or both of backbone and detector are given, or weights for a detector.
     """
 
-    backbone: str | None = option(None, help="backbone that computes the features, see list_backbones")
+    backbone: str | None = option(None, help="backbone that computes the features; see list_backbones")
     weights: str | None = option(
-        None, help="weights of the backbone: a file or a published name; random ones if not given"
+        None, help="weights of the backbone: a file or a published name (default: random weights)"
     )
     detector: str | None = option(
         None, help="detector.safetensors whose network computes the features", metavar="PATH"
     )
-    layer: str | None = option(None, help="layer to take; the encoder's output if not given", metavar="NAME")
+    layer: str | None = option(
+        None, help="layer whose output to store (default: the encoder's output)", metavar="NAME"
+    )
     is_spatial: bool = option(
-        False, help="keep maps instead of averaging them over all positions", flag="--spatial"
+        False, help="keep feature maps instead of averaging over all positions", flag="--spatial"
     )
 
     def __post_init__(self) -> None:
         if (self.backbone is None) == (self.detector is None):
-            raise OptionError("backbone", "and `detector` exclude each other", "pass exactly one of them")
+            raise OptionError("backbone", "and `detector` cannot be combined", "pass exactly one of them")
         if self.detector is not None and self.weights is not None:
-            raise OptionError("weights", "cannot be used with `detector`, which has its own", "leave it out")
+            raise OptionError("weights", "cannot be used with `detector`, which has its own", "omit it")
 
 
 @dataclass(frozen=True)
 class ExtractionOptions:
     """How features of crops are computed."""
 
-    where: str | None = option(None, help="SQL condition for the manifest's rows", metavar="EXPR")
+    where: str | None = option(None, help="SQL condition on the manifest's rows", metavar="EXPR")
     batch_size: int = option(32, help="crops per batch", low=1)
     num_workers: int | None = option(
-        None, help="processes that read crops; the number of cores, at most 8, if not given", low=0
+        None, help="number of processes that read crops (default: number of cores, at most 8)", low=0
     )
 
     def __post_init__(self) -> None:
@@ -59,11 +61,11 @@ class ClassifierOptions:
 
     classifiers: tuple[Classifier, ...] = option(
         ("linear-svm", "rbf-svm", "logistic"),
-        help=f"classifiers to try, of {', '.join(CLASSIFIERS)}; the best becomes the detector",
+        help=f"classifiers to try: {', '.join(CLASSIFIERS)}; the best one becomes the detector",
         flag="--classifier",
         metavar="NAME",
     )
-    name: str | None = option(None, help="name of the detector; backbone and classifier if not given")
+    name: str | None = option(None, help="name of the detector (default: backbone and classifier)")
     seed: int = option(0, help="random seed", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
@@ -76,8 +78,8 @@ class ClassifierOptions:
 class NeighborOptions:
     """Which rows of a feature file are searched."""
 
-    split: str | None = option(None, help="split of the rows to search; all if not given")
-    method: str | None = option(None, help="forgery method of the rows to search; all if not given")
+    split: str | None = option(None, help="split of the rows to search (default: all)")
+    method: str | None = option(None, help="forgery method of the rows to search (default: all)")
     count: int = option(5, help="number of nearest faces", low=1)
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ def find_same_people(
         'FaceForensics++:986'
     """
     if not -1 < min_similarity <= 1:
-        raise OptionError("min_similarity", f"is {min_similarity}", "must be above -1, to 1")
+        raise OptionError("min_similarity", f"is {min_similarity}", "must be above -1 and at most 1")
     model = create_model("facenet", weights=weights).eval()
     # The published network has no ReLU behind its embedding, the forgery backbone has.
     network = inner_network(model.encoder)

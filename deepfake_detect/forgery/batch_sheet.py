@@ -34,7 +34,7 @@ def save_batch_sheet(
     image_size: int = BatchSheetOptions.image_size,
     seed: int = BatchSheetOptions.seed,
 ) -> np.ndarray:
-    """Write crops of a manifest as training sees them, as one PNG.
+    """Write a PNG that shows crops of a manifest as training sees them.
 
     Each row of the sheet is one crop: unchanged, then augmented several times. With ``forgery`` the rows
     are reals, and the unchanged crop is followed by pairs of it and of a fake made from it.

@@ -26,6 +26,7 @@ from deepfake_detect.forgery.blended_crops import Blender, Forgery, relative_lan
 from deepfake_detect.forgery.blends import BlendOptions, BlendWord, parse_blends
 from deepfake_detect.forgery.single import SelfBlendPair
 from deepfake_detect.io.files import atomic_path, file_lock, make_folder
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import FAKE, REAL
 
@@ -57,7 +58,7 @@ class BlendSet:
         """Return the counts and the files in two lines."""
         skipped = f"{self.num_reals - self.num_fakes:,} skipped (no face that can be blended)"
         return (
-            f"{self.num_fakes:,} fakes of {self.num_reals:,} reals, {skipped}\n"
+            f"{counted(self.num_fakes, 'fake')} of {counted(self.num_reals, 'real')}, {skipped}\n"
             f"wrote {self.manifest.path} and {self.sheet}"
         )
 

@@ -275,9 +275,9 @@ class BlendedBatchSampler(Sampler[list[int]]):
         if batch_size < 2 or batch_size % 2:
             raise OptionError("batch_size", f"is {batch_size}, but pairs need an even one", "pass 2 or more")
         if not 0 < fraction <= 1:
-            raise OptionError("forgery_share", f"is {fraction}", "must be above 0 to 1")
+            raise OptionError("forgery_share", f"is {fraction}", "must be above 0 and at most 1")
         if not len(rows):
-            raise OptionError("manifest", "holds no real crop with a face in it", "extract faces of reals")
+            raise OptionError("manifest", "contains no real crop with a face in it", "extract faces of reals")
         options = {"batch_size": batch_size, "seed": seed}
         self._stored = PairedBatchSampler(labels, target_ids, **options) if fraction < 1 else None
         self._can_blend = np.zeros(len(labels), bool)

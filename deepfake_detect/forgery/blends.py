@@ -33,10 +33,10 @@ def parse_blends(words: str, *, parameter: str = "forgery") -> tuple[BlendWord, 
     named = words.split("+")
     if unknown := [word for word in named if word not in BLENDS]:
         raise OptionError(
-            parameter, f"{unknown[0]!r} is unknown", f"must be of {', '.join(BLENDS)}, joined by +"
+            parameter, f"{unknown[0]!r} is unknown", f"must be of {', '.join(BLENDS)}, joined with +"
         )
     if len(set(named)) < len(named):
-        raise OptionError(parameter, f"{words!r} names one twice", "name each once")
+        raise OptionError(parameter, f"{words!r} lists one twice", "list each once")
     return tuple(word for word in BLENDS if word in named)
 
 
@@ -45,11 +45,11 @@ class BlendOptions:
     """Options of :func:`forgery.blend_crops`."""
 
     method: str = option("sbi", metavar="KIND", help="kind of blend: sbi, cross or sbi+cross")
-    split: str = option("all", help="split whose reals to blend")
+    split: str = option("all", help="split whose real crops to blend")
     where: str | None = option(
         None, metavar="EXPR", help="SQL condition that selects rows (default: all rows)"
     )
-    seed: int = option(0, low=0, help="seed of the blends")
+    seed: int = option(0, low=0, help="random seed of the blends")
     device: Literal["auto", "cpu", "cuda"] = option("auto", help="device of the face detector")
 
     def __post_init__(self) -> None:

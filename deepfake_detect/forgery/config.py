@@ -57,7 +57,9 @@ class MaskConfig:
         if not all(width % 2 for width in self.mask_kernel):
             raise OptionError("mask_kernel", f"is {self.mask_kernel}", "must be odd")
         if not self.blend_ratios or not all(0 < ratio <= 1 for ratio in self.blend_ratios):
-            raise OptionError("blend_ratios", f"is {self.blend_ratios}", "must be numbers above 0 to 1")
+            raise OptionError(
+                "blend_ratios", f"is {self.blend_ratios}", "must be numbers above 0 and at most 1"
+            )
 
 
 @dataclass(frozen=True)

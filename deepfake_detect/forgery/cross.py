@@ -32,8 +32,8 @@ def cross_blend(
     """Blend the face of one image into another.
 
     The source is rotated, scaled and shifted so that its landmarks match the target's, given the
-    target's colors, and blended in through the target's outline, deformed and softened. Where its crop
-    ends inside the outline it is mirrored; a source in a similar pose (:func:`nearest_landmarks`) and
+    target's colors, and blended in through the target's outline, deformed and softened. If its crop ends
+    inside the outline, it is mirrored there; a source in a similar pose (:func:`nearest_landmarks`) and
     with a similar margin avoids that.
 
     Args:

@@ -10,6 +10,7 @@ import numpy as np
 
 from deepfake_detect.errors import OptionError
 from deepfake_detect.faces.crops import alignment, crop_window
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import CropGeometry, Face
 
 NUM_DETECTOR_LANDMARKS = 5
@@ -49,7 +50,9 @@ def check_landmark_batch(landmarks_xy: Any, num_images: int) -> np.ndarray:
     wanted = f"pass ({num_images}, K, 2) numbers, K >= 5"
     points = _as_numbers(landmarks_xy, "landmarks_xy", wanted)
     if points.ndim != 3 or points.shape[::2] != (num_images, 2) or points.shape[1] < 5:
-        raise OptionError("landmarks_xy", f"is of shape {points.shape} for {num_images} images", wanted)
+        raise OptionError(
+            "landmarks_xy", f"is of shape {points.shape} for {counted(num_images, 'image')}", wanted
+        )
     _check_spread(points, "landmarks_xy")
     return points
 
@@ -78,7 +81,7 @@ def _check_spread(points: np.ndarray, subject: str) -> None:
     for number in np.flatnonzero(~finite | (extent < _MIN_EXTENT)):
         which = f"{subject}[{number}]" if len(points) > 1 else subject
         if not finite[number]:
-            cause = f"holds values that are not finite, or beyond {_FARTHEST:,.0f} pixels"
+            cause = f"contains values that are not finite, or beyond {_FARTHEST:,.0f} pixels"
             raise OptionError(which, cause, "skip this face")
         raise OptionError(which, "has collapsed to a point or a line", "skip this face")
 

@@ -38,7 +38,7 @@ class SelfBlendPair:
 def self_blend(
     image: Any, landmarks_xy: Any, *, rng: np.random.Generator | int, config: SelfBlendConfig = _DEFAULT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make a self-blended image: the input with its own face blended in, slightly changed.
+    """Make a self-blended image: the input with a slightly changed copy of its own face blended in.
 
     The copy changes in color and sharpness, is scaled and shifted, and blended in through a mask
     that is the face's outline, deformed and softened (Shiohara and Yamasaki 2022, arXiv:2204.08376;

@@ -44,7 +44,9 @@ def confirmed_address(url: str, page: str) -> str:
         return urllib.parse.urljoin(url, f"{target}?{urllib.parse.urlencode(fields)}")
     if form.link is not None:
         return urllib.parse.urljoin(url, form.link)
-    cause = "gives a page and no file: it is not shared with everybody, or was downloaded too often today"
+    cause = (
+        "returned a web page instead of a file: it is not shared publicly, or its download quota is used up"
+    )
     raise FetchError(url, cause, "download it in a browser, and pass it as a local file")
 
 

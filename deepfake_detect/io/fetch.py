@@ -270,10 +270,10 @@ def _answer(url: str, start: int) -> http.client.HTTPResponse:
         with response:
             page = response.read(_BLOCK_BYTES).decode("utf-8", "replace")
         confirmed = Request(confirmed_address(response.url, page), headers=headers)
-        response = urlopen(confirmed, timeout=_TIMEOUT_SECONDS)  # nosec B310 # likewise
+        response = urlopen(confirmed, timeout=_TIMEOUT_SECONDS)  # nosec B310 # as above
         if asks_to_confirm(response.url, response.headers.get("Content-Type", "")):
             response.close()
-            cause = "gives a page again after the download was confirmed"
+            cause = "returned a web page again after the download was confirmed"
             raise FetchError(url, cause, "download it in a browser, and pass it as a local file")
     return response
 
@@ -286,7 +286,7 @@ def _check_size(url: str, size: int | None, max_bytes: int) -> None:
 def _check_sha256(path: Path, sha256: str | None) -> None:
     if sha256 is not None and not (found := sha256_of_file(path)).startswith(sha256):
         raise FetchError(
-            path, f"has the SHA-256 {found}, its publisher gives {sha256}", "delete it and fetch it again"
+            path, f"has the SHA-256 {found}, its publisher gives {sha256}", "delete it and download it again"
         )
 
 
@@ -298,7 +298,7 @@ def is_offline() -> bool:
 def _check_online(url: str) -> None:
     if is_offline():
         raise FetchError(
-            url, f"is not in the cache, and {OFFLINE} is set", f"unset {OFFLINE}, or fetch the file before"
+            url, f"is not in the cache, and {OFFLINE} is set", f"unset {OFFLINE}, or download the file first"
         )
 
 

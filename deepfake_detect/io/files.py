@@ -45,9 +45,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if str(path) == "" or target.is_dir():
-        raise OutputError(path or "output", "is not a file name", "name a file to write")
+        raise OutputError(path or "output", "is not a file name", "choose a file to write")
     if target.exists() and not target.is_file():
-        raise OutputError(path, "is a device, which a file would replace", "name a file to write")
+        raise OutputError(path, "is a device, which a file would replace", "choose a file to write")
     make_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(
@@ -87,8 +87,8 @@ def cache_folder() -> Path:
     except RuntimeError:  # older releases return a path that starts with "~"
         folder = Path("~")
     if not folder.is_absolute():
-        cause = "is unknown, as this user has no home folder"
-        raise OutputError("cache", cause, "set DEEPFAKE_DETECT_CACHE to a folder that can be written")
+        cause = "is unknown because this user has no home folder"
+        raise OutputError("cache", cause, "set DEEPFAKE_DETECT_CACHE to a writable folder")
     return folder
 
 

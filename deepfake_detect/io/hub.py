@@ -167,7 +167,7 @@ def _hub_errors(address: HubAddress, kind: type[DeepfakeDetectError], cause: str
         raise kind(address, f"{cause}: there is no such repository, or it is private", remedy) from error
     except errors.LocalEntryNotFoundError as error:
         reason = f"{OFFLINE} is set" if is_offline() else "the hub cannot be reached"
-        remedy = "connect once, and it is kept"
+        remedy = "connect once to cache it"
         raise kind(address, f"{cause}: it is not in the cache, and {reason}", remedy) from error
     except errors.HFValidationError as error:
         raise OptionError("detector", f"is {str(address)!r} ({_first_line(error)})", _ALLOWED) from error

@@ -23,6 +23,7 @@ from deepfake_detect.lab.labeled_images import LabeledImages, read_labeled
 from deepfake_detect.lab.options import ClassifierConfig, ClassifierRunConfig
 from deepfake_detect.models.classifier import create_model
 from deepfake_detect.models.tensor_file import save_tensors
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.config import Optimizer
 from deepfake_detect.training.kept_epochs import epoch_file
@@ -100,7 +101,8 @@ def train_classifier_run(
 
     with open_run_folder(folder, log=log) as run:
         run.log(
-            f"{config.backbone}: {num_parameters:,} parameters; {len(images.train_labels):,} training images"
+            f"{config.backbone}: {counted(num_parameters, 'parameter')}; {len(images.train_labels):,} "
+            "training images"
         )
         for file in folder.glob("epochs/epoch-*.safetensors"):
             file.unlink()  # of another network

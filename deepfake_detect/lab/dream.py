@@ -344,7 +344,7 @@ def _network(
     if detector is not None:
         if weights is not None:
             cause = "cannot be chosen for a detector"
-            raise OptionError("weights", cause, "leave it out, or pass `backbone`")
+            raise OptionError("weights", cause, "omit it, or pass `backbone`")
         return read_detector_network(local_detector(detector)).model
     if weights is None:
         remedy = f"pass a path, a published name, or {RANDOM_WEIGHTS} to see only the network's structure"

@@ -17,6 +17,7 @@ from deepfake_detect.features.feature_file import FeatureFile, FeatureTable, con
 from deepfake_detect.io.files import make_folder
 from deepfake_detect.lab.clusters import NO_CLUSTER, cluster_faces, project_faces
 from deepfake_detect.lab.options import MAX_FACES, FaceMapOptions
+from deepfake_detect.plurals import counted
 from deepfake_detect.report.page import jpeg_url, render, write_text
 
 _SIDE = 56  # of a thumbnail in pixels
@@ -70,7 +71,7 @@ def map_faces(
     }
     note = f"{options.projection} of features, clusters by {options.cluster}; seed {options.seed}"
     thumbnails = read_thumbnails(Path("."), table.paths.tolist())
-    write_face_map(page, positions, thumbnails, columns, title=f"{len(table):,} faces", note=note)
+    write_face_map(page, positions, thumbnails, columns, title=f"{counted(len(table), 'face')}", note=note)
     if log is not None:
         for line in _cluster_lines(table, clusters):
             log(line)
@@ -126,7 +127,7 @@ def write_face_map(
     """
     count = len(positions)
     if not 1 <= count <= MAX_FACES:
-        raise OptionError("map", f"has {count:,} faces", f"must be 1 to {MAX_FACES:,}")
+        raise OptionError("map", f"has {counted(count, 'face')}", f"must be 1 to {MAX_FACES:,}")
     lengths = {len(thumbnails), *(len(values) for values in columns.values())}
     if not columns or lengths != {count} or positions.shape != (count, 2) or not np.isfinite(positions).all():
         raise OptionError(
@@ -178,7 +179,7 @@ def _sample_rows(files: Sequence[FeatureFile], options: FaceMapOptions) -> Featu
     }
     if len(kinds) > 1 or len(files[0].info.feature_shape) != 1:
         raise OptionError(
-            "features", "are of several networks or layers, or maps", "pass pooled features of one network"
+            "features", "are from several networks or layers, or maps", "pass pooled features of one network"
         )
     chosen = (options.split, options.method)
     num_rows = sum(group.num_rows for file in files for group in file.choose(*chosen))
@@ -207,7 +208,7 @@ def _cluster_lines(table: FeatureTable, clusters: np.ndarray) -> Iterator[str]:
         people = f"{num_people:,} known people" if num_people else "unknown people"
         name = "no cluster" if number == NO_CLUSTER else f"cluster {number}"
         yield (
-            f"{name}: {rows.sum():,} faces of {people}, {table.labels[rows].mean():.0%} fake, "
+            f"{name}: {counted(int(rows.sum()), 'face')} of {people}, {table.labels[rows].mean():.0%} fake, "
             f"mostly {methods[counts.argmax()]}"
         )
     if len(numbers) > _MAX_CLUSTERS_LOGGED:

@@ -48,11 +48,11 @@ def read_pairs(path: str | os.PathLike[str]) -> list[FacePair]:
         raise DatasetLayoutError(file, f"cannot be read ({error})", "pass a file like pairs.txt") from error
     header = rows[0] if rows else []
     if len(header) not in (1, 2) or not all(word.isdecimal() and int(word) > 0 for word in header):
-        cause = "does not begin with the numbers of folds and of pairs of a kind per fold"
+        cause = "does not start with the number of folds and the number of pairs of each kind per fold"
         raise DatasetLayoutError(file, cause, "write them in its first line, such as 10 and 300")
     num_folds, num_pairs = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
     if len(rows) - 1 != 2 * num_folds * num_pairs:
-        cause = f"has {len(rows) - 1:,} pairs, and its first line announces {2 * num_folds * num_pairs:,}"
+        cause = f"has {len(rows) - 1:,} pairs, but its first line says {2 * num_folds * num_pairs:,}"
         raise DatasetLayoutError(file, cause, "download it again, or correct the first line")
     return [_pair(file, row, number // (2 * num_pairs)) for number, row in enumerate(rows[1:])]
 
@@ -89,11 +89,11 @@ class PeopleImages:
         for path in self._listed():
             if self._paths.setdefault(PurePosixPath(path).stem, path) != path:
                 self.close()
-                cause = f"holds {PurePosixPath(path).name} twice"
+                cause = f"contains {PurePosixPath(path).name} twice"
                 raise DatasetLayoutError(self._root, cause, "pass the folder of one set of images")
         if not self._paths:
             self.close()
-            raise DatasetLayoutError(self._root, "holds no images", f"they end in {', '.join(_SUFFIXES)}")
+            raise DatasetLayoutError(self._root, "contains no images", f"they end in {', '.join(_SUFFIXES)}")
 
     def _listed(self) -> Iterator[str]:
         """Yield the paths of the images."""

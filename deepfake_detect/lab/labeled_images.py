@@ -47,7 +47,7 @@ def read_labeled(root: Path) -> LabeledImages:
         DatasetLayoutError: It is neither, a file is damaged, or images differ in size.
     """
     if not root.is_dir():
-        raise DatasetLayoutError(root, "is no folder", "pass the folder of the images")
+        raise DatasetLayoutError(root, "is not a folder", "pass the folder of the images")
     if mnist := next((path.parent for path in sorted(root.rglob("train-images-idx3-ubyte*"))), None):
         return _read_mnist(mnist)
     parts = {name: _read_part(root, name) for name in ("train", "test")}
@@ -70,7 +70,7 @@ def _read_mnist(folder: Path) -> LabeledImages:
     for name in _MNIST:
         if len(images[name]) != len(labels[name]):
             counts = f"{len(images[name])} {name} images and {len(labels[name])} labels"
-            raise DatasetLayoutError(folder, f"holds {counts}", "download the files again")
+            raise DatasetLayoutError(folder, f"contains {counts}", "download the files again")
     return LabeledImages(
         images["train"][..., None],
         labels["train"].astype(np.int64),
@@ -91,7 +91,7 @@ def _read_idx(folder: Path, name: str, num_dimensions: int) -> np.ndarray:
     shape = tuple(int(length) for length in np.frombuffer(data[4:start], ">u4"))
     is_whole = len(shape) == num_dimensions and len(data) == start + int(np.prod(shape))
     if data[:4] != bytes((0, 0, _IDX_UBYTE, num_dimensions)) or not is_whole:
-        raise DatasetLayoutError(path, "is no complete idx file", "download the file again")
+        raise DatasetLayoutError(path, "is not a complete idx file", "download the file again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()  # writable
 
 
@@ -114,7 +114,7 @@ def _read_part(root: Path, name: str) -> tuple[np.ndarray, list[str]]:
         images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         classes.append(class_name)
     if not images:
-        raise DatasetLayoutError(tar or root / name, "holds no images", "add a folder of images per class")
+        raise DatasetLayoutError(tar or root / name, "contains no images", "add a folder of images per class")
     return np.stack(images), classes
 
 

@@ -28,11 +28,11 @@ class ClassifierConfig:
     """
 
     epochs: int = option(12, low=1, help="passes over the training images")
-    batch_size: int = option(128, low=1, help="images per step")
-    optimizer: Optimizer = option("adadelta", help="optimizer of the weights")
+    batch_size: int = option(128, low=1, help="number of images per step")
+    optimizer: Optimizer = option("adadelta", help="optimizer")
     learning_rate: float = option(1.0, above=0, help="constant learning rate")
-    seed: int = option(0, low=0, below=2**32, help="seed of order, dropout and augmentation")
-    flips_and_shifts: bool = option(False, help="mirror training images and shift them by up to a tenth")
+    seed: int = option(0, low=0, below=2**32, help="random seed of order, dropout and augmentation")
+    flips_and_shifts: bool = option(False, help="flip training images and shift them by up to a tenth")
     device: Device = option("auto", help="device to train on")
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class ClassifierRunConfig(ClassifierConfig):
 
     backbone: str = option("small_cnn", metavar="NAME", help="backbone to train")
     save_epochs: tuple[int, ...] = option(
-        (), metavar="N,N,...", help="epochs whose weights are kept; 0 is before the first"
+        (), metavar="N,N,...", help="epochs whose weights to keep; 0 is before the first"
     )
 
     def __post_init__(self) -> None:
@@ -65,17 +65,17 @@ class DreamOptions:
         OptionError: An option is not allowed.
     """
 
-    octaves: int = option(4, low=1, help="sizes at which the image is changed, from small to large")
+    octaves: int = option(4, low=1, help="image sizes to optimize at, from small to large")
     octave_scale: float = option(1.4, above=1, help="ratio of consecutive sizes")
     steps: int = option(20, low=1, help="steps at each size")
-    rate: float = option(0.01, above=0, help="mean change of a value, in the range 0 to 1, per step")
-    jitter: int = option(16, low=0, help="largest shift of the image before a step, in pixels")
+    rate: float = option(0.01, above=0, help="mean change of a pixel value per step, on a scale from 0 to 1")
+    jitter: int = option(16, low=0, help="largest random shift of the image before a step, in pixels")
     total_variation: float = option(
         100.0, low=0, help="weight of the continuity term: mean squared difference of neighboring values"
     )
     l2: float = option(1.0, low=0, help="weight of the mean squared distance from mid gray")
-    frame_every: int = option(1, low=0, help="steps between two frames of the film; 0 writes no film")
-    seed: int = option(0, low=0, below=2**32, help="seed of noise, jitter and random weights")
+    frame_every: int = option(1, low=0, help="steps between frames of the film; 0 writes no film")
+    seed: int = option(0, low=0, below=2**32, help="random seed of noise, jitter and random weights")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -92,7 +92,7 @@ class DreamImageOptions(DreamOptions):
         OptionError: An option is not allowed.
     """
 
-    longest_side: int = option(384, low=1, help="longest side of the result in pixels")
+    longest_side: int = option(384, low=1, help="longest side of the result, in pixels")
     device: Device = option("auto", help="device to compute on")
 
 
@@ -107,7 +107,7 @@ class FilterOptions:
     detector: tuple[Path, ...] = option((), help="detector files, or runs of train")
     classifier: tuple[Path, ...] = option((), help="runs of train-classifier")
     epochs: tuple[int, ...] = option(
-        (), low=0, metavar="N,N,...", help="kept epochs of each run (default: its result)"
+        (), low=0, metavar="N,N,...", help="saved epochs of each run to show (default: the final weights)"
     )
     layer: str | None = option(
         None, metavar="NAME", help="show the activations of this layer instead of filters"
@@ -138,10 +138,12 @@ class FaceMapOptions:
     method: str | None = option(None, help="manipulation method of the rows to use (default: all)")
     cluster: ClusterMethod = option("kmeans", help="clustering method; hdbscan leaves outliers unassigned")
     num_clusters: int = option(8, low=1, help="clusters of kmeans")
-    min_size: int = option(5, low=2, help="smallest cluster of hdbscan")
+    min_size: int = option(5, low=2, help="smallest cluster size of hdbscan")
     projection: Projection = option("tsne", help="projection to two dimensions")
-    max_faces: int = option(5000, low=3, high=MAX_FACES, help="faces to sample if there are more")
-    seed: int = option(0, low=0, below=2**32, help="seed of sampling, clusters and projection")
+    max_faces: int = option(
+        5000, low=3, high=MAX_FACES, help="largest number of faces; more are sampled down to it"
+    )
+    seed: int = option(0, low=0, below=2**32, help="random seed of sampling, clustering and projection")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -157,9 +159,14 @@ class VerificationOptions:
 
     crop: FaceCrop = option(
         "face",
-        help="the large face near the middle that is detected, or the middle of images centered on a face",
+        help=(
+            "detected: the large face near the middle; center: the middle of images that are "
+            "centered on a face"
+        ),
     )
-    margin: float = option(1.2, low=0.5, high=4, help="side of a crop relative to the face's longer side")
+    margin: float = option(
+        1.2, low=0.5, high=4, help="side of the crop divided by the longer side of the face"
+    )
     batch_size: int = option(32, low=1, help="images per batch")
     device: Device = option("auto", help="device to compute on")
 

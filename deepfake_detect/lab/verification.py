@@ -28,6 +28,7 @@ from deepfake_detect.lab.face_pairs import FacePair, PeopleImages, read_pairs
 from deepfake_detect.lab.options import VerificationOptions
 from deepfake_detect.metrics import CONFIDENCE, Interval, bootstrap_intervals
 from deepfake_detect.models.backbones import inner_network
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import CropGeometry, Face
 
@@ -73,7 +74,8 @@ class Verification:
             lines += [f"accuracy {self.accuracy.text()} {at}"]
         if self.no_face:
             lines += [
-                f"left out: {self.num_left_out:,} pairs with {len(self.no_face):,} images without a face"
+                f"skipped: {counted(self.num_left_out, 'pair')} with {counted(len(self.no_face), 'image')} "
+                "without a face"
             ]
         return "\n".join(lines)
 
@@ -201,7 +203,8 @@ def _measured(
     is_same = np.array([pair.is_same for pair in pairs], bool)
     folds = np.array([pair.fold for pair in pairs], int)
     if is_same.all() or not is_same.any():
-        cause = f"leaves {len(pairs)} pairs, all of one kind, since {len(no_face)} images show no face"
+        without = counted(len(no_face), "image")
+        cause = f"leaves {counted(len(pairs), 'pair')}, all of one kind, with {without} without a face"
         raise DatasetLayoutError(Path(path), cause, "pass `crop` 'center', or other images")
     num_folds = len(np.unique(folds))
     scores = (cosines + 1) / 2  # bootstrap_intervals wants 0 to 1; the order is the same

@@ -188,7 +188,7 @@ def resampled_metrics(
         groups: int (N,), column of ``resample_counts`` of each sample; columns may be left out.
         resample_counts: (R, G) of :func:`resample_groups`.
         threshold: For metrics of verdicts, finite.
-        extra: Registered metrics besides the built-in ones.
+        extra: Registered metrics in addition to the built-in ones.
 
     Returns:
         float64 (M,) and (R, M), in the order of ``metric_names(extra)``; NaN where undefined. Of a

@@ -65,7 +65,7 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AucDi
     pairs = [check_samples(labels, scores, None) for scores in (first, second)]
     is_fake = pairs[0].labels == 1
     if min(is_fake.sum(), (~is_fake).sum()) < 2:
-        raise OptionError("labels", "hold fewer than two reals or two fakes", "compare on more videos")
+        raise OptionError("labels", "contain fewer than two reals or two fakes", "compare on more videos")
     placements = [_placements(is_fake, samples.scores) for samples in pairs]
     of_fakes = np.stack([fakes for fakes, _ in placements])  # (2, F): fraction of reals below each fake
     of_reals = np.stack([reals for _, reals in placements])  # (2, R): fraction of fakes above each real

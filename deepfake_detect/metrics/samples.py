@@ -34,7 +34,7 @@ def check_samples(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
     if shape[0] == 0:
         raise OptionError("scores", "is empty", "pass at least one label and its score")
     if not np.isin(label_array, (0.0, 1.0)).all():
-        raise OptionError("labels", "hold values other than 0 and 1", "pass 0 for real and 1 for fake")
+        raise OptionError("labels", "contain values other than 0 and 1", "pass 0 for real and 1 for fake")
     if not np.isfinite(score_array).all():
         count = int((~np.isfinite(score_array)).sum())
         raise OptionError(

@@ -11,7 +11,7 @@ shapes           shapes of feature maps, the smallest input that works
 lora             small matrices that are trained instead of the weights
 weights          published weights, and local files; encoder_weights: loading them into an encoder
 catalog          list_backbones: parameters, input size, license
-config           what a detector file says besides its weights
+config           metadata of detector files
 checkpoint       detector.safetensors: one reader and writer for every kind of detector
 detector         BaseDetector: crops -> probabilities; inference: TorchDetector, in PyTorch
 card, average    read_card, average_detectors

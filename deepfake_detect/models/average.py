@@ -62,7 +62,9 @@ def average_detectors(
             cause = "has a classical classifier, whose trees or points have no mean"
             raise CheckpointError(path, cause, "average detectors of `train`")
         if _comparable(config.model) != _comparable(first.model):
-            raise CheckpointError(path, "is of another network than the first", "average detectors of one")
+            raise CheckpointError(
+                path, "has a different network from the first", "average detectors of the same network"
+            )
     states = [model.state_dict() for model, _ in members]
     model = members[0][0]
     # All means are computed before any is loaded: a state dict is a view of its network.

@@ -75,7 +75,7 @@ def register_backbone(
     std: tuple[float, float, float] = _HALF,
     dropout: float = 0.0,
 ) -> None:
-    """Add a backbone that ``create_model``, training and detector files find by name.
+    """Register a backbone that ``create_model``, training and detector files find by name.
 
     Args:
         name: A new name. To be read again, a detector whose network was passed to
@@ -248,7 +248,7 @@ def _timm_encoder(spec: ModelSpec, *, pretrained: bool) -> nn.Module:
     except Exception as error:
         if not pretrained:
             raise _cannot_build(spec.backbone, error) from error
-        cause = f"its weights cannot be fetched ({first_line(error)})"
+        cause = f"its weights cannot be downloaded ({first_line(error)})"
         raise WeightsError(f"timm {spec.backbone}", cause, "pass a local path as weights") from error
     if is_vgg:
         network.pre_logits = nn.Identity()
@@ -262,13 +262,13 @@ def _cannot_build(backbone: str, error: Exception) -> OptionError:
 
 def _wrong_options(backbone: str, options: Mapping[str, Any], reason: object) -> OptionError:
     cause = f"{backbone} does not take {dict(options)} ({reason})"
-    return OptionError("backbone_options", cause, "leave them out")
+    return OptionError("backbone_options", cause, "omit them")
 
 
 def out_of_pixels(subject: str, size: str, reason: str, smallest: int | None) -> OptionError:
     """Return the error for an input that a network cannot take, naming the smallest that it can."""
     remedy = "pass another size" if smallest is None else f"the smallest workable size is {smallest}"
-    return OptionError(subject, f"the network cannot take {size} pixels ({reason})", remedy)
+    return OptionError(subject, f"the model cannot process {size} pixels ({reason})", remedy)
 
 
 def first_line(error: Exception) -> str:

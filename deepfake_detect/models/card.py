@@ -18,6 +18,7 @@ from deepfake_detect.models.config import (
 )
 from deepfake_detect.models.metadata import CHECKSUM_KEY, PRECISION_KEY, SOURCE_KEY, read_bytes
 from deepfake_detect.models.zoo.store import local_detector
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import CropGeometry
 
 _LONGEST_VALUE = 400
@@ -25,7 +26,7 @@ _EXPORTS = {".onnx": "ONNX", ".xml": "OpenVINO"}
 
 
 def read_card(detector: str | os.PathLike[str] | None = None) -> str:
-    """Return what is known of a detector, as Markdown.
+    """Return what is known about a detector, as Markdown.
 
     Args:
         detector: Detector file of any kind, an exported one too, described from its metadata, or one on
@@ -33,8 +34,8 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
             when ``None``.
 
     Raises:
-        CheckpointError: The file is no detector, or damaged.
-        FetchError: It cannot be fetched from the hub.
+        CheckpointError: The file is not a detector, or is damaged.
+        FetchError: It cannot be downloaded from the hub.
 
     Example:
         >>> read_card().splitlines()[0].startswith("# ")
@@ -55,17 +56,17 @@ def read_card(detector: str | os.PathLike[str] | None = None) -> str:
         model, config = read_detector(path)
         of_kind = {"parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}"}
     facts = {
-        "file": f"{path.name}, {path.stat().st_size:,} bytes",
+        "file": f"{path.name}, {counted(path.stat().st_size, 'byte')}",
         "SHA-256": sha256_of_file(path),
         "weights": "as they were written (checksum)"
         if CHECKSUM_KEY in found.metadata
-        else "not checked: the file is from before files had a checksum",
+        else "not checked: the file was written before files had a checksum",
         **of_kind,
         **config_facts(config),
     }
     return (
         f"# {config.name} {config.version}\n\n{facts_table(facts)}\n"
-        "The file says how its detector was made and where its verdicts change, not how good it is: "
+        "The file describes how the detector was made and where its verdicts change, not how good it is: "
         "evaluate it on data it has not seen.\n"
     )
 
@@ -104,7 +105,10 @@ def _export_facts(kind: str, metadata: Mapping[str, str]) -> dict[str, str]:
         difference, count = float(agreement["largest_difference"]), int(agreement["num_crops"])
     except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError):
         return {**facts, "agreement": "not recorded"}
-    return {**facts, "agreement": f"probabilities differ by at most {difference:.2g} on {count:,} crops"}
+    return {
+        **facts,
+        "agreement": f"probabilities differ by at most {difference:.2g} on {counted(count, 'crop')}",
+    }
 
 
 def config_facts(config: DetectorConfig) -> dict[str, Any]:
@@ -140,7 +144,7 @@ def _head(config: DetectorConfig) -> str:
         layer = "the encoder's output" if spec.classical.layer is None else f"layer {spec.classical.layer}"
         return f"classical classifier ({spec.classical.head}) on {layer}"
     if spec.sequence is not None:
-        return f"{spec.sequence.temporal} over up to {spec.sequence.num_frames} crops of a person"
+        return f"{spec.sequence.temporal} over up to {counted(spec.sequence.num_frames, 'crop')} of a person"
     return spec.head
 
 
@@ -149,7 +153,7 @@ def _calibration(config: DetectorConfig) -> str:
         return f"Platt, slope {config.calibration.slope:.4g}, intercept {config.calibration.intercept:.4g}"
     if isinstance(config.calibration, IsotonicCalibration):
         return f"isotonic, {len(config.calibration.logits)} knots"
-    return "none besides the temperature"
+    return "none, except the temperature"
 
 
 def shown_text(value: Any) -> str:

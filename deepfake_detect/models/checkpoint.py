@@ -67,7 +67,7 @@ def read_detector(path: str | os.PathLike[str]) -> tuple[ForgeryClassifier, Dete
     config = parse_config(file, found.metadata)
     tensors, _ = read_tensors(file, CheckpointError, remedy="pass a detector.safetensors")
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
-        raise CheckpointError(file, "holds weights that are not finite", "train it again")
+        raise CheckpointError(file, "contains weights that are not finite", "train it again")
     _log.debug("read the detector %s", file)
     _check_plugins(file, config)
     try:
@@ -159,5 +159,5 @@ def _check_plugins(file: Path, config: DetectorConfig) -> None:
         elif part.kind == _AGGREGATION and part.version:  # else a script registers it
             is_there = part.is_installed
         if not is_there:
-            cause = f"needs the {part}, which is not installed or failed to load"
+            cause = f"needs the {part}, which is not installed or cannot be loaded"
             raise CheckpointError(file, cause, "install it")

@@ -202,7 +202,7 @@ def _spec_of_module(
     """Return the spec of a network that was passed as a module."""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     if given := [name for name, value in unusable.items() if value is not None]:
-        raise OptionError(given[0], f"cannot be used with the module {kind}", "leave it out")
+        raise OptionError(given[0], f"cannot be used with the module {kind}", "omit it")
     if preprocessing is None:
         cause = f"is missing, and the module {kind} has none of its own"
         raise OptionError("preprocessing", cause, "pass Preprocessing(image_size, mean, std)")

@@ -1,4 +1,4 @@
-"""What a detector's file says besides its weights, for every runtime; imports no PyTorch."""
+"""Metadata of detector files, for every runtime; imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """What a detector file says besides its weights.
+    """Metadata of a detector file: everything but its weights.
 
     Attributes:
         name: Short name of the detector.
@@ -271,7 +271,7 @@ def parse_config(file: Path, metadata: Mapping[str, str]) -> DetectorConfig:
     if metadata.get("format") != DETECTOR_FORMAT:
         raise CheckpointError(
             file,
-            "was written by another library or holds bare weights",
+            "was written by another library or contains bare weights",
             "pass the detector.safetensors of a training; bare weights are the `weights` of train",
         )
     version = metadata.get("format_version", "")

@@ -74,7 +74,8 @@ def convert_checkpoint(
 
     Nothing is unpickled. Names may have prefixes (``module.``, ``net.``), the state dict may be inside a
     training's checkpoint, and the last layer may have one output, or two whose difference is the logit.
-    Of files of the published detectors in the zoo all is known; else what the file cannot tell is required.
+    For files of published detectors in the zoo, everything is known; for others, you must pass what the
+    file does not contain.
     FaceNets of TensorFlow and Keras, which have no such layer, become weights for ``create_model``.
 
     Args:
@@ -121,7 +122,7 @@ def convert_checkpoint(
 
     if facenet_files.is_embedding(source):
         if options.network not in (None, _FACENET):
-            raise OptionError("network", f"is {options.network}, and {source} holds FaceNet", "leave it out")
+            raise OptionError("network", f"is {options.network}, and {source} contains FaceNet", "omit it")
         num_tensors, size = facenet_files.write_embedding(source, target)
         return ConvertedCheckpoint(target, _FACENET, num_tensors, embedding_size=size)
     return _write_detector(source, target, options)
@@ -272,7 +273,10 @@ def _check_told(
     usual, outputs = found.spec.preprocessing, "one output" if found.num_outputs == 1 else "two outputs"
     others = " and ".join(f"`{name}`" for name in missing[1:])
     also = f", and so {'are' if missing[2:] else 'is'} {others}" if others else ""
-    cause = f"is missing{also}: {source.name} holds {found.spec.backbone} with {outputs} and does not say it"
+    cause = (
+        f"is missing{also}: {source.name} contains {found.spec.backbone} with {outputs} and does not specify "
+        "it"
+    )
     remedies = []
     if "fake_class" in missing:
         remedies.append("pass the class that means fake, 0 or 1 (of one output: 1 if a high one means fake)")

@@ -23,7 +23,7 @@ class BaseDetector(ABC):
     """A detector of face crops. A subclass runs its network.
 
     Attributes:
-        config: What the detector's file says besides its weights.
+        config: Metadata of the detector's file.
         source: The file it was loaded from; ``None`` where it was made in memory.
     """
 
@@ -158,7 +158,7 @@ class BaseDetector(ABC):
         """
         if not np.isfinite(logits).all():
             name = f"detector {self.config.name} {self.config.version}"
-            raise CheckpointError(name, "gives logits that are not finite", "fetch or train it again")
+            raise CheckpointError(name, "gives logits that are not finite", "download or train it again")
         return calibrated_probabilities(logits, self.config.temperature, self.config.calibration)
 
 

@@ -104,7 +104,7 @@ def read_facenet(path: Path) -> dict[str, torch.Tensor]:
         module = _module_of(name)
         needed = {"kernel", "bias"} if module is not None and _has_bias(module) else {"kernel"}
         if module is None or not needed <= layer.keys():
-            raise WeightsError(path, f"holds {name}, which is no layer of FaceNet", "pass a FaceNet")
+            raise WeightsError(path, f"contains {name}, which is not a FaceNet layer", "pass a FaceNet")
         state |= _tensors(module, layer)
     return {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in state.items()}
 
@@ -116,7 +116,7 @@ def _keras_layers(path: Path) -> dict[str, _Layer]:
         with h5py.File(path, "r") as file:
             return _read_keras(file.get("model_weights", file))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(path, f"cannot be read as Keras weights ({error})", "fetch it again") from error
+        raise WeightsError(path, f"cannot be read as Keras weights ({error})", "download it again") from error
 
 
 def _read_keras(root: object) -> dict[str, _Layer]:
@@ -144,7 +144,7 @@ def _graph_layers(path: Path) -> dict[str, _Layer]:
         network = cv2.dnn.readNetFromTensorflow(str(path))
         found = [(name, network.getLayer(network.getLayerId(name))) for name in network.getLayerNames()]
     except cv2.error as error:
-        raise WeightsError(path, f"cannot be read as a graph ({error.err})", "fetch it again") from error
+        raise WeightsError(path, f"cannot be read as a graph ({error.err})", "download it again") from error
     layers: dict[str, _Layer] = {}
     for name, layer in found:
         arrays = [np.asarray(blob) for blob in layer.blobs]

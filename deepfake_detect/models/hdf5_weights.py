@@ -71,7 +71,7 @@ def read_weights_h5(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     try:
         with h5py.File(file, "r") as source:
             if _GROUP not in source:
-                raise WeightsError(file, "holds no weights", "pass a file of export_weights_h5()")
+                raise WeightsError(file, "contains no weights", "pass a file of export_weights_h5()")
             tensors = {name: _read(dataset) for name, dataset in source[_GROUP].items()}
             metadata = {key: dataset.asstr()[()] for key, dataset in source.get("metadata", {}).items()}
     except (OSError, RuntimeError, TypeError, AttributeError) as error:

@@ -61,7 +61,7 @@ _OWN_DROPOUT = {"vgg": 0.5}
 
 
 def register_head(name: str, build: HeadBuilder) -> None:
-    """Add a head that ``create_model``, training and detector files find by name.
+    """Register a head that ``create_model``, training and detector files find by name.
 
     Args:
         name: A new name.

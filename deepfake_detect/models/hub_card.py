@@ -157,7 +157,7 @@ def _interval(metric: Mapping[str, Any]) -> str:
 def _verdicts(config: DetectorConfig) -> str:
     return (
         f"A clip's probability is aggregated from its faces by `{config.aggregation_rule}`.\n"
-        f"It is called fake from {config.uncertain_high:.4g} on, real up to {config.uncertain_low:.4g}, and "
-        "uncertain between.\n"
-        f"Where two classes are wanted, the threshold is {config.threshold:.4g}.\n"
+        f"The verdict is fake at {config.uncertain_high:.4g} or more, real below {config.uncertain_low:.4g}, "
+        "and uncertain in between.\n"
+        f"To force a decision between two classes, use the threshold {config.threshold:.4g}.\n"
     )

@@ -24,7 +24,7 @@ class TorchDetector(BaseDetector):
 
     Args:
         model: Trained network.
-        config: What its file says besides the weights.
+        config: Metadata of its file.
         device: Where it runs.
         precision: Precision of its layers. ``"fp32"`` is reproducible across machines up to rounding;
             ``"bf16"`` is faster where the hardware supports it, and less exact.

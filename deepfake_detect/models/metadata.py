@@ -56,7 +56,7 @@ class DetectorBytes:
         wanted = self.metadata.get(CHECKSUM_KEY)
         if wanted is not None and wanted != sha256_of(self.weights):
             cause = "is damaged: its weights are not those that were written (checksum)"
-            raise error(self.path, cause, "fetch it again")
+            raise error(self.path, cause, "download it again")
 
 
 def read_bytes(path: Path, *, kind: str, may_name_files: bool = False) -> DetectorBytes:
@@ -83,7 +83,7 @@ def read_bytes(path: Path, *, kind: str, may_name_files: bool = False) -> Detect
             metadata, weights = safetensors_parts(data)
     except (OSError, ValueError, LookupError, AttributeError, RecursionError) as error:
         cause = f"is not a complete {kind} file ({error})"
-        raise CheckpointError(path, cause, "fetch it again, or write it again") from error
+        raise CheckpointError(path, cause, "download it again, or write it again") from error
     is_ours = may_name_files or path.suffix != ".onnx" or path.resolve().parent == _OUR_FOLDER
     if not is_ours and b"location" in data and _NAMES_A_FILE.search(data):
         raise CheckpointError(path, "names other files that hold its weights", "export the detector again")

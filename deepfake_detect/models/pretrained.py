@@ -89,5 +89,5 @@ def _figures(evaluation: Any) -> Mapping[str, Any]:
     values = evaluation.to_json() if hasattr(evaluation, "to_json") else evaluation
     if not (isinstance(values, Mapping) and {"video", "coverage", "settings"} <= values.keys()):
         remedy = "pass what evaluate returned, or the folder that it wrote"
-        raise OptionError("evaluation", "is no evaluation", remedy)
+        raise OptionError("evaluation", "is not an evaluation", remedy)
     return values

@@ -129,18 +129,20 @@ def recognize(tensors: _State, options: ConversionOptions) -> Recognized:
     network = options.network
     numbers = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
     if infinite := next((name for name, one in numbers.items() if not bool(torch.isfinite(one).all())), None):
-        raise WeightsError("weights", f"hold numbers that are not finite ({infinite})", "pass another file")
+        raise WeightsError(
+            "weights", f"contain numbers that are not finite ({infinite})", "pass another file"
+        )
     if network is None or network in LAYOUTS:
         found = recognize_layout(numbers, None if network is None else (network,))
         if found is not None:
             return found
         if network is not None:
             cause = f"are not those of {LAYOUTS[network].title} as {network} has them"
-            raise WeightsError("weights", cause, "leave `network` out, or name another")
+            raise WeightsError("weights", cause, "omit `network`, or name another")
         network = guess_network(numbers)
     if network is None:
         names = ", ".join(sorted(numbers)[:3])
-        cause = f"is missing: the file's {len(numbers)} tensors ({names}, ...) are of none that is recognized"
+        cause = f"is missing: the file's {len(numbers)} tensors ({names}, ...) match no known network"
         raise OptionError("network", cause, "pass a backbone or layout; list_backbones lists the first")
     return recognize_network(numbers, network, activation=options.activation, drop=options.drop)
 
@@ -204,7 +206,9 @@ def _recognize(tensors: _State, backbone: str, activation: str | None) -> Recogn
     )
     dropped = sorted(fitted.rest.keys() - {f"{last}weight", f"{last}bias"})
     if alien := [name for name in dropped if not _UNUSED.search(name)]:
-        cause = f"hold {len(alien)} tensors that are not of {backbone} and its last layer, such as {alien[0]}"
+        cause = (
+            f"contain {len(alien)} tensors that are not of {backbone} and its last layer, such as {alien[0]}"
+        )
         raise WeightsError("weights", cause, "name the network they are of, or what scoring lacks as `drop`")
     assumed: tuple[str, ...] = ()
     if backbone == "facenet":
@@ -282,13 +286,15 @@ def _last_layer(fitted: Fitted, width: int, network: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        cause = f"hold several layers from the {width} features of {network} to one or two outputs: {found}"
+        cause = (
+            f"contain several layers from the {width} features of {network} to one or two outputs: {found}"
+        )
         raise WeightsError("weights", cause, "name those that scoring does not use as `drop`")
     if linear:
         name, outputs = next(iter(linear.items()))
-        cause = f"end in {outputs} outputs ({name}weight), not in real and fake: this is no detector"
+        cause = f"end in {outputs} outputs ({name}weight), not in real and fake: this is not a detector"
         raise WeightsError("weights", cause, "use it as the `weights` of train or create_model")
-    cause = f"hold {network} without a linear layer from its {width} features to one or two outputs"
+    cause = f"contain {network} without a linear layer from its {width} features to one or two outputs"
     raise WeightsError("weights", cause, "use it as the `weights` of train or create_model")
 
 
@@ -306,7 +312,7 @@ def _facenet_options(
     gap = _layers_between(prefix[:-1], last[:-1])
     is_recipe = prefix.endswith("resnet.")  # Megatvini/DeepFaceForgeryDetection
     if activation is None and (gap == 1 or (gap is None and not is_recipe)):  # one is a ReLU or a dropout
-        cause = f"is missing: the file does not say whether a ReLU stands between FaceNet and {last[:-1]}"
+        cause = f"is missing: the file does not say whether there is a ReLU between FaceNet and {last[:-1]}"
         raise OptionError("activation", cause, "pass relu or none")
     relu = activation == "relu" if activation is not None else gap != 0
     words = "a ReLU" if relu else "nothing"

@@ -130,7 +130,7 @@ def create_sequence_model(
     image_size: int | None = None,
     backbone_options: Mapping[str, Any] | None = None,
 ) -> SequenceClassifier:
-    """Build a classifier of clips: a backbone's features of each crop, then a model of their sequence.
+    """Build a clip classifier: a backbone computes features of each crop, then a sequence model reads them.
 
     Args:
         backbone, weights, image_size, backbone_options: As for ``create_model``.

@@ -102,7 +102,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         _check_choice("stem", self.stem, get_args(Stem))
         if self.stem != "rgb" and self.in_chans != 3:
-            raise OptionError("stem", f"{self.stem} is for color images", "leave out `in_chans`")
+            raise OptionError("stem", f"{self.stem} is for color images", "omit `in_chans`")
         _check_choice("pooling", self.pooling, (None, *get_args(Pooling)))
         _check_counts(self, "num_classes", "in_chans")
         if not 0 <= self.dropout < 1:

@@ -72,7 +72,7 @@ def read_state_dict(file: Path) -> StateDict:
     content = _open(file)
     found = _take(content, _DEEPEST)
     if not found.tensors:
-        cause = "holds no state dict, which gives tensors by name"
+        cause = "contains no state dict, which gives tensors by name"
         raise WeightsError(file, cause, f"pass a file saved with {_SAVE}")
     return found
 
@@ -109,19 +109,20 @@ def _open(file: Path) -> object:
 def _explained(file: Path, reason: str) -> WeightsError:
     """Return the error for a file that torch.load cannot open safely."""
     if "TorchScript" in reason:
-        cause = "is a TorchScript program, whose opening would run its code"
-        return WeightsError(file, cause, f"ask its owner for the tensors alone: {_SAVE}")
+        cause = "is a TorchScript program; opening it would run its code"
+        return WeightsError(file, cause, f"ask its author for only the tensors: {_SAVE}")
     refused = _REFUSED.search(reason)
     if refused is None:
         cause = f"cannot be read as torch weights ({reason.splitlines()[0].split('. ')[0]})"
-        return WeightsError(file, cause, "fetch it again, or pass a file of torch.save")
+        return WeightsError(file, cause, "download it again, or pass a file of torch.save")
     if _is_whole_object(file):
         cause = (
-            f"is a whole pickled model ({refused[1]}), not its weights: opening it would run code of the file"
+            f"is a whole pickled model ({refused[1]}), not its weights: opening it would run code from the "
+            "file"
         )
-        return WeightsError(file, cause, f"ask its owner to load it and save the weights alone: {_SAVE}")
-    cause = f"holds an object of {refused[1]} next to its weights, and opening that would run code"
-    return WeightsError(file, cause, f"ask its owner for the weights alone: {_SAVE}")
+        return WeightsError(file, cause, f"ask its author to load it and save only the weights: {_SAVE}")
+    cause = f"contains an object of {refused[1]} next to its weights, and opening it would run code"
+    return WeightsError(file, cause, f"ask its author for only the weights: {_SAVE}")
 
 
 def _is_whole_object(file: Path) -> bool:

@@ -17,7 +17,7 @@ from deepfake_detect.models.metadata import CHECKSUM_KEY, safetensors_parts, sha
 
 
 def read_tensors(
-    file: Path, error: type[DeepfakeDetectError], *, remedy: str = "fetch it again"
+    file: Path, error: type[DeepfakeDetectError], *, remedy: str = "download it again"
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return the tensors of a safetensors file by name, and its metadata.
 

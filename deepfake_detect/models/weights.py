@@ -122,7 +122,7 @@ def _backbone_of(
         hints |= {key: str(value) for key, value in options.items() if key in ("pad_type", "embedding_size")}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         cause = f"is a detector whose config is damaged ({error!r})"
-        raise WeightsError(file, cause, "fetch it again") from error
+        raise WeightsError(file, cause, "download it again") from error
     backbone = {
         name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
     }
@@ -167,7 +167,7 @@ def preprocessing_hints(metadata: Mapping[str, str]) -> dict[str, Any]:
             hints["backbone_options"] = {"embedding_size": _embedding_size(metadata["embedding_size"])}
     except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         cause = f"their metadata cannot be read ({error})"
-        raise WeightsError("weights", cause, "fetch them again") from error
+        raise WeightsError("weights", cause, "download them again") from error
     if "pad_type" in metadata:
         hints["backbone_options"] = {"pad_type": metadata["pad_type"]}
     return hints

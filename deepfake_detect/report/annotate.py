@@ -37,7 +37,7 @@ def annotate_video(
     *,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Write the clip with a box around each tracked face, and with its sound; return its path.
+    """Write an MP4 of the clip with a box around each tracked face and its original audio; return its path.
 
     Between two scored frames a person's box moves in a straight line, and the probability is that of
     the nearest scored frame. A person who is missing from more than one scored frame in a row has no

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deepfake_detect.data.audit_report import AuditReport, Balance
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, REAL
 from deepfake_detect.report.terminal import Column, print_table
 
@@ -24,7 +25,8 @@ def print_audit(report: AuditReport) -> None:
 def audit_conclusion(report: AuditReport) -> str:
     """Return the leaks, one line each, and the result as the last line."""
     splits = ", ".join(report.splits) or "none"
-    subject = f"{report.path}: {report.num_rows:,} rows of {report.num_videos:,} videos, splits: {splits}"
+    count = f"{counted(report.num_rows, 'row')} of {counted(report.num_videos, 'video')}"
+    subject = f"{report.path}: {count}, splits: {splits}"
     if report.leaks:
         kinds = ", ".join(dict.fromkeys(leak.kind for leak in report.leaks))
         leaks = [f"leak of {leak.sentence()}" for leak in report.leaks]
@@ -41,10 +43,10 @@ def audit_conclusion(report: AuditReport) -> str:
 def _remarks(report: AuditReport) -> list[str]:
     lines = [f"note: {note}" for note in report.notes]
     if report.num_rows_without_split:
-        lines.append(f"note: {report.num_rows_without_split:,} rows have no split and are not compared")
+        lines.append(f"note: skipped {counted(report.num_rows_without_split, 'row')} without a split")
     lines += [f"same person: {pair.sentence()}" for pair in report.same_people or ()]
     if report.same_people == ():
-        lines.append("note: no two identities look like one person")
+        lines.append("note: no two identities look like the same person")
     for sizes in report.sizes:
         if sizes.separates_classes:
             larger = "fakes" if (sizes.auc or 0) > 0.5 else "reals"
@@ -57,15 +59,18 @@ def _remarks(report: AuditReport) -> list[str]:
     crops = report.crops
     lines += [f"note: {note}" for note in crops.notes]
     if crops.num_flat:
-        lines.append(f"note: {crops.num_flat:,} crops have too little contrast to be compared by their look")
+        lines.append(
+            f"note: skipped {counted(crops.num_flat, 'crop')} with too little contrast to be compared "
+            "visually"
+        )
     if crops.unreadable:
         named = ", ".join(crops.unreadable[:_MAX_NAMED])
-        lines.append(f"warning: {len(crops.unreadable):,} crops cannot be read, such as {named}")
+        lines.append(f"warning: cannot read {counted(len(crops.unreadable), 'crop')}, such as {named}")
     if crops.num_label_conflicts:
         real, fake = crops.label_conflicts[0]
         lines.append(
-            f"warning: {crops.num_label_conflicts:,} images are both real and fake, byte by byte, "
-            f"such as {real} (real) and {fake} (fake)"
+            f"warning: found {counted(crops.num_label_conflicts, 'image')} labeled both real and fake "
+            f"(identical bytes), such as {real} (real) and {fake} (fake)"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""The report on one clip: an HTML page that needs no other file, to read, print and archive."""
+"""The report on one clip: a self-contained HTML page to read, print and archive."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from deepfake_detect._version import __version__
+from deepfake_detect.plurals import counted
 from deepfake_detect.provenance import Provenance
 from deepfake_detect.records import ClipResult, DetectorInfo, Segment, TrackScore
 from deepfake_detect.report.key_frames import KeyFace, KeyFrames, collect_key_frames
@@ -49,15 +50,15 @@ def write_report(
     name: str | None = None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Path:
-    """Write the report on a clip as an HTML file that needs no other file; return its path.
+    """Write the report on a clip as a self-contained HTML file; return its path.
 
     Args:
         result: Of a clip that is still at ``result.video``.
         path: HTML file to write.
-        key_frames: Faces with heat maps, from :func:`collect_key_frames` with the detector. When
-            ``None``, the clip is read for its faces and the report has no heat maps.
+        key_frames: Faces with heat maps, from :func:`collect_key_frames` with the detector. If
+            ``None``, the faces are read from the clip and the report has no heat maps.
         provenance: Content Credentials of the file, from :func:`provenance.read_provenance`.
-        name: Name of the clip in the report; its file's name when ``None``.
+        name: Name of the clip in the report; defaults to its file name.
         on_step: Called with a description of each step.
 
     Raises:
@@ -98,7 +99,7 @@ def report_html(
         key_frames=_key_frame_sections(key_frames),
         heat_map_note=heat_map_note(key_frames.why_no_heat_maps),
         segments=[_segment_row(one) for one in forged_parts(shown)],
-        people=[_person_row(track) for track in shown.tracks],
+        people=[_person_row(track, is_alone=len(shown.tracks) == 1) for track in shown.tracks],
         opinions=opinion_words(shown),
         agreement=agreement_words(shown),
         provenance=[] if provenance is None else list(provenance.rows()),
@@ -175,11 +176,11 @@ def _fit(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def _person_row(track: TrackScore) -> list[str]:
+def _person_row(track: TrackScore, *, is_alone: bool) -> list[str]:
     interval = track.fake_probability_interval
     spread = "" if interval is None else f" [{percent_range(*interval)}]"
     return [
-        person(track.track_id) + ", decides" * track.decides,
+        person(track.track_id) + ", decides the verdict" * (track.decides and not is_alone),
         f"{percent(track.fake_probability)}{spread}",
         headline(track.verdict, track.fake_probability).lower() if track.verdict else "",
         str(track.num_frames),
@@ -201,7 +202,7 @@ def _segment_row(segment: Segment) -> list[str]:
 def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]]:
     file, detector = key_frames.metadata, result.detector
     rate = f"{file.frames_per_second:.3f} per second"
-    length = f"{file.duration_seconds:.2f} s, {file.num_frames:,} frames, {rate}"
+    length = f"{file.duration_seconds:.2f} s, {counted(file.num_frames, 'frame')}, {rate}"
     probability = "none" if result.fake_probability is None else f"{100 * result.fake_probability:.4f}%"
     return [
         ("file", _shown_name(result)),
@@ -209,7 +210,7 @@ def _appendix(result: ClipResult, key_frames: KeyFrames) -> list[tuple[str, str]
         ("SHA-256", key_frames.sha256),
         ("video", f"{file.codec}, {file.pixel_format}, {file.width} x {file.height} pixels"),
         ("length", length if file.num_frames > 1 else "one image"),
-        ("damage", "declared frames are missing" if file.is_truncated else "none found"),
+        ("damage", "some declared frames are missing" if file.is_truncated else "none found"),
         ("detector", " + ".join(f"{one.detector.name} {one.detector.version}" for one in result.detectors)),
         *key_frames.detector_facts,
         *_limits(detector),
@@ -230,10 +231,10 @@ def _undecided(result: ClipResult) -> str:
 
 def _limits(detector: DetectorInfo) -> list[tuple[str, str]]:
     if not detector.is_calibrated:
-        return [("limits", "none, as the detector is not calibrated")]
+        return [("limits", "none: the detector is not calibrated")]
     return [
         ("no signs of forgery", f"below {100 * detector.uncertain_low:.1f}%"),
-        ("signs of forgery", f"from {100 * detector.uncertain_high:.1f}% on"),
+        ("signs of forgery", f"{100 * detector.uncertain_high:.1f}% or more"),
     ]
 
 

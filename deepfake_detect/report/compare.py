@@ -11,6 +11,7 @@ from deepfake_detect.evaluation.compare import Comparison, PairResult
 from deepfake_detect.evaluation.resampling import describe_resampling
 from deepfake_detect.io.files import write_json
 from deepfake_detect.metrics import TOO_FEW, Interval
+from deepfake_detect.plurals import counted
 from deepfake_detect.report import page
 from deepfake_detect.report.drawing import (
     COLORS,
@@ -83,7 +84,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
 
 
 def _title(comparison: Comparison) -> str:
-    return f"{len(comparison.detectors)} detectors on {len(comparison.video_ids):,} common videos"
+    return f"{counted(len(comparison.detectors), 'detector')} on {len(comparison.video_ids):,} common videos"
 
 
 def _sentence(comparison: Comparison) -> str:
@@ -91,7 +92,7 @@ def _sentence(comparison: Comparison) -> str:
     left_out = ", ".join(f"{name} {one.num_left_out:,}" for name, one in comparison.detectors.items())
     return (
         f"{len(comparison.video_ids) - num_fake:,} real and {num_fake:,} fake videos, scored by all; "
-        f"left out because others did not score them: {left_out}. Video level. 95% intervals from "
+        f"excluded because others did not score them: {left_out}. Video level. 95% intervals from "
         f"{comparison.num_resamples:,} paired bootstrap resamples over "
         f"{describe_resampling(comparison.resample, comparison.num_videos_alone)}, seed {comparison.seed}; "
         "p-values of DeLong's test over videos, adjusted for the number of pairs by Holm's method."

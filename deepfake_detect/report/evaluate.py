@@ -73,14 +73,14 @@ def evaluate(
     on_found: Callable[[Evaluation], None] = lambda evaluation: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    r"""Evaluate a detector on a split of a manifest, or the scores of any tool.
+    r"""Evaluate a detector on a split of a manifest, or scores from any tool.
 
     Args:
         manifest: Manifest of crops, its path or URL. Rows that share videos, people or images with
             another split of it are an error unless ``allow_leak`` names the kind.
         detector: Detector of any kind, or its path; the bundled one when ``None``.
-        predict: Instead of a detector, any function, or ``"module:function"`` of one. It gets a list of up
-            to 64 crops, RGB uint8 (H, W, 3) in their stored sizes, and returns one number for each,
+        predict: Instead of a detector, any function, or its name as ``"module:function"``. It gets a list
+            of up to 64 crops, RGB uint8 (H, W, 3) in their stored sizes, and returns one number for each,
             (N,) or (N, 1), as an array, list or tensor: the probability of fake, or a logit. They count as
             logits if one of them lies outside 0 to 1. Its decision rule is the threshold 0.5 and the mean
             over a video, unless options say otherwise.
@@ -225,7 +225,7 @@ def compare(
 
     Returns:
         Metrics of each detector, and the differences of every two with paired bootstrap intervals and
-        DeLong's test. What limits the comparison is a warning, and in ``notes``.
+        DeLong's test. Limits of the comparison are reported as warnings and in ``notes``.
 
     Raises:
         ManifestError, OptionError, OutputError: Scores or an option cannot be used, no video is common
@@ -261,7 +261,7 @@ def _predictor(
         raise OptionError("predict", "takes the place of `detector`", "pass one of them")
     for name in ("device", "precision"):
         if getattr(options, name) is not None:
-            raise OptionError(name, "is for a `detector`; a function chooses its own", "leave it out")
+            raise OptionError(name, "is for a `detector`; a function chooses its own", "omit it")
     function, name = find_function(predict)
     rows = open_manifest(manifest)
     return Predictor(function, name=name, manifest=rows), rows

@@ -150,7 +150,7 @@ def _table(
 
 
 def _registered(evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the metrics of an evaluation besides the built-in ones."""
+    """Return the registered metrics of an evaluation, without the built-in ones."""
     return tuple(name for name in evaluation.video.metrics if name not in METRIC_WORDS)
 
 
@@ -177,7 +177,7 @@ def _settings_sentence(evaluation: Evaluation) -> str:
 def _abstention_sentence(evaluation: Evaluation) -> str:
     found = evaluation.abstention
     if found.uncertain_low >= found.uncertain_high:
-        return "There is no band of uncertain verdicts: every video gets a verdict."
+        return "There is no uncertain band: every video gets a verdict."
     right = "n/a" if np.isnan(found.accuracy_certain) else f"{found.accuracy_certain:.3f}"
     return (
         f"Uncertain between {found.uncertain_low:.3f} and {found.uncertain_high:.3f}: "

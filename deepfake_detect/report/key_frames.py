@@ -16,6 +16,7 @@ from deepfake_detect.errors import OptionError, VideoError
 from deepfake_detect.faces import FaceDetector, default_min_face
 from deepfake_detect.faces.crops import crop_face
 from deepfake_detect.io.files import sha256_of_file
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import (
     ClipResult,
     CropGeometry,
@@ -124,7 +125,7 @@ def collect_key_frames(
     *,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> KeyFrames:
-    """Read a scored clip again and collect what its report shows.
+    """Read a scored clip again and collect the images for its report.
 
     Args:
         result: Of a clip that is still at ``result.video``.
@@ -134,7 +135,7 @@ def collect_key_frames(
 
     Raises:
         VideoError: The clip can no longer be read, or has changed since it was scored.
-        OptionError: The detector is another one than the one that scored the clip.
+        OptionError: The detector is not the one that scored the clip.
     """
     explainer, reason = None, "no detector was passed to compute them"
     if detector is not None:
@@ -336,6 +337,6 @@ def _detector_facts(detector: TorchDetector) -> tuple[tuple[str, str], ...]:
     crop = f"{config.geometry.margin:g} times the face box{', aligned' * config.geometry.aligned}"
     facts = [("model", model), ("crop", crop)]
     if training.datasets is not None and training.num_train_crops is not None:
-        faces = f"{training.num_train_crops:,} faces of {', '.join(training.datasets)}"
+        faces = f"{counted(training.num_train_crops, 'face')} of {', '.join(training.datasets)}"
         facts.append(("trained on", faces))
     return tuple(facts)

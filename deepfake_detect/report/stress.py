@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from deepfake_detect.evaluation.stress import DamageResult, Stress
 from deepfake_detect.io.files import write_json
 from deepfake_detect.io.tables import write_csv
+from deepfake_detect.plurals import counted
 from deepfake_detect.report import page
 from deepfake_detect.report.drawing import COLORS, figure_url, new_figure, plot_intervals, save_png
 from deepfake_detect.report.terminal import Column, print_table
@@ -109,8 +110,8 @@ def _csv_row(one: DamageResult) -> list[object]:
 def _sentence(found: Stress) -> str:
     notes = "".join(f" {note}." for note in found.notes)
     return (
-        f"{found.detector}, {found.num_frames} frames of each clip, threshold {found.threshold:.4g}. Clips "
-        "are damaged before faces are sought in them. A change is that of the clips with a face before and "
-        f"after; 95% intervals from {found.num_resamples:,} paired bootstrap resamples, seed {found.seed}."
-        f"{notes}"
+        f"{found.detector}, {counted(found.num_frames, 'frame')} of each clip, threshold "
+        f"{found.threshold:.4g}. Clips are damaged before face detection. A change is that of the clips with "
+        f"a face before and after; 95% intervals from {found.num_resamples:,} paired bootstrap resamples, "
+        f"seed {found.seed}.{notes}"
     )

@@ -44,8 +44,9 @@ def evaluate_suite(
 ) -> Suite:
     r"""Evaluate a detector on several sets with one threshold.
 
-    A set that was evaluated into ``out`` before is not evaluated again, unless its options, its files or the
-    library have changed. One that cannot be evaluated is a warning, and the others follow.
+    A set that was already evaluated into ``out`` is not evaluated again, unless its options, its files or
+    the library have changed. A set that cannot be evaluated causes a warning, and the others are still
+    evaluated.
 
     Args:
         suite: A YAML file, see :mod:`evaluation.suite`, or its content as a mapping.
@@ -185,7 +186,8 @@ def _sentence(suite: Suite) -> str:
     failed = f" Not evaluated: {', '.join(suite.failed)}." if suite.failed else ""
     return (
         f"Threshold {suite.threshold:.4g} on every set. FPR: fraction of reals called fake; TPR: fraction of "
-        f"fakes called fake. Methods of a set: the least detected first. 95% intervals.{failed}"
+        "fakes called fake. Within a set, methods are sorted with the least detected first. 95% "
+        f"intervals.{failed}"
     )
 
 

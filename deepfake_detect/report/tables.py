@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import ClipResult
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 from deepfake_detect.report.words import (
@@ -46,7 +47,7 @@ def clip_line(result: ClipResult) -> str:
     """Return a clip's name, verdict and main numbers in one line."""
     line = f"{printable(result.video)}: {clip_headline(result)}"
     if result.fake_probability is None:
-        return f"{line} (in {len(result.frames)} frames)"
+        return f"{line} (in {counted(len(result.frames), 'frame')})"
     if result.opinions:
         said = ", ".join(f"{name} {value}" for name, value, _ in opinion_words(result))
         return f"{line} ({said})"
@@ -56,8 +57,8 @@ def clip_line(result: ClipResult) -> str:
     shown = "" if result.verdict == "score" else f", fake probability {percent(result.fake_probability)}"
     return (
         f"{line}{shown} "
-        f"({len(result.tracks)} {'person' if len(result.tracks) == 1 else 'people'} "
-        f"in {result.num_frames_scored} of {len(result.frames)} frames; "
+        f"({counted(len(result.tracks), 'person', 'people')} "
+        f"in {result.num_frames_scored} of {counted(len(result.frames), 'frame')}; "
         f"highest {percent(peak)} at {time_seconds:.1f} s)"
     )
 
@@ -68,11 +69,11 @@ def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
     rows = [("verdict", words.headline), ("meaning", words.meaning)]
     if result.fake_probability is not None:
         interval = result.fake_probability_interval
-        over = "" if interval is None else f" [{percent_range(*interval)}] over frames"
+        over = "" if interval is None else f" ({percent_range(*interval)} with other frames)"
         track = result.deciding_track
-        whose = "" if track is None else f", of {person(track.track_id)}"
+        whose = "" if track is None else f" for {person(track.track_id)}"
         named = "score" if result.verdict == "score" else "fake probability"
-        rows.append((named, f"{percent(result.fake_probability)}{over}{whose}"))
+        rows.append((named, f"{percent(result.fake_probability)}{whose}{over}"))
         tracks = sorted(result.tracks, key=lambda track: (not track.decides, -track.fake_probability))
         people = [f"{person(track.track_id)} {percent(track.fake_probability)}" for track in tracks]
         shown = ", ".join([*people[:_MAX_PEOPLE], *["..."] * (len(people) > _MAX_PEOPLE)])
@@ -88,7 +89,7 @@ def clip_rows(result: ClipResult, *, seconds: float) -> list[tuple[str, str]]:
 
 
 def opinion_rows(result: ClipResult) -> list[tuple[str, str]]:
-    """Return what each of several detectors says, their agreement and the fused probability; none for one."""
+    """Return each detector's verdict, their agreement and the fused probability; empty for one detector."""
     if not result.opinions:
         return []
     words = [f"{name}: {probability}, {verdict}" for name, probability, verdict in opinion_words(result)]
@@ -97,7 +98,7 @@ def opinion_rows(result: ClipResult) -> list[tuple[str, str]]:
 
 
 def print_fusion(fusion: Fusion, *, file: TextIO | None = None) -> None:
-    """Print a fusion: the AUC and the weight of each detector, and the cross-validated AUC of all.
+    """Print a fusion: each detector's AUC and weight, and the cross-validated AUC of the fusion.
 
     Args:
         fusion: What ``combine`` returned.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import ClipResult, FrameScore, Segment, TrackScore
 from deepfake_detect.report.drawing import new_figure, png_bytes, save_png
 from deepfake_detect.report.words import (
@@ -175,8 +176,8 @@ def _y(probability: float) -> str:
 
 
 def _label(track: TrackScore, *, is_alone: bool) -> str:
-    frames = f"{track.num_frames} frame{'s' * (track.num_frames != 1)}"
-    decides = ", decides" if track.decides and not is_alone else ""
+    frames = counted(track.num_frames, "frame")
+    decides = ", decides the verdict" if track.decides and not is_alone else ""
     return f"{person(track.track_id)}: mean {percent(track.fake_probability)}, {frames}{decides}"
 
 
@@ -253,7 +254,7 @@ def plot_timeline(result: ClipResult) -> TimelineDisplay:
     """Return the timeline of a clip: one line per person, and the undecided range.
 
     Args:
-        result: A scored clip; one without a face gives an empty timeline that says so.
+        result: A scored clip; without a face, the timeline is empty and says so.
 
     Example:
         >>> from deepfake_detect.records import ClipResult, DetectorInfo

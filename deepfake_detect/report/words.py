@@ -1,7 +1,7 @@
-"""The words for people: verdicts and what they mean, percentages, people, metrics.
+"""The text that users read: verdicts and their explanations, percentages, people, metric names.
 
-The terminal, the annotated clip, the report, the page, notebooks and the HTTP API take their words from
-here. They are made of a result's numbers alone, and importing them loads no other library.
+The terminal, annotated clips, reports, the web page, notebooks and the HTTP API take their text from
+here. It depends only on a result's numbers, and importing this module loads no other library.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import ClipResult, Segment, Verdict
 
 HEADLINES: dict[Verdict, str] = {
@@ -24,10 +25,10 @@ SIGNS: dict[Verdict, str] = {"fake": "!", "real": "○", "uncertain": "?", "no_f
 """Each verdict as one character. A clip without signs of forgery gets no check mark: it was not verified."""
 
 BLIND_SPOTS = (
-    "The detector cannot see wholly generated faces, forgeries unlike those it was trained on, or edits "
-    "outside faces, so this does not prove that the clip is genuine."
+    "The detector cannot recognize fully generated faces, forgeries unlike those it was trained on, or "
+    "edits outside the face, so this does not prove that the clip is genuine."
 )
-"""What a clip without signs of forgery may still hold."""
+"""What the detector misses, for clips without signs of forgery."""
 
 CAVEAT = (
     "This is the output of one automatic detector, not proof. It looks for traces that the forgery methods "
@@ -45,7 +46,7 @@ CREDENTIALS = "Content Credentials are reported alongside the verdict but do not
 """Role of the file's Content Credentials."""
 
 _HEAT_MAPS = (
-    "Next to each face: the regions that contribute most to a fake score, strongest in red (Grad-CAM), "
+    "Next to each face is a Grad-CAM heat map: red marks the regions that raise the fake score most, "
     "relative to the strongest region of that face. It shows where the model looks, not where the image "
     "was altered."
 )
@@ -53,9 +54,9 @@ _CLOSE = 0.05  # of the probability to a limit of the undecided range
 _MAX_DIFFERING_PEOPLE = 4
 _MAX_NAMED_PARTS = 2
 _BETTER_COPY = (
-    "Look for a better copy: the original, or one that no messenger or website has compressed again."
+    "Look for a better copy: the original, or one that no messaging app or website has recompressed."
 )
-_BETTER_PART = "Try another part of the clip, in which the face is large, well lit and turned to the camera."
+_BETTER_PART = "Try another part of the clip, where the face is large, well lit and facing the camera."
 _ADVICE = {
     "single_picture": "Look for the video that the image was taken from.",
     "few_frames": _BETTER_PART,
@@ -65,9 +66,9 @@ _ADVICE = {
     "heavy_compression": _BETTER_COPY,
     "damaged_file": "Look for an intact copy of the file.",
     "missing_frames": _BETTER_COPY,
-    "other_streams": "Score the other streams as files of their own, if they show faces.",
-    "detectors_differ": "Compare what each detector was trained on: one may know the forgery, another not.",
-    "another_rule": "Score it with the detector's own aggregation rule.",
+    "other_streams": "If the other streams show faces, save them as separate files and score those.",
+    "detectors_differ": "Compare what the detectors were trained on: only one may know this kind of forgery.",
+    "another_rule": "Score the clip with the detector's own aggregation rule.",
 }
 _INTERVAL = (
     "Sampling other frames would probably give {}. This does not include how often the detector is wrong."
@@ -77,17 +78,18 @@ _SOURCE = "Find out who published the clip first, and whether other recordings o
 
 @dataclass(frozen=True)
 class VerdictWords:
-    """A clip's verdict for readers without knowledge of the field.
+    """A clip's verdict in plain language.
 
     Attributes:
-        kind: The verdict, which decides the color.
-        sign: One character for it.
-        headline: The verdict.
-        meaning: One or two sentences: the probability, the limit it is compared with, what was not seen.
+        kind: The verdict, which sets the color.
+        sign: One character that stands for the verdict.
+        headline: The verdict in a few words.
+        meaning: One or two sentences: the probability, the limit it is compared with, and what the
+            detector cannot see.
         interval: How much the probability depends on the choice of frames; empty if unknown.
         reasons_title: Title of the reasons.
-        reasons: Of an undecided clip, the causes found in it; of others, what limits the verdict.
-        advice: What to try next; empty where there is a decision.
+        reasons: For an undecided clip, the causes found in it; otherwise what limits the verdict.
+        advice: What to try next; empty if the verdict is real or fake.
     """
 
     kind: Verdict
@@ -101,7 +103,7 @@ class VerdictWords:
 
 
 def headline(verdict: Verdict, fake_probability: float | None) -> str:
-    """Return a verdict as a headline; of a detector that is not calibrated, its score.
+    """Return a verdict as a headline, or the score of a detector that is not calibrated.
 
     Example:
         >>> headline("score", 0.834), headline("real", 0.1)
@@ -123,7 +125,7 @@ def verdict_words(result: ClipResult) -> VerdictWords:
         >>> info = DetectorInfo("x", "1", 0.4, 0.6, "mean")
         >>> words = verdict_words(ClipResult("a.mp4", "no_face", None, 0, (), (), info))
         >>> words.headline, words.advice[0]
-        ('No face found', 'Check that a face is visible: very small, turned or covered ones can be missed.')
+        ('No face found', 'Check that a face is visible: very small, turned or covered faces can be missed.')
     """
     if result.fused is not None or _disagree(result):
         return _words_of_several(result)
@@ -142,9 +144,9 @@ def verdict_words(result: ClipResult) -> VerdictWords:
 
 
 def clip_headline(result: ClipResult) -> str:
-    """Return a clip's verdict as a headline; of a clip that is forged in part, with the times.
+    """Return a clip's verdict as a headline, with times if only parts of the clip are forged.
 
-    Of several detectors it is the fused verdict, or that they disagree.
+    With several detectors, the headline is the fused verdict or that they disagree.
 
     Example:
         >>> from deepfake_detect.records import DetectorInfo, Segment
@@ -166,14 +168,14 @@ def clip_headline(result: ClipResult) -> str:
 
 
 def forged_parts(result: ClipResult) -> tuple[Segment, ...]:
-    """Return the segments of a clip that is forged in part; empty if all of a person's frames are forged."""
+    """Return the forged segments of a clip, in order of time; empty if a person is forged throughout."""
     if any(one.is_whole for one in result.segments):
         return ()
     return tuple(sorted(result.segments, key=lambda one: one.start_seconds))
 
 
 def clock(seconds: float) -> str:
-    """Return a time of a clip in minutes and seconds.
+    """Return a time in minutes and seconds.
 
     Example:
         >>> clock(4.0), clock(75.26)
@@ -184,7 +186,7 @@ def clock(seconds: float) -> str:
 
 
 def segment_words(segment: Segment) -> str:
-    """Return who shows signs of forgery, when, and how probably, in one line.
+    """Return one line on a segment: who, when, and the fake probability.
 
     Example:
         >>> segment_words(Segment(0, 4.0, 8.02, 0.9, None, 10, False))
@@ -201,8 +203,8 @@ def _meaning(result: ClipResult) -> str:
     probability = result.fake_probability
     if probability is None:
         return (
-            f"No face was found in the {len(result.frames)} sampled frames. The detector examines faces "
-            "only, so there is no score for this clip."
+            f"No face was found in {counted(len(result.frames), 'sampled frame')}. The detector examines "
+            "only faces, so this clip has no score."
         )
     value, low, high = _distinct(probability, result.detector.uncertain_low, result.detector.uncertain_high)
     track = result.deciding_track
@@ -211,34 +213,34 @@ def _meaning(result: ClipResult) -> str:
     )
     if result.verdict == "score":
         return (
-            f"The detector's score for {subject} is {probability:.2f}, from 0 for real to 1 for fake. It was "
-            "not compared with clips of known labels here, so it is neither a probability nor a verdict."
+            f"The detector's score for {subject} is {probability:.2f} on a scale from 0 (real) to 1 (fake). "
+            "It was not calibrated on labeled clips, so it is neither a probability nor a verdict."
         )
     if parts := forged_parts(result):
         whose = f" of {person(parts[0].track_id)}" * (len(result.tracks) > 1)
         number = "this part" if len(parts) == 1 else "these parts"
         return (
-            f"In {number} of the clip the scores of the face{whose} stand far above those of the same face "
-            f"in the rest of the clip: the fake probability is {value} there."
+            f"In {number} of the clip, the face{whose} scores far higher than the same face in the rest of "
+            f"the clip: the fake probability there is {value}."
         )
     if result.verdict == "uncertain":
         return (
-            f"The fake probability of {subject}, {value}, is between {low} and {high}. There the detector "
-            "was wrong too often, on clips with known labels, to decide."
+            f"The fake probability of {subject}, {value}, is between {low} and {high}. In that range the "
+            "detector was wrong too often on labeled clips to give a verdict."
         )
     if result.verdict == "fake":
         return (
-            f"The detector found traces of forgery in {subject}: the fake probability is {value}, and signs "
-            f"of forgery are reported from {high} on."
+            f"The detector found traces of forgery in {subject}: the fake probability is {value}, at or "
+            f"above the limit of {high}."
         )
     return (
-        f"The detector found none of the traces that it knows in {subject}: the fake probability is {value}, "
-        f"below {low}. {BLIND_SPOTS}"
+        f"The detector found none of the traces it knows in {subject}: the fake probability is {value}, "
+        f"below the limit of {low}. {BLIND_SPOTS}"
     )
 
 
 def _causes(result: ClipResult) -> list[tuple[str, str]]:
-    """Return kind and text of everything in an undecided clip that kept it from a decision."""
+    """Return kind and text of everything that makes a clip undecided."""
     causes = [(one.kind, one.text) for one in result.warnings]
     if len({track.verdict for track in result.tracks}) > 1:
         people = sorted(result.tracks, key=lambda track: (not track.decides, -track.num_frames))
@@ -258,23 +260,23 @@ def _causes(result: ClipResult) -> list[tuple[str, str]]:
             causes.append(("near_limit", text))
     if not causes:
         causes.append(
-            ("weak", "the traces are weak or contradict each other; the clip itself has no known fault")
+            ("weak", "the traces are weak or contradict each other; the clip itself has no known defects")
         )
     return causes
 
 
 def _advice(result: ClipResult, kinds: Iterable[str]) -> Iterator[str]:
-    """Yield what to try next, each once, the most promising first."""
+    """Yield what to try next, without repeats, the most promising first."""
     if result.verdict == "score":
-        yield "Calibrate the detector on validation videos with known labels: deepfake-detect calibrate."
+        yield "Calibrate the detector on labeled validation videos: deepfake-detect calibrate."
     if result.verdict not in ("uncertain", "no_face"):
         return
     if result.verdict == "no_face":
-        yield "Check that a face is visible: very small, turned or covered ones can be missed."
+        yield "Check that a face is visible: very small, turned or covered faces can be missed."
     if result.frames and result.frames[-1].frame_index >= len(result.frames):
-        yield f"Score more frames than these {len(result.frames)}."
+        yield f"Score more than {counted(len(result.frames), 'frame')}."
     if len(result.tracks) > 1 and result.deciding_track is not None:
-        yield f"Look at each person: the clip's result is that of {person(result.deciding_track.track_id)}."
+        yield f"Look at each person: the clip's verdict is that of {person(result.deciding_track.track_id)}."
     yield from dict.fromkeys(_ADVICE[kind] for kind in kinds if kind in _ADVICE)
     yield _SOURCE
 
@@ -290,14 +292,12 @@ def _words_of_several(result: ClipResult) -> VerdictWords:
     kind: Verdict = "uncertain" if fused is None else fused.verdict
     if fused is None:
         said = "; ".join(f"{name}: {verdict} ({value})" for name, value, verdict in opinion_words(result))
-        meaning = (
-            f"The detectors give different verdicts. {said}. No probability was learned for them together."
-        )
+        meaning = f"The detectors give different verdicts. {said}. There is no fused probability for them."
     else:
         value, low, high = _distinct(fused.fake_probability, fused.uncertain_low, fused.uncertain_high)
         meaning = (
-            f"The fake probability that was learned for these detectors together is {value}. Signs of "
-            f"forgery are reported from {high} on, and none up to {low}. "
+            f"The fused fake probability of these detectors is {value}. Signs of forgery are reported at "
+            f"{high} or more, none below {low}. "
             f"{BLIND_SPOTS if kind == 'real' else ''}"
         ).strip()
     return VerdictWords(
@@ -313,7 +313,7 @@ def _words_of_several(result: ClipResult) -> VerdictWords:
 
 
 def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
-    """Return name, probability and verdict of each of several detectors, and of what was fused of them."""
+    """Return name, probability and verdict of each detector, and of their fusion."""
     rows = []
     for one in result.opinions:
         name = printable(f"{one.detector.name} {one.detector.version}")
@@ -322,7 +322,7 @@ def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
         value = "none" if one.fake_probability is None else f"{percent(one.fake_probability)}{over}"
         verdict = HEADLINES[one.verdict].lower()
         if one.verdict == "score" and one.fake_probability is not None:  # which is no probability
-            value, verdict = f"score {one.fake_probability:.2f}", "none: not calibrated"
+            value, verdict = f"score {one.fake_probability:.2f}", "none (not calibrated)"
         rows.append((name, value, verdict))
     if result.fused is not None:
         fused = result.fused
@@ -331,22 +331,22 @@ def opinion_words(result: ClipResult) -> list[tuple[str, str, str]]:
 
 
 def agreement_words(result: ClipResult) -> str:
-    """Return how far several detectors agree, in words."""
+    """Return how far the detectors agree."""
     calibrated = [one for one in result.opinions if one.verdict != "score"]
     probabilities = [one.fake_probability for one in calibrated if one.fake_probability is not None]
     if result.agreement is None:
-        return "not known: fewer than two of the detectors give a verdict"
+        return "unknown: fewer than two of the detectors give a verdict"
     if not probabilities:
         return "no detector found a face to score"
     same = "the detectors disagree"
     if not _disagree(result):
         same = f"the detectors agree: {HEADLINES[calibrated[0].verdict].lower()}"
     apart = 100 * (max(probabilities) - min(probabilities))
-    return f"{same}; their probabilities lie {apart:.0f} percentage points apart"
+    return f"{same}; their probabilities are {apart:.0f} percentage points apart"
 
 
 def heat_map_note(why_none: str) -> str:
-    """Return how to read the heat maps, or why there are none.
+    """Return how to read the heat maps, or why they are missing.
 
     Example:
         >>> heat_map_note("the model has no gradient")
@@ -356,7 +356,7 @@ def heat_map_note(why_none: str) -> str:
 
 
 def percent(probability: float) -> str:
-    r"""Return a probability in percent, on one line; never 0% or 100%, as nothing is certain.
+    r"""Return a probability in percent; never 0% or 100%, because nothing is certain.
 
     Example:
         >>> percent(0.876), percent(0.9999), percent(0.0)
@@ -366,7 +366,7 @@ def percent(probability: float) -> str:
 
 
 def percent_range(low: float, high: float) -> str:
-    r"""Return an interval of probabilities in percent, on one line.
+    r"""Return an interval of probabilities in percent.
 
     Example:
         >>> percent_range(0.67, 0.82), percent_range(0.981, 0.999)
@@ -392,7 +392,7 @@ def _distinct(probability: float, *limits: float) -> list[str]:
 
 
 def printable(name: str) -> str:
-    r"""Return a clip's name fit to be shown: line breaks and terminal control characters as escapes.
+    r"""Return a clip's name with line breaks and terminal control characters escaped.
 
     Example:
         >>> print(printable("a\nb\x1b[31m.mp4"))
@@ -402,7 +402,7 @@ def printable(name: str) -> str:
 
 
 def person(track_id: int) -> str:
-    """Return the name by which readers know a track: people are counted from 1.
+    """Return a track's name for users, who count people from 1.
 
     Example:
         >>> person(0)

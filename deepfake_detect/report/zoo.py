@@ -19,6 +19,7 @@ from deepfake_detect.models.zoo.store import (
     read_record,
 )
 from deepfake_detect.models.zoo.verify import verify_zoo
+from deepfake_detect.plurals import counted
 from deepfake_detect.report.terminal import Column, print_facts, print_table
 
 _WIDTH = 500  # names are copied: they are never broken, however narrow the terminal
@@ -67,7 +68,7 @@ def print_check(name: str) -> None:
     check = verify_zoo(_named(name))
     rows = [(file.name, f"SHA-256 {file.sha256}: unchanged") for file in check.files]
     rows += [
-        ("layout", f"{check.num_tensors} tensors converted again: identical"),
+        ("layout", f"{counted(check.num_tensors, 'tensor')} converted again: identical"),
         ("self-check", f"logits of fixed patterns differ by {check.largest_difference:.1g}"),
         ("calibrated", "yes" if check.is_calibrated else "no: it gives scores, and no verdicts"),
     ]
@@ -106,7 +107,7 @@ def figure_words(figure: Figure) -> str:
         >>> figure_words(Figure("Celeb-DF v2", "video AUC", 0.96, "paper", (0.94, 0.98), 518))
         'Celeb-DF v2: video AUC .960 [.940, .980] on 518 videos (paper)'
     """
-    count = "" if figure.num_videos is None else f" on {_count(figure)} videos"
+    count = "" if figure.num_videos is None else f" on {counted(_count(figure), 'video')}"
     return f"{figure.data}: {figure.metric} {_with_interval(figure)}{count} ({figure.source})"
 
 
@@ -187,5 +188,5 @@ def _document(entry: ZooEntry) -> dict[str, Any]:  # JSON
 
 def _named(name: str) -> str:
     if not name:
-        raise OptionError("name", "is missing", "name a detector, see `zoo list`")
+        raise OptionError("name", "is missing", "name a detector; see `zoo list`")
     return name

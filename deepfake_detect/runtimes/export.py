@@ -92,7 +92,7 @@ def export(
     verify: str | os.PathLike[str] | None = ExportOptions.verify,
     tolerance: float | None = ExportOptions.tolerance,
 ) -> ExportReport:
-    """Export a detector for another runtime, and check that it gives the same probabilities.
+    """Export a detector to another runtime, and verify that it gives the same probabilities.
 
     Args:
         detector: ``detector.safetensors``, or one on the hub (``"hf://owner/name"``); the bundled one when
@@ -101,9 +101,9 @@ def export(
         precision: One of ``PRECISIONS[format]``.
         out: File to write; ``None`` is next to the detector with its name (of the bundled one and those
             of the zoo and the hub: in the working folder).
-        calibrate: Manifest of crops like those that will be scored, to measure the ranges of the
-            activations; required for int8.
-        verify: Manifest of crops to compare both on; the demonstration clip when ``None``.
+        calibrate: Manifest of crops similar to those you will score, to measure activation ranges; required
+            for int8.
+        verify: Manifest of crops for the comparison with PyTorch; ``None`` uses the demo clip.
         tolerance: Largest allowed difference of a probability, and of the AUC if there are real and
             fake crops; ``None`` is the value in ``TOLERANCES``.
 
@@ -113,7 +113,7 @@ def export(
     Raises:
         OptionError: Options do not fit together, or the detector is a sequence model or a classical
             classifier.
-        CheckpointError: The detector cannot be read, or the export differs too much: nothing is written.
+        CheckpointError: The detector cannot be read, or the export differs too much and is not written.
         ManifestError: A manifest cannot be read.
         OutputError: The file cannot be written.
     """
@@ -208,7 +208,7 @@ def _output_path(path: Path, format: str) -> Path:
     if path.suffix != SUFFIXES[format]:
         raise OptionError("out", f"is {path}", f"must end in {SUFFIXES[format]}")
     if path.exists() and not path.is_file():
-        raise OutputError(path, "is not a regular file", "name a file to write")
+        raise OutputError(path, "is not a regular file", "choose a file to write")
     make_folder(path.parent)
     return path
 

@@ -86,7 +86,7 @@ class RuntimeDetector(BaseDetector):
         except Exception as error:  # the runtimes' exceptions have no common base class
             name = f"detector {self.config.name} {self.config.version}"
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
-            cause = f"its network is not what its description says ({reason})"
+            cause = f"its network does not match its description ({reason})"
             raise CheckpointError(name, cause, "export the detector again") from error
 
     def score_sequence(self, crops: Sequence[Any]) -> float:
@@ -202,7 +202,7 @@ def find_detector(
 
 
 def read_config(detector: str | os.PathLike[str] | None = None) -> DetectorConfig:
-    """Return what a detector's file says besides its weights, without loading it.
+    """Return the metadata of a detector's file, without loading its weights.
 
     Args:
         detector: A detector of any kind, or of the zoo; the bundled one when ``None``.

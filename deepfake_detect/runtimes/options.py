@@ -37,16 +37,18 @@ class ExportOptions:
     format: ExportFormat = option(help="format of the exported file")
     detector: str | None = option(None, help="detector.safetensors (default: the bundled one)")
     precision: ExportPrecision = option(
-        "fp32", help="what the network computes in; no bf16 as onnx, no int8 as torch-export"
+        "fp32", help="precision of the exported model; onnx has no bf16, torch-export has no int8"
     )
     out: Path | None = option(
-        None, metavar="FILE", help="file to write (default: next to the detector, with its name)"
+        None, metavar="FILE", help="file to write (default: next to the detector, with the same name)"
     )
     calibrate: Path | None = option(
-        None, metavar="MANIFEST", help="for int8: crops like those that will be scored"
+        None, metavar="MANIFEST", help="for int8: sample crops similar to those you will score"
     )
     verify: Path | None = option(
-        None, metavar="MANIFEST", help="crops to compare with PyTorch on (default: examples/demo.mp4)"
+        None,
+        metavar="MANIFEST",
+        help="crops for comparing the export with PyTorch (default: examples/demo.mp4)",
     )
     tolerance: float | None = option(
         None, low=0, high=1, help="largest allowed difference of a probability (default: see above)"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deepfake_detect.errors import OptionError, WorkerError
 from deepfake_detect.io.scratch import scratch_folder
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import InferencePrecision
 from deepfake_detect.runtimes.load import DEFAULT_DETECTOR
@@ -66,29 +67,29 @@ def score_videos(
     allow_url: bool = BatchOptions.allow_url,
     show_progress: bool = False,
 ) -> Generator[BatchItem, None, None]:
-    """Score clips; yield one item per clip, in order. A failure of any kind is an item, not an exception.
+    """Score clips; yield one item per clip, in order. Failures are items too, not exceptions.
 
-    Options are checked at once; the detector is loaded when the first item is taken, and clips are
-    scored as items are taken. Closing the generator stops the run.
+    Options are checked immediately; the detector is loaded when the first item is requested, and clips are
+    scored as items are requested. Closing the generator stops the run.
 
     Args:
         sources: Files, folders (all videos and images in them and below), URLs, or ``"-"`` for a file
             on standard input; one or several.
-        detector: A loaded detector, which scores here, or what :func:`load_detector` loads; or several,
-            each of which scores every clip.
+        detector: A loaded detector, which scores in this process, or anything that :func:`load_detector`
+            accepts; or several, each of which scores every clip.
         fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: See :func:`load_detector`.
         num_frames, aggregation_rule, min_face, allow_truncated, segments, limits: See
             :meth:`Detector.score_video`.
-        max_download_mb: Largest clip that is downloaded, in MB of 2^20 bytes.
+        max_download_mb: Largest clip to download, in MB (2^20 bytes).
         workers: Clips scored at a time, one process each; ``None`` is the number of cores, at most 4,
             or 1 for fewer than 3 clips and on a GPU. On Ray: workers in all.
         engine: ``"here"``, ``"processes"`` or ``"ray"``; ``"auto"`` is here for one worker, processes
             for more.
         ray: The cluster, for engine ``"ray"``; its machines share the folders of clips and detector.
-        results: Table (.csv or .parquet) with one row per clip, written as clips end. Clips that it
-            already has are not scored again; their items have no result, and an error if they failed.
-        retry_failed: Also score clips that failed according to the table.
+        results: Table (.csv or .parquet) with one row per clip, written as clips finish. Clips that are
+            already in it are not scored again; their items have no result, and an error if they failed.
+        retry_failed: Score the clips that failed in the table again.
         out: Folder for NAME.json, NAME_timeline.png and NAME_annotated.mp4 of each clip.
         json: JSON file: an object for a single clip, a list otherwise.
         report: HTML report on one clip.
@@ -97,7 +98,7 @@ def score_videos(
         show_progress: Draw progress bars on standard error, if that is a terminal.
 
     Yields:
-        What came of each clip.
+        The result of each clip.
 
     Raises:
         CheckpointError, DeviceError, OptionError: The detector cannot be loaded, or an option is wrong.
@@ -336,7 +337,7 @@ def _report_step(step: str, done: int | None, total: int | None, note: str) -> N
 
 
 def _lost(source: ClipSource, failure: TaskFailure) -> BatchItem:
-    attempts = f"{failure.num_attempts} worker{'s' * (failure.num_attempts > 1)}"
+    attempts = counted(failure.num_attempts, "worker")
     cause = f"{attempts} crashed while scoring it ({failure.cause})"
     return BatchItem(source.name, error=WorkerError(source.name, cause, "score it alone (memory?)"))
 

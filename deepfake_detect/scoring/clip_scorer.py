@@ -33,14 +33,14 @@ description. Steps are ``"scoring"``, ``"report"`` and ``"annotating"``."""
 
 @dataclass(frozen=True, eq=False)
 class BatchItem:
-    """What came of one source of a batch.
+    """The result of one source of a batch.
 
     Attributes:
         source: The clip: the path or URL as it was given or found, or ``"-"``.
         result: Its result; ``None`` when there is none.
-        error: Why not; next to a result, what went wrong afterwards in writing files about it.
+        error: Why there is no result; if there is one, what went wrong when writing its files.
         seconds: Time it took to score, without a download.
-        file: Which bytes were scored; of a failed clip only where a table of results is written.
+        file: The file that was scored; for a failed clip only if a results table is written.
         provenance: The file's Content Credentials; ``None`` without any that can be read.
         credentials: A summary of them, or why they were not read; empty without any.
         is_resumed: Whether the clip was not scored again because the table of results has it; its

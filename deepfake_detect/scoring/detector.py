@@ -50,7 +50,7 @@ def load_detector(
     precision: InferencePrecision = ScoringOptions.precision,
     num_threads: int | None = None,
 ) -> Detector:
-    """Load a detector of any kind, to score clips, images and face crops.
+    """Load a detector of any kind for scoring clips, images and face crops.
 
     Args:
         detector: A ``detector.safetensors`` (a network of crops or of sequences, or a classical
@@ -64,8 +64,8 @@ def load_detector(
         device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Exports run on
             the CPU.
         precision: ``"fp32"``, or ``"bf16"`` in PyTorch: about twice as fast where the hardware has it.
-            A crop's probability then changes by some hundredths; the ranking hardly does, see the
-            model card.
+            A crop's probability then changes by a few hundredths; the ranking hardly changes, see the model
+            card.
         num_threads: Of ONNX Runtime and OpenVINO; the number of cores, or OMP_NUM_THREADS, if ``None``.
 
     Returns:
@@ -75,7 +75,7 @@ def load_detector(
         CheckpointError: The file is missing or damaged, or a checkpoint of another library that does not say
             all that scoring needs; the message names what is missing.
         DeviceError: The device is not available, or does not compute in the precision.
-        FetchError: A detector on the hub is not there, is private, or cannot be fetched.
+        FetchError: A detector on the hub does not exist, is private, or cannot be downloaded.
         OptionError: An option is unknown, or the runtime lacks the device or precision.
 
     Example:
@@ -169,8 +169,8 @@ def score_video(
 
     Args:
         video: A clip or a still image: its path, its bytes, or a binary file opened for reading.
-        detector: A loaded detector, or what :func:`load_detector` loads; or several, each of which scores
-            the clip.
+        detector: A loaded detector, or anything that :func:`load_detector` accepts; or several, each of
+            which scores the clip.
         fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         num_frames, aggregation_rule, min_face, allow_truncated, segments, limits:
@@ -209,8 +209,8 @@ def score_image(
 
     Args:
         image: Path, bytes, binary file, PIL image or RGB array (H, W, 3).
-        detector: A loaded detector, or what :func:`load_detector` loads; or several, each of which scores
-            the clip.
+        detector: A loaded detector, or anything that :func:`load_detector` accepts; or several, each of
+            which scores the clip.
         fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         aggregation_rule, min_face: See :meth:`Detector.score_image`.
@@ -237,8 +237,8 @@ def score_frames(
     Args:
         frames: RGB arrays (H, W, 3), in order.
         frames_per_second: Frame rate, above 0.
-        detector: A loaded detector, or what :func:`load_detector` loads; or several, each of which scores
-            the clip.
+        detector: A loaded detector, or anything that :func:`load_detector` accepts; or several, each of
+            which scores the clip.
         fusion: For several, see :class:`DetectorPanel`.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         aggregation_rule, min_face, on_frame: See :meth:`Detector.score_frames`.

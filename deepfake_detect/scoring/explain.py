@@ -76,14 +76,14 @@ def explain(
     out: str | os.PathLike[str] | None = None,
     show_progress: bool = True,
 ) -> ExplainedCrops:
-    """Explain a detector's scores by maps of where in each face its evidence lies.
+    """Compute heat maps that show which regions of each face a detector's score depends on.
 
     Each map is scaled to its own crop: 1 is its strongest position, however weak. A sequence model
     reads the crops of one person in order, and each map shows the evidence in its crop for the
     probability of the whole sequence.
 
     Args:
-        clips: Clips, or images with faces, in which faces are found.
+        clips: Clips, or images with faces, in which faces are detected.
         crops: Images that are face crops.
         manifest: Manifest to sample crops from.
         split, where: Split, and SQL condition, of its rows.

@@ -23,6 +23,7 @@ from deepfake_detect.errors import OptionError, VideoUnreadableError
 from deepfake_detect.evaluation.aggregation import aggregate_clip, check_rule
 from deepfake_detect.faces import FaceDetector, TrackedFrame, confirmed_tracks
 from deepfake_detect.faces.tracked_crops import TrackedCropper
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import DetectorInfo, Frame, InferencePrecision, Verdict
 from deepfake_detect.report.words import headline, percent
 from deepfake_detect.runtimes.options import Runtime
@@ -64,10 +65,10 @@ class LiveVerdict:
         words = headline(self.verdict, self.fake_probability)
         if self.fake_probability is not None and self.verdict != "score":
             words += f", {percent(self.fake_probability)}"
-        people = f"{self.num_people} {'person' if self.num_people == 1 else 'people'}, "
+        people = f"{counted(self.num_people, 'person', 'people')}, "
         return (
             f"{minutes}:{seconds:02}  {words} ({people if self.num_people else ''}"
-            f"{self.num_frames} frames in the last {self.span_seconds:.1f} s)"
+            f"{counted(self.num_frames, 'frame')} in the last {self.span_seconds:.1f} s)"
         )
 
 
@@ -86,7 +87,7 @@ def watch(
 
     Args:
         source: A camera (``"0"``, ``"/dev/video0"``), the URL of a stream, or frames in order of time.
-        detector: A loaded detector, or what :func:`load_detector` loads; not a sequence model.
+        detector: A loaded detector, or anything that :func:`load_detector` accepts; not a sequence model.
         runtime, device, precision: For a detector that is loaded here, see :func:`load_detector`.
         window_seconds: How far the verdict looks back, above 0.
         aggregation_rule: From faces to a verdict; the detector's own if ``None``.

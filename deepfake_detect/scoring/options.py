@@ -26,44 +26,53 @@ class ScoringOptions:
     detector: tuple[str, ...] | None = option(
         None,
         is_repeated=True,
-        help="detector file (.safetensors, .onnx, .xml), zoo:NAME or hf://owner/name[@revision]; several "
-        "flags, several opinions (default: the bundled one)",
+        help=(
+            "detector file (.safetensors, .onnx, .xml), zoo:NAME or hf://owner/name[@revision]; "
+            "can be repeated (default: the bundled one)"
+        ),
     )
     fusion: Path | None = option(
-        None, metavar="FILE", help="what combine learned for these detectors: adds one probability of all"
+        None, metavar="FILE", help="fusion file from `combine` for these detectors; adds a fused probability"
     )
     runtime: Runtime = option(
         "auto",
-        help="what runs the networks (default auto: of an exported file its own; else torch on a GPU, and "
-        "onnx elsewhere where the detector can be exported)",
+        help=(
+            "inference runtime; auto: that of an exported file, else torch on a GPU, else onnx "
+            "if possible (default auto)"
+        ),
     )
     device: str = option("auto", help="auto, cpu or cuda", metavar="DEVICE")
     precision: InferencePrecision = option(
         "fp32",
-        help="what the detector computes in; bf16 is about twice as fast where the hardware has it, and "
-        "changes a face's probability by some hundredths",
+        help=(
+            "precision of the detector; bf16 is about twice as fast on hardware that supports it "
+            "and changes a face's probability by a few hundredths"
+        ),
     )
-    num_frames: int = option(32, low=1, flag="--frames", help="evenly spaced frames to score")
+    num_frames: int = option(32, low=1, flag="--frames", help="number of evenly spaced frames to score")
     aggregation_rule: str | None = option(
         None,
         choices=_rules,
         flag="--aggregation",
         metavar="RULE",
-        help="from faces to the clip: most_suspicious_track, mean, median, longest_track, frame_maxima, "
-        "top_k_mean, trimmed_mean, confident, logistic (default: the detector's own)",
+        help=(
+            "how to aggregate faces to a clip: most_suspicious_track, mean, median, "
+            "longest_track, frame_maxima, top_k_mean, trimmed_mean, confident, logistic "
+            "(default: the detector's own)"
+        ),
     )
     min_face: float | None = option(
         None,
         low=12,
         help="smallest face to detect, in pixels (default: a tenth of the frame's shorter side)",
     )
-    allow_truncated: bool = option(False, help="score what is left of truncated clips")
+    allow_truncated: bool = option(False, help="score the readable part of truncated clips")
     segments: Segments = option(
         "on",
-        help="find forged parts of clips: on, or off for one score of the whole clip",
+        help="on: find forged parts of clips; off: one score for the whole clip",
     )
     max_download_mb: float = option(
-        500.0, above=0, help="largest clip that is downloaded, in MB of 2^20 bytes (with `allow_url`)"
+        500.0, above=0, help="largest clip to download, in MB (2^20 bytes), with `allow_url`"
     )
 
     def __post_init__(self) -> None:
@@ -77,28 +86,32 @@ class BatchOptions:
     results: Path | None = option(
         None,
         metavar="FILE",
-        help="write one row per clip to a table (.csv or .parquet) as clips end; when run again, only clips "
-        "that are not in it or have changed are scored",
+        help=(
+            "write one row per clip to a table (.csv or .parquet); a second run scores only new "
+            "or changed clips"
+        ),
     )
-    retry_failed: bool = option(False, help="also score clips that failed according to the table of results")
+    retry_failed: bool = option(False, help="score the clips that failed in the results table again")
     out: Path | None = option(
         None, metavar="DIR", help="write NAME.json, NAME_timeline.png and NAME_annotated.mp4 per clip"
     )
     json: Path | None = option(
         None,
         metavar="FILE",
-        help="write the result as JSON, - for standard output: an object, or a list for several clips",
+        help=("write the result as JSON (- for standard output): an object, or a list for several clips"),
     )
-    report: Path | None = option(None, metavar="FILE", help="write a report on one clip as HTML")
+    report: Path | None = option(None, metavar="FILE", help="write an HTML report on one clip")
     annotate: Path | None = option(
-        None, metavar="FILE", help="write one clip as MP4 with boxes and probabilities"
+        None, metavar="FILE", help="write an MP4 of one clip with boxes and probabilities"
     )
     workers: int | None = option(
         None,
         low=1,
         metavar="N",
-        help="clips scored at a time, one process each (default: cores, at most 4; 1 for fewer than 3 clips "
-        "and on a GPU); on Ray: workers in all",
+        help=(
+            "number of clips to score in parallel, one process each (default: number of cores, "
+            "at most 4; 1 for fewer than 3 clips and on a GPU); on Ray: total number of workers"
+        ),
     )
     allow_url: bool = option(False, help="download clips given as URLs (extra: url)")
 
@@ -114,7 +127,10 @@ class LiveOptions:
         None, metavar="SOURCE", help="score a camera (0, /dev/video0) or a stream (rtsp or http URL)"
     )
     window_seconds: float = option(
-        10.0, above=0, flag="--live-seconds", help="seconds that the live verdict covers"
+        10.0,
+        above=0,
+        flag="--live-seconds",
+        help="length of the window that the live verdict covers, in seconds",
     )
 
     def __post_init__(self) -> None:

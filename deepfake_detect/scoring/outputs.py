@@ -20,7 +20,7 @@ from deepfake_detect.scoring.sources import ClipSource
 if TYPE_CHECKING:
     from deepfake_detect.scoring.clip_scorer import OnStep
 
-# Libraries that an option needs besides those of the base installation.
+# Libraries that an option needs beyond the base installation.
 _NEEDED_LIBRARIES = {"out": "matplotlib", "results": "pyarrow"}
 _SUFFIXES_IN_FOLDER = {"json": ".json", "timeline": "_timeline.png", "annotated": "_annotated.mp4"}
 _MAX_STEM_BYTES = 200  # a file's name has at most 255 bytes; this leaves room for number and suffix

@@ -22,10 +22,10 @@ from deepfake_detect.scoring.quality import Clip
 
 
 class DetectorPanel(Detector):
-    """Several detectors that score the same faces, which are found once in each frame.
+    """Several detectors that score the same faces; face detection runs once per frame.
 
-    A face is cropped once for each geometry. Results are those of the first detector, with the opinion of
-    each, their agreement, and a fused probability where a fusion was learned for them.
+    A face is cropped once for each geometry. The result is that of the first detector, plus the opinion of
+    each, their agreement, and a fused probability if a fusion was learned for them.
 
     Args:
         detectors: Detectors of :func:`load_detector`, two or more.
@@ -91,7 +91,7 @@ class DetectorPanel(Detector):
 
     def _raise_for_crops(self) -> NoReturn:
         remedy = "score the crops with each of `detectors`"
-        raise OptionError("detector", "is several, whose crops may differ", remedy)
+        raise OptionError("detector", "is several detectors, whose crops may differ", remedy)
 
     def _score_faces(
         self, frames: Iterable[Frame], faces: FaceDetector, on_frame: Callable[[int], None]

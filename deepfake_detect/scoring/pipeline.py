@@ -165,8 +165,8 @@ class Detector(BaseDetector):
             aggregation_rule: A name of ``evaluation.AGGREGATION_RULES``; the detector's own if ``None``.
             min_face: Side in pixels of the smallest face to detect; ``None`` is a tenth of the
                 frame's shorter side.
-            allow_truncated: Score what is left of a clip with missing or damaged frames instead of
-                raising; a warning of the result names their fraction.
+            allow_truncated: Score the intact part of a clip with missing or damaged frames instead of
+                raising; a warning in the result gives the fraction of bad frames.
             segments: ``"on"`` finds forged parts of the clip: where a person's scores step up or down, up to
                 as many frames again are sampled, and a forged part makes the verdict fake. ``"off"``
                 scores the clip as a whole.
@@ -274,12 +274,12 @@ class Detector(BaseDetector):
         min_face: float | None = ScoringOptions.min_face,
         on_frame: Callable[[int], None] = lambda done: None,
     ) -> ClipResult:
-        """Score decoded frames; all of them, in order.
+        """Score all given frames, in order.
 
         Args:
             frames: RGB arrays (H, W, 3) of one clip, uint8 or float in [0, 1].
             frames_per_second: Frame rate, above 0; it gives the frames' times.
-            name: What the result calls the clip.
+            name: Name of the clip in the result.
             aggregation_rule, min_face, on_frame: See :meth:`score_video`.
 
         Raises:

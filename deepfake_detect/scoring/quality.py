@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FaceScore, FrameScore, QualityWarning, TrackScore, VideoMetadata
 from deepfake_detect.report.words import percent_range
 
@@ -130,22 +131,22 @@ def file_warnings(clip: Clip) -> Iterator[QualityWarning]:
         share = f"{max(clip.bad_fraction, 0.01):.0%}" if clip.bad_fraction else "some"
         yield QualityWarning(
             "damaged_file",
-            f"the file is damaged or cut off: {share} of its frames are missing or damaged and were left out"
+            f"the file is damaged or cut off: {share} of its frames are missing or damaged and were skipped"
             if clip.num_frames > 1
             else "the image is damaged or cut off: part of it may be missing or wrong",
         )
     if clip.num_in_gaps:
         yield QualityWarning(
             "missing_frames",
-            f"{clip.num_in_gaps} frames are missing between the {clip.num_frames} in the file, which was cut "
-            "or lost them",
+            f"{counted(clip.num_in_gaps, 'frame')} {'is' if clip.num_in_gaps == 1 else 'are'} missing "
+            f"between the {clip.num_frames:,} in the file: it was cut, or frames were lost",
         )
     if len(clip.streams) > 1:
         scored, *others = clip.streams
         yield QualityWarning(
             "other_streams",
-            f"the file has {len(clip.streams)} video streams: the default one ({scored}) was scored, and not "
-            + ", ".join(others),
+            f"the file has {len(clip.streams)} video streams; only the default one ({scored}) was scored, "
+            f"not {', '.join(others)}",
         )
 
 
@@ -159,16 +160,14 @@ def rule_warnings(rule: str, own_rule: str) -> Iterator[QualityWarning]:
     if rule != own_rule:
         yield QualityWarning(
             "another_rule",
-            f"the clip's probability was aggregated by {rule}; the limits of its verdict were "
-            f"fitted with {own_rule}",
+            f"the clip's probability was aggregated with {rule}, but the verdict's limits were fitted with "
+            f"{own_rule}",
         )
 
 
 def _of_frames(num_seen: int, clip: Clip) -> Iterator[QualityWarning]:
     if clip.num_frames == 1:
-        yield QualityWarning(
-            "single_picture", "this is a single image; a clip's score is averaged over many frames"
-        )
+        yield QualityWarning("single_picture", "this is a single image; a video's score averages many frames")
     elif num_seen < _FEW_FRAMES:
         yield QualityWarning("few_frames", f"the face is visible in only {num_seen} of the sampled frames")
 
@@ -179,13 +178,16 @@ def _of_faces(faces: Sequence[FaceScore]) -> Iterator[QualityWarning]:
     if side < _SMALL_FACE:
         yield QualityWarning(
             "small_faces",
-            f"the face is small: {side:.0f} pixels; detectors are trained on {_SMALL_FACE:.0f} and more",
+            f"the face is small ({side:.0f} pixels); detectors are trained on faces of {_SMALL_FACE:.0f} or "
+            "more",
         )
     sharpness = [face.sharpness for face in faces if face.sharpness is not None]
     if sharpness and float(np.median(sharpness)) < _LEAST_SHARPNESS:
         yield QualityWarning("blurred_faces", "the face is blurred, which hides fine traces of forgery")
     if float(np.median([face.detection_score for face in faces])) < _SURE_DETECTION:
-        yield QualityWarning("unsure_faces", "the face is hard to detect: dark, turned away or covered")
+        yield QualityWarning(
+            "unsure_faces", "the face is hard to detect: it may be dark, turned away or covered"
+        )
 
 
 def _of_file(clip: Clip) -> Iterator[QualityWarning]:
@@ -203,5 +205,5 @@ def _of_interval(interval: tuple[float, float] | None) -> Iterator[QualityWarnin
     if interval is not None and interval[1] - interval[0] > _WIDE_INTERVAL:
         yield QualityWarning(
             "frames_disagree",
-            f"the frames disagree: other frames could give {percent_range(*interval)}",
+            f"the frames disagree: sampling other frames could give {percent_range(*interval)}",
         )

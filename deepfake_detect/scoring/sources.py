@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from deepfake_detect.errors import DeepfakeDetectError, OptionError
 
 STANDARD_INPUT = "-"
-# Besides the formats of datasets: those of cameras, phones, recorders and the web.
+# Formats of cameras, phones, recorders and the web, in addition to those of datasets.
 _MORE_SUFFIXES = frozenset({".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".gif"})
 _WEB, _STORES = ("http", "https"), ("s3", "gs", "gcs", "hf", "abfs", "az")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -131,7 +131,9 @@ def _in_store(url: str) -> list[ClipSource]:
         return [ClipSource(url, None, error)]
     found = [name for name in names if os.path.splitext(name)[1].lower() in _media_suffixes()]
     if not found:
-        return [ClipSource(url, None, OptionError(url, "holds no clip, or does not exist", "check the URL"))]
+        return [
+            ClipSource(url, None, OptionError(url, "contains no clip, or does not exist", "check the URL"))
+        ]
     return [ClipSource(f"{url.rstrip('/')}/{name}", None) for name in found]
 
 
@@ -146,7 +148,7 @@ def _from_standard_input(scratch: Path) -> ClipSource:
     """Copy standard input to a file, in pieces; its format is recognized by its content."""
     path = scratch / "standard_input"
     if path.exists():
-        raise OptionError(STANDARD_INPUT, "standard input is named twice", "name it once")
+        raise OptionError(STANDARD_INPUT, "standard input is given twice", "pass it once")
     if sys.stdin.isatty():
         raise OptionError(STANDARD_INPUT, "standard input is a terminal", "pipe a file into it: ... < FILE")
     with open(path, "xb") as file:

@@ -1,4 +1,4 @@
-"""``stress``: a detector on clips that were damaged before faces are sought in them."""
+"""``stress``: a detector on clips that were damaged before face detection."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from deepfake_detect.evaluation.clip_damage import CLIP_DAMAGES, damage_clip, en
 from deepfake_detect.evaluation.options import Resample, ResamplingOptions, StressOptions
 from deepfake_detect.evaluation.stress import CLEAN, ClipScore, Stress, measure_damage, scores_to_plain
 from deepfake_detect.io.files import make_folder, read_json, write_json
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import DatasetVideo
 from deepfake_detect.report.stress import write_stress
@@ -47,7 +48,7 @@ def stress(
     show_progress: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> Stress:
-    """Damage clips as uploads and encoders do, seek faces in them, and score them.
+    """Damage clips the way uploads and encoders do, then detect faces and score them.
 
     Args:
         index: Videos with labels, as :func:`index_dataset` writes them.
@@ -96,7 +97,7 @@ def stress(
     }
     clean = measured.pop(CLEAN)
     for one in measured.values():
-        log(f"{one.damage}: AUC {one.auc.text()}, {one.num_without_face} clips without a face")
+        log(f"{one.damage}: AUC {one.auc.text()}, {counted(one.num_without_face, 'clip')} without a face")
     info = f"{loaded.config.name} {loaded.config.version}"
     found = Stress(
         info, loaded.config.threshold, num_frames, clean, tuple(measured.values()), num_resamples, seed
@@ -116,7 +117,7 @@ def _chosen(
     rows = rows if options.where is None else rows.where(options.where)
     videos = rows.sample_videos(options.num_videos // 2, per=["label"], seed=seed).videos()
     if len({video.label for video in videos}) < 2:
-        cause = f"has not both classes in split {options.split}"
+        cause = f"does not have both classes in split {options.split}"
         raise ManifestError(rows.path, cause, "choose another `split`, or all")
     return videos
 

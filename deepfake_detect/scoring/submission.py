@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deepfake_detect.errors import OptionError, VideoError
 from deepfake_detect.io.files import atomic_path
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.scoring.detector import DetectorInput, ready_detector
 from deepfake_detect.scoring.pipeline import Detector
@@ -48,8 +49,8 @@ def write_submission(
 ) -> Submission:
     """Predict the images of the FaceForensics++ benchmark, and write a zip for its server.
 
-    Each image is called fake or real by the detector's threshold. The benchmark has no third class, so
-    an image without a face, or one that cannot be read, is called real.
+    The detector's threshold decides between fake and real. The benchmark has no third class, so an image
+    without a face, or one that cannot be read, is called real.
 
     Args:
         images: Folder of the benchmark's PNG files.
@@ -59,7 +60,7 @@ def write_submission(
         show_progress: Whether to show a progress bar.
 
     Returns:
-        The numbers of images. Unreadable images, and another number than the benchmark's, are warnings.
+        The numbers of images. Unreadable images, or a different number than the benchmark's, cause warnings.
 
     Raises:
         CheckpointError, DeviceError, OptionError, OutputError: The detector, an option or the output
@@ -69,13 +70,15 @@ def write_submission(
     if not files:
         raise OptionError("images", f"{images} has no PNG file", "pass the folder of the benchmark's images")
     if len(files) != _NUM_IMAGES:
-        warnings.warn(f"{images}: has {len(files):,} images, the benchmark has {_NUM_IMAGES:,}", stacklevel=2)
+        warnings.warn(
+            f"{images}: has {counted(len(files), 'image')}, the benchmark has {_NUM_IMAGES:,}", stacklevel=2
+        )
     _check_zip(out)
     loaded = ready_detector(detector, device=device)
     probabilities, unreadable = _probabilities(loaded, files, show_progress=show_progress)
     if unreadable:
         named = ", ".join(unreadable[:_MAX_NAMED]) + (", ..." if len(unreadable) > _MAX_NAMED else "")
-        warnings.warn(f"{len(unreadable):,} images cannot be read and are called real: {named}", stacklevel=2)
+        warnings.warn(f"cannot read {counted(len(unreadable), 'image')}, called real: {named}", stacklevel=2)
     threshold = loaded.config.threshold
     predictions = {name: value is not None and value >= threshold for name, value in probabilities.items()}
     write_predictions(out, predictions)

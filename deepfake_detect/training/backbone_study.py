@@ -64,7 +64,7 @@ def compare_backbones(
 ) -> BackboneComparison:
     """Train and measure every backbone in every finetune mode by the same protocol.
 
-    Each run has its own folder in ``runs`` and resumes where it was stopped; the scores of a finished
+    Each run has its own folder in ``runs`` and resumes where it stopped; the scores of a finished
     run's detector are kept next to it. The epoch is selected on ``val``, which also ranks the rows, so
     its figures are optimistic; the test split is read only with ``measure_test``, and ranks nothing. A
     network that cannot be built or trained becomes a row with the reason. ``comparison.csv``,
@@ -83,7 +83,7 @@ def compare_backbones(
         OutputError: Another study writes to the folder, or it cannot be written to.
     """
     if config.temporal:
-        raise OptionError("temporal", "scores sequences, not faces", "leave it out")
+        raise OptionError("temporal", "scores sequences, not faces", "omit it")
     with file_lock(make_folder(config.out), what="study"):
         rows = chosen_rows(config)
         check_no_leak(rows, allowed=config.allowed_leaks, show_progress=show_progress)

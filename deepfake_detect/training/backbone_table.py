@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deepfake_detect.io.files import atomic_path
 from deepfake_detect.metrics import Interval
+from deepfake_detect.plurals import counted
 from deepfake_detect.report import page
 from deepfake_detect.report.speed import save_speed_figure
 
@@ -96,9 +97,10 @@ class BackboneComparison:
             return test
         return (
             f"Ranked by the AUC over {self.num_val_videos:,} validation videos, which also selected each "
-            f"run's epoch: expect less on new videos. Mean over {self.num_seeds} seed(s), 95% bootstrap "
-            f"interval over videos. {test} Faces per second: the networks alone, float32, alternating on "
-            f"the same crops in one process ({self.device}). Training seconds include validation."
+            f"run's epoch: expect lower values on new videos. Mean over {counted(self.num_seeds, 'seed')}, "
+            f"95% bootstrap interval over videos. {test} Faces per second: the networks alone, float32, "
+            f"alternating on the same crops in one process ({self.device}). Training seconds include "
+            "validation."
         )
 
 

@@ -16,9 +16,10 @@ _PROJECT = "deepfake_detect"
 
 
 class Callback:
-    """Follows a run; override the methods you need. The main process alone calls them.
+    """Base class for callbacks of a training run; override the methods you need. Only the main process
+    calls them.
 
-    An exception ends the run, which resumes from its last state when it is started again.
+    An exception ends the run; started again, it resumes from its last saved state.
 
     Example:
         >>> class Losses(Callback):
@@ -33,10 +34,10 @@ class Callback:
         """Do something after each step."""
 
     def on_epoch(self, history: Sequence[EpochRecord]) -> None:
-        """Do something after each epoch, the last of the history, before the run's state is saved."""
+        """Do something after each epoch (the last one of the history), before the run's state is saved."""
 
     def on_end(self, result: TrainingResult) -> None:
-        """Do something at the end of the run, when all files are written."""
+        """Do something at the end of the run, after all files are written."""
 
 
 class _CsvHistory(Callback):
@@ -111,5 +112,5 @@ def _installed(module: str, library: str) -> Any:  # Any: none of them need be i
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        remedy = f"install it (pip install {library}), or leave out `{library}`"
+        remedy = f"install it (pip install {library}), or omit `{library}`"
         raise OptionError(library, "is not installed", remedy) from error

@@ -35,31 +35,32 @@ def _names_of(module: str, collection: str) -> Callable[[], tuple[str, ...]]:
 class TrainingConfig:
     """Options of a training run; each field describes itself."""
 
-    manifest: str | Path = option(help="manifest.parquet with the splits train and val, a path or an address")
-    out: Path = option(help="folder of the run")
+    manifest: str | Path = option(help="manifest.parquet with train and val splits")
+    out: Path = option(help="folder for the run")
     backbone: str = option(help="name of a registered backbone or of a timm model")
     weights: str | None = option(
-        None, help="pretrained weights of the backbone, a file or a published name (default: random weights)"
+        None,
+        help=("pretrained weights of the backbone: a file or a published name (default: random weights)"),
     )
     head: str = option(
         "dropout", choices=_names_of("models.heads", "HEADS"), help="head on the backbone's features"
     )
     stem: Stem = option(
         "rgb",
-        help="what the network sees: rgb, srm (noise residuals) or dct (bands of block frequencies)",
+        help="input of the network: rgb, srm (noise residuals) or dct (block frequency bands)",
     )
     pooling: Literal["avg", "flatten"] | None = option(
         None, help="pooling of the last feature map (default: the backbone's own)"
     )
     image_size: int | None = option(
-        None, low=1, help="side of the input in pixels (default: that of the weights)"
+        None, low=1, help="side of the input, in pixels (default: that of the weights)"
     )
     finetune: str = option(
-        "full", metavar="MODE", help=f"what to train: {', '.join(FINETUNE_MODES)}, or several joined by +"
+        "full", metavar="MODE", help=f"what to train: {', '.join(FINETUNE_MODES)}, or several joined with +"
     )
-    top_blocks: int = option(3, low=1, help="blocks that mode top trains, counted from the output")
+    top_blocks: int = option(3, low=1, help="number of blocks that mode top trains, counted from the output")
     lora_rank: int = option(8, low=1, help="rank of the matrices that mode lora adds")
-    svd_rank: int = option(1, low=1, help="singular directions of each layer that mode svd trains")
+    svd_rank: int = option(1, low=1, help="number of singular directions that mode svd trains in each layer")
     layer_decay: float = option(
         1.0, low=0.01, high=1, help="learning rate of a block relative to the block above it"
     )
@@ -67,15 +68,15 @@ class TrainingConfig:
         0.0,
         low=0,
         high=1e6,
-        help="epochs of gradual unfreezing, top block first; 0 trains all from the start",
+        help="epochs of gradual unfreezing, top block first; 0 trains all blocks from the start",
     )
     batchnorm: BatchNorm = option(
-        "adapt", help="adapt: trained layers update their batch-norm statistics; frozen: none do"
+        "adapt", help="adapt: trained layers update their batch-norm statistics; frozen: no layer does"
     )
     head_epochs: int = option(
-        1, low=0, help="epochs with a frozen backbone, so that a random head does not damage it"
+        1, low=0, help="epochs with a frozen backbone, so that the untrained head does not damage it"
     )
-    epochs: int = option(5, low=0, help="epochs of fine-tuning after the head's")
+    epochs: int = option(5, low=0, help="fine-tuning epochs after the head's epochs")
     batch_size: int = option(32, low=1, help="crops (sequences, with `temporal`) per batch and process")
     balance: Balance = option(
         "pairs",
@@ -92,17 +93,30 @@ class TrainingConfig:
         0.0,
         low=0,
         high=100,
-        help="weight of the distance between normalized features of one class (arXiv:2005.10242); 0 is none",
+        help=(
+            "weight of the alignment loss: pulls normalized features of the same class together "
+            "(arXiv:2005.10242); 0 turns it off"
+        ),
     )
     uniformity: float = option(
-        0.0, low=0, high=100, help="weight of how unevenly normalized features lie on their sphere; 0 is none"
+        0.0,
+        low=0,
+        high=100,
+        help=(
+            "weight of the uniformity loss: spreads normalized features over the unit sphere; 0 turns it off"
+        ),
     )
     teachers: tuple[str, ...] = option(
-        (), metavar="FILE", help="detectors to distill: their mean logit of each crop is a second target"
+        (),
+        metavar="FILE",
+        help="detectors to distill: the mean of their logits for each crop is a second target",
     )
     distillation: float = option(0.5, above=0, high=1, help="weight of the teachers in the loss")
     distillation_temperature: float = option(
-        2.0, low=0.01, high=100, help="divides the logits of teachers and student (arXiv:1503.02531)"
+        2.0,
+        low=0.01,
+        high=100,
+        help="temperature that divides the logits of teachers and student (arXiv:1503.02531)",
     )
     label_smoothing: float = option(0.04, low=0, below=0.5, help="fraction by which labels move toward 0.5")
     mixup: float = option(
@@ -114,40 +128,42 @@ class TrainingConfig:
     forgery: str = option(
         "",
         metavar="KIND",
-        help="make fakes from the reals while training: sbi, cross or sbi+cross (default: none)",
+        help="make fakes from the reals during training: sbi, cross or sbi+cross (default: none)",
     )
     forgery_share: float = option(
         1.0,
         above=0,
         high=1,
-        help="fraction of the pairs whose fake is made, with `forgery`; at 1 no stored fake is used",
+        help="fraction of the pairs whose fake is made by `forgery`; at 1, no stored fake is used",
     )
     augmentation: str = option(
         "strong",
         choices=_names_of("data.transforms", "AUGMENTATIONS"),
-        help="none, light, strong, dfdc, compression, robust or a registered one",
+        help="augmentation: none, light, strong, dfdc, compression, robust or a registered one",
     )
-    optimizer: Optimizer = option("adamw", help="optimizer; sgd has momentum 0.9")
-    schedule: Schedule = option("cosine", help="learning rate schedule over each stage")
+    optimizer: Optimizer = option("adamw", help="optimizer; sgd uses momentum 0.9")
+    schedule: Schedule = option("cosine", help="learning rate schedule of each stage")
     learning_rate: float = option(4e-4, above=0, high=10, help="peak learning rate of the backbone")
     head_learning_rate: float = option(1e-3, above=0, high=10, help="peak learning rate of the head")
     tuned_head_learning_rate: float | None = option(
         None,
         above=0,
         high=10,
-        help="peak learning rate of the head during fine-tuning (default: that of the head's epochs)",
+        help=(
+            "peak learning rate of the head during fine-tuning (default: the same as in the head's epochs)"
+        ),
     )
     weight_decay: float = option(0.05, low=0, below=1, help="weight decay")
     dropout: float | None = option(
-        None, low=0, below=1, help="dropout in front of the head (default: the backbone's own)"
+        None, low=0, below=1, help="dropout before the head (default: the backbone's own)"
     )
-    accumulate: int = option(1, low=1, help="batches whose gradients make one step")
-    clip_norm: float = option(5.0, low=0, high=1e9, help="largest norm of a step's gradient; 0 has no limit")
+    accumulate: int = option(1, low=1, help="number of batches to accumulate gradients over")
+    clip_norm: float = option(5.0, low=0, high=1e9, help="largest gradient norm; 0 means no limit")
     ema: float = option(
         0.0,
         low=0,
         below=1,
-        help="decay of a moving average of the weights, used as the model; 0 turns it off",
+        help="decay of the moving average of the weights, which becomes the model; 0 turns it off",
     )
     sam: float = option(
         0.0, low=0, high=10, help="radius of sharpness-aware minimization (arXiv:2010.01412); 0 turns it off"
@@ -155,34 +171,36 @@ class TrainingConfig:
     patience: int = option(
         0,
         low=0,
-        help="stop after so many epochs of fine-tuning without a better validation AUC; 0 never does",
+        help=("stop after this many fine-tuning epochs without a better validation AUC; 0 never stops early"),
     )
     recalibrate_batches: int | None = option(
         None,
         low=0,
-        help=f"batches to measure batch-norm statistics on before the first step (default: "
-        f"{_RECALIBRATION_BATCHES} in mode full, else 0)",
+        help=(
+            "number of batches for re-estimating batch-norm statistics before the first step "
+            f"(default: {_RECALIBRATION_BATCHES} in mode full, else 0)"
+        ),
     )
     temporal: Literal["", "lstm", "transformer"] = option(
-        "", help="train on sequences of crops with this model (default: on single crops)"
+        "", help="train this sequence model on sequences of crops (default: train on single crops)"
     )
-    clip_frames: int = option(16, low=1, help="most crops of a sequence, with `temporal`")
+    clip_frames: int = option(16, low=1, help="most crops per sequence, with `temporal`")
     precision: Precision = option(
-        "auto", help="precision of training; auto is bf16 or fp16 where the hardware supports it"
+        "auto", help="training precision; auto uses bf16 or fp16 if the hardware supports it"
     )
-    num_workers: int = option(2, low=0, help="processes that read crops")
+    num_workers: int = option(2, low=0, help="number of processes that read crops")
     device: Literal["auto", "cpu", "cuda"] = option("auto", help="device to train on")
-    seed: int = option(0, low=0, below=2**32, help="seed of weights, order and augmentation")
+    seed: int = option(0, low=0, below=2**32, help="random seed")
     save_every: int = option(
-        500, low=0, help="steps between two saves of the run's state; 0 saves after each epoch only"
+        500, low=0, help="steps between checkpoints of the run; 0 saves only after each epoch"
     )
     save_epochs: tuple[int, ...] = option(
         (),
         low=0,
         metavar="N,N,...",
-        help="epochs whose detector is kept as well, counted over both stages; 0 is before the first step",
+        help=("epochs whose detectors to keep as well, counted over both stages; 0 is before the first step"),
     )
-    sanity: bool = option(True, help="start without sanity checks")
+    sanity: bool = option(True, help="skip the sanity checks")
     tensorboard: bool = option(False, help="log to TensorBoard")
     wandb: bool = option(False, help="log to Weights & Biases")
     mlflow: bool = option(False, help="log to MLflow")
@@ -195,7 +213,7 @@ class TrainingConfig:
         (),
         choices=_names_of("data.audit_report", "LEAK_KINDS"),
         metavar="KIND",
-        help="train although the splits share videos, identities, identical-crops or near-duplicate-crops",
+        help=("train even if the splits share videos, identities, identical-crops or near-duplicate-crops"),
     )
 
     def __post_init__(self) -> None:
@@ -254,28 +272,28 @@ class TrainingConfig:
     def _check_finetune(self) -> None:
         if "scratch" in parse_finetune(self.finetune) and self.weights is not None:
             raise OptionError(
-                "finetune", "scratch starts from random weights", "leave out `weights`, or choose full"
+                "finetune", "scratch starts from random weights", "omit `weights`, or choose full"
             )
 
     def _check_forgery(self) -> None:
         parse_blends(self.forgery)
         if self.temporal or self.balance != "pairs":
             raise OptionError(
-                "forgery", "pairs each fake with its real", "choose `balance` pairs, and leave out `temporal`"
+                "forgery", "pairs each fake with its real", "choose `balance` pairs, and omit `temporal`"
             )
 
     def _check_sphere(self) -> None:
         if self.alignment and (self.mixup or self.cutmix):
-            raise OptionError("alignment", "compares crops of one class", "leave out `mixup` and `cutmix`")
+            raise OptionError("alignment", "compares crops of one class", "omit `mixup` and `cutmix`")
 
     def _check_temporal(self) -> None:
         if self.stem != type(self).stem:
-            raise OptionError("stem", "is for single crops", "leave out `stem` or `temporal`")
+            raise OptionError("stem", "is for single crops", "omit `stem` or `temporal`")
         if self.head != type(self).head or self.pooling is not None:
-            raise OptionError("head", "belongs to the sequence model", "leave out `head` and `pooling`")
+            raise OptionError("head", "belongs to the sequence model", "omit `head` and `pooling`")
         if self.balance == "pairs":
             raise OptionError("balance", "sequences cannot be paired", "choose sampler, weight or none")
         if self.mixup or self.cutmix:
-            raise OptionError("mixup", "mixes crops, not sequences", "leave out `mixup` and `cutmix`")
+            raise OptionError("mixup", "mixes crops, not sequences", "omit `mixup` and `cutmix`")
         if self.teachers:
-            raise OptionError("teachers", "score crops, not sequences", "leave out `teachers` or `temporal`")
+            raise OptionError("teachers", "score crops, not sequences", "omit `teachers` or `temporal`")

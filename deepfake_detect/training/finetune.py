@@ -80,7 +80,7 @@ def parse_finetune(finetune: str, *, parameter: str = "finetune") -> tuple[Finet
     words = finetune.split("+")
     if unknown := [word for word in words if word not in FINETUNE_MODES]:
         raise OptionError(
-            parameter, f"{unknown[0]!r} is unknown", f"must be of {', '.join(FINETUNE_MODES)}, joined by +"
+            parameter, f"{unknown[0]!r} is unknown", f"must be of {', '.join(FINETUNE_MODES)}, joined with +"
         )
     whole = [word for word in words if word in _WHOLE]
     if len(set(words)) < len(words) or (whole and len(words) > 1) or set(words) >= _UPDATES:
@@ -155,7 +155,7 @@ def set_modes(model: nn.Module, trained: Sequence[Part], *, adapts: bool) -> Non
 
 
 def recommend_finetune(num_samples: int, similarity: Literal["similar", "different"]) -> Recommendation:
-    """Recommend a finetune mode by the four quadrants of transfer learning.
+    """Recommend a finetune mode from dataset size and similarity (the four cases of transfer learning).
 
     Args:
         num_samples: Training crops (of different videos; crops of one video are nearly the same).

@@ -73,13 +73,13 @@ class EpochRecord:
         return (
             f"epoch {self.epoch} ({self.stage}): train loss {self.train_loss:.3f}, validation loss "
             f"{self.val_loss:.3f}, AUC {self.val_video_auc:.4f}, {self.images_per_second:.0f} crops/s, "
-            f"{self.loading_share:.0%} of it waiting for crops"
+            f"{self.loading_share:.0%} spent waiting for crops"
         )
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run left.
+    """The output of a training run.
 
     Attributes:
         detector_path: Detector of the selected epoch.

@@ -61,9 +61,9 @@ def train(
     receives ``history.csv``, ``history.png``, ``confusion.png``, ``predictions.csv``, ``batch.png``,
     ``config.json`` and ``log.txt``, and in ``epochs`` the detectors of ``config.save_epochs``.
 
-    A stopped run resumes when it is started again with the same options and ends, on a CPU, with
-    exactly the weights of an uninterrupted run. On a GPU the seed determines order, augmentation and
-    initial weights too, but sums may differ in their last bits. Runs in one process, or in several
+    A stopped run resumes when it is started again with the same options and ends, on a CPU, with exactly
+    the weights of an uninterrupted run. On a GPU, the seed also determines order, augmentation and initial
+    weights, but sums may differ in their last bits. Runs in one process, or in several
     under ``torchrun`` or ``accelerate launch``.
 
     Args:
@@ -164,7 +164,7 @@ def _train_epoch(
             readable = [run.to_device(batch) for batch in group if len(batch.rows)]
             step = _step(run, stage, model, optimizer, readable, position, history)
             if step is None and run.accelerator.num_processes > 1:
-                cause = "has a batch of which no crop can be read"
+                cause = "has a batch in which no crop can be read"
                 raise ManifestError(run.config.manifest, cause, "extract the videos again")
             progress.add(group, step, seconds=before + time.perf_counter() - started)
             note = f"loss {np.mean(progress.losses[-_SMOOTHED_STEPS:]):.3f}" if progress.losses else ""

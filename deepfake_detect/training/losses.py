@@ -40,7 +40,7 @@ LOSSES: Registry[LossFunction] = Registry("loss", {"bce": bce_loss, "focal": foc
 
 
 def register_loss(name: str, loss: LossFunction) -> None:
-    """Add a loss, so that options can name it.
+    """Register a loss, so that options can name it.
 
     Args:
         name: Of the loss.

@@ -59,7 +59,7 @@ def find_learning_rate(
     figure: Path | None = None,
     show_progress: bool = True,
 ) -> RateSearch:
-    """Train with a rate that grows from 1e-7 to 1, and stop where the loss explodes.
+    """Train with a learning rate that grows from 1e-7 to 1, and stop when the loss explodes.
 
     Everything that the finetune mode trains has the same rate, lower blocks less by ``layer_decay``.
     The loss is that of the labels, also with teachers.

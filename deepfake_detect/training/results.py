@@ -1,4 +1,4 @@
-"""What a finished run leaves besides its weights: calibration, figures and predictions."""
+"""Output of a finished run in addition to its weights: calibration, figures and predictions."""
 
 from __future__ import annotations
 

@@ -78,10 +78,12 @@ class RunFolder:
         path = self.path / OPTIONS_NAME
         stored = read_json(path) if path.exists() else {}
         if not isinstance(stored, dict):
-            raise OutputError(path, "is damaged (it holds no options)", "delete it, or choose another folder")
+            raise OutputError(
+                path, "is damaged (it contains no options)", "delete it, or choose another folder"
+            )
         compared = wanted.keys() - set(free_to_change)
         if changed := sorted(key for key in compared if stored.get(key, wanted[key]) != wanted[key]):
-            cause = f"holds a run with other values of {', '.join(changed)}"
+            cause = f"contains a run with other values of {', '.join(changed)}"
             raise OptionError(self.path, cause, "pass another `out`, or the same options to resume it")
 
     def write_options(self, wanted: Mapping[str, str]) -> None:

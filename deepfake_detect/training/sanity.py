@@ -34,6 +34,7 @@ from deepfake_detect.data.manifest import Manifest
 from deepfake_detect.data.sheets import contact_sheet, save_image
 from deepfake_detect.errors import SanityError
 from deepfake_detect.metrics import roc_auc
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, Preprocessing
 from deepfake_detect.training.data_module import sample_both_classes
 from deepfake_detect.training.distributed import on_main
@@ -140,7 +141,7 @@ def _features(run: Run, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             features.append(found.float().flatten(1).cpu().numpy())
             labels.append(batch.labels.numpy().astype(int))
             rows.append(batch.rows.numpy())
-    check_both_classes(run, np.concatenate([np.zeros(0, int), *labels]), f"{split} crops looked at")
+    check_both_classes(run, np.concatenate([np.zeros(0, int), *labels]), f"{split} crops checked")
     return np.concatenate(features), np.concatenate(labels), np.concatenate(rows)
 
 
@@ -192,7 +193,7 @@ def check_methods(rows_of_splits: Mapping[str, Manifest]) -> CheckResult:
             finding = f"those of {split} were inverted, since {named[0]['method']} is labeled fake: {listed}"
         else:
             continue
-        remedy = "label 1 means fake: index or extract the data set again"
+        remedy = "label 1 means fake: index or extract the dataset again"
         return CheckResult("labels by method", False, finding, remedy)
     return CheckResult(
         "labels by method", True, f"those of {' and '.join(rows_of_splits)} follow their methods"
@@ -224,7 +225,7 @@ def check_originals(rows_of_splits: Mapping[str, Manifest]) -> CheckResult:
                 False,
                 f"those of {split} were {word}, since {fakes:,} of {originals:,} originals of fakes are "
                 "labeled fake",
-                "label 1 means fake: index or import the data set again",
+                "label 1 means fake: index or import the dataset again",
             )
         counts.append(f"{split} {originals:,}")
     return CheckResult("labels of originals", True, f"real, as far as fakes name them: {', '.join(counts)}")
@@ -251,7 +252,8 @@ def check_images(batch: CropBatch, preprocessing: Preprocessing, path: Path) -> 
     return CheckResult(
         "images",
         0.05 < spread < 20,
-        f"{len(images)} crops as the model sees them are in {path.name}, standard deviation {spread:.2f}",
+        f"{path.name} shows {counted(len(images), 'crop')} as the model sees them, standard deviation "
+        f"{spread:.2f}",
         "look at the sheet: its crops are flat, or mean and std of the preprocessing do not fit them",
     )
 
@@ -293,7 +295,7 @@ def check_one_batch(
     return CheckResult(
         "one batch",
         loss <= _OVERFIT_LOSS,
-        f"loss {loss:.3f} on {len(few.labels)} crops after {steps} steps",
+        f"loss {loss:.3f} on {counted(len(few.labels), 'crop')} after {counted(steps, 'step')}",
         "the model cannot overfit a few crops: gradients do not reach its layers, or the crops are all "
         "the same image",
     )

@@ -113,11 +113,11 @@ def read_state(run: Run) -> RunState:
     num_processes = run.accelerator.num_processes
     if state["num_processes"] != num_processes:
         cause = f"was started by {state['num_processes']} processes, now there are {num_processes}"
-        raise OptionError(run.config.out, cause, "resume with as many, or pass another `out`")
+        raise OptionError(run.config.out, cause, "resume with the same number, or pass another `out`")
     for epoch in run.config.save_epochs:
         if epoch < state["epoch"] and not epoch_file(run.config.out, epoch).is_file():
             cause = f"names epoch {epoch}, and the run in {run.config.out} is past it"
-            raise OptionError("save_epochs", cause, "leave it out, or pass another `out`")
+            raise OptionError("save_epochs", cause, "omit it, or pass another `out`")
     run.model.load_state_dict(state["model"])
     if run.average is not None:
         run.average.load_state_dict(state["average"])

@@ -11,25 +11,26 @@ from deepfake_detect.training.finetune import FINETUNE_MODES, parse_finetune
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What a comparison varies; everything else is a ``TrainingConfig``."""
+    """Options that a comparison varies; everything else is in its ``TrainingConfig``."""
 
     backbones: tuple[str, ...] = option(metavar="NAME", help="backbones to compare, as for train")
     finetune_modes: tuple[str, ...] = option(
         ("features", "top", "full"),
         flag="--finetune",
         metavar="MODE",
-        help=f"what to train: {', '.join(FINETUNE_MODES)}, also joined by + (default features top full)",
+        help=(
+            f"finetune modes to compare: {', '.join(FINETUNE_MODES)}, or several joined with + "
+            "(default features top full)"
+        ),
     )
     backbone_weights: tuple[str, ...] = option(
         (),
         flag="--weights",
         metavar="NAME=PATH",
-        help="pretrained weights of a backbone, a file or a published name (default: random weights)",
+        help=("pretrained weights of each backbone: a file or a published name (default: random weights)"),
     )
-    num_seeds: int = option(1, low=1, flag="--seeds", help="runs of each, with successive seeds")
-    measure_test: bool = option(
-        False, flag="--test", help="measure the test split too; it does not affect the ranking"
-    )
+    num_seeds: int = option(1, low=1, flag="--seeds", help="runs per combination, with consecutive seeds")
+    measure_test: bool = option(False, flag="--test", help="also measure the test split (not ranked)")
 
     def __post_init__(self) -> None:
         check_options(self)

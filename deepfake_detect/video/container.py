@@ -101,12 +101,12 @@ def open_video(
             names = {"video": "a cover image"}
             kinds = sorted({names.get(stream.type, stream.type) for stream in container.streams})
             raise VideoUnreadableError(
-                path, f"holds no video stream (only {' and '.join(kinds)})", "pass a video or image file"
+                path, f"contains no video stream (only {' and '.join(kinds)})", "pass a video or image file"
             )
         stream = streams[0]
         if stream.codec_context is None:
             raise VideoUnreadableError(
-                path, "its video codec is not known to this FFmpeg", "convert it to H.264"
+                path, "this FFmpeg does not support its video codec", "convert it to H.264"
             )
         limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
         # The size in the packets may be another than the container's.

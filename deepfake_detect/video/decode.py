@@ -49,17 +49,17 @@ def read_frames(
 ) -> Generator[Frame, None, None]:
     """Decode a clip once, in order, and yield the sampled frames.
 
-    The file is checked and the frames are chosen in the call itself; decoding happens while the result
-    is iterated, holds a few frames at a time and ends with the last wanted frame. The file is closed
+    The call itself checks the file and chooses the frames; decoding happens during iteration, keeps only a
+    few frames in memory and ends with the last wanted frame. The file is closed
     when the iterator is exhausted, closed or deleted.
 
     The rule for damaged files: a wanted frame comes with its own index, time and pixels, or there is an
     error. The call raises for a file without all of its declared frames. A frame that does not decode, is
     missing, or that FFmpeg had to fill in raises when it is reached. With ``allow_truncated``, frames are
-    sampled from those in the intact part; damaged and lost frames are left out, and all others keep
-    their index and time.
+    sampled from the intact part; damaged and lost frames are skipped, and all others keep their index and
+    time.
 
-    Frames have the pixels that a player shows: turned and mirrored as the file says, with square pixels;
+    Frames look as in a player: rotated or mirrored as the file says, with square pixels;
     HDR (PQ, HLG) and BT.2020 colors are mapped to BT.709 by FFmpeg's perceptual tone mapping. Images are
     read by Pillow, see ``stills.py``.
 
@@ -77,7 +77,7 @@ def read_frames(
         VideoNotFoundError: The file does not exist.
         VideoUnreadableError: No frame can be decoded from it.
         VideoTruncatedError: It lacks frames or is damaged, and ``allow_truncated`` is false.
-        VideoLimitError: It exceeds the limits.
+        VideoLimitError: The file exceeds the limits.
         OptionError: ``sampling`` returned indices that are out of range or not in ascending order.
 
     Example:
@@ -168,7 +168,7 @@ class VideoReader:
                 yield frame
             if not is_anything_left:
                 raise VideoUnreadableError(
-                    self.metadata.path, "is damaged: no frame of it is intact", "download the file again"
+                    self.metadata.path, "is damaged: none of its frames is intact", "download the file again"
                 )
 
     def _one_pass(self, remaining: deque[int], *, is_tolerant: bool) -> Iterator[Frame]:

@@ -202,7 +202,7 @@ class VideoWriter:
         return VideoError(
             self.audio_from,
             f"its audio does not fit into an MP4 file ({error.strerror})",
-            "leave `audio_from` out",
+            "omit `audio_from`",
         )
 
     def _add_video_stream(self) -> VideoStream:
@@ -263,7 +263,7 @@ def _audio_packets(path: Path | None, output: OutputContainer) -> Iterator[Itera
             return
         audio = source.streams.audio[0]
         if audio.codec_context is None:
-            raise VideoError(path, "its audio codec is not known to this FFmpeg", "leave `audio_from` out")
+            raise VideoError(path, "this FFmpeg does not support its audio codec", "omit `audio_from`")
         start = _start_seconds_of_video(source, audio)
         if audio.codec_context.name in output.supported_codecs and _has_channel_layout(audio):
             packets = _copied(source, audio, output.add_stream_from_template(audio), start)
@@ -285,9 +285,7 @@ def _with_read_errors(path: Path, packets: Iterator[Packet[Any]]) -> Iterator[Pa
     try:
         yield from packets
     except av.FFmpegError as error:
-        raise VideoError(
-            path, f"its audio cannot be read ({error.strerror})", "leave `audio_from` out"
-        ) from error
+        raise VideoError(path, f"its audio cannot be read ({error.strerror})", "omit `audio_from`") from error
 
 
 def _start_seconds_of_video(source: InputContainer, audio: AudioStream) -> Fraction:

@@ -72,7 +72,7 @@ def _file_error(path: Path, error: OSError | ValueError) -> VideoError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
         return VideoNotFoundError(path, "there is no such file", "check the path")
     if isinstance(error, PermissionError):
-        return VideoUnreadableError(path, "may not be read by this user", "grant permission to read it")
+        return VideoUnreadableError(path, "cannot be read by this user", "grant permission to read it")
     return VideoUnreadableError(
         path, f"cannot be read ({error.strerror})", "check its name and the disk it is on"
     )

@@ -36,11 +36,13 @@ class DecodingLimits:
         50_000_000,
         low=1,
         high=178_956_970,  # Pillow raises an error above this
-        help="most pixels of a frame or image; the default is more than an 8K frame",
+        help="most pixels in a frame or image; the default allows 8K frames",
     )
-    max_frames: int = option(1_000_000, low=1, help="most frames of a clip; the default is 9 hours at 30/s")
+    max_frames: int = option(
+        1_000_000, low=1, help="most frames in a clip; the default is 9 hours at 30 frames per second"
+    )
     max_decoding_seconds: float = option(
-        3600.0, above=0, help="most seconds that decoding a clip may take, without those of scoring"
+        3600.0, above=0, help="time limit for decoding one clip, in seconds; scoring time does not count"
     )
 
     def __post_init__(self) -> None:

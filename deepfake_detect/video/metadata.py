@@ -154,7 +154,7 @@ def read_metadata(path: str | os.PathLike[str], *, limits: DecodingLimits = DEFA
     This reads the file once and decodes one frame. The whole file is decoded only if frames are missing
     or damaged, the video is interlaced or its codec may have several frames per packet, and if it is an
     image. A still image is a clip of one frame with a frame rate and duration of 0; the cover image of an
-    audio file is not a video. Of several video streams the default one is read, or the largest.
+    audio file is not a video. If there are several video streams, the default one is read, or the largest.
 
     A file is truncated if frames that it declares are missing, if it ends within a frame, or if its own
     marks and checksums show damage. An MPEG transport or program stream declares neither length nor
@@ -173,9 +173,9 @@ def read_metadata(path: str | os.PathLike[str], *, limits: DecodingLimits = DEFA
 
     Raises:
         VideoNotFoundError: The file does not exist.
-        VideoUnreadableError: It is a folder, a device, empty, forbidden, not a video or only audio, or
-            no frame decodes.
-        VideoLimitError: It exceeds the limits.
+        VideoUnreadableError: It is a folder, a device, empty, not readable, not a video or only audio, or
+            no frame can be decoded.
+        VideoLimitError: The file exceeds the limits.
         OptionError: ``path`` is neither text nor a path.
 
     Example:

@@ -58,7 +58,7 @@ def find_sequence(path: Path) -> ImageSequence | None:
     else:
         return None
     if not names:
-        raise VideoUnreadableError(path, "holds no image", "pass a folder of frames, or a video file")
+        raise VideoUnreadableError(path, "contains no image", "pass a folder of frames, or a video file")
     return ImageSequence(path, archive, tuple(sorted(names, key=_natural_key)))
 
 

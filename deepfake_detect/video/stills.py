@@ -83,7 +83,7 @@ def scan_still(path: Path, limits: DecodingLimits) -> Still:
 
     Raises:
         VideoUnreadableError: Nothing of it decodes.
-        VideoLimitError: It exceeds the limits.
+        VideoLimitError: The file exceeds the limits.
     """
     data = file_head(path, -1)
     with _opened(path, data, limits) as image:
@@ -172,14 +172,14 @@ def _heif_reader(path: Path, data: bytes) -> str:
     if b"avi" in data[8 : int.from_bytes(data[:4], "big")]:  # among the formats it says to be compatible with
         if not features.check("avif"):
             raise VideoUnreadableError(
-                path, "is an AVIF image, which this Pillow does not read", "update Pillow"
+                path, "is an AVIF image, which this version of Pillow cannot read", "update Pillow"
             )
         return "AVIF"
     try:
         import pillow_heif
     except ImportError as error:
         raise VideoUnreadableError(
-            path, "is a HEIC image, which pillow-heif reads", "install the extra 'heic' (docs/install.md)"
+            path, "is a HEIC image, which needs pillow-heif", "install the extra 'heic' (docs/install.md)"
         ) from error
     pillow_heif.register_heif_opener()
     return "HEIF"
@@ -312,16 +312,16 @@ def _damage(image: Image.Image, data: bytes) -> str | None:
         if end is None:
             return ends_early
         if not is_decodable(data[:end]):
-            return "is damaged (its data do not decode)"
+            return "is damaged (its data cannot be decoded)"
     if image.format == "WEBP":
         if len(data) < 8 + int.from_bytes(data[4:8], "little"):
             return ends_early
         if _decodes_without_end(data):
             return "is damaged (its pixels end before its data)"
     if image.format == "TIFF" and not all(map(is_decodable, _jpegs_inside(image, data))):
-        return "is damaged (its data do not decode)"
+        return "is damaged (its data cannot be decoded)"
     if image.format == "AVIF" and not is_decodable(data):
-        return "is damaged (its data do not decode)"
+        return "is damaged (its data cannot be decoded)"
     if image.format == "PNG":
         try:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:

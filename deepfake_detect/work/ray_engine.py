@@ -38,12 +38,14 @@ class RayOptions:
 
     ray_address: str | None = option(
         None,
-        help="address of the Ray cluster, or auto for this machine's "
-        "(default: a cluster of this machine alone is started)",
+        help=(
+            "address of the Ray cluster, or auto for the one on this machine (default: start a "
+            "cluster on this machine only)"
+        ),
         metavar="HOST:PORT",
     )
     num_workers: int | None = option(
-        None, help="workers in all (default: as many as there is room for)", low=1, is_hidden=True
+        None, help="total number of workers (default: as many as fit)", low=1, is_hidden=True
     )
     cpus_per_worker: int = option(1, help="cores and threads per worker on Ray", low=1)
     gpus_per_worker: float = option(0.0, help="GPUs per worker on Ray; below 1, workers share one", low=0)
@@ -113,7 +115,7 @@ def ray_cluster(options: RayOptions) -> Iterator[None]:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Make Ray listen on the loopback interface: whoever reaches a cluster's ports can run code on it.
+    """Make Ray listen on the loopback interface: anyone who reaches a cluster's ports can run code on it.
 
     Ray replaces a loopback address by the machine's own, unless it was told that there are no clusters.
     """

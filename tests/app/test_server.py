@@ -175,7 +175,12 @@ def test_a_bad_file_is_told_and_the_next_one_judged(served: Served) -> None:
             400,
             "is not a well-formed form",
         ),
-        (form(bytes(200_000), field="other")[0], form(CLIP)[1], 400, "has too much data besides the file"),
+        (
+            form(bytes(200_000), field="other")[0],
+            form(CLIP)[1],
+            400,
+            "has too much data in addition to the file",
+        ),
         (b"--limit\r\n\r\nno header\r\n--limit--\r\n", form(CLIP)[1], 400, "has no file in the field"),
     ],
 )

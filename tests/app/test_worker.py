@@ -127,7 +127,7 @@ def test_a_crash_and_a_hang_cost_one_clip_each(monkeypatch: pytest.MonkeyPatch, 
         worker.score(slow, crash, lambda: False)
     assert worker.score(quick, lambda progress: None, lambda: False).score == {"num_frames_scored": 3}
     worker._limits = replace(LIMITS, max_job_seconds=0.2)
-    with pytest.raises(RequestError, match="60: was not done after 0.2 s; shorten it"):
+    with pytest.raises(RequestError, match="60: was not finished after 0.2 s; shorten it"):
         worker.score(slow, lambda progress: None, lambda: False)
     worker._limits = limits
     assert worker.score(quick, lambda progress: None, lambda: False).score == {"num_frames_scored": 3}
@@ -217,5 +217,5 @@ def test_clips_within_and_outside_the_limits(
     assert check_media(tmp_path / "a.jpg", "a", LIMITS) == 1
     with pytest.raises(RequestError, match="a: has frames of 320 x 240 pixels"):
         check_media(portrait_clip, "a", replace(LIMITS, max_pixels=320 * 240 - 1))
-    with pytest.raises(RequestError, match="a: is 2.0 s long; cut out the part that matters"):
+    with pytest.raises(RequestError, match="a: is 2.0 s long; cut out the part you need"):
         check_media(portrait_clip, "a", replace(LIMITS, max_seconds=1.9))

@@ -165,10 +165,13 @@ def test_what_should_be_looked_at_is_noted(clean: Path, capsys: pytest.CaptureFi
     assert audit(clean) == 0
     shown = capsys.readouterr().out
     assert "warning: train: size alone separates the classes (AUC of native size 1.000: fakes" in shown
-    assert "note: 1 rows have no split and are not compared" in shown
-    assert "warning: 1 crops cannot be read, such as crops/train1.png" in shown
-    assert "warning: 1 images are both real and fake, byte by byte, such as crops/train2.png" in shown
-    assert "note: 1 crops have too little contrast to be compared by their look" in shown
+    assert "note: skipped 1 row without a split" in shown
+    assert "warning: cannot read 1 crop, such as crops/train1.png" in shown
+    assert (
+        "warning: found 1 image labeled both real and fake (identical bytes), such as crops/train2.png"
+        in shown
+    )
+    assert "note: skipped 1 crop with too little contrast to be compared visually" in shown
     assert "[bold]x" in shown
 
 
@@ -199,7 +202,7 @@ def test_crops_that_cannot_be_read_are_no_success(clean: Path, capsys: pytest.Ca
     assert audit(clean) == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        f"error: {clean}: none of its 12 crops could be read; extract again, or compare names only by "
+        f"error: {clean}: none of its 12 crops could be read; extract again, or compare names only with "
         "--no-crops"
     ]
     assert "no leak found" not in shown.out
@@ -231,7 +234,7 @@ def test_what_is_audited_is_not_overwritten(
     ("arguments", "message"),
     [
         (["--where", "color = 1"], "--where: 'color = 1' cannot be read"),
-        (["--where", "split = 'val'"], "has no row to audit"),
+        (["--where", "split = 'val'"], "has no rows to audit"),
         (["--sheet", "pairs.jpg"], "pairs.jpg does not end in .png"),
         (["--workers", "0"], "--num-workers: is 0"),
     ],

@@ -144,7 +144,7 @@ def test_missing_weights_are_a_row(
         (["--weights", "vgg16=a"], "--weights: names 'vgg16', which is not compared"),
         (["--finetune", "some"], "--finetune: 'some' is unknown"),
         (["--seeds", "0"], "--seeds: is 0; must be 1 or more"),
-        (["--dropout", "much"], "--dropout: is 'much'; must be 0 to below 1"),
+        (["--dropout", "much"], "--dropout: is 'much'; must be at least 0 and below 1"),
     ],
 )
 def test_bad_options_are_one_line(

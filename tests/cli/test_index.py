@@ -98,7 +98,7 @@ def test_the_division_is_seeded_and_named(tmp_path: Path, capsys: pytest.Capture
         (["--kind", "ffpp"], "neither original_sequences nor manipulated_sequences"),
         (["--methods", "Deepfakes"], "'Deepfakes' is unknown"),
         (["--methods", ","], "--methods: is empty"),
-        (["--fake-label", "0"], "--fake-label: is for a CSV"),
+        (["--fake-label", "0"], "--fake-label: applies only to CSV files"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -210,7 +210,7 @@ def test_a_picture_that_cannot_be_made_costs_no_verdict(
     from deepfake_detect.report import annotate
 
     def refuse(*_: object, **__: object) -> None:
-        raise VideoError("sound", "cannot be copied", "leave it out")
+        raise VideoError("sound", "cannot be copied", "omit it")
 
     monkeypatch.setattr(annotate, "annotate_video", refuse)
     result = tmp_path / "r.json"
@@ -219,7 +219,7 @@ def test_a_picture_that_cannot_be_made_costs_no_verdict(
     assert len(json.loads(result.read_text())) == 2
     out, error = capsys.readouterr()
     assert len(out.splitlines()) == 2
-    told = ["error: sound: cannot be copied; leave it out"] * 2
+    told = ["error: sound: cannot be copied; omit it"] * 2
     assert error.splitlines() == [*told, f"wrote {result}", f"wrote {tmp_path / 'o'} (files about 2 clips)"]
 
 

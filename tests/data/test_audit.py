@@ -426,7 +426,7 @@ def test_the_report_is_plain_values(tmp_path: Path) -> None:
 
 def test_what_cannot_be_audited_is_rejected(tmp_path: Path) -> None:
     rows = manifest_of(tmp_path, [video("a", "train")])
-    with pytest.raises(ManifestError, match="has no row to audit; choose other rows"):
+    with pytest.raises(ManifestError, match="has no rows to audit; choose other rows"):
         audit_rows(rows.where("split = 'test'"))
     with pytest.raises(OptionError, match="num_workers: is 0"):
         audit_rows(rows, num_workers=0)

@@ -114,7 +114,7 @@ def test_bad_lists_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="line 2 has the label 'REAL'; write 1 for fake"):
         imported(root, tmp_path / "out")
     (root / "labels.csv").unlink()
-    with pytest.raises(DatasetLayoutError, match="holds 0 CSV files"):
+    with pytest.raises(DatasetLayoutError, match="contains 0 CSV files"):
         imported(root, tmp_path / "out")
     with pytest.raises(OptionError, match="val_fraction: is 0.6"):
         imported(root, tmp_path, val_fraction=0.6)

@@ -200,7 +200,7 @@ def test_a_batch_that_cannot_hold_pairs_is_rejected(batch_size: int) -> None:
 
 
 def test_one_class_alone_is_rejected() -> None:
-    with pytest.raises(OptionError, match="holds 2 real and 0 fake crops"):
+    with pytest.raises(OptionError, match="contains 2 real and 0 fake crops"):
         PairedBatchSampler(np.array([0, 0]), np.array(["a", "b"]), batch_size=2, seed=0)
 
 

@@ -84,7 +84,7 @@ def test_what_is_not_there_is_rejected(packed: Path, object_store: RemoteDir) ->
     with pytest.raises(OptionError, match="is not a Parquet file"):
         local_manifest("s3://faces/packed")
     object_store.remove("packed/crops-000001.tar")
-    with pytest.raises(ManifestError, match=r"names 1 files that do not exist, such as crops-000001.tar"):
+    with pytest.raises(ManifestError, match=r"names 1 file that does not exist, such as crops-000001.tar"):
         local_manifest(URL)
 
 

@@ -50,7 +50,7 @@ def test_all_leaks_of_names_are_in_the_error_and_crops_are_not_read_for_it(tmp_p
     rows = manifest_of(tmp_path, videos)
     with pytest.raises(ManifestError) as refusal:
         check_no_leak(rows)
-    assert "also 1 identities of train and val" in str(refusal.value)
+    assert "also identities: train and val share 1" in str(refusal.value)
     assert str(refusal.value).endswith("or allow it: `allow_leak` videos identities identical-crops")
     assert not (tmp_path / CACHE_NAME).exists()
 
@@ -113,8 +113,8 @@ def test_a_condition_does_not_hide_the_splits_it_leaves_out(
 ) -> None:
     with pytest.raises(
         ManifestError,
-        match="identities: train and test share 1 .*; make new splits, leave the evaluated ones of those "
-        "rows out by `where`, or allow it: `allow_leak` identities$",
+        match="identities: train and test share 1 .*; make new splits, exclude the evaluated ones of those "
+        "rows with `where`, or allow it: `allow_leak` identities$",
     ):
         check_no_leak(anna_in_train_and_test.where(condition), evaluated=split, allowed=CROP_KINDS)
 

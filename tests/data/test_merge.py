@@ -148,7 +148,7 @@ def test_crops_are_found_through_links_and_by_absolute_paths(two: list[Manifest]
 
 
 def test_what_does_not_go_together_is_rejected(two: list[Manifest], tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="is in the inputs 2 times; leave out one of the inputs"):
+    with pytest.raises(ManifestError, match="is in the inputs 2 times; omit one of the inputs"):
         merge_manifests([two[0], two[0]], tmp_path / "out.parquet")
     with pytest.raises(OptionError, match="is one of the inputs"):
         merge_manifests(two, two[0].path)

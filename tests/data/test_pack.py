@@ -129,7 +129,7 @@ def test_what_cannot_be_packed_is_rejected(loose: Manifest, tmp_path: Path) -> N
         pack_manifest(loose, tmp_path / "out", shard_mb=0, show_progress=False)
     pack_manifest(loose, tmp_path / "out", show_progress=False)
     for other, size in ((loose.where("label = 0"), PackOptions.shard_mb), (loose, 1)):
-        with pytest.raises(OptionError, match="holds shards of other rows or of another size"):
+        with pytest.raises(OptionError, match="contains shards of other rows or of another size"):
             pack_manifest(other, tmp_path / "out", shard_mb=size, show_progress=False)
     for path in (loose.root / "crops").iterdir():
         path.unlink()

@@ -61,7 +61,7 @@ def test_what_a_shard_lacks_is_left_out_and_named(tmp_path: Path) -> None:
     assert batch.unreadable_rows.tolist() == [1, 3]
     with pytest.raises(ManifestError, match=r"shard-001.tar/crops/fake-train0.png: cannot be read"):
         read_crop(manifest.root / manifest.column("path")[1])
-    with pytest.raises(ManifestError, match=r"shard-000.tar: holds no member crops/absent.png"):
+    with pytest.raises(ManifestError, match=r"shard-000.tar: contains no member crops/absent.png"):
         read_stored_bytes(tmp_path / "shards" / "shard-000.tar" / "crops" / "absent.png")
 
 

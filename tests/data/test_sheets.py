@@ -42,7 +42,7 @@ def test_a_sheet_of_augmentations(tmp_path: Path) -> None:
         save_batch_sheet(rows.path, tmp_path / "sheet.png", seed=-1)
     with pytest.raises(OptionError, match="augmentation: is 'wild'; must be one of none, light"):
         save_batch_sheet(rows.path, tmp_path / "sheet.png", augmentation="wild")
-    with pytest.raises(ManifestError, match="has no such crop"):
+    with pytest.raises(ManifestError, match="has no matching crops"):
         augmented_sheet(rows.where("label = 7"), augmentation="none", **options)  # type: ignore[arg-type]
 
 

@@ -97,7 +97,7 @@ def test_official_splits_stay_and_what_touches_them_gets_none() -> None:
     assert [v.split for v in result.videos[:3]] == ["test", None, None]
     # Nothing is added to the test split that the owners made.
     assert Counter(v.split for v in result.videos[3:]) == {"train": 42, "val": 8}
-    assert "made: 2 videos share a person with an official split and get no split" in result.notes[0]
+    assert "made: no split for 2 videos sharing a person with an official split" in result.notes[0]
     assert [v.split for v in assign_splits(clips, split="official").videos] == ["test"] + [None] * 52
     anew = assign_splits(clips, split="identity").videos
     assert len({v.split for v in anew[:3]}) == 1

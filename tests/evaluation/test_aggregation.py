@@ -162,7 +162,7 @@ def test_rules_that_need_more_name_it():
         aggregate_clip([0], [0.5], rule="frame_maxima")
     with pytest.raises(OptionError, match="is logistic, which needs 5 weights, and there are 0; fit"):
         aggregate_clip([0], [0.5], rule="logistic")
-    with pytest.raises(OptionError, match=r"frame_indices: have shape \(2,\) for 1 faces"):
+    with pytest.raises(OptionError, match=r"frame_indices: have shape \(2,\) for 1 face"):
         aggregate_clip([0], [0.5], frame_indices=[0, 1])
 
 

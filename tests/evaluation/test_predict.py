@@ -58,7 +58,7 @@ def test_what_has_no_score_counts_against_coverage(scorer: TorchDetector, tmp_pa
         path.parent / "failures.csv",
         [{"video_id": f"made/Made/{name}", "split": split, "reason": why} for name, split, why in reasons],
     )
-    with pytest.warns(UserWarning, match="66 crops cannot be read and are left out: ") as caught:
+    with pytest.warns(UserWarning, match="skipped 66 crops that cannot be read: ") as caught:
         table, coverage = score(scorer, path)
     (told,) = caught
     names = [name for number in range(10) for name in (f"test{number}", f"fake-test{number}")]
@@ -75,7 +75,9 @@ def test_nothing_readable_is_an_error(scorer: TorchDetector, tmp_path: Path) -> 
     for crop in (path.parent / "crops").iterdir():
         crop.unlink()
     with (
-        pytest.warns(UserWarning, match="2 crops cannot be read and .* .*/test0.png, .*/fake-test0.png$"),
+        pytest.warns(
+            UserWarning, match="skipped 2 crops that cannot be read: .*/test0.png, .*/fake-test0.png$"
+        ),
         pytest.raises(ManifestError, match="none of its crops can be read"),
     ):
         score(scorer, path)

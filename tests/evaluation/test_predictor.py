@@ -115,7 +115,7 @@ def test_the_command_finds_a_function_of_the_working_folder(
     for named, message in {
         "my_scores": "is 'my_scores'; must be module:function",
         "my_scores:absent": "my_scores:absent: my_scores has no absent",
-        "my_scores:number": "my_scores:number is no function",
+        "my_scores:number": "my_scores:number is not a function",
         "broken_scores:x": "broken_scores:x: broken_scores cannot be imported (ModuleNotFoundError",
     }.items():
         assert main([*command, "--predict", named]) == 2

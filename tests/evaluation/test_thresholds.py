@@ -25,9 +25,9 @@ def test_the_threshold_of_a_report_is_read_from_its_folder_or_file(tmp_path: Pat
     ("text", "message"),
     [
         (None, "cannot be read"),
-        ("[", "is not of an evaluation"),
-        ("{}", "is not of an evaluation"),
-        ("[]", "is not of an evaluation"),
+        ("[", "is not from an evaluation"),
+        ("{}", "is not from an evaluation"),
+        ("[]", "is not from an evaluation"),
         ('{"settings": {"threshold": 7}}', "has the threshold 7"),
         ('{"settings": {"threshold": true}}', "has the threshold True"),
     ],
@@ -40,7 +40,7 @@ def test_what_is_no_report_is_rejected(tmp_path: Path, text: str | None, message
 
 
 def test_one_option_decides_the_threshold() -> None:
-    with pytest.raises(OptionError, match="is decided by `threshold` and `max_fpr`"):
+    with pytest.raises(OptionError, match="is set by `threshold` and `max_fpr`"):
         EvaluationOptions(threshold=0.5, max_fpr=0.1)
 
 

@@ -81,7 +81,7 @@ def test_crops_of_a_manifest_are_explained(
     assert maps["labels"].tolist() == [1, 0, 1]
     assert all(name.endswith("frame 10") for name in maps["names"])
     assert main([*arguments, "--out", str(tmp_path), "--where", "label = 5"]) == 2
-    assert "has no such crop; choose another split or condition" in capsys.readouterr().err
+    assert "has no matching crops; choose another split or condition" in capsys.readouterr().err
 
 
 def test_sequences_are_explained_as_wholes(

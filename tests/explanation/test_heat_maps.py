@@ -211,7 +211,7 @@ def test_several_classes_are_explained_one_by_one() -> None:
     assert one.shape == (2, 28, 28)
     assert np.abs(one - other).max() > 0.05
     with pytest.raises(
-        OptionError, match="'fake' is no target of this network; must be the index of a class, 0 to 9"
+        OptionError, match="'fake' is not a target of this model; must be the index of a class, 0 to 9"
     ):
         heat_maps(digits, images)
 
@@ -241,7 +241,7 @@ def test_what_is_asked_for_must_be_there(convolutional: ForgeryClassifier, noise
         heat_maps(convolutional, noise, method="attention")
     with pytest.raises(OptionError, match=r"have the shape \(3, 1, 64, 64\); pass one or more images \(N, 3"):
         heat_maps(convolutional, noise[:, :1])
-    with pytest.raises(OptionError, match="target: 3 is no target of this network; must be fake or real"):
+    with pytest.raises(OptionError, match="target: 3 is not a target of this model; must be fake or real"):
         heat_maps(convolutional, noise, target=3)
 
 

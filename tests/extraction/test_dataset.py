@@ -43,7 +43,7 @@ def test_an_index_is_extracted_as_its_folder(tree: Path, tmp_path: Path) -> None
     dfd.extract_faces(index, tmp_path / "b", config, where="method in ('FaceSwap', 'original')", **options)
     here, there = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert {name for name in here if name.endswith(".png")} == {n for n in there if n.endswith(".png")}
-    with pytest.raises(OptionError, match="methods: is for a dataset's folder, not for an index; leave it"):
+    with pytest.raises(OptionError, match="methods: is for a dataset's folder, not for an index; omit it"):
         dfd.extract_faces(index, tmp_path / "c", config, reading=reading)
     with pytest.raises(OptionError, match="where: is for an index of videos; write one first with"):
         dfd.extract_faces(tree, tmp_path / "c", config, where="true")

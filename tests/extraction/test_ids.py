@@ -33,7 +33,7 @@ def test_an_id_that_leads_out_of_the_folder_fails_before_anything_is_written(
 ) -> None:
     source = place_images(tmp_path / "sources", ["0.png", "1.png"])
     before = sorted(path.name for path in source.iterdir())
-    with pytest.raises(DatasetLayoutError, match="its id .* has empty or hidden parts, or leads out"):
+    with pytest.raises(DatasetLayoutError, match="its id .* has empty or hidden parts, or points outside"):
         extract_videos([sequence(source, video_id)], tmp_path / "out", WHOLE, show_progress=False)
     assert sorted(path.name for path in source.iterdir()) == before
     assert not (tmp_path / "out").exists()

@@ -169,7 +169,7 @@ def test_everyone_or_the_largest_on_request(
 def test_masks_only(masked_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["extract-faces", str(masked_tree), "--frames", "2", "--min-face", "20", "--workers", "1"]
     assert main([*common, "--out", str(tmp_path / "auto")]) == 0
-    assert "the masks of 1 videos could not be used" in capsys.readouterr().out
+    assert "the masks of 1 video could not be used" in capsys.readouterr().out
     assert main([*common, "--person", "mask", "--out", str(tmp_path / "mask")]) == 2
     with open(tmp_path / "mask" / "failures.csv", newline="") as file:
         (failure,) = csv.DictReader(file)

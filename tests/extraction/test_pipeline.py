@@ -161,7 +161,7 @@ def test_an_error_anywhere_ends_only_its_own_video(
         name = job.video.path.name
         for frame in frames_of(job):
             if name == "r" and frame.frame_index == 3:
-                raise VideoUnreadableError("r", "ends in the middle", "fetch it again")
+                raise VideoUnreadableError("r", "ends in the middle", "download it again")
             if name == "d" and frame.frame_index == 7:  # then looked at together with frames of "b"
                 frame.image[0, 0] = 255
             if name == "w" and frame.frame_index == 3:
@@ -179,7 +179,7 @@ def test_an_error_anywhere_ends_only_its_own_video(
     assemble(tmp_path, CROPS, [])
     assert set(read_manifest(tmp_path).column("video_id")) == {"D/m/a", "D/m/b"}
     failures = (tmp_path / "failures.csv").read_text()
-    assert "VideoUnreadableError,ends in the middle; fetch it again" in failures
+    assert "VideoUnreadableError,ends in the middle; download it again" in failures
     assert "ValueError,poison" in failures
     assert failures.count("\n") == 4
     assert not list(tmp_path.rglob("*.partial"))

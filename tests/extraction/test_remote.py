@@ -56,10 +56,10 @@ def test_a_second_run_does_what_is_missing(
     object_store.remove(f"crops/{crop}")
     capsys.readouterr()
     assert main(arguments) == 0
-    assert "1 videos extracted, 4 done before, 1 without a face" in capsys.readouterr().out
+    assert "1 video extracted, 4 done before, 1 without a face" in capsys.readouterr().out
     assert RemoteDir(f"{BUCKET}/crops").files().keys() == before.keys()
     assert main([*arguments, "--margin", "1.5"]) == 2
-    assert "holds crops made with" in capsys.readouterr().err
+    assert "contains crops made with" in capsys.readouterr().err
 
 
 def test_plain_folders_are_called_after_theirs(

@@ -190,7 +190,7 @@ def test_damaged_bookkeeping_is_named(whole: Extracted, tmp_path: Path) -> None:
 
 def test_other_settings_for_the_same_folder_are_errors(whole: Extracted, tmp_path: Path) -> None:
     out = whole.copy(tmp_path / "out")
-    with pytest.raises(OptionError, match=r"holds crops made with num_frames 4 \(now 5\)"):
+    with pytest.raises(OptionError, match=r"contains crops made with num_frames 4 \(now 5\)"):
         extract(whole.tree, out, ExtractionConfig(num_frames=5))
     assert contents(out) == contents(whole.out)
 
@@ -230,8 +230,8 @@ def test_the_tool_reports_what_is_there_of_what_is_expected(
         (["--margin", "9"], "--margin: is 9.0; must be 0.5 to 4"),
         (["--min-face", "3"], "--min-face: is 3.0; must be 12 or more"),
         (["--methods", "DeepFakes"], "methods: 'DeepFakes' is unknown"),
-        (["--methods", ","], "--methods: is empty; name at least one"),
-        (["--compression", "raw"], "holds no raw video"),
+        (["--methods", ","], "--methods: is empty; list at least one"),
+        (["--compression", "raw"], "contains no raw video"),
     ],
 )
 def test_bad_options_are_one_line_and_leave_nothing_behind(

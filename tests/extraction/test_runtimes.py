@@ -67,7 +67,9 @@ def test_auto_is_pytorch_only_where_it_has_a_gpu(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(engines, "has_gpu", lambda: True)
     assert choose_runtime("auto", "cpu") == ("onnx", "cpu")
     assert choose_runtime("auto", "auto")[0] == "torch"
-    with pytest.raises(OptionError, match="device: is cuda, and ONNX Runtime finds faces on the CPU; set"):
+    with pytest.raises(
+        OptionError, match="device: is cuda, and ONNX Runtime detects faces on the CPU only; set"
+    ):
         choose_runtime("onnx", "cuda")
     with pytest.raises(OptionError, match="device: is 'tpu'; must be auto, cpu, cuda or cuda:N"):
         choose_runtime("auto", "tpu")

@@ -133,7 +133,7 @@ def test_format_quality_and_store_of_the_tool(
     assert manifest.codec == "jpeg-95"
     assert all(".tar/" in path for path in manifest.column("path"))
     assert main([*arguments, "--quality", "80"]) == 2
-    assert "holds crops made with codec jpeg-95 (now jpeg-80)" in capsys.readouterr().err
+    assert "contains crops made with codec jpeg-95 (now jpeg-80)" in capsys.readouterr().err
     assert main([*common, "--quality", "80", "--out", str(tmp_path / "x")]) == 2
     assert "--quality: is for JPEG" in capsys.readouterr().err
     assert main([*common, "--format", "jpeg", "--quality", "0", "--out", str(tmp_path / "x")]) == 2

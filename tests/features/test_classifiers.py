@@ -163,7 +163,7 @@ def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
     maps = write_features(
         tmp_path / "m.h5", [feature_table(np.ones((2, 3, 2, 2)), split="train", method="a")]
     )
-    with pytest.raises(OptionError, match="holds maps, not vectors"):
+    with pytest.raises(OptionError, match="contains maps, not vectors"):
         fit_classifier(FeatureFile(maps), "knn")
     alone = write_features(tmp_path / "a.h5", tables_of("train", 50, 0)[:1])
     with pytest.raises(ManifestError, match="train has only one class"):
@@ -176,7 +176,7 @@ def test_what_cannot_be_fitted(file: FeatureFile, tmp_path: Path) -> None:
         broken[split][number].features[3, 1] = np.nan
         path = write_features(tmp_path / f"{split}.h5", [*broken["train"], *broken["val"]])
         with pytest.raises(
-            ManifestError, match=rf"1 of the \d+ rows of {split} hold values that are not fin"
+            ManifestError, match=rf"1 of the \d+ rows of {split} contain values that are not fin"
         ):
             fit_classifier(FeatureFile(path), "random-forest")
     with pytest.raises(OptionError, match="RidgeClassifier cannot be stored"):
@@ -191,7 +191,7 @@ def test_a_release_of_scikit_learn_that_stores_otherwise_is_noticed(
         return type(head)({**head.tensors(), "bias": head.tensors()["bias"] + 1})
 
     monkeypatch.setattr(classifiers, "head_from_pipeline", shifted)
-    with pytest.raises(OptionError, match="differs by 1 from scikit-learn once stored"):
+    with pytest.raises(OptionError, match="differs by 1 from scikit-learn after it is stored"):
         fit_classifier(file, "logistic", show_progress=False)
 
 

@@ -36,7 +36,7 @@ def test_extraction_tells_what_is_there(
     more = write_crops(tmp_path / "crops", [*VIDEOS, ("more", "val", 0, 0)])
     command = ["extract-features", "--detector", str(small_detector), "--out", str(features)]
     assert main([*command, "--manifest", str(more), "--where", "split = 'val'", "--num-workers", "0"]) == 0
-    assert "added 1 rows" in capsys.readouterr().out
+    assert "added 1 row " in capsys.readouterr().out
     assert FeatureFile(features).manifests[1]["where"] == ["split = 'val'"]
 
 
@@ -159,9 +159,9 @@ def test_groups_say_how_many_people_are_known(tmp_path: Path, capsys: pytest.Cap
     wide = write_features(tmp_path / "w.h5", [feature_table(np.ones((4, 3)), split="val", method="m")],
                           source=source)  # fmt: skip
     assert main([*command[:2], str(path), str(wide), *command[3:]]) == 2
-    assert "are of several networks or layers, or maps" in capsys.readouterr().err
+    assert "are from several networks or layers, or maps" in capsys.readouterr().err
     assert main(["neighbors", "--features", str(path), "--across-splits", "0.9"]) == 0
-    assert "there are not two splits to compare" in capsys.readouterr().out
+    assert "there are fewer than two splits to compare" in capsys.readouterr().out
 
 
 def test_weights_are_written_as_hdf5(
@@ -179,8 +179,8 @@ def test_weights_are_written_as_hdf5(
         ("neighbors --features absent.h5 --precision", "there is no such feature file"),
         ("clusters --features F --out O/m.html --max-faces 2", "--max-faces: is 2; must be 3 to 20000"),
         ("clusters --features F --out O/m.html --cluster x", "--cluster: is 'x'; must be one of kmeans"),
-        ("clusters --features F M --out O/m.html", "are of several networks or layers, or maps"),
-        ("neighbors --features M --precision", "holds maps, not vectors; extract them with"),
+        ("clusters --features F M --out O/m.html", "are from several networks or layers, or maps"),
+        ("neighbors --features M --precision", "contains maps, not vectors; extract them with"),
         (
             "clusters --features F --out O/m.html --max-faces 20001",
             "--max-faces: is 20001; must be 3 to 20000",
@@ -188,11 +188,11 @@ def test_weights_are_written_as_hdf5(
         ("clusters --features F --out O/m.html --split x", "has no rows of x/*; there are train/Deepfakes"),
         (
             "neighbors --features F --across-splits 0.9 --split val",
-            "--split: has no meaning with --across-s",
+            "--split: has no effect with --across-s",
         ),
-        ("neighbors --features F --across-splits 0.9 --count 3", "--count: has no meaning with --across-sp"),
+        ("neighbors --features F --across-splits 0.9 --count 3", "--count: has no effect with --across-sp"),
         ("neighbors --features F --count 0 --precision", "--count: is 0; must be 1 or more"),
-        ("neighbors --features F --precision --sheet s.png", "--sheet: has no meaning with --precision"),
+        ("neighbors --features F --precision --sheet s.png", "--sheet: has no effect with --precision"),
         ("train-features --features absent.h5 --out O", "there is no such feature file"),
         ("extract-features --manifest absent --backbone x --out O/f.h5", "does not exist"),
         ("export-weights absent --out O/w.h5", "there is no such file"),

@@ -97,7 +97,7 @@ def test_another_network_layer_or_number_is_refused(
     out = tmp_path / "features.h5"
     extract(manifest, small_detector, out)
     other = extractor_of(small_detector, layer="layer2")
-    with pytest.raises(OptionError, match="holds features with source .*name another file"):
+    with pytest.raises(OptionError, match="contains features with source .*choose another file"):
         add_features(manifest, other, out, num_workers=0, show_progress=False)
     with pytest.raises(OptionError, match="batch_size: is 0; must be 1 or more"):
         extract(manifest, small_detector, out, batch_size=0)
@@ -105,7 +105,7 @@ def test_another_network_layer_or_number_is_refused(
         extract(manifest, small_detector, out, rows_per_part=0)
     with pytest.raises(OptionError, match="num_workers: is -1; must be 0 or more"):
         add_features(manifest, other, out, num_workers=-1, show_progress=False)
-    with pytest.raises(ManifestError, match="has no row to extract; choose other rows"):
+    with pytest.raises(ManifestError, match="has no rows to extract; choose other rows"):
         extract(manifest.where("label = 7"), small_detector, tmp_path / "none.h5")
     assert not (tmp_path / "none.h5").exists()
 
@@ -116,7 +116,7 @@ def test_crops_that_cannot_be_read_are_named_and_tried_again(
     out, bad = tmp_path / "features.h5", tmp_path / "val1-9.png"
     whole = bad.read_bytes()
     bad.write_bytes(b"")
-    with pytest.warns(UserWarning, match="1 crops cannot be read and are left out: .*val1-9.png"):
+    with pytest.warns(UserWarning, match="skipped 1 crop that cannot be read: .*val1-9.png"):
         done = extract(manifest, small_detector, out)
     assert (done.num_new, done.unreadable) == (23, ("val1-9.png",))
     bad.write_bytes(whole)
@@ -216,7 +216,7 @@ def test_tokens_of_a_transformer_are_pooled_over_patches() -> None:
 
 
 def test_sources_that_cannot_be(small_detector: Path) -> None:
-    with pytest.raises(OptionError, match="backbone: and `detector` exclude each other"):
+    with pytest.raises(OptionError, match="backbone: and `detector` cannot be combined"):
         FeatureSource()
     with pytest.raises(OptionError, match="weights: cannot be used with `detector`"):
         FeatureSource(detector="x", weights="y")
@@ -234,7 +234,7 @@ def test_a_network_without_weights_is_the_same_each_time() -> None:
 
 def test_weights_that_changed_are_noticed(small_detector: Path) -> None:
     facts = {**extractor_of(small_detector).source_facts, "weights_sha256": "0"}
-    with pytest.raises(CheckpointError, match="holds other weights than those of the features"):
+    with pytest.raises(CheckpointError, match="contains other weights than those of the features"):
         rebuild_extractor(facts)
 
 

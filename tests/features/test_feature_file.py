@@ -141,7 +141,7 @@ def test_what_is_not_there_is_told(path: Path) -> None:
         FeatureFile(path.with_name("absent.h5"))
     with h5py.File(path.with_name("other.h5"), "w") as other:
         other["a"] = 1
-    with pytest.raises(ManifestError, match="is no feature file"):
+    with pytest.raises(ManifestError, match="is not a feature file"):
         FeatureFile(path.with_name("other.h5"))
 
 
@@ -189,7 +189,7 @@ def test_changed_bytes_anywhere_are_damage_or_change_nothing(path: Path) -> None
         try:
             found = FeatureFile(path).read()
         except ManifestError as error:
-            assert "is truncated or damaged" in str(error) or "no feature file" in str(error)  # noqa: PT017
+            assert "is truncated or damaged" in str(error) or "not a feature file" in str(error)  # noqa: PT017
         else:
             np.testing.assert_array_equal(found.features, rows.features)
             assert start < 512 or content[start : start + 16] == value * 16

@@ -55,7 +55,7 @@ def test_an_index_refuses_what_is_no_search(monkeypatch: pytest.MonkeyPatch) -> 
     points = np.ones((3, 2))
     with pytest.raises(OptionError, match=r"features: have the shape \(0, 2\); pass one or more vectors"):
         FaceIndex(points[:0])
-    with pytest.raises(OptionError, match="hold values that are not finite"):
+    with pytest.raises(OptionError, match="contain values that are not finite"):
         FaceIndex(points * np.nan)
     with pytest.raises(OptionError, match="count: is 4; must be 1 to 3"):
         FaceIndex(points).nearest(points, count=4)

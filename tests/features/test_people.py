@@ -52,17 +52,17 @@ def test_a_person_with_two_names_is_a_leak_of_their_splits(
     arguments = ["--people", "--weights", weights, "--min-similarity", 0.999, "--no-crops", "--json", result]
     assert main(["audit", str(manifest), *map(str, arguments)]) == 1
     shown = capsys.readouterr().out
-    assert "made:a (train) and made:c (val) look like one person (similarity 1.00)" in shown
+    assert "made:a (train) and made:c (val) look like the same person (similarity 1.00)" in shown
     assert "LEAK: identities" in shown
     (pair,) = json.loads(result.read_text())["same_people"]
     assert (pair["first"], pair["second"]) == ("made:a", "made:c")
     assert main(["audit", str(manifest), "--where", "target_id <> 'c'", *map(str, arguments)]) == 0
-    assert "no two identities look like one person" in capsys.readouterr().out
+    assert "no two identities look like the same person" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_an_error(manifest: Path, weights: Path) -> None:
     rows = read_manifest(manifest)
-    with pytest.raises(OptionError, match="min_similarity: is 2; must be above -1, to 1"):
+    with pytest.raises(OptionError, match="min_similarity: is 2; must be above -1 and at most 1"):
         find_same_people(rows, weights=str(weights), min_similarity=2)
     with pytest.raises(ManifestError, match="has fewer than two people with readable reals"):
         find_same_people(rows.where("target_id = 'a'"), weights=str(weights))

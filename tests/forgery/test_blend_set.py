@@ -67,7 +67,7 @@ def test_what_cannot_be_blended_is_counted(
 def test_bad_options(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["blend", "--manifest", str(manifest), "--out", str(tmp_path / "out")]
     for more, message in (
-        (["--method", "gan"], "--method: 'gan' is unknown; must be of sbi, cross, joined by +"),
+        (["--method", "gan"], "--method: 'gan' is unknown; must be of sbi, cross, joined with +"),
         (["--seed", "-1"], "--seed: is -1; must be 0 or more"),
         (["--split", "test"], "no row of split 'test'"),
     ):

@@ -42,9 +42,9 @@ def blended(rows: Manifest, words: tuple[str, ...] = ("sbi",), augmentation: str
 def test_words_of_blends() -> None:
     assert [parse_blends(word) for word in BLENDS] == [("sbi",), ("cross",)]
     assert parse_blends("cross+sbi") == ("sbi", "cross")
-    with pytest.raises(OptionError, match="forgery: 'gan' is unknown; must be of sbi, cross, joined by \\+"):
+    with pytest.raises(OptionError, match="forgery: 'gan' is unknown; must be of sbi, cross, joined"):
         parse_blends("sbi+gan")
-    with pytest.raises(OptionError, match="names one twice"):
+    with pytest.raises(OptionError, match="lists one twice"):
         parse_blends("sbi+sbi")
 
 
@@ -224,7 +224,7 @@ def test_an_epochs_batches_carry_seeds() -> None:
     [
         ({"share": 0.0}, "forgery_share: is 0.0; must be above 0"),
         ({"share": 1.0, "batch_size": 3}, "is 3, but pairs need an even one"),
-        ({"share": 1.0, "rows": ()}, "holds no real crop with a face in it"),
+        ({"share": 1.0, "rows": ()}, "contains no real crop with a face in it"),
     ],
 )
 def test_samplers_that_make_no_sense(options: dict[str, object], message: str) -> None:

@@ -111,13 +111,13 @@ def test_bad_landmarks_of_a_batch_are_named(five: np.ndarray) -> None:
     batch = np.stack([five, five, five])
     with pytest.raises(OptionError, match=r"of shape \(3, 5, 2\) for 2 images"):
         check_landmark_batch(batch, 2)
-    with pytest.raises(OptionError, match="of shape .* for 1 images"):
+    with pytest.raises(OptionError, match="of shape .* for 1 image"):
         check_landmark_batch([None], 1)
     for ragged in ([[1], [2, 3]], "face", batch * 1j):
         with pytest.raises(OptionError, match="landmarks_xy: is not an array of numbers"):
             check_landmark_batch(ragged, 2)
     batch[1, 3, 0] = np.inf
-    with pytest.raises(OptionError, match=r"landmarks_xy\[1\]: holds values that are not finite"):
+    with pytest.raises(OptionError, match=r"landmarks_xy\[1\]: contains values that are not finite"):
         check_landmark_batch(batch, 3)
     batch[1] = 7
     with pytest.raises(OptionError, match=r"landmarks_xy\[1\]: has collapsed"):

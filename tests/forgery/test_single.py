@@ -197,7 +197,7 @@ def test_bad_options_are_refused(crop: np.ndarray, five: np.ndarray) -> None:
         ({"rgb_shift": float("nan")}, "rgb_shift: is nan; must be finite"),
         ({"scale": (1.1, 0.9)}, r"scale: is \(1.1, 0.9\); must be a range within 0.5 to 2"),
         ({"mask_kernel": (4, 9)}, r"mask_kernel: is \(4, 9\); must be odd"),
-        ({"blend_ratios": (0.0,)}, r"blend_ratios: is \(0.0,\); must be numbers above 0 to 1"),
+        ({"blend_ratios": (0.0,)}, r"blend_ratios: is \(0.0,\); must be numbers above 0 and at most 1"),
         ({"downscale_factors": (1,)}, r"downscale_factors: is \(1,\); must be integers from 2 to 8"),
     ],
 )

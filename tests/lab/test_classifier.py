@@ -83,7 +83,7 @@ def test_folders_and_tars_of_classes_are_read(tmp_path: Path) -> None:
 
 
 def test_damaged_or_missing_sets_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match="is no folder"):
+    with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read_labeled(tmp_path / "absent")
     with pytest.raises(DatasetLayoutError, match="neither a folder nor a tar for 'train'"):
         read_labeled(tmp_path)
@@ -93,15 +93,15 @@ def test_damaged_or_missing_sets_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="train-images-idx3-ubyte.gz: cannot be read"):
         read_labeled(raw)
     (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(gzip.decompress(whole)[:-1]))
-    with pytest.raises(DatasetLayoutError, match="is no complete idx file"):
+    with pytest.raises(DatasetLayoutError, match="is not a complete idx file"):
         read_labeled(raw)
     (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(bars(255, 0)[0])))
-    with pytest.raises(DatasetLayoutError, match="holds 255 train images and 256 labels"):
+    with pytest.raises(DatasetLayoutError, match="contains 255 train images and 256 labels"):
         read_labeled(raw)
     folder = tmp_path / "folders"
     for part in ("train", "test"):
         (folder / part / "a").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="holds no images"):
+    with pytest.raises(DatasetLayoutError, match="contains no images"):
         read_labeled(folder)
     (folder / "train" / "a" / "0.png").write_bytes(solid((0, 0, 0)))
     (folder / "test" / "a" / "0.png").write_bytes(b"none")

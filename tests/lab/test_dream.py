@@ -115,7 +115,7 @@ def test_vggs_layers_have_keras_names(photo: np.ndarray) -> None:
         ({"l2": float("inf")}, "l2: is inf; must be a finite number"),
         ({"rate": 0.0}, "rate: is 0.0; must be above 0"),
         ({"frame_every": -1}, "frame_every: is -1"),
-        ({"seed": -1}, "seed: is -1; must be 0 to below"),
+        ({"seed": -1}, "seed: is -1; must be at least 0 and below"),
         ({"size": (0, 5)}, "size: is 0 x 5; must be 1 pixel or more"),
     ],
 )

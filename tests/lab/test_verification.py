@@ -78,9 +78,9 @@ def test_images_without_a_face_are_counted(
     assert (found.num_same, found.num_different, found.num_left_out) == (1, 1, 2)
     assert found.accuracy is None
     assert "accuracy: needs 2 or more folds" in found.text()
-    assert "left out: 2 pairs with 2 images without a face" in found.text()
+    assert "skipped: 2 pairs with 2 images without a face" in found.text()
     pairs.write_text("1\nCay 1 2\nAnn 1 Bea 2\n")
-    with pytest.raises(DatasetLayoutError, match="leaves 1 pairs, all of one kind, since 2 images"):
+    with pytest.raises(DatasetLayoutError, match="leaves 1 pair, all of one kind, with 2 images"):
         lab.verify_pairs(pairs, tmp_path, options, detector=str(small_detector))
 
 
@@ -117,9 +117,9 @@ def test_the_best_threshold_is_that_of_a_search_over_all() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("Ann 1 2\n", "does not begin with the numbers of folds and of pairs"),
-        ("", "does not begin with the numbers of folds and of pairs"),
-        ("1 1\nAnn 1 2\n", "has 1 pairs, and its first line announces 2"),
+        ("Ann 1 2\n", "does not start with the number of folds and the number of pairs"),
+        ("", "does not start with the number of folds and the number of pairs"),
+        ("1 1\nAnn 1 2\n", "has 1 pairs, but its first line says 2"),
         ("1 1\nAnn 1 2\nAnn one Bea 1\n", "has the line 'Ann one Bea 1'"),
         ("1 1\nAnn 1 2\nAnn 1\n", "has the line 'Ann 1'"),
     ],
@@ -142,8 +142,8 @@ def test_images_that_cannot_be_used_are_errors(people: Path, tmp_path: Path) -> 
     with PeopleImages(people) as images, pytest.raises(DatasetLayoutError, match="is not a readable image"):
         images.read("Ann_0001")
     (people / "Bea" / "Ann_0001.jpg").write_bytes(b"")
-    with pytest.raises(DatasetLayoutError, match=r"holds Ann_0001\.\w+ twice"):
+    with pytest.raises(DatasetLayoutError, match=r"contains Ann_0001\.\w+ twice"):
         PeopleImages(people)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetLayoutError, match="holds no images"):
+    with pytest.raises(DatasetLayoutError, match="contains no images"):
         PeopleImages(tmp_path / "empty")

@@ -568,7 +568,7 @@ def test_groups_without_an_order_are_rejected():
 
 
 def test_delong_needs_two_of_each():
-    with pytest.raises(OptionError, match="labels: hold fewer than two reals or two fakes"):
+    with pytest.raises(OptionError, match="labels: contain fewer than two reals or two fakes"):
         metrics.delong_test([0, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
 
 
@@ -607,8 +607,8 @@ def test_differences_use_the_same_resamples():
         ([], [], None, "scores: is empty"),
         ([0, 1], [0.5], None, r"labels of shape \(2,\) and scores of shape \(1,\) do not pair up"),
         ([[0, 1]], [[0.5, 0.5]], None, "do not pair up"),
-        ([0, 2], [0.5, 0.5], None, "labels: hold values other than 0 and 1"),
-        ([0, math.nan], [0.5, 0.5], None, "labels: hold values other than 0 and 1"),
+        ([0, 2], [0.5, 0.5], None, "labels: contain values other than 0 and 1"),
+        ([0, math.nan], [0.5, 0.5], None, "labels: contain values other than 0 and 1"),
         ([0, 1], [0.5, math.nan], None, "scores: 1 of 2 are NaN or infinite"),
         ([0, 1], [-math.inf, math.inf], None, "scores: 2 of 2 are NaN or infinite"),
         (["real", "fake"], [0.5, 0.5], None, "labels: is not an array of numbers"),

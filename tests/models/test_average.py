@@ -99,5 +99,5 @@ def test_other_networks_have_no_mean(pair: list[Path], tmp_path: Path) -> None:
     model, config = read_detector(pair[0])
     mean = replace(config.model.preprocessing, mean=(0.1, 0.2, 0.3))
     save_detector(other, model, replace(config, model=replace(config.model, preprocessing=mean)))
-    with pytest.raises(CheckpointError, match="is of another network than the first"):
+    with pytest.raises(CheckpointError, match="has a different network from the first"):
         average_detectors([pair[0], other])

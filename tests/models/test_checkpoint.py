@@ -72,7 +72,7 @@ def test_what_is_no_detector_is_refused(detector: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is a checkpoint of another library: network is missing"):
         read_detector(foreign)
     torch.save({"a": 1}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match="model.pth: holds no state dict"):
+    with pytest.raises(CheckpointError, match="model.pth: contains no state dict"):
         read_detector(tmp_path / "model.pth")
     whole = detector.read_bytes()
     for length in (0, 7, 300, len(whole) - 1):
@@ -88,7 +88,7 @@ def test_a_detector_that_contradicts_itself_is_refused(detector: Path) -> None:
         read_detector(detector)
     detector.write_bytes(whole)
     rewrite(detector, poison=True)
-    with pytest.raises(CheckpointError, match="holds weights that are not finite"):
+    with pytest.raises(CheckpointError, match="contains weights that are not finite"):
         read_detector(detector)
     detector.write_bytes(whole)
     rewrite(detector, format_version="99")

@@ -182,9 +182,9 @@ def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None
         ({"backbone": None}, "backbone: is a NoneType; pass its name"),
         ({"backbone": "resnet18.nonexistent"}, "timm cannot build 'resnet18.nonexistent'"),
         ({"backbone": "resnet10t", "image_size": -1}, "image_size: is -1"),
-        ({"backbone": "vgg16", "image_size": 16}, "image_size: .* cannot take 16 pixels .*size is 32"),
-        ({"backbone": "mesoinception4", "image_size": 31}, "cannot take 31 pixels .*size is 32"),
-        ({"backbone": "test_vit", "image_size": 15}, "cannot take 15 pixels .*size is 16"),
+        ({"backbone": "vgg16", "image_size": 16}, "image_size: .* cannot process 16 pixels .*size is 32"),
+        ({"backbone": "mesoinception4", "image_size": 31}, "cannot process 31 pixels .*size is 32"),
+        ({"backbone": "test_vit", "image_size": 15}, "cannot process 15 pixels .*size is 16"),
         ({"backbone": "resnet10t", "dropout": 1.5}, "dropout: is 1.5"),
         ({"backbone": "test_vit", "backbone_options": {"global_pool": "x"}}, "timm cannot build 'test_vit'"),
         ({"backbone": "resnet10t", "backbone_options": {"nonsense": 1}}, "resnet10t does not take"),
@@ -213,7 +213,7 @@ def test_weights_that_timm_cannot_have_name_the_other_way(monkeypatch: pytest.Mo
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    message = r"timm resnet18: its weights cannot be fetched \(no network\); pass a local path as weights"
+    message = r"timm resnet18: its weights cannot be downloaded \(no network\); pass a local path as weights"
     with pytest.raises(WeightsError, match=message):
         create_model("resnet18", weights="pretrained")
 
@@ -330,7 +330,7 @@ def test_a_module_says_what_it_lacks() -> None:
     shown = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     with pytest.raises(OptionError, match="preprocessing: is missing, and the module .*Tiny has none"):
         create_model(Tiny())
-    with pytest.raises(OptionError, match="weights: cannot be used with the module .*Tiny; leave it out"):
+    with pytest.raises(OptionError, match="weights: cannot be used with the module .*Tiny; omit it"):
         create_model(Tiny(), preprocessing=shown, weights="x")
     with pytest.raises(OptionError, match=r"returns the shape \(N, 4, 30, 30\), not features \(N, F\)"):
         create_model(nn.Conv2d(3, 4, 3), preprocessing=shown)

@@ -118,7 +118,7 @@ def test_other_files_are_rejected_with_the_reason(keras_file: Path, tmp_path: Pa
             convert_checkpoint(tmp_path / name, out)
     with pytest.raises(OptionError, match="out: is '.*'; must end in .safetensors"):
         convert_checkpoint(keras_file, tmp_path / "facenet.pt")
-    with pytest.raises(OptionError, match="network: is vgg16, and .* holds FaceNet; leave it out"):
+    with pytest.raises(OptionError, match="network: is vgg16, and .* contains FaceNet; omit it"):
         convert_checkpoint(keras_file, out, network="vgg16")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["dense_1/dense_1/kernel:0"] = [[1.0]]
@@ -128,11 +128,11 @@ def test_other_files_are_rejected_with_the_reason(keras_file: Path, tmp_path: Pa
         file["Block35_1_Conv2d_1x1/kernel:0"] = [[1.0]]
         file["Block35_1_Conv2d_1x1/bias:0"] = [1.0]
         file["dense_1/dense_1/kernel:0"] = [[1.0]]
-    with pytest.raises(WeightsError, match="holds dense_1, which is no layer of FaceNet"):
+    with pytest.raises(WeightsError, match="contains dense_1, which is not a FaceNet layer"):
         convert_checkpoint(tmp_path / "more.h5", out)
     with h5py.File(tmp_path / "part.h5", "w") as file:
         file["Block35_1_Conv2d_1x1/kernel:0"] = [[1.0]]
-    with pytest.raises(WeightsError, match="holds Block35_1_Conv2d_1x1, which is no layer of FaceNet"):
+    with pytest.raises(WeightsError, match="contains Block35_1_Conv2d_1x1, which is not a FaceNet layer"):
         convert_checkpoint(tmp_path / "part.h5", out)
     with h5py.File(tmp_path / "part.h5", "w") as file:
         file["Bottleneck/Bottleneck/kernel:0"] = torch.zeros(1792, 8).numpy()

@@ -75,7 +75,7 @@ def test_files_that_are_none(small_detector: Path, tmp_path: Path) -> None:
         read_weights_h5(tmp_path / "x.h5")
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["a"] = 1
-    with pytest.raises(WeightsError, match="holds no weights; pass a file of export_weights_h5"):
+    with pytest.raises(WeightsError, match="contains no weights; pass a file of export_weights_h5"):
         read_weights_h5(tmp_path / "other.h5")
     export_weights_h5(small_detector, tmp_path / "d.h5")
     whole = (tmp_path / "d.h5").read_bytes()

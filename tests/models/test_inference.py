@@ -66,7 +66,7 @@ def test_a_precision_that_is_unknown_or_that_the_device_lacks_is_refused(
 ) -> None:
     monkeypatch.setattr(device, "fast_precision", lambda _: "no")
     for precision, error, words in (
-        ("bf16", DeviceError, "cpu: has no bf16 arithmetic; set `precision` to fp32"),
+        ("bf16", DeviceError, "cpu: does not support bf16; set `precision` to fp32"),
         ("int4", OptionError, "precision: is 'int4'; must be one of fp32, bf16"),
     ):
         with pytest.raises(error, match=words):

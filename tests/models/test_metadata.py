@@ -213,7 +213,7 @@ def test_a_network_larger_than_its_file_is_never_given_memory(
 
 
 def test_a_changed_weight_is_noticed(small_detector: Path, small_onnx: Path, tmp_path: Path) -> None:
-    damaged = "is damaged: its weights are not those that were written .checksum.; fetch it again"
+    damaged = "is damaged: its weights are not those that were written .checksum.; download it again"
     path = tmp_path / "a.safetensors"
     path.write_bytes(small_detector.read_bytes())
     flip(path, path.stat().st_size - 500)
@@ -244,7 +244,7 @@ def test_a_file_from_before_the_checksum_is_read_and_its_card_says_so(
     older = tmp_path / "older.safetensors"
     save_file(tensors, older, metadata=metadata)
     assert read_detector(older)[1] == read_detector(small_detector)[1]
-    assert "| weights | not checked: the file is from before files had a checksum |" in read_card(older)
+    assert "| weights | not checked: the file was written before files had a checksum |" in read_card(older)
     assert "| weights | as they were written (checksum) |" in read_card(small_detector)
     model = onnx.load(str(small_onnx))
     kept = {one.key: one.value for one in model.metadata_props if one.key != CHECKSUM_KEY}
@@ -328,7 +328,7 @@ def test_an_export_without_finite_numbers_or_with_another_network_is_an_error(
     other = onnx.load(str(WEIGHTS / "mtcnn_refine.onnx"))
     onnx.helper.set_model_props(other, kept)
     onnx.save(other, str(tmp_path / "other.onnx"))
-    with pytest.raises(CheckpointError, match="its network is not what its description says"):
+    with pytest.raises(CheckpointError, match="its network does not match its description"):
         load_crop_detector(tmp_path / "other.onnx", num_threads=1).score_crops([CROP])
 
 

@@ -54,7 +54,7 @@ def test_the_smallest_input_is_really_the_smallest(backbone: str) -> None:
     pooled = create_model(backbone, pooling="avg").eval()
     assert works(pooled, smallest)
     assert not works(pooled, smallest - 1)
-    with pytest.raises(OptionError, match=f"cannot take {smallest - 1} x 99 .*workable size is {smallest}"):
+    with pytest.raises(OptionError, match=f"cannot process {smallest - 1} x 99 .*size is {smallest}"):
         pooled.feature_shape(smallest - 1, 99)
 
 

@@ -22,7 +22,7 @@ def test_published_shapes_of_vgg16(vgg16: ForgeryClassifier) -> None:
 
 def test_too_few_pixels_name_the_smallest_size(vgg16: ForgeryClassifier) -> None:
     for height, width in ((31, 100), (100, 31), (0, 50)):
-        message = f"cannot take {height} x {width} pixels .*; the smallest workable size is 32"
+        message = f"cannot process {height} x {width} pixels .*; the smallest workable size is 32"
         with pytest.raises(OptionError, match=message):
             vgg16.feature_shape(height, width)
 
@@ -57,7 +57,7 @@ def test_no_size_may_work() -> None:
     with pytest.raises(OptionError, match="backbone: Flatten has no method forward_features"):
         feature_shape(network, height=30, width=30, in_chans=3)
     network.forward_features = refuse  # type: ignore[assignment]
-    with pytest.raises(OptionError, match="cannot take 30 x 30 pixels .*; pass another size"):
+    with pytest.raises(OptionError, match="cannot process 30 x 30 pixels .*; pass another size"):
         feature_shape(network, height=30, width=30, in_chans=3)
 
 

@@ -71,7 +71,7 @@ class Payload:
 def test_a_whole_pickled_model_is_rejected_with_the_reason(tmp_path: Path, is_zip: bool) -> None:
     path = written(tmp_path / "a.p", nn.Linear(2, 2), _use_new_zipfile_serialization=is_zip)
     cause = r"is a whole pickled model \(torch.nn.modules.linear.Linear\), not its weights: .* run code"
-    with pytest.raises(WeightsError, match=rf"{cause}.*save the weights alone: torch.save\(model.state_dict"):
+    with pytest.raises(WeightsError, match=rf"{cause}.*save only the weights: torch.save\(model.state_dict"):
         read_state_dict(path)
 
 
@@ -83,22 +83,22 @@ def test_code_next_to_the_weights_is_not_run(
     path = written(
         tmp_path / "a.pth", {"model": TENSORS, "extra": Payload()}, _use_new_zipfile_serialization=is_zip
     )
-    with pytest.raises(WeightsError, match="holds an object of posix.mkdir next to its weights"):
+    with pytest.raises(WeightsError, match="contains an object of posix.mkdir next to its weights"):
         read_state_dict(path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_what_holds_no_tensors_is_rejected(tmp_path: Path) -> None:
     for content in ({"epoch": 1}, [torch.ones(1)], torch.ones(2), {}):
-        with pytest.raises(WeightsError, match="holds no state dict"):
+        with pytest.raises(WeightsError, match="contains no state dict"):
             read_state_dict(written(tmp_path / "a.pth", content))
     (tmp_path / "b.pth").write_bytes(b"no pickle")
-    with pytest.raises(WeightsError, match="cannot be read as torch weights .*; fetch it again"):
+    with pytest.raises(WeightsError, match="cannot be read as torch weights .*; download it again"):
         read_state_dict(tmp_path / "b.pth")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 def test_a_torchscript_program_is_rejected(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "a.pt")
-    with pytest.raises(WeightsError, match="is a TorchScript program, whose opening would run its code"):
+    with pytest.raises(WeightsError, match="is a TorchScript program; opening it would run its code"):
         read_state_dict(tmp_path / "a.pt")

@@ -71,6 +71,6 @@ def test_a_stem_is_in_front_of_every_use_of_the_encoder(stem: str) -> None:
 def test_wrong_stems_are_named() -> None:
     with pytest.raises(OptionError, match="stem: 'hsv' is unknown; must be one of rgb, srm, dct"):
         ModelSpec("test_resnet", PREPROCESSING, stem="hsv")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="stem: srm is for color images; leave out `in_chans`"):
+    with pytest.raises(OptionError, match="stem: srm is for color images; omit `in_chans`"):
         ModelSpec("test_resnet", PREPROCESSING, stem="srm", in_chans=1)
     assert isinstance(make_stem(ModelSpec("test_resnet", PREPROCESSING)), torch.nn.Identity)

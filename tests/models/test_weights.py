@@ -117,7 +117,7 @@ def test_damage_on_the_way_is_refused_and_not_kept(server: Server, tmp_path: Pat
 
 def test_damage_in_the_cache_is_refused(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(BODY[:1000])
-    with pytest.raises(WeightsError, match="delete it and fetch it again"):
+    with pytest.raises(WeightsError, match="delete it and download it again"):
         fetch_weights(PublishedWeights(server.url, SHA256, "none"), folder=tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be read as torch weights"):
         read_weights_file(path)
     torch.save({"epoch": 3}, path)
-    with pytest.raises(WeightsError, match="holds no state dict"):
+    with pytest.raises(WeightsError, match="contains no state dict"):
         read_weights_file(path)
     save_file({"a": torch.zeros(100)}, tmp_path / "w.safetensors")
     whole = (tmp_path / "w.safetensors").read_bytes()

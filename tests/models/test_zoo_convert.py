@@ -123,7 +123,7 @@ def test_every_entry_names_a_layout_and_every_layout_a_backbone() -> None:
 
 
 def test_a_name_that_is_not_in_the_zoo_is_an_error() -> None:
-    with pytest.raises(OptionError, match="'meso4' is no detector of the zoo; did you mean .*meso4-df"):
+    with pytest.raises(OptionError, match="'meso4' is not in the zoo; did you mean .*meso4-df"):
         find_entry("zoo:meso4")
 
 
@@ -143,13 +143,13 @@ def test_names_are_replaced_by_their_longest_beginning() -> None:
     found = renamed(state, {"net.": "", "net.b.": "d."}, head="fc.", dropped=["aux."])
     assert sorted(found.tensors) == ["encoder.a", "encoder.d.c", "head.bias", "head.weight"]
     assert found.dropped == ("aux.x",)
-    with pytest.raises(WeightsError, match="hold no head.weight"):
+    with pytest.raises(WeightsError, match="contain no head.weight"):
         renamed(state, {}, head="head.")
 
 
 def test_a_pickle_that_runs_code_is_not_read(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 1), tmp_path / "whole.pth")
-    with pytest.raises(WeightsError, match="is a whole pickled model .* would run code of the file"):
+    with pytest.raises(WeightsError, match="is a whole pickled model .* would run code from the file"):
         read_state(tmp_path / "whole.pth")
     torch.save({"epoch": 3, "model": {"a": torch.ones(1)}, "optimizer": {}}, tmp_path / "wrapped.tar")
     assert list(read_state(tmp_path / "wrapped.tar")) == ["a"]
@@ -168,12 +168,17 @@ def test_the_patterns_of_the_self_check_are_always_the_same() -> None:
 def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="absent.pth: there is no such file"):
         read_state(tmp_path / "absent.pth")
-    for name, message in (("a.pth", "cannot be read as torch weights"), ("a.h5", "is no complete HDF5 file")):
+    for name, message in (
+        ("a.pth", "cannot be read as torch weights"),
+        ("a.h5", "is not a complete HDF5 file"),
+    ):
         (tmp_path / name).write_bytes(b"<html>not found</html>")
         with pytest.raises(WeightsError, match=f"{name}: {message}"):
             read_state(tmp_path / name)
     torch.save([torch.ones(1)], tmp_path / "list.pth")
-    with pytest.raises(WeightsError, match="holds no state dict, which gives tensors by name; pass a file"):
+    with pytest.raises(
+        WeightsError, match="contains no state dict, which gives tensors by name; pass a file"
+    ):
         read_state(tmp_path / "list.pth")
 
 
@@ -188,7 +193,7 @@ def test_a_member_of_an_archive_is_read_by_its_name(tmp_path: Path, monkeypatch:
         with pytest.raises(WeightsError, match="has no readable member other.pth"):
             read_state(tmp_path / name, member="other.pth")
     monkeypatch.setattr("deepfake_detect.models.zoo.state._LARGEST_MEMBER", 10)
-    with pytest.raises(WeightsError, match="holds a member of .* bytes; at most 10 are read"):
+    with pytest.raises(WeightsError, match="contains a member of .* bytes; at most 10 are read"):
         read_state(tmp_path / "x.zip", member="models/inner.pth")
 
 
@@ -212,6 +217,6 @@ def test_tensors_of_another_network_are_errors() -> None:
     with pytest.raises(WeightsError, match="a.pth: does not fit Meso4 .1 of another shape"):
         build({**state, "conv.0.bias": torch.zeros(9)})
     with pytest.raises(
-        WeightsError, match="a.pth: holds weights that are not finite .encoder.layers.0.0.0.bias"
+        WeightsError, match="a.pth: contains weights that are not finite .encoder.layers.0.0.0.bias"
     ):
         build({**state, "conv.0.bias": torch.full((8,), float("nan"))})

@@ -124,7 +124,9 @@ def test_a_cut_file_is_resumed(server: Server, entry: ZooEntry) -> None:
     server.cut_after = 50_000
     with pytest.raises(FetchError, match="the connection closed after 50000 of .* try again to resume"):
         dfd.fetch_zoo(NAME, accept_license=True)
-    with pytest.raises(CheckpointError, match="was not fetched yet; run deepfake-detect zoo fetch tiny"):
+    with pytest.raises(
+        CheckpointError, match="has not been downloaded yet; run deepfake-detect zoo fetch tiny"
+    ):
         dfd.load_detector("zoo:tiny")
     server.cut_after = 10**9
     dfd.fetch_zoo(NAME, accept_license=True)
@@ -165,12 +167,12 @@ def test_a_detector_that_was_exchanged_is_found(server: Server, entry: ZooEntry,
     dfd.fetch_zoo(NAME, accept_license=True, files=[other])
     (folder / "Meso4.h5").write_bytes(kept)
     (folder / "fetched.json").write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match="holds other weights than its published file"):
+    with pytest.raises(CheckpointError, match="contains other weights than its published file"):
         dfd.verify_zoo(NAME)
     dfd.fetch_zoo(NAME, accept_license=True, files=[folder / "Meso4.h5"])
     record["check_logits"][0] += 1
     (folder / "fetched.json").write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match="gives other logits than after its conversion, by"):
+    with pytest.raises(CheckpointError, match="gives different logits than right after conversion, by"):
         dfd.verify_zoo(NAME)
     (folder / "fetched.json").write_text("{}")
     with pytest.raises(CheckpointError, match="fetched.json: is missing or damaged .*lacks entry"):
@@ -224,11 +226,11 @@ def test_google_drive_asks_to_confirm(
     monkeypatch.setitem(ZOO, NAME, replace(entry, files=(file,)))
     server.page = "<p>Sign in</p>"
     with pytest.raises(
-        FetchError, match="gives a page and no file: it is not shared .*; download it in a br"
+        FetchError, match="returned a web page instead of a file: it is not shared .*; download it in a br"
     ):
         dfd.fetch_zoo(NAME, accept_license=True)
     server.page = '<a href="/elsewhere">x</a><a href="/uc?id=7&confirm=no">download</a>'
-    with pytest.raises(FetchError, match="gives a page again after the download was confirmed"):
+    with pytest.raises(FetchError, match="returned a web page again after the download was confirmed"):
         dfd.fetch_zoo(NAME, accept_license=True)
     server.page, server.requests = FORM.format(server.url), []
     dfd.fetch_zoo(NAME, accept_license=True)

@@ -98,7 +98,7 @@ def test_crops_are_cut_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ExtractionConfig(margin=2.0, crops_for=DETECTOR)
     assert config.resolved().geometry == CropGeometry()
     assert config.resolved().settings()["geometry"] == {"margin": 1.3, "aligned": False}
-    with pytest.raises(OptionError, match="is no detector of the zoo"):
+    with pytest.raises(OptionError, match="is not in the zoo"):
         ExtractionConfig(crops_for="zoo:absent").resolved()
 
 

@@ -129,7 +129,7 @@ def test_no_face_has_a_report_without_a_timeline(detector: dfd.Detector, faceles
     found = detector.score_video(faceless_clip, num_frames=4)
     page = report_html(found, detector=detector)
     assert "No face found" in page
-    assert "No face was found in the 4 sampled frames" in page
+    assert "No face was found in 4 sampled frames" in page
     assert "<svg" not in page
     assert "<svg" not in found._repr_html_()
 
@@ -368,7 +368,7 @@ def test_a_score_without_a_verdict_is_reported_without_limits(
     uncalibrated = replace(score, verdict="score", detector=info, tracks=tracks)
     page = report_html(uncalibrated, detector=detector)
     assert f"Score {uncalibrated.fake_probability:.2f} (not calibrated: run calibrate)" in page
-    assert "none, as the detector is not calibrated" in page
+    assert "none: the detector is not calibrated" in page
     assert "the detector is undecided" not in page
     for verdict in ("fake", "real", "uncertain"):
         assert HEADLINES[verdict] not in page  # type: ignore[index]

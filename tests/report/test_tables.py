@@ -26,10 +26,10 @@ def test_the_most_important_rows_come_first() -> None:
         ("verdict", "Signs of forgery found"),
         (
             "meaning",
-            "The detector found traces of forgery in the face: the fake probability is 70%, and signs of "
-            "forgery are reported from 60% on.",
+            "The detector found traces of forgery in the face: the fake probability is 70%, at or above the "
+            "limit of 60%.",
         ),
-        ("fake probability", "70% [60–80%] over frames, of person 1"),
+        ("fake probability", "70% for person 1 (60–80% with other frames)"),
         ("people", "1 person"),
         ("frames with a face", "4 of 8 sampled"),
         ("time", "2.0 s, 4 frames per second"),

@@ -55,14 +55,14 @@ def test_a_forgery_names_the_one_limit_and_never_the_threshold() -> None:
     words = verdict_words(clip("fake", 0.93))
     assert (words.headline, words.advice) == ("Signs of forgery found", ())
     assert "the fake probability is 93%" in plain(words.meaning)
-    assert "from 88% on" in plain(words.meaning)
+    assert "above the limit of 88%" in plain(words.meaning)
     assert "50%" not in plain(words.meaning)
 
 
 def test_no_signs_say_what_the_detector_cannot_see() -> None:
     words = verdict_words(replace(clip("real", 0.05, 0.02), fake_probability_interval=(0.02, 0.11)))
     assert words.meaning.endswith(BLIND_SPOTS)
-    assert "in person 1: the fake probability is 5%, below 37%" in plain(words.meaning)
+    assert "in person 1: the fake probability is 5%, below the limit of 37%" in plain(words.meaning)
     assert "probably give 2–11%" in plain(words.interval)
     assert words.advice == ()
     assert SIGNS["real"] not in "✓✔"
@@ -78,7 +78,7 @@ def test_no_signs_say_what_the_detector_cannot_see() -> None:
         (clip("uncertain", 0.6, 0.1), "the people differ: person 1 60%, person 2 10%", "of person 1"),
         (clip("uncertain", 0.86), "near 88%, the limit of “Signs of forgery found”", "who published"),
         (clip("uncertain", 0.4), "near 37%, the limit of “No signs of forgery found”", "who published"),
-        (clip("uncertain", 0.6, step=9), "the traces are weak", "more frames than these 4"),
+        (clip("uncertain", 0.6, step=9), "the traces are weak", "more than 4 frames"),
         (
             replace(clip("uncertain", 0.6), fake_probability_interval=(0.5, 0.9)),
             *("near 88%", "who published"),
@@ -103,7 +103,7 @@ def test_other_verdicts_have_limits_instead_of_causes() -> None:
 def test_no_face_says_what_to_try() -> None:
     words = verdict_words(clip("no_face"))
     assert words.headline == "No face found"
-    assert "in the 4 sampled frames" in words.meaning
+    assert "in 4 sampled frames" in words.meaning
     assert "turned or covered" in words.advice[0]
 
 
@@ -111,8 +111,8 @@ def test_no_face_says_what_to_try() -> None:
     ("verdict", "probability", "words"),
     [
         ("uncertain", 0.8799, "87.99%, is between 37.00% and 88.00%"),
-        ("real", 0.3651, "36.5%, below 37.0%"),
-        ("fake", 0.88, "is 88%, and signs of forgery are reported from 88% on"),
+        ("real", 0.3651, "36.5%, below the limit of 37.0%"),
+        ("fake", 0.88, "is 88%, at or above the limit of 88%"),
         ("fake", 1.0, "is 99%"),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_detector_that_is_not_calibrated_gives_a_score_and_no_verdict() -> Non
     words = verdict_words(result)
     assert words.headline == "Score 0.83 (not calibrated: run calibrate)"
     assert "neither a probability nor a verdict" in words.meaning
-    assert "Calibrate the detector on validation videos" in words.advice[0]
+    assert "Calibrate the detector on labeled validation videos" in words.advice[0]
     line = clip_line(result)
     assert line.startswith("a.mp4: Score 0.83 (not calibrated: run calibrate) (2 people in 4 of 4 frames")
     rows = dict(clip_rows(result, seconds=1.0))

@@ -166,7 +166,7 @@ def test_what_cannot_be_exported_or_compared_is_refused(
     with pytest.raises(OptionError, match="is a sequence model, which cannot be exported"):
         export(sequence, format="onnx")
     (tmp_path / "d.onnx").mkdir()
-    with pytest.raises(OutputError, match="is not a regular file; name a file to write"):
+    with pytest.raises(OutputError, match="is not a regular file; choose a file to write"):
         export(small_detector, format="onnx", out=tmp_path / "d.onnx")
     with pytest.raises(CheckpointError, match="there is no such detector file"):
         export(tmp_path / "absent.safetensors", format="onnx")
@@ -178,7 +178,7 @@ def test_what_cannot_be_exported_or_compared_is_refused(
         export(small_detector, format="onnx", verify=empty)
     for arguments in ([], ["--format", "onnx", "--faces", str(tmp_path)]):
         assert main(["export", *arguments]) == 2
-        assert "--format: or --faces is required, and not both; set what to export" in capsys.readouterr().err
+        assert "--format: or --faces is required, but not both; set what to export" in capsys.readouterr().err
 
 
 def test_without_a_place_it_lies_beside_the_detector(

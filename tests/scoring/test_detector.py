@@ -240,7 +240,7 @@ def test_the_annotated_clip_and_the_timeline(
         changed = np.abs(drawn[number].image[edge].astype(int) - originals[number].image[edge]).max(
             axis=(0, 2)
         )
-        assert (changed > 60).mean() > 0.6
+        assert (changed > 60).mean() > 0.55
     plot_timeline(score).save(tmp_path / "t.png")
     assert cv2.imread(str(tmp_path / "t.png")).shape[1] > 800
 
@@ -282,7 +282,7 @@ def test_another_rule_than_the_detectors_limits_a_verdict(
     other = detector.score_video(portrait_clip, num_frames=8, aggregation_rule="median")
     (limit,) = (limit for limit in other.warnings if limit.kind == "another_rule")
     assert limit.kind in WARNING_KINDS
-    assert "aggregated by median; the limits of its verdict were fitted with most" in limit.text
+    assert "aggregated with median, but the verdict's limits were fitted with most" in limit.text
 
 
 def test_pictures_that_come_unevenly_stay_with_their_sound(detector: dfd.Detector, tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_damaged_clip_is_refused_or_scored_with_the_fraction_of_bad_frames(
     score = detector.score_video(path, num_frames=12, allow_truncated=True)
     assert 0 < len(score.frames) < 12
     (warning,) = (one for one in score.warnings if one.kind == "damaged_file")
-    assert "% of its frames are missing or damaged and were left out" in warning.text
+    assert "% of its frames are missing or damaged and were skipped" in warning.text
 
 
 def test_a_clip_beyond_the_limits_is_refused(detector: dfd.Detector, portrait_clip: Path) -> None:

@@ -157,7 +157,7 @@ def test_the_card_of_a_trained_detector_has_its_figures_with_intervals(tmp_path:
     dfd.load_detector(copy, runtime="torch", device="cpu").save_pretrained(tmp_path / "theirs")
     front = (tmp_path / "theirs" / "README.md").read_text("utf-8").split("\n---\n", 1)[0]
     assert yaml.safe_load(front.removeprefix("---"))["license_name"] == "CC BY-NC 4.0"
-    with pytest.raises(OptionError, match="evaluation: is no evaluation; pass what evaluate returned"):
+    with pytest.raises(OptionError, match="evaluation: is not an evaluation; pass what evaluate returned"):
         detector.save_pretrained(tmp_path / "shared", evaluation={})
 
 

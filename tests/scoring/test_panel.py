@@ -114,11 +114,11 @@ def test_disagreement_is_said_everywhere(bundled: Detector, other: Detector) -> 
     assert "detectors_differ" in [warning.kind for warning in result.warnings]
     rows = clip_rows(result, seconds=1.0)
     assert [name for name, _ in rows][-4:] == ["detectors", "", "", "agreement"]
-    assert rows[-1][1].startswith("the detectors disagree; their probabilities lie ")
+    assert rows[-1][1].startswith("the detectors disagree; their probabilities are ")
     page = report_html(result, collect_key_frames(result))
-    assert "What each detector says" in page
+    assert "Results by detector" in page
     assert "The detectors disagree</h2>" in page
-    assert "No probability was learned for them together" in page
+    assert "There is no fused probability for them" in page
     assert clip_line(result).startswith(f"{DEMO}: The detectors disagree (dfdc-mobilenetv2 2.2 ")
     assert page.count("other 2.2") >= 2
 
@@ -142,9 +142,9 @@ def test_a_detector_that_is_not_calibrated_takes_no_part_in_the_agreement(
     first, second = result.opinions
     scored = replace(result, opinions=(first, replace(second, verdict="score")))
     assert scored.agreement is None
-    assert agreement_words(scored).startswith("not known: fewer than two of the detectors give a verdict")
+    assert agreement_words(scored).startswith("unknown: fewer than two of the detectors give a verdict")
     score = f"score {second.fake_probability:.2f}"
-    assert opinion_words(scored)[1][1:] == (score, "none: not calibrated")
+    assert opinion_words(scored)[1][1:] == (score, "none (not calibrated)")
     assert verdict_words(scored).kind == result.verdict
 
 
@@ -171,7 +171,7 @@ def test_the_fused_probability_is_what_combine_learned(
     assert result.fused.fake_probability == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-6)
     words = verdict_words(result)
     assert words.kind == result.fused.verdict
-    assert "learned for these detectors together" in words.meaning
+    assert "The fused fake probability of these detectors" in words.meaning
     assert result.to_dict()["fused_probability"] == result.fused.fake_probability
     jsonschema.validate(json.loads(result.to_json()), dfd.result_schema())
 
@@ -210,9 +210,7 @@ def test_noise_is_not_fused(tmp_path: Path) -> None:
             f"v{n},D,{'m' if n % 2 else 'r'},{n % 2},0,{rng.uniform(0.2, 0.8):.3f},val" for n in range(40)
         ]
         (tmp_path / f"{name}.csv").write_text("\n".join([",".join(HEADER), *rows]))
-    with pytest.raises(
-        OptionError, match="scores: say nothing about videos that were held out: .* score more"
-    ):
+    with pytest.raises(OptionError, match="scores: do not predict held-out videos: .* score more"):
         dfd.combine([tmp_path / "a.csv", tmp_path / "b.csv"])
 
 
@@ -222,7 +220,7 @@ def test_test_and_training_splits_are_not_combined(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="scores: .*b.csv has test videos, which are only for evaluation"):
         dfd.combine([val, test])
     train = write_scores(tmp_path / "c.csv", 1.0, seed=2, split="train")
-    with pytest.raises(OptionError, match="c.csv has training videos, which the detectors know"):
+    with pytest.raises(OptionError, match="c.csv has training videos, which the detectors were trained on"):
         dfd.combine([val, train])
     with pytest.raises(OptionError, match="scores: has 1; pass the scores of two or more detectors"):
         dfd.combine([val])
@@ -237,7 +235,7 @@ def test_scores_must_fit_together(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="6 real and 5 fake videos are scored by all; score at least"):
         dfd.combine([first, tmp_path / "few.csv"])
     (tmp_path / "less.csv").write_text("".join(lines[:101]))
-    with pytest.warns(UserWarning, match="20 of 120 videos are not scored by all, and left out"):
+    with pytest.warns(UserWarning, match="20 of 120 videos not scored by every detector: skipped"):
         dfd.combine([first, tmp_path / "less.csv"])
     other = "".join(line.replace("v0,D,real,0", "v0,D,real,1") for line in lines)
     (tmp_path / "label.csv").write_text(other)
@@ -264,12 +262,12 @@ def test_a_fusion_is_only_used_with_its_detectors(bundled: Detector, other: Dete
         wanted = one_known.verdict([by_name["dfdc-mobilenetv2"], by_name["other"]])
         assert result.fused.fake_probability == pytest.approx(wanted.fake_probability)
     both = replace(one_known, members=(known, replace(second, sha256="0" * 64)))
-    with pytest.raises(OptionError, match="fusion: was learned with 1, 2, and not with this file of other"):
+    with pytest.raises(OptionError, match="fusion: was learned with 1, 2, not with this file of other"):
         dfd.DetectorPanel([bundled, other], fusion=both)
     with pytest.raises(OptionError, match="was learned for 2 detectors .1, 2., and there are 3; set"):
         dfd.DetectorPanel([bundled, other, other], fusion=fusion)
     panel = dfd.DetectorPanel([bundled, other], fusion=one_known)
-    with pytest.raises(OptionError, match="with the aggregation rule .* of dfdc.*, not median; leave out"):
+    with pytest.raises(OptionError, match="with the aggregation rule .* of dfdc.*, not median; omit"):
         panel.score_video(DEMO, num_frames=1, aggregation_rule="median")
 
 
@@ -277,7 +275,9 @@ def test_a_damaged_fusion_is_one_line(tmp_path: Path, fusion: Fusion) -> None:
     path = tmp_path / "fusion.json"
     for text in ("", "[]", "{}", json.dumps({**fusion.to_json(), "members": []})):
         path.write_text(text)
-        with pytest.raises(CheckpointError, match="is no fusion .*; pass the file that combine wrote"):
+        with pytest.raises(
+            CheckpointError, match="is not a fusion file .*; pass the file that combine wrote"
+        ):
             read_fusion(path)
     path.write_text(json.dumps({**fusion.to_json(), "format_version": 9}))
     with pytest.raises(CheckpointError, match="has format version 9; update deepfake_detect to read it"):
@@ -288,9 +288,11 @@ def test_a_damaged_fusion_is_one_line(tmp_path: Path, fusion: Fusion) -> None:
 
 def test_a_panel_has_no_crops_of_its_own(bundled: Detector) -> None:
     panel = dfd.DetectorPanel([bundled, bundled])
-    with pytest.raises(OptionError, match="is several, whose crops may differ; score the crops with"):
+    with pytest.raises(
+        OptionError, match="is several detectors, whose crops may differ; score the crops with"
+    ):
         panel.score_crops([np.zeros((9, 9, 3), np.uint8)])
-    with pytest.raises(OptionError, match="is several, whose crops may differ"):
+    with pytest.raises(OptionError, match="is several detectors, whose crops may differ"):
         panel.score_sequence([])
     with pytest.raises(OptionError, match="detector: has 1; pass two or more detectors"):
         dfd.DetectorPanel([bundled])

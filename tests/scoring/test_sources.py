@@ -88,7 +88,7 @@ def test_standard_input_becomes_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert clip.name == "-"
     assert clip.path is not None
     assert Path(clip.path).read_bytes() == b"\0\xff" * 3_000_000
-    with pytest.raises(OptionError, match="standard input is named twice"):
+    with pytest.raises(OptionError, match="standard input is given twice"):
         find_clips(["-"], scratch=tmp_path)
     stdin.is_terminal = True
     with pytest.raises(OptionError, match="standard input is a terminal"):

@@ -32,7 +32,7 @@ def test_clips_of_a_store_are_judged_as_those_here(
     ("arguments", "message"),
     [
         (["s3://faces/clips"], "nothing is downloaded unless you allow it; set --allow-url"),
-        (["s3://faces/absent", "--allow-url"], "holds no clip, or does not exist; check the URL"),
+        (["s3://faces/absent", "--allow-url"], "contains no clip, or does not exist; check the URL"),
         (["s3://faces/absent.mp4", "--allow-url"], "cannot be fetched"),
     ],
 )

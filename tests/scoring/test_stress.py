@@ -161,7 +161,7 @@ def test_clips_are_damaged_scored_and_not_scored_again(
     assert stored["damages"][0]["damage"] == "half+h264-32"
     assert "few: differences" in stored["notes"][0]
     assert "half+h264-32" in (out / "stress.csv").read_text()
-    assert "Clips are damaged before faces are sought" in (out / "stress.html").read_text()
+    assert "Clips are damaged before face detection" in (out / "stress.html").read_text()
 
     def fails(*args: object) -> None:
         raise AssertionError("scored again")
@@ -197,5 +197,5 @@ def test_a_clip_that_cannot_be_read_is_counted(small_detector: Path, tmp_path: P
 
 def test_both_classes_are_needed(small_detector: Path, portrait_clip: Path, tmp_path: Path) -> None:
     index = clip_index(tmp_path, portrait_clip, split="train")
-    with pytest.raises(ManifestError, match="has not both classes in split test"):
+    with pytest.raises(ManifestError, match="does not have both classes in split test"):
         stress(index, small_detector, show_progress=False)

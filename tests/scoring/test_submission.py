@@ -50,15 +50,15 @@ def test_an_image_that_cannot_be_read_is_called_real_with_a_warning(
     (images / "0001.png").write_bytes(b"no image")
     out = tmp_path / "predictions.zip"
     command = ["submission", "--detector", str(small_detector), "--device", "cpu", "--out", str(out)]
-    with pytest.warns(UserWarning, match="(cannot be read|the benchmark has)") as caught:
+    with pytest.warns(UserWarning, match="(cannot read|the benchmark has)") as caught:
         assert main([*command, "--images", str(images)]) == 0
     assert [str(one.message).removeprefix(f"{images}: ") for one in caught] == [
         "has 2 images, the benchmark has 1,000",
-        "1 images cannot be read and are called real: 0001.png",
+        "cannot read 1 image, called real: 0001.png",
     ]
     with zipfile.ZipFile(out) as archive:
         assert json.loads(archive.read("submission.json")) == {"0000.png": "real", "0001.png": "real"}
     assert "2 images, 0 called fake, 1 without a face" in capsys.readouterr().out
-    with pytest.warns(UserWarning, match="(cannot be read|the benchmark has)"):
+    with pytest.warns(UserWarning, match="(cannot read|the benchmark has)"):
         found = write_submission(images, out, detector=small_detector, device="cpu", show_progress=False)
     assert found == Submission(num_images=2, num_fake=0, num_without_face=1, num_unreadable=1)

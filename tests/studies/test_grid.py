@@ -41,7 +41,7 @@ def test_a_stopped_study_resumes_without_repeating_runs(tmp_path: Path) -> None:
     assert before == [("one, plain", 0), ("two", 0), ("one, plain", 1)]
     assert seen[4:] == [("two", 1)]
     assert [history[0]["loss"] for history in found["two"]] == [1, 2]
-    with pytest.raises(OptionError, match="holds a run with other options .*; pass another --out"):
+    with pytest.raises(OptionError, match="contains a run with other options .*; pass another --out"):
         run_grid(tmp_path, VARIANTS, 2, measure, facts={"epochs": 2})
 
 

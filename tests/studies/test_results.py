@@ -108,7 +108,7 @@ def test_accuracy_comes_from_reports(tmp_path: Path, capsys: pytest.CaptureFixtu
     folder = report(tmp_path, version=bench_accuracy._bundled()["version"])
     out = tmp_path / "accuracy.json"
     assert bench_accuracy.main([f"set, test={folder}", "--json", str(out)]) == 0
-    row = "| set, test | 9 of 10 |" + 4 * " 0.900 [too few] |" + " 50%, of these 75.0% right |"
+    row = "| set, test | 9 of 10 |" + 4 * " 0.900 [too few] |" + " 50%, 75.0% of them correct |"
     assert row in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["arguments"] == {"reports": ["set, test"]}
 

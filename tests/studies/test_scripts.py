@@ -95,7 +95,7 @@ def test_faces_come_from_train_and_val(
     (tmp_path / "other").mkdir()
     other = crop_manifest(tmp_path / "other", textured_crops(8, "train", seed=5) + textured_crops(4, "val"))
     changed = ["--manifest", str(other), *options[2:], "--out", str(out), "--device", "cpu"]
-    assert "holds a run with other options" in error_of(monkeypatch, capsys, *changed)
+    assert "contains a run with other options" in error_of(monkeypatch, capsys, *changed)
 
 
 def test_batch_norm_applies_to_variants_that_do_not_set_it(
@@ -175,13 +175,13 @@ def test_learning_curves_grow_by_people(
     assert "| features | 12 | " in page.read_text()
     config.write_text(config.read_text() + "learning_rate: 2e-4\n")
     assert learning_curves.main() == 2
-    assert "holds a run with other options" in capsys.readouterr().err
+    assert "contains a run with other options" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", [*options, "--fractions", "1", "0.9999"])
     assert learning_curves.main() == 2
     assert "--fractions: give subsets of 12, 12 crops, some of which are equal" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", [*options, "--fractions", "0"])
     assert learning_curves.main() == 2
-    assert "--fractions: contains 0; must be above 0 to 1" in capsys.readouterr().err
+    assert "--fractions: contains 0; must be above 0 and at most 1" in capsys.readouterr().err
 
 
 def test_the_page_rejects_folders_without_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

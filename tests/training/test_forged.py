@@ -152,7 +152,7 @@ def test_a_refused_start_leaves_another_run_as_it_was(both: Path, tmp_path: Path
     train(first, show_progress=False)
     before = sorted(first.out.iterdir())
     for changes in ({"forgery": "sbi", "where": "label = 0"}, {"forgery": "sbi", "forgery_share": 0.5}):
-        with pytest.raises(OptionError, match="holds a run with other values of forgery"):
+        with pytest.raises(OptionError, match="contains a run with other values of forgery"):
             train(replace(first, **changes), show_progress=False)  # type: ignore[arg-type]
     assert sorted(first.out.iterdir()) == before
     assert validation_source(first) == (both, None)

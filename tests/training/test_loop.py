@@ -279,7 +279,7 @@ def test_batch_norm_statistics_are_measured_on_the_crops(few: Path, tmp_path: Pa
 
 def test_a_folder_of_another_run_is_refused(few: Path, tmp_path: Path) -> None:
     train(config(few, tmp_path / "run", epochs=0), show_progress=False)
-    with pytest.raises(OptionError, match="holds a run with other values of learning_rate"):
+    with pytest.raises(OptionError, match="contains a run with other values of learning_rate"):
         train(config(few, tmp_path / "run", epochs=0, learning_rate=0.1), show_progress=False)
 
 
@@ -330,7 +330,7 @@ def test_rows_are_chosen_by_a_condition(tmp_path: Path) -> None:
     assert (stored.num_train_crops, stored.num_val_crops) == (10, 6)
     assert stored.where == run.where
     assert stored.datasets == ("made",)
-    with pytest.raises(OptionError, match="holds a run with other values of .*where"):
+    with pytest.raises(OptionError, match="contains a run with other values of .*where"):
         train(replace(run, where=None), show_progress=False)
     with pytest.raises(OptionError, match="where: 'color = 1' cannot be read"):
         train(replace(run, where="color = 1"), show_progress=False)
@@ -700,7 +700,9 @@ def test_two_processes_train_one_network(
     assert len(set(of_ranks[0])) == 2  # the second epoch trained the layers that have them
     with pytest.warns(UserWarning, match="cannot be read"):
         assert main(["train", *two_process_options(manifest, tmp_path / "run")]) == 2
-    assert "was started by 2 processes, now there are 1; resume with as many" in capsys.readouterr().err
+    assert (
+        "was started by 2 processes, now there are 1; resume with the same number" in capsys.readouterr().err
+    )
     assert_a_killed_process_is_replaced(manifest, tmp_path)
 
 

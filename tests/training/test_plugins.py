@@ -47,7 +47,7 @@ def test_a_loss_by_name_and_as_a_function_are_the_same(manifest: Path, tmp_path:
     parts = [read_detector(result.detector_path)[1].plugins for result in (plain, passed, named)]
     assert parts[0] == ()
     assert [str(part) for (part,) in parts[1:]] == ["loss 'brier' of the plug-in tests"] * 2
-    with pytest.raises(OptionError, match="holds a run with other values of .*plugins"):
+    with pytest.raises(OptionError, match="contains a run with other values of .*plugins"):
         train(small_run(manifest, tmp_path / "named", loss="brier", **changes), loss=bce_loss)
 
 

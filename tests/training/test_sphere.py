@@ -51,9 +51,9 @@ def test_options_that_contradict_it() -> None:
     def config(**changes: object) -> TrainingConfig:
         return TrainingConfig(manifest="m", out="o", backbone="b", **changes)  # type: ignore[arg-type]
 
-    with pytest.raises(OptionError, match="alignment: compares crops of one class; leave out `mixup` and"):
+    with pytest.raises(OptionError, match="alignment: compares crops of one class; omit `mixup` and"):
         config(alignment=0.1, mixup=0.2)
-    with pytest.raises(OptionError, match="stem: is for single crops; leave out `stem` or `temporal`"):
+    with pytest.raises(OptionError, match="stem: is for single crops; omit `stem` or `temporal`"):
         config(stem="srm", temporal="lstm", balance="none")
     with pytest.raises(OptionError, match="finetune: 'lora.svd' cannot be joined; .* one of lora and svd"):
         config(finetune="lora+svd")

@@ -186,5 +186,5 @@ def test_another_teacher_makes_another_run(manifest: Path, tmp_path: Path) -> No
     train(
         replace(config, teachers=(str(tmp_path / "moved"),)), show_progress=False
     )  # a path is no difference
-    with pytest.raises(OptionError, match="holds a run with other values of teachers_sha256"):
+    with pytest.raises(OptionError, match="contains a run with other values of teachers_sha256"):
         train(replace(config, teachers=(str(second),)), show_progress=False)

@@ -248,12 +248,10 @@ def test_sound_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(VideoUnreadableError, match="is not a video FFmpeg can open"):
         write(tmp_path / "out.mp4", audio_from=tmp_path / "text.mp4")
     unknown = replace_bytes(write_clip(tmp_path / "u.mov", sound="pcm_s16le"), b"sowt", b"zzzz")
-    with pytest.raises(
-        VideoError, match="its audio codec is not known to this FFmpeg; leave `audio_from` out"
-    ):
+    with pytest.raises(VideoError, match="this FFmpeg does not support its audio codec; omit `audio_from`"):
         write(tmp_path / "out.mp4", audio_from=unknown)
     damaged = damage_packets(write_sound(tmp_path / "d.mkv", codec="tta"), [0], kind="audio")
-    with pytest.raises(VideoError, match=r"its audio cannot be read \(.*\); leave `audio_from` out"):
+    with pytest.raises(VideoError, match=r"its audio cannot be read \(.*\); omit `audio_from`"):
         write(tmp_path / "out.mp4", audio_from=damaged)
     assert not (tmp_path / "out.mp4").exists()
 
@@ -275,7 +273,7 @@ def test_sound_that_does_not_say_which_channel_is_left_becomes_aac(tmp_path: Pat
 def test_sound_that_the_muxer_rejects(tmp_path: Path) -> None:
     # Closing the file fails as well, and must not hide why.
     source = damaged_ac3(tmp_path / "s.mkv")
-    message = r"s\.mkv: its audio does not fit into an MP4 file \(.*\); leave `audio_from` out"
+    message = r"s\.mkv: its audio does not fit into an MP4 file \(.*\); omit `audio_from`"
     with pytest.raises(VideoError, match=message):
         write(tmp_path / "out.mp4", audio_from=source)
     assert list(tmp_path.iterdir()) == [source]

@@ -319,10 +319,10 @@ def playlist(path: Path) -> None:
         ("x.mp4", empty, r"is empty \(0 bytes\); download the file again"),
         ("x.mp4", text, "is not a video FFmpeg can open .*; pass a video or image file"),
         ("x.txt", text, "is a text file; pass a video or image file"),
-        ("x.m4a", write_sound, r"holds no video stream \(only audio\); pass a video or image file"),
-        ("x.mp3", cover_only, r"holds no video stream \(only a cover image and audio\)"),
+        ("x.m4a", write_sound, r"contains no video stream \(only audio\); pass a video or image file"),
+        ("x.mp3", cover_only, r"contains no video stream \(only a cover image and audio\)"),
         ("x.mp4", without_index, "without a usable index .*; download the file again"),
-        ("x.mp4", unknown_codec, "its video codec is not known to this FFmpeg; convert it to H.264"),
+        ("x.mp4", unknown_codec, "this FFmpeg does not support its video codec; convert it to H.264"),
         ("x.mp4", nothing_decodes, "no frame of its h264 video decodes; download the file again"),
     ],
 )
@@ -345,7 +345,7 @@ def test_unreadable_files(
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (errno.EACCES, "may not be read by this user; grant permission"),
+        (errno.EACCES, "cannot be read by this user; grant permission"),
         (errno.EIO, r"cannot be read \(Input/output error\); check its name and the disk"),
     ],
 )

@@ -63,7 +63,7 @@ def test_files_are_no_sequences(tmp_path: Path) -> None:
 
 
 def test_what_holds_no_readable_image_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(VideoUnreadableError, match="holds no image; pass a folder of frames"):
+    with pytest.raises(VideoUnreadableError, match="contains no image; pass a folder of frames"):
         find_sequence(tmp_path)
     folder = write_images(tmp_path / "a", 3)
     (folder / "1.png").write_bytes(b"torn")

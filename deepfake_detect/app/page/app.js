@@ -8,11 +8,11 @@ const MAX_KEY_FACES = 6; // of each kind; the report has them all
 const LABEL_PERCENT = 6; // of a frame's height: a face nearer to its top has its number inside the box
 const MAX_FAILURES = 10; // in a row, before the server is taken for lost
 const STAGES = {
-  queued: "Waiting for its turn", uploading: "Uploading", waiting: "Waiting in the queue", checking: "Checking the file",
+  queued: "Waiting to upload", uploading: "Uploading", waiting: "Waiting in the queue", checking: "Checking the file",
   looking: "Finding and scoring faces", explaining: "Computing heat maps and writing the report",
 };
 const LOST = { what: "The program", came: "does not respond", allowed: "", do: "check that it is still running, then try again" };
-const GONE = { what: "This clip", came: "was deleted, or is of another run of the program", allowed: "", do: "add it again" };
+const GONE = { what: "This clip", came: "was deleted, or belongs to an earlier run of the program", allowed: "", do: "add it again" };
 
 const at = (id) => document.getElementById(id);
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
@@ -112,7 +112,7 @@ function addFiles(files) {
     const job = addJob({ name: file.name, file });
     if (limits && file.size > limits.max_upload_bytes) {
       const came = `has ${(file.size / 2 ** 20).toFixed(0)} MB`;
-      fail(job, { what: file.name, came, allowed: sentence(), do: "send a shorter part of it" });
+      fail(job, { what: file.name, came, allowed: sentence(), do: "upload a shorter part" });
     }
   }
   at("file").value = "";
@@ -137,7 +137,7 @@ function sendNext() {
   request.onload = () => {
     const wait = Number(request.getResponseHeader("retry-after"));
     if (request.status === 503 && wait) {
-      setState(job, "uploading", { note: "the queue is full; this clip is sent again soon" });
+      setState(job, "uploading", { note: "the queue is full; retrying soon" });
       setTimeout(() => { if (jobs.includes(job)) setState(job, "queued"); end(); }, wait * 1000);
       return;
     }
@@ -156,7 +156,7 @@ function sendNext() {
 // ---- progress ----
 
 function describe(status) {
-  if (status.stage === "waiting") return { note: status.place > 1 ? `${status.place - 1} ahead of it` : "it is next" };
+  if (status.stage === "waiting") return { note: status.place > 1 ? `${status.place - 1} ahead in the queue` : "next in the queue" };
   if (status.stage !== "looking" || !status.frames_total) return {};
   const { frames_done: done, frames_total: total } = status;
   return { fraction: done / total, note: `${done} of ${total} frames` };
@@ -437,7 +437,7 @@ function showPeople() {
   const people = score.tracks.toSorted((one, other) => other.decides - one.decides || other.num_frames - one.num_frames);
   at("people").replaceChildren(...people.map((track) => {
     const portrait = page.moments.find((one) => one.track_id === track.track_id);
-    const decides = track.decides && score.tracks.length > 1 ? "the verdict is about this person" : "";
+    const decides = track.decides && score.tracks.length > 1 ? "the clip's verdict is based on this person" : "";
     const frames = score.frames.length > 1 ? `seen in ${track.num_frames} of ${score.frames.length} frames` : "";
     const words = make("div", {},
       make("p", {}, make("strong", { textContent: capital(person(track.track_id)) })),
@@ -476,7 +476,7 @@ function showNumbers() {
   const facts = {
     "fake probability": score.fake_probability === null ? "none: no face" : exact(score.fake_probability),
     "no signs of forgery": `below ${exact(rule.uncertain_low)}`,
-    "signs of forgery": `from ${exact(rule.uncertain_high)} on`,
+    "signs of forgery": `${exact(rule.uncertain_high)} or more`,
     "frames with a face": `${score.num_frames_scored} of ${score.frames.length} sampled`,
     aggregation: detector.aggregation_rule.replaceAll("_", " "),
     detector: `${detector.name} ${detector.version}`,
@@ -505,7 +505,7 @@ function offerDownloads() {
   at("json").download = `${stem}.json`;
   if (job.isExpired) { showExpired(); return; }
   const end = new Date(job.endedAt + limits.keep_seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  at("forgotten").textContent = `The clip and its report are deleted here at ${end}, or soon after you leave the page.`;
+  at("forgotten").textContent = `This clip and its report will be deleted at ${end}, or soon after you leave the page.`;
 }
 
 // The clip with boxes is made when it is asked for, which takes a while.
@@ -536,7 +536,7 @@ function showExpired() {
     at(id).setAttribute("aria-disabled", "true");
   }
   at("unplayable").hidden = true;
-  at("forgotten").textContent = "The clip and its report have been deleted here. What the page shows stays until you leave it.";
+  at("forgotten").textContent = "The clip and its report have been deleted. This page keeps showing the results until you leave it.";
 }
 
 // ---- start ----

@@ -78,12 +78,12 @@ LAYOUTS: Registry[Layout] = Registry(
 
 
 def register_layout(layout: Layout) -> Layout:
-    """Add the layout of a dataset, for the option ``dataset`` and for recognition.
+    """Add a dataset layout, for the option ``dataset`` and for automatic detection.
 
-    It is tried after the library's own layouts of datasets and before plain CSV files and folders.
+    It is tried after the library's own dataset layouts and before plain CSV files and folders.
 
     Args:
-        layout: The layout; its name must not be taken.
+        layout: The layout; its name must be new.
 
     Returns:
         The layout.
@@ -120,7 +120,7 @@ def recognize_layout(root: Path) -> tuple[Layout, str]:
     raise DatasetLayoutError(
         root,
         "does not have the folders of a known dataset",
-        f"name its layout by `dataset`, one of: {', '.join(LAYOUTS)}",
+        f"set `dataset` to its layout, one of: {', '.join(LAYOUTS)}",
     )
 
 

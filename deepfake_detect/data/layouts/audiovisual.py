@@ -1,4 +1,4 @@
-"""FakeAVCeleb, LAV-DF and AV-Deepfake1M: clips in which picture, sound or both were forged.
+"""FakeAVCeleb, LAV-DF and AV-Deepfake1M: clips in which the video, the audio or both were forged.
 
 The rule for sound: a label is about the picture. A clip of which only the sound was forged shows a real
 face, so it is real, and its method says that the sound is not.
@@ -84,7 +84,9 @@ def _list_fakeavceleb(root: Path, _: Selection) -> VideoListing:
         if path.suffix.lower() in VIDEO_SUFFIXES
     }
     if not present:
-        raise DatasetLayoutError(root, "holds no video of FakeAVCeleb", f"expected {', '.join(CATEGORIES)}")
+        raise DatasetLayoutError(
+            root, "contains no video of FakeAVCeleb", f"expected {', '.join(CATEGORIES)}"
+        )
     rows = {name: _fakeavceleb_video(root, name, listed.get(name, {})) for name in {**listed, **present}}
     return VideoListing(
         videos=in_order(rows[name] for name in present),
@@ -237,8 +239,10 @@ def _seconds(source: Path, file: str, value: Any) -> tuple[tuple[float, float], 
 def _listing(root: Path, dataset: str, rows: list[DatasetVideo], ignored: Iterable[Path]) -> VideoListing:
     present = {video.video_id for video in rows if video.path.exists()}
     if not present:
-        cause = f"holds none of the {len(rows):,} listed videos of {dataset}"
-        raise DatasetLayoutError(root, cause, "pass the folder that holds its list and its folders of splits")
+        cause = f"contains none of the {len(rows):,} listed videos of {dataset}"
+        raise DatasetLayoutError(
+            root, cause, "pass the folder that contains its list and its folders of splits"
+        )
     return VideoListing(
         videos=in_order(video for video in rows if video.video_id in present),
         missing=in_order(video for video in rows if video.video_id not in present),
@@ -282,7 +286,7 @@ LAYOUTS = (
         summary="{RealVideo,FakeVideo}-{RealAudio,FakeAudio}/<race>/<gender>/<person>/*.mp4, meta_data.csv",
         label_source="folders: FakeVideo-… is 1; RealVideo-FakeAudio shows a real face, so it is 0",
         split_source="none",
-        published="500 reals, 500 with forged sound alone, 9,709 with forged picture, 10,835 with both",
+        published="500 reals, 500 with only audio forged, 9,709 with only video forged, 10,835 with both",
         source="DASH-Lab/FakeAVCeleb; arXiv:2108.05080",
         recognize=_recognize_fakeavceleb,
         list_videos=_list_fakeavceleb,
@@ -291,9 +295,9 @@ LAYOUTS = (
         name="lavdf",
         dataset="LAV-DF",
         summary="{train,dev,test}/*.mp4, metadata.json or metadata.min.json",
-        label_source="metadata.json: modify_video is 1, with fake_periods; forged sound alone is 0",
+        label_source="metadata.json: modify_video is 1, with fake_periods; audio-only forgeries are 0",
         split_source="metadata.json: train, dev (here val) and test",
-        published="36,431 reals, 33,170 with forged sound alone, 66,703 with forged picture",
+        published="36,431 reals, 33,170 with only audio forged, 66,703 with forged video",
         source="ControlNet/LAV-DF; arXiv:2204.06228",
         recognize=_recognize_lavdf,
         list_videos=_list_lavdf,
@@ -302,9 +306,9 @@ LAYOUTS = (
         name="avdeepfake1m",
         dataset="AV-Deepfake1M",
         summary="{train,val}/…/*.mp4, {train,val}_metadata.json; also AV-Deepfake1M++",
-        label_source="…_metadata.json: modify_type, with visual_fake_segments; forged sound alone is 0",
+        label_source="…_metadata.json: modify_type, with visual_fake_segments; audio-only forgeries are 0",
         split_source="the list's name: train or val; test has no labels",
-        published="286,721 reals and 860,039 with forged picture, sound or both",
+        published="286,721 reals and 860,039 with video, audio or both forged",
         source="ControlNet/AV-Deepfake1M, README; arXiv:2311.15308, arXiv:2507.20579",
         recognize=_recognize_av1m,
         list_videos=_list_av1m,

@@ -61,7 +61,7 @@ class VideoListing:
 
 @dataclass(frozen=True)
 class Layout:
-    """One dataset layout: how to recognize and to read it.
+    """A dataset layout: how to recognize and read it.
 
     Attributes:
         name: Short name, as the option ``dataset`` takes it.
@@ -112,7 +112,9 @@ class Layout:
         if not root.is_dir() and not (self.takes_file and root.is_file()):
             raise DatasetLayoutError(root, "is not a folder", f"pass the folder of {self.dataset}")
         if selection.fake_label is not None and not self.takes_fake_label:
-            raise OptionError("fake_label", f"is for a CSV, this is {self.dataset}", "leave it out")
+            raise OptionError(
+                "fake_label", f"applies only to CSV files, and this is {self.dataset}", "omit it"
+            )
         if self.is_selecting:
             check_selection(selection, self.dataset, self.methods, self.compressions)
             return self.list_videos(root, selection)
@@ -140,7 +142,9 @@ def make_video_id(dataset: str, method: str, compression: str | None, name: str)
     video_id = "/".join(part for part in (dataset, method, compression, name) if part is not None)
     if not is_plain_path(video_id):
         raise DatasetLayoutError(
-            f"video_id {video_id!r}", "has a part that is empty, . or ..", "rename what it is made of"
+            f"video_id {video_id!r}",
+            "has a part that is empty, . or ..",
+            "rename the folder or file that it comes from",
         )
     return video_id
 
@@ -310,9 +314,9 @@ def check_selection(
         if values is None:
             continue
         if not known:
-            raise OptionError(name, f"{dataset} has none to choose from", "leave it out")
+            raise OptionError(name, f"{dataset} has none to choose from", "omit it")
         if not values:
-            raise OptionError(name, "is empty", "name at least one, or leave it out")
+            raise OptionError(name, "is empty", "list at least one, or omit it")
         if unknown := [value for value in values if value not in known]:
             raise OptionError(name, f"{unknown[0]!r} is unknown", f"must be one of {', '.join(known)}")
 
@@ -356,7 +360,7 @@ def in_order(videos: Iterable[DatasetVideo]) -> tuple[DatasetVideo, ...]:
 def note_absent(methods: Iterable[str], videos: Iterable[DatasetVideo]) -> list[str]:
     """Return a note for each method of which no video is present."""
     present = {video.method for video in videos}
-    return [f"no video of {method} is present" for method in methods if method not in present]
+    return [f"no video of {method} was found" for method in methods if method not in present]
 
 
 def drop_non_utf8(listing: VideoListing) -> VideoListing:

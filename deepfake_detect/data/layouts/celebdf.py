@@ -38,6 +38,7 @@ from deepfake_detect.data.layouts.base import (
 )
 from deepfake_detect.data.layouts.lists import read_label, read_text
 from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 LIST_NAME = "List_of_testing_videos.txt"
@@ -157,7 +158,9 @@ def _list(release: _Release, root: Path, _: Selection) -> VideoListing:
     listed, num_lines = _read_list(root, release)
     videos, strays = _scan(root, release, listed)
     if not videos:
-        raise DatasetLayoutError(root, f"holds no video of {release.dataset}", f"expected {release.summary}")
+        raise DatasetLayoutError(
+            root, f"contains no video of {release.dataset}", f"expected {release.summary}"
+        )
     num_expected = dict(release.num_expected)
     if release is _PP:
         later = (root / _SYNTHESIS / "FaceSwap" / "Celeb-DF-v2").is_dir()
@@ -190,7 +193,7 @@ def _check_folders(root: Path, release: _Release) -> list[Path]:
         if list_files(root / _SYNTHESIS):
             raise DatasetLayoutError(
                 root / _SYNTHESIS,
-                f"holds videos itself; those of {_PP.dataset} are in folders of methods",
+                f"contains videos itself; those of {_PP.dataset} are in folders of methods",
                 f"pass {_V2.name} or {_V1.name} as `dataset`",
             )
         unknown += check_folder_names(root / _SYNTHESIS, SCENARIOS, dataset=release.dataset)
@@ -260,7 +263,7 @@ def _parse_line(path: Path, number: int, line: str, folders: tuple[str, ...]) ->
     if folder not in folders or not _match(folder, file_path.stem):
         raise DatasetLayoutError(
             path,
-            f"line {number} names no video: {line.strip()!r}",
+            f"line {number} does not name a video: {line.strip()!r}",
             'lines are like "1 Celeb-real/id1_0007.mp4"',
         )
     if read_label(label, _LIST_LABELS, source=path, position=f"line {number}") != _label(folder):
@@ -276,15 +279,18 @@ def _notes(root: Path, release: _Release, num_lines: int | None, videos: list[Da
     if release is _V2 and not (_release_by_content(root) or _release_by_name(root)):
         yield "neither the list nor the folder's name distinguishes v1 from v2: assumed to be v2"
     if num_lines is None:
-        yield f"{LIST_NAME} is absent: no video has a split"
+        yield f"{LIST_NAME} is missing: no video has a split"
     elif num_lines != release.num_listed:
-        yield f"{LIST_NAME} has {num_lines:,} videos, that of {release.dataset} has {release.num_listed:,}"
+        yield (
+            f"{LIST_NAME} has {counted(num_lines, 'video')}; the official list of {release.dataset} has "
+            f"{release.num_listed:,}"
+        )
     yield from note_absent((*_REALS, *((_SYNTHESIS,) if release is not _PP else ())), videos)
     if release is _PP:
         present = {video.method for video in videos}
         absent = [m for m in _fake_methods(release) if m not in present and not m.startswith("Celeb-DF")]
         if absent:
-            yield f"no video of these methods is present: {', '.join(absent)}"
+            yield f"no videos of these methods were found: {', '.join(absent)}"
 
 
 LAYOUTS: tuple[Layout, ...] = tuple(

@@ -104,7 +104,7 @@ def _list(root: Path, selection: Selection) -> VideoListing:
     fitting = [root] if root.is_file() else _fitting_csvs(root)
     if len(fitting) != 1:
         raise DatasetLayoutError(
-            root, f"holds {len(fitting)} CSV files with a path and a label column", "pass the one to read"
+            root, f"contains {len(fitting)} CSV files with a path and a label column", "pass the one to read"
         )
     path = fitting[0]
     lines, notes = _read_lines(path, selection.fake_label)
@@ -168,7 +168,7 @@ def _meanings(
         if meaning != LABEL_WORDS[word]:
             cause = f"lines {first} and {number} have the label {cells[label_column]!r}, but {words} is "
             cause += f"{_METHODS[meaning]!r} in one and {_METHODS[LABEL_WORDS[word]]!r} in the other"
-            raise DatasetLayoutError(path, cause, "correct the one that is wrong")
+            raise DatasetLayoutError(path, cause, "correct the wrong one")
     return {label: meaning for label, (_, meaning) in found.items()}
 
 
@@ -177,7 +177,7 @@ def _raise_contradiction(path: Path, line: _Line, evidence: str) -> None:
     cause = (
         f"line {line.number} has the label {line.written!r}, read as {_METHODS[line.label]}, but {evidence}"
     )
-    remedy = "name the label that means fake by `fake_label`, or correct the one that is wrong"
+    remedy = "set `fake_label` to the label that means fake, or correct the wrong one"
     raise DatasetLayoutError(path, cause, remedy)
 
 
@@ -196,8 +196,8 @@ def _known_labels(path: Path, values: set[str], fake_label: str | None) -> dict[
     if len(others) > 1:
         raise OptionError(
             "fake_label",
-            f"{path} has more than one label besides {fake_label!r}: {', '.join(sorted(others))}",
-            "keep one that means real",
+            f"{path} has more than one label other than {fake_label!r}: {', '.join(sorted(others))}",
+            "keep only one label that means real",
         )
     return {fake: FAKE, **dict.fromkeys(others, REAL)}
 
@@ -207,7 +207,7 @@ def _parse_line(
 ) -> _Line:
     if not name:
         raise DatasetLayoutError(path, f"line {number} has no path", "write one, or remove the line")
-    remedy = "write fake or real, 1 or 0, or name the label that means fake by `fake_label`"
+    remedy = "write fake or real, 1 or 0, or set `fake_label` to the label that means fake"
     meaning = read_label(label, known, source=path, position=f"line {number}", remedy=remedy)
     line = _Line(number, posixpath.normpath(name.replace("\\", "/")), meaning, label, cells)
     for column in _ID_NAMES:
@@ -233,7 +233,7 @@ def _unique(path: Path, lines: Iterable[_Line]) -> dict[str, _Line]:
             raise DatasetLayoutError(
                 path,
                 f"lines {first.number} and {line.number} give {line.name} different labels or splits",
-                "remove the one that is wrong",
+                "remove the wrong one",
             )
     return unique
 

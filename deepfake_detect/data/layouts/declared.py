@@ -131,7 +131,7 @@ def _list(tree: DeclaredTree, root: Path, _: Selection) -> VideoListing:
         else:
             videos.append(video)
     if not videos:
-        raise DatasetLayoutError(root, f"holds no file of {tree.dataset}", f"expected {tree.summary}")
+        raise DatasetLayoutError(root, f"contains no file of {tree.dataset}", f"expected {tree.summary}")
     present = {video.label for video in videos}
     notes = [tree.no_real] if tree.no_real and REAL not in present else []
     return VideoListing(

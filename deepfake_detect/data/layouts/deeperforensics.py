@@ -60,7 +60,7 @@ def _list(root: Path, selection: Selection) -> VideoListing:
     present = {path for version in versions for path in list_files(_version(root, version), {".mp4"})}
     if not sources and not present:
         raise DatasetLayoutError(
-            root, f"holds no video of {DATASET}", f"put videos into {_version(root, versions[0])}"
+            root, f"contains no video of {DATASET}", f"put videos into {_version(root, versions[0])}"
         )
     strays += sorted(present - {swap.path for swap in swaps})
     return VideoListing(
@@ -75,7 +75,7 @@ def _list(root: Path, selection: Selection) -> VideoListing:
 def _check_tree(root: Path) -> list[Path]:
     check_folder_names(root, _TOP_FOLDERS, dataset=DATASET)
     if not any((root / top).is_dir() for top in _TOP_FOLDERS[:2]):
-        cause = "holds neither source_videos nor manipulated_videos"
+        cause = "contains neither source_videos nor manipulated_videos"
         raise DatasetLayoutError(root, cause, f"pass the folder that {DATASET} was unpacked in")
     check_folder_names(root / "lists", ["splits"], dataset=DATASET)
     return check_folder_names(root / "manipulated_videos", VERSIONS, dataset=DATASET)
@@ -94,7 +94,7 @@ def _read_splits(folder: Path) -> dict[str, str]:
         for line in lines:
             name = line.removesuffix(".mp4")
             if not _SWAP_NAME.fullmatch(name):
-                cause = f"holds {line!r} instead of a name such as 000_W101.mp4"
+                cause = f"contains {line!r} instead of a name such as 000_W101.mp4"
                 raise DatasetLayoutError(path, cause, "download it again")
             if found.setdefault(name, split) != split:
                 cause = f"names {name}, as {found[name]}.txt does"
@@ -152,7 +152,7 @@ def _swaps(root: Path, version: str, split_of: Mapping[str, str]) -> Iterator[Da
 def _notes(split_of: Mapping[str, str]) -> Iterator[str]:
     yield "the owners compare the swaps with the FaceForensics++ c23 originals, which are not included"
     if not split_of:
-        yield "lists/splits is absent: no official split"
+        yield "lists/splits is missing: no official split"
     divided = sorted(actor for actor, split in _split_of_actor(split_of).items() if split is None)
     if divided:
         yield (

@@ -28,7 +28,7 @@ from deepfake_detect.errors import DatasetLayoutError
 from deepfake_detect.records import FAKE, DatasetVideo
 
 DATASET = "Deepfake-Eval-2024"
-# Kind -> column of the label of its pictures.
+# Kind -> column of the label of its images.
 _LABELS = {"video": "Video Ground Truth", "image": "Ground Truth"}
 _UNKNOWN = "unknown"
 
@@ -48,7 +48,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
     rows = [video for kind, path in _lists(root).items() for video in _read(root, kind, path, unknown)]
     videos = [video for video in rows if video.path.exists()]
     if not videos:
-        cause = f"holds none of the {len(rows):,} listed videos and images of {DATASET}"
+        cause = f"contains none of the {len(rows):,} listed videos and images of {DATASET}"
         raise DatasetLayoutError(root, cause, "pass the folder of video-data, image-data and their CSVs")
     present = {video.path for video in videos}
     return VideoListing(
@@ -91,7 +91,7 @@ LAYOUT = Layout(
     summary="{video,image}-data/*, {video,image}-metadata-publish[-with-links].csv",
     label_source="CSV: Video Ground Truth, or Ground Truth of images; unknown ones are left out",
     split_source="CSV: Finetuning Set, Train or Test",
-    published="44 hours of video, 1,975 images (and 56.5 hours of sound alone, which is not read)",
+    published="44 hours of video, 1,975 images (and 56.5 hours of audio only, which is not read)",
     source="nuriachandra/Deepfake-Eval-2024; arXiv:2503.02857",
     recognize=_recognize,
     list_videos=_list,

@@ -40,6 +40,7 @@ from deepfake_detect.data.layouts.base import (
 from deepfake_detect.data.layouts.ffpp import official_split_of_identity
 from deepfake_detect.data.layouts.lists import read_json_list
 from deepfake_detect.errors import DatasetLayoutError
+from deepfake_detect.plurals import counted
 from deepfake_detect.records import FAKE, REAL, DatasetVideo
 
 FFPP = "FaceForensics++"
@@ -118,7 +119,7 @@ def _list_entries(root: Path, lists: Sequence[Path]) -> VideoListing:
             raise entry.error(f"has the id {video.video_id} of other frames or of another label")
         num_several += first.split != video.split
     if not videos:
-        cause = f"none of the frames of its {len(missing):,} videos exists"
+        cause = f"none of the frames of its {counted(len(missing), 'video')} exists"
         raise DatasetLayoutError(root, cause, f"put the frames next to it, or into {_PREFIXES[1]}")
     notes = [f"in several splits, of which the most held out counts: {num_several:,}"] if num_several else []
     return VideoListing(in_order(videos.values()), in_order(missing.values()), notes=tuple(notes))
@@ -261,7 +262,7 @@ def _resolved(source: Path, name: str) -> Path:
 def _list_tree(root: Path) -> VideoListing:
     videos = [video for folder in _frame_folders(root) for video in _videos_in(folder)]
     if not videos:
-        cause = "holds neither a list of DeepfakeBench nor frames of FaceForensics++, Celeb-DF or UADFV"
+        cause = "contains neither a list of DeepfakeBench nor frames of FaceForensics++, Celeb-DF or UADFV"
         raise DatasetLayoutError(root, cause, "pass a <dataset>.json, or the folder of its datasets")
     return VideoListing(in_order(videos))
 

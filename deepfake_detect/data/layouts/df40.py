@@ -72,8 +72,8 @@ _PEOPLE = {
 def _list(root: Path, selection: Selection) -> VideoListing:
     homes, ignored = _method_folders(root)
     if not homes:
-        cause = f"holds none of its methods: {', '.join(METHODS)}"
-        raise DatasetLayoutError(root, cause, "pass the folder that holds the methods' folders")
+        cause = f"contains none of its methods: {', '.join(METHODS)}"
+        raise DatasetLayoutError(root, cause, "pass the folder that contains the methods' folders")
     videos: dict[str, DatasetVideo] = {}
     num_repeated = 0
     for method, home in homes:
@@ -85,7 +85,7 @@ def _list(root: Path, selection: Selection) -> VideoListing:
                 num_repeated += videos.setdefault(video.video_id, video) is not video
     if not videos:
         raise DatasetLayoutError(
-            root, f"holds neither images nor videos of {DATASET}", "unpack the methods' archives"
+            root, f"contains neither images nor videos of {DATASET}", "unpack the methods' archives"
         )
     notes = tuple(_notes(list(videos.values()), num_repeated))
     return VideoListing(in_order(videos.values()), ignored=tuple(ignored), notes=notes)
@@ -174,7 +174,7 @@ def _split(target: str | None, source: str | None) -> str | None:
 
 def _notes(videos: list[DatasetVideo], num_repeated: int) -> Iterator[str]:
     if not any(video.label == REAL for video in videos):
-        yield "no real is present: read those of FaceForensics++ for ff and of Celeb-DF-v2 for cdf"
+        yield "no reals were found: read those of FaceForensics++ for ff and Celeb-DF-v2 for cdf"
     num_divided = sum(video.split is None and video.source_id is not None for video in videos)
     if num_divided:
         yield f"{num_divided:,} fakes combine people of two official FaceForensics++ splits: they have none"

@@ -124,7 +124,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
     if not videos:
         raise DatasetLayoutError(
             root,
-            "holds no video with a label",
+            "contains no video with a label",
             f"each folder of videos needs its {METADATA_NAME} or {LABELS_NAME}",
         )
     listed = {row.video.path for row in rows}
@@ -217,7 +217,7 @@ def _unique(rows: Sequence[_Row]) -> list[_Row]:
                 row.video.path,
                 f"is {row.video.method}, {row.video.split} in its list, "
                 f"but {first.video.method}, {first.video.split} in {first.video.path.parent}",
-                "remove the list that is wrong",
+                "remove the wrong list",
             )
         if row.is_present and not first.is_present:
             unique[row.video.path.stem] = row
@@ -244,7 +244,7 @@ LAYOUT = Layout(
     dataset=DATASET,
     summary="dfdc_train_part_N/ with metadata.json; validation/ and test/ with labels.csv or metadata.json",
     label_source="metadata.json: FAKE/REAL, or is_fake 1/0; labels.csv: 1 = fake",
-    split_source="metadata.json; by folder where it has none",
+    split_source="metadata.json; by folder if there is none",
     published="train 19,154 real + 100,000 fake in 50 parts, validation 4,000, test 5,000",
     source="arXiv:2006.07397",
     recognize=_recognize,

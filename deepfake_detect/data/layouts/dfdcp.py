@@ -54,7 +54,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
     present = {path for path in files if path.suffix.lower() in VIDEO_SUFFIXES}
     videos = [video for video in listed if video.path in present]
     if not videos:
-        cause = f"holds none of the {len(listed):,} videos of {LIST_NAME}"
+        cause = f"contains none of the {len(listed):,} videos of {LIST_NAME}"
         raise DatasetLayoutError(root, cause, f"put it next to {', '.join(_LABELS)}")
     counts, notes = Counter(video.label for video in listed), note_absent(_LABELS, videos)
     if counts != _NUM_PUBLISHED:
@@ -81,7 +81,7 @@ def _video(root: Path, name: str, fields: dict[str, Any]) -> DatasetVideo:
         raise DatasetLayoutError(
             source,
             f"{name} has the label {fields['label']!r}, which does not fit its folder",
-            "original_videos holds the reals, method_A and method_B the fakes",
+            "original_videos contains the reals, method_A and method_B the fakes",
         )
     if (split := fields.get("set")) not in ("train", "test"):
         raise DatasetLayoutError(source, f"{name} is in the set {split!r}", "sets are train and test")

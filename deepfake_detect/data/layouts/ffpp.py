@@ -106,7 +106,7 @@ def official_copy(root: Path) -> FfppCopy:
     if not any((root / top).is_dir() for top in TOP_FOLDERS):
         raise DatasetLayoutError(
             root,
-            "holds neither original_sequences nor manipulated_sequences",
+            "contains neither original_sequences nor manipulated_sequences",
             f"pass the folder that the {DATASET} download script wrote to",
         )
     ignored: list[Path] = []
@@ -207,11 +207,11 @@ def _levels_to_read(
     if not present:
         folders = ", ".join(str(folder) for (name, _), folder in copy.folders.items() if name == sources[-1])
         raise DatasetLayoutError(
-            copy.root, f"holds no video of {', '.join(sources)}", f"put videos into one of {folders}"
+            copy.root, f"contains no video of {', '.join(sources)}", f"put videos into one of {folders}"
         )
     for level in wanted or ():
         if level not in present:
-            cause = f"holds no {level} video of {', '.join(sources)}"
+            cause = f"contains no {level} video of {', '.join(sources)}"
             raise DatasetLayoutError(copy.root, cause, f"pass {' or '.join(present)} as `compression`")
     return [level for level in present if wanted is None or level in wanted]
 
@@ -293,7 +293,7 @@ def _read_pairs(path: Path) -> Iterator[str]:
     for pair in pairs if isinstance(pairs, list) else [pairs]:
         is_pair = isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
         if not is_pair:
-            cause = f"holds {json.dumps(pair)[:40]} instead of a pair of identities"
+            cause = f"contains {json.dumps(pair)[:40]} instead of a pair of identities"
             raise DatasetLayoutError(path, cause, "download it again")
         yield from pair
 

@@ -89,7 +89,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
     if not videos:
         raise DatasetLayoutError(
             root,
-            "holds no video or image in a real/ or fake/ folder",
+            "contains no video or image in a real/ or fake/ folder",
             "put them there, or list them in a CSV",
         )
     notes = [f"{text}: {counts[kind]:,}" for kind, text in _NOTES.items() if counts[kind]]
@@ -103,7 +103,9 @@ def _check_names(parent: Path, *, splits: Iterable[Path] = ()) -> list[Path]:
     for path in subfolders(parent):
         label = _LABELS.get(path.name.lower())
         if label in names:
-            raise DatasetLayoutError(path, f"holds the same class as {names[label]} next to it", "merge them")
+            raise DatasetLayoutError(
+                path, f"contains the same class as {names[label]} next to it", "merge them"
+            )
         if label is not None:
             names[label] = path.name
     known = {names.get(label, method) for label, method in _METHODS.items()}

@@ -67,7 +67,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
             else:
                 unreadable.append(video.path)
     if not rows:
-        cause = f"holds none of the {len(missing):,} files listed for {DATASET}"
+        cause = f"contains none of the {len(missing):,} files listed for {DATASET}"
         raise DatasetLayoutError(root, cause, "pass the folder of Training and Validation, with their lists")
     return VideoListing(
         videos=in_order(rows.values()),

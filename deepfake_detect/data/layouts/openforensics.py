@@ -48,7 +48,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
     rows = [video for part, path in _lists(root).items() for video in _read(root, part, path, mixed)]
     videos = [video for video in rows if video.path.exists()]
     if not videos:
-        cause = f"holds none of the {len(rows):,} listed images of {DATASET}"
+        cause = f"contains none of the {len(rows):,} listed images of {DATASET}"
         raise DatasetLayoutError(root, cause, "pass the folder of Images and the …_poly.json files")
     present = {video.path for video in videos}
     note = f"left out because they show both real and forged faces: {len(mixed):,}"

@@ -114,7 +114,7 @@ def _list(pair: FolderPair, root: Path, _: Selection) -> VideoListing:
             for video, is_present in _pairs(pair, tree, split, files):
                 (videos if is_present else missing).append(video)
     if not videos:
-        raise DatasetLayoutError(root, f"holds no video of {pair.dataset}", f"expected {pair.example}")
+        raise DatasetLayoutError(root, f"contains no video of {pair.dataset}", f"expected {pair.example}")
     return VideoListing(
         videos=in_order(videos),
         missing=in_order(missing),
@@ -131,7 +131,7 @@ def _trees(pair: FolderPair, root: Path) -> list[Path]:
     check_folder_names(root, pair.archives, dataset=pair.dataset)
     trees = [root / name for name in pair.archives if (root / name).is_dir()]
     if not trees:
-        cause = f"holds neither {' and '.join(pair.labels)} nor an unpacked archive"
+        cause = f"contains neither {' and '.join(pair.labels)} nor an unpacked archive"
         raise DatasetLayoutError(root, cause, f"pass the folder that {pair.dataset} was unpacked in")
     return trees
 

@@ -151,7 +151,7 @@ DEEPFAKE_TIMIT = DeclaredTree(
     levels=(("lower_quality", "higher_quality"),),
     methods=("lower_quality", "higher_quality"),
     num_expected={"lower_quality": 320, "higher_quality": 320},
-    no_real="no real is present: they are those of VidTIMIT",
+    no_real="no reals were found: they are those of VidTIMIT",
 )
 # shanface33/Deepfake_Model_Attribution (arXiv:2202.12951): five autoencoders of Faceswap on people of
 # Celeb-DF-v2; names <target>_<source>_<recording>_<model>. The model of a real is 1_original, as its owners
@@ -177,7 +177,7 @@ DFDM = DeclaredTree(
     methods=_DFDM_METHODS,
     num_expected={f"{method} {quality}": 430 for method in _DFDM_METHODS for quality in _DFDM_QUALITIES},
     people_of="Celeb-DF-v2",
-    no_real="no real is present: they are those of Celeb-DF-v2",
+    no_real="no reals were found: they are those of Celeb-DF-v2",
 )
 LAYOUTS = tuple(
     tree.layout()

@@ -43,7 +43,7 @@ _NUM_SEQUENCES = {"real": 3805, "fake": 3509}
 def _list(root: Path, _: Selection) -> VideoListing:
     top = next((folder for folder in (root, root / _TOP) if nearly_named(folder, _FOLDERS)), None)
     if top is None:
-        cause = f"holds none of {', '.join(_FOLDERS)}"
+        cause = f"contains none of {', '.join(_FOLDERS)}"
         raise DatasetLayoutError(root, cause, f"pass the folder {_TOP} of the download")
     ignored = check_folder_names(top, _FOLDERS, dataset=DATASET)
     notes: list[str] = []
@@ -67,7 +67,7 @@ def _list(root: Path, _: Selection) -> VideoListing:
     if not videos:
         cause = "; ".join(notes) or f"{top} has neither shards nor folders of PNGs"
         raise DatasetLayoutError(
-            root, f"holds no sequence of {DATASET}: {cause}", f"put shards into {top}/fake_train"
+            root, f"contains no sequence of {DATASET}: {cause}", f"put shards into {top}/fake_train"
         )
     if num_repeated:
         notes.append(f"{num_repeated:,} sequences are both unpacked and in a shard: read unpacked")

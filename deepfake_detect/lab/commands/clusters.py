@@ -1,4 +1,4 @@
-"""Cluster similar faces, and show all of them on a map that one can zoom into.
+"""Cluster similar faces and show them all on a zoomable map.
 
     deepfake-detect lab clusters --features features.h5 --out map.html
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="files of extract-features, of one network and layer",
+        help="files from extract-features, of the same network and layer",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="page to write")
     add_options(parser, FaceMapOptions)

@@ -3,7 +3,7 @@ r"""Deep Dream: change an image until chosen layers of a network respond to it m
     deepfake-detect lab dream --backbone vgg16 --weights imagenet \
         --layers block2_conv2=1,block5_conv1=1.5 --image photo.jpg --out dream
 
-Writes dream.png, dream.mp4 (the intermediate images) and dream.json. The error about an unknown layer
+Writes dream.png, dream.mp4 (the intermediate images) and dream.json. If a layer is unknown, the error
 lists the layers of the network.
 """
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="PATH|NAME|random", help="weights of the backbone, as for train, or random"
     )
     parser.add_argument(
-        "--layers", required=True, metavar="NAME=WEIGHT,...", help="layers that should respond more strongly"
+        "--layers", required=True, metavar="NAME=WEIGHT,...", help="layers whose response to increase"
     )
     parser.add_argument("--image", type=Path, metavar="FILE", help="initial image (default: noise)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")

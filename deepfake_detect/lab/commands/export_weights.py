@@ -1,6 +1,6 @@
 """Write the weights of a detector, or of any safetensors file, as HDF5.
 
-Tensor a.b becomes the dataset /weights/a.b; the file's metadata are texts under /metadata.
+Tensor a.b becomes the dataset /weights/a.b; the file's metadata are stored as text under /metadata.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from deepfake_detect.cli.notes import note
+from deepfake_detect.plurals import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
     from deepfake_detect.models.hdf5_weights import export_weights_h5
 
     num_tensors = export_weights_h5(arguments.weights, arguments.out)
-    note(f"wrote {num_tensors:,} tensors to {arguments.out}")
+    note(f"wrote {counted(num_tensors, 'tensor')} to {arguments.out}")
     return 0

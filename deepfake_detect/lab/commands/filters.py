@@ -1,7 +1,7 @@
-"""Draw the first-layer filters of networks, or the activations of a layer for an image.
+"""Plot the first-layer filters of networks, or the activations of a layer for an image.
 
 Several networks are shown side by side, such as the first and the last epoch of a run; train and
-train-classifier keep epochs with --save-epochs:
+train-classifier save epochs with --save-epochs:
 
     deepfake-detect lab filters --classifier RUN --epochs 0,12 --out filters.png
     deepfake-detect lab filters --detector RUN --epochs 0,6 --out filters.png

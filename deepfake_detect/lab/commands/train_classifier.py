@@ -1,8 +1,8 @@
 """Train a network to classify small images, such as MNIST's digits.
 
-All images are held in memory: MNIST's idx files, or train and test with a folder per class. Test images
-are evaluated after each epoch but select nothing. Writes classifier.safetensors, run.json and log.txt,
-and with --save-epochs the weights of those epochs.
+The data are MNIST's idx files, or train and test folders with a subfolder per class; all images must fit in
+memory. The test images are evaluated after each epoch but do not select anything. Writes
+classifier.safetensors, run.json and log.txt, and with --save-epochs the weights of those epochs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from deepfake_detect.lab.options import ClassifierRunConfig
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the images and the options of a run."""
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder with MNIST's files, or with train and test"
+        "--data", type=Path, required=True, help="folder with the MNIST files, or with train and test folders"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the run")
     add_options(parser, ClassifierRunConfig)
 
 

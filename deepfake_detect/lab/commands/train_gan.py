@@ -1,6 +1,6 @@
-"""Train a GAN, and write its samples as a labeled fake set for detectors.
+"""Train a GAN and write its samples as a labeled fake set for detectors.
 
-The same command again resumes a run that was stopped; with more --epochs a finished one continues.
+Run the same command again to resume a stopped run, or with more --epochs to continue a finished one.
 Writes generator.safetensors, history.csv, curves.png, samples/, samples.mp4, fakes/ with a manifest
 (label 1 is fake), report.json, config.json and log.txt into the folder.
 """
@@ -34,18 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="mnist|DIR",
-        help="mnist, a folder with its files, a folder of PNG and JPEG images, or a manifest's real crops",
+        help=(
+            "mnist, a folder with the MNIST files, a folder of PNG and JPEG images, or a "
+            "manifest (its real crops)"
+        ),
     )
     parser.add_argument(
-        "--mnist-root", type=Path, help=f"folder with MNIST's files (default: the variable {MNIST_VARIABLE})"
+        "--mnist-root",
+        type=Path,
+        help=f"folder with the MNIST files (default: the environment variable {MNIST_VARIABLE})",
     )
     parser.add_argument("--where", metavar="EXPR", help="rows of a manifest (default: its split train)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the run")
     parser.add_argument(
         "--classifier",
         type=Path,
         metavar="DIR|FILE",
-        help="run of train-classifier, or a detector, whose features and classes evaluate the samples",
+        help=(
+            "run of train-classifier, or a detector, whose features and classes are used to "
+            "evaluate the samples"
+        ),
     )
     add_options(parser, GanConfig, shown=_SHOWN)
     add_options(parser, FakeSetOptions, shown=_SHOWN)

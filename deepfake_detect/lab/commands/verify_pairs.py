@@ -1,11 +1,11 @@
-r"""Measure how well a network's features tell whether two images show one person, as on LFW.
+r"""Measure how well a network's features verify that two images show the same person, as on LFW.
 
     deepfake-detect lab verify-pairs --pairs pairs.txt --images lfw --backbone facenet \
         --weights facenet.safetensors
 
---pairs is in the form of LFW's pairs.txt, --images a folder or tar with NAME/NAME_0001.jpg. Printed are
-the AUC of the cosines, and the accuracy of each fold at the threshold that is best on the others. Pairs
-with an image in which no face is found are left out and counted.
+--pairs is a file like LFW's pairs.txt; --images is a folder or tar with NAME/NAME_0001.jpg. Prints the AUC of
+the cosines and the accuracy of each fold at the threshold that is best on the others. Pairs with an image in
+which no face is found are skipped and counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deepfake_detect.lab.options import VerificationOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the pairs, the images, the network and how faces are cut."""
     parser.add_argument(
-        "--pairs", type=Path, required=True, metavar="TXT", help="pairs in folds, as LFW's pairs.txt"
+        "--pairs", type=Path, required=True, metavar="TXT", help="pairs in folds, like LFW's pairs.txt"
     )
     parser.add_argument(
         "--images", type=Path, required=True, metavar="PATH", help="folder or tar with NAME/NAME_0001.jpg"

@@ -32,52 +32,66 @@ class GanConfig:
         OptionError: An option is not allowed.
     """
 
-    arch: Arch = option("conv", help="architecture of both networks")
-    latent_size: int = option(GanSpec.latent_size, help="length of a latent vector")
+    arch: Arch = option("conv", help="architecture of the generator and the discriminator")
+    latent_size: int = option(GanSpec.latent_size, help="length of the latent vector")
     image_size: int | None = option(
-        None, help="side of an image in pixels: 64 or 128 for dcgan (default: 28; dcgan 64)"
+        None, help="side of an image, in pixels; dcgan takes 64 or 128 (default: 28; dcgan 64)"
     )
     spectral_norm: bool | None = option(
-        None, help="normalize dcgan's discriminator by singular values, not batches (default: dcgan yes)"
+        None,
+        help=("use spectral norm instead of batch norm in dcgan's discriminator (default: yes for dcgan)"),
     )
     batch_norm: bool = option(
         GanSpec.batch_norm,
         help="conv: batch norm in the generator, and a deeper discriminator without dropout",
     )
-    loss: GanLoss = option("bce", help="loss of both networks")
+    loss: GanLoss = option("bce", help="loss of the generator and the discriminator")
     epochs: int = option(20, low=1, help="passes over the images")
-    steps: int | None = option(None, low=1, help="number of steps, instead of epochs")
+    steps: int | None = option(None, low=1, help="number of steps, instead of a number of epochs")
     batch_size: int = option(
-        128, low=2, help="generated images per step, and real ones per discriminator step"
+        128, low=2, help="number of generated images per step, and of real images per discriminator step"
     )
     discriminator_steps: int = option(
-        1, low=1, help="discriminator steps per generator step, each on other real images, after the warm-up"
+        1,
+        low=1,
+        help=("discriminator steps per generator step after the warm-up, each on different real images"),
     )
     learning_rate: float | None = option(
-        None, above=0, help="rate of the discriminator's Adam (default: conv 8e-4, else 2e-4)"
+        None, above=0, help="learning rate of the discriminator's Adam (default: conv 8e-4, else 2e-4)"
     )
     generator_learning_rate: float | None = option(
         None,
         above=0,
-        help="rate of the generator's Adam (default: the same; conv a quarter, with batch norm twice)",
+        help=(
+            "learning rate of the generator's Adam (default: the same; conv a quarter of it, "
+            "with batch norm twice)"
+        ),
     )
     warmup_steps: int | None = option(
         None,
         low=0,
-        help="steps in which both rates grow from a quarter (default: conv without batch norm 1000, else 0)",
+        help=(
+            "warm-up steps, in which both rates grow from a quarter (default: conv without batch "
+            "norm 1000, else 0)"
+        ),
     )
     beta1: float = option(0.5, low=0, below=1, help="first beta of both Adam optimizers")
     beta2: float = option(0.999, low=0, below=1, help="second beta of both Adam optimizers")
     average_decay: float = option(
-        0.999, low=0, below=1, help="decay of the averaged weights that samples come from; 0 is off"
+        0.999,
+        low=0,
+        below=1,
+        help="decay of the weight average that samples are generated with; 0 turns it off",
     )
     precision: GanPrecision = option(
-        "auto", help="bf16, or no for float32; auto is bf16 where the hardware is fast in it"
+        "auto", help="bf16, or no for float32; auto uses bf16 if the hardware is fast at it"
     )
-    seed: int = option(0, low=0, below=2**32, help="seed of weights, order, latent vectors and dropout")
+    seed: int = option(
+        0, low=0, below=2**32, help="random seed of weights, order, latent vectors and dropout"
+    )
     device: Literal["auto", "cpu", "cuda"] = option("auto", help="device to train on")
-    sample_every: int = option(500, low=1, help="steps between two grids of samples")
-    save_every: int = option(500, low=1, help="steps between two saves of the run's state")
+    sample_every: int = option(500, low=1, help="steps between sample grids")
+    save_every: int = option(500, low=1, help="steps between checkpoints of the run")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -145,11 +159,11 @@ class FakeSetOptions:
         OptionError: An option is not allowed, or ``splits`` do not add up to 1.
     """
 
-    num_samples: int = option(2000, low=0, help="size of the fake set; 0 writes none")
+    num_samples: int = option(2000, low=0, help="number of images in the fake set; 0 writes none")
     splits: tuple[float, ...] = option(
-        (0.8, 0.1, 0.1), metavar="FRACTION", help="fractions of the fake set in train, val and test"
+        (0.8, 0.1, 0.1), metavar="FRACTION", help="fractions of the fake set for train, val and test"
     )
-    with_reals: bool = option(False, help="add as many of the real images, with label 0")
+    with_reals: bool = option(False, help="add the same number of real images, with label 0")
 
     def __post_init__(self) -> None:
         check_options(self)

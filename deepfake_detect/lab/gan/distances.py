@@ -119,7 +119,7 @@ def _checked(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarra
     sets = [np.asarray(features, dtype=np.float64) for features in (first, second)]
     for name, features in zip(("first", "second"), sets, strict=True):
         if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
-            cause = f"is no finite matrix of samples {features.shape}"
+            cause = f"is not a finite matrix of samples {features.shape}"
             raise OptionError(name, cause, "must be (N, F) with N of 2 or more")
     one, other = sets
     if one.shape[1] != other.shape[1]:

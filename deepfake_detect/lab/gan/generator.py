@@ -90,7 +90,7 @@ def read_generator(path: Path) -> tuple[nn.Module, GanSpec]:
             metadata = reader.metadata() or {}
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
         if metadata.get("format") != _FORMAT:
-            raise CheckpointError(path, "holds no generator of this library", f"pass a {GENERATOR_NAME}")
+            raise CheckpointError(path, "contains no generator of this library", f"pass a {GENERATOR_NAME}")
         spec = GanSpec(**json.loads(metadata["spec"]))
         generator = create_gan(spec)[0]
         generator.load_state_dict(tensors)

@@ -21,6 +21,7 @@ from deepfake_detect.data.transforms import resize_square
 from deepfake_detect.errors import DatasetLayoutError, ManifestError, OptionError
 from deepfake_detect.lab.gan.config import MNIST_NAME, MNIST_VARIABLE
 from deepfake_detect.lab.labeled_images import read_labeled
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.records import REAL, CropGeometry
 
@@ -93,11 +94,11 @@ def read_gan_images(
     path = _mnist_folder(mnist_root) if str(data) == MNIST_NAME else Path(data)
     is_manifest = path.suffix == ".parquet" or (path / MANIFEST_NAME).is_file()
     if where is not None and not is_manifest:
-        raise OptionError("where", f"{path} is no manifest", "leave it out, or pass a manifest")
+        raise OptionError("where", f"{path} is not a manifest", "omit it, or pass a manifest")
     if is_manifest:
         return _read_manifest(path, where, image_size, show_progress)
     if not path.is_dir():
-        raise DatasetLayoutError(path, "is no folder", "pass mnist, a folder of images or a manifest")
+        raise DatasetLayoutError(path, "is not a folder", "pass mnist, a folder of images or a manifest")
     if next(path.rglob(_MNIST_FILES), None):
         return _read_mnist(path, image_size, rgb)
     if out is not None and out.resolve().is_relative_to(path.resolve()):
@@ -114,7 +115,7 @@ def _mnist_folder(root: Path | None) -> Path:
     folder = Path(given)
     if not folder.is_dir() or not next(folder.rglob(_MNIST_FILES), None):
         remedy = "download them, or pass another folder"
-        raise DatasetLayoutError(folder, "holds no idx files of MNIST", remedy)
+        raise DatasetLayoutError(folder, "contains no idx files of MNIST", remedy)
     return folder
 
 
@@ -145,7 +146,7 @@ def _read_folder(path: Path, image_size: int, rgb: bool, show_progress: bool) ->
     all_gray = all(_is_gray(one) for one in squares)
     has_one_channel = all_gray and not rgb
     images = _stacked((one[..., :1] if has_one_channel else one for one in squares), rgb=rgb)
-    notes = [f"{path}: {len(images):,} images, {'gray' if has_one_channel else 'RGB'}"]
+    notes = [f"{path}: {counted(len(images), 'image')}, {'gray' if has_one_channel else 'RGB'}"]
     if rgb and all_gray:
         notes.append("all of them are gray: their three channels are equal")
     notes += _enlargement_notes(num_enlarged, image_size)
@@ -175,7 +176,7 @@ def _read_manifest(path: Path, where: str | None, image_size: int, show_progress
     )
     chosen = where or "real crops of split train, if there are splits"
     notes = (
-        f"{manifest.path}: {len(images):,} crops ({chosen})",
+        f"{manifest.path}: {counted(len(images), 'crop')} ({chosen})",
         *_enlargement_notes(num_enlarged, image_size),
     )
     stacked = np.stack(images)
@@ -186,10 +187,10 @@ def _check_count(path: Path, count: int, image_size: int) -> None:
     if count < 2:
         found = "one image" if count else "no PNG or JPEG image"
         remedy = "a GAN needs two or more, and thousands for good samples"
-        raise DatasetLayoutError(path, f"holds {found}", remedy)
+        raise DatasetLayoutError(path, f"contains {found}", remedy)
     num_bytes = count * image_size**2 * 3
     if num_bytes > _MAX_BYTES:
-        cause = f"{count:,} images of {image_size} pixels need {num_bytes / 2**30:.0f} GiB of memory"
+        cause = f"{counted(count, 'image')} of {image_size} pixels need {num_bytes / 2**30:.0f} GiB of memory"
         raise OptionError(path, cause, "choose fewer with `where`, or a smaller `image_size`")
 
 

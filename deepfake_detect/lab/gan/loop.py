@@ -31,6 +31,7 @@ from deepfake_detect.lab.gan.images import GanImages
 from deepfake_detect.lab.gan.scaling import to_tanh_range
 from deepfake_detect.lab.gan.spec import GanSpec
 from deepfake_detect.lab.gan.step import StepRecord, gan_step, prepare_gan
+from deepfake_detect.plurals import counted
 from deepfake_detect.progress import progress_bar
 from deepfake_detect.training.run_folder import RunFolder, open_run_folder
 from deepfake_detect.video import VideoWriter
@@ -143,7 +144,8 @@ class _Run:
             num_images = min(self.config.batch_size, len(self.images))
             precision = "bf16" if self.uses_bf16 else "float32"
             self.folder.log(
-                f"{self.config.arch}: {self.num_steps:,} steps of {num_images} images, {precision}"
+                f"{self.config.arch}: {counted(self.num_steps, 'step')} of {counted(num_images, 'image')}, "
+                f"{precision}"
             )
         if not done or not _grids(self.out):
             self._save_grid(done)
@@ -242,8 +244,9 @@ def collapse_note(history: Sequence[StepRecord]) -> str | None:
     last = accuracy[-COLLAPSE_STEPS:]
     if last.mean() > _WON_ACCURACY:
         return (
-            f"the discriminator was right in over {_WON_ACCURACY:.0%} of cases for {COLLAPSE_STEPS:,} steps, "
-            "which gives the generator little to learn from; try spectral norm, or a lower learning rate"
+            f"the discriminator was right in over {_WON_ACCURACY:.0%} of cases for "
+            f"{counted(COLLAPSE_STEPS, 'step')}, which gives the generator little to learn from; try "
+            "spectral norm, or a lower learning rate"
         )
     if _CHANCE_ACCURACY[0] <= accuracy.mean() <= _CHANCE_ACCURACY[1]:
         return (

@@ -21,6 +21,7 @@ from deepfake_detect.lab.gan.generator import sample_images
 from deepfake_detect.lab.gan.images import GanImages, read_gan_images
 from deepfake_detect.lab.gan.loop import COLLAPSE_STEPS, GanResult, train_gan
 from deepfake_detect.lab.networks import TrainedNetwork
+from deepfake_detect.plurals import counted
 from deepfake_detect.training.run_folder import RunFolder
 
 
@@ -38,8 +39,8 @@ def train_gan_run(
 ) -> GanResult:
     """Train a GAN, write its samples as a labeled fake set, and evaluate them.
 
-    Besides the files of :func:`train_gan`, writes ``curves.png``, ``report.json`` and ``fakes/`` with its
-    manifest.
+    In addition to the files of :func:`train_gan`, it writes ``curves.png``, ``report.json`` and
+    ``fakes/`` with its manifest.
 
     Args:
         data, mnist_root, where: What to learn from, as for :func:`read_gan_images`.
@@ -62,7 +63,7 @@ def train_gan_run(
     config, fakes, folder = config or GanConfig(), fakes or FakeSetOptions(), Path(out)
     # What the steps after the training need is checked before it.
     if classifier is not None and not fakes.num_samples:
-        raise OptionError("classifier", "needs samples to evaluate", "raise `num_samples`, or leave it out")
+        raise OptionError("classifier", "needs samples to evaluate", "raise `num_samples`, or omit it")
     network = None if classifier is None else read_reference(Path(classifier), image_size=config.side)
     images = read_gan_images(
         data,
@@ -89,7 +90,7 @@ def train_gan_run(
             seed=config.seed,
             show_progress=show_progress,
         )
-        run.log(f"wrote {manifest.path} ({manifest.num_rows:,} rows; label 1 = fake)")
+        run.log(f"wrote {manifest.path} ({counted(manifest.num_rows, 'row')}; label 1 = fake)")
         if network is not None:
             report |= _evaluate(network, samples, images, config, run.log, show_progress=show_progress)
     write_json(folder / "report.json", report)
@@ -139,9 +140,9 @@ def _evaluate(
     if quality.fraction_confident is not None:
         counts = ", ".join(f"{name}: {count}" for name, count in quality.confident_by_class.items())
         log(
-            f"{quality.fraction_confident:.1%} of {quality.num_samples:,} samples are classified with a "
-            f"confidence of {CONFIDENT} or more (real images: {quality.fraction_confident_of_reals:.1%}); "
-            f"{counts}"
+            f"{quality.fraction_confident:.1%} of {counted(quality.num_samples, 'sample')} are classified "
+            f"with a confidence of {CONFIDENT} or more (real images: "
+            f"{quality.fraction_confident_of_reals:.1%}); {counts}"
         )
     if missing := quality.classes_missing:
         log(f"warning: no sample is confidently classified as {', '.join(missing)}: variety may be lacking")

@@ -48,7 +48,7 @@ class GanSpec:
             raise OptionError("channels", f"is {self.channels}", f"must be {allowed} for {self.arch}")
         for name, arch in (("spectral_norm", "dcgan"), ("batch_norm", "conv")):
             if getattr(self, name) and self.arch != arch:
-                raise OptionError(name, f"is not for {self.arch}", f"leave it out, or choose {arch}")
+                raise OptionError(name, f"is not for {self.arch}", f"omit it, or choose {arch}")
         self._check_size()
 
     def _check_size(self) -> None:

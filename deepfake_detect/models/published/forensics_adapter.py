@@ -124,7 +124,7 @@ class ForensicsAdapter(nn.Module):
 def attention_mask(biases: torch.Tensor) -> torch.Tensor:
     """Return what is added to the attention among queries, class token and patches, (N, heads, T, T).
 
-    Nobody reads a query but itself, and queries do not read the class token.
+    No other token attends to a query, and queries do not attend to the class token.
 
     Args:
         biases: Of each query to each patch, (N, heads, queries, patches).

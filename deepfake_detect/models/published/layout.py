@@ -76,7 +76,7 @@ def renamed(
     kept = {name: tensor for name, tensor in state.items() if name not in left_out}
     last = {name: kept.pop(name) for name in list(kept) if name.startswith(head)}
     if f"{head}weight" not in last:
-        raise WeightsError("weights", f"hold no {head}weight", "pass a file of this network")
+        raise WeightsError("weights", f"contain no {head}weight", "pass a file of this network")
     tensors = {f"encoder.{_replaced(name, prefixes)}": tensor for name, tensor in kept.items()}
     return Converted({**tensors, **logit_layer(last[f"{head}weight"], last.get(f"{head}bias"))}, left_out)
 

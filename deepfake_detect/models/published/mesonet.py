@@ -75,7 +75,7 @@ def _of_keras(state: State, convolutions: list[str], norms: list[str]) -> Conver
     found = [(kind, _numbered(state, kind)) for kind in ("conv2d", "batch_normalization", "dense")]
     wanted = (len(convolutions), len(norms), 2)
     if (counts := tuple(len(layers) for _, layers in found)) != wanted:
-        cause = f"hold {counts} convolutions, batch normalizations and dense layers, not {wanted}"
+        cause = f"contain {counts} convolutions, batch normalizations and dense layers, not {wanted}"
         raise WeightsError("weights", cause, "pass the file of this network")
     (_, convs), (_, batch_norms), (_, (first, last)) = found
     tensors: dict[str, torch.Tensor] = {}

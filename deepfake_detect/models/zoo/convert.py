@@ -82,7 +82,9 @@ def build_published(
         raise WeightsError(source, f"its tensors {cause}", "pass the file of this network") from error
     tensors = _with_polarity(converted, polarity)
     if infinite := [name for name, one in tensors.items() if not bool(torch.isfinite(one).all())]:
-        raise WeightsError(source, f"holds weights that are not finite ({infinite[0]})", "fetch it again")
+        raise WeightsError(
+            source, f"contains weights that are not finite ({infinite[0]})", "download it again"
+        )
     spec = ModelSpec(
         layout.backbone,
         preprocessing,

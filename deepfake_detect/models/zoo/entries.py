@@ -49,6 +49,6 @@ def find_entry(name: str) -> ZooEntry:
     near = difflib.get_close_matches(bare, ZOO, n=3, cutoff=0.4)
     raise OptionError(
         "name",
-        f"{bare!r} is no detector of the zoo",
+        f"{bare!r} is not in the zoo",
         f"did you mean {', '.join(near)}?" if near else "`zoo list` lists the names",
     )

@@ -73,7 +73,8 @@ class ZooEntry:
         title: In words.
         paper: Authors, year, and where to read it.
         repository: Of the authors.
-        files: What to fetch, one or more; of several, tensors are named ``0.``, ``1.``, ... in front.
+        files: Files to download, one or more; with several, tensor names are prefixed with ``0.``, ``1.``,
+            ...
         license: Of the weights, as stated by the authors.
         is_noncommercial: Whether it excludes commercial use.
         training_data: What the network was trained on.
@@ -85,8 +86,8 @@ class ZooEntry:
         published: Figures of the authors or others.
         measured: Our figures.
         equivalents: Other files with the same weights, which ``fetch`` takes as a local file.
-        notes: What a user should know: where crops or rule differ from the authors'.
-        refused: Why it cannot be used; empty where it can.
+        notes: Notes for users: where crops or the rule differ from the authors'.
+        refused: Why it cannot be used; empty if it can.
     """
 
     name: str

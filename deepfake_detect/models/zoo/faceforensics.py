@@ -6,7 +6,7 @@ from deepfake_detect.models.zoo.entry import HALF, Figure, ZooEntry, ZooFile
 from deepfake_detect.records import CropGeometry, Preprocessing
 
 _REASON = (
-    "the archive holds whole pickled modules and no state dict: to read one is to run whatever code it "
+    "the archive contains whole pickled modules and no state dict, and reading one runs whatever code it "
     "names, which are classes of the authors' repository and of a PyTorch of 2018. Load it with their code "
     "where that can do no harm, save model.state_dict() with torch.save, and pass that file to "
     "convert-checkpoint"

@@ -12,9 +12,9 @@ _PREPROCESSING = Preprocessing(224, IMAGENET_MEAN, IMAGENET_STD, "linear")
 _GEOMETRY = CropGeometry(margin=1.4, border="cut")
 _SOURCE = "the authors' notebook/Analyze results net fusion paper.ipynb, 32 frames a video"
 _NOTES = (
-    "The authors detect faces with BlazeFace and read the surest face of each frame; of a clip they take the "
-    "sigmoid of the mean logit, here the mean of the probabilities is used. Networks of EfficientNet-B4 are "
-    "padded as efficientnet_pytorch 0.7 does; the authors name no version."
+    "The authors detect faces with BlazeFace and score the most confident face of each frame; for a clip "
+    "they use the sigmoid of the mean logit, here the mean of the probabilities is used. Networks of "
+    "EfficientNet-B4 are padded as efficientnet_pytorch 0.7 does; the authors name no version."
 )
 _DATA = {
     "dfdc": ("DFDC", "DFDC, training folders 0 to 34"),

@@ -30,7 +30,7 @@ def read_state(path: Path, *, member: str = "") -> dict[str, torch.Tensor]:
             unpickled.
     """
     if not path.is_file():
-        raise WeightsError(path, "there is no such file", "fetch it again")
+        raise WeightsError(path, "there is no such file", "download it again")
     if member:
         return _read_member(path, member)
     if path.suffix == ".safetensors":
@@ -53,7 +53,7 @@ def _read_keras(path: Path) -> dict[str, torch.Tensor]:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
     except (OSError, RuntimeError) as error:
-        raise WeightsError(path, f"is no complete HDF5 file ({error})", "fetch it again") from error
+        raise WeightsError(path, f"is not a complete HDF5 file ({error})", "download it again") from error
     return found
 
 
@@ -72,11 +72,13 @@ def _read_member(path: Path, member: str) -> dict[str, torch.Tensor]:
                     target.write_bytes(zipped.read(member))
         except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile) as error:
             raise WeightsError(
-                path, f"has no readable member {member} ({error})", "fetch it again"
+                path, f"has no readable member {member} ({error})", "download it again"
             ) from error
         return read_state(target)
 
 
 def _check_member(path: Path, size: int) -> None:
     if size > _LARGEST_MEMBER:
-        raise WeightsError(path, f"holds a member of {size:,} bytes", f"at most {_LARGEST_MEMBER:,} are read")
+        raise WeightsError(
+            path, f"contains a member of {size:,} bytes", f"at most {_LARGEST_MEMBER:,} are read"
+        )

@@ -99,7 +99,7 @@ def local_detector(detector: PathInput) -> Path:
     Raises:
         OptionError: There is no such name in the zoo.
         CheckpointError: It was not fetched yet.
-        FetchError: It cannot be fetched from the hub.
+        FetchError: It cannot be downloaded from the hub.
         WeightsError: It cannot be used, and the reason is named.
     """
     text = os.fspath(detector)
@@ -114,7 +114,7 @@ def local_detector(detector: PathInput) -> Path:
     path = zoo_folder(entry.name) / DETECTOR_NAME
     if not path.is_file():
         remedy = f"run deepfake-detect zoo fetch {entry.name} --accept-license"
-        raise CheckpointError(text, "was not fetched yet", remedy)
+        raise CheckpointError(text, "has not been downloaded yet", remedy)
     return path
 
 
@@ -125,10 +125,10 @@ def fetch_zoo(
     files: Sequence[PathInput] = (),
     show_progress: bool = True,
 ) -> Path:
-    """Fetch a published detector into the cache folder, check its hash, and convert it.
+    """Download a published detector to the cache folder, check its hash, and convert it.
 
-    A download that was interrupted resumes. Where the authors publish no hash, that of the first download
-    is kept and compared from then on. Nothing in a file is unpickled but tensors.
+    An interrupted download resumes. If the authors publish no hash, the hash of the first download is
+    stored and compared from then on. Only tensors are unpickled.
 
     Args:
         name: Of the zoo, see :func:`list_zoo`.
@@ -177,7 +177,7 @@ def read_record(name: str) -> FetchRecord:
         return from_plain(FetchRecord, read_json(path))
     except (OutputError, ValueError) as error:
         cause = f"is missing or damaged ({error})"
-        raise CheckpointError(path, cause, f"delete {path.parent}, and fetch it again") from error
+        raise CheckpointError(path, cause, f"delete {path.parent}, and download it again") from error
 
 
 def usable_entry(name: str) -> ZooEntry:
@@ -189,7 +189,7 @@ def usable_entry(name: str) -> ZooEntry:
     """
     entry = find_entry(name)
     if entry.refused:
-        raise WeightsError(entry.name, f"cannot be used: {entry.refused}", "choose another, see `zoo list`")
+        raise WeightsError(entry.name, f"cannot be used: {entry.refused}", "choose another; see `zoo list`")
     return entry
 
 

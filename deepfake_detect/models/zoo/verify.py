@@ -43,13 +43,14 @@ class ZooCheck:
 
 
 def verify_zoo(name: str) -> ZooCheck:
-    """Check a fetched detector: hashes, layout, and the logits of fixed patterns.
+    """Verify a downloaded detector: hashes, layout, and the logits of fixed patterns.
 
     Args:
         name: Of the zoo.
 
     Raises:
-        CheckpointError: It was not fetched yet, or its weights or logits are not those of the conversion.
+        CheckpointError: It has not been downloaded yet, or its weights or logits differ from those at
+            conversion.
         FetchError: A published file has another hash than when it was fetched, or than its authors give.
         OptionError: There is no such name.
         WeightsError: A file does not fit the network.
@@ -74,12 +75,12 @@ def verify_zoo(name: str) -> ZooCheck:
     )
     tensors, wanted = model.state_dict(), again.state_dict()
     if other := [one for one in wanted if one not in tensors or not torch.equal(wanted[one], tensors[one])]:
-        cause = f"holds other weights than its published file ({other[0]})"
-        raise CheckpointError(path, cause, f"delete {path.parent}, and fetch it again")
+        cause = f"contains other weights than its published file ({other[0]})"
+        raise CheckpointError(path, cause, f"delete {path.parent}, and download it again")
     pairs = zip(check_logits(model), record.check_logits, strict=True)
     differences = [abs(now - then) / max(1.0, abs(then)) for now, then in pairs]
     if not max(differences) <= _TOLERANCE:
-        cause = f"gives other logits than after its conversion, by {max(differences):.2g}"
+        cause = f"gives different logits than right after conversion, by {max(differences):.2g}"
         raise CheckpointError(path, cause, "look for a broken installation of PyTorch or timm")
     return ZooCheck(entry.name, path, record.files, len(wanted), max(differences), config.is_calibrated)
 
@@ -89,10 +90,10 @@ def _check_hashes(entry: ZooEntry, record: FetchRecord) -> None:
     for file in record.files:
         path = zoo_folder(entry.name) / file.name
         if not path.is_file():
-            raise FetchError(path, "there is no such file", f"delete {path.parent}, and fetch it again")
+            raise FetchError(path, "there is no such file", f"delete {path.parent}, and download it again")
         if (found := sha256_of_file(path)) != file.sha256:
             cause = f"has the SHA-256 {found}, and had {file.sha256} when it was fetched"
-            raise FetchError(path, cause, f"delete {path.parent}, and fetch it again")
+            raise FetchError(path, cause, f"delete {path.parent}, and download it again")
         if None not in published and found not in published:
             cause = f"has the SHA-256 {found}, which is not that of the published file"
-            raise FetchError(path, cause, f"delete {path.parent}, and fetch it again")
+            raise FetchError(path, cause, f"delete {path.parent}, and download it again")

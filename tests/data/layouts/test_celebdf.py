@@ -73,7 +73,7 @@ def test_pp_has_every_method(tmp_path: Path) -> None:
     assert len(tested) == 24
     assert listing.counts()["Celeb-DF"] == (2, 5639)
     assert listing.counts()["GHOST"] == (2, None)
-    assert listing.notes == (f"{LIST_NAME} has 24 videos, that of Celeb-DF++ has 5,418",)
+    assert listing.notes == (f"{LIST_NAME} has 24 videos; the official list of Celeb-DF++ has 5,418",)
 
 
 def test_one_means_real_in_the_list(v2: Path) -> None:
@@ -118,9 +118,9 @@ def test_a_list_with_mark_windows_ends_and_blank_lines_is_read(v2: Path) -> None
     ("line", "message"),
     [
         ("2 Celeb-real/id0_0000.mp4", "line 6 has the label '2'; it must be one of: 0, 1"),
-        ("Celeb-real/id0_0000.mp4", "line 6 names no video: 'Celeb-real/id0_0000.mp4'"),
-        ("1 Youtube-real/00000.mp4", "line 6 names no video: '1 Youtube-real/00000.mp4'"),
-        ("1 Celeb-real/holiday.mp4", "line 6 names no video"),
+        ("Celeb-real/id0_0000.mp4", "line 6 does not name a video: 'Celeb-real/id0_0000.mp4'"),
+        ("1 Youtube-real/00000.mp4", "line 6 does not name a video: '1 Youtube-real/00000.mp4'"),
+        ("1 Celeb-real/holiday.mp4", "line 6 does not name a video"),
     ],
 )
 def test_a_damaged_line_is_rejected_by_its_number(v2: Path, line: str, message: str) -> None:
@@ -148,14 +148,14 @@ def test_listed_videos_that_are_absent_are_missing_test_videos(v2: Path) -> None
 
 def test_a_partial_copy_is_counted(v2: Path) -> None:
     assert read(v2).counts()["Celeb-synthesis"] == (6, 5639)
-    assert read(v2).notes == (f"{LIST_NAME} has 5 videos, that of Celeb-DF-v2 has 518",)
+    assert read(v2).notes == (f"{LIST_NAME} has 5 videos; the official list of Celeb-DF-v2 has 518",)
 
 
 def test_without_its_list_no_video_has_a_split(v2: Path) -> None:
     (v2 / LIST_NAME).unlink()
     listing = read(v2)
     assert {video.split for video in listing.videos} == {None}
-    assert listing.notes == (f"{LIST_NAME} is absent: no video has a split",)
+    assert listing.notes == (f"{LIST_NAME} is missing: no video has a split",)
 
 
 def test_a_misspelled_folder_is_an_error_that_names_the_right_one(v2: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_missing_folder_is_reported_and_counted(v2: Path) -> None:
     shutil.rmtree(v2 / "YouTube-real")
     listing = read(v2)
     assert listing.counts()["YouTube-real"] == (0, 300)
-    assert "no video of YouTube-real is present" in listing.notes
+    assert "no video of YouTube-real was found" in listing.notes
     assert [video.video_id for video in listing.missing] == ["Celeb-DF-v2/YouTube-real/00002"]
 
 
@@ -193,7 +193,7 @@ def test_missing_methods_of_pp_are_reported(tmp_path: Path) -> None:
     shutil.rmtree(root / "Celeb-synthesis" / "FaceSwap")
     listing = read(root, PP)
     assert listing.counts()["Celeb-DF"] == (0, 5639)
-    assert any(note.startswith("no video of these methods is present: BlendFace") for note in listing.notes)
+    assert any(note.startswith("no videos of these methods were found: BlendFace") for note in listing.notes)
     assert len(listing.missing) == 8
 
 
@@ -254,7 +254,7 @@ def test_pp_is_not_read_from_fakes_without_methods(v2: Path) -> None:
     """Its reader would find reals only."""
     root = v2.rename(v2.parent / "Celeb-DF++")
     assert PP.recognize(root) is not None
-    with pytest.raises(DatasetLayoutError, match="Celeb-synthesis: holds videos itself.*pass celebdf-v2"):
+    with pytest.raises(DatasetLayoutError, match="Celeb-synthesis: contains videos itself.*pass celebdf-v2"):
         read(root, PP)
     assert V2.recognize(root.rename(root.parent / "Celeb-DF-cropped")) is not None
 
@@ -277,7 +277,7 @@ def test_other_trees_are_not_recognized(tmp_path: Path) -> None:
 
 
 def test_trees_without_a_video_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match=r"holds no video of Celeb-DF-v2; expected Celeb-real/"):
+    with pytest.raises(DatasetLayoutError, match=r"contains no video of Celeb-DF-v2; expected Celeb-real/"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read(tmp_path / "absent")

@@ -97,7 +97,7 @@ def test_a_named_label_means_fake(tmp_path: Path, fake: str, real: str) -> None:
 
 def test_a_named_label_must_leave_one_other(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label\na.mp4,x\nb.mp4,y\nc.mp4,z\n")
-    with pytest.raises(OptionError, match="fake_label: .* has more than one label besides 'x': y, z"):
+    with pytest.raises(OptionError, match="fake_label: .* has more than one label other than 'x': y, z"):
         read(path, fake_label="x")
     with pytest.raises(
         OptionError, match="fake_label: no line of .* has the label 'fake'; labels are: x, y, z"
@@ -242,7 +242,7 @@ def test_a_folder_must_hold_one_fitting_csv(tmp_path: Path) -> None:
     assert labels(read(folder)) == {"a.mp4": FAKE}
     (folder / "more.csv").write_text("path,label\nb.mp4,0\n")
     assert LAYOUT.recognize(folder) is None
-    with pytest.raises(DatasetLayoutError, match="holds 2 CSV files with a path and a label column"):
+    with pytest.raises(DatasetLayoutError, match="contains 2 CSV files with a path and a label column"):
         read(folder)
 
 
@@ -346,7 +346,7 @@ def test_a_contradiction_about_a_label_shows_both(tmp_path: Path, text: str, mes
 def test_words_of_file_names_count_and_other_words_do_not(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label\nid0_fake.mp4,0\n", videos=["id0_fake"])
     with pytest.raises(
-        DatasetLayoutError, match="label '0', read as real, but its path is id0_fake.mp4; name"
+        DatasetLayoutError, match="label '0', read as real, but its path is id0_fake.mp4; set"
     ):
         read(path)
     names = ["realtime", "Celeb-real/a", "fake_of_real_3"]

@@ -121,7 +121,7 @@ def test_lists_may_name_absent_videos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
-        ("000 W101.mp4", "holds '000' instead of a name"),
+        ("000 W101.mp4", "contains '000' instead of a name"),
         ("000_W101.mp4", "names 000_W101, as train.txt does"),
     ],
 )
@@ -163,12 +163,12 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
 
 def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
-    with pytest.raises(DatasetLayoutError, match="holds neither source_videos nor manipulated_videos"):
+    with pytest.raises(DatasetLayoutError, match="contains neither source_videos nor manipulated_videos"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         LAYOUT.read(tmp_path / "absent", ALL)
     (tmp_path / "manipulated_videos").mkdir()
-    with pytest.raises(DatasetLayoutError, match="holds no video of DeeperForensics"):
+    with pytest.raises(DatasetLayoutError, match="contains no video of DeeperForensics"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(OptionError, match="methods: 'FaceSwap' is unknown; must be one of end_to_end"):
         LAYOUT.read(tmp_path, Selection(methods=("FaceSwap",)))

@@ -119,7 +119,7 @@ def test_lists_of_another_form_are_rejected(tmp_path: Path) -> None:
         path, {"D": {"D_Real": {"train": {"v": {"label": "D_Real", "frames": ["absent_frames/0.png"]}}}}}
     )
     with pytest.raises(
-        DatasetLayoutError, match="none of the frames of its 1 videos exists; put the frames next"
+        DatasetLayoutError, match="none of the frames of its 1 video exists; put the frames next"
     ):
         read(path)
     write_json(path, {"D": {"D_Real": {"train": {}, "dev": {}}}})
@@ -129,7 +129,7 @@ def test_lists_of_another_form_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="train does not hold objects"):
         read(path)
     path.unlink()
-    with pytest.raises(DatasetLayoutError, match="holds neither a list of DeepfakeBench nor frames"):
+    with pytest.raises(DatasetLayoutError, match="contains neither a list of DeepfakeBench nor frames"):
         read_layout(tmp_path, dataset="deepfakebench")
 
 

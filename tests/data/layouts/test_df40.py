@@ -93,7 +93,7 @@ def test_the_listing_says_what_one_must_know(tmp_path: Path) -> None:
     assert torn.startswith("1 fakes combine people of two official FaceForensics++ splits")
     assert repeated.startswith("1 have the name of another")
     (note,) = LAYOUT.read(root, Selection(methods=("fomm",))).notes
-    assert "no real is present: read those of FaceForensics++ for ff" in note
+    assert "no reals were found: read those of FaceForensics++ for ff" in note
 
 
 def test_methods_bring_their_own_reals(tmp_path: Path) -> None:
@@ -152,12 +152,12 @@ def test_other_names_of_the_owners_are_known(tmp_path: Path) -> None:
 
 def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
-    with pytest.raises(DatasetLayoutError, match="holds none of its methods: fsgan"):
+    with pytest.raises(DatasetLayoutError, match="contains none of its methods: fsgan"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         LAYOUT.read(tmp_path / "absent", ALL)
     (tmp_path / "simswap" / "ff").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="holds neither images nor videos of DF40"):
+    with pytest.raises(DatasetLayoutError, match="contains neither images nor videos of DF40"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(OptionError, match="methods: 'SimSwap' is unknown; must be one of fsgan"):
         LAYOUT.read(tmp_path, Selection(methods=("SimSwap",)))

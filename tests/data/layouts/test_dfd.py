@@ -106,10 +106,12 @@ def test_options_that_do_not_fit_and_empty_trees_are_rejected(tmp_path: Path) ->
         OptionError, match="methods: 'Deepfakes' is unknown; must be one of DeepFakeDetection"
     ):
         LAYOUT.read(tmp_path, Selection(methods=("Deepfakes",)))
-    with pytest.raises(DatasetLayoutError, match="holds no c40 video of actors.*pass c23 as `compression`"):
+    with pytest.raises(
+        DatasetLayoutError, match="contains no c40 video of actors.*pass c23 as `compression`"
+    ):
         LAYOUT.read(make_dfd(tmp_path), Selection(compressions=("c40",)))
     (tmp_path / "empty" / "DFD_manipulated_sequences").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="holds no video of actors, DeepFakeDetection"):
+    with pytest.raises(DatasetLayoutError, match="contains no video of actors, DeepFakeDetection"):
         LAYOUT.read(tmp_path / "empty", ALL)
 
 

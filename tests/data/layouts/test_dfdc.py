@@ -189,7 +189,7 @@ def test_a_part_without_its_list_is_left_out_and_reported(dfdc: Path) -> None:
 def test_a_tree_without_any_label_is_rejected(tmp_path: Path) -> None:
     place_videos(tmp_path / "dfdc_train_part_0", dfdc_names(2))
     with pytest.raises(
-        DatasetLayoutError, match="holds no video with a label; .*metadata.json or labels.csv"
+        DatasetLayoutError, match="contains no video with a label; .*metadata.json or labels.csv"
     ):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):

@@ -108,7 +108,7 @@ def test_a_missing_folder_is_reported_and_counted(dfdcp: Path) -> None:
     shutil.rmtree(dfdcp / "original_videos")
     listing = read(dfdcp)
     assert listing.counts()["original_videos"] == (0, 4)
-    assert "no video of original_videos is present" in listing.notes
+    assert "no video of original_videos was found" in listing.notes
 
 
 def test_a_misspelled_folder_is_an_error_that_names_the_right_one(dfdcp: Path) -> None:
@@ -140,7 +140,7 @@ def test_no_label_and_no_set_is_guessed(dfdcp: Path, key: str, fields: dict[str,
 def test_a_tree_without_list_or_videos_is_rejected(tmp_path: Path, dfdcp: Path) -> None:
     for name in ("original_videos", "method_A", "method_B"):
         shutil.rmtree(dfdcp / name)
-    with pytest.raises(DatasetLayoutError, match="holds none of the 12 videos of dataset.json"):
+    with pytest.raises(DatasetLayoutError, match="contains none of the 12 videos of dataset.json"):
         read(dfdcp)
     (dfdcp / "dataset.json").unlink()
     with pytest.raises(DatasetLayoutError, match="dataset.json: does not exist"):

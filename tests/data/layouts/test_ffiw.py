@@ -114,14 +114,14 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(
 
 def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
-    with pytest.raises(DatasetLayoutError, match="holds neither source and target nor"):
+    with pytest.raises(DatasetLayoutError, match="contains neither source and target nor"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         LAYOUT.read(tmp_path / "absent", ALL)
     (tmp_path / "source" / "train").mkdir(parents=True)
     with pytest.raises(
         DatasetLayoutError,
-        match="holds no video of (FFIW-10K; expected source|DeeperForensics-1.0; put videos into)",
+        match="contains no video of (FFIW-10K; expected source|DeeperForensics-1.0; put videos into)",
     ):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(OptionError, match="methods: 'source' is unknown; must be one of target"):

@@ -150,9 +150,11 @@ def test_every_level_that_is_there_is_read(tmp_path: Path) -> None:
 
 def test_a_level_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:
     make_ffpp(tmp_path, compressions=("raw", "c0"))
-    with pytest.raises(DatasetLayoutError, match="holds no c23 video.*pass raw or c0 as `compression`"):
+    with pytest.raises(DatasetLayoutError, match="contains no c23 video.*pass raw or c0 as `compression`"):
         read(tmp_path, compressions=("c23",))
-    with pytest.raises(DatasetLayoutError, match="holds no video of actors, DeepFakeDetection; put videos"):
+    with pytest.raises(
+        DatasetLayoutError, match="contains no video of actors, DeepFakeDetection; put videos"
+    ):
         read(tmp_path, methods=("DeepFakeDetection",))
 
 
@@ -202,7 +204,7 @@ def test_a_partial_mirror_knows_what_its_list_names(tmp_path: Path) -> None:
     assert [video.path.stem for video in listing.missing] == [DFD_FAKES[0]]
     (top / "csv" / "FF++_Metadata.csv").unlink()
     assert read(tmp_path, methods=("DeepFakeDetection",)).missing == ()
-    with pytest.raises(DatasetLayoutError, match="holds no raw video.*pass c23 as `compression`"):
+    with pytest.raises(DatasetLayoutError, match="contains no raw video.*pass c23 as `compression`"):
         read(tmp_path, compressions=("raw",))
 
 
@@ -285,7 +287,7 @@ def test_split_files_like_the_official_split_change_nothing(tmp_path: Path) -> N
     [
         ('[["071", "054"', "is damaged"),
         ('{"071": "054"}', "instead of a pair of identities"),
-        ('[["071", "054"], ["000"]]', r'holds \["000"\] instead of a pair'),
+        ('[["071", "054"], ["000"]]', r'contains \["000"\] instead of a pair'),
         ("[[71, 54]]", "instead of a pair of identities"),
     ],
 )
@@ -333,7 +335,7 @@ def test_a_misspelled_folder_of_the_mirror_is_named_too(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_kind_is_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
-    with pytest.raises(DatasetLayoutError, match="holds neither original_sequences nor"):
+    with pytest.raises(DatasetLayoutError, match="contains neither original_sequences nor"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read(tmp_path / "absent")
@@ -351,7 +353,7 @@ def test_unknown_options_are_rejected_with_the_known_ones(tmp_path: Path) -> Non
         read(tmp_path, methods=("Deepfake",))
     with pytest.raises(OptionError, match="methods: is empty"):
         read(tmp_path, methods=())
-    with pytest.raises(OptionError, match="fake_label: is for a CSV, this is FaceForensics"):
+    with pytest.raises(OptionError, match="fake_label: applies only to CSV files, and this is FaceForensics"):
         LAYOUT.read(tmp_path, Selection(fake_label="1"))
 
 

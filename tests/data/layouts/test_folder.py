@@ -107,7 +107,7 @@ def test_folders_above_the_classes_are_splits(tmp_path: Path) -> None:
 def test_a_missing_class_is_reported(tmp_path: Path) -> None:
     place_videos(tmp_path / "fake", ["a"])
     assert LAYOUT.recognize(tmp_path) == "fake/"
-    assert read(tmp_path).notes == ("no video of real is present",)
+    assert read(tmp_path).notes == ("no video of real was found",)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_two_folders_of_a_class_are_rejected(tmp_path: Path) -> None:
     place_videos(tmp_path / "real", ["a"])
     place_videos(tmp_path / "reals", ["a"])
     with pytest.raises(
-        DatasetLayoutError, match="reals: holds the same class as real next to it; merge them"
+        DatasetLayoutError, match="reals: contains the same class as real next to it; merge them"
     ):
         read(tmp_path)
 
@@ -184,7 +184,7 @@ def test_a_link_that_leads_nowhere_is_ignored(tmp_path: Path) -> None:
 def test_trees_without_an_item_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
     (tmp_path / "real").mkdir()
-    with pytest.raises(DatasetLayoutError, match="holds no video or image in a real/ or fake/ folder"):
+    with pytest.raises(DatasetLayoutError, match="contains no video or image in a real/ or fake/ folder"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read(tmp_path / "absent")
@@ -193,7 +193,7 @@ def test_trees_without_an_item_are_rejected(tmp_path: Path) -> None:
 def test_wanted_methods(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
     assert read(root, methods=("fake",)) == read(root)
-    with pytest.raises(OptionError, match="compression: my_videos has none to choose from; leave it out"):
+    with pytest.raises(OptionError, match="compression: my_videos has none to choose from; omit it"):
         read(root, compressions=("c23",))
 
 

@@ -97,7 +97,7 @@ def test_deepfaketimit_and_dfdm_have_the_published_counts(tmp_path: Path) -> Non
     timit = read(forms.make_deepfaketimit(tmp_path, num_people=32, num=10))
     assert timit.counts() == {"lower_quality": (320, 320), "higher_quality": (320, 320)}
     assert ("p000", "p001") in people(timit, "lower_quality")
-    assert timit.notes == ("no real is present: they are those of VidTIMIT",)
+    assert timit.notes == ("no reals were found: they are those of VidTIMIT",)
     dfdm = read(forms.make_dfdm(tmp_path, num=430))
     assert len(dfdm.videos) == 6450
     assert set(dfdm.counts().values()) == {(430, 430)}
@@ -284,12 +284,12 @@ def test_a_damaged_list_of_forgerynet(tmp_path: Path, name: str, line: str, mess
 
 
 EMPTIERS: dict[str, Callable[[Path], Path]] = {
-    "holds no file of KoDF; expected kodf_release": forms.make_kodf,
-    "holds no video of FakeAVCeleb; expected RealVideo": forms.make_fakeavceleb,
-    "holds none of the 12 listed videos of LAV-DF": forms.make_lavdf,
-    "holds none of the 4 listed videos and images of Deepfake-Eval-2024": forms.make_deepfakeeval,
-    "holds none of the 4 listed images of OpenForensics": forms.make_openforensics,
-    "holds none of the 8 files listed for ForgeryNet": forms.make_forgerynet,
+    "contains no file of KoDF; expected kodf_release": forms.make_kodf,
+    "contains no video of FakeAVCeleb; expected RealVideo": forms.make_fakeavceleb,
+    "contains none of the 12 listed videos of LAV-DF": forms.make_lavdf,
+    "contains none of the 4 listed videos and images of Deepfake-Eval-2024": forms.make_deepfakeeval,
+    "contains none of the 4 listed images of OpenForensics": forms.make_openforensics,
+    "contains none of the 8 files listed for ForgeryNet": forms.make_forgerynet,
 }
 
 

@@ -109,7 +109,7 @@ def test_a_tree_named_as_another_kind_is_rejected_or_says_what_it_reads(name: st
 def test_what_is_no_dataset_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetLayoutError,
-        match=r"does not have the folders of a known dataset; name its layout by `dataset`",
+        match=r"does not have the folders of a known dataset; set `dataset` to its layout",
     ):
         recognize_layout(tmp_path)
     with pytest.raises(DatasetLayoutError, match="does not exist; pass the folder of a dataset"):
@@ -120,7 +120,7 @@ def test_what_is_no_dataset_is_rejected(tmp_path: Path) -> None:
 
 def test_the_meaning_of_labels_is_for_a_csv_only(tmp_path: Path) -> None:
     root = miniatures.make_folder(tmp_path / "x")
-    with pytest.raises(OptionError, match="fake_label: is for a CSV"):
+    with pytest.raises(OptionError, match="fake_label: applies only to CSV files"):
         read_layout(root, selection=Selection(fake_label="0"))
 
 

@@ -59,7 +59,7 @@ def test_a_missing_folder_is_reported_and_counted(tmp_path: Path) -> None:
     shutil.rmtree(root / "real")
     listing = read(root)
     assert listing.counts()["real"] == (0, 49)
-    assert listing.notes == ("no video of real is present",)
+    assert listing.notes == ("no video of real was found",)
 
 
 def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_names_show_it_from_a_plain_folder(tmp_path: Path) -> None:
 
 
 def test_trees_without_a_video_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match="holds no video of UADFV"):
+    with pytest.raises(DatasetLayoutError, match="contains no video of UADFV"):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="is not a folder"):
         read(tmp_path / "absent")

@@ -169,7 +169,7 @@ def test_a_tree_of_nothing_but_damaged_shards_is_rejected(tmp_path: Path) -> Non
     shard.parent.mkdir(parents=True)
     shard.write_bytes(b"no archive")
     with pytest.raises(
-        DatasetLayoutError, match="holds no sequence of WildDeepfake: .*0.tar.gz cannot be read"
+        DatasetLayoutError, match="contains no sequence of WildDeepfake: .*0.tar.gz cannot be read"
     ):
         LAYOUT.read(tmp_path, ALL)
     shard.unlink()
@@ -207,7 +207,7 @@ def test_a_misspelled_folder_is_an_error_that_names_the_right_one(tmp_path: Path
 
 def test_other_trees_and_options_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     assert LAYOUT.recognize(tmp_path) is None
-    with pytest.raises(DatasetLayoutError, match="holds none of real_train, real_test"):
+    with pytest.raises(DatasetLayoutError, match="contains none of real_train, real_test"):
         LAYOUT.read(tmp_path, ALL)
     with pytest.raises(OptionError, match="methods: 'real' is unknown; must be one of fake"):
         LAYOUT.read(tmp_path, Selection(methods=("real",)))

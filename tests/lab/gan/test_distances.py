@@ -71,9 +71,9 @@ def test_subsets_depend_on_the_seed() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "message"),
     [
-        (np.zeros((1, 2)), np.zeros((2, 2)), r"first: is no finite matrix of samples \(1, 2\)"),
-        (np.zeros((2, 2)), np.zeros(2), r"second: is no finite matrix of samples \(2,\)"),
-        (np.zeros((2, 2)), np.full((2, 2), np.nan), "second: is no finite matrix"),
+        (np.zeros((1, 2)), np.zeros((2, 2)), r"first: is not a finite matrix of samples \(1, 2\)"),
+        (np.zeros((2, 2)), np.zeros(2), r"second: is not a finite matrix of samples \(2,\)"),
+        (np.zeros((2, 2)), np.full((2, 2), np.nan), "second: is not a finite matrix"),
         (
             np.zeros((2, 3)),
             np.zeros((2, 2)),

@@ -50,9 +50,9 @@ def test_missing_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         match=f"mnist_root: is not given, and the environment variable {MNIST_VARIABLE} is not set; pass the",
     ):
         read_gan_images("mnist", image_size=28)
-    with pytest.raises(DatasetLayoutError, match="holds no idx files of MNIST"):
+    with pytest.raises(DatasetLayoutError, match="contains no idx files of MNIST"):
         read_gan_images("mnist", image_size=28, mnist_root=tmp_path)
-    with pytest.raises(DatasetLayoutError, match="holds no idx files of MNIST"):
+    with pytest.raises(DatasetLayoutError, match="contains no idx files of MNIST"):
         read_gan_images("mnist", image_size=28, mnist_root=tmp_path / "absent")
 
 
@@ -88,12 +88,12 @@ def test_gray_images_keep_one_channel_unless_the_network_needs_rgb(tmp_path: Pat
 
 
 def test_unusable_folders_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DatasetLayoutError, match="absent: is no folder; pass mnist, a folder of images"):
+    with pytest.raises(DatasetLayoutError, match="absent: is not a folder; pass mnist, a folder of images"):
         read_gan_images(tmp_path / "absent", image_size=28)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetLayoutError, match="empty: holds no PNG or JPEG image; a GAN needs two"):
+    with pytest.raises(DatasetLayoutError, match="empty: contains no PNG or JPEG image; a GAN needs two"):
         read_gan_images(tmp_path / "empty", image_size=28)
-    with pytest.raises(DatasetLayoutError, match="one: holds one image; a GAN needs two"):
+    with pytest.raises(DatasetLayoutError, match="one: contains one image; a GAN needs two"):
         read_gan_images(write_images(tmp_path / "one", 1), image_size=28)
     tiny = write_images(tmp_path / "tiny", 2, side=15)
     with pytest.raises(
@@ -104,7 +104,7 @@ def test_unusable_folders_are_rejected(tmp_path: Path, monkeypatch: pytest.Monke
         (tiny / "001.png").write_bytes(content)
         with pytest.raises(DatasetLayoutError, match=r"001.png: cannot be read as an image"):
             read_gan_images(tiny, image_size=16)
-    with pytest.raises(OptionError, match="where: .* is no manifest; leave it out"):
+    with pytest.raises(OptionError, match="where: .* is not a manifest; omit it"):
         read_gan_images(tiny, image_size=16, where="label = 0")
     monkeypatch.setattr(images_module, "_MAX_BYTES", 1000)
     with pytest.raises(OptionError, match="2 images of 16 pixels need 0 GiB of memory; choose fewer"):

@@ -200,7 +200,9 @@ def test_fewer_images_than_a_batch_are_one_batch(tmp_path: Path) -> None:
 
 def test_another_run_in_the_folder_is_rejected(tmp_path: Path) -> None:
     run(tmp_path, small(steps=1))
-    with pytest.raises(OptionError, match="holds a run with other values of batch_size, seed; pass another"):
+    with pytest.raises(
+        OptionError, match="contains a run with other values of batch_size, seed; pass another"
+    ):
         run(tmp_path, small(steps=1, seed=1, batch_size=5))
     with pytest.raises(OptionError, match="other values of images_sha256"):
         train_gan(squares(seed=1), small(steps=1), tmp_path, show_progress=False)
@@ -249,7 +251,7 @@ def test_files_without_a_generator_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read as a generator"):
         read_generator(path)
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="holds no generator of this library"):
+    with pytest.raises(CheckpointError, match="contains no generator of this library"):
         read_generator(path)
     run(tmp_path / "run", small(steps=1))
     tensors = load_file(tmp_path / "run" / "generator.safetensors")
@@ -342,7 +344,7 @@ def test_a_folder_of_another_version_or_without_options_is_rejected(tmp_path: Pa
     with pytest.raises(CheckpointError, match="was written by another version; finish the run with that"):
         run(tmp_path, small(steps=2))
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(OutputError, match="config.json: is damaged .it holds no options.; delete it"):
+    with pytest.raises(OutputError, match="config.json: is damaged .it contains no options.; delete it"):
         run(tmp_path, small(steps=2))
 
 
@@ -386,7 +388,7 @@ def test_a_discriminator_that_has_won_or_learned_nothing_is_reported(
         ({"discriminator_steps": 0}, "discriminator_steps: is 0; must be 1 or more"),
         ({"warmup_steps": -1}, "warmup_steps: is -1; must be 0 or more"),
         ({"generator_learning_rate": 0.0}, "generator_learning_rate: is 0.0; must be above 0"),
-        ({"beta1": 1.0}, "beta1: is 1.0; must be 0 to below 1"),
+        ({"beta1": 1.0}, "beta1: is 1.0; must be at least 0 and below 1"),
         ({"beta2": -0.1}, "beta2: is -0.1"),
         ({"average_decay": 1.0}, "average_decay: is 1.0"),
         ({"seed": -1}, "seed: is -1"),

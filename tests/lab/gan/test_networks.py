@@ -142,9 +142,9 @@ def test_with_batch_norm_the_discriminator_sees_the_whole_image() -> None:
         ({"arch": "dcgan", "image_size": 64}, "channels: is 1; must be 3 for dcgan"),
         (
             {"arch": "conv", "spectral_norm": True},
-            "spectral_norm: is not for conv; leave it out, or choose dcgan",
+            "spectral_norm: is not for conv; omit it, or choose dcgan",
         ),
-        ({"arch": "dense", "batch_norm": True}, "batch_norm: is not for dense; leave it out, or choose conv"),
+        ({"arch": "dense", "batch_norm": True}, "batch_norm: is not for dense; omit it, or choose conv"),
         ({"arch": "conv", "image_size": 30}, "image_size: is 30; must be a multiple of 4 for conv"),
         (
             {"arch": "dcgan", "channels": 3, "image_size": 96},

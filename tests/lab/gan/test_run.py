@@ -82,8 +82,11 @@ def test_without_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--data", "absent"], "error: absent: is no folder; pass mnist, a folder of images or a manifest"),
-        (["--data", "one"], "error: one: holds one image; a GAN needs two or more"),
+        (
+            ["--data", "absent"],
+            "error: absent: is not a folder; pass mnist, a folder of images or a manifest",
+        ),
+        (["--data", "one"], "error: one: contains one image; a GAN needs two or more"),
         (
             ["--data", "tiny", "--arch", "dcgan"],
             "pixels, too small to be enlarged to 64; remove it, or pass a smaller --image-size",
@@ -145,7 +148,7 @@ def test_another_run_in_the_folder_is_an_error_of_one_line(
     ]
     assert main(arguments) == 0
     assert main([*arguments, "--loss", "hinge", "--beta1", "0.9"]) == 2
-    assert "holds a run with other values of beta1, loss; pass another --out" in capsys.readouterr().err
+    assert "contains a run with other values of beta1, loss; pass another --out" in capsys.readouterr().err
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
