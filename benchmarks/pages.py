@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.markers import markdown_table
 from benchmarks.results import ROOT, Result, ratio, read_result, spread
 from benchmarks.scale_page import tables_of
+from benchmarks.studies.few_people_page import facenet_table
 from benchmarks.tables import TABLES
 
 _SCRIPTS = {
@@ -33,6 +34,7 @@ def result_parts() -> dict[Path, dict[str, str]]:
         ROOT / "deepfake_detect" / "weights" / "README.md": figures,
         ROOT / "docs" / "benchmarks.md": of_page,
         ROOT / "docs" / "evaluation.md": {"coverage": section("coverage")},
+        ROOT / "docs" / "transfer-learning.md": {"facenet": facenet()},
         ROOT / "docs" / "zoo.md": {"parity": section("zoo_parity")},
         ROOT / "benchmarks" / "scale.md": scale_parts(),
     }
@@ -44,6 +46,14 @@ def section(name: str) -> str:
     if result is None:
         return f"Not measured yet: run `{_script(name)}`."
     return f"{TABLES[name](result)}\n\n`{_script(name)}`, {result['date']}."
+
+
+def facenet() -> str:
+    """Return what the study of few people found of FaceNet."""
+    result = read_result("few_people")
+    if result is None:
+        return section("few_people")
+    return f"{facenet_table(result['figures']['rows'])}\n\n`{_script('few_people')}`, {result['date']}."
 
 
 def _script(name: str) -> str:

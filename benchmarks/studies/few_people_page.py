@@ -23,6 +23,19 @@ def tables_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def facenet_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what FaceNet knows frozen, of people and of forgeries, and after each finetune mode."""
+    frozen = next(row for row in rows if (row["table"], row["name"]) == ("who", "facenet"))
+    prefix = "FaceNet, "
+    modes = [row for row in rows if row["table"] == "networks" and row["name"].startswith(prefix)]
+    body = [
+        ["the same person? frozen features", _cell(frozen, "people")],
+        ["forged? frozen features, logistic regression", _cell(frozen, "all")],
+        *([f"forged? `{row['name'].removeprefix(prefix)}`", _cell(row, "all")] for row in modes),
+    ]
+    return markdown_table(["FaceNet", "AUC [95% interval]"], body)
+
+
 _ON_FFPP = {"FF++, all": "all", **{name: name for name in _METHODS}}
 _TABLES: dict[str, tuple[str, dict[str, str]]] = {
     "who": (
