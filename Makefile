@@ -21,9 +21,9 @@ check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
-	$(BIN)/codespell -D docs/words.txt README.md CONTRIBUTING.md SECURITY.md docs deepfake_detect/weights/README.md
+	$(BIN)/codespell -D docs/words.txt README.md CONTRIBUTING.md SECURITY.md docs deepfake_detect examples
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_imports.py
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_prose.py
 	$(BIN)/bandit -q -c pyproject.toml -r deepfake_detect tools
 	@if $(BIN)/python -c "import urllib.request as u; u.urlopen('$(AUDIT_INDEX)', timeout=10)" 2>/dev/null; \
 	then $(BIN)/pip-audit --skip-editable --progress-spinner off; \

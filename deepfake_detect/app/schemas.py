@@ -33,7 +33,7 @@ class Error(_Model):
 
 
 class Outcome(_Model):
-    """What came of a job, in short."""
+    """The outcome of a job, in short."""
 
     verdict: Verdict | None
     fake_probability: float | None

@@ -198,7 +198,7 @@ def _add_jobs(app: APIRouter, limits: Limits) -> None:
 
     @app.post("/jobs/{job_id}/leave", status_code=204, responses=_errors(404))
     async def leave(request: Request, job_id: str) -> Response:
-        """Delete a job in some seconds unless it is asked for again: its page closes, or is reloaded."""
+        """Delete a job after a few seconds unless it is requested again: its page was closed or reloaded."""
         jobs = _jobs(request)
         jobs.leave(jobs.find(job_id))
         return Response(status_code=204)
@@ -226,7 +226,7 @@ def _add_results(app: APIRouter) -> None:
 
     @app.get("/jobs/{job_id}/result", response_model=JobResult, responses=_errors(404, 409, 422))
     async def result(request: Request, job_id: str) -> dict[str, Any]:
-        """Return `score`, the JSON of `score_video --json`, and `page`, further content of the page."""
+        """Return `score`, the JSON of `score_video --json`, and `page`, extra content for the page."""
         clip = _finished(_jobs(request).find(job_id))
         return {"score": clip.score, "page": clip.page}
 
@@ -248,7 +248,7 @@ def _add_results(app: APIRouter) -> None:
         "/jobs/{job_id}/annotated.mp4", response_class=FileResponse, responses=_errors(404, 409, 416, 422)
     )
     async def annotated(request: Request, job_id: str) -> Response:
-        """Return the clip with a numbered box around each face; it is made now."""
+        """Return the clip with a numbered box around each face; it is made on request."""
         job = _jobs(request).find(job_id)
         _finished(job)
         limit = _jobs(request).limits.max_job_seconds

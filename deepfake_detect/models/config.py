@@ -303,8 +303,8 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 def _from_older(values: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return a config's values under the names of today."""
     training = dict(values.get("training") or {})
-    if "regime" in training:
-        training["finetune"] = training.pop("regime")
+    if "regime" in training:  # codespell:ignore regime
+        training["finetune"] = training.pop("regime")  # codespell:ignore regime
     average = training.get("average_of")
     if isinstance(average, dict) and "shares" in average:
         average["mixing_weights"] = average.pop("shares")

@@ -132,7 +132,7 @@ def _metadata(sequence: ImageSequence) -> VideoMetadata:
     count = len(sequence.names)
     return VideoMetadata(
         path=sequence.path,
-        codec="pictures",
+        codec="pictures",  # codespell:ignore pictures
         pixel_format="rgb24",
         width=0,
         height=0,
