@@ -20,8 +20,8 @@ _SCRIPTS = {
     "zoo_parity": "zoo_parity.py",
     "zoo_measured": "zoo_measured.py",
 }
-_ON_PAGE = ("score", "decode", "faces", "extract", "runtimes", "memory", "manifest", "features", "metrics")
-_ON_PAGE += ("segments", "mutants", "few_people", "forged_region")
+_TIMED = ("score", "decode", "faces", "extract", "runtimes", "manifest", "features", "metrics")
+_ON_PAGE = (*_TIMED, "memory", "segments", "mutants", "few_people", "forged_region")
 
 
 def result_parts() -> dict[Path, dict[str, str]]:
@@ -45,7 +45,11 @@ def section(name: str) -> str:
     result = read_result(name)
     if result is None:
         return f"Not measured yet: run `{_script(name)}`."
-    return f"{TABLES[name](result)}\n\n`{_script(name)}`, {result['date']}."
+    machine = result["machine"]
+    load = machine["load_before"] or 0
+    busy = f" With {load:.0f} other processes on {machine['cores']} cores: trust the ratios, not the seconds."
+    words = busy if load > machine["cores"] / 2 and name in _TIMED else ""
+    return f"{TABLES[name](result)}\n\n`{_script(name)}`, {result['date']}.{words}"
 
 
 def facenet() -> str:

@@ -126,8 +126,10 @@ def score(result: Result) -> str:
             faster = f"{ratio(rival, one['seconds']):.1f}"
             rows.append([process, one["way"], spread(one["seconds"]), cpu, faster])
     table = markdown_table(["process", "way", "seconds", "CPU seconds", "times as fast"], rows)
-    apart = max(one["largest_difference"] for one in result["figures"]["agreement"].values())
-    pairs = min(one["both"] for one in result["figures"]["agreement"].values())
+    agreement = result["figures"]["agreement"].values()
+    if not agreement:
+        return table
+    apart, pairs = max(one["largest_difference"] for one in agreement), min(one["both"] for one in agreement)
     return (
         f"{table}\n\nWith the same FaceNet weights the probabilities of the {pairs} faces that both found "
         f"differ by at most {apart:.1g}."
