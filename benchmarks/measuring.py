@@ -9,7 +9,6 @@ import platform
 import re
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import write_pages
 from benchmarks.results import ROOT, result_path
 from benchmarks.tables import TABLES
 from deepfake_detect import __version__
@@ -24,7 +24,6 @@ from deepfake_detect.io.files import make_folder, write_json
 
 _LOAD = os.getloadavg()[0]  # before the work begins
 _PACKAGE = ROOT / "deepfake_detect"
-_GENERATOR = ROOT / "docs" / "generate.py"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def record(
     print(TABLES[name](result))
     print(f"wrote {arguments.json}")
     if arguments.json == result_path(name):
-        subprocess.run([sys.executable, str(_GENERATOR)], check=True)
+        write_pages()
 
 
 def _machine() -> dict[str, Any]:

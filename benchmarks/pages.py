@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markers import markdown_table
+from benchmarks.markers import filled, markdown_table
 from benchmarks.results import ROOT, Result, ratio, read_result, spread
 from benchmarks.scale_page import tables_of
 from benchmarks.studies.few_people_page import facenet_table
@@ -38,6 +38,14 @@ def result_parts() -> dict[Path, dict[str, str]]:
         ROOT / "docs" / "zoo.md": {"parity": section("zoo_parity")},
         ROOT / "benchmarks" / "scale.md": scale_parts(),
     }
+
+
+def write_pages() -> None:
+    """Write the parts into their pages, as ``docs/generate.py`` does with all others."""
+    for path, parts in result_parts().items():
+        text = path.read_text("utf-8")
+        if (new := filled(text, parts)) != text:
+            path.write_text(new, "utf-8")
 
 
 def section(name: str) -> str:

@@ -79,7 +79,7 @@ def test_candidates_run_once_a_round_after_one_unmeasured_run() -> None:
 def test_a_result_elsewhere_leaves_the_pages_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.measuring._GENERATOR", tmp_path / "missing.py")
+    monkeypatch.setattr("benchmarks.measuring.write_pages", lambda: pytest.fail("wrote the pages"))
     figures = {"ours": [0.5], "loop": [1.0], "loop_draws": 1, "num_metrics": 9, "num_loop_metrics": 4}
     out = tmp_path / "new" / "metrics.json"
     arguments = argparse.Namespace(json=out, draws=10, videos=4, frames=2, clips=[Path("/a/b.mp4")])
