@@ -143,7 +143,7 @@ class SamePeople:
 
         Example:
             >>> SamePeople("FF:648", "FF:986", 0.795, ("train",), ("val",)).sentence()
-            'FF:648 (train) and FF:986 (val) look like one person (similarity 0.80)'
+            'FF:648 (train) and FF:986 (val) look like the same person (similarity 0.80)'
         """
         first, second = (", ".join(s) or "no split" for s in (self.first_splits, self.second_splits))
         return (

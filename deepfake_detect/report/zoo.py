@@ -107,7 +107,7 @@ def figure_words(figure: Figure) -> str:
         >>> figure_words(Figure("Celeb-DF v2", "video AUC", 0.96, "paper", (0.94, 0.98), 518))
         'Celeb-DF v2: video AUC .960 [.940, .980] on 518 videos (paper)'
     """
-    count = "" if figure.num_videos is None else f" on {counted(_count(figure), 'video')}"
+    count = "" if figure.num_videos is None else f" on {counted(figure.num_videos, 'video')}"
     return f"{figure.data}: {figure.metric} {_with_interval(figure)}{count} ({figure.source})"
 
 

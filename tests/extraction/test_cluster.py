@@ -55,4 +55,4 @@ def test_a_cluster_that_does_not_respond(
 
 def test_flags_of_the_cluster_need_it(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extract-faces", str(tree), "--out", str(tmp_path / "out"), "--ray-address", "auto"]) == 2
-    assert "error: --ray-address: is for --engine ray; set that too" in capsys.readouterr().err
+    assert "error: --ray-address: works only with --engine ray; set that too" in capsys.readouterr().err

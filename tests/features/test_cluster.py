@@ -43,7 +43,7 @@ def test_rows_that_crash_workers_are_reported_and_order_is_kept(
             yield task, TaskFailure(3, "the node died") if number == 1 else worker(task)
 
     monkeypatch.setattr("deepfake_detect.features.extract.map_tasks", without_the_second)
-    with pytest.warns(UserWarning, match="rows 2 to 3 crashed 3 workers|2 crops cannot be read"):
+    with pytest.warns(UserWarning, match="rows 2 to 3 crashed 3 workers|2 crops that cannot be read"):
         done = extract(manifest, small_detector, tmp_path / "a.h5", batch_size=2, cluster=RayOptions())
     assert (done.num_new, len(done.unreadable)) == (manifest.num_rows - 2, 2)
     extract(manifest, small_detector, tmp_path / "b.h5", batch_size=2)
@@ -55,4 +55,4 @@ def test_rows_that_crash_workers_are_reported_and_order_is_kept(
 def test_flags_of_the_cluster_need_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["extract-features", "--manifest", "m", "--backbone", "b", "--out", str(tmp_path / "a.h5")]
     assert main([*arguments, "--workers", "2"]) == 2
-    assert "error: --workers: is for --engine ray; set --num-workers" in capsys.readouterr().err
+    assert "error: --workers: works only with --engine ray; set --num-workers" in capsys.readouterr().err

@@ -145,5 +145,5 @@ def test_a_user_without_a_home_is_told_of_the_variable(monkeypatch: pytest.Monke
     for name in ("DEEPFAKE_DETECT_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    with pytest.raises(OutputError, match="cache: is unknown, .* no home folder; set DEEPFAKE_DETECT_CACHE"):
+    with pytest.raises(OutputError, match="unknown because .* no home folder; set DEEPFAKE_DETECT_CACHE"):
         cache_folder()

@@ -101,6 +101,6 @@ def test_images_of_every_type_become_one_type() -> None:
 def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OutputError, match="is a device, which a file would replace; name a file"):
+    with pytest.raises(OutputError, match="is a device, which a file would replace; choose a file"):
         atomic_path(pipe).__enter__()
     assert pipe.is_fifo()

@@ -108,7 +108,7 @@ def test_meso_inception4_is_the_network_of_its_keras_file(tmp_path: Path) -> Non
 def test_a_file_of_another_network_is_an_error(tmp_path: Path) -> None:
     layers = keras_layers(np.random.default_rng(0), {"conv2d": (3, 3, 3, 8), "dense": (4, 1)})
     entry = ZOO["meso4-df"]
-    with pytest.raises(WeightsError, match="hold \\(1, 0, 1\\) convolutions"):
+    with pytest.raises(WeightsError, match="contain \\(1, 0, 1\\) convolutions"):
         convert_entry(entry, [write_keras(tmp_path / "a.h5", layers)], network=entry.network, sha256=["0"])
 
 

@@ -151,7 +151,7 @@ def test_the_card_of_a_trained_detector_has_its_figures_with_intervals(tmp_path:
     assert "Face\\|Swap" in card
     for section in ("Data", "Figures", "Verdicts", "Limits", "Facts"):
         assert f"\n## {section}\n" in card
-    assert f"the threshold is {detector.config.threshold:.4g}" in card
+    assert f"use the threshold {detector.config.threshold:.4g}." in card
     published = PublishedFacts("zoo-entry", "owner/code", "CC BY-NC 4.0", ())
     update_detector(copy, training=replace(detector.config.training, published=published))
     dfd.load_detector(copy, runtime="torch", device="cpu").save_pretrained(tmp_path / "theirs")
