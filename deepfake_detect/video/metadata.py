@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, dropwhile, pairwise
 from pathlib import Path
@@ -191,28 +191,18 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
     path = checked_path("video", path)
     check_file(path)
     if is_still(file_head(path, _HEAD_BYTES)):
-        still = scan_still(path, limits)
-        times = (0,) if still.times_ms is None else still.times_ms
-        return ScannedVideo(still.metadata, times, Fraction(1, 1000), damage=still.damage, still=still)
+        return _scanned_still(scan_still(path, limits))
     with open_video(path, limits=limits) as (container, stream):
         declared = _read_declared(container, stream)
         packets = _scan_packets(path, container, stream, limits)
         aspect = stream.sample_aspect_ratio
         others = tuple(_described(one) for one in video_streams(container)[1:])
     first = packets.first_frame
-    unreadable = VideoUnreadableError(
-        path, f"no frame of its {declared.codec} video decodes", "download the file again"
-    )
     if first is None:
-        raise unreadable
+        raise _no_frame_decodes(path, declared)
     shown_size = _shown_size(first.width, first.height, aspect)
     limits.check_size(path, *shown_size)
-    is_regular = (
-        packets.starts_decodable
-        and packets.is_one_each
-        and not first.interlaced_frame
-        and _is_in_order(declared)
-    )
+    is_regular = _is_regular(packets, first, declared)
     num_missing = _num_missing(path, declared, packets)
     is_cut = packets.is_cut or num_missing is not None
     damage = structure_damage(path, declared.container)
@@ -220,32 +210,16 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
     if is_cut or damage or packets.num_corrupt or not is_regular:
         stamps = _decode_timestamps(path, limits, starts_decodable=packets.starts_decodable)
     if not stamps:
-        raise unreadable
+        raise _no_frame_decodes(path, declared)
     timestamps = _in_presentation_order(stamps, declared)
     duration = _duration_seconds(timestamps, len(stamps), declared, packets)
     if is_cut:
         damage = missing_part(len(stamps), declared.num_frames, duration)
     elif damage is None and packets.num_corrupt:
         damage = f"is damaged: {packets.num_corrupt} of its {packets.num_present} packets are incomplete"
-    turn, is_mirrored = _turn(first)
-    width, height = shown_size if turn % 180 == 0 else reversed(shown_size)
-    metadata = VideoMetadata(
-        path=path,
-        codec=declared.codec,
-        pixel_format=first.format.name,
-        width=width,
-        height=height,
-        rotation_degrees=turn,
-        frames_per_second=_frames_per_second(len(stamps), duration, declared),
-        num_frames=len(stamps),
-        num_frames_declared=declared.num_frames,
-        duration_seconds=duration,
-        is_truncated=damage is not None,
-        is_mirrored=is_mirrored,
-        other_streams=others,
-    )
+    metadata = _metadata(path, declared, first, shown_size, len(stamps), duration)
     return ScannedVideo(
-        metadata,
+        replace(metadata, is_truncated=damage is not None, other_streams=others),
         timestamps,
         declared.time_base,
         is_regular and damage is None,
@@ -256,6 +230,53 @@ def scan_video(path: str | os.PathLike[str], limits: DecodingLimits = DEFAULT_LI
         0 if timestamps is None else _num_in_gaps(timestamps),
         first.color_trc,
         first.color_primaries,
+    )
+
+
+def _scanned_still(still: Still) -> ScannedVideo:
+    times = (0,) if still.times_ms is None else still.times_ms
+    return ScannedVideo(still.metadata, times, Fraction(1, 1000), damage=still.damage, still=still)
+
+
+def _no_frame_decodes(path: Path, declared: _Declared) -> VideoUnreadableError:
+    return VideoUnreadableError(
+        path, f"no frame of its {declared.codec} video decodes", "download the file again"
+    )
+
+
+def _is_regular(packets: _PacketPass, first: VideoFrame, declared: _Declared) -> bool:
+    """Whether every packet is one frame, in an order that the packets tell."""
+    return (
+        packets.starts_decodable
+        and packets.is_one_each
+        and not first.interlaced_frame
+        and _is_in_order(declared)
+    )
+
+
+def _metadata(
+    path: Path,
+    declared: _Declared,
+    first: VideoFrame,
+    shown_size: tuple[int, int],
+    num_frames: int,
+    duration_seconds: float,
+) -> VideoMetadata:
+    turn, is_mirrored = _turn(first)
+    width, height = shown_size if turn % 180 == 0 else reversed(shown_size)
+    return VideoMetadata(
+        path=path,
+        codec=declared.codec,
+        pixel_format=first.format.name,
+        width=width,
+        height=height,
+        rotation_degrees=turn,
+        frames_per_second=_frames_per_second(num_frames, duration_seconds, declared),
+        num_frames=num_frames,
+        num_frames_declared=declared.num_frames,
+        duration_seconds=duration_seconds,
+        is_truncated=False,
+        is_mirrored=is_mirrored,
     )
 
 
