@@ -586,6 +586,8 @@ class CropGeometry:
         template: Position of the five landmarks in an aligned crop: of a ``"frontal"`` face by MTCNN, or
             the ``"arcface"`` template of insightface.
         side: Side in pixels of every aligned crop; ``None`` keeps the resolution of the frame.
+        narrowest: Of a detector's crops: the smallest margin of stored crops that it was trained to score
+            whole, at most ``margin``; ``None`` is ``margin`` itself.
     """
 
     margin: float = 1.3
@@ -594,6 +596,7 @@ class CropGeometry:
     border: CropBorder = "mirror"
     template: CropTemplate = "frontal"
     side: int | None = None
+    narrowest: float | None = None
 
     def __repr__(self) -> str:
         return f"CropGeometry({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"

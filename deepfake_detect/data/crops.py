@@ -44,23 +44,34 @@ def read_crop(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def scores_whole(stored: CropGeometry, wanted: CropGeometry) -> bool:
+    """Return whether a detector scores stored crops as they are: neither wider nor too narrow."""
+    narrowest = wanted.narrowest or wanted.margin
+    is_between = narrowest - _SAME_MARGIN <= stored.margin <= wanted.margin + _SAME_MARGIN
+    return is_between and _is_alike(stored, wanted)
+
+
+def _is_alike(stored: CropGeometry, wanted: CropGeometry) -> bool:
+    return replace(stored, margin=wanted.margin, narrowest=wanted.narrowest) == wanted
+
+
 def crop_fraction(stored: CropGeometry, wanted: CropGeometry) -> float:
-    """Return the fraction of a stored crop's sides that has the wanted geometry, in (0, 1].
+    """Return the fraction of a stored crop's sides that a detector scores, in (0, 1].
 
     Raises:
-        OptionError: The stored crops are narrower than wanted, or of another shape or alignment: they do
-            not contain the needed pixels.
+        OptionError: The stored crops are narrower than it can score, or of another shape or alignment: they
+            do not contain the needed pixels.
     """
-    is_narrowed = stored.margin > wanted.margin + _SAME_MARGIN
+    if scores_whole(stored, wanted):
+        return 1.0
     can_be_narrowed = stored.side is None and (stored.shape, stored.border) == ("square", "mirror")
-    is_other = replace(stored, margin=wanted.margin) != wanted or (is_narrowed and not can_be_narrowed)
-    if is_other or stored.margin < wanted.margin - _SAME_MARGIN:
+    if stored.margin < wanted.margin or not can_be_narrowed or not _is_alike(stored, wanted):
         raise OptionError(
             "crop geometry",
             f"the crops were cut with {stored}, the detector needs {wanted}",
             "extract again with `crops_for` set to this detector",
         )
-    return min(1.0, wanted.margin / stored.margin)
+    return wanted.margin / stored.margin
 
 
 class CropDataset(Dataset["CropItem"]):

@@ -93,7 +93,7 @@ class ExtractionConfig:
             return self
         from deepfake_detect.runtimes.load import read_config  # here: it loads ONNX Runtime
 
-        return replace(self, detector_geometry=read_config(self.crops_for).geometry)
+        return replace(self, detector_geometry=replace(read_config(self.crops_for).geometry, narrowest=None))
 
     @property
     def codec(self) -> str:

@@ -28,12 +28,19 @@ def check_geometry(geometry: CropGeometry) -> None:
     """Check that a geometry can be cut.
 
     Raises:
-        OptionError: The margin is outside 0.5 to 4, the side is out of range or of crops that are not
-            aligned, or aligned crops have another shape than a square or are cut at the border.
+        OptionError: The margin is outside 0.5 to 4, ``narrowest`` outside 0.5 to the margin, the side is out
+            of range or of crops that are not aligned, or aligned crops have another shape than a square or
+            are cut at the border.
     """
     if not _MIN_MARGIN <= geometry.margin <= _MAX_MARGIN:
         raise OptionError(
             "margin", f"is {geometry.margin}", f"must be {_MIN_MARGIN:g} to {_MAX_MARGIN:g} times the box"
+        )
+    if geometry.narrowest is not None and not _MIN_MARGIN <= geometry.narrowest <= geometry.margin:
+        raise OptionError(
+            "narrowest",
+            f"is {geometry.narrowest}",
+            f"must be {_MIN_MARGIN:g} to the margin, {geometry.margin:g}",
         )
     if geometry.side is not None and not _MIN_SIDE <= geometry.side <= _MAX_SIDE:
         raise OptionError("side", f"is {geometry.side}", f"must be {_MIN_SIDE} to {_MAX_SIDE} pixels")

@@ -84,7 +84,9 @@ def crop_words(geometry: CropGeometry) -> str:
         padding = ", in a black square" if geometry.shape == "padded" else ""
         words = f"{geometry.margin:.3g} times each side of the face box{padding}"
     past = {"mirror": "", "cut": "; cut at the frame's border", "black": "; black past the frame's border"}
-    return words + past[geometry.border]
+    narrowest = geometry.narrowest
+    less = "" if narrowest is None else f"; stored crops from {narrowest:.3g} times on are scored whole"
+    return words + past[geometry.border] + less
 
 
 def facts_table(facts: Mapping[str, Any]) -> str:

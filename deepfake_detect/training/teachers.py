@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from deepfake_detect.data.crops import scores_whole
 from deepfake_detect.errors import OptionError
 from deepfake_detect.io.files import sha256_of_file
 from deepfake_detect.models.checkpoint import read_detector
@@ -49,7 +50,7 @@ class Teachers:
             model, config = read_detector(file)
             if config.model.sequence is not None:
                 raise OptionError("teachers", f"{path} scores sequences", "pass detectors of single crops")
-            if config.geometry != geometry:
+            if not scores_whole(geometry, config.geometry):
                 cause = f"{path} scores crops cut with {config.geometry}, these were cut with {geometry}"
                 raise OptionError("teachers", cause, "pass detectors that were trained on such crops")
             model.to(device).to(memory_format=torch.channels_last).eval()

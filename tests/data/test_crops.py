@@ -89,6 +89,14 @@ def test_wider_crops_are_narrowed_and_narrower_ones_rejected() -> None:
         crop_fraction(CropGeometry(1.3, aligned=True), CropGeometry(1.3))
 
 
+def test_a_detector_scores_narrower_crops_whole_if_it_was_trained_on_them() -> None:
+    wanted = CropGeometry(1.1, narrowest=0.7)
+    assert [crop_fraction(CropGeometry(margin), wanted) for margin in (0.7, 0.85, 1.1)] == [1, 1, 1]
+    assert crop_fraction(CropGeometry(2.2), wanted) == 0.5
+    with pytest.raises(OptionError, match="margin=0.6.*needs.*narrowest=0.7"):
+        crop_fraction(CropGeometry(0.6), wanted)
+
+
 def test_the_dataset_narrows(tmp_path: Path) -> None:
     crops = textured_crops(1, "train", size=128)
     manifest = read_manifest(crop_manifest(tmp_path / "m", crops, geometry=CropGeometry(2.0)))

@@ -130,6 +130,7 @@ def test_the_template_of_insightface_is_where_the_landmarks_come_to_lie() -> Non
         ({"aligned": True, "border": "cut"}, "aligned: is for square crops that are not cut"),
         ({"template": "arcface"}, "template: and `side` are for aligned crops"),
         ({"side": 224}, "template: and `side` are for aligned crops"),
+        ({"narrowest": 1.4}, "narrowest: is 1.4; must be 0.5 to the margin, 1.3"),
     ],
 )
 def test_parts_of_a_geometry_that_contradict_one_another(wrong: dict[str, object], message: str) -> None:
