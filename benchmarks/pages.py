@@ -17,11 +17,12 @@ _SCRIPTS = {
     "mutants": "mutate.py",
     "few_people": "studies/few_people.py",
     "forged_region": "studies/forged_region.py",
+    "unseen_people": "studies/unseen_people.py",
     "zoo_parity": "zoo_parity.py",
     "zoo_measured": "zoo_measured.py",
 }
 _TIMED = ("score", "decode", "faces", "extract", "runtimes", "manifest", "features", "metrics")
-_ON_PAGE = (*_TIMED, "memory", "segments", "mutants", "few_people", "forged_region")
+_ON_PAGE = (*_TIMED, "memory", "segments", "mutants", "few_people", "unseen_people", "forged_region")
 
 
 def result_parts() -> dict[Path, dict[str, str]]:

@@ -9,6 +9,7 @@ from benchmarks.results import Result
 from benchmarks.scale_page import tables_of as scale_tables
 from benchmarks.studies.few_people_page import tables_of as few_people_tables
 from benchmarks.studies.forged_region_page import tables_of as forged_region_tables
+from benchmarks.studies.unseen_people_page import tables_of as unseen_people_tables
 
 TABLES: dict[str, Callable[[Result], str]] = {
     "accuracy": quality_tables.accuracy,
@@ -25,6 +26,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "mutants": quality_tables.mutants,
     "few_people": lambda result: few_people_tables(result["figures"]["rows"]),
     "forged_region": lambda result: forged_region_tables(result["figures"]),
+    "unseen_people": lambda result: unseen_people_tables(result["figures"]),
     "coverage": quality_tables.coverage,
     "zoo_parity": quality_tables.zoo_parity,
     "zoo_measured": quality_tables.zoo_measured,
