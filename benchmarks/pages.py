@@ -11,6 +11,7 @@ from benchmarks.markers import filled, markdown_table
 from benchmarks.results import ROOT, Result, ratio, read_result, spread
 from benchmarks.scale_page import tables_of
 from benchmarks.studies.few_people_page import facenet_table
+from benchmarks.studies.unseen_people_page import sentence_of
 from benchmarks.tables import TABLES
 
 _SCRIPTS = {
@@ -27,7 +28,7 @@ _ON_PAGE = (*_TIMED, "memory", "segments", "mutants", "few_people", "unseen_peop
 
 def result_parts() -> dict[Path, dict[str, str]]:
     """Return page -> marker -> text."""
-    figures = {"figures": TABLES["accuracy"](read_result("accuracy"))}
+    figures = {"figures": accuracy()}
     sections = {name: section(name) for name in _ON_PAGE}
     of_page = {"summary": summary(), "accuracy": section("accuracy"), **sections, "measured": measured()}
     return {
@@ -39,6 +40,12 @@ def result_parts() -> dict[Path, dict[str, str]]:
         ROOT / "docs" / "zoo.md": {"parity": section("zoo_parity")},
         ROOT / "benchmarks" / "scale.md": scale_parts(),
     }
+
+
+def accuracy() -> str:
+    """Return the bundled detector's figures: on DFDC, and on unseen people of FaceForensics++."""
+    table = TABLES["accuracy"](read_result("accuracy"))
+    return f"{table}\n\n{sentence_of(read_result('unseen_people')['figures'])}"
 
 
 def write_pages() -> None:

@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 from benchmarks.measuring import add_json_option, record  # noqa: E402
 from benchmarks.studies import unseen_people_crops as data  # noqa: E402
 from benchmarks.studies.unseen_people_batches import MADE, UNTOLD, PairStream, Plan  # noqa: E402
-from benchmarks.studies.unseen_people_final import finished  # noqa: E402
+from benchmarks.studies.unseen_people_final import NARROWEST, finished  # noqa: E402
 from benchmarks.studies.unseen_people_measure import aucs_of  # noqa: E402
 from deepfake_detect import average_detectors  # noqa: E402
 from deepfake_detect.io.files import atomic_path, make_folder, read_json, write_json  # noqa: E402
@@ -196,7 +196,7 @@ def _config(config: DetectorConfig, name: str) -> DetectorConfig:
         name=name,
         version="1.0",
         model=replace(config.model, preprocessing=preprocessing),
-        geometry=CropGeometry(margin=MARGIN),
+        geometry=CropGeometry(margin=MARGIN, narrowest=NARROWEST),
         temperature=1.0,
         calibration=None,
         threshold=0.5,

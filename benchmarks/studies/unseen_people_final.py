@@ -13,11 +13,10 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.studies.unseen_people_crops import DFDC, FFPP, LFW, MARGINS, Crop, window
-from deepfake_detect import average_detectors, load_detector
+from deepfake_detect import __version__, average_detectors, load_detector
 from deepfake_detect.data.video_digests import DIGEST_LENGTH, seen_by_all
 from deepfake_detect.models.checkpoint import read_detector, save_detector
-from deepfake_detect.models.config import PlattCalibration
-from deepfake_detect.records import CropGeometry
+from deepfake_detect.models.config import PlattCalibration, TrainingFacts
 
 NARROWEST = 0.7
 """Margin of the narrowest crops that the trainings see."""
@@ -59,15 +58,15 @@ def finished(
         config,
         name="faces-mobilenetv2",
         version="3.0",
-        geometry=CropGeometry(margin=margin, narrowest=NARROWEST),
         calibration=calibration,
         threshold=float(expit((_logit(low) + _logit(high)) / 2)),
         uncertain_low=low,
         uncertain_high=high,
         is_calibrated=True,
-        training=replace(
-            config.training,
+        training=TrainingFacts(
+            library_version=__version__,
             datasets=(DFDC, LFW, FFPP),
+            average_of=config.training.average_of,
             video_sha256_prefixes=seen_by_all([config.training.video_sha256_prefixes or {}, _seen(crops)]),
         ),
     )

@@ -258,7 +258,7 @@ def test_the_bundled_detector_judges_the_demo(demo_clip: Path, tmp_path: Path) -
     assert score(demo_clip, "--json", result) == 0
     values = json.loads(result.read_text())
     assert values["num_frames_scored"] == 3
-    assert values["detector"]["name"] == "dfdc-mobilenetv2"
+    assert values["detector"]["name"] == "faces-mobilenetv2"
     assert values["verdict"] == "real"  # its second half is forged, and missed: examples/README.md says so
 
 

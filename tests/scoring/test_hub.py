@@ -54,7 +54,7 @@ def test_a_detector_is_fetched_once_and_then_needs_no_hub(
     monkeypatch.setenv("DEEPFAKE_DETECT_OFFLINE", "1")
     assert dfd.load_detector("hf://lab/mine", runtime="torch", device="cpu").sha256 == detector.sha256
     assert hub.requests == []
-    assert dfd.read_card("hf://lab/mine").startswith("# dfdc-mobilenetv2 2.2\n")
+    assert dfd.read_card("hf://lab/mine").startswith("# faces-mobilenetv2 3.0\n")
     with pytest.raises(FetchError, match="hf://lab/other: .* not in the cache, and DEEPFAKE_DETECT_OFF"):
         dfd.load_detector("hf://lab/other")
 

@@ -119,8 +119,8 @@ def test_disagreement_is_said_everywhere(bundled: Detector, other: Detector) -> 
     assert "Results by detector" in page
     assert "The detectors disagree</h2>" in page
     assert "There is no fused probability for them" in page
-    assert clip_line(result).startswith(f"{DEMO}: The detectors disagree (dfdc-mobilenetv2 2.2 ")
-    assert page.count("other 2.2") >= 2
+    assert clip_line(result).startswith(f"{DEMO}: The detectors disagree (faces-mobilenetv2 3.0 ")
+    assert page.count("other 3.0") >= 2
 
 
 def test_the_document_follows_the_schema_and_comes_back(bundled: Detector, other: Detector) -> None:
@@ -259,7 +259,7 @@ def test_a_fusion_is_only_used_with_its_detectors(bundled: Detector, other: Dete
         panel = dfd.DetectorPanel(order, fusion=one_known)
         result = panel.score_video(DEMO, num_frames=1)
         by_name = {one.detector.name: one.fake_probability for one in result.opinions}
-        wanted = one_known.verdict([by_name["dfdc-mobilenetv2"], by_name["other"]])
+        wanted = one_known.verdict([by_name["faces-mobilenetv2"], by_name["other"]])
         assert result.fused.fake_probability == pytest.approx(wanted.fake_probability)
     both = replace(one_known, members=(known, replace(second, sha256="0" * 64)))
     with pytest.raises(OptionError, match="fusion: was learned with 1, 2, not with this file of other"):
@@ -312,10 +312,10 @@ def test_the_command_takes_several_detectors(
     report = ["--report", str(tmp_path / "report.html")]
     assert main([*command, *several, "--fusion", fusion, "--json", str(out), *report]) == 0
     printed = capsys.readouterr().out
-    assert "other 2.2: " in printed
+    assert "other 3.0: " in printed
     assert "all, fused: " in printed
     document = json.loads(out.read_text())
-    assert [one["name"] for one in document["detectors"]] == ["dfdc-mobilenetv2", "other"]
+    assert [one["name"] for one in document["detectors"]] == ["faces-mobilenetv2", "other"]
     assert 0 <= document["fused_probability"] <= 1
     assert document["agreement"] in (0.0, 1.0)
     assert "all, fused" in (tmp_path / "report.html").read_text("utf-8")
@@ -327,8 +327,8 @@ def test_a_table_names_all_detectors(bundled: Detector, other: Detector, tmp_pat
     table = tmp_path / "table.csv"
     for item in dfd.score_videos(DEMO, detector=[bundled, other], num_frames=1, results=table):
         assert item.error is None
-        assert [one.detector.name for one in item.result.opinions] == ["dfdc-mobilenetv2", "other"]
-    assert read_rows(table)[0]["detector"] == "dfdc-mobilenetv2 2.2 + other 2.2"
+        assert [one.detector.name for one in item.result.opinions] == ["faces-mobilenetv2", "other"]
+    assert read_rows(table)[0]["detector"] == "faces-mobilenetv2 3.0 + other 3.0"
 
 
 def test_a_worker_loads_all_detectors(other_path: Path, tmp_path: Path) -> None:
@@ -336,4 +336,4 @@ def test_a_worker_loads_all_detectors(other_path: Path, tmp_path: Path) -> None:
     make = functools.partial(batch._make_worker, options, DecodingLimits(), tmp_path, {}, False)
     detector = pickle.loads(pickle.dumps(make))(num_threads=1).scorer.detector
     assert isinstance(detector, dfd.DetectorPanel)
-    assert detector.name == "dfdc-mobilenetv2 2.2 + other 2.2"
+    assert detector.name == "faces-mobilenetv2 3.0 + other 3.0"
