@@ -33,7 +33,7 @@ def test_another_detector_tells_what_its_file_says(
 def test_the_digests_of_videos_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", "--detector", str(WEIGHTS / "default.safetensors")]) == 0
     text = capsys.readouterr().out
-    assert "num train crops | 15640 |" in text
+    assert "training: datasets | ('DFDC', 'LFW', 'FaceForensics++') |" in text
     assert "prefixes" not in text
 
 

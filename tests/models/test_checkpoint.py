@@ -222,7 +222,7 @@ def test_facts_under_older_names_are_read(detector: Path) -> None:
 def test_the_bundled_detector_is_read_in_full() -> None:
     with bundled_detector() as path:
         _, config = read_detector(path)
-    assert config.training.datasets == ("DFDC",)
+    assert config.training.datasets == ("DFDC", "LFW", "FaceForensics++")
     assert config.training.average_of is not None
     assert len(config.training.digests("train")) > 1000
     assert config.training.readable().digests("train") == frozenset()

@@ -267,7 +267,7 @@ def test_a_fusion_is_only_used_with_its_detectors(bundled: Detector, other: Dete
     with pytest.raises(OptionError, match="was learned for 2 detectors .1, 2., and there are 3; set"):
         dfd.DetectorPanel([bundled, other, other], fusion=fusion)
     panel = dfd.DetectorPanel([bundled, other], fusion=one_known)
-    with pytest.raises(OptionError, match="with the aggregation rule .* of dfdc.*, not median; omit"):
+    with pytest.raises(OptionError, match="with the aggregation rule .* of faces.*, not median; omit"):
         panel.score_video(DEMO, num_frames=1, aggregation_rule="median")
 
 
