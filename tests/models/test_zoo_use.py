@@ -14,6 +14,7 @@ from deepfake_detect.cli.main import main
 from deepfake_detect.errors import OptionError
 from deepfake_detect.evaluation.decision import DecisionFacts
 from deepfake_detect.extraction import ExtractionConfig
+from deepfake_detect.models.bundled import bundled_detector
 from deepfake_detect.models.zoo.entries import ZOO
 from deepfake_detect.models.zoo.entry import ZooFile
 from deepfake_detect.records import CropGeometry
@@ -100,6 +101,14 @@ def test_crops_are_cut_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.resolved().settings()["geometry"] == {"margin": 1.3, "aligned": False}
     with pytest.raises(OptionError, match="is not in the zoo"):
         ExtractionConfig(crops_for="zoo:absent").resolved()
+
+
+def test_crops_for_a_detector_of_several_margins_have_its_widest() -> None:
+    with bundled_detector() as path:
+        own = read_config(path).geometry
+        cut = ExtractionConfig(crops_for=str(path)).resolved().geometry
+    assert own.narrowest is not None
+    assert cut == CropGeometry(own.margin)
 
 
 def test_its_card_names_source_and_license(capsys: pytest.CaptureFixture[str]) -> None:
