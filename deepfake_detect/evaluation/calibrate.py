@@ -109,9 +109,12 @@ def aggregation_lines(config: DetectorConfig) -> list[str]:
     """Return the validation AUC of each aggregation rule that a detector file records, best first.
 
     Example:
+        >>> from dataclasses import replace
+        >>> from deepfake_detect.models.config import TrainingFacts
         >>> from deepfake_detect.scoring import load_detector
-        >>> aggregation_lines(load_detector(device="cpu").config)[0]  # one face per clip: all are equal
-        '  most_suspicious_track  validation AUC 0.9717 (used)'
+        >>> facts = TrainingFacts(aggregation_auc={"mean": 0.91, "most_suspicious_track": 0.93})
+        >>> aggregation_lines(replace(load_detector(device="cpu").config, training=facts))[0]
+        '  most_suspicious_track  validation AUC 0.9300 (used)'
     """
     areas: dict[str, float] = dict(config.training.aggregation_auc or {})
     ordered = sorted(areas.items(), key=lambda item: -item[1])

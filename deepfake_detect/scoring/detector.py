@@ -80,7 +80,7 @@ def load_detector(
 
     Example:
         >>> load_detector(device="cpu").config.model.preprocessing.image_size
-        224
+        192
     """
     file = find_detector(detector, runtime=runtime, device=device, precision=precision)
     if file.runtime == "torch":

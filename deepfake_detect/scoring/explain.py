@@ -104,7 +104,7 @@ def explain(
     Example:
         >>> explained = explain(["examples/demo.mp4"], num_frames=1, show_progress=False)
         >>> explained.explanations[0].heat_map.shape
-        (224, 224)
+        (192, 192)
     """
     options = ExplainOptions(method, target, layer, num_frames, num_videos, alpha, check_randomization, seed)
     if not clips and not crops and manifest is None:
