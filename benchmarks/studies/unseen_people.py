@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's package
 
 from benchmarks.measuring import add_json_option, record  # noqa: E402
 from benchmarks.studies import unseen_people_crops as data  # noqa: E402
-from benchmarks.studies.unseen_people_batches import MADE, UNTOLD, PairStream, Plan  # noqa: E402
+from benchmarks.studies.unseen_people_batches import MADE, TRACELESS, PairStream, Plan  # noqa: E402
 from benchmarks.studies.unseen_people_final import NARROWEST, finished  # noqa: E402
 from benchmarks.studies.unseen_people_measure import aucs_of  # noqa: E402
 from deepfake_detect import average_detectors  # noqa: E402
@@ -49,7 +49,7 @@ from deepfake_detect.records import CropGeometry, Preprocessing  # noqa: E402
 from deepfake_detect.training.optimization import averaged  # noqa: E402
 
 MARGIN = 1.1
-SHARE = 0.8  # of the folds in the final weights
+FRACTION = 0.8  # of the folds in the final weights
 SIDE = 192
 _FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1")
 _MIXED_AFTER = ("blocks.1", "blocks.2")
@@ -108,7 +108,7 @@ def main() -> int:
     if distributed.get_rank() == 0:
         mean = out / "mean.safetensors"
         average_detectors(folds, name="unseen-people", out=mean)
-        parts, final = finished(folds, given.initial, crops, out, share=SHARE, margin=MARGIN)
+        parts, final = finished(folds, given.initial, crops, out, fraction=FRACTION, margin=MARGIN)
         stages = [read_json(path.with_suffix(".json")) for path in (general, *folds)]
         sets = {"ffpp": given.ffpp, "dfdc": out / "dfdc", "out": out}
         rows = {
@@ -231,19 +231,19 @@ def _prepared(model: nn.Module) -> nn.Module:
 def _mix_styles(module: nn.Module, inputs: Any, x: torch.Tensor) -> torch.Tensor:
     """Mix the means and spreads of channels between pairs (MixStyle, arXiv:2104.02008), 2 times of 5.
 
-    Both pictures of a pair get the same partner and the same share, so that they stay alike.
+    Both images of a pair get the same partner and the same weight, so that they stay alike.
     """
     if not torch.is_grad_enabled() or torch.rand(()) > 0.4:
         return x
     count = len(x) // 2
     order = torch.randperm(count)
     order = torch.cat([order, order + count])
-    share = torch.distributions.Beta(0.2, 0.2).sample((count,)).repeat(2).view(-1, 1, 1, 1)
+    fraction = torch.distributions.Beta(0.2, 0.2).sample((count,)).repeat(2).view(-1, 1, 1, 1)
     with torch.no_grad():
         variance, mean = torch.var_mean(x.float(), dim=(2, 3), keepdim=True)
         spread = (variance + 1e-6).sqrt()
-        gain = (share * spread + (1 - share) * spread[order]) / spread
-        offset = share * mean + (1 - share) * mean[order] - mean * gain
+        gain = (fraction * spread + (1 - fraction) * spread[order]) / spread
+        offset = fraction * mean + (1 - fraction) * mean[order] - mean * gain
     return x * gain.to(x.dtype) + offset.to(x.dtype)
 
 
@@ -257,7 +257,7 @@ def _groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def _rate_at(step: int, num_steps: int) -> float:
-    """Return the share of the learning rate: a warm-up, then half a cosine to the floor."""
+    """Return the fraction of the learning rate: a warm-up, then half a cosine to the floor."""
     cosine = (1 + torch.cos(torch.tensor(torch.pi * step / num_steps)).item()) / 2
     return min(1, (step + 1) / _WARM_UP) * (_FLOOR + (1 - _FLOOR) * cosine)
 
@@ -279,14 +279,14 @@ def _loss(model: nn.Module, teacher: nn.Module, images: torch.Tensor, kinds: Seq
         logits = model(inputs).float().reshape(-1)
     count = len(kinds)
     targets = torch.cat([torch.zeros(count), torch.ones(count)]) * (1 - 2 * _SMOOTHING) + _SMOOTHING
-    is_dfdc, is_untold = (torch.tensor([kind == one for kind in kinds]) for one in (data.DFDC, UNTOLD))
+    is_dfdc, is_traceless = (torch.tensor([kind == one for kind in kinds]) for one in (data.DFDC, TRACELESS))
     twice = is_dfdc.repeat(2)
     if twice.any():
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             taught = torch.sigmoid(teacher(inputs[twice]).float().reshape(-1) / _TEACHER_TEMPERATURE)
         targets[twice] = (1 - _TEACHING) * targets[twice] + _TEACHING * taught
-    targets[is_untold.repeat(2)] = 0.5
-    ranking = F.softplus(logits[:count] - logits[count:])[~is_untold].mean()
+    targets[is_traceless.repeat(2)] = 0.5
+    ranking = F.softplus(logits[:count] - logits[count:])[~is_traceless].mean()
     return F.binary_cross_entropy_with_logits(logits, targets) + _RANKING * ranking
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.studies.unseen_people_crops import DFDC, FFPP, MARGINS, Crop, window
-from benchmarks.studies.unseen_people_damage import drawn, without_traces
+from benchmarks.studies.unseen_people_damage import sampled_damage, without_traces
 from benchmarks.studies.unseen_people_forgeries import (
     FaceCrop,
     Pair,
@@ -24,7 +24,7 @@ from benchmarks.studies.unseen_people_forgeries import (
 from deepfake_detect.forgery.landmarks import nearest_normalized, normalized_landmarks
 from deepfake_detect.records import REAL
 
-MADE, UNTOLD = "made", "untold"
+MADE, TRACELESS = "made", "traceless"
 _KINDS = {"self-blended": 0.35, "autoencoded": 0.2, "swapped": 0.25, "reenacted": 0.2}
 _HALF = 0.5
 _PARTLY = 0.25  # of the aligned forgeries of FaceForensics++
@@ -41,21 +41,21 @@ class Plan:
     Attributes:
         side: Of the input in pixels.
         pairs: Per batch and process, by FaceForensics++, DFDC and ``made``: forgeries made from reals.
-        made_from: Share of each dataset's reals in those.
-        untold: Share of the pairs, but for DFDC's, that are shrunk until no trace is left: person and scene
-            alone are to say nothing.
+        made_from: Fraction of each dataset's reals in those.
+        traceless: Fraction of the pairs, except DFDC's, that are downscaled until no trace is left, so that
+            the network does not learn the person or the scene.
     """
 
     side: int
     pairs: Mapping[str, int]
     made_from: Mapping[str, float]
-    untold: float = 0.08
+    traceless: float = 0.08
 
 
 class PairStream(torch.utils.data.IterableDataset):
     """An endless stream of batches: uint8 (2 N, side, side, 3), N reals and their N fakes, and N kinds.
 
-    A kind is the dataset of a published pair, ``made``, or ``untold``.
+    A kind is the dataset of a published pair, ``made``, or ``traceless``.
     """
 
     def __init__(self, crops: Sequence[Crop], plan: Plan, *, seed: int) -> None:
@@ -94,7 +94,7 @@ class PairStream(torch.utils.data.IterableDataset):
         return self._seen((fake.original.image(), fake.image()), DFDC, DFDC, rng)
 
     def _made_pair(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
-        dataset = _drawn(rng, self.plan.made_from)
+        dataset = _sampled(rng, self.plan.made_from)
         real = _any(rng, self.reals[dataset])
         face = real.face()
         if dataset == DFDC and rng.random() < _HALF:
@@ -103,7 +103,7 @@ class PairStream(torch.utils.data.IterableDataset):
         return self._seen(pair, dataset, MADE, rng)
 
     def _made(self, face: FaceCrop, real: Crop, bank: _Bank, rng: np.random.Generator) -> Pair:
-        kind = _drawn(rng, _KINDS)
+        kind = _sampled(rng, _KINDS)
         if kind == "self-blended":
             return self_blended(face, rng)
         if kind == "swapped":
@@ -121,10 +121,10 @@ class PairStream(torch.utils.data.IterableDataset):
             low, high = _WIDE
         fraction = rng.uniform(low, high) / MARGINS[dataset]
         x, y = 0.5 + rng.uniform(-_OFF_CENTER, _OFF_CENTER, 2) * min(1, fraction)
-        damage = drawn(rng, self.plan.side)
+        damage = sampled_damage(rng, self.plan.side)
         real, fake = (damage(window(image, fraction, x, y)) for image in pair)
-        if kind != DFDC and rng.random() < self.plan.untold:
-            return *without_traces((real, fake), rng), UNTOLD
+        if kind != DFDC and rng.random() < self.plan.traceless:
+            return *without_traces((real, fake), rng), TRACELESS
         return real, fake, kind
 
 
@@ -167,5 +167,5 @@ def _of_one(people: Mapping[str, Sequence[Crop]], person: str) -> Mapping[str, S
     return {person: people[person]} if person in people else people
 
 
-def _drawn(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
-    return str(rng.choice(list(shares), p=list(shares.values())))
+def _sampled(rng: np.random.Generator, probabilities: Mapping[str, float]) -> str:
+    return str(rng.choice(list(probabilities), p=list(probabilities.values())))

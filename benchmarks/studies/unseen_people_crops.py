@@ -145,8 +145,8 @@ def read_lfw(tar: Path, landmarks: Path) -> list[Crop]:
 
 
 def _lfw_split(person: str) -> str:
-    share = int(hashlib.sha256(f"d3/{person}".encode()).hexdigest()[:8], 16) / 2**32
-    return "train" if share < 0.6 else "val" if share < 0.7 else "test"
+    fraction = int(hashlib.sha256(f"d3/{person}".encode()).hexdigest()[:8], 16) / 2**32
+    return "train" if fraction < 0.6 else "val" if fraction < 0.7 else "test"
 
 
 def _landmark_finder(network: Path, margin: float) -> Callable[[np.ndarray], np.ndarray]:

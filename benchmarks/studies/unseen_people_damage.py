@@ -1,6 +1,6 @@
 """What a real and its fake go through alike before a network sees them: resized, coded, recolored, covered.
 
-Whatever one picture of a pair shows, the other shows too, so that only the forgery tells them apart.
+Both images of a pair get the same steps, so that only the forgery distinguishes them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_TRACE = (18, 40)  # sides in pixels at which no trace of a forgery is left
 
 @dataclass(frozen=True)
 class Damage:
-    """Steps drawn once, for both pictures of a pair.
+    """Steps sampled once, for both images of a pair.
 
     Attributes:
         steps: In this order, before resizing to the network's input.
@@ -48,7 +48,7 @@ class Damage:
         return image
 
 
-def drawn(rng: np.random.Generator, side: int) -> Damage:
+def sampled_damage(rng: np.random.Generator, side: int) -> Damage:
     """Draw the steps of a pair."""
     turn = [_turning(rng)] if rng.random() < 0.4 else []
     is_mirrored = bool(rng.integers(2))
@@ -70,7 +70,7 @@ def drawn(rng: np.random.Generator, side: int) -> Damage:
 
 
 def without_traces(images: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Shrink pictures until person and scene are all they show, and enlarge them again."""
+    """Downscale images until only person and scene can be recognized, and upscale them again."""
     small = int(rng.integers(*_NO_TRACE))
     return tuple(resized(resized(image, small), len(image), cv2.INTER_CUBIC) for image in images)
 

@@ -36,17 +36,18 @@ class Scored:
 
 
 def finished(
-    folds: Sequence[Path], initial: Path, crops: Sequence[Crop], out: Path, *, share: float, margin: float
+    folds: Sequence[Path], initial: Path, crops: Sequence[Crop], out: Path, *, fraction: float, margin: float
 ) -> tuple[list[Path], Path]:
     """Write the calibrated detector; return its parts, one for each fold, and its file.
 
-    Its weights are ``share`` times the mean of the folds' and the rest the initial one's (arXiv:2109.01903).
+    Its weights are a mean (arXiv:2109.01903): ``fraction`` is the part of the folds' own mean, the rest that
+    of the initial detector.
     Probabilities and limits are fitted on validation: people of FaceForensics++, each scored by the mean with
     the fold that has not seen them, and originals of DFDC and people of LFW that no training has seen.
     """
-    parts = [_mixed([fold], initial, out / f"mixed-{number}.safetensors", share)
+    parts = [_mixed([fold], initial, out / f"mixed-{number}.safetensors", fraction)
              for number, fold in enumerate(folds)]  # fmt: skip
-    whole = _mixed(folds, initial, out / "uncalibrated.safetensors", share)
+    whole = _mixed(folds, initial, out / "uncalibrated.safetensors", fraction)
     sets = {name: _scored([whole], name, crops, margin) for name in (DFDC, LFW)}
     sets[FFPP] = _scored(parts, FFPP, crops, margin)
     calibration = _line(list(sets.values()))
@@ -84,8 +85,8 @@ def _seen(crops: Sequence[Crop]) -> dict[str, list[str]]:
     return {"train": [hashlib.sha256(name.encode()).hexdigest()[:DIGEST_LENGTH] for name in names]}
 
 
-def _mixed(parts: Sequence[Path], initial: Path, file: Path, share: float) -> Path:
-    weights = [*(share / len(parts) for _ in parts), 1 - share]
+def _mixed(parts: Sequence[Path], initial: Path, file: Path, fraction: float) -> Path:
+    weights = [*(fraction / len(parts) for _ in parts), 1 - fraction]
     average_detectors([*parts, initial], mixing_weights=weights, out=file)
     return file
 

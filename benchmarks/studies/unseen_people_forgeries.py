@@ -15,7 +15,7 @@ from scipy.interpolate import RBFInterpolator
 
 from deepfake_detect.faces.crops import best_similarity
 
-_JAW, _BROWS, _CHIN, _BROW_CENTER, _UPPER_LIP, _LOWER_LIP = slice(0, 17), slice(17, 27), 8, 27, 51, 57
+_BROWS, _CHIN, _BROW_CENTER, _UPPER_LIP, _LOWER_LIP = slice(17, 27), 8, 27, 51, 57
 _INNER, _MOUTH, _LOWER_JAW = slice(17, 68), slice(48, 68), slice(6, 11)
 _LOW_MOUTH = np.r_[55:60, 65:68]
 _STEADY = np.r_[0, 16, 27:36, 36, 39, 42, 45]  # points that expressions leave where they are
@@ -49,7 +49,9 @@ def self_blended(face: FaceCrop, rng: np.random.Generator) -> Pair:
     center = tuple(map(float, face.landmarks_xy.mean(0)))
     matrix = cv2.getRotationMatrix2D(center, rng.uniform(-3, 3), rng.uniform(0.95, 1.05))
     matrix[:, 2] += rng.uniform(-0.035, 0.035, 2) * face.width
-    mask = soft_mask(outline(face.landmarks_xy, _draw(rng, (0.4, 0.25, 0.25, 0.1))), face.image, rng)
+    mask = soft_mask(
+        outline(face.landmarks_xy, _sampled_outline(rng, (0.4, 0.25, 0.25, 0.1))), face.image, rng
+    )
     return target, blended(target, _moved(source, matrix), mask * rng.choice([0.5, 0.75, 1, 1, 1, 1]))
 
 
@@ -65,7 +67,9 @@ def autoencoded(face: FaceCrop, rng: np.random.Generator, other: FaceCrop | None
     if rng.random() < 0.25:
         source = sharpened(source, rng)
     is_box = rng.random() < 0.25
-    polygon = _box(face, rng) if is_box else outline(face.landmarks_xy, _draw(rng, (0.5, 0.2, 0.3, 0)))
+    polygon = (
+        _box(face, rng) if is_box else outline(face.landmarks_xy, _sampled_outline(rng, (0.5, 0.2, 0.3, 0)))
+    )
     mask = soft_mask(polygon, face.image, rng, is_deformed=not is_box)
     source = color_matched(source, face.image, mask, rng, amount=rng.uniform(0.5, 1), with_spread=True)
     return face.image, blended(face.image, recolored(source, rng, 0.5), mask)
@@ -76,7 +80,7 @@ def swapped(face: FaceCrop, rng: np.random.Generator, other: FaceCrop) -> Pair:
     points = face.landmarks_xy + rng.normal(size=(68, 2)) * face.width * 0.006
     points = points + rng.normal(size=2) * face.width * 0.012
     source = onto(FaceCrop(face.image, points), other, with_shape=rng.random() < 0.85)
-    polygon = outline(face.landmarks_xy, _draw(rng, (0.6, 0.1, 0.3, 0)))
+    polygon = outline(face.landmarks_xy, _sampled_outline(rng, (0.6, 0.1, 0.3, 0)))
     mask = soft_mask(polygon, face.image, rng, feather=_log_uniform(rng, 0.01, 0.06), is_deformed=_coin(rng))
     with_spread = rng.random() < 0.6
     source = color_matched(source, face.image, mask, rng, amount=rng.uniform(0.6, 1), with_spread=with_spread)
@@ -87,7 +91,6 @@ def swapped(face: FaceCrop, rng: np.random.Generator, other: FaceCrop) -> Pair:
 
 def reenacted(face: FaceCrop, rng: np.random.Generator, other: FaceCrop | None = None) -> Pair:
     """Move mouth, jaw and brows, at random or towards another's expression, like Face2Face."""
-    points = face.landmarks_xy.astype(np.float64)
     points = _with_expression(face, other, rng) if other is not None else _with_open_mouth(face, rng)
     points = points + rng.normal(size=points.shape) * face.width * 0.004
     source = warped(face.image, face.landmarks_xy[_ENOUGH], points[_ENOUGH])
@@ -100,7 +103,9 @@ def reenacted(face: FaceCrop, rng: np.random.Generator, other: FaceCrop | None =
         source = cv2.bilateralFilter(source, 5, rng.uniform(10, 40), 3)
     if rng.random() < 0.6:
         source = recolored(source, rng, rng.uniform(0.15, 0.5))
-    polygon = outline(points if _coin(rng) else face.landmarks_xy, _draw(rng, (0.45, 0.1, 0.2, 0.25)))
+    polygon = outline(
+        points if _coin(rng) else face.landmarks_xy, _sampled_outline(rng, (0.45, 0.1, 0.2, 0.25))
+    )
     mask = soft_mask(polygon, face.image, rng, feather=_log_uniform(rng, 0.01, 0.08), is_deformed=_coin(rng))
     return face.image, blended(face.image, source, mask)
 
@@ -109,7 +114,7 @@ def partly_replaced(
     real: np.ndarray, fake: np.ndarray, landmarks_xy: np.ndarray, rng: np.random.Generator
 ) -> Pair:
     """Keep a forgery only within an outline of the face; around it is the original."""
-    mask = soft_mask(outline(landmarks_xy, _draw(rng, (0.4, 0.25, 0.25, 0.1))), real, rng)
+    mask = soft_mask(outline(landmarks_xy, _sampled_outline(rng, (0.4, 0.25, 0.25, 0.1))), real, rng)
     return real, blended(real, fake, mask * rng.choice([0.5, 0.75, 1, 1]))
 
 
@@ -302,7 +307,7 @@ def _maps(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return columns + x, rows + y
 
 
-def _draw(rng: np.random.Generator, probabilities: tuple[float, ...]) -> str:
+def _sampled_outline(rng: np.random.Generator, probabilities: tuple[float, ...]) -> str:
     return str(rng.choice(_OUTLINES, p=probabilities))
 
 

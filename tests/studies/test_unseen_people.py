@@ -15,8 +15,8 @@ from benchmarks.studies import unseen_people as study
 from benchmarks.studies import unseen_people_crops as data
 from benchmarks.studies import unseen_people_final as final
 from benchmarks.studies import unseen_people_forgeries as forgeries
-from benchmarks.studies.unseen_people_batches import MADE, UNTOLD, PairStream, Plan
-from benchmarks.studies.unseen_people_damage import drawn, without_traces
+from benchmarks.studies.unseen_people_batches import MADE, TRACELESS, PairStream, Plan
+from benchmarks.studies.unseen_people_damage import sampled_damage, without_traces
 from deepfake_detect.models.config import PlattCalibration
 from deepfake_detect.records import FAKE, REAL
 
@@ -46,7 +46,7 @@ def landmarks() -> np.ndarray:
     return np.float32(points)
 
 
-def picture(seed: int, side: int = _SIDE) -> np.ndarray:
+def texture(seed: int, side: int = _SIDE) -> np.ndarray:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(40, 220, (12, 12, 3), dtype=np.uint8)
     image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
@@ -54,11 +54,11 @@ def picture(seed: int, side: int = _SIDE) -> np.ndarray:
 
 
 def face(seed: int) -> forgeries.FaceCrop:
-    return forgeries.FaceCrop(picture(seed), landmarks() * _SIDE)
+    return forgeries.FaceCrop(texture(seed), landmarks() * _SIDE)
 
 
 def crop(seed: int, dataset: str, person: str, **changes: object) -> data.Crop:
-    coded = cv2.imencode(".png", cv2.cvtColor(picture(seed), cv2.COLOR_RGB2BGR))[1].tobytes()
+    coded = cv2.imencode(".png", cv2.cvtColor(texture(seed), cv2.COLOR_RGB2BGR))[1].tobytes()
     values = {"method": data.ORIGINAL, "label": REAL, "split": "train", "landmarks": landmarks(), **changes}
     return data.Crop(dataset=dataset, person=person, coded=coded, **values)  # type: ignore[arg-type]
 
@@ -114,7 +114,7 @@ def test_a_forgery_changes_the_face_and_nothing_at_the_border(kind: str) -> None
     assert np.median(changed) > 1
 
 
-def test_a_warp_moves_a_point_to_where_it_is_told() -> None:
+def test_a_warp_moves_a_point_to_its_target() -> None:
     image = np.zeros((_SIDE, _SIDE, 3), np.uint8)
     cv2.circle(image, (50, 60), 4, (255, 255, 255), -1)
     points = np.float64([(10, 10), (118, 10), (10, 118), (118, 118), (50, 60)])
@@ -133,34 +133,34 @@ def test_colors_move_to_the_target_s() -> None:
     assert matched.mean() == pytest.approx(160, abs=3)
 
 
-def test_both_pictures_of_a_pair_are_damaged_alike() -> None:
+def test_both_images_of_a_pair_are_damaged_alike() -> None:
     for seed in range(30):
-        damage = drawn(np.random.default_rng(seed), 64)
-        first, second = damage(picture(0)), damage(picture(0))
+        damage = sampled_damage(np.random.default_rng(seed), 64)
+        first, second = damage(texture(0)), damage(texture(0))
         assert first.shape == (64, 64, 3)
         assert (first == second).all()
 
 
 def test_no_detail_is_left_without_traces() -> None:
-    (blurred,) = without_traces((picture(0),), np.random.default_rng(0))
+    (blurred,) = without_traces((texture(0),), np.random.default_rng(0))
     assert blurred.shape == (_SIDE, _SIDE, 3)
-    assert cv2.Laplacian(blurred, cv2.CV_32F).var() < 0.02 * cv2.Laplacian(picture(0), cv2.CV_32F).var()
+    assert cv2.Laplacian(blurred, cv2.CV_32F).var() < 0.02 * cv2.Laplacian(texture(0), cv2.CV_32F).var()
 
 
 def test_batches_hold_what_the_plan_says_and_nothing_of_others() -> None:
-    plan = Plan(64, {data.FFPP: 2, data.DFDC: 1, MADE: 2}, {data.DFDC: 0.5, data.LFW: 0.5}, untold=0)
+    plan = Plan(64, {data.FFPP: 2, data.DFDC: 1, MADE: 2}, {data.DFDC: 0.5, data.LFW: 0.5}, traceless=0)
     images, kinds = next(iter(PairStream(few_crops(), plan, seed=0)))
     assert images.shape == (10, 64, 64, 3)
     assert kinds == [data.FFPP, data.FFPP, data.DFDC, MADE, MADE]
-    hidden = Plan(64, {data.FFPP: 4, data.DFDC: 1}, {}, untold=1)
-    assert next(iter(PairStream(few_crops(), hidden, seed=0)))[1] == [UNTOLD] * 4 + [data.DFDC]
+    hidden = Plan(64, {data.FFPP: 4, data.DFDC: 1}, {}, traceless=1)
+    assert next(iter(PairStream(few_crops(), hidden, seed=0)))[1] == [TRACELESS] * 4 + [data.DFDC]
 
 
 def test_another_s_face_is_never_one_s_own() -> None:
     crops = [crop(one, data.LFW, "twice") for one in range(4)] + [crop(9, data.LFW, "other")]
     bank = PairStream(crops, Plan(64, {}, {}), seed=0).banks[data.LFW]
     other = bank.other(crops[0], np.random.default_rng(0))
-    assert (other.image == picture(9)).all()
+    assert (other.image == texture(9)).all()
 
 
 class _Told(nn.Module):
@@ -175,7 +175,7 @@ class _Told(nn.Module):
 
 
 def test_the_loss_is_smallest_for_what_the_pairs_are() -> None:
-    images, kinds = torch.zeros(4, 8, 8, 3, dtype=torch.uint8), [data.FFPP, UNTOLD]
+    images, kinds = torch.zeros(4, 8, 8, 3, dtype=torch.uint8), [data.FFPP, TRACELESS]
     unused = _Told([0.0])
     right = study._loss(_Told([-3.0, 0.0, 3.0, 0.0]), unused, images, kinds)
     for wrong in ([3.0, 0.0, -3.0, 0.0], [-3.0, 3.0, 3.0, 0.0], [-3.0, 0.0, -3.0, 0.0]):
